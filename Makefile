@@ -1,0 +1,110 @@
+# Needs make and Python 3.11, 3.12 or 3.13. Uses uv where it is there, else venv and pip.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.run-stamp
+DEV_STAMP := $(VENV)/.dev-stamp
+
+# `make test MARK=` runs the long tests too; PYTEST hands pytest further options.
+MARK ?= not long
+PYTEST ?=
+
+##@ Use
+
+.PHONY: demo
+demo: setup ## play the demo on the embedded samples
+	$(BIN)/etl demo
+
+.PHONY: run
+run: setup ## run a domain: make run DOMAIN=advisories
+	$(BIN)/etl run $(DOMAIN)
+
+.PHONY: dev
+dev: setup ## Dagster's web pages and its daemon, on 127.0.0.1
+	$(BIN)/etl ui
+
+##@ Build and check
+
+.PHONY: test
+test: setup-dev ## the tests (fast ones; MARK= for all)
+	$(BIN)/python -m pytest -m "$(MARK)" $(PYTEST)
+
+.PHONY: test-all
+test-all: ## every test, the long ones too
+	@$(MAKE) test MARK=
+
+.PHONY: test-cov
+test-cov: ## every test, with the floor of coverage
+	@$(MAKE) test MARK= PYTEST="--cov --cov-report=term $(PYTEST)"
+
+.PHONY: check
+check: setup-dev ## format, lint, types, import law, SQL, YAML, layout
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/yamllint --strict .
+	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+	$(BIN)/python -m pytest -q tests/test_layout.py
+
+.PHONY: format
+format: setup-dev ## format Python and SQL in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/sqlfluff fix --disable-progress-bar dbt_project
+
+.PHONY: bench
+bench: setup-dev ## measure, and compare within one run
+	$(BIN)/python -m bench
+
+##@ Change
+
+.PHONY: add-source
+add-source: setup ## write both skeletons: make add-source NAME=<domain>.<source>
+	$(BIN)/python -m etl_assets.io.skeleton etl_assets/domains dbt_project "$(NAME)"
+
+.PHONY: schemas
+schemas: setup ## write the JSON Schemas of the declarations to docs/schemas
+	$(BIN)/python -m etl_assets.io.schemas docs/schemas
+
+.PHONY: update-golden
+update-golden: setup-dev ## accept what the golden tests produce now; read the diff
+	$(BIN)/python -m pytest --snapshot-update
+
+.PHONY: lock
+lock: ## resolve both locks anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --quiet -o requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --quiet -c requirements.lock -o requirements-dev.lock
+
+##@ Set up
+
+.PHONY: setup
+setup: $(RUN_STAMP) ## .venv as requirements.lock says; nothing to do where it is so already
+
+.PHONY: setup-dev
+setup-dev: $(DEV_STAMP) ## the same, with what tests and checks need
+
+$(RUN_STAMP): requirements.lock pyproject.toml
+	@.ci/setup $(VENV) requirements.lock
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.lock pyproject.toml
+	@.ci/setup $(VENV) requirements-dev.lock
+	@touch $(RUN_STAMP) $@  # the one lock contains the other
+
+.PHONY: clean
+clean: ## remove .venv and caches; data and outputs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

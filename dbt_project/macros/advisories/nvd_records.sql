@@ -1,0 +1,20 @@
+{#- The columns of a CVE record, alike for the yearly files and the one of late changes. -#}
+{% macro nvd_records(relation) -%}
+    select
+        cve_id,
+        cvss_version,
+        nullif(array_to_string(regexp_extract_all(
+            regexp_extract(
+                case when vuln_status = 'Rejected' then description end,
+                '(?i)duplicates? (?:of|to) ([^.]+)', 1
+            ),
+            'CVE-\d{4}-\d{4,}'
+        ), ', '), '') as duplicate_of,
+        lower(cvss_severity) as cvss_severity,
+        cvss_score,
+        vuln_status = 'Rejected' as is_rejected,
+        last_modified_at,
+        source_sha256,
+        source_row,
+    from {{ relation }}
+{%- endmacro %}

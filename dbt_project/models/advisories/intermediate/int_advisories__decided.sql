@@ -1,0 +1,124 @@
+-- One row per advisory: the best-ranked claim and what follows from it.
+with judged as (
+
+    select * from {{ ref('int_advisories__judged') }}
+
+),
+
+rules as (
+
+    select * from {{ ref('decision_rules') }}
+
+),
+
+vendor_newest as (
+
+    select * from {{ ref('int_advisories__vendor_newest') }}
+
+),
+
+targets as (
+
+    select * from {{ ref('int_advisories__target_releases') }}
+    where target_rank is not null
+
+),
+
+voices as (
+
+    select
+        advisory_id,
+        list(distinct source order by source)
+            filter (where verdict in ('won', 'agreed')) as contributing_sources,
+        coalesce(list(distinct source order by source) filter (where verdict = 'lost'), [])
+            as losing_sources,
+        string_agg(distinct source_label, ' and ' order by source_label)
+            filter (where rank < next_state_rank) as supporters,
+        max(case when rank = next_state_rank then state end) as next_state,
+        max(case when rank = next_state_rank and state = 'fixed' then version end) as next_version,
+        min(newest_open_rank) as newest_open_rank,
+    from judged
+    group by advisory_id
+
+),
+
+winners as (
+
+    select
+        judged.*,
+        rules.explanation_template,
+        rules.flip_template,
+        voices.contributing_sources,
+        list_filter(
+            voices.losing_sources,
+            lambda source: not list_contains(voices.contributing_sources, source)
+        ) as dissenting_sources,
+        coalesce(voices.supporters, judged.source_label) as supporters,
+        coalesce(voices.next_state, 'unlisted') as next_state,
+        voices.next_version,
+        case when not coalesce(vendor_newest.is_newest_rebuild, false) then targets.label end
+            as flip_release,
+        coalesce(' above ' || vendor_newest.newest_version, '') as flip_above,
+        case when judged.vendor_version is distinct from judged.version
+            then judged.vendor_version
+        end as other_vendor_version,
+        'the vendor already ships ' || vendor_newest.newest_version || case
+            when vendor_newest.is_newest_rebuild then ', a rebuild of its own, and still lists it'
+            else ' and still lists it'
+        end as unproven_because,
+    from judged
+    inner join rules on judged.claim = rules.claim
+    inner join voices on judged.advisory_id = voices.advisory_id
+    left join vendor_newest on judged.package_key = vendor_newest.package_key
+    left join targets on coalesce(voices.newest_open_rank, 1) = targets.target_rank
+    where judged.rank = 1
+
+),
+
+decided as (
+
+    select
+        advisory_id,
+        cve_id,
+        package_name,
+        state,
+        state_type,
+        case when state = 'fixed' then version end as fixed_version,
+        confidence,
+        {{ fill_template('explanation_template', {
+            'version': 'version',
+            'record_url': 'record_url',
+            'source_label': 'source_label',
+            'release_label': 'release_label',
+            'unproven_because': 'unproven_because',
+            'vendor_version': 'other_vendor_version',
+            'cve_id': 'cve_id',
+            'package_name': 'package_name',
+            'detail': 'detail',
+        }) }} as explanation,
+        {{ fill_template('flip_template', {
+            'next_state': 'next_state',
+            'next_version': 'next_version',
+            'supporters': 'supporters',
+            'flip_release': 'flip_release',
+            'flip_above': 'flip_above',
+        }) }} as would_flip,
+        reason_code,
+        rule_id as decision_rule,
+        priority,
+        {
+            'source': source,
+            'claim': claim,
+            'record_id': record_id,
+            'record_url': record_url,
+            'record_modified_at': record_modified_at,
+            'source_sha256': source_sha256,
+            'source_row': source_row,
+        } as evidence,
+        contributing_sources,
+        dissenting_sources,
+    from winners
+
+)
+
+select * from decided

@@ -1,0 +1,153 @@
+-- One row per advisory and source: the verdict over the target releases, the first that holds of
+-- fixed, fixed_unproven, not_affected, wont_fix, fixed_elsewhere and open, and the statement that
+-- carries it.
+with statements as (
+
+    select * from {{ ref('int_advisories__release_statements') }}
+
+),
+
+universe as (
+
+    select * from {{ ref('int_advisories__universe') }}
+
+),
+
+vendor_newest as (
+
+    select * from {{ ref('int_advisories__vendor_newest') }}
+
+),
+
+compared as (
+
+    select
+        statements.*,
+        statements.target_rank is not null as is_target,
+        statements.statement = 'fixed' as is_fix,
+        statements.version_key > vendor_newest.newest_key as is_above_vendor,
+        universe.is_listed
+        and universe.vendor_version is null
+        and not universe.is_vendor_sentinel
+        and (
+            vendor_newest.is_newest_rebuild
+            or statements.version_key <= vendor_newest.newest_key
+        ) as is_unproven,
+    from statements
+    inner join universe on statements.advisory_id = universe.advisory_id
+    left join vendor_newest on statements.package_key = vendor_newest.package_key
+
+),
+
+surveyed as (
+
+    select
+        *,
+        min(target_rank) over of_source as newest_target_rank,
+        min(target_rank) filter (where statement = 'open') over of_source as newest_open_rank,
+        bool_or(is_target and is_fix) over of_source as is_fixed_in_target,
+        bool_or(is_target and not is_rolling) over of_source as is_in_stable_target,
+    from compared
+    window of_source as (partition by advisory_id, source)
+
+),
+
+counted as (
+
+    select
+        *,
+        not is_rolling or not is_in_stable_target as is_counted,
+        bool_and(given_up is not null) filter (
+            where is_target and (not is_rolling or not is_in_stable_target)
+        ) over (partition by advisory_id, source) as is_given_up,
+    from surveyed
+
+),
+
+judged as (
+
+    select
+        *,
+        case
+            when is_target and is_fix and target_rank < coalesce(newest_open_rank, 1000)
+                then case when coalesce(is_unproven, false) then 'fixed_unproven' else 'fixed' end
+            when
+                statement = 'not_affected'
+                and target_rank = newest_target_rank
+                and newest_open_rank is null
+                then 'not_affected'
+            when is_target and is_counted and is_given_up then 'wont_fix'
+            when is_fix and not is_fixed_in_target then 'fixed_elsewhere'
+            else 'open'
+        end as verdict,
+    from counted
+
+),
+
+ordered as (
+
+    select
+        *,
+        list_position(
+            [
+                'fixed',
+                'fixed_unproven',
+                'not_affected',
+                'wont_fix',
+                'fixed_elsewhere',
+                'open',
+            ],
+            verdict
+        ) as verdict_order,
+    from judged
+
+),
+
+spoken as (
+
+    select
+        *,
+        row_number() over best_first as place,
+        string_agg(
+            release_label || coalesce(' (' || given_up || ')', ''), ', '
+            order by target_rank nulls last, release_order desc, release
+        ) filter (
+            where verdict != 'open' or (statement = 'open' and (is_target or newest_open_rank is null))
+        ) over (partition by advisory_id, source, verdict) as releases_named,
+    from ordered
+    window best_first as (
+        partition by advisory_id, source
+        order by
+            verdict_order,
+            verdict = 'fixed' and coalesce(is_above_vendor, false) desc,
+            case when verdict = 'fixed' and is_above_vendor then version_key end,
+            statement != 'open',
+            target_rank nulls last,
+            release_order desc,
+            release
+    )
+
+),
+
+verdicts as (
+
+    select
+        advisory_id,
+        source,
+        verdict,
+        case when is_fix then fixed_version end as fixed_version,
+        release,
+        release_label,
+        releases_named,
+        newest_open_rank,
+        ecosystem,
+        record_id,
+        record_modified_at,
+        source_sha256,
+        source_row,
+    from spoken
+    where place = 1
+
+)
+
+select * from verdicts

@@ -1,0 +1,38 @@
+-- One row per advisory that a ruling speaks for. A ruling that names the package beats one that does
+-- not; among equals the last one in the file wins.
+with universe as (
+
+    select * from {{ ref('int_advisories__universe') }}
+
+),
+
+rulings as (
+
+    select * from {{ ref('stg_advisories__overrides') }}
+
+),
+
+matched as (
+
+    select
+        universe.advisory_id,
+        universe.vendor_version,
+        rulings.status,
+        rulings.fixed_version,
+        rulings.reason,
+        rulings.cve_id || coalesce(':' || rulings.package_name, '') as record_id,
+        rulings.source_sha256,
+        rulings.source_row,
+    from universe
+    inner join rulings
+        on
+            universe.cve_id = rulings.cve_id
+            and universe.package_key = coalesce(rulings.package_key, universe.package_key)
+    qualify row_number() over (
+        partition by universe.advisory_id
+        order by rulings.package_key is null, rulings.source_row desc
+    ) = 1
+
+)
+
+select * from matched

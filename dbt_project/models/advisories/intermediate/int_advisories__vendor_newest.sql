@@ -1,0 +1,31 @@
+-- One row per package: the newest version that the vendor names for it. Of equal versions the
+-- vendor's own rebuild is the newer one.
+with universe as (
+
+    select * from {{ ref('int_advisories__universe') }}
+
+),
+
+versions as (
+
+    select * from {{ ref('int_advisories__versions') }}
+
+),
+
+newest as (
+
+    select
+        universe.package_key,
+        universe.vendor_version as newest_version,
+        versions.version_key as newest_key,
+        versions.is_rebuild as is_newest_rebuild,
+    from universe
+    inner join versions on universe.vendor_version = versions.version
+    qualify row_number() over (
+        partition by universe.package_key
+        order by versions.version_key desc, versions.is_rebuild desc, universe.vendor_version
+    ) = 1
+
+)
+
+select * from newest

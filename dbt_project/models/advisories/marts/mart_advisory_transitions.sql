@@ -1,0 +1,83 @@
+-- One row per change of an advisory, ever: what it was, what it became, and which rule and record
+-- brought that about. What the first publication found is no change.
+with periods as (
+
+    select * from {{ ref('mart_advisory_state_history') }}
+
+),
+
+sequenced as (
+
+    select
+        *,
+        lag(columns(
+            ['state', 'state_type', 'fixed_version', 'confidence', 'reason_code', 'effective_to']
+        )) over by_time as 'old_\0',
+        lead(effective_from) over by_time as next_from,
+        min(effective_from) over () as baseline_at,
+    from periods
+    window by_time as (partition by advisory_id order by effective_from)
+
+),
+
+opened as (
+
+    select
+        advisory_id,
+        cve_id,
+        package_name,
+        effective_from as changed_at,
+        case
+            when old_state is null then 'appeared'
+            when old_effective_to < effective_from then 'returned'
+            when old_state != state then 'state'
+            else 'detail'
+        end as kind,
+        old_state,
+        state as new_state,
+        old_fixed_version,
+        fixed_version as new_fixed_version,
+        old_reason_code,
+        reason_code as new_reason_code,
+        old_confidence,
+        confidence as new_confidence,
+        cause,
+        decision_rule as cause_rule,
+        cause_source,
+        cause_record,
+        coalesce(old_state_type = 'final' and state_type = 'non_final', false) as is_regression,
+    from sequenced
+    where old_state is not null or effective_from > baseline_at
+
+),
+
+vanished as (
+
+    select
+        advisory_id,
+        cve_id,
+        package_name,
+        effective_to as changed_at,
+        'vanished' as kind,
+        state as old_state,
+        fixed_version as old_fixed_version,
+        reason_code as old_reason_code,
+        confidence as old_confidence,
+        'vanished' as cause,
+        opened_by_source as cause_source,
+        opened_by_record as cause_record,
+        false as is_regression,
+    from sequenced
+    where not is_current and next_from is distinct from effective_to
+
+),
+
+transitions as (
+
+    select * from opened
+    union all by name
+    select * from vanished
+
+)
+
+select * from transitions

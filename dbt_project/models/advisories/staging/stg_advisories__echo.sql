@@ -1,0 +1,23 @@
+-- One row per package and vulnerability id that the vendor's feed lists.
+with source as (
+
+    select * from {{ source('advisories', 'echo') }}
+
+),
+
+renamed as (
+
+    select
+        cve_id,
+        package_name,
+        lower(package_name) as package_key,
+        case when fixed_version not in ('', '0', '1') then fixed_version end as fixed_version,
+        lower(nullif(severity, '')) as severity,
+        coalesce(fixed_version in ('0', '1'), false) as is_sentinel,
+        source_sha256,
+        source_row,
+    from source
+
+)
+
+select * from renamed

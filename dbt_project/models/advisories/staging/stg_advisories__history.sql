@@ -1,0 +1,34 @@
+-- One row per advisory and period, as last published; empty before the first publication.
+with source as (
+
+    select * from {{ source('build', 'history') }}
+
+),
+
+renamed as (
+
+    select
+        advisory_id,
+        cve_id,
+        package_name,
+        state,
+        state_type,
+        fixed_version,
+        confidence,
+        reason_code,
+        decision_rule,
+        opened_by_claim,
+        opened_by_source,
+        opened_by_record,
+        opened_by_sha256,
+        cause,
+        cause_source,
+        cause_record,
+        effective_from,
+        effective_to,
+        is_current,
+    from source
+
+)
+
+select * from renamed

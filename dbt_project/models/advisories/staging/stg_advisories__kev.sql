@@ -1,0 +1,20 @@
+-- One row per CVE that is known to be exploited.
+with source as (
+
+    select * from {{ source('advisories', 'kev') }}
+
+),
+
+renamed as (
+
+    select
+        cve_id,
+        vulnerability_name,
+        date_added as added_date,
+        source_sha256,
+        source_row,
+    from source
+
+)
+
+select * from renamed

@@ -1,0 +1,23 @@
+-- One row per ruling of the analysts; without a package it speaks for every package with that id.
+with source as (
+
+    select * from {{ source('advisories', 'overrides') }}
+
+),
+
+renamed as (
+
+    select
+        cve_id,
+        nullif(package_name, '') as package_name,
+        lower(nullif(package_name, '')) as package_key,
+        status,
+        nullif(fixed_version, '') as fixed_version,
+        replace(nullif(internal_status, ''), '_', ' ') as reason,
+        source_sha256,
+        source_row,
+    from source
+
+)
+
+select * from renamed

@@ -1,0 +1,1 @@
+"""Published files, declared once, as Dagster assets: raw, validated, tabulated, decided, published."""

@@ -1,0 +1,1 @@
+"""The only room that speaks Dagster; its modules bear the stages' names."""

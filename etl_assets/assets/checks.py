@@ -1,0 +1,95 @@
+"""Asset checks, evaluated on request: for somebody's CI and for the person on call.
+
+What can be judged again is judged again: stored files by their hash, models by their tests. The word
+on a fetch or a contract is the event log's, for it belongs to the file of that day.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from etl_assets.assets import keys, publish, raw, runs, tables, validated
+from etl_assets.assets.launch import Launcher, Options
+from etl_assets.assets.state import latest_checks, standing
+from etl_assets.io import samples, store
+from etl_assets.io.dbt import NodeResult
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.errors import UsageError
+from etl_assets.model.records import Fetch, Stored
+from etl_assets.model.run import RunCheck
+
+
+def check_standing(launcher: Launcher, name: str) -> list[RunCheck]:
+    """Every check of the domain as it stands now; raises UsageError where nothing was ever built."""
+    domain = launcher.domain(name)
+    if not launcher.place.home.warehouse(name).exists():
+        raise UsageError(f"{name}: nothing was built yet; run `etl run {name}` first")
+    return [
+        *_recorded(launcher, domain),
+        *(check for source in domain.sources.values() for check in _stored(launcher, source)),
+        *(_tested(name, r) for r in launcher.place.dbt(domain).test() if r.kind == "test"),
+    ]
+
+
+def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
+    """The checks of a run of the domain's samples, in a home of its own that goes away."""
+    settings = launcher.place.settings
+    domain = launcher.domain(name)
+    with tempfile.TemporaryDirectory() as folder:
+        mirror, home = Path(folder) / "mirror", Path(folder) / "home"
+        samples.pack(settings.samples_dir / name, mirror, domain)
+        there = settings.model_copy(
+            update={"home": home, "dagster_home": home / ".dagster", "mirror": str(mirror)}
+        )
+        with Launcher.open(there, {name: domain}, say=launcher.place.say) as apart:
+            return apart.run(name, Options()).checks
+
+
+def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
+    wanted = [dg.AssetCheckKey(keys.published_key(domain), publish.GATE)]
+    for source in domain.sources.values():
+        wanted += [
+            dg.AssetCheckKey(keys.raw_key(source), raw.CHECK),
+            dg.AssetCheckKey(keys.validated_key(source), validated.CHECK),
+            dg.AssetCheckKey(keys.table_key(source), tables.CHECK),
+        ]
+    for evaluation in latest_checks(launcher.instance, wanted).values():
+        yield runs.check_of(evaluation)
+
+
+def _stored(launcher: Launcher, source: Source) -> Iterator[RunCheck]:
+    """Whether each raw file in use still has the bytes that its record names."""
+    fetches = standing(
+        launcher.instance,
+        keys.raw_key(source),
+        Fetch,
+        partitioned=source.partitions is not None,
+    )
+    bad = []
+    for fetch in fetches.values():
+        if fetch.file is None:
+            continue
+        found = store.verify(launcher.place.home, fetch.file.sha256)
+        if found is not Stored.PRESENT:
+            bad.append(f"{fetch.part}: {fetch.file.path} is {found}; the next run fetches it again")
+    yield RunCheck(
+        asset="/".join(keys.raw_key(source).path),
+        name="stored",
+        passed=not bad,
+        severity="error",
+        description="\n".join(bad),
+    )
+
+
+def _tested(domain: str, result: NodeResult) -> RunCheck:
+    return RunCheck(
+        asset=domain,
+        name=result.unique_id.split(".")[2],
+        passed=result.status == "pass",
+        severity="warn" if result.status == "warn" else "error",
+        description=result.message,
+    )

@@ -1,0 +1,41 @@
+"""The names of assets: every key of the project is made here.
+
+The graph draws only a key's last part, so each last part tells what it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dagster import AssetKey
+
+from etl_assets.model.declaration import Document, Domain, Source
+
+
+def raw_key(source: Source) -> AssetKey:
+    return AssetKey([source.domain, f"{source.name}_raw"])
+
+
+def validated_key(source: Source) -> AssetKey:
+    return AssetKey([source.domain, f"{source.name}_validated"])
+
+
+def table_key(source: Source) -> AssetKey:
+    """Equals dbt's own key of the source, so that lineage joins by itself."""
+    return AssetKey([source.domain, source.name])
+
+
+def model_key(domain: str, model: str) -> AssetKey:
+    return AssetKey([domain, model])
+
+
+def document_key(domain: Domain, document: Document) -> AssetKey:
+    return AssetKey([domain.name, re.sub(r"[^A-Za-z0-9_]", "_", document.file)])
+
+
+def report_key(domain: Domain) -> AssetKey:
+    return AssetKey([domain.name, "run_report"])
+
+
+def published_key(domain: Domain) -> AssetKey:
+    return AssetKey([domain.name, f"{domain.name}_published"])

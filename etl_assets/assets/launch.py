@@ -1,0 +1,210 @@
+"""Launching a domain from a command: probe, launch what moved and what is below it, conclude.
+
+The same steps run from Dagster's pages without this module; it adds the probe before the launch.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets import keys, runs
+from etl_assets.assets.plan import Plan, make_plan
+from etl_assets.assets.standing import Standing, standing_of
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io import outputs
+from etl_assets.io.files import appear
+from etl_assets.io.lock import lock
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.errors import UsageError
+from etl_assets.model.run import MANIFEST_FILE, RunManifest
+from etl_assets.settings import Settings
+
+DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person said to a run."""
+
+    sources: tuple[str, ...] = ()
+    force_refresh: bool = False
+    accept_changes: bool = False
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """One process that launches runs: a Dagster instance and a workplace."""
+
+    instance: dg.DagsterInstance
+    place: Workplace
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, settings: Settings, domains: Mapping[str, Domain], *, say: Callable[[str], None]
+    ) -> Iterator[Launcher]:
+        """Open the event log of ETL_HOME; it is made on first use."""
+        with open_instance(settings) as instance:
+            yield cls(instance, Workplace(settings, domains, say=say))
+
+    def domain(self, name: str) -> Domain:
+        if name not in self.place.domains:
+            known = ", ".join(sorted(self.place.domains))
+            raise UsageError(f"no domain {name!r}; declared are: {known}")
+        return self.place.domains[name]
+
+    def plan(self, name: str, options: Options) -> Plan:
+        """What a run would fetch and make, and why; nothing is fetched or made."""
+        domain = self.domain(name)
+        return make_plan(
+            self.instance,
+            self.place,
+            domain,
+            _sources(domain, options.sources),
+            force=options.force_refresh,
+            now=datetime.now(UTC),
+        )
+
+    def status(self, name: str) -> Standing:
+        return standing_of(self.instance, self.place, self.domain(name))
+
+    def run(self, name: str, options: Options) -> RunManifest:
+        """Run one domain under its lock; the manifest tells how it ended."""
+        domain = self.domain(name)
+        with lock(self.place.home.lock(domain.name), say=self.place.say):
+            as_of = self._as_of(domain, options.as_of)
+            plan = self.plan(name, options)
+            for line in plan.lines():
+                self.place.say(line)
+            plan.observe(self.instance, domain)
+            if not (plan.needs_run or options.accept_changes):
+                return runs.repeat(self.instance, self.place, domain, as_of or datetime.now(UTC))
+            return self._launch(domain, plan, as_of, options)
+
+    def backfill(self, name: str, start: str, end: str, options: Options) -> RunManifest:
+        """Run the partitions `start` to `end` of one source, and what is below it."""
+        source = self._partitioned(name)
+        domain = self.domain(source.domain)
+        with lock(self.place.home.lock(domain.name), say=self.place.say):
+            as_of = self._as_of(domain, None)
+            plan = self.plan(domain.name, replace(options, sources=(source.name,)))
+            plan = plan.within(start, end)
+            return self._launch(domain, plan, as_of, options)
+
+    def _launch(
+        self, domain: Domain, plan: Plan, as_of: datetime | None, options: Options
+    ) -> RunManifest:
+        from etl_assets.assets.location import build_defs, job_name
+
+        defs = build_defs(
+            self.place.settings,
+            domains={domain.name: domain},
+            probes=plan.probes,
+            say=self.place.say,
+        )
+        job = defs.resolve_job_def(job_name(domain))
+        selected = plan.select(defs.resolve_asset_graph(), domain)
+        result = job.execute_in_process(
+            instance=self.instance,
+            asset_selection=selected,
+            tags={**plan.range_tags, **({runs.AS_OF_TAG: as_of.isoformat()} if as_of else {})},
+            run_config=_run_config(domain, options, selected),
+            raise_on_error=False,
+        )
+        run = runs.current(self.instance, result.run_id, self.place, domain)
+        if not (run.directory / MANIFEST_FILE).exists():
+            runs.leave_failed(self.instance, self.place, domain, run, "the run ended before it published")
+        return outputs.read_manifest(run.directory)
+
+    def _as_of(self, domain: Domain, given: datetime | None) -> datetime | None:
+        """The run's logical time where it is not simply the start: history never goes back."""
+        published = outputs.published(self.place.home, domain.name)
+        if published is None:
+            return given
+        last = outputs.read_manifest(published).as_of
+        if given is not None and given <= last:
+            raise UsageError(
+                f"--as-of: expected a time after the published set's, {last.isoformat()}, "
+                f"found {given.isoformat()}"
+            )
+        if given is None and datetime.now(UTC) <= last:
+            return last + timedelta(microseconds=1)
+        return given
+
+    def _partitioned(self, name: str) -> Source:
+        found = [
+            source
+            for domain in self.place.domains.values()
+            for source in domain.sources.values()
+            if name in {source.name, source.full_name}
+        ]
+        if len(found) != 1:
+            raise UsageError(f"no single source is named {name!r}; give domain.source")
+        if found[0].partitions is None:
+            raise UsageError(f"{found[0].full_name} has no partitions to backfill")
+        return found[0]
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME, with telemetry off and one writer to the warehouse."""
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        with appear(home / "dagster.yaml") as temporary:
+            temporary.write_text(DAGSTER_YAML, encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def serve_ui(settings: Settings, port: int) -> int:
+    """Run Dagster's webserver and daemon on loopback until they end; returns their exit code."""
+    with open_instance(settings):
+        pass
+    root = Path(__file__).parents[2]
+    command = ["dg", "dev", "--host", "127.0.0.1", "--port", str(port)]
+    program = [str(Path(sys.executable).parent / command[0]), *command[1:]]
+    return subprocess.call(program, cwd=root, env=settings.child_environment())
+
+
+def _sources(domain: Domain, names: tuple[str, ...]) -> list[Source]:
+    wanted = {name.removeprefix(f"{domain.name}.") for name in names}
+    if unknown := sorted(wanted - set(domain.sources)):
+        known = ", ".join(sorted(domain.sources))
+        raise UsageError(f"no source {', '.join(unknown)} in {domain.name}; declared are: {known}")
+    return [s for s in domain.sources.values() if not wanted or s.name in wanted]
+
+
+def _run_config(
+    domain: Domain, options: Options, selected: Sequence[dg.AssetKey]
+) -> dict[str, Any]:
+    """Config for the steps that take part; Dagster refuses config for any other."""
+    sources = domain.sources.values()
+    told: dict[str, Any] = {}
+    if any(keys.raw_key(source) in selected for source in sources):
+        told[f"{domain.name}_raw"] = {"force_refresh": options.force_refresh}
+    if any(keys.table_key(source) in selected for source in sources):
+        told[f"{domain.name}_tables"] = {"accept_changes": options.accept_changes}
+    return {
+        "ops": {name: {"config": config} for name, config in told.items()},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }

@@ -1,0 +1,75 @@
+"""All definitions of a code location, from settings and declarations.
+
+What a step does is in the stages' modules of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets.marts import build_marts
+from etl_assets.assets.publish import build_publish
+from etl_assets.assets.raw import build_raw
+from etl_assets.assets.sensors import build_sensor
+from etl_assets.assets.tables import build_tables
+from etl_assets.assets.validated import build_validated
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io.declarations import load
+from etl_assets.model.declaration import Domain
+from etl_assets.model.graph import Graph
+from etl_assets.model.records import Part, Probe
+from etl_assets.settings import Settings
+
+
+def build_defs(
+    settings: Settings,
+    *,
+    domains: Mapping[str, Domain] | None = None,
+    probes: Mapping[Part, Probe] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dg.Definitions:
+    """Assets, checks, jobs, schedules and sensors of every domain; raises DeclarationError.
+
+    `probes` are answers that the launching process already has; `say` hears of the steps' progress.
+    """
+    told: dict[str, Any] = {"say": say} if say else {}
+    place = Workplace(
+        settings, domains or load(settings.domains_dir), dict(probes or {}), **told
+    )
+    return dg.Definitions.merge(
+        *(_domain_defs(domain, place) for domain in place.domains.values()),
+        dg.Definitions(executor=dg.in_process_executor),
+    )
+
+
+def job_name(domain: Domain) -> str:
+    return f"refresh_{domain.name}"
+
+
+def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
+    marts = build_marts(domain, place)
+    graph = Graph.of(place.dbt(domain).manifest(), domain.name)
+    job = dg.define_asset_job(
+        job_name(domain),
+        selection=dg.AssetSelection.groups(domain.name),
+        description=f"{domain.title}: fetch what moved, make what is below it, publish.",
+    )
+    return dg.Definitions(
+        assets=[
+            build_raw(domain, place),
+            build_validated(domain, place),
+            build_tables(domain, place),
+            marts,
+            build_publish(domain, place, graph, list(marts.check_keys)),
+        ],
+        jobs=[job],
+        schedules=[
+            dg.ScheduleDefinition(
+                name=f"{domain.name}_daily", job=job, cron_schedule=domain.schedule
+            )
+        ],
+        sensors=[build_sensor(domain, place)],
+    )

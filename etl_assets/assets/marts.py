@@ -1,0 +1,307 @@
+"""The dbt assets: specs, checks and lineage from dagster-dbt, run in this process.
+
+Which models are stale is `stages.build`; what they say is SQL under dbt_project/.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt.asset_utils import build_dbt_specs
+
+from etl_assets.assets import keys, runs
+from etl_assets.assets.outcomes import combined, digest_of
+from etl_assets.assets.state import latest, metadata_of, standing
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io import build_inputs, outputs
+from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult, export
+from etl_assets.model.declaration import Domain
+from etl_assets.model.errors import BuildError
+from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
+from etl_assets.model.health import SourceHealth, health_of
+from etl_assets.model.home import Home
+from etl_assets.model.records import Built, Fetch, Tabulated
+from etl_assets.stages import build
+
+UNIQUE_ID = "dagster_dbt/unique_id"
+MARTS = "marts"
+
+
+class MartsConfig(dg.Config):
+    """What a person may say to this step at launch."""
+
+    rebuild: bool = False
+
+
+class Translator(DagsterDbtTranslator):
+    """Names dbt's nodes as the rest of the project is named, and hangs them into their domain."""
+
+    def __init__(self, domain: Domain, code_version: str) -> None:
+        super().__init__()
+        self._domain = domain
+        self._code_version = code_version
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: Any
+    ) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "source":
+            return spec.replace_attributes(key=dg.AssetKey([node["source_name"], node["name"]]))
+        return spec.replace_attributes(
+            key=keys.model_key(self._domain.name, node["name"]),
+            deps=list(self._deps(spec)),
+            group_name=self._domain.name,
+            owners=[self._domain.owner],
+            code_version=self._code_version,
+            kinds={"dbt", "duckdb", node["config"]["materialized"]},
+        )
+
+
+    def _deps(self, spec: dg.AssetSpec) -> Iterator[dg.AssetDep]:
+        """What the model reads; the sources' health comes from every table."""
+        for dep in spec.deps:
+            if dep.asset_key.path[0] != BUILD_SOURCE:
+                yield dep
+            elif dep.asset_key.path[-1] == HEALTH_INPUT:
+                yield from map(dg.AssetDep, map(keys.table_key, self._domain.sources.values()))
+
+
+def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+    """One step that builds the domain's stale models and copies its marts into the run's directory."""
+    project = place.dbt(domain)
+    manifest = project.manifest()
+    graph = Graph.of(manifest, domain.name)
+    specs, check_specs = build_dbt_specs(
+        translator=Translator(domain, project.code_version),
+        manifest=manifest,
+        select=f"fqn:{PROJECT_NAME}.{domain.name}.*",
+        exclude="resource_type:unit_test",
+        selector="",
+        io_manager_key=None,
+        project=None,
+    )
+    # The gate weighs failed tests together and writes a report; a blocking check would end the
+    # run before it.
+    checks = {
+        spec.metadata[UNIQUE_ID]: spec._replace(blocking=False) for spec in check_specs
+    }
+
+    @dg.multi_asset(
+        hooks={runs.failure_hook(place, domain)},
+        name=f"{domain.name}_marts",
+        specs=specs,
+        check_specs=list(checks.values()),
+        can_subset=True,
+        pool="duckdb",
+    )
+    def marts(context: dg.AssetExecutionContext, config: MartsConfig) -> Iterator[Any]:
+        chosen = frozenset(
+            model.unique_id
+            for model in graph.models.values()
+            if keys.model_key(domain.name, model.name) in context.selected_asset_keys
+        )
+        run = runs.current(context.instance, context.run_id, place, domain)
+        built = _Build(context.instance, place, domain, project, graph, run)
+        made, results = built.run(chosen, rebuild=config.rebuild)
+        records = built.records(made)
+        for unique_id in graph.models:
+            if unique_id in chosen:
+                yield _materialization(domain, graph, records[unique_id], unique_id in made, unique_id)
+        yield from _check_results(context, checks, results)
+        built.finish()
+
+    return marts
+
+
+class _Build:
+    """One build of a domain: what stood, what is wanted, and the warehouse between the two."""
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        place: Workplace,
+        domain: Domain,
+        project: DbtProject,
+        graph: Graph,
+        run: runs.Run,
+    ) -> None:
+        self._place, self._domain, self._project = place, domain, project
+        self._graph, self._run = graph, run
+        self._health, tables = read_tables(instance, domain)
+        self._wanted = build.versions(
+            graph,
+            code_version=project.code_version,
+            tables=tables,
+            health=digest_of(*(_lasting(source) for source in self._health)),
+        )
+        by_name = model_records(instance, domain, graph)
+        self._before = {
+            unique_id: by_name[model.name]
+            for unique_id, model in graph.models.items()
+            if model.name in by_name
+        }
+        self._history = graph.named(domain.history) if domain.history else None
+
+    def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
+        published = self._published_history()
+        made = build.plan(
+            self._graph,
+            self._wanted,
+            {} if rebuild else self._before,
+            chosen=chosen,
+            whole=whole_marker(self._place.home, self._domain.name).exists(),
+            history_stands=self._history_stands(published),
+        )
+        if not made:
+            return [], []
+        build_inputs.write(
+            self._place.home.build_inputs(self._domain.name),
+            as_of=self._run.as_of,
+            health=self._health,
+            history=published,
+            history_types=self._history.column_types if self._history else {},
+        )
+        self._place.say(f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models")
+        # From here until the events are stored the warehouse is not what the event log says.
+        whole_marker(self._place.home, self._domain.name).unlink(missing_ok=True)
+        results = self._project.build([self._graph.models[unique_id].name for unique_id in made])
+        if broken := [r for r in results if r.kind in {"model", "seed"} and not r.ok]:
+            lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken]
+            raise BuildError("dbt could not build:\n" + "\n".join(lines))
+        return made, results
+
+    def records(self, made: list[str]) -> dict[str, Built]:
+        files = provide_marts(
+            self._place.home, self._domain, self._graph, self._run.directory,
+            kept=self._kept(made),
+        )  # fmt: skip
+        return {
+            unique_id: self._record(unique_id, files.get(model.name))
+            for unique_id, model in self._graph.models.items()
+        }
+
+    def finish(self) -> None:
+        """The events are stored: from now on the warehouse is what they say."""
+        marker = whole_marker(self._place.home, self._domain.name)
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+
+    def _kept(self, made: list[str]) -> dict[str, Built]:
+        return {
+            self._graph.models[unique_id].name: record
+            for unique_id, record in self._before.items()
+            if unique_id not in made
+        }
+
+    def _record(self, unique_id: str, file: Path | None) -> Built:
+        return Built(
+            model=self._graph.models[unique_id].name,
+            version=self._wanted[unique_id],
+            sha256=outputs.sha256_of(file) if file else None,
+            rows=pq.read_metadata(file).num_rows if file else None,
+        )
+
+    def _published_history(self) -> Path | None:
+        published = outputs.published(self._place.home, self._domain.name)
+        if published is None or self._history is None:
+            return None
+        file = published / MARTS / f"{self._history.name}.parquet"
+        return file if file.exists() else None
+
+    def _history_stands(self, published: Path | None) -> bool:
+        if self._history is None:
+            return True
+        before = self._before.get(self._history.unique_id)
+        found = outputs.sha256_of(published) if published else None
+        return before is not None and before.sha256 == found
+
+
+def whole_marker(home: Home, domain: str) -> Path:
+    """There while the warehouse is what the event log says; a build that was cut off leaves none."""
+    return home.warehouse(domain).with_suffix(".whole")
+
+
+def model_records(
+    instance: dg.DagsterInstance, domain: Domain, graph: Graph
+) -> dict[str, Built]:
+    """The last record of each model, by the model's name."""
+    found = {
+        model.name: latest(instance, keys.model_key(domain.name, model.name), Built)
+        for model in graph.models.values()
+    }
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def read_tables(
+    instance: dg.DagsterInstance, domain: Domain
+) -> tuple[list[SourceHealth], dict[str, str]]:
+    """How each source stands, and the version of each table, by name."""
+    health, versions = [], {}
+    for source in domain.sources.values():
+        partitioned = source.partitions is not None
+        fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
+        tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
+        in_order = [tables[part] for part in sorted(tables, key=str)]
+        health.append(health_of(source, list(fetches.values()), in_order))
+        versions[source.name] = combined([t.table.sha256 for t in in_order] or [""])
+    return health, versions
+
+
+def provide_marts(
+    home: Home, domain: Domain, graph: Graph, directory: Path, *, kept: Mapping[str, Built]
+) -> dict[str, Path]:
+    """All marts of the domain below `directory`: the unchanged as links, the others from the warehouse."""
+    published = outputs.published(home, domain.name)
+    linked, exported = {}, {}
+    for mart in graph.marts:
+        file = f"{MARTS}/{mart.name}.parquet"
+        record = kept.get(mart.name)
+        source = published / file if published else None
+        if record and source and source.exists() and outputs.sha256_of(source) == record.sha256:
+            outputs.link_unchanged(published, directory, [file])  # type: ignore[arg-type]
+            linked[mart.name] = directory / file
+        else:
+            exported[mart.name] = mart.key
+    return linked | export(home.warehouse(domain.name), exported, directory / MARTS)
+
+
+def _lasting(source: SourceHealth) -> str:
+    """What of a source's standing outlives a contact; times of contact would rebuild daily."""
+    return source.model_dump_json(exclude={"fetched_at", "last_good_at"})
+
+
+def _materialization(
+    domain: Domain, graph: Graph, record: Built, made: bool, unique_id: str
+) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(
+        asset_key=keys.model_key(domain.name, graph.models[unique_id].name),
+        data_version=dg.DataVersion(record.version),
+        metadata={
+            "reused": not made,
+            **metadata_of(record, {"dagster/row_count": record.rows, "sha256": record.sha256}),
+        },
+    )
+
+
+def _check_results(
+    context: dg.AssetExecutionContext,
+    checks: Mapping[str, dg.AssetCheckSpec],
+    results: list[NodeResult],
+) -> Iterator[dg.AssetCheckResult]:
+    for result in results:
+        spec = checks.get(result.unique_id)
+        if spec is None or spec.key not in context.selected_asset_check_keys:
+            continue
+        warned = result.status == "warn"
+        yield dg.AssetCheckResult(
+            asset_key=spec.asset_key,
+            check_name=spec.name,
+            passed=result.status == "pass",
+            severity=dg.AssetCheckSeverity.WARN if warned else dg.AssetCheckSeverity.ERROR,
+            description=result.message or None,
+            metadata={"failures": result.failures or 0, "seconds": round(result.seconds, 3)},
+        )

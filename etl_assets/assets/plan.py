@@ -1,0 +1,203 @@
+"""What a run would do: which files have moved, which outputs no longer stand, what is below them.
+
+Shared by `etl run` and the sensors. Questions to remotes are `stages.probe`, answers `stages.decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+
+from etl_assets.assets import keys
+from etl_assets.assets.contact import all_parts, jobs_of, probes_of
+from etl_assets.assets.marts import MARTS, read_tables, whole_marker
+from etl_assets.assets.state import latest, standing
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io import outputs
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.records import Decision, Fetch, Part, Probe, Published, Tabulated, Validated
+from etl_assets.stages import tabulate
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts to fetch, the parts whose table no longer stands, and whether the rest is stale."""
+
+    decisions: Sequence[Decision] = ()
+    probes: Mapping[Part, Probe] = field(default_factory=dict)
+    stale: Mapping[Part, str] = field(default_factory=dict)
+    rest: str = ""
+
+    def within(self, start: str, end: str) -> Plan:
+        """The same plan for the partitions from `start` to `end` alone."""
+        return replace(
+            self,
+            decisions=[d for d in self.decisions if start <= (d.part.partition or "") <= end],
+            stale={p: why for p, why in self.stale.items() if start <= (p.partition or "") <= end},
+        )
+
+    @property
+    def moved(self) -> list[Part]:
+        return [decision.part for decision in self.decisions if decision.fetch]
+
+    @property
+    def needs_run(self) -> bool:
+        return bool(self.moved or self.stale or self.rest)
+
+    @property
+    def range_tags(self) -> dict[str, str]:
+        """One range over every partition concerned; the unmoved ones inside it short-circuit."""
+        found = sorted(p.partition for p in [*self.moved, *self.stale] if p.partition)
+        return {RANGE_START: found[0], RANGE_END: found[-1]} if found else {}
+
+    def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
+        """What moved and all below it."""
+        moved, stale = {p.source for p in self.moved}, {p.source for p in self.stale}
+        roots: set[dg.AssetKey] = set()
+        for source in domain.sources.values():
+            if source.full_name in moved:
+                roots.add(keys.raw_key(source))
+            elif source.full_name in stale:
+                roots.add(keys.validated_key(source))
+        below = dg.AssetSelection.assets(*roots).downstream().resolve(graph) if roots else set()
+        return sorted(below | (_rest(graph, domain) if self.rest else set()))
+
+    def observe(self, instance: dg.DagsterInstance, domain: Domain) -> None:
+        """Record each contact that fetches nothing; a fetch leaves its own event."""
+        kept = replace(self, decisions=[d for d in self.decisions if not d.fetch])
+        for observation in kept.observations(domain):
+            instance.report_runless_asset_event(observation)
+
+    def observations(self, domain: Domain) -> list[dg.AssetObservation]:
+        """What each remote said, as events of the raw assets."""
+        return [
+            dg.AssetObservation(
+                keys.raw_key(domain.sources[decision.part.source.rpartition(".")[2]]),
+                partition=decision.part.partition,
+                metadata=_seen(decision, self.probes[decision.part]),
+            )
+            for decision in self.decisions
+            if decision.part in self.probes
+        ]
+
+    def lines(self) -> list[str]:
+        stale = [f"{part}: {why}" for part, why in self.stale.items()]
+        return [*map(str, self.decisions), *stale, *([self.rest] if self.rest else [])]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "decisions": [decision.model_dump(mode="json") for decision in self.decisions],
+            "stale": {str(part): why for part, why in self.stale.items()},
+            "rest": self.rest,
+        }
+
+
+def make_plan(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    domain: Domain,
+    sources: Sequence[Source],
+    *,
+    force: bool,
+    now: datetime,
+) -> Plan:
+    """Ask every remote at once and compare with what stands."""
+    wanted = [(source, part) for source in sources for part in all_parts(source, now)]
+    probes = probes_of(place, wanted, now=now)
+    jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
+    decisions = [job.decision for job in jobs]
+    moved = {decision.part for decision in decisions if decision.fetch}
+    stale = {
+        part: why
+        for source in sources
+        for part, why in _stale_tables(instance, place, source, all_parts(source, now))
+        if part not in moved
+    }
+    return Plan(decisions, probes, stale, _stale_rest(instance, place, domain))
+
+
+def _stale_tables(
+    instance: dg.DagsterInstance, place: Workplace, source: Source, parts: Iterable[Part]
+) -> Iterable[tuple[Part, str]]:
+    partitioned = source.partitions is not None
+    fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
+    judged = standing(instance, keys.validated_key(source), Validated, partitioned=partitioned)
+    tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
+    version = tabulate.code_version(source)
+    for part in parts:
+        fetch = fetches.get(part.partition)
+        if fetch is None:
+            continue
+        valid, table = judged.get(part.partition), tables.get(part.partition)
+        if why := _why_stale(place, fetch, valid, table, version):
+            yield part, why
+
+
+def _why_stale(
+    place: Workplace,
+    fetch: Fetch,
+    valid: Validated | None,
+    table: Tabulated | None,
+    version: str,
+) -> str:
+    if valid is None or table is None:
+        return "no table was made of it yet"
+    if not (place.home.root / table.table.path).exists():
+        return "its table is missing"
+    if table.table.code_version != version:
+        return "its table was made by other code"
+    raw = fetch.file.sha256 if fetch.file else ""
+    judged = {valid.file.sha256 if valid.file else "", valid.verdict.sha256 if valid.verdict else ""}
+    used = valid.file.sha256 if valid.file else ""
+    if raw not in judged or used not in {table.table.source_sha256, table.refused_sha256}:
+        return "its table was made from another file"
+    return ""
+
+
+def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> str:
+    """Why models and documents have to be looked at though no table moved; empty where they stand."""
+    record = latest(instance, keys.published_key(domain), Published)
+    published = outputs.published(place.home, domain.name)
+    if record is None or published is None:
+        return "nothing is published yet"
+    if record.code_version != place.code_version(domain):
+        return "the code or a declaration changed"
+    if not whole_marker(place.home, domain.name).exists():
+        return "the last build was cut off"
+    if record.tables != read_tables(instance, domain)[1]:
+        return "what is published was made from other tables"
+    found = {p.stem: outputs.sha256_of(p) for p in (published / MARTS).glob("*.parquet")}
+    if found != record.marts:
+        return "what is published is not what was recorded"
+    return ""
+
+
+def _rest(graph: BaseAssetGraph[Any], domain: Domain) -> set[dg.AssetKey]:
+    """The domain's models, seeds too, and documents."""
+    whole = dg.AssetSelection.groups(domain.name).resolve(graph)
+    of_sources = {
+        key(source)
+        for source in domain.sources.values()
+        for key in (keys.raw_key, keys.validated_key, keys.table_key)
+    }
+    return set(whole) - of_sources
+
+
+def _seen(decision: Decision, probe: Probe) -> dict[str, Any]:
+    known = probe.validators
+    shown = {
+        "reason": decision.reason.value,
+        "probed_at": probe.probed_at.isoformat(),
+        "fault": probe.fault,
+        "etag": known.etag if known else None,
+        "size_bytes": known.size_bytes if known else None,
+        "last_modified": known.last_modified.isoformat() if known and known.last_modified else None,
+    }
+    return {name: value for name, value in shown.items() if value is not None}

@@ -1,0 +1,125 @@
+"""The raw assets: one download per file of a source, or the last good one with a red check.
+
+All sources of a domain are fetched at once in one step; a fault of one never stops another. Whether
+nothing good was ever held, the validated step finds.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.contact import jobs_of, probes_of
+from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io.http import Client
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.records import Fetch, FetchStatus, Part
+from etl_assets.stages import download
+
+CHECK = "fetched"
+AT_FAULT = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
+
+
+class RawConfig(dg.Config):
+    """What a person may say to this step at launch."""
+
+    force_refresh: bool = False
+
+
+def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+    """One step that fetches what has moved."""
+    sources = list(domain.sources.values())
+
+    @dg.multi_asset(
+        hooks={runs.failure_hook(place, domain)},
+        name=f"{domain.name}_raw",
+        specs=[specs.raw_spec(domain, source, download.CODE_VERSION) for source in sources],
+        check_specs=[
+            specs.check_spec(
+                CHECK,
+                keys.raw_key(source),
+                f"{source.producer} could be reached, and what it served was whole.",
+            )
+            for source in sources
+        ],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
+        chosen = [s for s in sources if keys.raw_key(s) in context.selected_asset_keys]
+        wanted = [
+            (source, Part(source=source.full_name, partition=partition))
+            for source in chosen
+            for partition in parts_of(context, source)
+        ]
+        fetched = _fetch(context.instance, place, wanted, force=config.force_refresh)
+        for source in chosen:
+            mine = [part for owner, part in wanted if owner is source]
+            outcomes = {part.partition: _outcome(source, fetched[part]) for part in mine}
+            yield from results(context, keys.raw_key(source), CHECK, outcomes)
+
+    return raw
+
+
+def _fetch(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    wanted: Sequence[tuple[Source, Part]],
+    *,
+    force: bool,
+) -> dict[Part, Fetch]:
+    now = datetime.now(UTC)
+    probes = probes_of(place, wanted, now=now)
+    jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
+    found = {}
+    with Client() as client:
+        desk = download.Desk(client=client, places=place.places, home=place.home, now=now)
+        for fetch in download.fetch_all(jobs, desk):
+            found[fetch.part] = fetch
+            if fetch.decision.fetch:
+                place.say(_told(fetch))
+    return found
+
+
+def _outcome(source: Source, fetch: Fetch) -> Outcome:
+    file = fetch.file
+    return Outcome(
+        record=fetch,
+        version=file.sha256 if file else fetch.status.value,
+        reused=fetch.status is FetchStatus.UNCHANGED,
+        people={
+            "status": fetch.status.value,
+            "reason": str(fetch.decision),
+            "attempts": fetch.attempts,
+            "last_status": fetch.last_status,
+            "waited_seconds": fetch.waited_seconds,
+            "path": file.path if file else None,
+            "sha256": file.sha256 if file else None,
+            "size_bytes": file.size_bytes if file else None,
+            "etag": file.etag if file else None,
+            "last_modified": file.last_modified.isoformat() if file and file.last_modified else None,
+            "fetched_at": file.fetched_at.isoformat() if file else None,
+        },
+        complaint=_complaint(source, fetch),
+    )
+
+
+def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
+    if fetch.status not in AT_FAULT:
+        return None
+    held = (
+        f"the last good file, of {fetch.file.fetched_at:%Y-%m-%d %H:%M} UTC, stands in"
+        if fetch.file
+        else "nothing is held"
+    )
+    severity = dg.AssetCheckSeverity.ERROR if source.required else dg.AssetCheckSeverity.WARN
+    return Complaint(f"{fetch.part}: {fetch.fault}; {held}", severity)
+
+
+def _told(fetch: Fetch) -> str:
+    if fetch.status in AT_FAULT or fetch.file is None:
+        return f"{fetch.part}: {fetch.status.value}: {fetch.fault or ''}"
+    return f"{fetch.part}: {fetch.status.value}, {fetch.file.size_bytes:,} bytes"

@@ -1,0 +1,274 @@
+"""One run: its logical time and directory, and the manifest that the event log gives of it.
+
+Time and directory are tags of the Dagster run, so that every step of it finds the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets import keys
+from etl_assets.assets.state import standing
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io import outputs
+from etl_assets.model.declaration import Domain
+from etl_assets.model.errors import HomeError
+from etl_assets.model.records import Fetch, FetchStatus, RunStatus, Tabulated
+from etl_assets.model.run import MANIFEST_FILE, RunAsset, RunCheck, RunManifest, RunPhase, RunSource, Written
+from etl_assets.stages import publish, report
+
+AS_OF_TAG = "etl/as_of"
+PHASE_EVENTS = {dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of one domain."""
+
+    run_id: str
+    as_of: datetime
+    started_at: datetime
+    directory: Path
+
+
+def directory_tag(domain: Domain) -> str:
+    return f"etl/directory/{domain.name}"
+
+
+def current(instance: dg.DagsterInstance, run_id: str, place: Workplace, domain: Domain) -> Run:
+    """The run as its tags tell; the first step that asks makes its directory."""
+    stored = instance.get_run_record_by_id(run_id)
+    if stored is None:
+        raise KeyError(run_id)
+    tags = stored.dagster_run.tags
+    started_at = (
+        datetime.fromtimestamp(stored.start_time, UTC) if stored.start_time else datetime.now(UTC)
+    )
+    name = tags.get(directory_tag(domain))
+    if name is None:
+        name = outputs.create(place.home, domain.name, started_at).name
+        instance.add_run_tags(run_id, {directory_tag(domain): name})
+    as_of = tags.get(AS_OF_TAG)
+    return Run(
+        run_id=run_id,
+        as_of=datetime.fromisoformat(as_of) if as_of else started_at,
+        started_at=started_at,
+        directory=place.home.outputs(domain.name) / name,
+    )
+
+
+def manifest(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    domain: Domain,
+    run: Run,
+    *,
+    status: RunStatus,
+    published: bool,
+    note: str = "",
+    documents: Iterable[Written] = (),
+    history_sha256: str | None = None,
+) -> RunManifest:
+    """What the event log says of this run, so far."""
+    records = [entry.event_log_entry for entry in instance.get_records_for_run(run.run_id).records]
+    return RunManifest(
+        run_id=run.run_id,
+        domain=domain.name,
+        status=status,
+        published=published,
+        as_of=run.as_of,
+        started_at=run.started_at,
+        finished_at=datetime.now(UTC),
+        code_version=place.code_version(domain),
+        note=note,
+        history_sha256=history_sha256,
+        sources=sources_of(instance, domain),
+        assets=_assets(domain, records),
+        checks=_checks(domain, records),
+        phases=_phases(records),
+        documents=list(documents),
+    )
+
+
+def failure_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
+    """Leaves the manifest of a run that one of its steps ended, launched from wherever."""
+
+    @dg.failure_hook(name=f"{domain.name}_leave_manifest")
+    def leave_manifest(context: dg.HookContext) -> None:
+        run = current(context.instance, context.run_id, place, domain)
+        leave_failed(context.instance, place, domain, run, _cause(context.op_exception))
+
+    return leave_manifest
+
+
+def leave_failed(
+    instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: Run, note: str
+) -> None:
+    """Write the manifest and report of a failed run, unless a step has written them already."""
+    if (run.directory / MANIFEST_FILE).exists():
+        return
+    failed = manifest(
+        instance, place, domain, run, status=RunStatus.FAILED, published=False, note=note
+    )
+    report.write_report(domain, failed, run.directory / "marts", run.directory)
+    outputs.write_manifest(run.directory, failed)
+
+
+def repeat(
+    instance: dg.DagsterInstance, place: Workplace, domain: Domain, as_of: datetime
+) -> RunManifest:
+    """A run in which nothing moved: the published files under a new directory, without a Dagster run."""
+    started_at = datetime.now(UTC)
+    published = outputs.published(place.home, domain.name)
+    if published is None:
+        raise HomeError(f"{place.home.latest(domain.name)}: expected the published set, found none")
+    before = outputs.read_manifest(published)
+    directory = outputs.create(place.home, domain.name, started_at)
+    own = {MANIFEST_FILE, outputs.SUMS_FILE, report.REPORT_FILE}
+    outputs.link_unchanged(
+        published, directory, [file for file in outputs.files_of(published) if file not in own]
+    )
+    sources = sources_of(instance, domain)
+    again = before.model_copy(
+        update={
+            "run_id": directory.name,
+            "status": status_of(sources),
+            "as_of": as_of,
+            "started_at": started_at,
+            "finished_at": datetime.now(UTC),
+            "note": note_of(sources) or "nothing moved",
+            "sources": sources,
+            "assets": [a.model_copy(update={"outcome": "reused"}) for a in before.assets],
+            "phases": [],
+        }
+    )
+    report.write_report(domain, again, directory / "marts", directory)
+    publish.conclude(place.home, directory, again)
+    return again
+
+
+def _cause(error: BaseException | None) -> str:
+    """What went wrong, without Dagster's wrapping."""
+    if isinstance(error, dg.Failure):
+        return error.description or "a step failed"
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def sources_of(instance: dg.DagsterInstance, domain: Domain) -> list[RunSource]:
+    """Each part of each source as the event log last saw it."""
+    found = []
+    for source in domain.sources.values():
+        partitioned = source.partitions is not None
+        fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
+        tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
+        found += [
+            _source(fetches[part], tables.get(part)) for part in sorted(fetches, key=lambda p: p or "")
+        ]
+    return found
+
+
+def status_of(sources: Iterable[RunSource]) -> RunStatus:
+    """Success where every source is fresh; partial where one was served from its last good file."""
+    bad = {FetchStatus.OUTAGE, FetchStatus.MISSING}
+    return (
+        RunStatus.PARTIAL_SUCCESS
+        if any(source.status in bad for source in sources)
+        else RunStatus.SUCCESS
+    )
+
+
+def note_of(sources: Iterable[RunSource]) -> str:
+    """What a person should know of the sources, in one line; empty where all is well."""
+    bad = {FetchStatus.OUTAGE, FetchStatus.MISSING}
+    return "; ".join(
+        f"{source.name}: {source.status}{f' ({source.fault})' if source.fault else ''}"
+        for source in sources
+        if source.status in bad
+    )
+
+
+def _source(fetch: Fetch, table: Tabulated | None) -> RunSource:
+    file = fetch.file
+    refused = table.fault if table else None
+    return RunSource(
+        source=fetch.part.source,
+        partition=fetch.part.partition,
+        status=FetchStatus.OUTAGE if refused else fetch.status,
+        sha256=(table.table.source_sha256 or None) if table else None,
+        etag=file.etag if file else None,
+        last_modified=file.last_modified if file else None,
+        url=file.url if file else None,
+        fetched_at=file.fetched_at if file else None,
+        content_at=table.table.content_at if table else None,
+        rows=table.table.rows if table else None,
+        rejected=table.table.rejected if table else None,
+        rejects_by_rule=table.table.rejects_by_rule if table else {},
+        fault=refused or fetch.fault,
+    )
+
+
+def _of_domain(key: dg.AssetKey | None, domain: Domain) -> bool:
+    return key is not None and key.path[0] == domain.name
+
+
+def _assets(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAsset]:
+    found = []
+    for entry in records:
+        event = entry.asset_materialization
+        if event is None or not _of_domain(event.asset_key, domain):
+            continue
+        reused = event.metadata.get("reused")
+        found.append(
+            RunAsset(
+                key="/".join(event.asset_key.path),
+                partition=event.partition,
+                outcome="reused" if reused and reused.value else "made",
+                data_version=(event.tags or {}).get("dagster/data_version", ""),
+            )
+        )
+    return sorted(found, key=lambda asset: (asset.key, asset.partition or ""))
+
+
+def _checks(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunCheck]:
+    found = []
+    for entry in records:
+        event = entry.dagster_event
+        if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        if _of_domain(evaluation.asset_key, domain):
+            found.append(check_of(evaluation))
+    return sorted(found, key=lambda check: (check.asset, check.name))
+
+
+def check_of(evaluation: Any) -> RunCheck:
+    return RunCheck(
+        asset="/".join(evaluation.asset_key.path),
+        name=evaluation.check_name,
+        passed=evaluation.passed,
+        severity="warn" if evaluation.severity is dg.AssetCheckSeverity.WARN else "error",
+        description=evaluation.description or "",
+    )
+
+
+def _phases(records: Iterable[dg.EventLogEntry]) -> list[RunPhase]:
+    started: dict[str, float] = {}
+    phases = []
+    for entry in records:
+        event = entry.dagster_event
+        if event is None or event.step_key is None or event.event_type not in PHASE_EVENTS:
+            continue
+        if event.event_type == dg.DagsterEventType.STEP_START:
+            started[event.step_key] = entry.timestamp
+        else:
+            seconds = entry.timestamp - started.get(event.step_key, entry.timestamp)
+            phases.append(RunPhase(name=event.step_key, seconds=max(0.0, seconds)))
+    return phases

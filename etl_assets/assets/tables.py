@@ -1,0 +1,188 @@
+"""The table assets: of each source, the rows that hold under its contract.
+
+A file that cannot become a table leaves the last table standing; reading rows is `stages.tabulate`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.outcomes import Complaint, Outcome, digest_of, parts_of, results
+from etl_assets.assets.state import standing
+from etl_assets.assets.workplace import Workplace
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.errors import ContentError
+from etl_assets.model.records import Part, RawFile, Table, Tabulated, Validated
+from etl_assets.stages import tabulate
+
+CHECK = "contract"
+
+
+class TablesConfig(dg.Config):
+    """What a person may say to this step at launch."""
+
+    accept_changes: bool = False
+
+
+def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+    """One step that reads the domain's validated files under their contracts."""
+    sources = list(domain.sources.values())
+
+    @dg.multi_asset(
+        hooks={runs.failure_hook(place, domain)},
+        name=f"{domain.name}_tables",
+        specs=[specs.table_spec(domain, source, tabulate.code_version(source)) for source in sources],
+        check_specs=[
+            specs.check_spec(
+                CHECK,
+                keys.table_key(source),
+                "The newest file's rows hold under the contract: at most "
+                f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink.",
+            )
+            for source in sources
+        ],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def tables(context: dg.AssetExecutionContext, config: TablesConfig) -> Iterator[Any]:
+        lacking: list[str] = []
+        for source in sources:
+            if keys.table_key(source) not in context.selected_asset_keys:
+                continue
+            outcomes = _tabulate_source(context, place, source, accept=config.accept_changes)
+            yield from results(context, keys.table_key(source), CHECK, outcomes)
+            lacking += _lacking(source, outcomes)
+        if lacking:
+            raise dg.Failure(
+                f"required and no table was ever made: {', '.join(lacking)}", allow_retries=False
+            )
+
+    return tables
+
+
+def _tabulate_source(
+    context: dg.AssetExecutionContext, place: Workplace, source: Source, *, accept: bool
+) -> dict[str | None, Outcome]:
+    partitioned = source.partitions is not None
+    files = standing(context.instance, keys.validated_key(source), Validated, partitioned=partitioned)
+    before = standing(context.instance, keys.table_key(source), Tabulated, partitioned=partitioned)
+    outcomes = {}
+    for partition in parts_of(context, source):
+        part = Part(source=source.full_name, partition=partition)
+        outcomes[partition] = _tabulate(
+            place, source, part, files.get(partition), before.get(partition), accept=accept
+        )
+        place.say(f"{part}: {_told(outcomes[partition])}")
+    return outcomes
+
+
+def _tabulate(
+    place: Workplace,
+    source: Source,
+    part: Part,
+    validated: Validated | None,
+    last: Tabulated | None,
+    *,
+    accept: bool,
+) -> Outcome:
+    version = tabulate.code_version(source)
+    file = validated.file if validated else None
+    if last and _stands(place, last, file, version) and not (accept and last.fault):
+        return _outcome(source, last, reused=True)
+    if file is None:
+        table = tabulate.empty_table(place.home, source, part, code_version=version)
+        return _outcome(source, Tabulated(part=part, table=table), reused=False)
+    try:
+        table = tabulate.tabulate(
+            place.home,
+            source,
+            part,
+            place.home.root / file.path,
+            file.sha256,
+            code_version=version,
+            previous=last.table if last else None,
+            accept_shrink=accept,
+        )
+    except ContentError as error:
+        return _refused(place, source, part, file, last, str(error))
+    dated = table if table.content_at else table.model_copy(update={"content_at": file.last_modified})
+    return _outcome(source, Tabulated(part=part, table=dated), reused=False)
+
+
+def _stands(place: Workplace, last: Tabulated, file: RawFile | None, version: str) -> bool:
+    """Whether the last table was made from this file by this code, and is still there."""
+    wanted = file.sha256 if file else ""
+    tried = {last.table.source_sha256, last.refused_sha256}
+    present = (place.home.root / last.table.path).exists()
+    return wanted in tried and last.table.code_version == version and present
+
+
+def _refused(
+    place: Workplace, source: Source, part: Part, file: RawFile, last: Tabulated | None, fault: str
+) -> Outcome:
+    kept = last is not None and (place.home.root / last.table.path).exists()
+    table = (
+        last.table
+        if last is not None and kept
+        else tabulate.empty_table(
+            place.home, source, part, code_version=tabulate.code_version(source)
+        )
+    )
+    record = Tabulated(part=part, table=table, fault=fault, refused_sha256=file.sha256)
+    return _outcome(source, record, reused=False)
+
+
+def _outcome(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
+    table = record.table
+    return Outcome(
+        record=record,
+        version=digest_of(table.sha256),
+        reused=reused,
+        people={
+            "dagster/row_count": table.rows,
+            "path": table.path,
+            "sha256": table.sha256,
+            "records": table.records,
+            "rejected": table.rejected,
+            "duplicates": table.duplicates,
+            "rejects": dg.MetadataValue.json(table.rejects_by_rule) if table.rejects_by_rule else None,
+            "rejects_path": table.rejects_path,
+            "unknown_fields": ", ".join(table.unknown_fields) or None,
+        },
+        complaint=_complaint(source, record),
+    )
+
+
+def _complaint(source: Source, record: Tabulated) -> Complaint | None:
+    table = record.table
+    if record.fault:
+        return Complaint(f"{record.part}: {record.fault}; the last table stands")
+    warned = []
+    if table.rejected:
+        rules = ", ".join(f"{count} by {rule}" for rule, count in table.rejects_by_rule.items())
+        warned.append(f"{table.rejected} of {table.records} records rejected ({rules})")
+    if table.duplicates:
+        warned.append(f"{table.duplicates} rows set aside for a later one of the same key")
+    if table.unknown_fields and source.contract.unknown_fields == "evolve":
+        warned.append(f"unknown fields: {', '.join(table.unknown_fields)}")
+    if not warned:
+        return None
+    return Complaint(f"{record.part}: {'; '.join(warned)}", dg.AssetCheckSeverity.WARN)
+
+
+def _lacking(source: Source, outcomes: dict[str | None, Outcome]) -> list[str]:
+    """A required source whose first file was refused has no table worth reading."""
+    tabulated = [o.record for o in outcomes.values() if isinstance(o.record, Tabulated)]
+    return [
+        f"{record.part}: {record.fault or 'no file'}"
+        for record in tabulated
+        if source.required and not record.table.source_sha256
+    ]
+
+
+def _told(outcome: Outcome) -> str:
+    record = outcome.record
+    table: Table = record.table if isinstance(record, Tabulated) else None  # type: ignore[assignment]
+    return f"{table.rows:,} rows" + (f", {table.rejected:,} rejected" if table.rejected else "")

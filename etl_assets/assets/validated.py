@@ -1,0 +1,149 @@
+"""The validated assets: of each source, the newest file that is what was declared.
+
+A refused file goes to quarantine and the last good one stands in; judging a file is `stages.validate`.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
+from etl_assets.assets.state import standing
+from etl_assets.assets.workplace import Workplace
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated
+from etl_assets.stages import validate
+
+CHECK = "content"
+ABSENT = "absent"
+
+
+def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+    """One step that judges the domain's downloads."""
+    sources = list(domain.sources.values())
+
+    @dg.multi_asset(
+        hooks={runs.failure_hook(place, domain)},
+        name=f"{domain.name}_validated",
+        specs=[specs.validated_spec(domain, source, validate.CODE_VERSION) for source in sources],
+        check_specs=[
+            specs.check_spec(
+                CHECK,
+                keys.validated_key(source),
+                f"The newest download is whole and is {source.format.name}.",
+            )
+            for source in sources
+        ],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        lacking: list[str] = []
+        for source in sources:
+            if keys.validated_key(source) not in context.selected_asset_keys:
+                continue
+            outcomes = _judge_source(context, place, source)
+            yield from results(context, keys.validated_key(source), CHECK, outcomes)
+            lacking += [str(part) for part in _lacking(source, outcomes)]
+        if lacking:
+            raise dg.Failure(
+                f"required and nothing good was ever held: {', '.join(lacking)}", allow_retries=False
+            )
+
+    return validated
+
+
+def _judge_source(
+    context: dg.AssetExecutionContext, place: Workplace, source: Source
+) -> dict[str | None, Outcome]:
+    partitioned = source.partitions is not None
+    fetches = standing(context.instance, keys.raw_key(source), Fetch, partitioned=partitioned)
+    before = standing(
+        context.instance, keys.validated_key(source), Validated, partitioned=partitioned
+    )
+    return {
+        partition: _judge(
+            place,
+            source,
+            Part(source=source.full_name, partition=partition),
+            fetches.get(partition),
+            before.get(partition),
+        )
+        for partition in parts_of(context, source)
+    }
+
+
+def _judge(
+    place: Workplace, source: Source, part: Part, fetch: Fetch | None, last: Validated | None
+) -> Outcome:
+    file = fetch.file if fetch else None
+    if file is None and last and last.file:
+        stands_in = last.model_copy(update={"stands_in": True})
+        return _outcome(stands_in, reused=True, complaint=f"{part}: the last good file stands in")
+    if file is None:
+        expected = fetch is not None and fetch.status is FetchStatus.NOT_YET_PUBLISHED
+        return _absent(part, None if expected else f"{part}: nothing was ever held")
+    if last and last.file and _same(last, file) and not last.stands_in:
+        return _outcome(last.model_copy(update={"file": file}), reused=True)
+    path = place.home.root / file.path
+    verdict = validate.validate(source, part, path, sha256=file.sha256)
+    if verdict.ok:
+        return _outcome(
+            Validated(part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION),
+            reused=False,
+        )
+    validate.quarantine(place.home, source, part, path, verdict, datetime.now(UTC), url=file.url)
+    stand_in = last.file if last else None
+    return _outcome(
+        Validated(
+            part=part,
+            file=stand_in,
+            verdict=verdict,
+            stands_in=True,
+            code_version=validate.CODE_VERSION,
+        ),
+        reused=False,
+        complaint=f"{verdict}; in quarantine, "
+        + ("the last good file stands in" if stand_in else "and no good file was ever held"),
+    )
+
+
+def _same(last: Validated, file: RawFile) -> bool:
+    return (
+        last.file is not None
+        and last.file.sha256 == file.sha256
+        and last.code_version == validate.CODE_VERSION
+    )
+
+
+def _absent(part: Part, complaint: str | None) -> Outcome:
+    return _outcome(
+        Validated(part=part, code_version=validate.CODE_VERSION), reused=False, complaint=complaint
+    )
+
+
+def _outcome(record: Validated, *, reused: bool, complaint: str | None = None) -> Outcome:
+    file, verdict = record.file, record.verdict
+    return Outcome(
+        record=record,
+        version=file.sha256 if file else ABSENT,
+        reused=reused,
+        people={
+            "path": file.path if file else None,
+            "sha256": file.sha256 if file else None,
+            "found": verdict.found if verdict else None,
+            "unpacked_bytes": verdict.unpacked_bytes if verdict else None,
+            "stands_in": record.stands_in,
+        },
+        complaint=Complaint(complaint) if complaint else None,
+    )
+
+
+def _lacking(source: Source, outcomes: dict[str | None, Outcome]) -> list[Part]:
+    if not source.required:
+        return []
+    records = [outcome.record for outcome in outcomes.values()]
+    return [r.part for r in records if isinstance(r, Validated) and r.file is None]

@@ -1,0 +1,62 @@
+"""What the steps of one code location work with: settings, declarations, and what a launch was told.
+
+Built once by `build_defs`; steps close over it. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from etl_assets.io.dbt import DbtProject
+from etl_assets.io.locate import Places
+from etl_assets.model.declaration import Domain
+from etl_assets.model.home import Home
+from etl_assets.model.records import Part, Probe
+from etl_assets.settings import Settings
+
+
+def _silent(_: str) -> None:
+    """Say nothing: a launch from the UI has the event log."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Settings, domains, and the probes that the launching process has already made."""
+
+    settings: Settings
+    domains: Mapping[str, Domain]
+    probes: Mapping[Part, Probe] = field(default_factory=dict)
+    say: Callable[[str], None] = _silent
+
+    @cached_property
+    def home(self) -> Home:
+        return Home(self.settings.home)
+
+    @property
+    def places(self) -> Places:
+        return Places(self.settings.home, self.settings.mirror)
+
+    def dbt(self, domain: Domain) -> DbtProject:
+        return DbtProject(self.settings.dbt_dir, domain.name, self.home, domain.vars)
+
+    def code_version(self, domain: Domain) -> str:
+        """A digest of all that turns a domain's files into its documents: package, declarations, SQL."""
+        digest = hashlib.sha256(self._package_version.encode())
+        digest.update(self.dbt(domain).code_version.encode())
+        digest.update(domain.model_dump_json(by_alias=True).encode())
+        for source in domain.sources.values():
+            digest.update(source.model_dump_json(by_alias=True).encode())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def _package_version(self) -> str:
+        package = Path(__file__).parent.parent
+        digest = hashlib.sha256()
+        for path in sorted(package.rglob("*")):
+            if path.suffix in {".py", ".j2"}:
+                digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+        return digest.hexdigest()

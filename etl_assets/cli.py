@@ -1,0 +1,286 @@
+"""The `etl` command: each verb a few lines over the rooms below.
+
+Nothing heavy is imported before a verb runs, so that help is quick; what a verb does is in assets/.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etl_assets.model.errors import EtlError, UsageError
+
+if TYPE_CHECKING:
+    from etl_assets.assets.launch import Launcher
+    from etl_assets.model.run import RunManifest
+
+OK, FAILED, USAGE = 0, 1, 2
+INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+app = typer.Typer(
+    name="etl",
+    help="Published files, declared once: fetched, validated, tabulated, decided, published.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+sources_app = typer.Typer(help="The declarations.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sources_app, name="sources")
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+DomainName = Annotated[str, typer.Argument(help="A folder under domains/.", show_default=False)]
+SourceNames = Annotated[
+    list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
+]
+
+
+def main() -> None:
+    """Run the command; every error of ours becomes one message and its exit code."""
+    try:
+        with _signals():
+            app()
+    except UsageError as error:
+        _fail(str(error), USAGE)
+    except EtlError as error:
+        _fail(str(error), FAILED)
+    except _Interrupted as error:
+        _fail(
+            "interrupted: what is complete is kept; run the same command again to go on",
+            INTERRUPTED[error.signal],
+        )
+
+
+@app.command()
+def run(
+    domains: Annotated[list[str], typer.Argument(help="Domains to run.", show_default=False)],
+    source: SourceNames = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be fetched and why; do nothing.")
+    ] = False,
+    force_refresh: Annotated[
+        bool, typer.Option("--force-refresh", help="Fetch whatever the remotes say.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Take what a limit refused, after a look at it.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 on partial_success too.")
+    ] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", help="The run's logical time, UTC; default: now.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Probe, fetch what moved, make what is below it, publish."""
+    from etl_assets.assets.launch import Options
+
+    options = Options(
+        sources=tuple(source or ()),
+        force_refresh=force_refresh,
+        accept_changes=accept_changes,
+        as_of=as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
+    )
+    with _launcher() as launcher:
+        if dry_run:
+            plans = [launcher.plan(domain, options) for domain in domains]
+            _show([line for plan in plans for line in plan.lines()], [p.as_dict() for p in plans], as_json)
+            return
+        manifests = [launcher.run(domain, options) for domain in domains]
+    _show(
+        [line for manifest in manifests for line in _told(manifest)],
+        [manifest.model_dump(mode="json") for manifest in manifests],
+        as_json,
+    )
+    bad = {"failed", "partial_success"} if strict else {"failed"}
+    if any(manifest.status in bad for manifest in manifests):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = False) -> None:
+    """Ask the remotes what they have, and say what a run would fetch."""
+    from etl_assets.assets.launch import Options
+
+    with _launcher() as launcher:
+        plan = launcher.plan(domain, Options(sources=tuple(source or ())))
+    _show(plan.lines(), plan.as_dict(), as_json)
+
+
+@app.command()
+def status(domain: DomainName, *, as_json: Json = False) -> None:
+    """What stands: each source with its age, and the published set."""
+    with _launcher() as launcher:
+        standing = launcher.status(domain)
+    _show(standing.lines(datetime.now(UTC)), standing.as_dict(), as_json)
+
+
+@app.command()
+def check(
+    domain: Annotated[str | None, typer.Argument(help="Default: every domain.")] = None,
+    *,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Check a run of the domain's samples in a new home.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Evaluate the asset checks; exit 1 where one of severity error fails."""
+    from etl_assets.assets.checks import check_samples, check_standing
+
+    with _launcher() as launcher:
+        names = [domain] if domain else sorted(launcher.place.domains)
+        evaluate = check_samples if samples else check_standing
+        found = [evaluation for name in names for evaluation in evaluate(launcher, name)]
+    _show(
+        [f"{'ok  ' if c.passed else c.severity.upper():5} {c.asset}: {c.name}"
+         + (f": {c.description}" if c.description and not c.passed else "") for c in found],
+        [evaluation.model_dump(mode="json") for evaluation in found],
+        as_json,
+    )  # fmt: skip
+    if any(not c.passed and c.severity == "error" for c in found):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def backfill(
+    source: Annotated[str, typer.Argument(help="A source with partitions.", show_default=False)],
+    start: Annotated[str, typer.Option("--from", help="First partition.")],
+    end: Annotated[str, typer.Option("--to", help="Last partition.")],
+    *,
+    force_refresh: Annotated[bool, typer.Option("--force-refresh")] = False,
+) -> None:
+    """Fetch a range of a source's partitions and make what is below; unchanged ones cost nothing."""
+    from etl_assets.assets.launch import Options
+
+    with _launcher() as launcher:
+        manifest = launcher.backfill(source, start, end, Options(force_refresh=force_refresh))
+    _show(_told(manifest), manifest.model_dump(mode="json"), as_json=False)
+    if manifest.status == "failed":
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def demo(
+    domain: Annotated[str | None, typer.Argument(help="Default: the first with a demo.")] = None,
+) -> None:
+    """Play a domain's scenarios on its samples, against a local HTTP server."""
+    from etl_assets.assets.rehearsal import play
+
+    play(_settings(), domain, say=_say)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 3000,
+) -> None:
+    """Serve Dagster's pages on 127.0.0.1, with the daemon that drives sensors and schedules."""
+    from etl_assets.assets.launch import serve_ui
+
+    raise typer.Exit(serve_ui(_settings(), port))
+
+
+@sources_app.command("list")
+def sources_list(*, as_json: Json = False) -> None:
+    """Every declared source."""
+    from etl_assets.io.declarations import load
+
+    sources = [s for d in load(_settings().domains_dir).values() for s in d.sources.values()]
+    _show(
+        [f"{source.full_name:32} {source.format.name:10} {source.title}" for source in sources],
+        [{"name": s.full_name, **s.model_dump(mode="json", by_alias=True)} for s in sources],
+        as_json,
+    )
+
+
+@sources_app.command("check")
+def sources_check() -> None:
+    """Read every declaration; exit 2 with file, line, expected and found of all that is wrong."""
+    from etl_assets.io.declarations import load
+
+    domains = load(_settings().domains_dir)
+    count = sum(len(domain.sources) for domain in domains.values())
+    _say(f"{count} sources in {len(domains)} domains are declared well")
+
+
+def _settings() -> Any:
+    from etl_assets.settings import Settings
+
+    return Settings.load()
+
+
+@contextmanager
+def _launcher() -> Iterator[Launcher]:
+    """Declarations first: a wrong one is told before Dagster costs its seconds."""
+    from etl_assets.io.declarations import load
+
+    settings = _settings()
+    domains = load(settings.domains_dir)
+    from etl_assets.assets.launch import Launcher
+
+    with Launcher.open(settings, domains, say=_progress()) as launcher:
+        yield launcher
+
+
+def _progress() -> Callable[[str], None]:
+    """Plain lines on stderr; on a terminal they are dimmed, so that the result stands out."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    return lambda line: console.print(line, style="dim" if console.is_terminal else None, markup=False)
+
+
+def _told(manifest: RunManifest) -> list[str]:
+    made = sum(asset.outcome == "made" for asset in manifest.assets)
+    reused = len(manifest.assets) - made
+    lines = [
+        f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, "
+        f"{made} assets made, {reused} reused, {len(manifest.documents)} documents"
+    ]
+    lines += [manifest.note] if manifest.note else []
+    failed = [c for c in manifest.failed_checks if c.severity == "error"]
+    lines += [f"  {c.asset}: {c.name}: {c.description or 'failed'}" for c in failed]
+    warned = [c for c in manifest.failed_checks if c.severity == "warn"]
+    return [*lines, *([f"  {len(warned)} warnings; see the run's report"] if warned else [])]
+
+
+def _show(lines: Sequence[str], document: object, as_json: bool) -> None:
+    _say(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"etl: {message}", err=True)
+    sys.exit(code)
+
+
+class _Interrupted(BaseException):
+    """A signal asked to stop; not an Exception, so that no handler below keeps it."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    def interrupt(number: int, _frame: object) -> None:
+        raise _Interrupted(number)
+
+    for number in INTERRUPTED:
+        signal.signal(number, interrupt)
+    yield
+
+
+if __name__ == "__main__":
+    main()

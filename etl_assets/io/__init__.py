@@ -1,0 +1,1 @@
+"""Touching the outside: one medium per module, one standard per module in readers/ and writers/."""

@@ -1,0 +1,169 @@
+"""A batch of read values judged by a contract: rows that hold, and a reject for each that does not.
+
+A row is rejected for the first column that fails, in the contract's order. Whether two rows have
+one key shows only at the end of a file: that is `etl_assets.io.keys`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl_assets.io.arrow import MEANING, TYPES, cast
+from etl_assets.io.readers.batch import Batch, as_json, named
+from etl_assets.model.declaration import Column, Contract, RowRule
+from etl_assets.model.records import Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one row."""
+
+    column: str | None
+    rule: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch after its contract: `rows` hold the declared columns only."""
+
+    rows: pa.RecordBatch
+    ordinals: list[int]
+    keys: list[Hashable]
+    rejects: list[Reject]
+
+
+class Checker:
+    """One contract, ready to judge batches."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._judges = [_Judge(column) for column in contract.columns]
+
+    def check(self, batch: Batch) -> Checked:
+        """The rows that hold under the contract, and the others as rejects beside the reader's."""
+        faults: dict[int, Fault] = {}
+        arrays: dict[str, pa.Array] = {}
+        for judge in self._judges:
+            name = judge.column.name
+            arrays[name], found = judge.judge(batch.columns[name])
+            for row, fault in found:
+                faults.setdefault(row, fault)
+        for rule in self._contract.rules:
+            for row, fault in _broken_rows(rule, arrays):
+                faults.setdefault(row, fault)
+        return self._sorted_out(batch, pa.RecordBatch.from_pydict(arrays), faults)
+
+    def _sorted_out(self, batch: Batch, rows: pa.RecordBatch, faults: dict[int, Fault]) -> Checked:
+        ordinals = batch.ordinals
+        if faults:
+            held = [row not in faults for row in range(len(ordinals))]
+            rows = rows.filter(pa.array(held, pa.bool_()))
+            ordinals = list(compress(ordinals, held))
+        rejects = [*batch.rejects, *(_reject(batch, row, faults[row]) for row in sorted(faults))]
+        return Checked(rows, ordinals, keys_of(rows, self._contract.key), rejects)
+
+
+def keys_of(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:
+    """The key of each row; a null is a value like others."""
+    columns = [_hashable(rows.column(name)) for name in key]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+
+
+def _hashable(array: pa.Array) -> list[Hashable]:
+    values: list[Any] = array.to_pylist()
+    if pa.types.is_list(array.type):
+        return [None if value is None else tuple(value) for value in values]
+    return values
+
+
+class _Judge:
+    """One column's rules."""
+
+    def __init__(self, column: Column) -> None:
+        self.column = column
+        self._matches = re.compile(column.pattern, re.ASCII).fullmatch if column.pattern else None
+        self._values = frozenset(column.values) if column.values is not None else None
+
+    def judge(self, values: list[Any]) -> tuple[pa.Array, Iterator[tuple[int, Fault]]]:
+        """The values in their type, and what is wrong with which row."""
+        array, misfits = cast(values, self.column.type)
+        return array, self._faults(values, array, misfits)
+
+    def _faults(
+        self, values: list[Any], array: pa.Array, misfits: list[int]
+    ) -> Iterator[tuple[int, Fault]]:
+        kind = self.column.type
+        for row in misfits:
+            yield row, self._fault("type", f"{MEANING[kind]} ({kind})", values[row])
+        if self.column.required and array.null_count > len(misfits):
+            empty = self._fault("required", "a value", None)
+            yield from ((row, empty) for row, value in enumerate(values) if value is None)
+        if self._matches or self._values is not None:
+            yield from self._text_faults(values, set(misfits))
+        yield from self._bound_faults(array)
+
+    def _text_faults(self, values: list[Any], misfits: set[int]) -> Iterator[tuple[int, Fault]]:
+        for row, value in enumerate(values):
+            if value is None or row in misfits:
+                continue
+            for text in value if type(value) is list else (value,):
+                if self._matches and not self._matches(text):
+                    yield row, self._fault("pattern", f"text like {self.column.pattern}", text)
+                if self._values is not None and text not in self._values:
+                    listed = ", ".join(self.column.values or ())
+                    yield row, self._fault("values", f"one of {listed}", text)
+
+    def _bound_faults(self, array: pa.Array) -> Iterator[tuple[int, Fault]]:
+        bounds = (
+            ("minimum", self.column.minimum, pc.less, "at least"),
+            ("maximum", self.column.maximum, pc.greater, "at most"),
+        )
+        for rule, bound, breaks, words in bounds:
+            if bound is not None:
+                for row in _places(breaks(array, bound)):
+                    yield row, self._fault(rule, f"{words} {bound:g}", array[row].as_py())
+
+    def _fault(self, rule: str, expected: str, found: object) -> Fault:
+        return Fault(self.column.name, rule, expected, named(found))
+
+
+def _broken_rows(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tuple[int, Fault]]:
+    """The rows for which `when` holds and a required column is null."""
+    concerned = None
+    for name, value in rule.when.items():
+        holds = pc.fill_null(
+            pc.equal(pc.cast(arrays[name], TYPES["string"]), value), fill_value=False
+        )
+        concerned = holds if concerned is None else pc.and_(concerned, holds)
+    condition = " and ".join(f"{name} is {value}" for name, value in rule.when.items())
+    for name in rule.require:
+        empty = pc.is_null(arrays[name])
+        fault = Fault(name, rule.name, f"a value where {condition}".rstrip(), "null")
+        for row in _places(empty if concerned is None else pc.and_(concerned, empty)):
+            yield row, fault
+
+
+def _places(mask: pa.Array) -> list[int]:
+    places: list[int] = pc.indices_nonzero(mask).to_pylist()
+    return places
+
+
+def _reject(batch: Batch, row: int, fault: Fault) -> Reject:
+    values = {name: column[row] for name, column in batch.columns.items()}
+    return Reject(
+        where=batch.where(row),
+        column=fault.column,
+        rule=fault.rule,
+        expected=fault.expected,
+        found=fault.found,
+        row=as_json(values),
+    )

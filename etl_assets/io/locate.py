@@ -1,0 +1,136 @@
+"""Where a declared file is to be had: at its URL, in the mirror, or in a local place.
+
+Names are worked out here and nothing is asked or opened. What a mirror is, says ETL_MIRROR.
+"""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, quote, urlsplit
+
+from etl_assets.io.address import SCHEMES, is_private_name, redact
+from etl_assets.model.declaration import Location
+from etl_assets.model.errors import UsageError
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One file's address: what is asked, either a URL or a path, and what is shown of it."""
+
+    shown: str
+    """As declared, without secrets: what records and messages name."""
+    host: str
+    """The declared host, for which limits are kept, also where a mirror stands in."""
+    url: str | None = None
+    path: Path | None = None
+    is_private: bool = False
+    """Whether private addresses may be asked: the declaration or the mirror is one."""
+
+    def __str__(self) -> str:
+        asked = redact(self.url) if self.url else str(self.path)
+        return self.shown if asked == self.shown else f"{self.shown} (at {asked})"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A declared file and, where one is published, the file that states its digest."""
+
+    file: Target
+    digest: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where declared locations lead on this machine."""
+
+    home: Path
+    mirror: str | None = None
+
+    def of(self, location: Location, partition: str | None) -> Place:
+        digest = location.digest
+        return Place(
+            file=self.resolve(
+                location.url or location.path or "", partition, private=location.private
+            ),
+            digest=self.resolve(digest.url, partition, private=location.private)
+            if digest
+            else None,
+        )
+
+    def resolve(
+        self,
+        text: str,
+        partition: str | None,
+        *,
+        private: bool = False,
+        mirror_name: str | None = None,
+    ) -> Target:
+        """The target of a declared URL or path; `mirror_name` is the mirror's file for a query.
+
+        Raises UsageError for an address that cannot be used or that leads out of the mirror.
+        """
+        if "://" not in text:
+            return self._local(text.replace("{partition}", partition or ""))
+        url = text.replace("{partition}", quote(partition or "", safe=""))
+        parts = _split(url)
+        if self.mirror is not None:
+            return self._mirrored(url, parts, self.mirror, mirror_name)
+        return Target(
+            shown=redact(url),
+            host=_host(parts),
+            url=url,
+            is_private=private or is_private_name(parts.hostname or ""),
+        )
+
+    def _local(self, path: str) -> Target:
+        if Path(path).is_absolute():
+            return Target(shown=path, host="", path=Path(path))
+        if self.mirror is None:
+            return Target(shown=path, host="", path=_inside(self.home, path))
+        if _is_url(self.mirror):
+            _inside(Path("/"), path)
+            url = f"{self.mirror.rstrip('/')}/{quote(path)}"
+            return Target(shown=path, host=_host(_split(url)), url=url, is_private=True)
+        return Target(shown=path, host="", path=_inside(Path(self.mirror), path))
+
+    def _mirrored(self, url: str, parts: SplitResult, mirror: str, name: str | None) -> Target:
+        path = _host(parts) + parts.path
+        if parts.query:
+            path = f"{path.rstrip('/')}/{quote(name or parts.query, safe='')}.json"
+        if _is_url(mirror):
+            asked = f"{mirror.rstrip('/')}/{path}"
+            return Target(shown=redact(url), host=_host(parts), url=asked, is_private=True)
+        return Target(shown=redact(url), host="", path=_inside(Path(mirror), path))
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"location: expected an http or https URL with a host, found {url!r}")
+    return parts
+
+
+def _host(parts: SplitResult) -> str:
+    if parts.port in {None, DEFAULT_PORTS[parts.scheme]}:
+        return parts.hostname or ""
+    return f"{parts.hostname}:{parts.port}"
+
+
+def _inside(root: Path, path: str) -> Path:
+    """`path` below `root`; the text decides, so that links which the owner laid keep working."""
+    found = Path(os.path.normpath(root / path))
+    if "\0" in path or not found.is_relative_to(os.path.normpath(root)):
+        raise UsageError(f"location: expected a path that stays inside {root}, found {path!r}")
+    return found

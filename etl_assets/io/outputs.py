@@ -1,0 +1,165 @@
+"""The directories of runs under `outputs/<domain>/` and the name `latest` that readers follow.
+
+What stands in a document is a writer's; whether a candidate may be published is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from etl_assets.io.files import appear, flush_directory
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.run import MANIFEST_FILE, RunManifest
+
+SUMS_FILE = "SHA256SUMS"
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
+
+
+def create(home: Home, domain: str, started_at: datetime) -> Path:
+    """A new, empty directory named after the moment; `_2`, `_3` where that second has one."""
+    stamp = started_at.astimezone(UTC).strftime("%Y%m%d_%H%M%S")
+    parent = home.outputs(domain)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            directory = parent / (stamp if number == 1 else f"{stamp}_{number}")
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            break
+    except OSError as error:
+        raise _unusable(parent, "a directory that can be written", error) from error
+    return directory
+
+
+def link_unchanged(standing: Path, candidate: Path, files: Iterable[str]) -> None:
+    """Give the candidate the standing files by name: same bytes, same modification time."""
+    for file in files:
+        source, target = standing / file, candidate / file
+        if not source.is_file():
+            raise HomeError(
+                f"{source}: expected the published file, found none; "
+                f"remove {standing.parent / 'latest'} and run again to make it anew"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise _unusable(target, "a hard link to the published file", error) from error
+        with appear(target) as temporary:
+            shutil.copy2(source, temporary)
+
+
+def files_of(directory: Path) -> list[str]:
+    """The names of all files below a run's directory, in order."""
+    return sorted(
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    )
+
+
+def write_sums(directory: Path) -> Path:
+    """`SHA256SUMS` over every other file of the directory, as `sha256sum --check` reads it."""
+    target = directory / SUMS_FILE
+    names = [name for name in files_of(directory) if name != SUMS_FILE]
+    with appear(target) as temporary:
+        temporary.write_text(
+            "".join(f"{sha256_of(directory / name)}  {name}\n" for name in names), encoding="utf-8"
+        )
+    return target
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def publish(home: Home, domain: str, run_dir: Path) -> None:
+    """Make `latest` name the run's directory; readers see the old set or the new, never none."""
+    parent = home.outputs(domain)
+    if run_dir.parent != parent or not run_dir.is_dir():
+        raise HomeError(f"{run_dir}: expected a run's directory below {parent}")
+    temporary = parent / f".latest.{uuid.uuid4().hex}"
+    try:
+        temporary.symlink_to(run_dir.name, target_is_directory=True)
+        temporary.replace(home.latest(domain))
+        flush_directory(parent)
+    except OSError as error:
+        raise _unusable(
+            home.latest(domain), "a symbolic link that can be replaced", error
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def published(home: Home, domain: str) -> Path | None:
+    """The published set's directory; None before the first, HomeError for a link to nothing."""
+    latest = home.latest(domain)
+    if not latest.is_symlink():
+        if latest.exists():
+            raise HomeError(
+                f"{latest}: expected a symbolic link, found a file or directory; move it away"
+            )
+        return None
+    target = latest.parent / latest.readlink()
+    if not target.is_dir():
+        raise HomeError(
+            f"{latest}: expected the published directory {target}, found nothing there; "
+            "put it back, or remove the link and run again"
+        )
+    return target
+
+
+def write_manifest(run_dir: Path, manifest: RunManifest) -> Path:
+    target = run_dir / MANIFEST_FILE
+    with appear(target) as temporary:
+        temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def read_manifest(run_dir: Path) -> RunManifest:
+    """The run's manifest; raises HomeError where it is missing or damaged."""
+    path = run_dir / MANIFEST_FILE
+    try:
+        return RunManifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise _unusable(path, "the manifest of a run", error) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(step) for step in first["loc"]) or "the whole file"
+        raise HomeError(
+            f"{path}: {field}: {first['msg']}, in a manifest of {error.error_count()} faults"
+        ) from error
+
+
+def runs(home: Home, domain: str) -> Iterator[Path]:
+    """Directories of runs, the newest first; one cut off has no manifest and is left out."""
+    found = [path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}")]
+    yield from sorted(
+        (path for path in found if not path.is_symlink()), key=_in_order_of_start, reverse=True
+    )
+
+
+def _in_order_of_start(directory: Path) -> tuple[str, int]:
+    day, clock, *number = directory.name.split("_")
+    return f"{day}_{clock}", int(number[0]) if number else 1
+
+
+def _unusable(path: Path, expected: str, error: OSError) -> HomeError:
+    return HomeError(f"{path}: expected {expected}, found: {error.strerror or error}")

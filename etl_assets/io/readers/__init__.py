@@ -1,0 +1,1 @@
+"""One module per input standard; each turns a validated file into column batches."""

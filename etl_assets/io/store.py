@@ -1,0 +1,81 @@
+"""The raw store: immutable files named by their SHA-256, one for equal bytes of any source.
+
+Keeping, finding and checking files belongs here. Which file is a source's current one, the event
+log knows; bad files are `etl_assets.io.quarantine`.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from etl_assets.io.files import flush_directory, refusals_told, settle
+from etl_assets.model.home import Home
+from etl_assets.model.records import Part, RawFile, Stored
+
+READ_ONLY = 0o444
+TOKEN_CHARACTERS = 8
+
+
+@contextmanager
+def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
+    """A file for a download under way; what is still there when the block ends is removed.
+
+    Leftovers of the part go first: one writer holds a domain, so they are of a run that was killed.
+    """
+    partition = "" if part.partition is None else f"[{quote(part.partition, safe='')}]"
+    stem = f"{part.source}{partition}"
+    with refusals_told(home.partial):
+        home.partial.mkdir(parents=True, exist_ok=True)
+        for leftover in home.partial.glob(f"{glob.escape(stem)}.{'?' * TOKEN_CHARACTERS}.part"):
+            leftover.unlink(missing_ok=True)
+        path = home.partial / f"{stem}.{secrets.token_hex(TOKEN_CHARACTERS // 2)}.part"
+        try:
+            with path.open("x+b", buffering=0) as file:
+                yield path, file
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def keep(home: Home, partial: Path, sha256: str) -> Path:
+    """Move a complete file into the store; a whole one that is there already stays as it is."""
+    target = home.raw_file(sha256)
+    if verify(home, sha256) is Stored.PRESENT:
+        partial.unlink()
+        return target
+    with refusals_told(target):
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            flush_directory(target.parent.parent)
+        settle(partial, target, mode=READ_ONLY)
+    return target
+
+
+def presence(home: Home, file: RawFile) -> Stored:
+    """Whether the record's file is there and has its size: cheap, for every decision."""
+    try:
+        size = (home.root / file.path).stat().st_size
+    except FileNotFoundError:
+        return Stored.MISSING
+    return Stored.PRESENT if size == file.size_bytes else Stored.DAMAGED
+
+
+def verify(home: Home, sha256: str) -> Stored:
+    """Whether the file is there and has its content: reads all of it."""
+    try:
+        found = hash_file(home.raw_file(sha256))
+    except FileNotFoundError:
+        return Stored.MISSING
+    return Stored.PRESENT if found == sha256 else Stored.DAMAGED
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,58 @@
+"""Rows of a mart, streamed from its parquet file as Python values.
+
+Only reading belongs here; what becomes of a row is a writer's. Memory is bounded by one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl_assets.model.errors import BuildError
+
+BATCH_ROWS = 4096
+
+
+class Rows:
+    """The rows of one mart in the file's order; times are UTC and know it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with pq.ParquetFile(self.path) as file:
+            schema = _aware(file.schema_arrow)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield from pa.Table.from_batches([batch]).cast(schema).to_pylist()
+
+    def __len__(self) -> int:
+        return int(self._metadata.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        names: list[str] = self._metadata.schema.to_arrow_schema().names
+        return names
+
+    @cached_property
+    def _metadata(self) -> pq.FileMetaData:
+        try:
+            return pq.read_metadata(self.path)
+        except FileNotFoundError as error:
+            raise BuildError(
+                f"{self.path}: expected the mart that a document is made from, found no file; "
+                "is the model's name in the declaration right?"
+            ) from error
+
+
+def _aware(schema: pa.Schema) -> pa.Schema:
+    """A time without a zone is UTC here; what leaves the house says so."""
+    fields = [
+        field.with_type(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(field.type) else field
+        for field in schema
+    ]
+    return pa.schema(fields)

@@ -1,0 +1,318 @@
+"""What a person declares: sources, contracts, domains.
+
+Only shapes belong here; a message says what was expected and what was found. Rules between fields
+that stand apart are `etl_assets.model.declaration_rules`, reading YAML and reporting lines is
+`etl_assets.io.declarations`; what a format's reader does with its options is the reader's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME = r"^[a-z][a-z0-9_]*$"
+COLUMN_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+
+ColumnType = Literal[
+    "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
+]
+NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
+
+
+class Declared(BaseModel):
+    """Base of every declaration: frozen, and a misspelt key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Column(Declared):
+    """One column of a table: what it holds and what makes a value of it acceptable."""
+
+    name: str = Field(pattern=COLUMN_NAME)
+    type: ColumnType
+    description: str = Field(min_length=1)
+    unit: str | None = Field(default=None, description="required for numbers; '1' is dimensionless")
+    origin: str | None = Field(
+        default=None, alias="from", description="the field's path in the record; default: the name"
+    )
+    required: bool = Field(default=False, description="a row whose value is null is rejected")
+    pattern: str | None = Field(default=None, description="a regular expression for the whole text")
+    values: list[str] | None = Field(default=None, description="the only values allowed")
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _numbers_state_their_unit(self) -> Self:
+        if self.type in NUMERIC and not self.unit:
+            raise ValueError("expected a unit for a number, '1' where it has none, found none")
+        return self
+
+
+class RowRule(Declared):
+    """A rule over several columns: where `when` holds, every column of `require` must be filled."""
+
+    name: str = Field(pattern=NAME)
+    when: dict[str, str] = Field(description="column: value pairs that must all hold")
+    require: list[str] = Field(min_length=1)
+
+
+class Contract(Declared):
+    """The table that a source becomes: its columns, its key and what happens to bad rows."""
+
+    columns: list[Column] = Field(min_length=1)
+    key: list[str] = Field(
+        min_length=1, description="a null in a key column is a value like others"
+    )
+    duplicates: Literal["reject", "keep_last"] = Field(
+        default="reject",
+        description="of rows with one key: reject the later ones, or keep the last",
+    )
+    unknown_fields: Literal["evolve", "discard_value", "freeze"] = Field(
+        default="discard_value",
+        description="a field no column names: warn of it, leave it aside, or refuse the file",
+    )
+    rules: list[RowRule] = []
+    max_rejected_pct: float = Field(
+        default=5.0, ge=0, le=100, description="a larger share of rejected rows refuses the file"
+    )
+
+
+class JsonFormat(Declared):
+    """A JSON document; `rows` is the path to its records.
+
+    `{column}` takes a map's keys into a column, `[]` walks a list, a plain name descends:
+    `{package_name}.{cve_id}`, `vulnerabilities[]`, `{package}.{id}.releases.{release}`.
+    An empty path is a top-level list.
+    """
+
+    name: Literal["json"]
+    rows: str = ""
+
+
+class CsvFormat(Declared):
+    """Delimited text with a header line."""
+
+    name: Literal["csv"]
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    comment: str | None = Field(
+        default=None, description="leading lines that start so are left out"
+    )
+
+
+class OsvFormat(Declared):
+    """A zip of OSV records (https://ossf.github.io/osv-schema/), one row per affected interval."""
+
+    name: Literal["osv"]
+
+
+class CveFormat(Declared):
+    """CVE records in the schema of the CVE API 2.0 (https://nvd.nist.gov/developers/vulnerabilities)."""
+
+    name: Literal["cve_2_0"]
+
+
+Format = Annotated[JsonFormat | CsvFormat | OsvFormat | CveFormat, Field(discriminator="name")]
+
+
+class PublishedDigest(Declared):
+    """A small file beside the source, of `name:value` lines, that states the content's SHA-256."""
+
+    url: str
+    field: str = "sha256"
+    of: Literal["file", "unpacked"] = Field(
+        description="whether the digest is of the unpacked bytes"
+    )
+
+
+class Location(Declared):
+    """Where the file is: a URL, or a path relative to the mirror or ETL_HOME.
+
+    `{partition}` stands for the partition's key. Without `digest`, validators of the HTTP answer decide.
+    """
+
+    url: str | None = None
+    path: str | None = None
+    private: bool = Field(
+        default=False,
+        description="the host's name may stand for a private address; an address says so by itself",
+    )
+    digest: PublishedDigest | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.url is None) == (self.path is None):
+            raise ValueError(
+                f"expected either url or path, found {'both' if self.url else 'neither'}"
+            )
+        return self
+
+
+class Years(Declared):
+    """One file per calendar year, from `start` to the current one."""
+
+    by: Literal["year"]
+    start: int = Field(ge=1970)
+
+
+class Limits(Declared):
+    """How far a transfer may go before it is given up. Each default suits a file of some megabytes."""
+
+    connect_timeout_seconds: float = Field(default=10, gt=0)
+    read_timeout_seconds: float = Field(default=60, gt=0)
+    attempts: int = Field(default=4, ge=1)
+    backoff_seconds: float = Field(
+        default=1, ge=0, description="first wait; doubles, with full jitter"
+    )
+    max_backoff_seconds: float = Field(default=60, ge=0, description="also caps Retry-After")
+    max_redirects: int = Field(default=5, ge=0)
+    max_bytes: int = Field(default=2_000_000_000, gt=0, description="of the file as transferred")
+    max_unpacked_bytes: int = Field(default=20_000_000_000, gt=0)
+    min_bytes_per_second: int = Field(default=1_000, ge=0, description="averaged over 30 seconds")
+    requests_per_second: float = Field(default=10, gt=0, description="per host")
+    connections: int = Field(default=4, ge=1, description="per host")
+    failures_before_pause: int = Field(
+        default=8, ge=1, description="in a row, per host; then it is not asked for a while"
+    )
+    pause_seconds: float = Field(
+        default=300, ge=0, description="for which a failing host is left alone"
+    )
+    min_interval_minutes: float = Field(
+        default=60, ge=0, description="between downloads of a file that has no validator at all"
+    )
+    max_shrink_pct: float = Field(default=10, ge=0, le=100)
+    max_shrink_rows: int = Field(
+        default=20, ge=0, description="a feed that loses more than both shrink limits is an outage"
+    )
+
+
+class Expectation(Declared):
+    """What a file must look like before anybody reads its rows."""
+
+    compression: Literal["none", "gzip", "zip"] = "none"
+    min_bytes: int = Field(default=1, ge=1)
+    min_rows: int = Field(default=1, ge=0)
+
+
+class Freshness(Declared):
+    """How old a contact and a content may be, in hours, before a check warns or fails."""
+
+    warn_after_hours: float = Field(gt=0)
+    fail_after_hours: float = Field(gt=0)
+    content_column: str | None = Field(
+        default=None,
+        description="the column whose greatest value dates the content; else Last-Modified",
+    )
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Self:
+        if self.warn_after_hours > self.fail_after_hours:
+            raise ValueError(
+                f"expected warn_after_hours not to exceed fail_after_hours, found "
+                f"{self.warn_after_hours:g} and {self.fail_after_hours:g}"
+            )
+        return self
+
+
+class Licence(Declared):
+    """Under what terms the data may be used, and whom to name."""
+
+    name: str = Field(min_length=1)
+    url: str | None = None
+    attribution: str = Field(min_length=1)
+
+
+class Source(Declared):
+    """One published file (or one per partition) and the table that it becomes."""
+
+    title: str = Field(min_length=1)
+    description: str = Field(
+        min_length=1, description="what it says, and what is absent on purpose"
+    )
+    producer: str = Field(min_length=1)
+    licence: Licence
+    location: Location
+    partitions: Years | None = None
+    required: bool = Field(
+        description="a run without it fails; an optional one yields an empty table"
+    )
+    expect: Expectation = Expectation()
+    limits: Limits = Limits()
+    freshness: Freshness
+    format: Format
+    contract: Contract
+
+    domain: str = Field(default="", exclude=True, description="from the folder's name")
+    name: str = Field(default="", exclude=True, description="from the file's name")
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.domain}.{self.name}"
+
+
+class Document(Declared):
+    """One published file: which writer makes it from which model."""
+
+    file: str = Field(min_length=1)
+    title: str = Field(min_length=1)
+    format: str = Field(pattern=NAME, description="the writer's standard")
+    model: str = Field(alias="from", pattern=NAME)
+    options: dict[str, str] = {}
+
+
+class Chart(Declared):
+    """One section of the run report: rows of a model as they are, or counted by some of its columns."""
+
+    title: str = Field(min_length=1)
+    model: str = Field(alias="from", pattern=NAME)
+    kind: Literal["table", "bar", "line"] = "table"
+    columns: list[str] = Field(default=[], description="shown as they are, in the model's order")
+    count_by: list[str] = Field(
+        default=[], description="rows are counted per combination of these, the largest count first"
+    )
+    at: str | None = Field(
+        default=None, description="a time column: only rows whose time is the run's own count"
+    )
+    limit: int = Field(default=20, ge=1, description="rows shown; the rest is counted")
+
+    @model_validator(mode="after")
+    def _shows_or_counts(self) -> Self:
+        if bool(self.columns) == bool(self.count_by):
+            raise ValueError("give either columns or count_by")
+        if self.kind != "table" and len(self.columns) == 1:
+            raise ValueError(
+                "a drawn section needs a label and a number; give two columns or count_by"
+            )
+        return self
+
+
+class GateCheck(Declared):
+    """A question to the candidate: the model's rows are the offenders."""
+
+    name: str = Field(pattern=NAME)
+    description: str = Field(min_length=1)
+    model: str = Field(alias="from", pattern=NAME)
+    severity: Literal["error", "warn"] = "error"
+    max_rows: int = Field(default=0, ge=0)
+
+
+class Domain(Declared):
+    """What a domain is for and what it publishes."""
+
+    title: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    owner: str = Field(pattern=r"^team:[a-z0-9_-]+$")
+    schedule: str = Field(description="cron, UTC: the full run that is right without any sensor")
+    probe_interval_minutes: int = Field(
+        default=30, ge=1, description="between two ticks of the sensor"
+    )
+    history: str | None = Field(
+        default=None, description="the model that is built from its own last published rows"
+    )
+    vars: dict[str, str | int | float | list[str]] = {}
+    documents: list[Document] = []
+    report: list[Chart] = []
+    gate: list[GateCheck] = []
+
+    name: str = Field(default="", exclude=True, description="from the folder's name")
+    sources: dict[str, Source] = Field(default={}, exclude=True)

@@ -1,0 +1,67 @@
+"""Where things lie under ETL_HOME. Names only: nothing is created, read or written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The one directory that holds everything; paths kept in records are relative to `root`."""
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "data" / "raw"
+
+    @property
+    def partial(self) -> Path:
+        """Downloads under way, by temporary name; on the same file system as `raw`."""
+        return self.root / "data" / "partial"
+
+    def raw_file(self, sha256: str) -> Path:
+        return self.raw / sha256[:2] / sha256
+
+    def quarantine(self, domain: str, source: str) -> Path:
+        return self.root / "data" / "quarantine" / domain / source
+
+    def tables(self, domain: str) -> Path:
+        return self.root / "data" / "tables" / domain
+
+    def table_file(self, domain: str, table: str, partition: str | None) -> Path:
+        return self.tables(domain) / table / f"{partition or table}.parquet"
+
+    def rejects_file(self, domain: str, table: str, partition: str | None) -> Path:
+        return self.root / "data" / "rejects" / domain / table / f"{partition or table}.parquet"
+
+    def warehouse(self, domain: str) -> Path:
+        return self.root / "data" / "warehouse" / f"{domain}.duckdb"
+
+    def build_inputs(self, domain: str) -> Path:
+        """What a build reads besides tables: the run's logical time, source health, published history."""
+        return self.root / "data" / "warehouse" / domain / "inputs"
+
+    def dbt_target(self, domain: str) -> Path:
+        return self.root / "data" / "warehouse" / domain / "target"
+
+    def outputs(self, domain: str) -> Path:
+        return self.root / "outputs" / domain
+
+    def latest(self, domain: str) -> Path:
+        return self.outputs(domain) / "latest"
+
+    @property
+    def manifests(self) -> Path:
+        return self.root / "manifests"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / ".dagster"
+
+    def lock(self, domain: str) -> Path:
+        return self.root / "data" / f"{domain}.lock"
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()

@@ -1,0 +1,247 @@
+"""What is known of a file on its way: frozen records that the stages return.
+
+Each record is the metadata of one materialization; `as_metadata` of a record and the record itself
+say the same. Nothing here decides or touches a file.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SHA256 = r"^[0-9a-f]{64}$"
+Sha256 = Annotated[str, Field(pattern=SHA256)]
+
+
+class Record(BaseModel):
+    """Base of every record: frozen and complete."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(Record):
+    """One file of a source: the source, and the partition where it has several."""
+
+    source: str = Field(description="full name, domain.source")
+    partition: str | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.partition is None else f"{self.source}[{self.partition}]"
+
+
+class Validators(Record):
+    """What a remote says of a file without sending it."""
+
+    etag: str | None = None
+    last_modified: datetime | None = None
+    size_bytes: int | None = None
+    published_sha256: str | None = Field(default=None, description="as a digest file states it")
+
+
+class Probe(Record):
+    """One question to a remote and its answer."""
+
+    part: Part
+    url: str
+    probed_at: datetime
+    validators: Validators | None = Field(
+        default=None, description="None: the remote was not reached"
+    )
+    published: bool = Field(
+        default=True, description="False: the remote says there is no such file"
+    )
+    fault: str | None = None
+
+
+class Reason(StrEnum):
+    """Why a file is fetched, or why not."""
+
+    FORCED = "force_refresh"
+    NO_RECORD = "no record"
+    LAST_WAS_OUTAGE = "last fetch was an outage"
+    FILE_MISSING = "stored file missing"
+    FILE_DAMAGED = "stored file damaged"
+    CODE_CHANGED = "code version changed"
+    DIGEST_CHANGED = "published digest changed"
+    ETAG_CHANGED = "ETag changed"
+    LAST_MODIFIED_CHANGED = "Last-Modified changed"
+    LENGTH_CHANGED = "length changed"
+    NO_VALIDATOR = "no validator, minimum interval passed"
+    PROBE_FAILED = "probe failed"
+    UP_TO_DATE = "up to date"
+    NOT_YET_PUBLISHED = "not yet published"
+
+
+class Stored(StrEnum):
+    """What the raw store holds under a record's name."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+
+
+class Decision(Record):
+    """Whether a part is to be fetched, and why."""
+
+    part: Part
+    fetch: bool
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        verb = "fetch" if self.fetch else "keep"
+        return f"{self.part}: {verb}, {self.reason}{f' ({self.detail})' if self.detail else ''}"
+
+
+class RawFile(Record):
+    """A stored download: its identity, where it lies and how it came."""
+
+    part: Part
+    sha256: Sha256
+    size_bytes: int = Field(gt=0)
+    path: str = Field(description="relative to ETL_HOME")
+    url: str
+    etag: str | None = None
+    last_modified: datetime | None = None
+    published_sha256: str | None = None
+    fetched_at: datetime
+    attempts: int = Field(default=1, ge=1)
+    last_status: int | None = None
+    waited_seconds: float = Field(default=0, ge=0)
+    code_version: str
+
+
+class FetchStatus(StrEnum):
+    """What came of one part in one run."""
+
+    FETCHED = "fetched"
+    UNCHANGED = "unchanged"
+    OUTAGE = "outage"
+    MISSING = "missing"
+    NOT_YET_PUBLISHED = "not_yet_published"
+
+
+class Fetch(Record):
+    """The raw stage's word on one part: the file that stands now, and how fresh that is."""
+
+    part: Part
+    status: FetchStatus
+    decision: Decision
+    file: RawFile | None = Field(
+        default=None, description="the last good one where status is outage"
+    )
+    fault: str | None = None
+    attempts: int = Field(default=0, ge=0, description="requests for the file in this run")
+    last_status: int | None = None
+    waited_seconds: float = Field(default=0, ge=0)
+
+
+class Verdict(Record):
+    """The validate stage's word on one stored file."""
+
+    part: Part
+    sha256: Sha256
+    ok: bool
+    expected: str
+    found: str
+    unpacked_bytes: int | None = None
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.part}{self.where and ', ' + self.where}: expected {self.expected}, found {self.found}"
+
+
+class Validated(Record):
+    """The file of one part that later stages may read: this download, or the last good one."""
+
+    part: Part
+    file: RawFile | None = Field(default=None, description="None: nothing good was ever held")
+    verdict: Verdict | None = Field(default=None, description="on the newest download, good or bad")
+    stands_in: bool = Field(default=False, description="the newest download was refused")
+    code_version: str
+
+
+class Tabulated(Record):
+    """The table of one part that models may read: of this file, or the last good one."""
+
+    part: Part
+    table: Table
+    fault: str | None = Field(
+        default=None, description="why the newest file did not become the table"
+    )
+    refused_sha256: str | None = Field(default=None, description="the raw file that was refused")
+
+
+class Quarantined(Record):
+    """Why a file was set aside: the JSON that lies beside it."""
+
+    part: Part
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+    path: str = Field(description="relative to ETL_HOME")
+    url: str
+    where: str = ""
+    expected: str
+    found: str
+    quarantined_at: datetime
+
+
+class Built(Record):
+    """A model as it stands in the warehouse: from which code and tables, and its copy outside."""
+
+    model: str
+    version: str = Field(description="digest over the code and every table that the model reads")
+    sha256: Sha256 | None = Field(default=None, description="of the parquet copy, where it has one")
+    rows: int | None = Field(default=None, ge=0)
+
+
+class Published(Record):
+    """The published set: its directory, and the versions of everything it was made from."""
+
+    directory: str = Field(description="name of the run's directory")
+    tables: dict[str, str] = Field(description="version of each source's table")
+    code_version: str
+    marts: dict[str, Sha256] = Field(description="of each mart's parquet file")
+
+
+class Reject(Record):
+    """One row or record that was refused, with where it stood and why."""
+
+    where: str = Field(description="line, record id or sheet and row")
+    column: str | None = None
+    rule: str
+    expected: str
+    found: str
+    row: str = Field(description="the row as read, as JSON, cut at 2,000 characters")
+
+
+class Table(Record):
+    """The tabulate stage's word on one part: rows that hold under the contract, and the rest counted."""
+
+    part: Part
+    path: str = Field(description="relative to ETL_HOME")
+    sha256: Sha256 = Field(description="of the parquet file")
+    source_sha256: str = Field(description="of the raw file; empty where there was none")
+    records: int = Field(ge=0, description="records read from the file")
+    rows: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    duplicates: int = Field(
+        default=0, ge=0, description="rows set aside because a later one has their key"
+    )
+    rejects_by_rule: dict[str, int] = {}
+    unknown_fields: list[str] = []
+    content_at: datetime | None = None
+    rejects_path: str | None = None
+    code_version: str
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    SUCCESS = "success"
+    PARTIAL_SUCCESS = "partial_success"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"

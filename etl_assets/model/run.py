@@ -1,0 +1,126 @@
+"""What one run did, as its `manifest.json` says: frozen records, complete enough to repeat the run.
+
+Where the file lies and how it is written is `etl_assets.io.outputs`; the ledger of files over all
+runs is `etl_assets.model.ledger`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256
+
+MANIFEST_FILE = "manifest.json"
+
+
+class RunSource(Record):
+    """One file of a source in this run: its identity, its freshness and what came of it."""
+
+    source: str = Field(description="full name, domain.source")
+    partition: str | None = None
+    status: FetchStatus
+    sha256: Sha256 | None = Field(default=None, description="of the raw file that was used")
+    etag: str | None = None
+    last_modified: AwareDatetime | None = None
+    url: str | None = None
+    fetched_at: AwareDatetime | None = None
+    content_at: AwareDatetime | None = Field(
+        default=None, description="the date that the content itself states"
+    )
+    rows: int | None = Field(default=None, ge=0)
+    rejected: int | None = Field(default=None, ge=0)
+    rejects_by_rule: dict[str, int] = Field(default_factory=dict)
+    fault: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(Part(source=self.source, partition=self.partition))
+
+
+class RunAsset(Record):
+    """One asset of the run: whether work was done for it, and the version that stands now."""
+
+    key: str = Field(description="parts of the asset key, joined by '/'")
+    partition: str | None = None
+    outcome: Literal["made", "reused"]
+    data_version: str
+
+
+class RunCheck(Record):
+    """One verdict on an asset."""
+
+    asset: str
+    name: str
+    passed: bool
+    severity: Literal["error", "warn"]
+    description: str = ""
+
+
+class RunPhase(Record):
+    """How long one phase took."""
+
+    name: str
+    seconds: float = Field(ge=0)
+
+
+class Written(Record):
+    """One published file, and how many of the model's rows it carries."""
+
+    document: str = Field(
+        description="the file that the domain declares; one document may be several files"
+    )
+    file: str = Field(description="relative to the run's directory")
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+    rows: int = Field(ge=0, description="0 for a file that only points to others")
+
+
+class Accepted(Record):
+    """A refusal that a person has looked at and overruled, bound to what was looked at."""
+
+    what: str = Field(description="the check or the source that refused")
+    sha256: Sha256 = Field(description="of the candidate or of the source's file")
+
+
+class RunManifest(Record):
+    """One run from its sources to what it published."""
+
+    run_id: str
+    domain: str
+    status: RunStatus
+    published: bool
+    as_of: AwareDatetime = Field(description="the run's logical time; ages are computed from it")
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+    code_version: str
+    note: str = Field(default="", description="one line for a person: why this status")
+    history_sha256: Sha256 | None = Field(
+        default=None, description="of the published history that the run started from"
+    )
+    sources: list[RunSource] = Field(default_factory=list)
+    assets: list[RunAsset] = Field(default_factory=list)
+    checks: list[RunCheck] = Field(default_factory=list)
+    phases: list[RunPhase] = Field(default_factory=list)
+    documents: list[Written] = Field(default_factory=list)
+    accepted_changes: list[Accepted] = Field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def outages(self) -> list[RunSource]:
+        """Sources that were served from their last good file, or not at all."""
+        return [s for s in self.sources if s.status in {FetchStatus.OUTAGE, FetchStatus.MISSING}]
+
+    @property
+    def failed_checks(self) -> list[RunCheck]:
+        return [check for check in self.checks if not check.passed]
+
+
+def age_hours(of: datetime | None, as_of: datetime) -> float | None:
+    """Hours from a moment to the run's logical time; None where the moment is unknown."""
+    return None if of is None else (as_of - of).total_seconds() / 3600

@@ -1,0 +1,150 @@
+"""What this machine says: the only reader of the environment and of `.env`.
+
+Names and defaults of settings belong here. What is declared of a source is YAML under `domains/`;
+where things lie under the home is `etl_assets.model.home`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from etl_assets.model.errors import SettingsError
+from etl_assets.model.home import Home
+
+PREFIX = "ETL_"
+PACKAGE = Path(__file__).parent
+
+
+class Settings(BaseSettings):
+    """Where to work and how; each field is the variable `ETL_<FIELD>` unless it says otherwise.
+
+    The environment goes before `.env` of the home, and that before `.env` of the current directory.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    home: Path = Field(description="holds all that is written; default: the current directory")
+    mirror: str | None = Field(
+        default=None, description="https://host/path is fetched from <mirror>/host/path"
+    )
+    dagster_home: Path = Field(
+        default=Path(),
+        validation_alias="DAGSTER_HOME",
+        validate_default=True,
+        description="Dagster's storage; default: .dagster in the home",
+    )
+    domains_dir: Path = Field(default=PACKAGE / "domains", description="the declarations")
+    dbt_dir: Path = Field(default=PACKAGE.parent / "dbt_project", description="the SQL")
+    samples_dir: Path = Field(
+        default=PACKAGE.parent / "samples", description="small mirrors for the demo"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    no_color: bool = Field(default=False, description="plain output; so does NO_COLOR")
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Settings of this process; an override that is None counts as not given."""
+        given = {name: value for name, value in overrides.items() if value is not None}
+        home = _home(given)
+        if "no_color" not in given and os.environ.get("NO_COLOR"):
+            given["no_color"] = True
+        try:
+            return cls(**{**given, "home": home}, _env_file=_env_files(home))
+        except ValidationError as error:
+            lines = [_line(detail) for detail in error.errors(include_url=False)]
+            raise SettingsError("\n".join(lines)) from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_no_value(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("expected a value, or no variable at all, found an empty text")
+        return value
+
+    @field_validator("home", "domains_dir", "dbt_dir", "samples_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("dagster_home")
+    @classmethod
+    def _in_the_home_by_default(cls, value: Path, info: ValidationInfo) -> Path:
+        if value == Path() and "home" in info.data:
+            return Home(info.data["home"]).dagster
+        return value.expanduser().resolve()
+
+    @field_validator("mirror")
+    @classmethod
+    def _url_or_directory(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or re.match(r"https?://[^/]", value):
+            return value and value.rstrip("/")
+        # A relative directory moves with the home whose .env names it: both places are looked at.
+        for base in (Path.cwd(), info.data.get("home", Path.cwd())):
+            if "://" not in value and (base / Path(value).expanduser()).is_dir():
+                return str((base / Path(value).expanduser()).resolve())
+        raise ValueError(f"expected a URL (http, https) or a directory, found {_masked(value)!r}")
+
+    def secret(self, name: str) -> SecretStr:
+        """The named variable's value, read now; SettingsError where it is missing or empty."""
+        value = _layers(self.home).get(name)
+        if value is None or not value.strip():
+            found = "no such variable" if value is None else "an empty text"
+            places = f"the environment or {self.home / '.env'}"
+            raise SettingsError(f"{name}: expected a secret in {places}, found {found}")
+        return SecretStr(value)
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment for a child process that works in the same home on the same data."""
+        decided = {
+            f"{PREFIX}HOME": str(self.home),
+            f"{PREFIX}DOMAINS_DIR": str(self.domains_dir),
+            f"{PREFIX}DBT_DIR": str(self.dbt_dir),
+            f"{PREFIX}SAMPLES_DIR": str(self.samples_dir),
+            "DAGSTER_HOME": str(self.dagster_home),
+        }
+        if self.mirror:
+            decided[f"{PREFIX}MIRROR"] = self.mirror
+        return {**os.environ, **decided}
+
+
+def _env_files(home: Path) -> tuple[Path, ...]:
+    return (Path.cwd() / ".env", home / ".env")
+
+
+def _layers(home: Path) -> dict[str, str | None]:
+    merged: dict[str, str | None] = {}
+    for file in _env_files(home):
+        merged |= dotenv_values(file)
+    return merged | dict(os.environ)
+
+
+def _home(given: dict[str, Any]) -> Path:
+    """The home decides which `.env` is read, so it is known before all else."""
+    here = Path.cwd()
+    named = str(given.get("home", _layers(here).get(f"{PREFIX}HOME", here)) or "")
+    if not named.strip():
+        raise SettingsError(f"{PREFIX}HOME: expected a directory, found an empty text")
+    return Path(named).expanduser().resolve()
+
+
+def _line(detail: ErrorDetails) -> str:
+    field = str(detail["loc"][0])
+    name = field if field.isupper() else f"{PREFIX}{field.upper()}"
+    if cause := detail.get("ctx", {}).get("error"):
+        return f"{name}: {cause}"
+    expected = detail["msg"].removeprefix("Input should be ")
+    return f"{name}: expected {expected}, found {_masked(str(detail['input']))!r}"
+
+
+def _masked(text: str) -> str:
+    return re.sub(r"(//)[^/@\s]+@", r"\1***@", text)

@@ -1,0 +1,60 @@
+"""Which models have to be built, and from what: versions of models, and the plan of a build.
+
+A model's version is a digest over the code and all it reads, so equal versions mean equal rows.
+Running the plan is `io.dbt`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from etl_assets.model.graph import Graph, Model
+from etl_assets.model.records import Built
+
+
+def versions(
+    graph: Graph, *, code_version: str, tables: Mapping[str, str], health: str
+) -> dict[str, str]:
+    """Each model's version by unique id; `tables` and `health` are the versions of what is read.
+
+    The published history is no part of it: a history model reads its own last rows, and equal
+    decisions leave them as they are.
+    """
+    return {
+        unique_id: _digest(code_version, model, tables, health)
+        for unique_id, model in graph.models.items()
+    }
+
+
+def plan(
+    graph: Graph,
+    wanted: Mapping[str, str],
+    standing: Mapping[str, Built],
+    *,
+    chosen: frozenset[str],
+    whole: bool,
+    history_stands: bool,
+) -> list[str]:
+    """Unique ids to build, parents first: the stale ones among `chosen`, and their stale ancestors.
+
+    `whole` says that the warehouse holds what `standing` tells; `history_stands` that the published
+    history is the one that the last build made.
+    """
+
+    def stale(unique_id: str) -> bool:
+        before, model = standing.get(unique_id), graph.models[unique_id]
+        if not whole or before is None or before.version != wanted[unique_id]:
+            return True
+        return model.reads_history and not history_stands
+
+    targets = {unique_id for unique_id in chosen if stale(unique_id)}
+    above = {a for unique_id in targets for a in graph.ancestors(unique_id) if stale(a)}
+    return [unique_id for unique_id in graph.models if unique_id in targets | above]
+
+
+def _digest(code_version: str, model: Model, tables: Mapping[str, str], health: str) -> str:
+    reads = {name: tables.get(name, "") for name in sorted(model.tables)}
+    parts = [code_version, model.unique_id, reads, health if model.reads_health else ""]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

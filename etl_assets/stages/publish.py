@@ -1,0 +1,86 @@
+"""From marts to a published set: write what changed, link what did not, check it, move `latest`.
+
+Which models changed and whether the gate has passed is the caller's; formats are the writers'.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from pathlib import Path
+
+from etl_assets.io import outputs
+from etl_assets.io.writers.registry import Candidate, writer_for
+from etl_assets.io.writers.rows import Rows
+from etl_assets.model.declaration import Document
+from etl_assets.model.errors import Problem
+from etl_assets.model.home import Home
+from etl_assets.model.run import RunManifest, Written
+
+logger = logging.getLogger(__name__)
+
+
+def write_documents(
+    documents: Sequence[Document],
+    marts: Path,
+    run_dir: Path,
+    *,
+    as_of: datetime,
+    previous: Path | None,
+    changed: AbstractSet[str],
+) -> list[Written]:
+    """Every document of the candidate: written where its model is in `changed`, else linked."""
+    written = []
+    for document in documents:
+        reused = [] if document.model in changed else reuse(document, run_dir, previous=previous)
+        written += reused or write(document, marts, run_dir, as_of=as_of, previous=previous)
+    return written
+
+
+def write(
+    document: Document, marts: Path, run_dir: Path, *, as_of: datetime, previous: Path | None
+) -> list[Written]:
+    """The document's files, made from its mart."""
+    rows = Rows(marts / f"{document.model}.parquet")
+    written = writer_for(document).write(rows, document, Candidate(run_dir, as_of, previous))
+    logger.info("wrote %s from %d rows of %s", document.file, len(rows), document.model)
+    return written
+
+
+def reuse(document: Document, run_dir: Path, *, previous: Path | None) -> list[Written]:
+    """The document's published files, linked into the candidate; empty where there are none."""
+    if previous is None:
+        return []
+    standing = [w for w in outputs.read_manifest(previous).documents if w.document == document.file]
+    outputs.link_unchanged(previous, run_dir, [written.file for written in standing])
+    return standing
+
+
+def incomplete(
+    documents: Iterable[Document], marts: Path, run_dir: Path, written: Iterable[Written]
+) -> list[Problem]:
+    """Documents that do not carry every row of their model, by their structure; none is good."""
+    carried: dict[str, int] = {}
+    for part in written:
+        carried[part.document] = carried.get(part.document, 0) + part.rows
+    problems = []
+    for document in documents:
+        expected = len(Rows(marts / f"{document.model}.parquet"))
+        counts = {carried.get(document.file, 0), writer_for(document).held(document, run_dir)}
+        if counts != {expected}:
+            found = " and ".join(str(count) for count in sorted(counts))
+            problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))
+    return problems
+
+
+def conclude(home: Home, run_dir: Path, manifest: RunManifest) -> None:
+    """Write the manifest and the sums; then, where the manifest says published, move `latest`.
+
+    The set is complete before a reader can see it; a run cut off before leaves `latest` as it was.
+    """
+    outputs.write_manifest(run_dir, manifest)
+    outputs.write_sums(run_dir)
+    if manifest.published:
+        outputs.publish(home, manifest.domain, run_dir)

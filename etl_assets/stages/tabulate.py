@@ -1,0 +1,244 @@
+"""A validated file becomes a parquet table under its contract; rows that do not hold, rejects.
+
+A file that cannot become the table raises and leaves the last table as it is. Reading formats and
+judging values is `etl_assets.io`'s; whether there is a file at all is decided before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl_assets.io import parquet
+from etl_assets.io.arrow import SOURCE_ROW, table_schema
+from etl_assets.io.contract import Checker
+from etl_assets.io.keys import KeyHashes, find_duplicates
+from etl_assets.io.parquet import RejectWriter, TableWriter
+from etl_assets.io.readers import registry
+from etl_assets.io.readers.batch import as_json
+from etl_assets.model.declaration import Source
+from etl_assets.model.errors import ContentError
+from etl_assets.model.home import Home
+from etl_assets.model.records import Part, Reject, Table
+
+CODE = (
+    "etl_assets.io.readers.batch",
+    "etl_assets.io.readers.stored",
+    "etl_assets.io.unpack",
+    "etl_assets.io.arrow",
+    "etl_assets.io.contract",
+    "etl_assets.io.keys",
+    "etl_assets.io.parquet",
+    "etl_assets.stages.tabulate",
+)
+
+
+def tabulate(
+    home: Home,
+    source: Source,
+    part: Part,
+    raw: Path,
+    source_sha256: str,
+    *,
+    code_version: str,
+    previous: Table | None = None,
+    accept_shrink: bool = False,
+) -> Table:
+    """The part's table, written whole, and beside it the rejects if there are any.
+
+    Raises `ContentError` where the file is refused: too many rejects, too few rows, an unknown
+    field under `freeze`, or fewer rows than `previous` beyond both shrink limits.
+    """
+    target = home.table_file(source.domain, source.name, part.partition)
+    rejects_target = home.rejects_file(source.domain, source.name, part.partition)
+    with (
+        parquet.drafted(target) as draft,
+        parquet.rejects_beside(rejects_target, source_sha256) as rejects,
+    ):
+        making = _Making(source, draft, rejects)
+        making.fill(raw, source_sha256)
+        making.settle_duplicates()
+        making.refuse_unfit(None if accept_shrink else previous)
+        digest = parquet.sha256_of(draft)
+    return Table(
+        part=part,
+        path=home.relative(target),
+        sha256=digest,
+        source_sha256=source_sha256,
+        records=making.records,
+        rows=making.rows,
+        rejected=rejects.by_rule.total(),
+        duplicates=making.duplicates,
+        rejects_by_rule=dict(sorted(rejects.by_rule.items())),
+        unknown_fields=sorted(making.unknown_fields),
+        content_at=making.content_at,
+        rejects_path=home.relative(rejects_target) if rejects.by_rule else None,
+        code_version=code_version,
+    )
+
+
+def empty_table(home: Home, source: Source, part: Part, *, code_version: str) -> Table:
+    """A table of the contract's types without rows, for an optional source that has no file."""
+    target = home.table_file(source.domain, source.name, part.partition)
+    digest = parquet.write_empty(target, table_schema(source.contract))
+    parquet.remove(home.rejects_file(source.domain, source.name, part.partition))
+    return Table(
+        part=part,
+        path=home.relative(target),
+        sha256=digest,
+        source_sha256="",
+        records=0,
+        rows=0,
+        rejected=0,
+        code_version=code_version,
+    )
+
+
+def code_version(source: Source) -> str:
+    """A digest of all that decides the table besides the file: the declaration and our own code."""
+    declared = source.model_dump_json(
+        include={
+            "format": True,
+            "contract": True,
+            "expect": {"min_rows"},
+            "limits": {"max_shrink_pct", "max_shrink_rows"},
+            "freshness": {"content_column"},
+        }
+    )
+    modules = (*CODE, registry.MODULES[source.format.name])
+    texts = [declared, *(_module_digest(module) for module in modules)]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+@cache
+def _module_digest(module: str) -> str:
+    """Found by name, as importing a reader costs more than reading its text."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"expected the module {module}, found none", name=module)
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+class _Making:
+    """One table on its way, with what is counted while it comes to be."""
+
+    def __init__(self, source: Source, draft: Path, rejects: RejectWriter) -> None:
+        self._source = source
+        self._contract = source.contract
+        self._draft = draft
+        self._rejects = rejects
+        self._keys = KeyHashes()
+        self.records = 0
+        self.rows = 0
+        self.duplicates = 0
+        self.unknown_fields: set[str] = set()
+        self.content_at: datetime | None = None
+
+    def fill(self, raw: Path, source_sha256: str) -> None:
+        """Read, judge and write batch by batch."""
+        schema = table_schema(self._contract)
+        checker = Checker(self._contract)
+        with TableWriter(self._draft, schema) as table:
+            for batch in registry.read(raw, self._source.format, self._contract):
+                checked = checker.check(batch)
+                rows = checked.rows
+                table.write(parquet.with_provenance(rows, schema, source_sha256, checked.ordinals))
+                self._rejects.write(checked.rejects)
+                self._keys.add(checked.keys)
+                self.records += batch.records
+                self.rows += rows.num_rows
+                self.unknown_fields |= batch.unknown_fields
+                self.content_at = _latest(self.content_at, rows, self._source)
+
+    def settle_duplicates(self) -> None:
+        """Of rows with one key leave the one that the contract wants; the others are counted."""
+        suspects = self._keys.suspects()
+        if not suspects:
+            return
+        aside = find_duplicates(self._draft, self._contract, suspects)
+        for places, rows in parquet.rewrite_without(self._draft, list(aside)) if aside else ():
+            self.rows -= len(places)
+            if self._contract.duplicates == "keep_last":
+                self.duplicates += len(places)
+            else:
+                kept = [aside[place] for place in places]
+                self._rejects.write(list(map(self._repeated, rows, kept)))
+
+    def _repeated(self, row: dict[str, Any], kept_ordinal: int) -> Reject:
+        key = ", ".join(self._contract.key)
+        declared = {column.name: row[column.name] for column in self._contract.columns}
+        return Reject(
+            where=f"record {row[SOURCE_ROW]}",
+            column=key,
+            rule="key",
+            expected=f"each {key} once",
+            found=f"the key of record {kept_ordinal}",
+            row=as_json(declared),
+        )
+
+    def refuse_unfit(self, previous: Table | None) -> None:
+        """Raise where the file as a whole may not become the table; says all that is against it."""
+        reasons = [
+            *self._too_many_rejects(),
+            *self._too_few_rows(),
+            *self._frozen_fields(),
+            *self._shrunk(previous),
+        ]
+        if reasons:
+            raise ContentError("; ".join(reasons))
+
+    def _too_many_rejects(self) -> Iterator[str]:
+        rejected, limit = self._rejects.by_rule.total(), self._contract.max_rejected_pct
+        judged = self.rows + self.duplicates + rejected
+        if rejected * 100 > limit * judged:
+            rules = ", ".join(f"{n} by {rule}" for rule, n in sorted(self._rejects.by_rule.items()))
+            told = " | ".join(
+                f"{reject.where}: expected {reject.expected}, found {reject.found}"
+                for reject in self._rejects.first
+            )
+            yield (
+                f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {judged:,}"
+                f" ({rules}), first: {told}"
+            )
+
+    def _too_few_rows(self) -> Iterator[str]:
+        if self.rows < self._source.expect.min_rows:
+            yield f"expected at least {self._source.expect.min_rows:,} rows, found {self.rows:,}"
+
+    def _frozen_fields(self) -> Iterator[str]:
+        if self.unknown_fields and self._contract.unknown_fields == "freeze":
+            listed = ", ".join(sorted(self.unknown_fields))
+            yield f"expected no field beside the declared ones (freeze), found {listed}"
+
+    def _shrunk(self, previous: Table | None) -> Iterator[str]:
+        limits = self._source.limits
+        lost = previous.rows - self.rows if previous else 0
+        if (
+            previous
+            and lost > limits.max_shrink_rows
+            and lost * 100 > limits.max_shrink_pct * previous.rows
+        ):
+            yield (
+                f"expected about {previous.rows:,} rows as last time, found {self.rows:,}: over"
+                f" {limits.max_shrink_pct:g} % and {limits.max_shrink_rows:,} rows fewer; look at"
+                " the file, and run with --accept-changes if it is right"
+            )
+
+
+def _latest(known: datetime | None, rows: pa.RecordBatch, source: Source) -> datetime | None:
+    """The greatest time of the column that dates the content, where one is declared."""
+    column = source.freshness.content_column
+    newest = pc.max(rows.column(column)).as_py() if column else None
+    if newest is None:
+        return known
+    if type(newest) is date:
+        newest = datetime(newest.year, newest.month, newest.day, tzinfo=UTC)
+    return newest if known is None else max(known, newest)

@@ -1,0 +1,158 @@
+"""Run directories, hard links and the name that readers follow."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from etl_assets.io import outputs
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run import RunManifest
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def a_manifest(run_id: str) -> RunManifest:
+    return RunManifest(
+        run_id=run_id,
+        domain="plants",
+        status=RunStatus.SUCCESS,
+        published=True,
+        as_of=NOON,
+        started_at=NOON,
+        finished_at=NOON,
+        code_version="1",
+    )
+
+
+def test_two_runs_in_one_second_get_two_directories(home: Home) -> None:
+    names = [outputs.create(home, "plants", NOON).name for _ in range(3)]
+
+    assert names == ["20260301_120000", "20260301_120000_2", "20260301_120000_3"]
+
+
+def test_runs_are_listed_by_start_then_number_and_only_with_a_manifest(home: Home) -> None:
+    directories = [outputs.create(home, "plants", NOON) for _ in range(11)]
+    for directory in directories[:10]:
+        outputs.write_manifest(directory, a_manifest(directory.name))
+    outputs.publish(home, "plants", directories[0])
+
+    names = [path.name for path in outputs.runs(home, "plants")]
+
+    assert names == [f"20260301_120000_{n}" for n in range(10, 1, -1)] + ["20260301_120000"]
+
+
+def test_a_place_that_cannot_be_written_is_named(home: Home) -> None:
+    home.outputs("plants").parent.mkdir()
+    home.outputs("plants").write_text("in the way")
+
+    with pytest.raises(HomeError, match="outputs/plants: expected a directory that can be written"):
+        outputs.create(home, "plants", NOON)
+
+
+def test_a_linked_file_keeps_its_bytes_and_time(home: Home) -> None:
+    first, second = outputs.create(home, "plants", NOON), outputs.create(home, "plants", NOON)
+    (first / "marts").mkdir()
+    (first / "marts" / "a.parquet").write_bytes(b"rows")
+
+    outputs.link_unchanged(first, second, ["marts/a.parquet"])
+
+    assert (first / "marts" / "a.parquet").samefile(second / "marts" / "a.parquet")
+
+
+def test_linking_a_file_that_is_gone_says_what_to_do(home: Home) -> None:
+    first, second = outputs.create(home, "plants", NOON), outputs.create(home, "plants", NOON)
+
+    with pytest.raises(
+        HomeError, match=r"a\.json: expected the published file, found none; remove .*latest"
+    ):
+        outputs.link_unchanged(first, second, ["a.json"])
+
+
+def test_latest_moves_and_stays_relative(home: Home) -> None:
+    first, second = outputs.create(home, "plants", NOON), outputs.create(home, "plants", NOON)
+    outputs.publish(home, "plants", first)
+
+    outputs.publish(home, "plants", second)
+
+    assert home.latest("plants").readlink() == Path(second.name)
+    assert sorted(p.name for p in home.outputs("plants").iterdir()) == [
+        first.name,
+        second.name,
+        "latest",
+    ]
+
+
+def test_a_directory_from_elsewhere_is_not_published(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(HomeError, match="expected a run's directory below"):
+        outputs.publish(home, "plants", tmp_path)
+
+
+def test_nothing_is_published_at_first(home: Home) -> None:
+    assert outputs.published(home, "plants") is None
+
+
+def test_a_link_that_leads_nowhere_is_named(home: Home) -> None:
+    run = outputs.create(home, "plants", NOON)
+    outputs.publish(home, "plants", run)
+    run.rmdir()
+
+    with pytest.raises(
+        HomeError, match=r"latest: expected the published directory .*20260301_120000"
+    ):
+        outputs.published(home, "plants")
+
+
+def test_a_directory_in_place_of_the_link_is_named(home: Home) -> None:
+    home.latest("plants").mkdir(parents=True)
+
+    with pytest.raises(HomeError, match="expected a symbolic link, found a file or directory"):
+        outputs.published(home, "plants")
+
+
+def test_the_sums_hold_for_every_file(home: Home) -> None:
+    run = outputs.create(home, "plants", NOON)
+    (run / "marts").mkdir()
+    (run / "marts" / "a.parquet").write_bytes(b"rows")
+    (run / "b.json").write_text("{}")
+
+    sums = outputs.write_sums(run)
+
+    checked = subprocess.run(
+        ["sha256sum", "--check", sums.name], check=True, cwd=run, capture_output=True, text=True
+    )
+    assert checked.stdout == "b.json: OK\nmarts/a.parquet: OK\n"
+
+
+def test_a_manifest_reads_back_as_it_was_written(home: Home) -> None:
+    run = outputs.create(home, "plants", NOON)
+    outputs.write_manifest(run, a_manifest("r1"))
+
+    assert outputs.read_manifest(run) == a_manifest("r1")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "expected the manifest of a run, found: No such file", id="missing"),
+        pytest.param(b"{", "Invalid JSON", id="cut off"),
+        pytest.param(b'{"run_id": 1}', r"run_id: Input should be a valid string", id="wrong type"),
+    ],
+)
+def test_a_bad_manifest_is_named(home: Home, content: bytes | None, message: str) -> None:
+    run = outputs.create(home, "plants", NOON)
+    if content is not None:
+        (run / "manifest.json").write_bytes(content)
+
+    with pytest.raises(HomeError, match=message):
+        outputs.read_manifest(run)

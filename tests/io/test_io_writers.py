@@ -1,0 +1,157 @@
+"""Documents are written from marts by the writer that bears their format's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.io.writers import json_envelope
+from etl_assets.io.writers.registry import Candidate, formats, problems, writer_for
+from etl_assets.io.writers.rows import Rows
+from etl_assets.model.declaration import Document
+from etl_assets.model.errors import BuildError, DeclarationError
+
+AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NAMES = {"rows": "plants", "count": "plant_count", "time": "generated_at"}
+
+
+def a_document(**changes: object) -> Document:
+    declared = {
+        "file": "plants.json",
+        "title": "All plants",
+        "format": "json_envelope",
+        "from": "mart_plants",
+    }
+    return Document.model_validate(declared | {"options": NAMES} | changes)
+
+
+@pytest.fixture
+def mart(tmp_path: Path) -> Path:
+    table = pa.table(
+        {
+            "plant": ["oak", "fir"],
+            "height_m": [40.5, None],
+            "seen_on": [date(2026, 1, 2), None],
+            "seen_at": pa.array([1767323045000000, None], pa.timestamp("us")),
+            "sources": [["a", "b"], []],
+            "evidence": [{"id": "r1"}, None],
+            "price": [Decimal("1.50"), None],
+        }
+    )
+    path = tmp_path / "mart_plants.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+def write(mart: Path, directory: Path) -> list[object]:
+    return list(json_envelope.write(Rows(mart), a_document(), Candidate(directory, AS_OF)))
+
+
+def test_an_envelope_holds_the_rows_in_the_model_s_order(mart: Path, tmp_path: Path) -> None:
+    write(mart, tmp_path)
+
+    assert (tmp_path / "plants.json").read_text(encoding="utf-8") == (
+        '{"generated_at":"2026-03-01T12:00:00Z","plant_count":2,"plants":[\n'
+        '{"plant":"oak","height_m":40.5,"seen_on":"2026-01-02","seen_at":"2026-01-02T03:04:05Z",'
+        '"sources":["a","b"],"evidence":{"id":"r1"},"price":1.50},\n'
+        '{"plant":"fir","height_m":null,"seen_on":null,"seen_at":null,'
+        '"sources":[],"evidence":null,"price":null}\n'
+        "]}\n"
+    )
+
+
+def test_what_was_written_is_told_truthfully(mart: Path, tmp_path: Path) -> None:
+    [written] = json_envelope.write(Rows(mart), a_document(), Candidate(tmp_path, AS_OF))
+
+    content = (tmp_path / "plants.json").read_bytes()
+    assert written.sha256 == hashlib.sha256(content).hexdigest()
+    assert (written.size_bytes, written.rows) == (len(content), 2)
+
+
+def test_equal_rows_give_equal_bytes(mart: Path, tmp_path: Path) -> None:
+    first = write(mart, tmp_path / "a")
+
+    second = write(mart, tmp_path / "b")
+
+    assert first == second
+
+
+def test_a_model_without_rows_gives_an_empty_list(mart: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(mart).slice(0, 0), mart)
+
+    write(mart, tmp_path)
+
+    assert json.loads((tmp_path / "plants.json").read_text())["plants"] == []
+    assert json_envelope.held(a_document(), tmp_path) == 0
+
+
+def test_many_batches_are_one_document(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": range(10_000)}), tmp_path / "m.parquet")
+
+    json_envelope.write(Rows(tmp_path / "m.parquet"), a_document(), Candidate(tmp_path, AS_OF))
+
+    assert json_envelope.held(a_document(), tmp_path) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(
+            '"plant_count":2',
+            '"plant_count":3',
+            "plant_count says 3, found 2 rows",
+            id="miscounted",
+        ),
+        pytest.param('"plants"', '"shrubs"', "expected an envelope of rows", id="other member"),
+        pytest.param("\n]}", "", "expected an envelope of rows", id="cut off"),
+    ],
+)
+def test_a_spoiled_envelope_is_refused(
+    mart: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    write(mart, tmp_path)
+    path = tmp_path / "plants.json"
+    path.write_text(path.read_text().replace(old, new))
+
+    with pytest.raises(BuildError, match=message):
+        json_envelope.held(a_document(), tmp_path)
+
+
+def test_a_missing_mart_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"mart_plants\.parquet: expected the mart"):
+        len(Rows(tmp_path / "mart_plants.parquet"))
+
+
+def test_a_writer_is_found_by_its_format() -> None:
+    assert writer_for(a_document()) is json_envelope
+
+
+def test_infrastructure_is_no_format() -> None:
+    assert formats() == ["json_envelope"]
+
+
+def test_every_wrong_format_and_option_is_named_at_once() -> None:
+    documents = [a_document(format="papyrus"), a_document(options={"row": "x", "count": ""})]
+
+    found = [str(problem) for problem in problems(documents)]
+
+    assert found == [
+        "documents: plants.json: format: expected one of the formats json_envelope, found papyrus",
+        (
+            "documents: plants.json: options.count: "
+            "expected String should have at least 1 character, found ''"
+        ),
+        "documents: plants.json: options.row: expected Extra inputs are not permitted, found 'x'",
+    ]
+
+
+def test_a_document_without_a_writer_is_a_wrong_declaration() -> None:
+    with pytest.raises(DeclarationError, match="papyrus"):
+        writer_for(a_document(format="papyrus"))

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from etl_assets.model.errors import SettingsError
+from etl_assets.settings import Settings
+
+VARIABLES = ["HOME", "MIRROR", "DOMAINS_DIR", "DBT_DIR", "LOG_LEVEL", "NO_COLOR"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current directory without `.env`, in an environment without settings."""
+    for name in VARIABLES:
+        monkeypatch.delenv(f"ETL_{name}", raising=False)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_any_variable_the_current_directory_is_the_home(elsewhere: Path) -> None:
+    settings = Settings.load()
+
+    assert settings.home == elsewhere
+    assert settings.dagster_home == elsewhere / ".dagster"
+    assert settings.mirror is None
+    assert (settings.domains_dir / "advisories").is_dir()
+
+
+def test_variables_bear_the_prefix(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_HOME", "place")
+    monkeypatch.setenv("ETL_LOG_LEVEL", "DEBUG")
+
+    settings = Settings.load()
+
+    assert settings.home == elsewhere / "place"
+    assert settings.dagster_home == elsewhere / "place" / ".dagster"
+    assert settings.log_level == "DEBUG"
+
+
+def test_dagsters_own_variable_names_its_home(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(elsewhere / "events"))
+
+    assert Settings.load().dagster_home == elsewhere / "events"
+
+
+def test_an_override_goes_before_a_variable_and_none_is_no_override(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETL_HOME", "place")
+    monkeypatch.setenv("ETL_LOG_LEVEL", "DEBUG")
+
+    settings = Settings.load(home=elsewhere / "other", dagster_home=elsewhere, log_level=None)
+
+    assert settings.home == elsewhere / "other"
+    assert settings.dagster_home == elsewhere
+    assert settings.log_level == "DEBUG"
+
+
+def test_the_home_s_env_file_goes_before_the_current_directory_s(elsewhere: Path) -> None:
+    (elsewhere / "place").mkdir()
+    (elsewhere / ".env").write_text("ETL_HOME=place\nETL_LOG_LEVEL=ERROR\nETL_NO_COLOR=1\n")
+    (elsewhere / "place" / ".env").write_text("ETL_LOG_LEVEL=WARNING\n")
+
+    settings = Settings.load()
+
+    assert settings.home == elsewhere / "place"
+    assert settings.log_level == "WARNING"
+    assert settings.no_color
+
+
+def test_a_variable_goes_before_env_files(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / ".env").write_text("ETL_LOG_LEVEL=ERROR\n")
+    monkeypatch.setenv("ETL_LOG_LEVEL", "DEBUG")
+
+    assert Settings.load().log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("https://mirror.example/feeds/", "https://mirror.example/feeds", id="URL"),
+        pytest.param("http://127.0.0.1:8080", "http://127.0.0.1:8080", id="local URL"),
+    ],
+)
+def test_a_mirror_may_be_a_url(value: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_MIRROR", value)
+
+    assert Settings.load().mirror == expected
+
+
+def test_a_relative_mirror_is_a_directory_here_or_in_the_home(elsewhere: Path) -> None:
+    (elsewhere / "here").mkdir()
+    (elsewhere / "place" / "feeds").mkdir(parents=True)
+
+    assert Settings.load(mirror="here").mirror == str(elsewhere / "here")
+    assert Settings.load(home="place", mirror="feeds").mirror == str(elsewhere / "place" / "feeds")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        pytest.param(
+            "ETL_MIRROR",
+            "ftp://me:pass@host/x",
+            "ETL_MIRROR: expected a URL (http, https) or a directory, found 'ftp://***@host/x'",
+            id="scheme",
+        ),
+        pytest.param(
+            "ETL_MIRROR",
+            "nowhere",
+            "ETL_MIRROR: expected a URL (http, https) or a directory, found 'nowhere'",
+            id="no directory",
+        ),
+        pytest.param(
+            "ETL_MIRROR",
+            "",
+            "ETL_MIRROR: expected a value, or no variable at all, found an empty text",
+            id="empty",
+        ),
+        pytest.param(
+            "DAGSTER_HOME",
+            " ",
+            "DAGSTER_HOME: expected a value, or no variable at all, found an empty text",
+            id="blank",
+        ),
+        pytest.param(
+            "ETL_HOME", "", "ETL_HOME: expected a directory, found an empty text", id="empty home"
+        ),
+        pytest.param(
+            "ETL_LOG_LEVEL",
+            "loud",
+            "ETL_LOG_LEVEL: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",
+            id="unknown word",
+        ),
+    ],
+)
+def test_a_malformed_variable_is_named(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as raised:
+        Settings.load()
+
+    assert str(raised.value) == message
+
+
+def test_all_malformed_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_MIRROR", "")
+    monkeypatch.setenv("ETL_LOG_LEVEL", "loud")
+
+    with pytest.raises(SettingsError, match=r"(?s)ETL_MIRROR: .*ETL_LOG_LEVEL: "):
+        Settings.load()
+
+
+def test_a_secret_is_read_when_it_is_asked_for(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.load()
+    (elsewhere / ".env").write_text("FEED_TOKEN=from the file\n")
+
+    assert settings.secret("FEED_TOKEN").get_secret_value() == "from the file"
+
+    monkeypatch.setenv("FEED_TOKEN", "from the environment")
+
+    assert settings.secret("FEED_TOKEN").get_secret_value() == "from the environment"
+    assert "environment" not in f"{settings.secret('FEED_TOKEN')!r} {settings!r}"
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        pytest.param(None, "no such variable", id="missing"),
+        pytest.param("", "an empty text", id="empty"),
+    ],
+)
+def test_a_missing_or_empty_secret_is_an_error(
+    value: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("FEED_TOKEN", value)
+
+    with pytest.raises(SettingsError, match=f"FEED_TOKEN: expected a secret .*, found {found}"):
+        Settings.load().secret("FEED_TOKEN")
+
+
+def test_no_color_in_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "anything")
+
+    assert Settings.load().no_color
+
+
+def test_a_child_process_gets_what_was_decided_here(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEED_TOKEN", "kept")
+    (elsewhere / "feeds").mkdir()
+
+    child = Settings.load(home="place", mirror="feeds").child_environment()
+
+    assert child["ETL_HOME"] == str(elsewhere / "place")
+    assert child["ETL_MIRROR"] == str(elsewhere / "feeds")
+    assert child["DAGSTER_HOME"] == str(elsewhere / "place" / ".dagster")
+    assert child["FEED_TOKEN"] == "kept"

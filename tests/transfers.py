@@ -1,0 +1,107 @@
+"""What tests of transfers start from: a clock that is moved by hand, a declared source, a client.
+
+Fixtures are taken into a room's tests by its conftest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpcore
+import pytest
+from misbehaving_server import Misbehaving, misbehaving
+
+from etl_assets.io.host import Clock
+from etl_assets.io.http import Client
+from etl_assets.io.wire import Network
+from etl_assets.model.declaration import Source
+
+NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
+GOOD = b'{"abacus": {"CVE-2026-0001": {"fixed_version": "1.2"}}, "filler": "%s"}' % (b"x" * 4000)
+
+
+@dataclass
+class Hands:
+    """The hands of a clock: waiting moves them, and so does looking where `tick` says so."""
+
+    seconds: float = 1000.0
+    tick: float = 0.0
+    chance: float = 1.0
+    waits: list[float] = field(default_factory=list)
+
+    def look(self) -> float:
+        self.seconds += self.tick
+        return self.seconds
+
+    def wait(self, _stop: object, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.seconds += seconds
+
+    def clock(self) -> Clock:
+        return Clock(
+            monotonic=self.look, wait=self.wait, random=lambda: self.chance, now=lambda: NOW
+        )
+
+
+@dataclass(frozen=True)
+class Elsewhere(Network):
+    """A network in which names stand for given addresses, and every connection ends here."""
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        return self.names.get(host) or super().addresses(host, port)
+
+
+class AlwaysHere(httpcore.SyncBackend):
+    """Connects to the loopback address, whatever is asked for."""
+
+    def connect_tcp(self, host: str, port: int, *args: Any) -> httpcore.NetworkStream:
+        return super().connect_tcp("127.0.0.1", port, *args)
+
+
+def elsewhere(**names: list[str]) -> Network:
+    """A network where `feeds_example=["93.184.215.14"]` gives feeds.example that address."""
+    return Elsewhere(AlwaysHere(), {name.replace("_", "."): found for name, found in names.items()})
+
+
+def declared(url: str | None = None, **fields: Any) -> Source:
+    """A source of JSON with the given location and other fields."""
+    source = Source.model_validate(
+        {
+            "title": "Feed",
+            "description": "A feed.",
+            "producer": "Somebody",
+            "licence": {"name": "none stated", "attribution": "Somebody"},
+            "location": {"url": url},
+            "required": True,
+            "freshness": {"warn_after_hours": 24, "fail_after_hours": 48},
+            "format": {"name": "json", "rows": "{package_name}.{cve_id}"},
+            "contract": {
+                "columns": [{"name": "cve_id", "type": "string", "description": "id"}],
+                "key": ["cve_id"],
+            },
+            **fields,
+        }
+    )
+    return source.model_copy(update={"domain": "advisories", "name": "feed"})
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    with misbehaving() as running:
+        yield running
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def client(hands: Hands) -> Iterator[Client]:
+    with Client(clock=hands.clock()) as opened:
+        yield opened
