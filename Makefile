@@ -69,8 +69,9 @@ add-source: setup ## write both skeletons: make add-source NAME=<domain>.<source
 	$(BIN)/python -m etl_assets.io.skeleton etl_assets/domains dbt_project "$(NAME)"
 
 .PHONY: schemas
-schemas: setup ## write the JSON Schemas of the declarations to docs/schemas
+schemas: setup ## write what follows from declarations: JSON Schemas, dbt's sources
 	$(BIN)/python -m etl_assets.io.schemas docs/schemas
+	$(BIN)/python -m etl_assets.io.dbt_sources etl_assets/domains dbt_project
 
 .PHONY: update-golden
 update-golden: setup-dev ## accept what the golden tests produce now; read the diff

@@ -1,8 +1,8 @@
 """A web server that serves files well, or badly on command; each fault is a function below.
 
-In a test: `server.publish("/a.json", b"...")`, then `server.misbehave("/a.json", resets_midway)`: each
-request takes the next fault, and after the last one the file is served well. By hand:
-`python tests/misbehaving_server.py DIRECTORY`, where `/resets_midway/a.json` asks for a fault by name.
+In a test: `server.publish("/a.json", b"...")`, then `server.misbehave("/a.json", resets_midway)`:
+each request takes the next fault, and after the last one the file is served well. By hand:
+`python tests/misbehaving_server.py DIRECTORY`, where `/resets_midway/a.json` asks for a fault.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Lock, Thread
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-LOGIN_PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Password?</body></html>"
+LOGIN_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Password?</body></html>"
+)
 EXTRA = b"and more than was promised"
 
 
@@ -71,9 +73,14 @@ class Misbehaving(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def publish(
-        self, path: str, content: bytes, *, etag: str | None = "", changed: datetime | None = LONG_AGO
+        self,
+        path: str,
+        content: bytes,
+        *,
+        etag: str | None = "",
+        changed: datetime | None = LONG_AGO,
     ) -> None:
-        """Put a file at a path; its ETag is the content's hash unless another (or None) is given."""
+        """Put a file at a path; its ETag is the content's hash unless another or None is given."""
         own = f'"{hashlib.sha256(content).hexdigest()[:16]}"' if etag == "" else etag
         self.files[path] = File(content, own, changed)
 
@@ -103,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.server.next_fault(Seen(self.command, self.path, dict(self.headers)))
         fault(self, self.server.files.get(self.path))
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base's name
 
     def log_message(self, *_: object) -> None:
         """Nothing is said of each request."""
@@ -211,7 +218,7 @@ def sends_nothing(handler: Handler, _file: File | None) -> None:
 
 
 def cuts_off(handler: Handler, file: File) -> None:
-    """Half of the file as if it were whole: its Content-Length agrees, so that only the content tells."""
+    """Half of the file as if it were whole: Content-Length agrees, only the content tells."""
     handler.answer(200, file.content[: len(file.content) // 2], **file.headers())
 
 

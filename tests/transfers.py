@@ -5,9 +5,10 @@ Fixtures are taken into a room's tests by its conftest.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -16,11 +17,18 @@ from misbehaving_server import Misbehaving, misbehaving
 
 from etl_assets.io.host import Clock
 from etl_assets.io.http import Client
+from etl_assets.io.locate import Places
 from etl_assets.io.wire import Network
 from etl_assets.model.declaration import Source
+from etl_assets.model.home import Home
+from etl_assets.model.records import Decision, Fetch, Part, Probe, Quarantined, Reason
+from etl_assets.stages.download import Desk, Job, fetch
 
 NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
+PART = Part(source="advisories.feed")
+PATH = "/feed.json"
 GOOD = b'{"abacus": {"CVE-2026-0001": {"fixed_version": "1.2"}}, "filler": "%s"}' % (b"x" * 4000)
+Fetcher = Callable[..., Fetch]
 
 
 @dataclass
@@ -105,3 +113,47 @@ def hands() -> Hands:
 def client(hands: Hands) -> Iterator[Client]:
     with Client(clock=hands.clock()) as opened:
         yield opened
+
+
+@pytest.fixture
+def get(server: Misbehaving, client: Client, home: Home) -> Fetcher:
+    """Fetch /feed.json (or another location) once, with limits as given."""
+    server.publish(PATH, GOOD)
+
+    def run(
+        *,
+        url: str = server.url + PATH,
+        last: Fetch | None = None,
+        reason: Reason = Reason.NO_RECORD,
+        probe: Probe | None = None,
+        mirror: str | None = None,
+        asker: Client = client,
+        **limits: Any,
+    ) -> Fetch:
+        source = declared(url, limits={"requests_per_second": 1e6, **limits})
+        job = Job(source, PART, decision(reason), probe, last)
+        return fetch(job, desk(asker, home, mirror))
+
+    return run
+
+
+def decision(reason: Reason = Reason.NO_RECORD, part: Part = PART) -> Decision:
+    return Decision(part=part, fetch=reason is not Reason.UP_TO_DATE, reason=reason)
+
+
+def desk(client: Client, home: Home, mirror: str | None = None, **fields: Any) -> Desk:
+    return Desk(client=client, places=Places(home.root, mirror), home=home, now=NOW, **fields)
+
+
+def stored(fetched: Fetch, home: Home) -> bytes:
+    assert fetched.file is not None
+    return (home.root / fetched.file.path).read_bytes()
+
+
+def quarantined(home: Home) -> list[Quarantined]:
+    found = home.quarantine("advisories", "feed").glob("*.json")
+    return [Quarantined.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
+
+
+def leftovers(home: Home) -> list[Path]:
+    return list(home.partial.iterdir())

@@ -1,5 +1,5 @@
-{#- The periods of a state (SCD2) as a pure function of the last published history, the states of now
-    and the logical time. The three arguments name relations or CTEs: `published` holds `columns` and
+{#- The periods of a state (SCD2) as a pure function of the last published history, the states of
+    now and the logical time. The three arguments name relations or CTEs: `published` holds `columns` and
     effective_from, effective_to, is_current; `states` holds `columns`, one row per `key`; `run` holds
     as_of, one row. A period ends when a `watched` column changes or the key is gone; the other
     columns say how a period began and stay as they are. -#}
@@ -15,7 +15,7 @@
     select
         {% for column in columns %}published.{{ column }}, {% endfor %}
         published.effective_from,
-        case when {{ _unchanged(watched, key) }} then null else run.as_of end as effective_to,
+        case when not {{ _unchanged(watched, key) }} then run.as_of end as effective_to,
         {{ _unchanged(watched, key) }} as is_current
     from {{ published }} as published
     cross join {{ run }} as run
@@ -31,14 +31,16 @@
     cross join {{ run }} as run
     left join {{ published }} as published
         on states.{{ key }} = published.{{ key }} and published.is_current
-    where published.{{ key }} is null or not {{ _unchanged(watched, key) }}
+    where
+        published.{{ key }} is null
+        or not {{ _unchanged(watched, key) }}
 {%- endmacro %}
 
 {% macro _unchanged(watched, key) -%}
     (
         states.{{ key }} is not null
-        {% for column in watched -%}
-        and states.{{ column }} is not distinct from published.{{ column }}
-        {% endfor -%}
+        {% for column in watched %}
+            and states.{{ column }} is not distinct from published.{{ column }}
+        {% endfor %}
     )
 {%- endmacro %}

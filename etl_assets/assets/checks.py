@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -41,7 +42,7 @@ def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
     domain = launcher.domain(name)
     with tempfile.TemporaryDirectory() as folder:
         mirror, home = Path(folder) / "mirror", Path(folder) / "home"
-        samples.pack(settings.samples_dir / name, mirror, domain)
+        samples.pack(settings.samples_dir / name, mirror, domain, at=datetime.now(UTC))
         there = settings.model_copy(
             update={"home": home, "dagster_home": home / ".dagster", "mirror": str(mirror)}
         )

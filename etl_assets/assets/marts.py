@@ -13,21 +13,22 @@ from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt.asset_utils import build_dbt_specs
 
 from etl_assets.assets import keys, runs
-from etl_assets.assets.outcomes import combined, digest_of
-from etl_assets.assets.state import latest, metadata_of, standing
+from etl_assets.assets.health import read_tables
+from etl_assets.assets.outcomes import digest_of
+from etl_assets.assets.state import latest, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import build_inputs, outputs
 from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult, export
 from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import BuildError
 from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
-from etl_assets.model.health import SourceHealth, health_of
+from etl_assets.model.health import SourceHealth
 from etl_assets.model.home import Home
-from etl_assets.model.records import Built, Fetch, Tabulated
+from etl_assets.model.records import Built
+from etl_assets.model.run import MARTS
 from etl_assets.stages import build
 
 UNIQUE_ID = "dagster_dbt/unique_id"
-MARTS = "marts"
 
 
 class MartsConfig(dg.Config):
@@ -153,7 +154,7 @@ class _Build:
             self._wanted,
             {} if rebuild else self._before,
             chosen=chosen,
-            whole=whole_marker(self._place.home, self._domain.name).exists(),
+            whole=self._place.home.whole_marker(self._domain.name).exists(),
             history_stands=self._history_stands(published),
         )
         if not made:
@@ -167,7 +168,7 @@ class _Build:
         )
         self._place.say(f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models")
         # From here until the events are stored the warehouse is not what the event log says.
-        whole_marker(self._place.home, self._domain.name).unlink(missing_ok=True)
+        self._place.home.whole_marker(self._domain.name).unlink(missing_ok=True)
         results = self._project.build([self._graph.models[unique_id].name for unique_id in made])
         if broken := [r for r in results if r.kind in {"model", "seed"} and not r.ok]:
             lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken]
@@ -186,7 +187,7 @@ class _Build:
 
     def finish(self) -> None:
         """The events are stored: from now on the warehouse is what they say."""
-        marker = whole_marker(self._place.home, self._domain.name)
+        marker = self._place.home.whole_marker(self._domain.name)
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
 
@@ -220,11 +221,6 @@ class _Build:
         return before is not None and before.sha256 == found
 
 
-def whole_marker(home: Home, domain: str) -> Path:
-    """There while the warehouse is what the event log says; a build that was cut off leaves none."""
-    return home.warehouse(domain).with_suffix(".whole")
-
-
 def model_records(
     instance: dg.DagsterInstance, domain: Domain, graph: Graph
 ) -> dict[str, Built]:
@@ -234,21 +230,6 @@ def model_records(
         for model in graph.models.values()
     }
     return {name: record for name, record in found.items() if record is not None}
-
-
-def read_tables(
-    instance: dg.DagsterInstance, domain: Domain
-) -> tuple[list[SourceHealth], dict[str, str]]:
-    """How each source stands, and the version of each table, by name."""
-    health, versions = [], {}
-    for source in domain.sources.values():
-        partitioned = source.partitions is not None
-        fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
-        tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
-        in_order = [tables[part] for part in sorted(tables, key=str)]
-        health.append(health_of(source, list(fetches.values()), in_order))
-        versions[source.name] = combined([t.table.sha256 for t in in_order] or [""])
-    return health, versions
 
 
 def provide_marts(

@@ -15,12 +15,13 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from etl_assets.assets import keys
 from etl_assets.assets.contact import all_parts, jobs_of, probes_of
-from etl_assets.assets.marts import MARTS, read_tables, whole_marker
+from etl_assets.assets.health import read_tables
 from etl_assets.assets.state import latest, standing
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Decision, Fetch, Part, Probe, Published, Tabulated, Validated
+from etl_assets.model.run import MARTS
 from etl_assets.stages import tabulate
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -169,7 +170,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
         return "nothing is published yet"
     if record.code_version != place.code_version(domain):
         return "the code or a declaration changed"
-    if not whole_marker(place.home, domain.name).exists():
+    if not place.home.whole_marker(domain.name).exists():
         return "the last build was cut off"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"

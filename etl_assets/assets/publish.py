@@ -10,7 +10,8 @@ import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.ledger import export_ledger
-from etl_assets.assets.marts import MARTS, model_records, provide_marts, read_tables
+from etl_assets.assets.health import read_tables
+from etl_assets.assets.marts import model_records, provide_marts
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.state import latest_checks, metadata_of
 from etl_assets.assets.workplace import Workplace
@@ -18,7 +19,7 @@ from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain
 from etl_assets.model.graph import Graph
 from etl_assets.model.records import Published, RunStatus
-from etl_assets.model.run import RunManifest, Written
+from etl_assets.model.run import MARTS, RunManifest, Written
 from etl_assets.stages import gate, publish, report
 
 GATE = "gate"

@@ -20,7 +20,7 @@ from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import Fetch, FetchStatus, RunStatus, Tabulated
-from etl_assets.model.run import MANIFEST_FILE, RunAsset, RunCheck, RunManifest, RunPhase, RunSource, Written
+from etl_assets.model.run import MANIFEST_FILE, MARTS, RunAsset, RunCheck, RunManifest, RunPhase, RunSource, Written
 from etl_assets.stages import publish, report
 
 AS_OF_TAG = "etl/as_of"
@@ -116,7 +116,7 @@ def leave_failed(
     failed = manifest(
         instance, place, domain, run, status=RunStatus.FAILED, published=False, note=note
     )
-    report.write_report(domain, failed, run.directory / "marts", run.directory)
+    report.write_report(domain, failed, run.directory / MARTS, run.directory)
     outputs.write_manifest(run.directory, failed)
 
 
@@ -148,7 +148,7 @@ def repeat(
             "phases": [],
         }
     )
-    report.write_report(domain, again, directory / "marts", directory)
+    report.write_report(domain, again, directory / MARTS, directory)
     publish.conclude(place.home, directory, again)
     return again
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets.marts import read_tables
+from etl_assets.assets.health import read_tables
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain

@@ -7,6 +7,7 @@ bytes is `etl_assets.io.transfer`; how often a host is asked is `etl_assets.io.h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -135,6 +136,16 @@ class Client:
     def stop(self) -> None:
         """Make every transfer under way end at its next step."""
         self._stop.set()
+
+    @contextmanager
+    def stopped_by_errors(self, pool: Executor) -> Iterator[None]:
+        """Leave nothing running in the pool when the block is interrupted."""
+        try:
+            yield
+        except BaseException:
+            self.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
 
     @property
     def is_stopped(self) -> bool:

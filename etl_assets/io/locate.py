@@ -92,8 +92,7 @@ class Places:
         if self.mirror is None:
             return Target(shown=path, host="", path=_inside(self.home, path))
         if _is_url(self.mirror):
-            _inside(Path("/"), path)
-            url = f"{self.mirror.rstrip('/')}/{quote(path)}"
+            url = _below(self.mirror, path, quote(path))
             return Target(shown=path, host=_host(_split(url)), url=url, is_private=True)
         return Target(shown=path, host="", path=_inside(Path(self.mirror), path))
 
@@ -102,7 +101,7 @@ class Places:
         if parts.query:
             path = f"{path.rstrip('/')}/{quote(name or parts.query, safe='')}.json"
         if _is_url(mirror):
-            asked = f"{mirror.rstrip('/')}/{path}"
+            asked = _below(mirror, path, path)
             return Target(shown=redact(url), host=_host(parts), url=asked, is_private=True)
         return Target(shown=redact(url), host="", path=_inside(Path(mirror), path))
 
@@ -126,6 +125,11 @@ def _host(parts: SplitResult) -> str:
     if parts.port in {None, DEFAULT_PORTS[parts.scheme]}:
         return parts.hostname or ""
     return f"{parts.hostname}:{parts.port}"
+
+
+def _below(mirror: str, path: str, quoted: str) -> str:
+    _inside(Path("/mirror"), path)
+    return f"{mirror.rstrip('/')}/{quoted}"
 
 
 def _inside(root: Path, path: str) -> Path:

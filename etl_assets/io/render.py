@@ -1,22 +1,21 @@
-"""A run report drawn as Markdown, and a demo's step as lines; what comes from data is escaped.
+"""A run report drawn as Markdown from its template; every value that comes from data is escaped.
 
-What they say is `etl_assets.model.report` and `.demo`; only widths and words are made here.
+What the report says is `etl_assets.model.report`; nothing is computed here but widths and words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from etl_assets.model.demo import Scene
 from etl_assets.model.report import Cell, RunReport, Section
 
 BAR_CHARACTERS = 30
-MARKUP = re.compile(r"([\\`*{}\[\]#|~!$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+# Underscores inside a word are text to every parser that knows GitHub's Markdown.
+MARKUP = re.compile(r"[\\`*{}\[\]#|~$]|(?<![A-Za-z0-9_])_+|_+(?![A-Za-z0-9_])")
 LINE_STARTS = re.compile(r"^(\d+)([.)])(?=\s|$)|^([-+=>:])")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -40,7 +39,11 @@ def escape(value: object) -> str:
         return value
     text = CONTROL.sub(" ", str(value)).strip()
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return LINE_STARTS.sub(_escaped_start, MARKUP.sub(r"\\\1", text))
+    return LINE_STARTS.sub(_escaped_start, MARKUP.sub(_escaped, text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"\\{character}" for character in match.group())
 
 
 def _escaped_start(match: re.Match[str]) -> str:
@@ -76,7 +79,7 @@ def _bars(section: Section) -> list[str]:
 
 
 def _shown(cell: Cell) -> str:
-    if cell is None:
+    if cell is None or cell == "":
         return "-"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
@@ -144,24 +147,3 @@ def _environment() -> Environment:
 
 def _drawn_shown(cell: Cell) -> Drawn:
     return Drawn(_shown(cell))
-
-
-def scene_lines(scene: Scene) -> list[str]:
-    """A demo's step for a terminal: what was said, then each changed row before and after."""
-    width = max((len(change.key) for change in scene.changes), default=0)
-    lines = ["", f"{scene.number}. {scene.say}", ""]
-    for change in scene.changes:
-        before = _plain(change.before, scene.columns)
-        lines.append(f"   {change.key:{width}}  {before} -> {_plain(change.after, scene.columns)}")
-    return [
-        *lines,
-        f"   {scene.rows} rows: {len(scene.changes)} changed, {scene.unchanged} as before",
-    ]
-
-
-def _plain(values: Sequence[str | None] | None, columns: Sequence[str]) -> str:
-    """The values that are there, in the columns' order; a row that is not there is a dash."""
-    if values is None:
-        return "-"
-    shown = [value for value, _ in zip(values, columns, strict=True) if value is not None]
-    return " ".join(CONTROL.sub(" ", value) for value in shown)

@@ -39,6 +39,10 @@ class Home:
     def warehouse(self, domain: str) -> Path:
         return self.root / "data" / "warehouse" / f"{domain}.duckdb"
 
+    def whole_marker(self, domain: str) -> Path:
+        """There while the warehouse is what the event log says; a build that was cut off leaves none."""
+        return self.warehouse(domain).with_suffix(".whole")
+
     def build_inputs(self, domain: str) -> Path:
         """What a build reads besides tables: the run's logical time, source health, published history."""
         return self.root / "data" / "warehouse" / domain / "inputs"

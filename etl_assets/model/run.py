@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field
 from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256
 
 MANIFEST_FILE = "manifest.json"
+MARTS = "marts"
 
 
 class RunSource(Record):

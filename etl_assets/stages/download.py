@@ -38,7 +38,7 @@ from etl_assets.model.records import (
 )
 
 CODE_VERSION = "1"
-WORKERS = 16
+WORKERS = 64  # most wait for their turn at a host and must not keep other hosts waiting
 # Where nothing but the question failed, the remote may answer that the held file still stands.
 MAY_BE_UNCHANGED = frozenset({Reason.PROBE_FAILED, Reason.LAST_WAS_OUTAGE})
 
@@ -88,13 +88,9 @@ def fetch_all(jobs: Sequence[Job], desk: Desk) -> Iterator[Fetch]:
     """What came of each job, as each is done; they run at once within the limits of each host."""
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(jobs) or 1)) as pool:
         pending = [pool.submit(fetch, job, desk) for job in jobs]
-        try:
+        with desk.client.stopped_by_errors(pool):
             for done in as_completed(pending):
                 yield done.result()
-        except BaseException:
-            desk.client.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def fetch(job: Job, desk: Desk) -> Fetch:
@@ -228,6 +224,10 @@ def _digest_of(job: Job, received: Received) -> str | None:
 
 
 def _check_content(job: Job, desk: Desk, path: Path, received: Received) -> None:
+    smallest = job.source.expect.min_bytes
+    if received.size_bytes < smallest:
+        found = f"{received.size_bytes:,} bytes" if received.size_bytes else "an empty file"
+        raise ContentError.of(str(job.part), f"at least {smallest:,} bytes", found)
     if desk.check is None:
         return
     verdict = desk.check(job.source, job.part, path, sha256=received.sha256)

@@ -20,7 +20,7 @@ from etl_assets.model.errors import NotPublished, SourceError, Unreachable
 from etl_assets.model.records import Part, Probe, Validators
 
 ATTEMPTS = 2  # a failed probe leads to a fetch, which tries as often as is declared
-WORKERS = 16
+WORKERS = 64  # most wait for their turn at a host and must not keep other hosts waiting
 HEAD_NOT_SERVED = frozenset({400, 403, 405, 501})
 
 
@@ -34,12 +34,8 @@ def probe_all(
 
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(wanted) or 1)) as pool:
         pending = {part: pool.submit(ask, source, part) for source, part in wanted}
-        try:
+        with client.stopped_by_errors(pool):
             return {part: answer.result() for part, answer in pending.items()}
-        except BaseException:
-            client.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def probe(source: Source, part: Part, *, client: Client, places: Places, now: datetime) -> Probe:

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from transfers import client, hands, server
+from transfers import client, get, hands, server
 
-__all__ = ["client", "full_port", "hands", "server"]
+__all__ = ["client", "full_port", "get", "hands", "server"]
 
 
 @pytest.fixture

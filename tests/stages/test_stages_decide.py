@@ -33,7 +33,13 @@ URL = "https://feeds.example/feed.json"
 def held(**fields: Any) -> RawFile:
     known = {"etag": '"1"', "last_modified": CHANGED, "size_bytes": 10, **fields}
     return RawFile(
-        part=PART, sha256=SHA, path="data/raw/ab/x", url=URL, fetched_at=NOW, code_version="1", **known
+        part=PART,
+        sha256=SHA,
+        path="data/raw/ab/x",
+        url=URL,
+        fetched_at=NOW,
+        code_version="1",
+        **known,
     )
 
 

@@ -42,9 +42,7 @@ def test_a_head_request_brings_the_validators(
         part=PART,
         url=server.url + "/a.json",
         probed_at=NOW,
-        validators=Validators(
-            etag='"1"', last_modified=faults.LONG_AGO, size_bytes=len(GOOD)
-        ),
+        validators=Validators(etag='"1"', last_modified=faults.LONG_AGO, size_bytes=len(GOOD)),
     )
     assert [seen.method for seen in server.requests] == ["HEAD"]
 
@@ -139,9 +137,7 @@ def test_a_digest_file_that_is_none_is_told_beside_the_validators(
     assert found.validators.published_sha256 is None
 
 
-def test_a_local_file_says_its_time_and_size(
-    client: Client, tmp_path: Path
-) -> None:
+def test_a_local_file_says_its_time_and_size(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(GOOD)
     os.utime(tmp_path / "a.json", ns=(0, 1_700_000_000_123_456_789))
 

@@ -1,8 +1,8 @@
-{#- Fails with the rows for which a condition holds: the offenders. -#}
+{#- Fails with the rows, called `tested`, for which a condition holds: the offenders. -#}
 {% test no_rows_where(model, condition) %}
 
 select *
-from {{ model }}
+from {{ model }} as tested
 where {{ condition }}
 
 {% endtest %}

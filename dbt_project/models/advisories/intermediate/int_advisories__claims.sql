@@ -1,5 +1,5 @@
--- One row per claim: a source that says something of an advisory, with its evidence. A new signal is
--- one more CTE here and a row of the seed decision_rules.
+-- One row per claim: a source that says something of an advisory, with its evidence. A new signal
+-- is one more CTE here and a row of the seed decision_rules.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -94,12 +94,12 @@ nvd_claims as (
 
 ),
 
-newer_distro_fixes as (
+own_distro_fixes as (
 
     select
         universe.advisory_id,
-        max_by(
-            statements.fixed_version || ' (' || statements.release_label || ')',
+        min_by(
+            statements.fixed_version || ' in ' || statements.release_label,
             (statements.version_key, statements.release_label)
         ) as detail,
     from universe
@@ -121,16 +121,16 @@ vendor_claims as (
         'echo' as source,
         case
             when universe.is_vendor_sentinel then 'vendor_sentinel'
-            when newer_distro_fixes.advisory_id is null then 'vendor_fixed'
+            when own_distro_fixes.advisory_id is null then 'vendor_fixed'
             else 'vendor_fixed_below_distro'
         end as claim,
         universe.vendor_version as version,
-        newer_distro_fixes.detail,
+        own_distro_fixes.detail,
         universe.advisory_id as record_id,
         universe.vendor_sha256 as source_sha256,
         universe.vendor_row as source_row,
     from universe
-    left join newer_distro_fixes on universe.advisory_id = newer_distro_fixes.advisory_id
+    left join own_distro_fixes on universe.advisory_id = own_distro_fixes.advisory_id
     where universe.is_vendor_sentinel or universe.vendor_version is not null
 
 ),

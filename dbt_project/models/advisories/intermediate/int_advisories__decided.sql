@@ -24,20 +24,38 @@ targets as (
 
 ),
 
-voices as (
+by_source as (
 
     select
         advisory_id,
-        list(distinct source order by source)
-            filter (where verdict in ('won', 'agreed')) as contributing_sources,
-        coalesce(list(distinct source order by source) filter (where verdict = 'lost'), [])
-            as losing_sources,
-        string_agg(distinct source_label, ' and ' order by source_label)
-            filter (where rank < next_state_rank) as supporters,
+        source,
+        source_label,
+        bool_or(verdict in ('won', 'agreed')) as contributes,
+        bool_or(verdict = 'lost') and not contributes as dissents,
+        bool_or(rank < next_state_rank) as precedes_next_state,
         max(case when rank = next_state_rank then state end) as next_state,
         max(case when rank = next_state_rank and state = 'fixed' then version end) as next_version,
         min(newest_open_rank) as newest_open_rank,
     from judged
+    group by advisory_id, source, source_label
+
+),
+
+voices as (
+
+    select
+        advisory_id,
+        array_agg(source order by source) filter (where contributes) as contributing_sources,
+        coalesce(
+            array_agg(source order by source) filter (where dissents), []
+        ) as dissenting_sources,
+        string_agg(
+            source_label, ', ' order by source
+        ) filter (where precedes_next_state) as supporters,
+        max(next_state) as next_state,
+        max(next_version) as next_version,
+        min(newest_open_rank) as newest_open_rank,
+    from by_source
     group by advisory_id
 
 ),
@@ -49,19 +67,14 @@ winners as (
         rules.explanation_template,
         rules.flip_template,
         voices.contributing_sources,
-        list_filter(
-            voices.losing_sources,
-            lambda source: not list_contains(voices.contributing_sources, source)
-        ) as dissenting_sources,
+        voices.dissenting_sources,
         coalesce(voices.supporters, judged.source_label) as supporters,
         coalesce(voices.next_state, 'unlisted') as next_state,
         voices.next_version,
         case when not coalesce(vendor_newest.is_newest_rebuild, false) then targets.label end
             as flip_release,
         coalesce(' above ' || vendor_newest.newest_version, '') as flip_above,
-        case when judged.vendor_version is distinct from judged.version
-            then judged.vendor_version
-        end as other_vendor_version,
+        nullif(judged.vendor_version, judged.version) as other_vendor_version,
         'the vendor already ships ' || vendor_newest.newest_version || case
             when vendor_newest.is_newest_rebuild then ', a rebuild of its own, and still lists it'
             else ' and still lists it'
@@ -106,15 +119,15 @@ decided as (
         reason_code,
         rule_id as decision_rule,
         priority,
-        {
-            'source': source,
-            'claim': claim,
-            'record_id': record_id,
-            'record_url': record_url,
-            'record_modified_at': record_modified_at,
-            'source_sha256': source_sha256,
-            'source_row': source_row,
-        } as evidence,
+        struct_pack(
+            source := source,
+            claim := claim,
+            record_id := record_id,
+            record_url := record_url,
+            record_modified_at := record_modified_at,
+            source_sha256 := source_sha256,
+            source_row := source_row
+        ) as evidence,
         contributing_sources,
         dissenting_sources,
     from winners

@@ -1,6 +1,6 @@
 -- One row per claim, with what became of it: won, agreed with the winner, lost to it, or abstained.
--- Only a final rule dissents. A vendor's claim that repeats the ruling it was built from is no second
--- witness and abstains.
+-- Only a final rule dissents. A vendor's claim that repeats the ruling it was built from is no
+-- second witness and abstains.
 with ranked as (
 
     select * from {{ ref('int_advisories__ranked') }}

@@ -19,9 +19,15 @@ universe as (
 
 both_files as (
 
-    select *, false as is_late from yearly
+    select
+        *,
+        false as is_late,
+    from yearly
     union all
-    select *, true as is_late from late
+    select
+        *,
+        true as is_late,
+    from late
 
 ),
 

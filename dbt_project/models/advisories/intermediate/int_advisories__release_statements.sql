@@ -48,16 +48,12 @@ settled as (
 
     select
         * exclude (statement, fixed_version, version_key, lineage),
+        coalesce(reopened_key >= record_fix_key, false) as is_reopened,
         case when is_reopened then 'open' else statement end as statement,
         case when not is_reopened then fixed_version end as fixed_version,
         case when not is_reopened then version_key end as version_key,
         case when not is_reopened then lineage end as lineage,
-    from (
-        select
-            *,
-            coalesce(reopened_key >= record_fix_key, false) as is_reopened,
-        from keyed
-    )
+    from keyed
 
 ),
 

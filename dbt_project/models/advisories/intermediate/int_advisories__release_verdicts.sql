@@ -99,6 +99,8 @@ ordered as (
             ],
             verdict
         ) as verdict_order,
+        verdict != 'open'
+        or (statement = 'open' and (is_target or newest_open_rank is null)) as is_named,
     from judged
 
 ),
@@ -111,9 +113,7 @@ spoken as (
         string_agg(
             release_label || coalesce(' (' || given_up || ')', ''), ', '
             order by target_rank nulls last, release_order desc, release
-        ) filter (
-            where verdict != 'open' or (statement = 'open' and (is_target or newest_open_rank is null))
-        ) over (partition by advisory_id, source, verdict) as releases_named,
+        ) filter (where is_named) over (partition by advisory_id, source, verdict) as releases_named,
     from ordered
     window best_first as (
         partition by advisory_id, source

@@ -1,5 +1,5 @@
--- One row per advisory that a ruling speaks for. A ruling that names the package beats one that does
--- not; among equals the last one in the file wins.
+-- One row per advisory that a ruling speaks for. A ruling that names the package beats one that
+-- does not; among equals the last one in the file wins.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}

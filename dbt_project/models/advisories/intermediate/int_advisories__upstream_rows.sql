@@ -56,6 +56,16 @@ tracker_rows as (
 
 ),
 
+osv_placed as (
+
+    select
+        osv.*,
+        coalesce(releases.release, osv.ecosystem) as release,
+    from osv
+    left join releases on osv.ecosystem = releases.ecosystem
+
+),
+
 osv_rows as (
 
     select
@@ -63,7 +73,8 @@ osv_rows as (
         package_key,
         package_name,
         unnest(vulnerability_ids) as cve_id,
-        coalesce(releases.release, osv.ecosystem) as release,
+        release,
+        ecosystem,
         case
             when fixed_version is not null then 'fixed'
             when introduced is not null then 'open'
@@ -74,8 +85,7 @@ osv_rows as (
         modified_at as record_modified_at,
         source_sha256,
         source_row,
-    from osv
-    left join releases on osv.ecosystem = releases.ecosystem
+    from osv_placed
 
 ),
 
@@ -91,13 +101,12 @@ both_sources as (
 placed as (
 
     select
-        both_sources.* exclude (release),
-        coalesce(releases.release, both_sources.release) as release,
+        both_sources.* exclude (ecosystem),
+        coalesce(both_sources.ecosystem, releases.ecosystem) as ecosystem,
         coalesce(releases.label, both_sources.release) as release_label,
         coalesce(releases.release_order, 0) as release_order,
         coalesce(releases.is_rolling, false) as is_rolling,
         releases.target_rank,
-        releases.ecosystem,
     from both_sources
     semi join shipped on both_sources.package_key = shipped.package_key
     left join releases on both_sources.release = releases.release

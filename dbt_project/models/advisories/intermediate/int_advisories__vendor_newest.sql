@@ -18,12 +18,15 @@ newest as (
         universe.package_key,
         universe.vendor_version as newest_version,
         versions.version_key as newest_key,
-        versions.is_rebuild as is_newest_rebuild,
+        versions.rebuild_number is not null as is_newest_rebuild,
     from universe
     inner join versions on universe.vendor_version = versions.version
     qualify row_number() over (
         partition by universe.package_key
-        order by versions.version_key desc, versions.is_rebuild desc, universe.vendor_version
+        order by
+            versions.version_key desc,
+            versions.rebuild_number desc nulls last,
+            universe.vendor_version
     ) = 1
 
 )

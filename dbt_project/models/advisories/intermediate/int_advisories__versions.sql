@@ -21,6 +21,7 @@ stripped as (
     select
         version,
         regexp_replace(version, '[+-]e[0-9]+$', '') as base_version,
+        try_cast(regexp_extract(version, '[+-]e([0-9]+)$', 1) as bigint) as rebuild_number,
     from named
     where version is not null
 
@@ -31,9 +32,9 @@ keyed as (
     select
         version,
         {{ deb_key('base_version') }} as version_key,
-        base_version != version as is_rebuild,
+        rebuild_number,
         case
-            when base_version != version then 'vendor'
+            when rebuild_number is not null then 'vendor'
             else coalesce(
                 nullif(regexp_extract(version, '[+~](deb[0-9]+)u[0-9]+', 1), ''), 'plain'
             )

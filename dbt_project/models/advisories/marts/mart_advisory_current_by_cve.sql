@@ -19,12 +19,12 @@ by_cve as (
         arg_min(current_states.state_type, states.badness) as state_type,
         count(*) as packages_count,
         count(*) filter (where current_states.state = 'fixed') as packages_fixed_count,
-        list(
-            {
-                'package_name': current_states.package_name,
-                'state': current_states.state,
-                'fixed_version': current_states.fixed_version,
-            }
+        array_agg(
+            struct_pack(
+                package_name := current_states.package_name,
+                state := current_states.state,
+                fixed_version := current_states.fixed_version
+            )
             order by current_states.package_name
         ) as packages,
         max(current_states.cvss_score) as cvss_score,

@@ -10,9 +10,12 @@ sequenced as (
 
     select
         *,
-        lag(columns(
-            ['state', 'state_type', 'fixed_version', 'confidence', 'reason_code', 'effective_to']
-        )) over by_time as 'old_\0',
+        lag(state) over by_time as old_state,
+        lag(state_type) over by_time as old_state_type,
+        lag(fixed_version) over by_time as old_fixed_version,
+        lag(confidence) over by_time as old_confidence,
+        lag(reason_code) over by_time as old_reason_code,
+        lag(effective_to) over by_time as old_effective_to,
         lead(effective_from) over by_time as next_from,
         min(effective_from) over () as baseline_at,
     from periods

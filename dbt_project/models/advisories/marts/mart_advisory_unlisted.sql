@@ -40,14 +40,14 @@ pairs as (
     select
         upstream_rows.package_key,
         upstream_rows.cve_id,
-        list(distinct upstream_rows.source order by upstream_rows.source) as sources,
+        array_agg(distinct upstream_rows.source order by upstream_rows.source) as sources,
         coalesce(
-            list(distinct upstream_rows.release order by upstream_rows.release)
-                filter (where upstream_rows.statement = 'open'), []
+            array_agg(distinct upstream_rows.release order by upstream_rows.release)
+            filter (where upstream_rows.statement = 'open'), []
         ) as open_releases,
         coalesce(
-            list(distinct upstream_rows.release order by upstream_rows.release)
-                filter (where upstream_rows.statement = 'fixed'), []
+            array_agg(distinct upstream_rows.release order by upstream_rows.release)
+            filter (where upstream_rows.statement = 'fixed'), []
         ) as fixed_releases,
         bool_or(upstream_rows.target_rank is not null) as is_in_target_release,
     from upstream_rows

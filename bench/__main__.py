@@ -1,0 +1,131 @@
+"""`make bench`: what the pipeline costs on the real feeds, each figure beside its bound.
+
+Every ratio is of two child processes of this one run, so that the machine's speed falls out.
+What a piece of work is belongs to `bench.ours` and `bench.bare`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.measure import Cost, measure
+from etl_assets.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+REPEATS = 3
+DOMAIN = "advisories"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; the bound is of the figure."""
+
+    what: str
+    figure: float
+    unit: str
+    bound: float
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        return self.figure <= self.bound
+
+
+class Bench:
+    """The measurements over one mirror, in a directory that goes away."""
+
+    def __init__(self, mirror: Path, folder: Path, settings: Settings) -> None:
+        self._mirror = mirror
+        self._folder = folder
+        self._home = folder / "home"
+        self._environment = settings.model_copy(
+            update={
+                "home": self._home,
+                "dagster_home": self._home / ".dagster",
+                "mirror": str(mirror),
+            }
+        ).child_environment()
+
+    def rows(self) -> Iterator[Row]:
+        yield from self._runs()
+        yield from self._vendor_feed()
+        yield from self._against_bare("nvd", "NVD, all years")
+        yield from self._against_bare("osv", "OSV zip")
+        yield from self._memory_over_years()
+
+    def _runs(self) -> Iterator[Row]:
+        run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN]
+        first = self._measure(run)
+        yield Row("first run", first.cpu_seconds, "s CPU", 45, _detail(first))
+        yield Row("first run", first.peak_megabytes, "MB", 700, _detail(first))
+        loading = [sys.executable, "-c", "import etl_assets.definitions as d; d.defs()"]
+        loaded = min((self._measure(loading) for _ in range(REPEATS)), key=_wall)
+        again = min((self._measure(run) for _ in range(REPEATS)), key=_wall)
+        ratio = again.wall_seconds / loaded.wall_seconds
+        seconds = f"{again.wall_seconds:.2f} s to {loaded.wall_seconds:.2f} s, wall"
+        yield Row("unchanged run : loading the definitions", ratio, "x", 1.5, seconds)
+
+    def _vendor_feed(self) -> Iterator[Row]:
+        cost, cpu_seconds, rows = self._work("echo")
+        yield Row("vendor feed to parquet", cpu_seconds, "s CPU", 1, f"{rows:,} rows")
+        yield Row("vendor feed to parquet", cost.peak_megabytes, "MB", 150, _detail(cost))
+
+    def _against_bare(self, name: str, what: str) -> Iterator[Row]:
+        ours = min((self._work(name) for _ in range(REPEATS)), key=lambda found: found[1])
+        bare = min((self._work(f"bare-{name}") for _ in range(REPEATS)), key=lambda found: found[1])
+        detail = f"{ours[1]:.2f} s to {bare[1]:.2f} s CPU, {ours[2]:,} to {bare[2]:,} rows"
+        yield Row(f"{what} to parquet : bare loop", ours[1] / bare[1], "x", 1.6, detail)
+        memory = f"bare loop: {bare[0].peak_megabytes:.0f} MB"
+        yield Row(f"{what} to parquet", ours[0].peak_megabytes, "MB", 200, memory)
+
+    def _memory_over_years(self) -> Iterator[Row]:
+        largest, _, _ = self._work("nvd-largest")
+        every, _, _ = self._work("nvd")
+        ratio = every.peak_megabytes / largest.peak_megabytes
+        detail = f"{every.peak_megabytes:.0f} MB to {largest.peak_megabytes:.0f} MB"
+        yield Row("NVD, all years : largest year alone, peak", ratio, "x", 1.2, detail)
+
+    def _work(self, name: str) -> tuple[Cost, float, int]:
+        with tempfile.TemporaryDirectory(dir=self._folder) as target:
+            arguments = ["-m", "bench.child", name, str(self._mirror), target]
+            cost = self._measure([sys.executable, *arguments])
+        told = json.loads(cost.output)
+        return cost, told["cpu_seconds"], told["rows"]
+
+    def _measure(self, command: Sequence[str]) -> Cost:
+        return measure(command, cwd=ROOT, environment=self._environment)
+
+
+def _wall(cost: Cost) -> float:
+    return cost.wall_seconds
+
+
+def _detail(cost: Cost) -> str:
+    return f"{cost.wall_seconds:.1f} s wall, peak {cost.peak_megabytes:.0f} MB"
+
+
+def main() -> int:
+    """Print the table; 1 where a bound does not hold, 2 where there are no feeds."""
+    settings = Settings.load()
+    mirror = Path(settings.mirror or ROOT.parent / "shared" / "data" / "upstream").resolve()
+    if not mirror.is_dir():
+        print(f"{mirror}: expected a directory of real feeds; name one in ETL_MIRROR")
+        return 2
+    print("| what | figure | bound | | detail |\n| --- | ---: | ---: | --- | --- |")
+    all_hold = True
+    with tempfile.TemporaryDirectory() as folder:
+        for row in Bench(mirror, Path(folder), settings).rows():
+            figures = f"{row.figure:.2f} {row.unit} | {row.bound:g} {row.unit}"
+            verdict = "holds" if row.holds else "FAILS"
+            print(f"| {row.what} | {figures} | {verdict} | {row.detail} |", flush=True)
+            all_hold &= row.holds
+    return 0 if all_hold else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

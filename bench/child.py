@@ -1,0 +1,35 @@
+"""One measured piece of work in a process of its own: `python -m bench.child WORK MIRROR TARGET`.
+
+Prints the CPU seconds of the work alone, without imports, and its rows, as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
+    "bare-nvd": ("bench.bare", lambda module: module.nvd),
+    "bare-osv": ("bench.bare", lambda module: module.osv),
+    "echo": ("bench.ours", lambda m: lambda a, b: m.table("advisories.echo", a, b)),
+    "nvd": ("bench.ours", lambda m: lambda a, b: m.table("advisories.nvd", a, b)),
+    "nvd-largest": ("bench.ours", lambda m: lambda a, b: m.table("advisories.nvd", a, b, last=1)),
+    "osv": ("bench.ours", lambda m: lambda a, b: m.table("advisories.osv", a, b)),
+}
+
+
+def main(work: str, mirror: str, target: str) -> None:
+    """Do the work once and say what it cost."""
+    module, choose = WORKS[work]
+    do = choose(import_module(module))
+    before = time.process_time()
+    rows = do(Path(mirror), Path(target))
+    print(json.dumps({"cpu_seconds": time.process_time() - before, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,159 @@
+"""What a contract lets through, and how it names what it does not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from declared import column, contract
+
+from etl_assets.io.contract import Checked, Checker
+from etl_assets.io.readers.batch import ROW_CHARACTERS, Batch, unreadable
+from etl_assets.model.declaration import Contract
+
+
+def checked(held: Contract, **columns: list[Any]) -> Checked:
+    count = len(next(iter(columns.values())))
+    return Checker(held).check(Batch(columns, list(range(1, count + 1)), count))
+
+
+@pytest.mark.parametrize(
+    ("declared", "bad", "rule", "expected", "found"),
+    [
+        pytest.param(column("x", "int64"), "a", "type", "a whole number", '"a"', id="type"),
+        pytest.param(
+            column("x", required=True), None, "required", "a value", "null", id="required"
+        ),
+        pytest.param(
+            column("x", pattern="[a-c]+"), "bad", "pattern", "text like", '"bad"', id="pattern"
+        ),
+        pytest.param(
+            column("x", pattern="b|ba"), "bac", "pattern", "b|ba", '"bac"', id="whole match"
+        ),
+        pytest.param(column("x", pattern=r"\d"), "١", "pattern", r"\d", '"١"', id="ASCII digits"),
+        pytest.param(
+            column("x", values=["a", "b"]), "c", "values", "one of a, b", '"c"', id="values"
+        ),
+        pytest.param(
+            column("x", "float64", minimum=0), -0.5, "minimum", "at least 0", "-0.5", id="min"
+        ),
+        pytest.param(column("x", "int64", maximum=9), "10", "maximum", "at most 9", "10", id="max"),
+        pytest.param(
+            column("x", "list[string]", pattern="a"),
+            ["a", "b"],
+            "pattern",
+            "text like a",
+            '"b"',
+            id="list",
+        ),
+    ],
+)
+def test_a_row_is_rejected_with_column_rule_expected_and_found(
+    declared: dict[str, Any], bad: object, rule: str, expected: str, found: str
+) -> None:
+    held = contract("name", declared)
+
+    result = checked(held, name=["pear", "plum"], x=[bad, None if rule != "required" else "a"])
+
+    (reject,) = result.rejects
+    assert (reject.where, reject.column, reject.rule) == ("record 1", "x", rule)
+    assert expected in reject.expected
+    assert reject.found == found
+    assert json.loads(reject.row) == {"name": "pear", "x": bad}
+    assert result.rows.column("name").to_pylist() == ["plum"]
+    assert result.ordinals == [2]
+
+
+def test_bounds_belong_to_the_range() -> None:
+    held = contract(column("x", "int64", minimum=0, maximum=9))
+
+    assert checked(held, x=[0, 9]).rejects == []
+
+
+def test_a_row_is_rejected_once_for_its_first_faulty_column() -> None:
+    held = contract(column("a", "int64"), column("b", required=True))
+
+    (reject,) = checked(held, a=["x"], b=[None]).rejects
+
+    assert reject.column == "a"
+
+
+def test_a_null_passes_every_rule_but_required() -> None:
+    held = contract(
+        "name", column("x", "float64", minimum=0), column("y", pattern="a", values=["a"])
+    )
+
+    assert checked(held, name=["pear"], x=[None], y=[None]).rejects == []
+
+
+RULE = {"name": "cut_names_a_knife", "when": {"state": "cut", "ripe": "true"}, "require": ["knife"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "ripe", "knife", "holds"),
+    [
+        pytest.param("cut", True, "small", True, id="filled"),
+        pytest.param("cut", True, None, False, id="missing"),
+        pytest.param("whole", True, None, True, id="other state"),
+        pytest.param("cut", False, None, True, id="one of two conditions"),
+        pytest.param(None, True, None, True, id="null state"),
+    ],
+)
+def test_a_row_rule_requires_where_its_condition_holds(
+    state: str | None, ripe: bool, knife: str | None, holds: bool
+) -> None:
+    held = contract("name", "state", column("ripe", "boolean"), "knife", rules=[RULE])
+
+    result = checked(held, name=["pear"], state=[state], ripe=[ripe], knife=[knife])
+
+    assert [reject.rule for reject in result.rejects] == ([] if holds else ["cut_names_a_knife"])
+
+
+def test_what_the_reader_refused_stays_refused() -> None:
+    refused = unreadable("line 3", "2 cells", "1 cells", "[]")
+
+    result = Checker(contract("name")).check(Batch({"name": ["pear"]}, [1], 2, [refused]))
+
+    assert result.rejects == [refused]
+
+
+def test_a_row_is_told_by_its_line_where_the_file_has_lines() -> None:
+    held = contract(column("x", "int64"))
+
+    (reject,) = Checker(held).check(Batch({"x": ["a"]}, [1], 1, lines=[7])).rejects
+
+    assert reject.where == "line 7"
+
+
+def test_a_rejected_row_is_shown_cut() -> None:
+    (reject,) = checked(contract("name", column("x", "int64")), name=["p" * 9_000], x=["a"]).rejects
+
+    assert len(reject.row) == ROW_CHARACTERS
+
+
+def test_text_that_is_no_unicode_is_rejected_and_shown_escaped() -> None:
+    (reject,) = checked(contract("name"), name=["p\udce4r"]).rejects
+
+    assert reject.rule == "type"
+    assert reject.found == r'"p\udce4r"'
+
+
+def test_keys_are_those_of_the_rows_that_hold() -> None:
+    held = contract("name", column("x", "int64"), key=["name", "x"])
+
+    result = checked(held, name=["pear", "plum", None], x=[1, "bad", None])
+
+    assert result.keys == [("pear", 1), (None, None)]
+
+
+def test_lists_may_be_keys() -> None:
+    result = checked(contract(column("x", "list[string]")), x=[["a"], None])
+
+    assert result.keys == [("a",), None]
+
+
+def test_an_empty_batch_is_an_empty_table() -> None:
+    result = checked(contract("name", column("x", "list[string]")), name=[], x=[])
+
+    assert result.rows.num_rows == 0

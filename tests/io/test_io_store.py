@@ -1,0 +1,147 @@
+"""The raw store keeps files whole, and files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from pathlib import Path
+
+import pytest
+from transfers import NOW
+
+from etl_assets.io import files, store
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import Part, RawFile, Stored
+
+PART = Part(source="advisories.feed", partition="2026")
+CONTENT = b"content"
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def kept(home: Home) -> Path:
+    with store.partial_file(home, PART) as (path, file):
+        file.write(CONTENT)
+        return store.keep(home, path, SHA)
+
+
+def record(home: Home) -> RawFile:
+    return RawFile(
+        part=PART,
+        sha256=SHA,
+        size_bytes=len(CONTENT),
+        path=home.relative(home.raw_file(SHA)),
+        url="https://feeds.example/a",
+        fetched_at=NOW,
+        code_version="1",
+    )
+
+
+def damage(path: Path, content: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_a_kept_file_lies_under_its_hash_and_is_present(home: Home, kept: Path) -> None:
+    assert kept == home.root / "data" / "raw" / SHA[:2] / SHA
+    assert store.presence(home, record(home)) is Stored.PRESENT
+    assert store.verify(home, SHA) is Stored.PRESENT
+
+
+def test_equal_bytes_keep_the_file_that_is_there(home: Home, kept: Path) -> None:
+    before = kept.stat()
+
+    with store.partial_file(home, PART) as (path, file):
+        file.write(CONTENT)
+        store.keep(home, path, SHA)
+
+    assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_missing_file_is_seen(home: Home, kept: Path) -> None:
+    kept.unlink()
+
+    assert store.presence(home, record(home)) is Stored.MISSING
+    assert store.verify(home, SHA) is Stored.MISSING
+
+
+def test_a_file_of_another_size_is_seen_at_once(home: Home, kept: Path) -> None:
+    damage(kept, b"other size")
+
+    assert store.presence(home, record(home)) is Stored.DAMAGED
+
+
+def test_an_edited_file_of_equal_size_is_found_by_its_hash(home: Home, kept: Path) -> None:
+    damage(kept, b"CONTENT")
+
+    assert store.presence(home, record(home)) is Stored.DAMAGED
+    assert store.verify(home, SHA) is Stored.DAMAGED
+
+
+def test_a_partial_file_goes_with_its_block(home: Home) -> None:
+    with store.partial_file(home, PART) as (path, file):
+        file.write(b"half")
+
+    assert not path.exists()
+
+
+def test_a_partition_of_any_name_gets_a_partial_file(home: Home) -> None:
+    part = Part(source="advisories.feed", partition="../a/*?")
+
+    with store.partial_file(home, part) as (path, _):
+        assert path.parent == home.partial
+
+
+def test_a_file_appears_only_when_its_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+
+    with files.appear(target) as temporary:
+        temporary.write_text("whole", encoding="utf-8")
+        assert not target.exists()
+
+    assert target.read_text(encoding="utf-8") == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def stop_halfway(target: Path) -> None:
+    with files.appear(target) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise ValueError("stop")
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file.txt"
+    files.write_text(target, "old")
+
+    with pytest.raises(ValueError, match="stop"):
+        stop_halfway(target)
+
+    assert target.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(errno.ENOSPC, "No space left on device; free some space"), (errno.EROFS, "make it writable")],
+    ids=["full", "read-only"],
+)
+def test_a_refusal_of_the_machine_says_what_to_do(tmp_path: Path, number: int, told: str) -> None:
+    target = tmp_path / "file.txt"
+
+    with pytest.raises(HomeError, match=told), files.appear(target):
+        raise OSError(number, "No space left on device")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_about_another_file_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.appear(tmp_path / "file.txt"):
+        (tmp_path / "absent").read_bytes()
+
+
+def test_a_file_in_the_way_of_a_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"")
+
+    with pytest.raises(HomeError, match="Not a directory; move the file that is in the way"):
+        files.write_text(tmp_path / "data" / "deep" / "file.txt", "")
