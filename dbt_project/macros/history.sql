@@ -39,8 +39,7 @@
 {% macro _unchanged(watched, key) -%}
     (
         states.{{ key }} is not null
-        {% for column in watched %}
-            and states.{{ column }} is not distinct from published.{{ column }}
-        {% endfor %}
+        and row(states.{{ watched | join(', states.') }})
+        is not distinct from row(published.{{ watched | join(', published.') }})
     )
 {%- endmacro %}

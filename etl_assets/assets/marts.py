@@ -105,7 +105,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
             for model in graph.models.values()
             if keys.model_key(domain.name, model.name) in context.selected_asset_keys
         )
-        run = runs.current(context.instance, context.run_id, place, domain)
+        run = runs.current(context.instance, context.run.run_id, place, domain)
         built = _Build(context.instance, place, domain, project, graph, run)
         made, results = built.run(chosen, rebuild=config.rebuild)
         records = built.records(made)

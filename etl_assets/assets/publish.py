@@ -43,7 +43,7 @@ def build_publish(
         ],
     )
     def published(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        run = runs.current(context.instance, context.run_id, place, domain)
+        run = runs.current(context.instance, context.run.run_id, place, domain)
         candidate = _Candidate(context.instance, place, domain, graph, run)
         written = candidate.write_documents()
         verdict = gate.judge(

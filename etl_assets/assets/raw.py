@@ -17,7 +17,7 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io.http import Client
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part
-from etl_assets.stages import download
+from etl_assets.stages import download, validate
 
 CHECK = "fetched"
 AT_FAULT = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
@@ -76,7 +76,13 @@ def _fetch(
     jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
     found = {}
     with Client() as client:
-        desk = download.Desk(client=client, places=place.places, home=place.home, now=now)
+        desk = download.Desk(
+            client=client,
+            places=place.places,
+            home=place.home,
+            now=now,
+            check=validate.validate,
+        )
         for fetch in download.fetch_all(jobs, desk):
             found[fetch.part] = fetch
             if fetch.decision.fetch:

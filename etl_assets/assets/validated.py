@@ -14,7 +14,7 @@ from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import standing
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain, Source
-from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated
+from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
 from etl_assets.stages import validate
 
 CHECK = "content"
@@ -89,7 +89,9 @@ def _judge(
     if last and last.file and _same(last, file) and not last.stands_in:
         return _outcome(last.model_copy(update={"file": file}), reused=True)
     path = place.home.root / file.path
-    verdict = validate.validate(source, part, path, sha256=file.sha256)
+    verdict = _verdict_on_arrival(file) or validate.validate(
+        source, part, path, sha256=file.sha256
+    )
     if verdict.ok:
         return _outcome(
             Validated(part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION),
@@ -109,6 +111,12 @@ def _judge(
         complaint=f"{verdict}; in quarantine, "
         + ("the last good file stands in" if stand_in else "and no good file was ever held"),
     )
+
+
+def _verdict_on_arrival(file: RawFile) -> Verdict | None:
+    """The word that was given while the file came in, where the rules are still the same."""
+    found = file.verdict
+    return found if found and found.code_version == validate.CODE_VERSION else None
 
 
 def _same(last: Validated, file: RawFile) -> bool:

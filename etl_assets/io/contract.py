@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from etl_assets.io.arrow import MEANING, TYPES, cast
 from etl_assets.io.readers.batch import Batch, as_json, named
 from etl_assets.model.declaration import Column, Contract, RowRule
+from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 
 
@@ -45,6 +46,7 @@ class Checker:
     """One contract, ready to judge batches."""
 
     def __init__(self, contract: Contract) -> None:
+        _check_rules(contract)
         self._contract = contract
         self._judges = [_Judge(column) for column in contract.columns]
 
@@ -70,6 +72,18 @@ class Checker:
             ordinals = list(compress(ordinals, held))
         rejects = [*batch.rejects, *(_reject(batch, row, faults[row]) for row in sorted(faults))]
         return Checked(rows, ordinals, keys_of(rows, self._contract.key), rejects)
+
+
+def _check_rules(contract: Contract) -> None:
+    """A list equals no text: a rule on one would never hold, in silence."""
+    lists = {column.name for column in contract.columns if column.type == "list[string]"}
+    problems = [
+        Problem(f"contract, rule {rule.name}", "a column of one value in `when`", name)
+        for rule in contract.rules
+        for name in sorted(lists & rule.when.keys())
+    ]
+    if problems:
+        raise DeclarationError(problems)
 
 
 def keys_of(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:

@@ -120,7 +120,7 @@ class DbtProject:
         try:
             answer = dbtRunner().invoke([*self._flags(), verb, *self._options(), *arguments])
         finally:
-            DuckDBConnectionManager.close_all_connections()
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
         if answer.exception is not None:
             raise BuildError(
                 f"dbt {verb} of {self.domain} stopped: {answer.exception}"

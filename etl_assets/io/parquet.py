@@ -17,25 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl_assets.io.arrow import SOURCE_ROW, SOURCE_SHA256
-from etl_assets.io.files import appear
-from etl_assets.model.errors import HomeError
+from etl_assets.io.files import appear, refusals_told
 from etl_assets.model.records import Reject
 
 COMPRESSION = "zstd"
 ROWS_PER_GROUP = 20_000  # some tens of megabytes of text; bounds what the writer holds
 REJECTS_TOLD = 3  # in the error that refuses a file
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in (*Reject.model_fields, SOURCE_SHA256)])
-
-
-@contextmanager
-def drafted(target: Path) -> Iterator[Path]:
-    """A temporary path that becomes `target` when the block ends well."""
-    try:
-        with appear(target) as draft:
-            yield draft
-    except OSError as error:
-        expected = "room and permission to write it; free some and run again"
-        raise HomeError(f"{target}: expected {expected}, found: {error}") from error
 
 
 class TableWriter:
@@ -98,7 +86,7 @@ def rejects_beside(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
     with ExitStack() as stack:
 
         def open_file() -> TableWriter:
-            draft = stack.enter_context(drafted(target))
+            draft = stack.enter_context(appear(target))
             return stack.enter_context(TableWriter(draft, REJECTS_SCHEMA))
 
         writer = RejectWriter(open_file, source_sha256)
@@ -118,7 +106,7 @@ def with_provenance(
 
 def write_empty(target: Path, schema: pa.Schema) -> str:
     """The digest of a table without rows that appears as `target`."""
-    with drafted(target) as draft:
+    with appear(target) as draft:
         with TableWriter(draft, schema):
             pass
         return sha256_of(draft)
@@ -139,7 +127,7 @@ def rewrite_without(
     path: Path, places: list[int]
 ) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
     """Take the rows at these ascending places out of a file; yields them, piece by piece."""
-    with drafted(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
+    with appear(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
         for first, rows in read_batches(path):
             aside = places[bisect_left(places, first) : bisect_left(places, first + rows.num_rows)]
             mask = [True] * rows.num_rows
@@ -152,10 +140,8 @@ def rewrite_without(
 
 def remove(target: Path) -> None:
     """Make sure that there is no such file."""
-    try:
+    with refusals_told(target):
         target.unlink(missing_ok=True)
-    except OSError as error:
-        raise HomeError(f"{target}: expected permission to remove it, found: {error}") from error
 
 
 def sha256_of(path: Path) -> str:

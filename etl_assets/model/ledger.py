@@ -50,10 +50,6 @@ class ManifestRecord(Record):
     def key(self) -> str:
         return str(Part(source=self.source_id, partition=self.partition))
 
-    @property
-    def part(self) -> Part:
-        return Part(source=self.source_id, partition=self.partition)
-
 
 class DownloadRecord(ManifestRecord):
     """A download, with what is needed to decide on the next one."""

@@ -96,6 +96,22 @@ class Decision(Record):
         return f"{self.part}: {verb}, {self.reason}{f' ({self.detail})' if self.detail else ''}"
 
 
+class Verdict(Record):
+    """The validate stage's word on one stored file."""
+
+    part: Part
+    sha256: Sha256
+    ok: bool
+    expected: str
+    found: str
+    unpacked_bytes: int | None = None
+    where: str = ""
+    code_version: str = Field(default="", description="of the rules that judged")
+
+    def __str__(self) -> str:
+        return f"{self.part}{self.where and ', ' + self.where}: expected {self.expected}, found {self.found}"
+
+
 class RawFile(Record):
     """A stored download: its identity, where it lies and how it came."""
 
@@ -111,6 +127,7 @@ class RawFile(Record):
     attempts: int = Field(default=1, ge=1)
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)
+    verdict: Verdict | None = Field(default=None, description="on the content, as it was received")
     code_version: str
 
 
@@ -137,21 +154,6 @@ class Fetch(Record):
     attempts: int = Field(default=0, ge=0, description="requests for the file in this run")
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)
-
-
-class Verdict(Record):
-    """The validate stage's word on one stored file."""
-
-    part: Part
-    sha256: Sha256
-    ok: bool
-    expected: str
-    found: str
-    unpacked_bytes: int | None = None
-    where: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.part}{self.where and ', ' + self.where}: expected {self.expected}, found {self.found}"
 
 
 class Validated(Record):

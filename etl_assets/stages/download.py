@@ -122,7 +122,7 @@ def download(job: Job, desk: Desk, effort: Effort) -> RawFile:
             if received is None:
                 return _still_held(job)
             published = _check_digest(job, desk, place, received)
-            _check_content(job, desk, path, received)
+            verdict = _check_content(job, desk, path, received)
         except ContentError as error:
             _set_aside(job, desk, place, path, error)
             raise
@@ -140,6 +140,7 @@ def download(job: Job, desk: Desk, effort: Effort) -> RawFile:
         attempts=max(1, effort.attempts),
         last_status=effort.last_status,
         waited_seconds=round(effort.waited_seconds, 3),
+        verdict=verdict,
         code_version=desk.code_version,
     )
 
@@ -223,17 +224,18 @@ def _digest_of(job: Job, received: Received) -> str | None:
     return received.unpacked_sha256 if is_packed else received.sha256
 
 
-def _check_content(job: Job, desk: Desk, path: Path, received: Received) -> None:
+def _check_content(job: Job, desk: Desk, path: Path, received: Received) -> Verdict | None:
     smallest = job.source.expect.min_bytes
     if received.size_bytes < smallest:
         found = f"{received.size_bytes:,} bytes" if received.size_bytes else "an empty file"
         raise ContentError.of(str(job.part), f"at least {smallest:,} bytes", found)
     if desk.check is None:
-        return
+        return None
     verdict = desk.check(job.source, job.part, path, sha256=received.sha256)
     if not verdict.ok:
         where = ", ".join(text for text in (str(job.part), verdict.where) if text)
         raise ContentError.of(where, verdict.expected, verdict.found)
+    return verdict
 
 
 def _set_aside(job: Job, desk: Desk, place: Place, path: Path, error: ContentError) -> None:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from etl_assets.io import parquet
 from etl_assets.io.arrow import SOURCE_ROW, table_schema
 from etl_assets.io.contract import Checker
+from etl_assets.io.files import appear
 from etl_assets.io.keys import KeyHashes, find_duplicates
 from etl_assets.io.parquet import RejectWriter, TableWriter
 from etl_assets.io.readers import registry
@@ -60,7 +61,7 @@ def tabulate(
     target = home.table_file(source.domain, source.name, part.partition)
     rejects_target = home.rejects_file(source.domain, source.name, part.partition)
     with (
-        parquet.drafted(target) as draft,
+        appear(target) as draft,
         parquet.rejects_beside(rejects_target, source_sha256) as rejects,
     ):
         making = _Making(source, draft, rejects)

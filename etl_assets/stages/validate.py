@@ -33,6 +33,7 @@ def validate(source: Source, part: Part, path: Path, *, sha256: str) -> Verdict:
             where=problem.where,
             expected=problem.expected,
             found=problem.found,
+            code_version=CODE_VERSION,
         )
     return Verdict(
         part=part,
@@ -41,6 +42,7 @@ def validate(source: Source, part: Part, path: Path, *, sha256: str) -> Verdict:
         expected=expected,
         found=content.kind,
         unpacked_bytes=content.unpacked_bytes,
+        code_version=CODE_VERSION,
     )
 
 

@@ -26,7 +26,7 @@ from etl_assets.io.readers.batch import (
 )
 from etl_assets.io.readers.stored import whole
 from etl_assets.model.declaration import Contract, JsonFormat
-from etl_assets.model.errors import ContentError
+from etl_assets.model.errors import ContentError, DeclarationError, Problem
 from etl_assets.model.records import Reject
 
 MAX_DOCUMENT_BYTES = 1 << 30
@@ -87,6 +87,9 @@ def parse_path(rows: str) -> list[Step]:
         elif name:
             steps.append(Step("field", name))
         steps += [Step("items")] * segment.count("[]")
+    if rows and all(step.kind == "field" for step in steps):
+        problem = Problem("format, rows", "a path to the entries of a map or a list", repr(rows))
+        raise DeclarationError([problem])
     return steps if rows else [Step("items")]
 
 
@@ -153,7 +156,7 @@ def _document(data: bytes, steps: list[Step]) -> Iterator[Leaf | Reject]:
     """Each entry below the first map or list is decoded by itself: a bad one costs no other."""
     split = _split(data, steps)
     if split is None:
-        yield from _walk(_with_repeats(data), steps, (), "")
+        yield from _walk(_whole_with_repeats(data), steps, (), "")
         return
     entries, below = split
     is_map = steps[-len(below) - 1].kind == "entries"
@@ -246,8 +249,12 @@ def _decode_entry(text: bytes) -> object:
 
 def _with_repeats(text: bytes) -> object:
     """The value with every key, at four times the cost."""
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _whole_with_repeats(data: bytes) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return _with_repeats(data)
     except (ValueError, RecursionError) as error:
         raise ContentError.of("", "a JSON document", str(error)) from error
 

@@ -130,7 +130,7 @@ def read(path: Path, form: OsvFormat, contract: Contract) -> Iterator[Batch]:
                 fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
                 rows.unknown |= fields.keys() - STANDARD_FIELDS
         except UNDECODABLE as error:
-            rows.refuse(name, "an OSV record", str(error), as_read(data))
+            rows.refuse(name or "(no name)", "an OSV record", str(error), as_read(data))
         if rows.full():
             yield rows.take()
     yield rows.take()
@@ -140,7 +140,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                if not member.is_dir():
+                if not member.filename.endswith("/"):  # is_dir() fails on an empty name
                     yield member.filename, _member(archive, member)
     except UNZIPPABLE as error:
         raise ContentError.of("", "a sound zip", str(error)) from error

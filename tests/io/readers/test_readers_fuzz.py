@@ -67,8 +67,8 @@ OSV = {"id": "O-1", "affected": [{"ranges": [{"type": "GIT", "events": EVENTS}]}
 
 def zipped(data: bytes) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("1.json", data)
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("1.json"), data, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 

@@ -191,6 +191,16 @@ def test_an_archive_cut_off_is_refused(file: Path) -> None:
         batch_of(file)
 
 
+def test_a_record_without_a_name_is_read_like_any_other(file: Path) -> None:
+    pack(file, b"[]", {"id": "O-2"})
+    spoil(file, b"1.json", b"\0.json")
+
+    batch = batch_of(file)
+
+    assert [reject.where for reject in batch.rejects] == ["(no name)"]
+    assert batch.columns["osv_id"] == ["O-2"]
+
+
 def test_a_record_that_is_larger_than_it_declares_is_refused(file: Path) -> None:
     pack(file, {"id": "O-1", "details": "x" * 100_000})
     size = zipfile.ZipFile(file).infolist()[0].file_size

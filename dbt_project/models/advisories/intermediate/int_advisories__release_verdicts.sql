@@ -113,9 +113,12 @@ spoken as (
         string_agg(
             release_label || coalesce(' (' || given_up || ')', ''), ', '
             order by target_rank nulls last, release_order desc, release
-        ) filter (where is_named) over (partition by advisory_id, source, verdict) as releases_named,
+        ) filter (where is_named) over alike as releases_named,
     from ordered
-    window best_first as (
+    window alike as (
+        partition by advisory_id, source, verdict
+    ),
+    best_first as (
         partition by advisory_id, source
         order by
             verdict_order,

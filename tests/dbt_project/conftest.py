@@ -1,0 +1,88 @@
+"""A warehouse that is built from rows made up for a test, by the project's own dbt.
+
+Every table has its declared columns; what a row does not name is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.io import build_inputs
+from etl_assets.io.arrow import table_schema
+from etl_assets.io.dbt import DbtProject, NodeResult, export
+from etl_assets.io.declarations import load
+from etl_assets.model.graph import Graph
+from etl_assets.model.home import Home
+
+DOMAIN = "advisories"
+FIRST_RUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+Row = tuple[str, dict[str, Any]]
+
+
+class Warehouse:
+    """One home with its tables, its published history and what dbt makes of them."""
+
+    def __init__(self, folder: Path, repo_root: Path) -> None:
+        self.home = Home(folder)
+        self.domain = load(repo_root / "etl_assets" / "domains")[DOMAIN]
+        self.project = DbtProject(
+            repo_root / "dbt_project", DOMAIN, self.home, dict(self.domain.vars)
+        )
+        self.marts = folder / "marts"
+
+    def lay(self, rows: Iterable[Row]) -> None:
+        """Write every declared table; one that no row names is empty."""
+        by_table: dict[str, list[dict[str, Any]]] = {name: [] for name in self.domain.sources}
+        for table, row in rows:
+            provenance = {"source_sha256": table.ljust(64, "0"), "source_row": len(by_table[table])}
+            by_table[table].append(provenance | row)
+        for name, source in self.domain.sources.items():
+            file = self.home.table_file(DOMAIN, name, None)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            schema = table_schema(source.contract)
+            pq.write_table(pa.Table.from_pylist(by_table[name], schema), file)
+
+    def build(
+        self, rows: Iterable[Row], *, at: datetime = FIRST_RUN, publish: bool = True
+    ) -> Mapping[str, NodeResult]:
+        """Build everything from these rows and, where asked, publish the history that it makes."""
+        self.lay(rows)
+        graph = Graph.of(self.project.manifest(), DOMAIN)
+        history = graph.named(self.domain.history or "")
+        assert history is not None
+        published = self.marts / f"{history.name}.parquet"
+        build_inputs.write(
+            self.home.build_inputs(DOMAIN),
+            as_of=at,
+            health=[],
+            history=published if published.exists() else None,
+            history_types=history.column_types,
+        )
+        results = self.project.build([f"fqn:etl.{DOMAIN}.*"])
+        if publish:
+            export(self.home.warehouse(DOMAIN), {history.name: history.key}, self.marts)
+        return {result.unique_id.split(".")[2]: result for result in results}
+
+    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.home.warehouse(DOMAIN)), read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'").fetchall()
+            return connection.execute(sql, parameters).fetchall()
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, repo_root: Path) -> Warehouse:
+    return Warehouse(tmp_path / "home", repo_root)
+
+
+@pytest.fixture(scope="module")
+def shared_warehouse(tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> Warehouse:
+    """One for the tests of a module that only read what was built once."""
+    return Warehouse(tmp_path_factory.mktemp("home"), repo_root)

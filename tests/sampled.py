@@ -1,0 +1,112 @@
+"""A home in which a domain's sample has been run, and the mirror that it was fetched from.
+
+Tests change the mirror, run again and look at what happened. Copies are made of one first run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from etl_assets.assets.launch import Launcher, Options, open_instance
+from etl_assets.assets.location import build_defs, job_name
+from etl_assets.io import samples
+from etl_assets.io.declarations import load
+from etl_assets.model.declaration import Domain
+from etl_assets.model.home import Home
+from etl_assets.model.run import RunManifest
+from etl_assets.settings import Settings
+
+DOMAIN = "advisories"
+AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
+YEARS = {"dagster/asset_partition_range_start": "2002"}
+YEARS |= {"dagster/asset_partition_range_end": str(datetime.now(UTC).year)}
+
+
+class Sampled:
+    """One home with its mirror below one folder."""
+
+    def __init__(self, folder: Path, *, mirror_url: str | None = None) -> None:
+        self.folder = folder
+        self.mirror = folder / "mirror"
+        self.home = Home(folder / "home")
+        self.settings = Settings.load(
+            home=self.home.root,
+            dagster_home=self.home.dagster,
+        ).model_copy(update={"mirror": mirror_url or str(self.mirror)})
+        self.domain: Domain = load(self.settings.domains_dir)[DOMAIN]
+
+    @classmethod
+    def packed(cls, folder: Path) -> Sampled:
+        sampled = cls(folder)
+        source = sampled.settings.samples_dir / DOMAIN
+        samples.pack(source, sampled.mirror, sampled.domain, at=AS_OF)
+        return sampled
+
+    def copied(self, folder: Path) -> Sampled:
+        """The same home and mirror in another place."""
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
+        return Sampled(folder)
+
+    def run(self, options: Options | None = None, *, domain: Domain | None = None) -> RunManifest:
+        with self.launcher(domain) as launcher:
+            return launcher.run(DOMAIN, options or Options())
+
+    def launcher(self, domain: Domain | None = None) -> Any:
+        return Launcher.open(self.settings, {DOMAIN: domain or self.domain}, say=lambda _: None)
+
+    def launch_job(self) -> RunManifest:
+        """A launch as Dagster's pages do it: the domain's whole job, without a probe before."""
+        defs = build_defs(self.settings)
+        with open_instance(self.settings) as instance:
+            result = defs.resolve_job_def(job_name(self.domain)).execute_in_process(
+                instance=instance, tags=YEARS, raise_on_error=False
+            )
+            assert result.success
+        return RunManifest.model_validate_json((self.latest / "manifest.json").read_bytes())
+
+    def instance(self) -> Any:
+        return open_instance(self.settings)
+
+    def change(self, file: str, how: Callable[[str], str]) -> None:
+        """Change one text file of the mirror; its modification time moves with it."""
+        path = self.mirror / file
+        path.write_text(how(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    @property
+    def latest(self) -> Path:
+        return self.home.latest(DOMAIN).resolve()
+
+    def rows(self, mart: str) -> list[dict[str, Any]]:
+        table = pq.read_table(self.latest / "marts" / f"{mart}.parquet")
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+
+    def states(self) -> dict[str, str]:
+        return {row["advisory_id"]: row["state"] for row in self.rows("mart_advisory_current")}
+
+    def made(self, manifest: RunManifest) -> set[str]:
+        """The last parts of the keys of assets for which work was done."""
+        return {a.key.rpartition("/")[2] for a in manifest.assets if a.outcome == "made"}
+
+    def runs_launched(self) -> int:
+        with self.instance() as instance:
+            return len(instance.get_runs())
+
+    def defs(self) -> dg.Definitions:
+        return build_defs(self.settings)
+
+
+def fingerprint(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Modification time and bytes of every file below a directory."""
+    return {
+        path.relative_to(directory).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
