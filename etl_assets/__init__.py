@@ -1,1 +1,1 @@
-"""Published files, declared once, as Dagster assets: raw, validated, tabulated, decided, published."""
+"""Published files, declared once, as Dagster assets: raw, validated, tabulated, published."""

@@ -11,15 +11,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etl_assets.model.errors import EtlError, UsageError
+from etl_assets.model.options import Options
 
 if TYPE_CHECKING:
     from etl_assets.assets.launch import Launcher
-    from etl_assets.model.run import RunManifest
+    from etl_assets.model.run import RunCheck, RunManifest
+    from etl_assets.settings import Settings
 
 OK, FAILED, USAGE = 0, 1, 2
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -42,11 +44,11 @@ SourceNames = Annotated[
 ]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; every error of ours becomes one message and its exit code."""
     try:
         with _signals():
-            app()
+            app(args=arguments)
     except UsageError as error:
         _fail(str(error), USAGE)
     except EtlError as error:
@@ -70,20 +72,21 @@ def run(
         bool, typer.Option("--force-refresh", help="Fetch whatever the remotes say.")
     ] = False,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Take what a limit refused, after a look at it.")
+        bool,
+        typer.Option("--accept-changes", help="Take what a limit refused, after a look at it."),
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 on partial_success too.")
     ] = False,
     as_of: Annotated[
         datetime | None,
-        typer.Option("--as-of", help="The run's logical time, UTC; default: now.", show_default=False),
+        typer.Option(
+            "--as-of", help="The run's logical time, UTC; default: now.", show_default=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Probe, fetch what moved, make what is below it, publish."""
-    from etl_assets.assets.launch import Options
-
     options = Options(
         sources=tuple(source or ()),
         force_refresh=force_refresh,
@@ -93,27 +96,26 @@ def run(
     with _launcher() as launcher:
         if dry_run:
             plans = [launcher.plan(domain, options) for domain in domains]
-            _show([line for plan in plans for line in plan.lines()], [p.as_dict() for p in plans], as_json)
+            lines = [line for plan in plans for line in plan.lines()]
+            _show(lines, [plan.as_dict() for plan in plans], as_json=as_json)
             return
         manifests = [launcher.run(domain, options) for domain in domains]
     _show(
         [line for manifest in manifests for line in _told(manifest)],
         [manifest.model_dump(mode="json") for manifest in manifests],
-        as_json,
+        as_json=as_json,
     )
     bad = {"failed", "partial_success"} if strict else {"failed"}
-    if any(manifest.status in bad for manifest in manifests):
+    if any(manifest.status.value in bad for manifest in manifests):
         raise typer.Exit(FAILED)
 
 
 @app.command()
 def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = False) -> None:
     """Ask the remotes what they have, and say what a run would fetch."""
-    from etl_assets.assets.launch import Options
-
     with _launcher() as launcher:
         plan = launcher.plan(domain, Options(sources=tuple(source or ())))
-    _show(plan.lines(), plan.as_dict(), as_json)
+    _show(plan.lines(), plan.as_dict(), as_json=as_json)
 
 
 @app.command()
@@ -121,7 +123,7 @@ def status(domain: DomainName, *, as_json: Json = False) -> None:
     """What stands: each source with its age, and the published set."""
     with _launcher() as launcher:
         standing = launcher.status(domain)
-    _show(standing.lines(datetime.now(UTC)), standing.as_dict(), as_json)
+    _show(standing.lines(datetime.now(UTC)), standing.as_dict(), as_json=as_json)
 
 
 @app.command()
@@ -141,11 +143,10 @@ def check(
         evaluate = check_samples if samples else check_standing
         found = [evaluation for name in names for evaluation in evaluate(launcher, name)]
     _show(
-        [f"{'ok  ' if c.passed else c.severity.upper():5} {c.asset}: {c.name}"
-         + (f": {c.description}" if c.description and not c.passed else "") for c in found],
+        [_verdict(evaluation) for evaluation in found],
         [evaluation.model_dump(mode="json") for evaluation in found],
-        as_json,
-    )  # fmt: skip
+        as_json=as_json,
+    )
     if any(not c.passed and c.severity == "error" for c in found):
         raise typer.Exit(FAILED)
 
@@ -158,9 +159,7 @@ def backfill(
     *,
     force_refresh: Annotated[bool, typer.Option("--force-refresh")] = False,
 ) -> None:
-    """Fetch a range of a source's partitions and make what is below; unchanged ones cost nothing."""
-    from etl_assets.assets.launch import Options
-
+    """Fetch a range of a source's partitions and make what is below; unchanged ones are free."""
     with _launcher() as launcher:
         manifest = launcher.backfill(source, start, end, Options(force_refresh=force_refresh))
     _show(_told(manifest), manifest.model_dump(mode="json"), as_json=False)
@@ -197,7 +196,7 @@ def sources_list(*, as_json: Json = False) -> None:
     _show(
         [f"{source.full_name:32} {source.format.name:10} {source.title}" for source in sources],
         [{"name": s.full_name, **s.model_dump(mode="json", by_alias=True)} for s in sources],
-        as_json,
+        as_json=as_json,
     )
 
 
@@ -211,7 +210,7 @@ def sources_check() -> None:
     _say(f"{count} sources in {len(domains)} domains are declared well")
 
 
-def _settings() -> Any:
+def _settings() -> Settings:
     from etl_assets.settings import Settings
 
     return Settings.load()
@@ -235,24 +234,34 @@ def _progress() -> Callable[[str], None]:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    return lambda line: console.print(line, style="dim" if console.is_terminal else None, markup=False)
+    return lambda line: console.print(
+        line, style="dim" if console.is_terminal else None, markup=False
+    )
 
 
 def _told(manifest: RunManifest) -> list[str]:
     made = sum(asset.outcome == "made" for asset in manifest.assets)
-    reused = len(manifest.assets) - made
-    lines = [
-        f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, "
-        f"{made} assets made, {reused} reused, {len(manifest.documents)} documents"
+    warned = sum(check.severity == "warn" for check in manifest.failed_checks)
+    counted = [
+        f"{made} assets made",
+        f"{len(manifest.assets) - made} reused",
+        f"{len(manifest.documents)} files published",
+        *([f"{warned} warnings"] if warned else []),
     ]
-    lines += [manifest.note] if manifest.note else []
-    failed = [c for c in manifest.failed_checks if c.severity == "error"]
-    lines += [f"  {c.asset}: {c.name}: {c.description or 'failed'}" for c in failed]
-    warned = [c for c in manifest.failed_checks if c.severity == "warn"]
-    return [*lines, *([f"  {len(warned)} warnings; see the run's report"] if warned else [])]
+    return [
+        f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counted)}",
+        *([f"  {manifest.note}"] if manifest.note else []),
+        *(f"  {_verdict(c)}" for c in manifest.failed_checks if c.severity == "error"),
+    ]
 
 
-def _show(lines: Sequence[str], document: object, as_json: bool) -> None:
+def _verdict(check: RunCheck) -> str:
+    word = "ok" if check.passed else check.severity.upper()
+    why = f": {check.description}" if check.description and not check.passed else ""
+    return f"{word:5} {check.asset}: {check.name}{why}"
+
+
+def _show(lines: Sequence[str], document: object, *, as_json: bool) -> None:
     _say(json.dumps(document, indent=2) if as_json else "\n".join(lines))
 
 

@@ -1,7 +1,7 @@
 """Asset checks, evaluated on request: for somebody's CI and for the person on call.
 
-What can be judged again is judged again: stored files by their hash, models by their tests. The word
-on a fetch or a contract is the event log's, for it belongs to the file of that day.
+What can be judged again is judged again: stored files by their hash, models by their tests. The
+word on a fetch or a contract is the event log's, for it belongs to the file of that day.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from pathlib import Path
 import dagster as dg
 
 from etl_assets.assets import keys, publish, raw, runs, tables, validated
-from etl_assets.assets.launch import Launcher, Options
-from etl_assets.assets.state import latest_checks, standing
+from etl_assets.assets.launch import Launcher
+from etl_assets.assets.state import latest_checks, read_sources
 from etl_assets.io import samples, store
 from etl_assets.io.dbt import NodeResult
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import UsageError
-from etl_assets.model.records import Fetch, Stored
+from etl_assets.model.options import Options
+from etl_assets.model.records import Stored
 from etl_assets.model.run import RunCheck
 
 
 def check_standing(launcher: Launcher, name: str) -> list[RunCheck]:
-    """Every check of the domain as it stands now; raises UsageError where nothing was ever built."""
+    """Every check of the domain as it stands; raises UsageError where nothing was ever built."""
     domain = launcher.domain(name)
     if not launcher.place.home.warehouse(name).exists():
         raise UsageError(f"{name}: nothing was built yet; run `etl run {name}` first")
     return [
         *_recorded(launcher, domain),
-        *(check for source in domain.sources.values() for check in _stored(launcher, source)),
+        *_stored(launcher, domain),
         *(_tested(name, r) for r in launcher.place.dbt(domain).test() if r.kind == "test"),
     ]
 
@@ -62,28 +63,24 @@ def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
         yield runs.check_of(evaluation)
 
 
-def _stored(launcher: Launcher, source: Source) -> Iterator[RunCheck]:
+def _stored(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
     """Whether each raw file in use still has the bytes that its record names."""
-    fetches = standing(
-        launcher.instance,
-        keys.raw_key(source),
-        Fetch,
-        partitioned=source.partitions is not None,
-    )
-    bad = []
-    for fetch in fetches.values():
-        if fetch.file is None:
-            continue
-        found = store.verify(launcher.place.home, fetch.file.sha256)
-        if found is not Stored.PRESENT:
-            bad.append(f"{fetch.part}: {fetch.file.path} is {found}; the next run fetches it again")
-    yield RunCheck(
-        asset="/".join(keys.raw_key(source).path),
-        name="stored",
-        passed=not bad,
-        severity="error",
-        description="\n".join(bad),
-    )
+    states = read_sources(launcher.instance, domain.sources.values())
+    for source in domain.sources.values():
+        bad = [
+            f"{fetch.part}: {fetch.file.path} is {found}; the next run fetches it again"
+            for fetch in states[source.name].fetches.values()
+            if fetch.file
+            and (found := store.verify(launcher.place.home, fetch.file.sha256))
+            is not Stored.PRESENT
+        ]
+        yield RunCheck(
+            asset="/".join(keys.raw_key(source).path),
+            name="stored",
+            passed=not bad,
+            severity="error",
+            description="\n".join(bad),
+        )
 
 
 def _tested(domain: str, result: NodeResult) -> RunCheck:

@@ -10,16 +10,13 @@ from datetime import datetime
 
 import dagster as dg
 
-from etl_assets.assets import keys
-from etl_assets.assets.state import standing
+from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
 from etl_assets.io.http import Client
 from etl_assets.model.declaration import Source
-from etl_assets.model.records import Decision, Fetch, Part, Probe, Stored
+from etl_assets.model.records import Part, Probe, Stored
 from etl_assets.stages import decide, download, probe
-
-Parts = Mapping[str, Sequence[Part]]
 
 
 def all_parts(source: Source, now: datetime) -> list[Part]:
@@ -51,54 +48,21 @@ def jobs_of(
     now: datetime,
 ) -> list[download.Job]:
     """What is known of each part and what is decided on it."""
-    last = {
-        source.full_name: standing(
-            instance, keys.raw_key(source), Fetch, partitioned=source.partitions is not None
+    states = read_sources(instance, {source.name: source for source, _ in wanted}.values())
+    found = []
+    for source, part in wanted:
+        last = states[source.name].fetches.get(part.partition)
+        file = last.file if last else None
+        decision = decide.decide(
+            source,
+            part,
+            probes[part],
+            last,
+            stored=store.presence(place.home, file) if file else Stored.MISSING,
+            force=force,
+            code_version=download.CODE_VERSION,
+            now=now,
+            newest=part.partition == str(now.year),
         )
-        for source in {source.full_name: source for source, _ in wanted}.values()
-    }
-    return [
-        _job(place, source, part, probes[part], last[part.source].get(part.partition), force, now)
-        for source, part in wanted
-    ]
-
-
-def _job(
-    place: Workplace,
-    source: Source,
-    part: Part,
-    answer: Probe,
-    last: Fetch | None,
-    force: bool,
-    now: datetime,
-) -> download.Job:
-    return download.Job(
-        source=source,
-        part=part,
-        decision=_decision(place, source, part, answer, last, force, now),
-        probe=answer,
-        last=last,
-    )
-
-
-def _decision(
-    place: Workplace,
-    source: Source,
-    part: Part,
-    answer: Probe,
-    last: Fetch | None,
-    force: bool,
-    now: datetime,
-) -> Decision:
-    file = last.file if last else None
-    return decide.decide(
-        source,
-        part,
-        answer,
-        last,
-        stored=store.presence(place.home, file) if file else Stored.MISSING,
-        force=force,
-        code_version=download.CODE_VERSION,
-        now=now,
-        newest=part.partition == str(now.year),
-    )
+        found.append(download.Job(source, part, decision, probes[part], last))
+    return found

@@ -25,6 +25,7 @@ from etl_assets.io.files import appear
 from etl_assets.io.lock import lock
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import UsageError
+from etl_assets.model.options import Options
 from etl_assets.model.run import MANIFEST_FILE, RunManifest
 from etl_assets.settings import Settings
 
@@ -38,16 +39,6 @@ concurrency:
     default_limit: 1
     granularity: op
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a person said to a run."""
-
-    sources: tuple[str, ...] = ()
-    force_refresh: bool = False
-    accept_changes: bool = False
-    as_of: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -91,13 +82,16 @@ class Launcher:
         """Run one domain under its lock; the manifest tells how it ended."""
         domain = self.domain(name)
         with lock(self.place.home.lock(domain.name), say=self.place.say):
+            started_at = datetime.now(UTC)
             as_of = self._as_of(domain, options.as_of)
             plan = self.plan(name, options)
-            for line in plan.lines():
+            for line in plan.news():
                 self.place.say(line)
             plan.observe(self.instance, domain)
             if not (plan.needs_run or options.accept_changes):
-                return runs.repeat(self.instance, self.place, domain, as_of or datetime.now(UTC))
+                return runs.repeat(
+                    self.instance, self.place, domain, as_of=as_of, started_at=started_at
+                )
             return self._launch(domain, plan, as_of, options)
 
     def backfill(self, name: str, start: str, end: str, options: Options) -> RunManifest:
@@ -132,7 +126,9 @@ class Launcher:
         )
         run = runs.current(self.instance, result.run_id, self.place, domain)
         if not (run.directory / MANIFEST_FILE).exists():
-            runs.leave_failed(self.instance, self.place, domain, run, "the run ended before it published")
+            runs.leave_failed(
+                self.instance, self.place, domain, run, "the run ended before it published"
+            )
         return outputs.read_manifest(run.directory)
 
     def _as_of(self, domain: Domain, given: datetime | None) -> datetime | None:
@@ -183,7 +179,8 @@ def serve_ui(settings: Settings, port: int) -> int:
     root = Path(__file__).parents[2]
     command = ["dg", "dev", "--host", "127.0.0.1", "--port", str(port)]
     program = [str(Path(sys.executable).parent / command[0]), *command[1:]]
-    return subprocess.call(program, cwd=root, env=settings.child_environment())
+    environment = settings.child_environment()
+    return subprocess.call(program, cwd=root, env=environment)  # noqa: S603 - our own program
 
 
 def _sources(domain: Domain, names: tuple[str, ...]) -> list[Source]:

@@ -10,8 +10,7 @@ from importlib.metadata import version
 
 import dagster as dg
 
-from etl_assets.assets import keys
-from etl_assets.assets.state import standing
+from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import ledger
 from etl_assets.model.declaration import Domain
@@ -22,7 +21,7 @@ from etl_assets.model.ledger import (
     Process,
     ValidationRecord,
 )
-from etl_assets.model.records import Fetch, Tabulated, Validated
+from etl_assets.model.records import RawFile, Tabulated
 
 DISTRIBUTION = "etl-assets"
 
@@ -43,22 +42,22 @@ def export_ledger(
 
 def _records(instance: dg.DagsterInstance, domain: Domain) -> dict[Process, list[ManifestRecord]]:
     found: dict[Process, list[ManifestRecord]] = {process: [] for process in Process}
-    for source in domain.sources.values():
-        partitioned = source.partitions is not None
-        fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
-        judged = standing(instance, keys.validated_key(source), Validated, partitioned=partitioned)
-        tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
+    for state in read_sources(instance, domain.sources.values()).values():
         found[Process.DOWNLOAD] += [
-            DownloadRecord.of(fetch.file) for fetch in fetches.values() if fetch.file
+            DownloadRecord.of(fetch.file) for fetch in state.fetches.values() if fetch.file
         ]
         found[Process.VALIDATION] += [
             ValidationRecord.of(v.file, v.verdict, version=v.code_version)
-            for v in judged.values()
+            for v in state.validated.values()
             if v.file and v.verdict and v.verdict.ok
         ]
         found[Process.INGESTION] += [
-            IngestionRecord.of(v.file, tables[part].table)
-            for part, v in judged.items()
-            if v.file and part in tables and tables[part].table.source_sha256 == v.file.sha256
+            IngestionRecord.of(v.file, state.tables[part].table)
+            for part, v in state.validated.items()
+            if v.file and _is_made_of(state.tables.get(part), v.file)
         ]
     return found
+
+
+def _is_made_of(table: Tabulated | None, file: RawFile) -> bool:
+    return table is not None and table.table.source_sha256 == file.sha256

@@ -36,9 +36,7 @@ def build_defs(
     `probes` are answers that the launching process already has; `say` hears of the steps' progress.
     """
     told: dict[str, Any] = {"say": say} if say else {}
-    place = Workplace(
-        settings, domains or load(settings.domains_dir), dict(probes or {}), **told
-    )
+    place = Workplace(settings, domains or load(settings.domains_dir), dict(probes or {}), **told)
     return dg.Definitions.merge(
         *(_domain_defs(domain, place) for domain in place.domains.values()),
         dg.Definitions(executor=dg.in_process_executor),

@@ -10,12 +10,13 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt import DbtProject as DagsterDbtProject
 from dagster_dbt.asset_utils import build_dbt_specs
 
 from etl_assets.assets import keys, runs
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.outcomes import digest_of
-from etl_assets.assets.state import latest, metadata_of
+from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import build_inputs, outputs
 from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult, export
@@ -46,7 +47,7 @@ class Translator(DagsterDbtTranslator):
         self._code_version = code_version
 
     def get_asset_spec(
-        self, manifest: Mapping[str, Any], unique_id: str, project: Any
+        self, manifest: Mapping[str, Any], unique_id: str, project: DagsterDbtProject | None
     ) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
@@ -61,7 +62,6 @@ class Translator(DagsterDbtTranslator):
             kinds={"dbt", "duckdb", node["config"]["materialized"]},
         )
 
-
     def _deps(self, spec: dg.AssetSpec) -> Iterator[dg.AssetDep]:
         """What the model reads; the sources' health comes from every table."""
         for dep in spec.deps:
@@ -72,7 +72,7 @@ class Translator(DagsterDbtTranslator):
 
 
 def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
-    """One step that builds the domain's stale models and copies its marts into the run's directory."""
+    """One step that builds the stale models and copies the marts into the run's directory."""
     project = place.dbt(domain)
     manifest = project.manifest()
     graph = Graph.of(manifest, domain.name)
@@ -87,9 +87,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     )
     # The gate weighs failed tests together and writes a report; a blocking check would end the
     # run before it.
-    checks = {
-        spec.metadata[UNIQUE_ID]: spec._replace(blocking=False) for spec in check_specs
-    }
+    checks = {spec.metadata[UNIQUE_ID]: spec._replace(blocking=False) for spec in check_specs}
 
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
@@ -111,7 +109,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         records = built.records(made)
         for unique_id in graph.models:
             if unique_id in chosen:
-                yield _materialization(domain, graph, records[unique_id], unique_id in made, unique_id)
+                yield _materialization(domain, records[unique_id], made=unique_id in made)
         yield from _check_results(context, checks, results)
         built.finish()
 
@@ -166,7 +164,9 @@ class _Build:
             history=published,
             history_types=self._history.column_types if self._history else {},
         )
-        self._place.say(f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models")
+        self._place.say(
+            f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models"
+        )
         # From here until the events are stored the warehouse is not what the event log says.
         self._place.home.whole_marker(self._domain.name).unlink(missing_ok=True)
         results = self._project.build([self._graph.models[unique_id].name for unique_id in made])
@@ -221,21 +221,16 @@ class _Build:
         return before is not None and before.sha256 == found
 
 
-def model_records(
-    instance: dg.DagsterInstance, domain: Domain, graph: Graph
-) -> dict[str, Built]:
-    """The last record of each model, by the model's name."""
-    found = {
-        model.name: latest(instance, keys.model_key(domain.name, model.name), Built)
-        for model in graph.models.values()
-    }
-    return {name: record for name, record in found.items() if record is not None}
+def model_records(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> dict[str, Built]:
+    """The last record of each model that was ever built, by the model's name."""
+    wanted = [keys.model_key(domain.name, model.name) for model in graph.models.values()]
+    return {record.model: record for record in latest_of(instance, wanted, Built).values()}
 
 
 def provide_marts(
     home: Home, domain: Domain, graph: Graph, directory: Path, *, kept: Mapping[str, Built]
 ) -> dict[str, Path]:
-    """All marts of the domain below `directory`: the unchanged as links, the others from the warehouse."""
+    """All marts below `directory`: the unchanged as links, the others from the warehouse."""
     published = outputs.published(home, domain.name)
     linked, exported = {}, {}
     for mart in graph.marts:
@@ -255,11 +250,9 @@ def _lasting(source: SourceHealth) -> str:
     return source.model_dump_json(exclude={"fetched_at", "last_good_at"})
 
 
-def _materialization(
-    domain: Domain, graph: Graph, record: Built, made: bool, unique_id: str
-) -> dg.MaterializeResult[Any]:
+def _materialization(domain: Domain, record: Built, *, made: bool) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
-        asset_key=keys.model_key(domain.name, graph.models[unique_id].name),
+        asset_key=keys.model_key(domain.name, record.model),
         data_version=dg.DataVersion(record.version),
         metadata={
             "reused": not made,

@@ -1,11 +1,12 @@
 """What a run would do: which files have moved, which outputs no longer stand, what is below them.
 
-Shared by `etl run` and the sensors. Questions to remotes are `stages.probe`, answers `stages.decide`.
+Shared by `etl run` and the sensors. Questions to remotes are `stages.probe`, what follows from the
+answers `stages.decide`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,11 +17,11 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from etl_assets.assets import keys
 from etl_assets.assets.contact import all_parts, jobs_of, probes_of
 from etl_assets.assets.health import read_tables
-from etl_assets.assets.state import latest, standing
+from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain, Source
-from etl_assets.model.records import Decision, Fetch, Part, Probe, Published, Tabulated, Validated
+from etl_assets.model.records import Decision, Part, Probe, Published
 from etl_assets.model.run import MARTS
 from etl_assets.stages import tabulate
 
@@ -89,8 +90,17 @@ class Plan:
         ]
 
     def lines(self) -> list[str]:
+        return [*map(str, self.decisions), *self._other()]
+
+    def _other(self) -> list[str]:
         stale = [f"{part}: {why}" for part, why in self.stale.items()]
-        return [*map(str, self.decisions), *stale, *([self.rest] if self.rest else [])]
+        return [*stale, *([self.rest] if self.rest else [])]
+
+    def news(self) -> list[str]:
+        """The same without what is up to date, which is only counted."""
+        fetched = [str(decision) for decision in self.decisions if decision.fetch]
+        kept = f"{len(self.decisions) - len(fetched)} of {len(self.decisions)} files are up to date"
+        return [*fetched, kept, *self._other()]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -115,47 +125,32 @@ def make_plan(
     jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
     decisions = [job.decision for job in jobs]
     moved = {decision.part for decision in decisions if decision.fetch}
+    states = read_sources(instance, sources)
     stale = {
         part: why
-        for source in sources
-        for part, why in _stale_tables(instance, place, source, all_parts(source, now))
-        if part not in moved
+        for source, part in wanted
+        if part not in moved and (why := _why_stale(place, source, states[source.name], part))
     }
     return Plan(decisions, probes, stale, _stale_rest(instance, place, domain))
 
 
-def _stale_tables(
-    instance: dg.DagsterInstance, place: Workplace, source: Source, parts: Iterable[Part]
-) -> Iterable[tuple[Part, str]]:
-    partitioned = source.partitions is not None
-    fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
-    judged = standing(instance, keys.validated_key(source), Validated, partitioned=partitioned)
-    tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
-    version = tabulate.code_version(source)
-    for part in parts:
-        fetch = fetches.get(part.partition)
-        if fetch is None:
-            continue
-        valid, table = judged.get(part.partition), tables.get(part.partition)
-        if why := _why_stale(place, fetch, valid, table, version):
-            yield part, why
-
-
-def _why_stale(
-    place: Workplace,
-    fetch: Fetch,
-    valid: Validated | None,
-    table: Tabulated | None,
-    version: str,
-) -> str:
+def _why_stale(place: Workplace, source: Source, state: SourceState, part: Part) -> str:
+    """Why a part's table no longer stands; empty where it does, or where nothing was fetched."""
+    fetch = state.fetches.get(part.partition)
+    valid, table = state.validated.get(part.partition), state.tables.get(part.partition)
+    if fetch is None:
+        return ""
     if valid is None or table is None:
         return "no table was made of it yet"
     if not (place.home.root / table.table.path).exists():
         return "its table is missing"
-    if table.table.code_version != version:
+    if table.table.code_version != tabulate.code_version(source):
         return "its table was made by other code"
     raw = fetch.file.sha256 if fetch.file else ""
-    judged = {valid.file.sha256 if valid.file else "", valid.verdict.sha256 if valid.verdict else ""}
+    judged = {
+        valid.file.sha256 if valid.file else "",
+        valid.verdict.sha256 if valid.verdict else "",
+    }
     used = valid.file.sha256 if valid.file else ""
     if raw not in judged or used not in {table.table.source_sha256, table.refused_sha256}:
         return "its table was made from another file"
@@ -163,7 +158,7 @@ def _why_stale(
 
 
 def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> str:
-    """Why models and documents have to be looked at though no table moved; empty where they stand."""
+    """Why models and documents are looked at though no table moved; empty where they stand."""
     record = latest(instance, keys.published_key(domain), Published)
     published = outputs.published(place.home, domain.name)
     if record is None or published is None:

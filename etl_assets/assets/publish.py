@@ -4,13 +4,14 @@ The gate weighs the candidate before anything of it can be read; the writing is 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
-from etl_assets.assets.ledger import export_ledger
 from etl_assets.assets.health import read_tables
+from etl_assets.assets.ledger import export_ledger
 from etl_assets.assets.marts import model_records, provide_marts
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.state import latest_checks, metadata_of
@@ -51,7 +52,7 @@ def build_publish(
             candidate.incomplete(written),
         )
         yield _gate_result(domain, verdict)
-        yield from _document_results(domain, written)
+        yield from _document_results(domain, candidate, written)
         manifest = candidate.conclude(written, verdict)
         yield _report_result(domain, candidate, manifest)
         if not verdict.passed:
@@ -92,7 +93,7 @@ class _Candidate:
             self.run.directory,
             as_of=self.run.as_of,
             previous=self._previous,
-            changed=self._changed(),
+            changed=self.changed,
         )
 
     def incomplete(self, written: list[Written]) -> list[Any]:
@@ -126,12 +127,19 @@ class _Candidate:
         return dg.MaterializeResult(
             asset_key=keys.published_key(self._domain),
             data_version=dg.DataVersion(digest_of(*sorted(self._files.values()))),
-            metadata=metadata_of(
-                record, {"path": self._place.home.relative(self.run.directory)}
-            ),
+            metadata={
+                "reused": not self.changed,
+                **metadata_of(record, {"path": self._place.home.relative(self.run.directory)}),
+            },
         )
 
-    def _changed(self) -> set[str]:
+    def is_linked(self, file: str) -> bool:
+        """Whether a file of the candidate is the very one that is published."""
+        before = self._previous / file if self._previous else None
+        return before is not None and before.exists() and before.samefile(self.run.directory / file)
+
+    @cached_property
+    def changed(self) -> set[str]:
         """Models whose rows or whose writers are not those of the published set."""
         if self._previous is None:
             return set(self._files)
@@ -175,7 +183,7 @@ def _specs(domain: Domain, place: Workplace, graph: Graph) -> list[dg.AssetSpec]
         dg.AssetSpec(
             keys.published_key(domain),
             deps=[*(spec.key for spec in documents), *marts],
-            description=f"outputs/{domain.name}/latest: the set that readers see, moved by one rename.",
+            description=f"outputs/{domain.name}/latest: what readers see, moved by one rename.",
             kinds={"file"},
             **common,
         ),
@@ -194,7 +202,7 @@ def _gate_result(domain: Domain, verdict: gate.GateVerdict) -> dg.AssetCheckResu
 
 
 def _document_results(
-    domain: Domain, written: Sequence[Written]
+    domain: Domain, candidate: _Candidate, written: Sequence[Written]
 ) -> Iterator[dg.MaterializeResult[Any]]:
     for document in domain.documents:
         files = [part for part in written if part.document == document.file]
@@ -202,6 +210,7 @@ def _document_results(
             asset_key=keys.document_key(domain, document),
             data_version=dg.DataVersion(digest_of(*(part.sha256 for part in files))),
             metadata={
+                "reused": all(candidate.is_linked(part.file) for part in files),
                 "dagster/row_count": sum(part.rows for part in files),
                 "files": len(files),
                 "size_bytes": sum(part.size_bytes for part in files),
@@ -216,5 +225,9 @@ def _report_result(
     text = (candidate.run.directory / report.REPORT_FILE).read_text(encoding="utf-8")
     return dg.MaterializeResult(
         asset_key=keys.report_key(domain),
-        metadata={"report": dg.MetadataValue.md(text), "status": manifest.status.value},
+        metadata={
+            "reused": not candidate.changed,
+            "report": dg.MetadataValue.md(text),
+            "status": manifest.status.value,
+        },
     )

@@ -106,7 +106,9 @@ def _outcome(source: Source, fetch: Fetch) -> Outcome:
             "sha256": file.sha256 if file else None,
             "size_bytes": file.size_bytes if file else None,
             "etag": file.etag if file else None,
-            "last_modified": file.last_modified.isoformat() if file and file.last_modified else None,
+            "last_modified": file.last_modified.isoformat()
+            if file and file.last_modified
+            else None,
             "fetched_at": file.fetched_at.isoformat() if file else None,
         },
         complaint=_complaint(source, fetch),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from etl_assets.assets.launch import Launcher, Options
+from etl_assets.assets.launch import Launcher
 from etl_assets.io import samples
 from etl_assets.io.declarations import load
 from etl_assets.io.outputs import published
@@ -19,6 +19,7 @@ from etl_assets.io.server import serving
 from etl_assets.model.declaration import Domain
 from etl_assets.model.demo import DEMO_FILE, Demo, Edit, Scene
 from etl_assets.model.errors import BuildError, UsageError
+from etl_assets.model.options import Options
 from etl_assets.model.run import MARTS
 from etl_assets.settings import Settings
 from etl_assets.stages import demo

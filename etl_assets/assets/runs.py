@@ -9,18 +9,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys
-from etl_assets.assets.state import standing
+from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import Fetch, FetchStatus, RunStatus, Tabulated
-from etl_assets.model.run import MANIFEST_FILE, MARTS, RunAsset, RunCheck, RunManifest, RunPhase, RunSource, Written
+from etl_assets.model.run import (
+    MANIFEST_FILE,
+    MARTS,
+    RunAsset,
+    RunCheck,
+    RunManifest,
+    RunPhase,
+    RunSource,
+    Written,
+)
 from etl_assets.stages import publish, report
 
 AS_OF_TAG = "etl/as_of"
@@ -121,10 +128,14 @@ def leave_failed(
 
 
 def repeat(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, as_of: datetime
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    domain: Domain,
+    *,
+    as_of: datetime | None,
+    started_at: datetime,
 ) -> RunManifest:
-    """A run in which nothing moved: the published files under a new directory, without a Dagster run."""
-    started_at = datetime.now(UTC)
+    """A run in which nothing moved: the published files, linked, without a Dagster run."""
     published = outputs.published(place.home, domain.name)
     if published is None:
         raise HomeError(f"{place.home.latest(domain.name)}: expected the published set, found none")
@@ -139,7 +150,7 @@ def repeat(
         update={
             "run_id": directory.name,
             "status": status_of(sources),
-            "as_of": as_of,
+            "as_of": as_of or started_at,
             "started_at": started_at,
             "finished_at": datetime.now(UTC),
             "note": note_of(sources) or "nothing moved",
@@ -164,15 +175,12 @@ def _cause(error: BaseException | None) -> str:
 
 def sources_of(instance: dg.DagsterInstance, domain: Domain) -> list[RunSource]:
     """Each part of each source as the event log last saw it."""
-    found = []
-    for source in domain.sources.values():
-        partitioned = source.partitions is not None
-        fetches = standing(instance, keys.raw_key(source), Fetch, partitioned=partitioned)
-        tables = standing(instance, keys.table_key(source), Tabulated, partitioned=partitioned)
-        found += [
-            _source(fetches[part], tables.get(part)) for part in sorted(fetches, key=lambda p: p or "")
-        ]
-    return found
+    states = read_sources(instance, domain.sources.values()).values()
+    return [
+        _source(state.fetches[part], state.tables.get(part))
+        for state in states
+        for part in state.parts
+    ]
 
 
 def status_of(sources: Iterable[RunSource]) -> RunStatus:
@@ -249,7 +257,7 @@ def _checks(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunChec
     return sorted(found, key=lambda check: (check.asset, check.name))
 
 
-def check_of(evaluation: Any) -> RunCheck:
+def check_of(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
     return RunCheck(
         asset="/".join(evaluation.asset_key.path),
         name=evaluation.check_name,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.plan import Plan, make_plan
@@ -38,12 +39,11 @@ def build_sensor(domain: Domain, place: Workplace) -> dg.SensorDefinition:
         if not moved.decisions:
             context.update_cursor(cursor)
             return dg.SkipReason(f"{len(plan.decisions)} files asked for, none has moved")
-        graph = _repository(context).asset_graph
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
                     run_key=f"{now:%Y-%m-%d} {digest_of(cursor)}",
-                    asset_selection=moved.select(graph, domain),
+                    asset_selection=moved.select(_graph(context), domain),
                     tags=moved.range_tags,
                 )
             ],
@@ -80,7 +80,7 @@ def _in_short(probe: Probe) -> str:
     return probe.validators.model_dump_json() if probe.validators else "not published"
 
 
-def _repository(context: dg.SensorEvaluationContext) -> Any:
+def _graph(context: dg.SensorEvaluationContext) -> BaseAssetGraph[Any]:
     if context.repository_def is None:
         raise dg.DagsterInvariantViolationError("a sensor's tick needs its repository")
-    return context.repository_def
+    return context.repository_def.asset_graph

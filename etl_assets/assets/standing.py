@@ -46,7 +46,8 @@ class Standing:
             return f"{self.domain}: nothing is published yet"
         age = age_hours(self.published.as_of, now)
         return (
-            f"{self.domain}: {self.published.status}, as of {self.published.as_of:%Y-%m-%d %H:%M} UTC "
+            f"{self.domain}: {self.published.status}, "
+            f"as of {self.published.as_of:%Y-%m-%d %H:%M} UTC "
             f"({_hours(age)} ago), {len(self.published.documents)} documents in {self.directory}"
         )
 

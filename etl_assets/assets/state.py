@@ -6,31 +6,85 @@ what is read here is the stages'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dagster as dg
 
-from etl_assets.model.records import Record
+from etl_assets.assets import keys
+from etl_assets.model.declaration import Source
+from etl_assets.model.records import Fetch, Record, Tabulated, Validated
 
 R = TypeVar("R", bound=Record)
 
 RECORD = "record"
-NO_PARTITION: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What was last recorded of each part of a source; one without partitions has the part None."""
+
+    fetches: Mapping[str | None, Fetch]
+    validated: Mapping[str | None, Validated]
+    tables: Mapping[str | None, Tabulated]
+
+    @property
+    def parts(self) -> list[str | None]:
+        """The parts that were ever fetched, in order."""
+        return sorted(self.fetches, key=lambda part: part or "")
+
+
+def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dict[str, SourceState]:
+    """The state of each source, by name; unpartitioned ones cost one query together."""
+    wanted = list(sources)
+    whole = [source for source in wanted if source.partitions is None]
+    raws = latest_of(instance, [keys.raw_key(source) for source in whole], Fetch)
+    judged = latest_of(instance, [keys.validated_key(source) for source in whole], Validated)
+    tables = latest_of(instance, [keys.table_key(source) for source in whole], Tabulated)
+    states = {
+        source.name: SourceState(
+            fetches=_as_part(raws.get(keys.raw_key(source))),
+            validated=_as_part(judged.get(keys.validated_key(source))),
+            tables=_as_part(tables.get(keys.table_key(source))),
+        )
+        for source in whole
+    }
+    states |= {
+        source.name: SourceState(
+            fetches=by_partition(instance, keys.raw_key(source), Fetch),
+            validated=by_partition(instance, keys.validated_key(source), Validated),
+            tables=by_partition(instance, keys.table_key(source), Tabulated),
+        )
+        for source in wanted
+        if source.partitions is not None
+    }
+    return {source.name: states[source.name] for source in wanted}
 
 
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R]) -> R | None:
     """The record of an unpartitioned asset's last materialization."""
-    event = instance.get_latest_materialization_event(key)
-    return None if event is None else _record(event.asset_materialization, kind)
+    return latest_of(instance, [key], kind).get(key)
 
 
-def latest_by_partition(
+def latest_of(
+    instance: dg.DagsterInstance, wanted: Sequence[dg.AssetKey], kind: type[R]
+) -> dict[dg.AssetKey, R]:
+    """The same for many assets, with one query; an asset that was never made is left out."""
+    found = {}
+    for entry in instance.get_asset_records(wanted) if wanted else ():
+        last = entry.asset_entry.last_materialization
+        if last and (record := _record(last.asset_materialization, kind)):
+            found[entry.asset_entry.asset_key] = record
+    return found
+
+
+def by_partition(
     instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R]
-) -> dict[str, R]:
+) -> dict[str | None, R]:
     """The record of each partition's last materialization."""
     waiting = set(instance.get_materialized_partitions(key))
-    found: dict[str, R] = {}
+    found: dict[str | None, R] = {}
     cursor: str | None = None
     while waiting:
         page = instance.fetch_materializations(key, limit=100, cursor=cursor)
@@ -43,16 +97,6 @@ def latest_by_partition(
             break
         cursor = page.cursor
     return found
-
-
-def standing(
-    instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R], *, partitioned: bool
-) -> dict[str | None, R]:
-    """The last record of each partition, or of the whole asset under None."""
-    if partitioned:
-        return dict(latest_by_partition(instance, key, kind).items())
-    record = latest(instance, key, kind)
-    return {} if record is None else {NO_PARTITION: record}
 
 
 def metadata_of(record: Record, people: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +116,10 @@ def latest_checks(
         if event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION":
             evaluations[key] = event.asset_check_evaluation_data
     return evaluations
+
+
+def _as_part(record: R | None) -> dict[str | None, R]:
+    return {} if record is None else {None: record}
 
 
 def _record(event: dg.AssetMaterialization | None, kind: type[R]) -> R | None:

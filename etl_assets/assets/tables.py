@@ -10,7 +10,7 @@ import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.outcomes import Complaint, Outcome, digest_of, parts_of, results
-from etl_assets.assets.state import standing
+from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import ContentError
@@ -33,7 +33,9 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
         name=f"{domain.name}_tables",
-        specs=[specs.table_spec(domain, source, tabulate.code_version(source)) for source in sources],
+        specs=[
+            specs.table_spec(domain, source, tabulate.code_version(source)) for source in sources
+        ],
         check_specs=[
             specs.check_spec(
                 CHECK,
@@ -48,10 +50,13 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     )
     def tables(context: dg.AssetExecutionContext, config: TablesConfig) -> Iterator[Any]:
         lacking: list[str] = []
+        states = read_sources(context.instance, sources)
         for source in sources:
             if keys.table_key(source) not in context.selected_asset_keys:
                 continue
-            outcomes = _tabulate_source(context, place, source, accept=config.accept_changes)
+            outcomes = _tabulate_source(
+                context, place, source, states[source.name], accept=config.accept_changes
+            )
             yield from results(context, keys.table_key(source), CHECK, outcomes)
             lacking += _lacking(source, outcomes)
         if lacking:
@@ -63,16 +68,23 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
 
 
 def _tabulate_source(
-    context: dg.AssetExecutionContext, place: Workplace, source: Source, *, accept: bool
+    context: dg.AssetExecutionContext,
+    place: Workplace,
+    source: Source,
+    state: SourceState,
+    *,
+    accept: bool,
 ) -> dict[str | None, Outcome]:
-    partitioned = source.partitions is not None
-    files = standing(context.instance, keys.validated_key(source), Validated, partitioned=partitioned)
-    before = standing(context.instance, keys.table_key(source), Tabulated, partitioned=partitioned)
     outcomes = {}
     for partition in parts_of(context, source):
         part = Part(source=source.full_name, partition=partition)
         outcomes[partition] = _tabulate(
-            place, source, part, files.get(partition), before.get(partition), accept=accept
+            place,
+            source,
+            part,
+            state.validated.get(partition),
+            state.tables.get(partition),
+            accept=accept,
         )
         place.say(f"{part}: {_told(outcomes[partition])}")
     return outcomes
@@ -107,7 +119,9 @@ def _tabulate(
         )
     except ContentError as error:
         return _refused(place, source, part, file, last, str(error))
-    dated = table if table.content_at else table.model_copy(update={"content_at": file.last_modified})
+    dated = (
+        table if table.content_at else table.model_copy(update={"content_at": file.last_modified})
+    )
     return _outcome(source, Tabulated(part=part, table=dated), reused=False)
 
 
@@ -147,7 +161,9 @@ def _outcome(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
             "records": table.records,
             "rejected": table.rejected,
             "duplicates": table.duplicates,
-            "rejects": dg.MetadataValue.json(table.rejects_by_rule) if table.rejects_by_rule else None,
+            "rejects": dg.MetadataValue.json(table.rejects_by_rule)
+            if table.rejects_by_rule
+            else None,
             "rejects_path": table.rejects_path,
             "unknown_fields": ", ".join(table.unknown_fields) or None,
         },

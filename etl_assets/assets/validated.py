@@ -1,6 +1,6 @@
 """The validated assets: of each source, the newest file that is what was declared.
 
-A refused file goes to quarantine and the last good one stands in; judging a file is `stages.validate`.
+A refused file goes to quarantine and the last good one stands in; judging is `stages.validate`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
-from etl_assets.assets.state import standing
+from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
@@ -42,35 +42,32 @@ def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     )
     def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
         lacking: list[str] = []
+        states = read_sources(context.instance, sources)
         for source in sources:
             if keys.validated_key(source) not in context.selected_asset_keys:
                 continue
-            outcomes = _judge_source(context, place, source)
+            outcomes = _judge_source(context, place, source, states[source.name])
             yield from results(context, keys.validated_key(source), CHECK, outcomes)
             lacking += [str(part) for part in _lacking(source, outcomes)]
         if lacking:
             raise dg.Failure(
-                f"required and nothing good was ever held: {', '.join(lacking)}", allow_retries=False
+                f"required and nothing good was ever held: {', '.join(lacking)}",
+                allow_retries=False,
             )
 
     return validated
 
 
 def _judge_source(
-    context: dg.AssetExecutionContext, place: Workplace, source: Source
+    context: dg.AssetExecutionContext, place: Workplace, source: Source, state: SourceState
 ) -> dict[str | None, Outcome]:
-    partitioned = source.partitions is not None
-    fetches = standing(context.instance, keys.raw_key(source), Fetch, partitioned=partitioned)
-    before = standing(
-        context.instance, keys.validated_key(source), Validated, partitioned=partitioned
-    )
     return {
         partition: _judge(
             place,
             source,
             Part(source=source.full_name, partition=partition),
-            fetches.get(partition),
-            before.get(partition),
+            state.fetches.get(partition),
+            state.validated.get(partition),
         )
         for partition in parts_of(context, source)
     }
@@ -89,9 +86,7 @@ def _judge(
     if last and last.file and _same(last, file) and not last.stands_in:
         return _outcome(last.model_copy(update={"file": file}), reused=True)
     path = place.home.root / file.path
-    verdict = _verdict_on_arrival(file) or validate.validate(
-        source, part, path, sha256=file.sha256
-    )
+    verdict = _verdict_on_arrival(file) or validate.validate(source, part, path, sha256=file.sha256)
     if verdict.ok:
         return _outcome(
             Validated(part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION),

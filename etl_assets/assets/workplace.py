@@ -1,4 +1,4 @@
-"""What the steps of one code location work with: settings, declarations, and what a launch was told.
+"""What the steps of a code location work with: settings, declarations, what a launch was told.
 
 Built once by `build_defs`; steps close over it. It decides nothing.
 """
@@ -44,7 +44,7 @@ class Workplace:
         return DbtProject(self.settings.dbt_dir, domain.name, self.home, domain.vars)
 
     def code_version(self, domain: Domain) -> str:
-        """A digest of all that turns a domain's files into its documents: package, declarations, SQL."""
+        """A digest of all that makes documents of files: package, declarations, SQL."""
         digest = hashlib.sha256(self._package_version.encode())
         digest.update(self.dbt(domain).code_version.encode())
         digest.update(domain.model_dump_json(by_alias=True).encode())

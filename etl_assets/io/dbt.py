@@ -2,7 +2,8 @@
 
 The warehouse is dbt's own and is reached only here. Which models need building is not known here.
 
-A build of some forty nodes takes 3 s in process and 10-20 s as a subprocess, nearly all of it start-up.
+A build of some forty nodes takes 3 s in process and 10-20 s as a subprocess, nearly all of it
+start-up.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from etl_assets.io.files import appear
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
+
+if TYPE_CHECKING:
+    from dbt.artifacts.schemas.run import RunResult
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +78,7 @@ class DbtProject:
 
     @cached_property
     def code_version(self) -> str:
-        """A digest of every file of the project that this domain's models may depend on, and of its vars."""
+        """A digest of every file that this domain's models may depend on, and of its vars."""
         digest = hashlib.sha256(json.dumps(dict(self.vars), sort_keys=True).encode())
         for path in self._files():
             digest.update(path.relative_to(self.directory).as_posix().encode())
@@ -89,7 +93,7 @@ class DbtProject:
                 yield path
 
     def manifest(self) -> dict[str, Any]:
-        """dbt's manifest as a mapping, parsed anew only where the project's files or vars changed."""
+        """dbt's manifest, parsed anew only where the project's files or vars changed."""
         path, stamp = self.target / "manifest.json", self.target / "parsed_from"
         wanted = f"{self.code_version} {json.dumps(self.all_vars, sort_keys=True)}"
         if not (path.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted):
@@ -100,7 +104,7 @@ class DbtProject:
         return manifest
 
     def build(self, models: Sequence[str]) -> list[NodeResult]:
-        """Build the named models with their data tests; raises BuildError where dbt itself fails."""
+        """Build the named models with their data tests; BuildError where dbt itself fails."""
         if not models:
             return []
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +113,11 @@ class DbtProject:
     def test(self) -> list[NodeResult]:
         """Run the domain's data tests against the warehouse as it stands."""
         return self._invoke(
-            "test", "--select", f"fqn:{PROJECT_NAME}.{self.domain}.*", "--exclude-resource-type", "unit_test"
+            "test",
+            "--select",
+            f"fqn:{PROJECT_NAME}.{self.domain}.*",
+            "--exclude-resource-type",
+            "unit_test",
         )
 
     def _invoke(self, verb: str, *arguments: str) -> list[NodeResult]:
@@ -139,7 +147,7 @@ class DbtProject:
         ]  # fmt: skip
 
 
-def _node_result(result: Any) -> NodeResult:
+def _node_result(result: RunResult) -> NodeResult:
     return NodeResult(
         unique_id=result.node.unique_id,
         kind=str(result.node.resource_type),
@@ -150,8 +158,10 @@ def _node_result(result: Any) -> NodeResult:
     )
 
 
-def export(warehouse: Path, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
-    """Copy relations, each ordered by its whole key, to `<target>/<relation>.parquet`; returns the files.
+def export(
+    warehouse: Path, relations: Mapping[str, Sequence[str]], target: Path
+) -> dict[str, Path]:
+    """Copy relations to `<target>/<relation>.parquet`, each ordered by its whole key.
 
     An ordered COPY writes the same bytes for the same rows whatever the number of threads.
     """
@@ -160,9 +170,11 @@ def export(warehouse: Path, relations: Mapping[str, Sequence[str]], target: Path
         for relation, key in relations.items():
             files[relation] = target / f"{relation}.parquet"
             with appear(files[relation]) as temporary:
+                order = ", ".join(map(_quoted, key))
+                rows = f"select * from {_quoted(relation)} order by {order}"  # noqa: S608 - quoted
+                file = _literal(os.fspath(temporary))
                 connection.execute(
-                    f"copy (select * from {_quoted(relation)} order by {', '.join(map(_quoted, key))}) "
-                    f"to {_literal(os.fspath(temporary))} (format parquet, compression zstd)"
+                    f"copy ({rows}) to {file} (format parquet, compression zstd)"
                 ).fetchall()
     return files
 

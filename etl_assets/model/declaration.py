@@ -128,7 +128,7 @@ class PublishedDigest(Declared):
 class Location(Declared):
     """Where the file is: a URL, or a path relative to the mirror or ETL_HOME.
 
-    `{partition}` stands for the partition's key. Without `digest`, validators of the HTTP answer decide.
+    `{partition}` stands for the partition's key. Without `digest`, the answer's validators decide.
     """
 
     url: str | None = None
@@ -156,7 +156,7 @@ class Years(Declared):
 
 
 class Limits(Declared):
-    """How far a transfer may go before it is given up. Each default suits a file of some megabytes."""
+    """How far a transfer may go before it is given up; defaults suit a file of some megabytes."""
 
     connect_timeout_seconds: float = Field(default=10, gt=0)
     read_timeout_seconds: float = Field(default=60, gt=0)
@@ -261,7 +261,7 @@ class Document(Declared):
 
 
 class Chart(Declared):
-    """One section of the run report: rows of a model as they are, or counted by some of its columns."""
+    """One section of the run report: a model's rows, or counted by some of its columns."""
 
     title: str = Field(min_length=1)
     model: str = Field(alias="from", pattern=NAME)

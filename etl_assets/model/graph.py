@@ -101,5 +101,7 @@ def _model(
         reads_history=HISTORY_INPUT in inputs or any(model.reads_history for model in above),
         reads_health=HEALTH_INPUT in inputs or any(model.reads_health for model in above),
         key=tuple(node["config"].get("meta", {}).get("key", ())),
-        column_types={c["name"]: c["data_type"] for c in node["columns"].values() if c["data_type"]},
+        column_types={
+            c["name"]: c["data_type"] for c in node["columns"].values() if c["data_type"]
+        },
     )

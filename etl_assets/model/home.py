@@ -40,11 +40,11 @@ class Home:
         return self.root / "data" / "warehouse" / f"{domain}.duckdb"
 
     def whole_marker(self, domain: str) -> Path:
-        """There while the warehouse is what the event log says; a build that was cut off leaves none."""
+        """There while the warehouse is what the event log says; a build cut off leaves none."""
         return self.warehouse(domain).with_suffix(".whole")
 
     def build_inputs(self, domain: str) -> Path:
-        """What a build reads besides tables: the run's logical time, source health, published history."""
+        """What a build reads besides tables: the logical time, source health, the history."""
         return self.root / "data" / "warehouse" / domain / "inputs"
 
     def dbt_target(self, domain: str) -> Path:

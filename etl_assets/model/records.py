@@ -109,7 +109,8 @@ class Verdict(Record):
     code_version: str = Field(default="", description="of the rules that judged")
 
     def __str__(self) -> str:
-        return f"{self.part}{self.where and ', ' + self.where}: expected {self.expected}, found {self.found}"
+        where = ", ".join(text for text in (str(self.part), self.where) if text)
+        return f"{where}: expected {self.expected}, found {self.found}"
 
 
 class RawFile(Record):
@@ -221,7 +222,7 @@ class Reject(Record):
 
 
 class Table(Record):
-    """The tabulate stage's word on one part: rows that hold under the contract, and the rest counted."""
+    """The tabulate stage's word on one part: rows that hold under the contract, others counted."""
 
     part: Part
     path: str = Field(description="relative to ETL_HOME")

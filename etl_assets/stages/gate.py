@@ -1,6 +1,6 @@
 """Whether a candidate may be published: the verdicts on it, weighed.
 
-Each verdict was reached elsewhere, by a stage or by SQL; what follows from a refusal is the caller's.
+Each verdict was reached elsewhere, by a stage or by SQL; what a refusal leads to is the caller's.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sampled import AS_OF, Sampled
 
-from etl_assets.assets.launch import Options
+from etl_assets.model.options import Options
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sampled import AS_OF, DOMAIN, Sampled, fingerprint
 
-from etl_assets.assets.launch import Options
 from etl_assets.io import outputs
 from etl_assets.model.errors import UsageError
+from etl_assets.model.options import Options
 from etl_assets.model.records import FetchStatus, Reason, RunStatus
-from etl_assets.model.run import MANIFEST_FILE
+from etl_assets.model.run import MANIFEST_FILE, RunCheck, RunManifest, RunSource
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 FEED = "advisory.echohq.com/data.json"
@@ -48,6 +48,7 @@ def test_a_changed_ruling_runs_only_what_is_below_it(sampled: Sampled) -> None:
     assert not ran & {"nvd_raw", "nvd", "osv", "kev", "stg_advisories__epss", "stg_advisories__kev"}
 
 
+@pytest.mark.long
 def test_a_launch_of_the_whole_job_reuses_every_asset(sampled: Sampled) -> None:
     manifest = sampled.launch_job()
 
@@ -66,6 +67,7 @@ def test_a_table_file_that_is_gone_comes_back(sampled: Sampled) -> None:
     assert sampled.made(manifest) == {"kev"}
 
 
+@pytest.mark.long
 def test_a_raw_file_that_is_gone_is_fetched_again(sampled: Sampled) -> None:
     raw = next(source for source in _sources(sampled) if source.source.endswith(".kev"))
     file = sampled.home.raw_file(raw.sha256 or "")
@@ -79,6 +81,7 @@ def test_a_raw_file_that_is_gone_is_fetched_again(sampled: Sampled) -> None:
     assert file.exists()
 
 
+@pytest.mark.long
 def test_a_published_file_that_was_altered_is_made_again(sampled: Sampled) -> None:
     mart = sampled.latest / "marts" / "mart_advisory_current_by_cve.parquet"
     good = mart.read_bytes()
@@ -90,6 +93,7 @@ def test_a_published_file_that_was_altered_is_made_again(sampled: Sampled) -> No
     assert (sampled.latest / "marts" / mart.name).read_bytes() == good
 
 
+@pytest.mark.long
 def test_an_upstream_without_its_feed_is_served_from_the_last_good_file(sampled: Sampled) -> None:
     before = sampled.states()
     (sampled.mirror / FEED).unlink()
@@ -115,6 +119,7 @@ def test_a_page_in_a_feeds_place_is_quarantined_and_the_published_content_stays(
     assert len(list(sampled.home.quarantine(DOMAIN, "echo").iterdir())) == 2
 
 
+@pytest.mark.long
 def test_a_feed_that_recovers_is_read_again(sampled: Sampled) -> None:
     good = (sampled.mirror / FEED).read_text(encoding="utf-8")
     sampled.change(FEED, lambda _: "<!doctype html><title>Sign in</title>")
@@ -126,6 +131,7 @@ def test_a_feed_that_recovers_is_read_again(sampled: Sampled) -> None:
     assert manifest.status is RunStatus.SUCCESS
 
 
+@pytest.mark.long
 def test_an_optional_source_that_was_never_there_is_an_empty_table(tmp_path: Path) -> None:
     sampled = Sampled.packed(tmp_path)
     feed = next(sampled.mirror.glob("www.cisa.gov/**/*.json"))
@@ -150,6 +156,7 @@ def test_a_required_source_that_was_never_there_fails_the_run(tmp_path: Path) ->
     assert not sampled.home.latest(DOMAIN).exists()
 
 
+@pytest.mark.long
 def test_two_homes_with_one_logical_time_hold_the_same_bytes(
     first_run: Sampled, tmp_path: Path
 ) -> None:
@@ -171,6 +178,7 @@ def test_a_logical_time_before_the_published_one_is_refused(sampled: Sampled) ->
         sampled.run(Options(as_of=AS_OF - timedelta(days=1)))
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_off_before_its_build_ended_builds_again(sampled: Sampled) -> None:
     sampled.home.whole_marker(DOMAIN).unlink()
 
@@ -180,6 +188,7 @@ def test_a_run_that_was_cut_off_before_its_build_ended_builds_again(sampled: Sam
     assert manifest.status is RunStatus.SUCCESS
 
 
+@pytest.mark.long
 def test_every_run_leaves_a_directory_with_its_manifest(sampled: Sampled) -> None:
     sampled.run()
     sampled.change(RULINGS, lambda text: text + RULING)
@@ -192,11 +201,11 @@ def test_every_run_leaves_a_directory_with_its_manifest(sampled: Sampled) -> Non
     assert statuses == {RunStatus.SUCCESS}
 
 
-def _sources(sampled: Sampled) -> list[object]:
+def _sources(sampled: Sampled) -> list[RunSource]:
     return list(outputs.read_manifest(sampled.latest).sources)
 
 
-def _check(manifest: object, asset: str) -> object:
+def _check(manifest: RunManifest, asset: str) -> RunCheck:
     return next(c for c in manifest.checks if c.asset == asset)
 
 
@@ -204,6 +213,8 @@ def _bytes_of(sampled: Sampled) -> dict[str, bytes]:
     tables = fingerprint(sampled.home.tables(DOMAIN))
     marts = fingerprint(sampled.latest / "marts")
     found = {f"tables/{name}": data for name, (_, data) in tables.items()}
-    found |= {name: data for name, (_, data) in marts.items() if name != "mart_source_health.parquet"}
+    found |= {
+        name: data for name, (_, data) in marts.items() if name != "mart_source_health.parquet"
+    }
     found["advisory_current.json"] = (sampled.latest / "advisory_current.json").read_bytes()
     return found

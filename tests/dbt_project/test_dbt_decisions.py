@@ -391,22 +391,22 @@ def test_sources_contribute_or_dissent(
     ("title", "sentence"),
     [
         ("a ruling and the feed that was built from it are one witness",
-         "{package} is not affected by {cve}: our analysts have ruled so (code not in use)."
-         " The vendor's feed names version 1.0-1, which the ruling sets aside."),
+         ("{package} is not affected by {cve}: our analysts have ruled so (code not in use)."
+         " The vendor's feed names version 1.0-1, which the ruling sets aside.")),
         ("a distribution's fix counts where the vendor names none",
-         "Fixed in version 2.0-1, published in Debian 13 (trixie), as Debian's security tracker"
-         " states (https://security-tracker.debian.org/tracker/{cve})."),
+         ("Fixed in version 2.0-1, published in Debian 13 (trixie), as Debian's security tracker"
+         " states (https://security-tracker.debian.org/tracker/{cve}).")),
         ("a fix in an old release alone is awaited",
-         "We know of no fix for this release: Debian's security tracker names one in"
-         " Debian 11 (bullseye) only (https://security-tracker.debian.org/tracker/{cve})."),
+         ("We know of no fix for this release: Debian's security tracker names one in"
+         " Debian 11 (bullseye) only (https://security-tracker.debian.org/tracker/{cve}).")),
         ("a fix proves nothing where the vendor ships a rebuild",
-         "No fix is proven yet: Debian's security tracker names version 3.0-1 in"
+         ("No fix is proven yet: Debian's security tracker names version 3.0-1 in"
          " Debian 13 (trixie) (https://security-tracker.debian.org/tracker/{cve}), but the vendor"
-         " already ships 2.0-1+e1, a rebuild of its own, and still lists it."),
+         " already ships 2.0-1+e1, a rebuild of its own, and still lists it.")),
         ("ignored in every target release will not be fixed",
-         "{cve} will not be fixed in {package}: Debian's security tracker says"
+         ("{cve} will not be fixed in {package}: Debian's security tracker says"
          " Debian 13 (trixie) (ignored), Debian 12 (bookworm) (end of life)"
-         " (https://security-tracker.debian.org/tracker/{cve})."),
+         " (https://security-tracker.debian.org/tracker/{cve}).")),
     ],
 )  # fmt: skip
 def test_a_decision_is_explained(decided: Warehouse, title: str, sentence: str) -> None:
@@ -427,14 +427,14 @@ def test_a_decision_is_explained(decided: Warehouse, title: str, sentence: str) 
         ("a rejection beats the vendor's version with less confidence",
          "Becomes fixed in version 1.0-1 once these say so no longer: NVD."),
         ("a listed id that nobody assessed is new",
-         "Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
-         " a fix in Debian unstable (sid)."),
+         ("Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
+         " a fix in Debian unstable (sid).")),
         ("a fix at or below what the vendor ships proves nothing",
-         "Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
-         " a fix above 2.0-1 in Debian unstable (sid)."),
+         ("Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
+         " a fix above 2.0-1 in Debian unstable (sid).")),
         ("a fix under a newer open release is open",
-         "Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
-         " a fix in Debian 14 (forky)."),
+         ("Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
+         " a fix in Debian 14 (forky).")),
         ("a fix proves nothing where the vendor ships a rebuild",
          "Becomes fixed when the vendor's feed names a fixed version."),
         ("a ruling on what no feed lists is kept",

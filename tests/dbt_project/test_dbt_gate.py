@@ -1,4 +1,4 @@
-"""What the checks over a candidate find: damage done to a mart, and what a person should look at."""
+"""What the checks over a candidate find: damage to a mart, and what a person should look at."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FEED: list[Row] = [
 DOUBTFUL: list[Row] = [
     *FEED,
     ("echo", {"package_name": "Alpha", "cve_id": "CVE-2026-1002"}),
-    ("echo", {"package_name": "delta", "cve_id": "CVE-2026-1003", "fixed_version": "1.0-1+deb12u1"}),
+    ("echo", {"package_name": "delta", "cve_id": "CVE-2026-1003", "fixed_version": "1-1+deb12u1"}),
     ("echo", {"package_name": "delta", "cve_id": "CVE-2026-1004"}),
     ("echo", {"package_name": "delta", "cve_id": "CVE-2026-1005", "fixed_version": "0.1-1"}),
     (
         "debian",
         {
             "package_name": "delta", "cve_id": "CVE-2026-1003", "release": "bookworm",
-            "status": "resolved", "fixed_version": "1.0-1+deb12u2",
+            "status": "resolved", "fixed_version": "1-1+deb12u2",
         },
     ),
     (
@@ -105,8 +105,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, shared_warehouse: Warehouse)
         ("update mart_advisory_current set explanation = ' '", "advisories_are_explained"),
         ("update mart_advisory_current set explanation = 'Fixed in {version}.'",
          "advisories_are_explained"),
-        ("update mart_advisory_current set evidence.source_sha256 = null",
-         "final_states_have_evidence"),
+        ("update mart_advisory_current set evidence = null", "final_states_have_evidence"),
         ("update mart_advisory_current set fixed_version = null", "only_fixed_has_a_version"),
         ("update mart_advisory_current set fixed_version = '1'", "only_fixed_has_a_version"),
         ("delete from mart_advisory_current where package_name = 'gamma'", "universe_is_complete"),
@@ -133,7 +132,7 @@ def test_damage_is_found(sound: Warehouse, damage: str, check: str) -> None:
 def test_a_claim_without_a_rule_stops_the_build(warehouse: Warehouse) -> None:
     ruling = ("overrides", {"package_name": "alpha", "cve_id": "CVE-2026-1001", "status": "odd"})
 
-    results = warehouse.build([*FEED, ruling])
+    results = warehouse.build([*FEED, ruling], publish=False)
 
     assert results["advisories__claims_have_a_rule"].status == "fail"
     assert results["mart_advisory_current"].status == "skipped"

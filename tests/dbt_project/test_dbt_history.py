@@ -54,13 +54,16 @@ def churn(day: datetime) -> Iterator[Row]:
     """What changes daily and decides nothing."""
     cve = CVES["steady"]
     yield "epss", {"cve_id": cve, "epss": day.day / 100}
-    yield "nvd", {
-        "cve_id": cve,
-        "vuln_status": "Analyzed",
-        "last_modified_at": day,
-        "cvss_version": "3.1",
-        "cvss_score": float(day.day),
-    }
+    yield (
+        "nvd",
+        {
+            "cve_id": cve,
+            "vuln_status": "Analyzed",
+            "last_modified_at": day,
+            "cvss_version": "3.1",
+            "cvss_score": float(day.day),
+        },
+    )
 
 
 def rows_of(run: int) -> list[Row]:
@@ -165,8 +168,11 @@ def test_days_come_from_the_history(
 
 def test_a_run_is_replayed_byte_for_byte(warehouse: Warehouse) -> None:
     warehouse.build(rows_of(0), at=DAYS[0])
-    keys = {"mart_advisory_current": ["advisory_id"], "mart_advisory_claims": ["advisory_id", "rank"],
-            "mart_advisory_state_history": ["advisory_id", "effective_from"]}  # fmt: skip
+    keys = {
+        "mart_advisory_current": ["advisory_id"],
+        "mart_advisory_claims": ["advisory_id", "rank"],
+        "mart_advisory_state_history": ["advisory_id", "effective_from"],
+    }
 
     copies = []
     for attempt in ("first", "again"):

@@ -11,6 +11,7 @@ from declared import column, contract
 from etl_assets.io.contract import Checked, Checker
 from etl_assets.io.readers.batch import ROW_CHARACTERS, Batch, unreadable
 from etl_assets.model.declaration import Contract
+from etl_assets.model.errors import DeclarationError
 
 
 def checked(held: Contract, **columns: list[Any]) -> Checked:
@@ -110,6 +111,13 @@ def test_a_row_rule_requires_where_its_condition_holds(
     result = checked(held, name=["pear"], state=[state], ripe=[ripe], knife=[knife])
 
     assert [reject.rule for reject in result.rejects] == ([] if holds else ["cut_names_a_knife"])
+
+
+def test_a_rule_on_a_list_is_a_wrong_declaration() -> None:
+    rule = {"name": "tagged", "when": {"tags": "a"}, "require": ["name"]}
+
+    with pytest.raises(DeclarationError, match="rule tagged: expected a column of one value"):
+        Checker(contract("name", column("tags", "list[string]"), rules=[rule]))
 
 
 def test_what_the_reader_refused_stays_refused() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +88,6 @@ def parse_path(rows: str) -> list[Step]:
         elif name:
             steps.append(Step("field", name))
         steps += [Step("items")] * segment.count("[]")
-    if rows and all(step.kind == "field" for step in steps):
-        problem = Problem("format, rows", "a path to the entries of a map or a list", repr(rows))
-        raise DeclarationError([problem])
     return steps if rows else [Step("items")]
 
 
@@ -188,7 +186,8 @@ def _split(
         if step.name not in fields:
             raise ContentError.of("", expected, named(list(fields)))
         data, way = bytes(fields[step.name]), f" at {step.name!r}"
-    raise ContentError.of("format.rows", "a path to a map or a list", "one to a single object")
+    found = ".".join(step.name for step in steps)
+    raise DeclarationError([Problem("format, rows", "a path into a map or a list", found)])
 
 
 def _walk(
@@ -196,9 +195,8 @@ def _walk(
 ) -> Iterator[Leaf | Reject]:
     """The records below a value, in the document's order."""
     if isinstance(value, Repeated) and (not steps or steps[0].kind == "field"):
-        twice = sorted(
-            {key for key, _ in value.pairs if [k for k, _ in value.pairs].count(key) > 1}
-        )
+        counts = Counter(key for key, _ in value.pairs)
+        twice = sorted(key for key, count in counts.items() if count > 1)
         yield unreadable(place, "each key once", ", ".join(twice), as_json(value.pairs))
     elif not steps:
         yield (

@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.assets.launch import Launcher, Options
+from etl_assets.assets.launch import Launcher
 from etl_assets.io import ledger, outputs, samples
 from etl_assets.io.declarations import load
 from etl_assets.model.home import Home
 from etl_assets.model.ledger import Process
+from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest
 from etl_assets.settings import Settings

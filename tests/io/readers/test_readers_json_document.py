@@ -12,7 +12,7 @@ from declared import column, contract
 from etl_assets.io.readers.batch import Batch
 from etl_assets.io.readers.json_document import read
 from etl_assets.model.declaration import Contract, JsonFormat
-from etl_assets.model.errors import ContentError
+from etl_assets.model.errors import ContentError, DeclarationError
 
 PAIRS = contract("package", "id", "version", key=["package", "id"])
 
@@ -190,6 +190,21 @@ def test_a_depth_bomb_below_a_record_is_a_reject(file: Path) -> None:
     batch = batch_of(file, f'[{{"package": "pear"}}, {{"package": {deep}}}]', "")
 
     assert len(batch.rejects) + len(batch.ordinals) == 2
+
+
+def test_a_path_that_ends_in_one_object_is_a_wrong_declaration(file: Path) -> None:
+    with pytest.raises(DeclarationError, match="format, rows: expected a path into a map"):
+        batch_of(file, '{"fruits": {}}', "fruits")
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, '{"a": 1}'], ids=["endless digits", "no list"])
+def test_what_cannot_be_walked_below_an_entry_is_a_reject(file: Path, value: str) -> None:
+    text = f'{{"pear": {{"A": {value}, "A": 1}}, "plum": {{"A": [{{}}]}}}}'
+
+    batch = batch_of(file, text, "{package}.{id}[]")
+
+    assert batch.columns["package"] == ["plum"]
+    assert {reject.where.split(".")[0] for reject in batch.rejects} == {"pear"}
 
 
 def test_a_missing_list_is_named_with_what_is_there(file: Path) -> None:

@@ -62,7 +62,6 @@ caused as (
             when decided.priority > coalesce(last_period.priority, 0) then 'evidence_gone'
             else 'new_evidence'
         end as cause,
-        cause in ('record_withdrawn', 'evidence_gone') as is_caused_by_loss,
         last_period.opened_by_source as lost_source,
         last_period.opened_by_record as lost_record,
     from decided
@@ -87,8 +86,14 @@ states as (
         evidence.record_id as opened_by_record,
         evidence.source_sha256 as opened_by_sha256,
         cause,
-        case when is_caused_by_loss then lost_source else evidence.source end as cause_source,
-        case when is_caused_by_loss then lost_record else evidence.record_id end as cause_record,
+        case
+            when cause in ('record_withdrawn', 'evidence_gone') then lost_source
+            else evidence.source
+        end as cause_source,
+        case
+            when cause in ('record_withdrawn', 'evidence_gone') then lost_record
+            else evidence.record_id
+        end as cause_record,
     from caused
 
 ),
