@@ -283,12 +283,17 @@ class _Interrupted(BaseException):
 
 @contextmanager
 def _signals() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into one exception while the command runs."""
+
     def interrupt(number: int, _frame: object) -> None:
         raise _Interrupted(number)
 
-    for number in INTERRUPTED:
-        signal.signal(number, interrupt)
-    yield
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

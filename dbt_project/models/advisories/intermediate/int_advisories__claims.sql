@@ -214,6 +214,7 @@ linked as (
         universe.cve_id,
         universe.package_name,
         universe.package_key,
+        universe.is_listed,
         universe.vendor_version,
         versions.version_key,
         claim_sources.label as source_label,

@@ -69,7 +69,7 @@ winners as (
         voices.contributing_sources,
         voices.dissenting_sources,
         coalesce(voices.supporters, judged.source_label) as supporters,
-        coalesce(voices.next_state, 'unlisted') as next_state,
+        case when judged.is_listed then voices.next_state else 'unlisted' end as next_state,
         voices.next_version,
         case when not coalesce(vendor_newest.is_newest_rebuild, false) then targets.label end
             as flip_release,
