@@ -80,11 +80,22 @@ class Launcher:
 
     def run(self, name: str, options: Options) -> RunManifest:
         """Run one domain under its lock; the manifest tells how it ended."""
-        domain = self.domain(name)
+        return self._run(self.domain(name), options)
+
+    def backfill(self, name: str, start: str, end: str, options: Options) -> RunManifest:
+        """Run the partitions `start` to `end` of one source, and what is below what moved there."""
+        source = self._partitioned(name)
+        options = replace(options, sources=(source.name,))
+        return self._run(self.domain(source.domain), options, within=(start, end))
+
+    def _run(
+        self, domain: Domain, options: Options, *, within: tuple[str, str] | None = None
+    ) -> RunManifest:
         with lock(self.place.home.lock(domain.name), say=self.place.say):
             started_at = datetime.now(UTC)
             as_of = self._as_of(domain, options.as_of)
-            plan = self.plan(name, options)
+            plan = self.plan(domain.name, options)
+            plan = plan.within(*within) if within else plan
             for line in plan.news():
                 self.place.say(line)
             plan.observe(self.instance, domain)
@@ -92,16 +103,6 @@ class Launcher:
                 return runs.repeat(
                     self.instance, self.place, domain, as_of=as_of, started_at=started_at
                 )
-            return self._launch(domain, plan, as_of, options)
-
-    def backfill(self, name: str, start: str, end: str, options: Options) -> RunManifest:
-        """Run the partitions `start` to `end` of one source, and what is below it."""
-        source = self._partitioned(name)
-        domain = self.domain(source.domain)
-        with lock(self.place.home.lock(domain.name), say=self.place.say):
-            as_of = self._as_of(domain, None)
-            plan = self.plan(domain.name, replace(options, sources=(source.name,)))
-            plan = plan.within(start, end)
             return self._launch(domain, plan, as_of, options)
 
     def _launch(

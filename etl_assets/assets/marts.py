@@ -56,6 +56,7 @@ class Translator(DagsterDbtTranslator):
         return spec.replace_attributes(
             key=keys.model_key(self._domain.name, node["name"]),
             deps=list(self._deps(spec)),
+            description=node["description"],
             group_name=self._domain.name,
             owners=[self._domain.owner],
             code_version=self._code_version,

@@ -21,6 +21,7 @@ from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Decision, Part, Probe, Published
 from etl_assets.model.run import MARTS
 from etl_assets.stages import tabulate
@@ -38,10 +39,16 @@ class Plan:
     rest: str = ""
 
     def within(self, start: str, end: str) -> Plan:
-        """The same plan for the partitions from `start` to `end` alone."""
+        """The plan for the partitions `start` to `end` alone; UsageError where there is none."""
+        decisions = [d for d in self.decisions if start <= (d.part.partition or "") <= end]
+        if not decisions:
+            known = sorted(d.part.partition or "" for d in self.decisions)
+            raise UsageError(
+                f"no partition from {start} to {end}; there are {known[0]} to {known[-1]}"
+            )
         return replace(
             self,
-            decisions=[d for d in self.decisions if start <= (d.part.partition or "") <= end],
+            decisions=decisions,
             stale={p: why for p, why in self.stale.items() if start <= (p.partition or "") <= end},
         )
 

@@ -15,12 +15,12 @@ RULINGS = "analyst/advisory-not-applicable.csv"
 
 
 def _tick(sampled: Sampled, cursor: str | None) -> dg.SensorResult | dg.SkipReason:
-    defs = sampled.defs()
-    sensor = defs.get_sensor_def(f"{DOMAIN}_probe")
+    repository = sampled.defs().get_repository_def()
+    sensor = repository.get_sensor_def(f"{DOMAIN}_probe")
     with (
         sampled.instance() as instance,
         dg.build_sensor_context(
-            instance=instance, cursor=cursor, repository_def=defs.get_repository_def()
+            instance=instance, cursor=cursor, repository_def=repository
         ) as context,
     ):
         answer = sensor(context)

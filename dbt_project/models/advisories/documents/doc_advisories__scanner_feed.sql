@@ -1,0 +1,30 @@
+-- One row per advisory, as scanners read the vendor's feed: "0" suppresses a match, no version means
+-- that there is no fix. The rating is the vendor's own and stands only where the vendor gave one.
+with current_states as (
+
+    select * from {{ ref('mart_advisory_current') }}
+
+),
+
+universe as (
+
+    select * from {{ ref('int_advisories__universe') }}
+
+),
+
+feed as (
+
+    select
+        current_states.package_name,
+        current_states.cve_id,
+        case
+            when current_states.state = 'fixed' then current_states.fixed_version
+            when current_states.state = 'not_applicable' then '0'
+        end as fixed_version,
+        upper(universe.vendor_severity[1]) || universe.vendor_severity[2:] as severity,
+    from current_states
+    inner join universe on current_states.advisory_id = universe.advisory_id
+
+)
+
+select * from feed

@@ -1,0 +1,23 @@
+{#- Fails with the keys that a model lost or made up, measured against another one. -#}
+{% test same_keys(model, to, columns, to_columns=none, where=none) %}
+
+with held as (
+
+    select {{ columns | join(', ') }}
+    from {{ model }}
+    {% if where %}where {{ where }}{% endif %}
+
+),
+
+wanted as (
+
+    select {{ (to_columns or columns) | join(', ') }}
+    from {{ to }}
+
+)
+
+(select 'lost' as fault, * from wanted except all select 'lost' as fault, * from held)
+union all
+(select 'made up' as fault, * from held except all select 'made up' as fault, * from wanted)
+
+{% endtest %}
