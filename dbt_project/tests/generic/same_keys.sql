@@ -1,11 +1,11 @@
 {#- Fails with the keys that a model lost or made up, measured against another one. -#}
-{% test same_keys(model, to, columns, to_columns=none, where=none) %}
+{% test same_keys(model, to, columns, to_columns=none, where='true') %}
 
 with held as (
 
     select {{ columns | join(', ') }}
     from {{ model }}
-    {% if where %}where {{ where }}{% endif %}
+    where {{ where }}
 
 ),
 

@@ -1,4 +1,4 @@
--- One row per advisory, as scanners read the vendor's feed: "0" suppresses a match, no version means
+-- One row per advisory, as scanners read the vendor's feed: "0" suppresses a match; no version says
 -- that there is no fix. The rating is the vendor's own and stands only where the vendor gave one.
 with current_states as (
 

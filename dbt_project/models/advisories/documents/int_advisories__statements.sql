@@ -69,7 +69,7 @@ statements as (
         }) }} as action,
         id_systems.id_system,
         replace(id_systems.page_url, '{cve_id}', current_states.cve_id) as page_url,
-        current_states.evidence.record_url as record_url,
+        current_states.evidence['record_url'] as record_url,
         periods.first_stated_at,
         periods.stated_at,
     from current_states
