@@ -9,8 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 
+from etl_assets.assets.contact import all_parts
 from etl_assets.assets.marts import build_marts
+from etl_assets.assets.plan import range_tags
+from etl_assets.assets.preview import in_memory
 from etl_assets.assets.publish import build_publish
 from etl_assets.assets.raw import build_raw
 from etl_assets.assets.sensors import build_sensor
@@ -39,7 +45,7 @@ def build_defs(
     place = Workplace(settings, domains or load(settings.domains_dir), dict(probes or {}), **told)
     return dg.Definitions.merge(
         *(_domain_defs(domain, place) for domain in place.domains.values()),
-        dg.Definitions(executor=dg.in_process_executor),
+        dg.Definitions(resources={"duckdb": in_memory()}, executor=dg.in_process_executor),
     )
 
 
@@ -64,10 +70,18 @@ def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
             build_publish(domain, place, graph, list(marts.check_keys)),
         ],
         jobs=[job],
-        schedules=[
-            dg.ScheduleDefinition(
-                name=f"{domain.name}_daily", job=job, cron_schedule=domain.schedule
-            )
-        ],
+        schedules=[_schedule(domain, job)],
         sensors=[build_sensor(domain, place)],
     )
+
+
+def _schedule(domain: Domain, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """The full run that is right without any sensor, over every partition that there is."""
+
+    @dg.schedule(name=f"{domain.name}_daily", job=job, cron_schedule=domain.schedule)
+    def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        now = context.scheduled_execution_time
+        parts = [p for s in domain.sources.values() for p in all_parts(s, now) if p.partition]
+        return dg.RunRequest(tags=range_tags(parts))
+
+    return daily

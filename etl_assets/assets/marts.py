@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt import DbtProject as DagsterDbtProject
 from dagster_dbt.asset_utils import build_dbt_specs
+from dagster_duckdb import DuckDBResource
 
 from etl_assets.assets import keys, runs
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.outcomes import digest_of
+from etl_assets.assets.preview import preview
 from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import build_inputs, outputs
@@ -98,7 +100,9 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         can_subset=True,
         pool="duckdb",
     )
-    def marts(context: dg.AssetExecutionContext, config: MartsConfig) -> Iterator[Any]:
+    def marts(
+        context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
+    ) -> Iterator[Any]:
         chosen = frozenset(
             model.unique_id
             for model in graph.models.values()
@@ -110,7 +114,11 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         records = built.records(made)
         for unique_id in graph.models:
             if unique_id in chosen:
-                yield _materialization(domain, records[unique_id], made=unique_id in made)
+                file = run.directory / MARTS / f"{graph.models[unique_id].name}.parquet"
+                shown = {"preview": preview(duckdb, file)} if file.exists() else {}
+                yield _materialization(
+                    domain, records[unique_id], made=unique_id in made, people=shown
+                )
         yield from _check_results(context, checks, results)
         built.finish()
 
@@ -251,13 +259,17 @@ def _lasting(source: SourceHealth) -> str:
     return source.model_dump_json(exclude={"fetched_at", "last_good_at"})
 
 
-def _materialization(domain: Domain, record: Built, *, made: bool) -> dg.MaterializeResult[Any]:
+def _materialization(
+    domain: Domain, record: Built, *, made: bool, people: Mapping[str, Any]
+) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         asset_key=keys.model_key(domain.name, record.model),
         data_version=dg.DataVersion(record.version),
         metadata={
             "reused": not made,
-            **metadata_of(record, {"dagster/row_count": record.rows, "sha256": record.sha256}),
+            **metadata_of(
+                record, {"dagster/row_count": record.rows, "sha256": record.sha256, **people}
+            ),
         },
     )
 

@@ -63,8 +63,7 @@ class Plan:
     @property
     def range_tags(self) -> dict[str, str]:
         """One range over every partition concerned; the unmoved ones inside it short-circuit."""
-        found = sorted(p.partition for p in [*self.moved, *self.stale] if p.partition)
-        return {RANGE_START: found[0], RANGE_END: found[-1]} if found else {}
+        return range_tags([*self.moved, *self.stale])
 
     def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
         """What moved and all below it."""
@@ -115,6 +114,12 @@ class Plan:
             "stale": {str(part): why for part, why in self.stale.items()},
             "rest": self.rest,
         }
+
+
+def range_tags(parts: Sequence[Part]) -> dict[str, str]:
+    """The tags that make a run one over the partitions from the first to the last of `parts`."""
+    found = sorted(part.partition for part in parts if part.partition)
+    return {RANGE_START: found[0], RANGE_END: found[-1]} if found else {}
 
 
 def make_plan(

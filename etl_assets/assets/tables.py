@@ -3,13 +3,16 @@
 A file that cannot become a table leaves the last table standing; reading rows is `stages.tabulate`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.outcomes import Complaint, Outcome, digest_of, parts_of, results
+from etl_assets.assets.preview import preview
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain, Source
@@ -48,7 +51,9 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def tables(context: dg.AssetExecutionContext, config: TablesConfig) -> Iterator[Any]:
+    def tables(
+        context: dg.AssetExecutionContext, config: TablesConfig, duckdb: DuckDBResource
+    ) -> Iterator[Any]:
         lacking: list[str] = []
         states = read_sources(context.instance, sources)
         for source in sources:
@@ -57,7 +62,8 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
             outcomes = _tabulate_source(
                 context, place, source, states[source.name], accept=config.accept_changes
             )
-            yield from results(context, keys.table_key(source), CHECK, outcomes)
+            shown = _previews(duckdb, place, source, outcomes)
+            yield from results(context, keys.table_key(source), CHECK, shown)
             lacking += _lacking(source, outcomes)
         if lacking:
             raise dg.Failure(
@@ -88,6 +94,22 @@ def _tabulate_source(
         )
         place.say(f"{part}: {_told(outcomes[partition])}")
     return outcomes
+
+
+def _previews(
+    duckdb: DuckDBResource,
+    place: Workplace,
+    source: Source,
+    outcomes: Mapping[str | None, Outcome],
+) -> Mapping[str | None, Outcome]:
+    """The same with a few rows to look at; parts of one table would all look alike."""
+    if source.partitions is not None:
+        return outcomes
+    file = place.home.table_file(source.domain, source.name, None)
+    return {
+        part: replace(outcome, people={**outcome.people, "preview": preview(duckdb, file)})
+        for part, outcome in outcomes.items()
+    }
 
 
 def _tabulate(
