@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -224,19 +224,13 @@ def _launcher() -> Iterator[Launcher]:
     settings = _settings()
     domains = load(settings.domains_dir)
     from etl_assets.assets.launch import Launcher
+    from etl_assets.io.terminal import Narration
 
-    with Launcher.open(settings, domains, say=_progress()) as launcher:
+    with (
+        Narration(plain=settings.no_color) as heard,
+        Launcher.open(settings, domains, say=heard.say, progress=heard.transfer) as launcher,
+    ):
         yield launcher
-
-
-def _progress() -> Callable[[str], None]:
-    """Plain lines on stderr; on a terminal they are dimmed, so that the result stands out."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    return lambda line: console.print(
-        line, style="dim" if console.is_terminal else None, markup=False
-    )
 
 
 def _told(manifest: RunManifest) -> list[str]:

@@ -28,6 +28,7 @@ from etl_assets.model.errors import UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.run import MANIFEST_FILE, RunManifest
 from etl_assets.settings import Settings
+from etl_assets.stages.download import PartProgress, no_progress
 
 DAGSTER_YAML = """\
 telemetry:
@@ -51,11 +52,16 @@ class Launcher:
     @classmethod
     @contextmanager
     def open(
-        cls, settings: Settings, domains: Mapping[str, Domain], *, say: Callable[[str], None]
+        cls,
+        settings: Settings,
+        domains: Mapping[str, Domain],
+        *,
+        say: Callable[[str], None],
+        progress: PartProgress = no_progress,
     ) -> Iterator[Launcher]:
         """Open the event log of ETL_HOME; it is made on first use."""
         with open_instance(settings) as instance:
-            yield cls(instance, Workplace(settings, domains, say=say))
+            yield cls(instance, Workplace(settings, domains, say=say, progress=progress))
 
     def domain(self, name: str) -> Domain:
         if name not in self.place.domains:
@@ -115,6 +121,7 @@ class Launcher:
             domains={domain.name: domain},
             probes=plan.probes,
             say=self.place.say,
+            progress=self.place.progress,
         )
         job = defs.resolve_job_def(job_name(domain))
         selected = plan.select(defs.resolve_asset_graph(), domain)

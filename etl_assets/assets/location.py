@@ -28,6 +28,7 @@ from etl_assets.model.declaration import Domain
 from etl_assets.model.graph import Graph
 from etl_assets.model.records import Part, Probe
 from etl_assets.settings import Settings
+from etl_assets.stages.download import PartProgress, no_progress
 
 
 def build_defs(
@@ -36,12 +37,14 @@ def build_defs(
     domains: Mapping[str, Domain] | None = None,
     probes: Mapping[Part, Probe] | None = None,
     say: Callable[[str], None] | None = None,
+    progress: PartProgress = no_progress,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedules and sensors of every domain; raises DeclarationError.
 
-    `probes` are answers that the launching process already has; `say` hears of the steps' progress.
+    `probes` are answers that the launching process already has; `say` and
+    `progress` hear of the steps and of the bytes.
     """
-    told: dict[str, Any] = {"say": say} if say else {}
+    told: dict[str, Any] = {"progress": progress, **({"say": say} if say else {})}
     place = Workplace(settings, domains or load(settings.domains_dir), dict(probes or {}), **told)
     return dg.Definitions.merge(
         *(_domain_defs(domain, place) for domain in place.domains.values()),

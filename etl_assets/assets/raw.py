@@ -82,6 +82,7 @@ def _fetch(
             home=place.home,
             now=now,
             check=validate.validate,
+            progress=place.progress,
         )
         for fetch in download.fetch_all(jobs, desk):
             found[fetch.part] = fetch

@@ -17,6 +17,7 @@ from etl_assets.model.declaration import Domain
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
 from etl_assets.settings import Settings
+from etl_assets.stages.download import PartProgress, no_progress
 
 
 def _silent(_: str) -> None:
@@ -31,6 +32,7 @@ class Workplace:
     domains: Mapping[str, Domain]
     probes: Mapping[Part, Probe] = field(default_factory=dict)
     say: Callable[[str], None] = _silent
+    progress: PartProgress = no_progress
 
     @cached_property
     def home(self) -> Home:
