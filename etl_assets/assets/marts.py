@@ -88,9 +88,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         io_manager_key=None,
         project=None,
     )
-    # The gate weighs failed tests together and writes a report; a blocking check would end the
-    # run before it.
-    checks = {spec.metadata[UNIQUE_ID]: spec._replace(blocking=False) for spec in check_specs}
+    checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}
 
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
@@ -119,7 +117,8 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
                 yield _materialization(
                     domain, records[unique_id], made=unique_id in made, people=shown
                 )
-        yield from _check_results(context, checks, results)
+        asked_alone = not chosen and context.selected_asset_check_keys
+        yield from _check_results(context, checks, project.test() if asked_alone else results)
         built.finish()
 
     return marts
@@ -272,6 +271,16 @@ def _materialization(
             ),
         },
     )
+
+
+def _told(spec: dg.AssetCheckSpec, manifest: Mapping[str, Any]) -> dg.AssetCheckSpec:
+    """The check as its test describes itself.
+
+    None blocks: the gate weighs failed tests together and leaves a report, and a blocking check
+    would end the run before it.
+    """
+    description = manifest["nodes"][spec.metadata[UNIQUE_ID]].get("description") or None
+    return spec._replace(blocking=False, description=description)
 
 
 def _check_results(

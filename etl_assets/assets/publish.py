@@ -17,7 +17,8 @@ from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.state import latest_checks, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Domain
+from etl_assets.model.attribution import Attribution
+from etl_assets.model.declaration import Document, Domain
 from etl_assets.model.graph import Graph
 from etl_assets.model.records import Published, RunStatus
 from etl_assets.model.run import MARTS, RunManifest, Written
@@ -79,6 +80,7 @@ class _Candidate:
         run: runs.Run,
     ) -> None:
         self._instance, self._place, self._domain, self.run = instance, place, domain, run
+        self._graph = graph
         self._previous = outputs.published(place.home, domain.name)
         self._marts = run.directory / MARTS
         if not self._marts.exists():
@@ -94,6 +96,7 @@ class _Candidate:
             as_of=self.run.as_of,
             previous=self._previous,
             changed=self.changed,
+            attributions={d.file: self._attributions(d) for d in self._domain.documents},
         )
 
     def incomplete(self, written: list[Written]) -> list[Any]:
@@ -138,6 +141,12 @@ class _Candidate:
         before = self._previous / file if self._previous else None
         return before is not None and before.exists() and before.samefile(self.run.directory / file)
 
+    def _attributions(self, document: Document) -> tuple[Attribution, ...]:
+        """Those of the sources that the document's model is made of."""
+        model = self._graph.named(document.model)
+        sources = self._domain.sources.values()
+        return tuple(Attribution.of(s) for s in sources if model and s.name in model.tables)
+
     @cached_property
     def changed(self) -> set[str]:
         """Models whose rows or whose writers are not those of the published set."""
@@ -162,7 +171,10 @@ def _specs(domain: Domain, place: Workplace, graph: Graph) -> list[dg.AssetSpec]
     documents = [
         dg.AssetSpec(
             keys.document_key(domain, document),
-            deps=[keys.model_key(domain.name, document.model)] if document.model in models else [],
+            deps=[
+                keys.model_key(domain.name, model)
+                for model in sorted({document.model, document.made_with} & models)
+            ],
             description=f"{document.file}: {document.title}",
             kinds={"file"},
             code_version=place.code_version(domain),

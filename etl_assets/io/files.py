@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,26 @@ def appear(target: Path) -> Iterator[Path]:
             settle(temporary, target, mode=0o644)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def appear_directory(target: Path) -> Iterator[Path]:
+    """A temporary directory beside `target` that becomes `target` with all files in it.
+
+    For many files that make sense together only: one rename, and the disk is asked once for each.
+    """
+    with refusals_told(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        )
+        try:
+            yield temporary
+            for path in temporary.iterdir():
+                _flush(path)
+            settle(temporary, target, mode=0o755)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(target: Path, text: str) -> None:

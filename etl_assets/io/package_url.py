@@ -18,7 +18,9 @@ def package_url(
     lower = kind in LOWER_CASE_TYPES
     path = [part for part in (*namespace.split("/"), name) if part]
     spelled = "/".join(_escaped(part.lower() if lower else part) for part in path)
-    query = "&".join(f"{key}={_escaped(value)}" for key, value in sorted(qualifiers.items()) if value)
+    query = "&".join(
+        f"{key}={_escaped(value)}" for key, value in sorted(qualifiers.items()) if value
+    )
     return (
         f"pkg:{kind}/{spelled}"
         + (f"@{_escaped(version)}" if version else "")

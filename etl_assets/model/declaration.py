@@ -257,7 +257,15 @@ class Document(Declared):
     title: str = Field(min_length=1)
     format: str = Field(pattern=NAME, description="the writer's standard")
     model: str = Field(alias="from", pattern=NAME)
+    made_with: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="the model whose change makes the document anew; default: the one it is from",
+    )
     options: dict[str, str] = {}
+
+
+Tone = Literal["good", "neutral", "waiting", "open", "bad"]
 
 
 class Chart(Declared):
@@ -273,7 +281,17 @@ class Chart(Declared):
     at: str | None = Field(
         default=None, description="a time column: only rows whose time is the run's own count"
     )
-    limit: int = Field(default=20, ge=1, description="rows shown; the rest is counted")
+    only_with: str | None = Field(
+        default=None, description="a column: only rows with a value there; an empty list is none"
+    )
+    aged_by: str | None = Field(
+        default=None,
+        description="a date: only rows that have one, the oldest first, each with its age in days",
+    )
+    over_days: int = Field(default=-1, ge=-1, description="with aged_by: only rows older than this")
+    limit: int = Field(
+        default=20, ge=1, description="rows shown, of a line the last ones; the rest is counted"
+    )
 
     @model_validator(mode="after")
     def _shows_or_counts(self) -> Self:
@@ -312,6 +330,9 @@ class Domain(Declared):
     vars: dict[str, str | int | float | list[str]] = {}
     documents: list[Document] = []
     report: list[Chart] = []
+    tones: dict[str, Tone] = Field(
+        default={}, description="values that keep one colour wherever the report shows them"
+    )
     gate: list[GateCheck] = []
 
     name: str = Field(default="", exclude=True, description="from the folder's name")

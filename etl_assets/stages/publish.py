@@ -6,14 +6,16 @@ Which models changed and whether the gate has passed is the caller's; formats ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from etl_assets.io import outputs
 from etl_assets.io.writers.registry import Candidate, writer_for
 from etl_assets.io.writers.rows import Rows
+from etl_assets.model.attribution import Attribution
 from etl_assets.model.declaration import Document
 from etl_assets.model.errors import Problem
 from etl_assets.model.home import Home
@@ -30,21 +32,25 @@ def write_documents(
     as_of: datetime,
     previous: Path | None,
     changed: AbstractSet[str],
+    attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
 ) -> list[Written]:
-    """Every document of the candidate: written where its model is in `changed`, else linked."""
+    """Every document of the candidate: written where its model is in `changed`, else linked.
+
+    `attributions` are those of each document by its file.
+    """
     written = []
     for document in documents:
-        reused = [] if document.model in changed else reuse(document, run_dir, previous=previous)
-        written += reused or write(document, marts, run_dir, as_of=as_of, previous=previous)
+        candidate = Candidate(run_dir, as_of, previous, attributions.get(document.file, ()))
+        is_changed = (document.made_with or document.model) in changed
+        reused = [] if is_changed else reuse(document, run_dir, previous=previous)
+        written += reused or write(document, marts, candidate)
     return written
 
 
-def write(
-    document: Document, marts: Path, run_dir: Path, *, as_of: datetime, previous: Path | None
-) -> list[Written]:
+def write(document: Document, marts: Path, candidate: Candidate) -> list[Written]:
     """The document's files, made from its mart."""
     rows = Rows(marts / f"{document.model}.parquet")
-    written = writer_for(document).write(rows, document, Candidate(run_dir, as_of, previous))
+    written = writer_for(document).write(rows, document, candidate)
     logger.info("wrote %s from %d rows of %s", document.file, len(rows), document.model)
     return written
 

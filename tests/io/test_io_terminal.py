@@ -28,7 +28,7 @@ def test_on_a_terminal_a_transfer_has_a_bar() -> None:
         narration.transfer(PART, 900, 1000)
 
     assert "weather.rain[2024]" in shown.getvalue()
-    assert "900/1000 bytes" in shown.getvalue()
+    assert "0.9/1.0 kB" in shown.getvalue()
 
 
 def test_markup_in_a_line_is_shown_as_it_is() -> None:

@@ -109,8 +109,12 @@ def test_many_batches_are_one_document(tmp_path: Path) -> None:
             "plant_count says 3, found 2 rows",
             id="miscounted",
         ),
-        pytest.param('"plants"', '"shrubs"', "expected an envelope of rows", id="other member"),
-        pytest.param("\n]}", "", "expected an envelope of rows", id="cut off"),
+        pytest.param('"plants"', '"shrubs"', "the member plants, found shrubs", id="other member"),
+        pytest.param("\n]}", "", "expected the end of the object", id="cut off"),
+        pytest.param("]}\n", "]}\n{}", "expected nothing after the object", id="more"),
+        pytest.param("},\n{", "}\n{", "expected a comma before another element", id="no comma"),
+        pytest.param('"oak"', "oak", "expected a row, found", id="no row"),
+        pytest.param("{", "[", "expected the object's first members", id="no object"),
     ],
 )
 def test_a_spoiled_envelope_is_refused(

@@ -1,6 +1,6 @@
-"""One JSON object with a time, a count and the rows of a model, one row per line.
+"""One JSON object with a time, a count, whose data it is, and the rows of a model, one per line.
 
-The names of the three come from the document's options, the rows' keys from the model's columns.
+The names of these come from the document's options, the rows' keys from the model's columns.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
+from etl_assets.io.writers.lines import HEAD, decoded, read_lines, write_lines
 from etl_assets.io.writers.registry import Candidate
 from etl_assets.io.writers.rows import Rows
 from etl_assets.io.writers.sink import sink
+from etl_assets.model.attribution import texts
 from etl_assets.model.declaration import Declared, Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run import Written
@@ -24,42 +26,48 @@ class Options(Declared):
 
     time: str = Field(default="generated_at", min_length=1)
     count: str = Field(default="count", min_length=1)
+    attributions: str = Field(default="attributions", min_length=1)
     rows: str = Field(default="rows", min_length=1)
 
 
 def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
     """Stream the rows into `document.file`; equal rows and as_of give equal bytes."""
     options = Options.model_validate(document.options)
+    head: dict[str, Any] = {options.time: candidate.as_of, options.count: len(rows)}
+    if candidate.attributions:
+        head[options.attributions] = texts(candidate.attributions)
     encoder = msgspec.json.Encoder(decimal_format="number")
-    head = encoder.encode(
-        {options.time: candidate.as_of, options.count: len(rows), options.rows: []}
-    )
-    carried = 0
     with sink(candidate.directory / document.file) as file:
-        file.write(head.removesuffix(b"]}"))
-        for row in rows:
-            file.write((b",\n" if carried else b"\n") + encoder.encode(row))
-            carried += 1
-        file.write(b"\n]}\n")
+        lists = [(options.rows, map(encoder.encode, rows))]
+        carried = write_lines(file, encoder.encode(head), lists)
     return [file.written(document.file, document.file, carried)]
 
 
 def held(document: Document, directory: Path) -> int:
     """The number of rows in the file; raises BuildError where it is none or miscounts."""
     options = Options.model_validate(document.options)
+    path = directory / document.file
+    heads, rows = _decoders(options)
+    counted, found = 0, 0
+    for name, data in read_lines(path):
+        if name == HEAD:
+            counted = decoded(path, data, heads, "an envelope of rows").count
+        elif name == options.rows:
+            decoded(path, data, rows, "a row")
+            found += 1
+        else:
+            raise BuildError(f"{path}: expected the member {options.rows}, found {name}")
+    if counted != found:
+        raise BuildError(f"{path}: {options.count} says {counted}, found {found} rows")
+    return found
+
+
+def _decoders(options: Options) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
+    names = {part: getattr(options, part) for part in ("time", "count", "attributions")}
     envelope = msgspec.defstruct(
         "Envelope",
-        [("time", str), ("count", int), ("rows", list[dict[str, msgspec.Raw]])],
-        rename={"time": options.time, "count": options.count, "rows": options.rows},
+        [("time", str), ("count", int), ("attributions", tuple[str, ...], ())],
+        rename=names,
         forbid_unknown_fields=True,
     )
-    path = directory / document.file
-    try:
-        found: Any = msgspec.json.decode(path.read_bytes(), type=envelope)
-    except msgspec.DecodeError as error:
-        raise BuildError(f"{path}: expected an envelope of rows, found: {error}") from error
-    if found.count != len(found.rows):
-        raise BuildError(
-            f"{path}: {options.count} says {found.count}, found {len(found.rows)} rows"
-        )
-    return len(found.rows)
+    return msgspec.json.Decoder(envelope), msgspec.json.Decoder(dict[str, msgspec.Raw])

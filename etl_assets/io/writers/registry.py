@@ -16,20 +16,28 @@ from typing import Protocol, cast
 from pydantic import ValidationError
 
 from etl_assets.io.writers.rows import Rows
+from etl_assets.model.attribution import Attribution
 from etl_assets.model.declaration import Declared, Document
-from etl_assets.model.errors import DeclarationError, Problem
+from etl_assets.model.errors import BuildError, DeclarationError, Problem
 from etl_assets.model.run import Written
 
-INFRASTRUCTURE = frozenset({"registry", "rows", "sink"})
+INFRASTRUCTURE = frozenset(
+    {"csaf_structure", "lines", "notice", "products", "registry", "revision", "rows", "sink"}
+)
+
+
+class NotOfTheStandard(BuildError, ValueError):
+    """A structure that the standard refuses; a ValueError, so that decoders say where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Where documents are written, for which moment, and the published set that they follow."""
+    """Where documents are written, for which moment, made of whose data, and what they follow."""
 
     directory: Path
     as_of: datetime
     previous: Path | None = None
+    attributions: tuple[Attribution, ...] = ()
 
 
 class Writer(Protocol):

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl_assets.model.errors import BuildError
 
 BATCH_ROWS = 4096
+
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 class Rows:
@@ -25,13 +28,34 @@ class Rows:
         self.path = path
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with pq.ParquetFile(self.path) as file:
-            schema = _aware(file.schema_arrow)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                yield from pa.Table.from_batches([batch]).cast(schema).to_pylist()
+        for batch in self._batches():
+            yield from batch
+
+    def typed(self, kind: type[Row]) -> Iterator[Row]:
+        """The rows as a writer's input contract; raises BuildError where they are something else.
+
+        A column more than the contract names is a fault too: it would be lost without a word.
+        """
+        wanted = [field.name for field in msgspec.structs.fields(kind)]
+        if set(self.columns) != set(wanted):
+            raise BuildError(
+                f"{self.path}: expected the columns {', '.join(sorted(wanted))}, "
+                f"found {', '.join(sorted(self.columns))}"
+            )
+        for batch in self._batches():
+            try:
+                yield from msgspec.convert(batch, list[kind])  # type: ignore[valid-type]
+            except msgspec.ValidationError as error:
+                raise BuildError(f"{self.path}: expected rows of its writer, {error}") from error
 
     def __len__(self) -> int:
         return int(self._metadata.num_rows)
+
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        with pq.ParquetFile(self.path) as file:
+            schema = _aware(file.schema_arrow)
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield pa.Table.from_batches([batch]).cast(schema).to_pylist()
 
     @property
     def columns(self) -> list[str]:

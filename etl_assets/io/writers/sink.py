@@ -45,3 +45,12 @@ def sink(target: Path) -> Iterator[Sink]:
     """A sink whose file appears under its name when the block ends well."""
     with appear(target) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
         yield Sink(file)
+
+
+def written_file(path: Path, document: str, file: str, rows: int) -> Written:
+    """What is told of a file that another library has written."""
+    with path.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return Written(
+        document=document, file=file, sha256=sha256, size_bytes=path.stat().st_size, rows=rows
+    )
