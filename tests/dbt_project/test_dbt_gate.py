@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Row, Warehouse
 
+pytestmark = pytest.mark.long
+
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 FEED: list[Row] = [
     ("echo", {"package_name": "alpha", "cve_id": "CVE-2026-1001", "fixed_version": "1.0-1"}),

@@ -13,6 +13,8 @@ from etl_assets.io.dbt import export
 if TYPE_CHECKING:
     from conftest import Row, Warehouse
 
+pytestmark = pytest.mark.long
+
 DAYS = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 3, 4)]
 CVES = {
     name: f"CVE-2026-{2000 + number}"

@@ -143,6 +143,7 @@ def test_a_second_run_links_what_is_published_and_makes_nothing(ran: Ran) -> Non
         assert (directory / name).samefile(ran.published / name)
 
 
+@pytest.mark.long
 def test_another_home_gives_the_same_bytes(ran: Ran, tmp_path: Path) -> None:
     other = Ran(tmp_path)
 
