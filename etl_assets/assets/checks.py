@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from etl_assets.assets import keys, publish, raw, runs, tables, validated
+from etl_assets.assets import candidate, keys, raw, runs, tables, validated
 from etl_assets.assets.launch import Launcher
 from etl_assets.assets.state import latest_checks, read_sources
 from etl_assets.io import samples, store
@@ -52,7 +52,7 @@ def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
 
 
 def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
-    wanted = [dg.AssetCheckKey(keys.published_key(domain), publish.GATE)]
+    wanted = [dg.AssetCheckKey(keys.published_key(domain), candidate.GATE)]
     for source in domain.sources.values():
         wanted += [
             dg.AssetCheckKey(keys.raw_key(source), raw.CHECK),

@@ -78,6 +78,7 @@ class Launcher:
             domain,
             _sources(domain, options.sources),
             force=options.force_refresh,
+            accept=options.accept_changes,
             now=datetime.now(UTC),
         )
 
@@ -105,7 +106,7 @@ class Launcher:
             for line in plan.news():
                 self.place.say(line)
             plan.observe(self.instance, domain)
-            if not (plan.needs_run or options.accept_changes):
+            if not plan.needs_run:
                 return runs.repeat(
                     self.instance, self.place, domain, as_of=as_of, started_at=started_at
                 )
@@ -209,6 +210,8 @@ def _run_config(
         told[f"{domain.name}_raw"] = {"force_refresh": options.force_refresh}
     if any(keys.table_key(source) in selected for source in sources):
         told[f"{domain.name}_tables"] = {"accept_changes": options.accept_changes}
+    if keys.published_key(domain) in selected:
+        told[f"{domain.name}_publish"] = {"accept_changes": options.accept_changes}
     return {
         "ops": {name: {"config": config} for name, config in told.items()},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -152,15 +152,18 @@ class _Build:
             if model.name in by_name
         }
         self._history = graph.named(domain.history) if domain.history else None
+        self._leaves_whole = False
 
     def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
+        whole = self._place.home.whole_marker(self._domain.name).exists()
+        self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = self._published_history()
         made = build.plan(
             self._graph,
             self._wanted,
             {} if rebuild else self._before,
             chosen=chosen,
-            whole=self._place.home.whole_marker(self._domain.name).exists(),
+            whole=whole,
             history_stands=self._history_stands(published),
         )
         if not made:
@@ -194,7 +197,9 @@ class _Build:
         }
 
     def finish(self) -> None:
-        """The events are stored: from now on the warehouse is what they say."""
+        """The events are stored: from now on the warehouse is what they say, if it all is."""
+        if not self._leaves_whole:
+            return
         marker = self._place.home.whole_marker(self._domain.name)
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()

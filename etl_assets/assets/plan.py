@@ -130,8 +130,12 @@ def make_plan(
     *,
     force: bool,
     now: datetime,
+    accept: bool = False,
 ) -> Plan:
-    """Ask every remote at once and compare with what stands."""
+    """Ask every remote at once and compare with what stands.
+
+    With `accept`, a file that was refused as a table is one to take.
+    """
     wanted = [(source, part) for source in sources for part in all_parts(source, now)]
     probes = probes_of(place, wanted, now=now)
     jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
@@ -141,9 +145,18 @@ def make_plan(
     stale = {
         part: why
         for source, part in wanted
-        if part not in moved and (why := _why_stale(place, source, states[source.name], part))
+        if part not in moved
+        and (
+            why := (accept and _why_accepted(states[source.name], part))
+            or _why_stale(place, source, states[source.name], part)
+        )
     }
     return Plan(decisions, probes, stale, _stale_rest(instance, place, domain))
+
+
+def _why_accepted(state: SourceState, part: Part) -> str:
+    table = state.tables.get(part.partition)
+    return "its refused file is accepted" if table and table.fault else ""
 
 
 def _why_stale(place: Workplace, source: Source, state: SourceState, part: Part) -> str:

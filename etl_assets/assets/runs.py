@@ -26,7 +26,6 @@ from etl_assets.model.run import (
     RunManifest,
     RunPhase,
     RunSource,
-    Written,
 )
 from etl_assets.stages import publish, report
 
@@ -79,10 +78,8 @@ def manifest(
     status: RunStatus,
     published: bool,
     note: str = "",
-    documents: Iterable[Written] = (),
-    history_sha256: str | None = None,
 ) -> RunManifest:
-    """What the event log says of this run, so far."""
+    """What the event log says of this run, so far; what it published is not known to it."""
     records = [entry.event_log_entry for entry in instance.get_records_for_run(run.run_id).records]
     return RunManifest(
         run_id=run.run_id,
@@ -94,12 +91,10 @@ def manifest(
         finished_at=datetime.now(UTC),
         code_version=place.code_version(domain),
         note=note,
-        history_sha256=history_sha256,
         sources=sources_of(instance, domain),
         assets=_assets(domain, records),
         checks=_checks(domain, records),
         phases=_phases(records),
-        documents=list(documents),
     )
 
 
@@ -157,6 +152,7 @@ def repeat(
             "sources": sources,
             "assets": [a.model_copy(update={"outcome": "reused"}) for a in before.assets],
             "phases": [],
+            "accepted_changes": [],
         }
     )
     report.write_report(domain, again, directory / MARTS, directory)

@@ -143,6 +143,7 @@ class DbtProject:
             "--project-dir", str(self.directory),
             "--profiles-dir", str(self.directory),
             "--target-path", str(self.target),
+            "--log-path", str(self.target / "logs"),
             "--vars", json.dumps(self.all_vars),
         ]  # fmt: skip
 

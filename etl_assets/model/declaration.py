@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME = r"^[a-z][a-z0-9_]*$"
 COLUMN_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+COLUMN_PATH = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$"  # also a field of a struct
 
 ColumnType = Literal[
     "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
@@ -264,6 +265,11 @@ class Document(Declared):
     )
     options: dict[str, str] = {}
 
+    @property
+    def models(self) -> list[str]:
+        """It is made from the first; a change of the last makes it anew."""
+        return [name for name in (self.model, self.made_with) if name]
+
 
 Tone = Literal["good", "neutral", "waiting", "open", "bad"]
 
@@ -304,14 +310,45 @@ class Chart(Declared):
         return self
 
 
-class GateCheck(Declared):
-    """A question to the candidate: the model's rows are the offenders."""
+class GatedStates(Declared):
+    """How many rows of a model may change their state from one published set to the next."""
 
-    name: str = Field(pattern=NAME)
-    description: str = Field(min_length=1)
+    column: str = Field(pattern=COLUMN_NAME)
+    decided_by: str | None = Field(
+        default=None,
+        pattern=COLUMN_PATH,
+        description="the column with the source that decided the state; what a source changes "
+        "when it first has rows is not counted",
+    )
+    affected: list[str] = Field(min_length=1, description="states that tell a reader to act")
+    silent: list[str] = Field(min_length=1, description="states that tell a reader all is well")
+    max_silenced_pct: float = Field(ge=0, le=100, description="from affected to silent")
+    max_flipped_pct: float = Field(ge=0, le=100, description="from any state to another otherwise")
+
+    @model_validator(mode="after")
+    def _states_are_of_one_kind(self) -> Self:
+        if both := sorted(set(self.affected) & set(self.silent)):
+            raise ValueError(
+                f"expected no state to be both affected and silent, found {', '.join(both)}"
+            )
+        return self
+
+
+class GateCheck(Declared):
+    """How far a model may move from its last published rows without a person's look at it.
+
+    A share is exceeded only where more than `floor` rows are concerned too.
+    """
+
     model: str = Field(alias="from", pattern=NAME)
-    severity: Literal["error", "warn"] = "error"
-    max_rows: int = Field(default=0, ge=0)
+    key: list[str] = Field(min_length=1)
+    floor: int = Field(default=0, ge=0, description="so many rows may do it whatever their share")
+    max_vanished_pct: float = Field(ge=0, le=100)
+    group: str | None = Field(
+        default=None, pattern=COLUMN_NAME, description="no large group of rows may vanish whole"
+    )
+    whole_group_min: int = Field(default=1, ge=1, description="rows that make a group a large one")
+    states: GatedStates | None = None
 
 
 class Domain(Declared):

@@ -54,7 +54,7 @@ def broken_in_domain(domain: Data, sources: int) -> Iterator[Broken]:
     if isinstance(schedule, str) and len(schedule.split()) != CRON_FIELDS:
         yield Broken(("schedule",), f"a cron line of {CRON_FIELDS} fields", repr(schedule))
     yield from _named_twice(domain, "documents", "file")
-    yield from _named_twice(domain, "gate", "name")
+    yield from _named_twice(domain, "gate", "from")
     for index, document in _mappings(domain, "documents"):
         file = document.get("file")
         if isinstance(file, str) and _leaves_its_folder(file):

@@ -11,6 +11,7 @@
     │   └── ContentError            the bytes are not what was declared
     ├── HomeError               the machine's: a directory, lock, disk or stored file
     ├── BuildError              ours: a transformation failed
+    │   └── Incomparable            two versions of a model have not the same columns
     └── GateRefused             the candidate may not be published
 
 Whoever raises one says where, what was expected, what was found and what to do next.
@@ -107,6 +108,10 @@ class HomeError(EtlError):
 
 class BuildError(EtlError):
     """dbt, or a stage of ours, failed on data that had passed validation."""
+
+
+class Incomparable(BuildError):
+    """Two versions of a model cannot be compared: one lacks a column that the other has."""
 
 
 class GateRefused(EtlError):

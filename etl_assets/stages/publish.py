@@ -41,7 +41,7 @@ def write_documents(
     written = []
     for document in documents:
         candidate = Candidate(run_dir, as_of, previous, attributions.get(document.file, ()))
-        is_changed = (document.made_with or document.model) in changed
+        is_changed = document.models[-1] in changed
         reused = [] if is_changed else reuse(document, run_dir, previous=previous)
         written += reused or write(document, marts, candidate)
     return written

@@ -10,113 +10,186 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
-from etl_assets.io.files import appear
-from etl_assets.io.render import markdown
-from etl_assets.model.declaration import Chart, Domain
+from etl_assets.io import report_html, report_markdown
+from etl_assets.io.files import write_text
+from etl_assets.model.declaration import Chart, Domain, Source
 from etl_assets.model.errors import BuildError
-from etl_assets.model.records import FetchStatus
-from etl_assets.model.report import Cell, RunReport, Section, SourceLine
+from etl_assets.model.health import WORST_FIRST
+from etl_assets.model.home import Home
+from etl_assets.model.report import (
+    Cell,
+    DocumentLine,
+    Freshness,
+    RunReport,
+    Section,
+    SourceLine,
+)
 from etl_assets.model.run import RunManifest, RunSource, age_hours
 
-REPORT_FILE = "run_report.md"
-FROM_BEST_TO_WORST = (
-    FetchStatus.UNCHANGED,
-    FetchStatus.FETCHED,
-    FetchStatus.NOT_YET_PUBLISHED,
-    FetchStatus.OUTAGE,
-    FetchStatus.MISSING,
-)
+MARKDOWN_FILE = "run_report.md"
+HTML_FILE = "run_report.html"
+FILES = (MARKDOWN_FILE, HTML_FILE)
+AGE = "age_days"
 
 
-def write_report(domain: Domain, manifest: RunManifest, marts: Path, run_dir: Path) -> Path:
-    """The run's report in Markdown, in its own directory."""
-    target = run_dir / REPORT_FILE
-    with appear(target) as temporary:
-        temporary.write_text(markdown(gather(domain, manifest, marts)), encoding="utf-8")
-    return target
+def write_report(domain: Domain, manifest: RunManifest, marts: Path, run_dir: Path) -> RunReport:
+    """The run's report in its own directory, as Markdown and as one HTML file."""
+    report = gather(domain, manifest, marts)
+    write_text(run_dir / MARKDOWN_FILE, report_markdown.markdown(report))
+    write_text(run_dir / HTML_FILE, report_html.html(report))
+    return report
 
 
 def gather(domain: Domain, manifest: RunManifest, marts: Path) -> RunReport:
     """All that the report shows; a section whose model was not built says so."""
     return RunReport(
-        title=f"{domain.title}: run {manifest.run_id}",
+        title=domain.title,
+        description=domain.description,
         manifest=manifest,
         sections=[section(chart, marts, manifest.as_of) for chart in domain.report],
-        sources=source_health(domain, manifest),
-        document_titles={document.file: document.title for document in domain.documents},
+        sources=source_lines(domain, manifest),
+        documents=document_lines(domain, manifest),
+        tones=domain.tones,
     )
 
 
 def section(chart: Chart, marts: Path, as_of: datetime) -> Section:
     """One declared section, read from the model's parquet file."""
     path = marts / f"{chart.model}.parquet"
-    columns = [*chart.count_by, "count"] if chart.count_by else chart.columns
     if not path.exists():
         note = f"{chart.model} was not built in this run"
         return Section(
-            title=chart.title, kind=chart.kind, columns=columns, rows=[], total=0, note=note
+            title=chart.title,
+            kind=chart.kind,
+            columns=chart.count_by or chart.columns,
+            rows=[],
+            total=0,
+            note=note,
         )
-    rows = _query(chart, path, as_of)
-    return Section(
-        title=chart.title,
-        kind=chart.kind,
-        columns=columns,
-        rows=[tuple(_cell(value) for value in row) for row in rows[: chart.limit]],
-        total=len(rows),
-    )
-
-
-def _query(chart: Chart, path: Path, as_of: datetime) -> list[tuple[Any, ...]]:
     try:
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
-            relation = connection.read_parquet(path.as_posix())
-            if chart.at:
-                moment = duckdb.ConstantExpression(as_of.astimezone(UTC).replace(tzinfo=None))
-                column = duckdb.ColumnExpression(chart.at).cast(duckdb.sqltypes.TIMESTAMP)
-                relation = relation.filter(column == moment)
-            if chart.count_by:
-                names = ", ".join(_quoted(name) for name in chart.count_by)
-                relation = relation.aggregate(f"{names}, count(*) as n", names)
-                return relation.order(f"n desc, {names}").fetchall()
-            return relation.project(", ".join(_quoted(name) for name in chart.columns)).fetchall()
+            return _read(chart, connection.read_parquet(path.as_posix()), as_of)
     except duckdb.Error as error:
         raise BuildError(
             f"report: {chart.title}: {path.name} cannot be read so: {error}"
         ) from error
 
 
-def source_health(domain: Domain, manifest: RunManifest) -> list[SourceLine]:
+def _read(chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Section:
+    wanted = _chosen(chart, model, as_of)
+    whole = None
+    if chart.count_by:
+        names = ", ".join(_quoted(name) for name in chart.count_by)
+        wanted = wanted.aggregate(f'{names}, count(*) as "count"', names)
+        whole = _number(wanted, 'coalesce(sum("count"), 0)')
+        wanted = wanted.order(names if chart.kind == "line" else f'"count" desc, {names}')
+    else:
+        shown = [*chart.columns, *([AGE] if chart.aged_by else [])]
+        wanted = wanted.project(", ".join(_quoted(name) for name in shown))
+    total = _number(wanted, "count(*)")
+    # What a line shows last is what is new.
+    skipped = max(total - chart.limit, 0) if chart.kind == "line" else 0
+    return Section(
+        title=chart.title,
+        kind=chart.kind,
+        columns=wanted.columns,
+        rows=[
+            tuple(_cell(value) for value in row)
+            for row in wanted.limit(chart.limit, skipped).fetchall()
+        ],
+        total=total,
+        whole=whole,
+    )
+
+
+def _chosen(
+    chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime
+) -> duckdb.DuckDBPyRelation:
+    """The rows that the section is about; aged ones with their age, the oldest first."""
+    if chart.at:
+        moment = duckdb.ConstantExpression(as_of.astimezone(UTC).replace(tzinfo=None))
+        column = duckdb.ColumnExpression(chart.at).cast(duckdb.sqltypes.TIMESTAMP)
+        model = model.filter(column == moment)
+    if chart.only_with:
+        model = model.filter(f"cast({_quoted(chart.only_with)} as varchar) not in ('', '[]')")
+    if chart.aged_by:
+        day = f"cast({_quoted(chart.aged_by)} as date)"
+        days = f"date_diff('day', {day}, date '{as_of.astimezone(UTC):%Y-%m-%d}') as {AGE}"
+        order = ", ".join([f"{AGE} desc", *(_quoted(name) for name in chart.columns)])
+        model = model.project(f"*, {days}").filter(f"{AGE} > {chart.over_days}").order(order)
+    return model
+
+
+def _number(relation: duckdb.DuckDBPyRelation, of: str) -> int:
+    [(value,)] = relation.aggregate(of).fetchall()
+    return int(value)
+
+
+def source_lines(domain: Domain, manifest: RunManifest) -> list[SourceLine]:
     """One line per source, by name; the files of a partitioned one are summed."""
     by_name = sorted(manifest.sources, key=lambda source: source.source)
     return [
-        _health(domain, name, list(files), manifest.as_of)
+        _source_line(domain, name, list(files), manifest.as_of)
         for name, files in groupby(by_name, key=lambda source: source.source)
     ]
 
 
-def _health(domain: Domain, name: str, files: list[RunSource], as_of: datetime) -> SourceLine:
-    declared = domain.sources.get(name.rpartition(".")[2])
+def _source_line(domain: Domain, name: str, files: list[RunSource], as_of: datetime) -> SourceLine:
+    short = name.rpartition(".")[2]
+    declared = domain.sources.get(short)
     fetched_at = _newest(file.fetched_at for file in files)
     content_at = _newest(file.content_at or file.last_modified for file in files)
+    contact_age, content_age = age_hours(fetched_at, as_of), age_hours(content_at, as_of)
+    rejects = Home(Path()).rejects_file(domain.name, short, None).parent
     return SourceLine(
         source=name,
         title=declared.title if declared else name,
         files=len(files),
-        status=max((file.status for file in files), key=FROM_BEST_TO_WORST.index),
+        status=min((file.status for file in files), key=WORST_FIRST.index),
         fetched_at=fetched_at,
-        contact_age_hours=age_hours(fetched_at, as_of),
+        contact_age_hours=contact_age,
         content_at=content_at,
-        content_age_hours=age_hours(content_at, as_of),
+        content_age_hours=content_age,
+        contact=freshness(declared, contact_age),
+        content=freshness(declared, content_age),
         rows=sum(file.rows or 0 for file in files),
         rejected=sum(file.rejected or 0 for file in files),
         rejects_by_rule=_summed(file.rejects_by_rule for file in files),
+        rejects_path=rejects.as_posix(),
         faults=[f"{file.name}: {file.fault}" for file in files if file.fault],
     )
+
+
+def freshness(source: Source | None, hours: float | None) -> Freshness:
+    """An age by the limits that the source declares."""
+    if source is None or hours is None:
+        return "unknown"
+    if hours > source.freshness.fail_after_hours:
+        return "stale"
+    return "ageing" if hours > source.freshness.warn_after_hours else "fresh"
+
+
+def document_lines(domain: Domain, manifest: RunManifest) -> list[DocumentLine]:
+    """One line per document, in the order in which they were written."""
+    titles = {document.file: document.title for document in domain.documents}
+    lines = []
+    for name, group in groupby(manifest.documents, key=lambda written: written.document):
+        files = list(group)
+        lines.append(
+            DocumentLine(
+                document=name,
+                title=titles.get(name, ""),
+                files=[file.file for file in files],
+                rows=sum(file.rows for file in files),
+                size_bytes=sum(file.size_bytes for file in files),
+                sha256=files[0].sha256 if len(files) == 1 else None,
+            )
+        )
+    return lines
 
 
 def _newest(moments: Iterable[datetime | None]) -> datetime | None:

@@ -428,9 +428,22 @@ def test_the_problems_of_all_files_come_at_once_and_in_the_order_of_their_lines(
             id="document outside the run",
         ),
         pytest.param(
-            "gate:\n  - {name: a, description: d, from: m}\n  - {name: a, description: d, from: m}",
-            "_domain.yaml:7: gate[1].name: expected each once, found 'a' a second time",
-            id="one name for two checks",
+            "gate:\n"
+            "  - {from: m, key: [a], max_vanished_pct: 1}\n"
+            "  - {from: m, key: [a], max_vanished_pct: 2}",
+            "_domain.yaml:7: gate[1].from: expected each once, found 'm' a second time",
+            id="one model for two checks of the gate",
+        ),
+        pytest.param(
+            "gate:\n"
+            "  - from: m\n"
+            "    key: [a]\n"
+            "    max_vanished_pct: 1\n"
+            "    states: {column: s, affected: [a, b], silent: [b, c], max_silenced_pct: 1,"
+            " max_flipped_pct: 1}",
+            "_domain.yaml:9: gate[0].states: expected no state to be both affected and silent, "
+            "found b",
+            id="a state that is affected and silent",
         ),
         pytest.param(
             "vars:\n  depth: {a: 1}",

@@ -222,11 +222,9 @@ def _remediations(row: Row, product: list[str]) -> list[Remediation]:
 
 
 def _references(row: Row) -> list[Reference]:
-    summaries = {
-        row.page_url: row.vulnerability_id,
-        row.record_url: "The record that decided",
-    }
-    return [Reference("external", text, url) for url, text in summaries.items() if url]
+    pages = {row.page_url: row.vulnerability_id}
+    pages.setdefault(row.record_url, "The record that decided")
+    return [Reference("external", text, url) for url, text in pages.items() if url]
 
 
 def _attribution(lines: list[str]) -> list[Note]:

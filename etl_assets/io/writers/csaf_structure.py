@@ -168,13 +168,13 @@ class Reference(Strict):
     url: str
 
 
-class Vulnerability(Strict):
+class Vulnerability(Strict, kw_only=True):
     """One vulnerability; the profile asks some statuses for a reason or an action."""
 
-    notes: list[Note]
-    product_status: Status
     cve: str | None = None
     ids: list[OtherId] = []
+    notes: list[Note]
+    product_status: Status
     flags: list[Flag] = []
     threats: list[Threat] = []
     remediations: list[Remediation] = []

@@ -36,12 +36,7 @@ class Rows:
 
         A column more than the contract names is a fault too: it would be lost without a word.
         """
-        wanted = [field.name for field in msgspec.structs.fields(kind)]
-        if set(self.columns) != set(wanted):
-            raise BuildError(
-                f"{self.path}: expected the columns {', '.join(sorted(wanted))}, "
-                f"found {', '.join(sorted(self.columns))}"
-            )
+        self._expect([field.name for field in msgspec.structs.fields(kind)])
         for batch in self._batches():
             try:
                 yield from msgspec.convert(batch, list[kind])  # type: ignore[valid-type]
@@ -50,6 +45,14 @@ class Rows:
 
     def __len__(self) -> int:
         return int(self._metadata.num_rows)
+
+    def _expect(self, wanted: list[str]) -> None:
+        faults = [f"no {name}" for name in wanted if name not in self.columns]
+        faults += [f"{name}, which it does not know" for name in self.columns if name not in wanted]
+        if faults:
+            raise BuildError(
+                f"{self.path}: expected its writer's columns, found {', '.join(faults)}"
+            )
 
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
         with pq.ParquetFile(self.path) as file:

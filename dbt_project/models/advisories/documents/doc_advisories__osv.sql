@@ -79,10 +79,10 @@ osv as (
             when others_count > 1 then ' and ' || others_count || ' other packages'
             else ''
         end as summary,
-        case when withdrawn_at is not null then 'Withdrawn: no longer listed. ' else '' end
+        case when withdrawn_at is null then '' else 'Withdrawn: no longer listed.' || chr(10) end
         || string_agg(
-            package_name || ': ' || statement || ' Source: ' || source_label || '.', ' '
-            order by package_name
+            '- ' || package_name || ': ' || statement || ' Source: ' || source_label || '.',
+            chr(10) order by package_name
         ) over (partition by cve_id) as details,
         is_affected,
         fixed_version,

@@ -1,0 +1,194 @@
+"""A run's candidate: its marts and documents, compared and judged, on the way to being published.
+
+The step that drives it, and what Dagster hears of it, are `etl_assets.assets.publish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from etl_assets.assets import keys, runs
+from etl_assets.assets.health import read_tables
+from etl_assets.assets.marts import model_records, provide_marts
+from etl_assets.assets.outcomes import digest_of
+from etl_assets.assets.state import metadata_of
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io import outputs
+from etl_assets.model.attribution import Attribution
+from etl_assets.model.declaration import Document, Domain
+from etl_assets.model.errors import Problem
+from etl_assets.model.gate import Finding, GateVerdict
+from etl_assets.model.graph import Graph
+from etl_assets.model.records import Published, RunStatus
+from etl_assets.model.run import MARTS, Accepted, RunCheck, RunManifest, Written
+from etl_assets.stages import gate, publish, report
+
+GATE = "gate"
+ANOTHER = (
+    "this is not the candidate that was refused in {refused} and looked at, "
+    "for a file or the code has changed since; look at this one and say --accept-changes again"
+)
+
+
+class Candidate:
+    """A run's directory on its way to being the published set."""
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        place: Workplace,
+        domain: Domain,
+        graph: Graph,
+        run: runs.Run,
+    ) -> None:
+        self._instance, self._place, self._domain, self.run = instance, place, domain, run
+        self._graph = graph
+        self._previous = outputs.published(place.home, domain.name)
+        self._marts = run.directory / MARTS
+        if not self._marts.exists():
+            kept = model_records(instance, domain, graph)
+            provide_marts(place.home, domain, graph, run.directory, kept=kept)
+        self._files = {path.stem: outputs.sha256_of(path) for path in self._marts.glob("*.parquet")}
+
+    def write_documents(self) -> list[Written]:
+        return publish.write_documents(
+            self._domain.documents,
+            self._marts,
+            self.run.directory,
+            as_of=self.run.as_of,
+            previous=self._previous,
+            changed=self.changed,
+            attributions={d.file: self._attributions(d) for d in self._domain.documents},
+        )
+
+    def incomplete(self, written: list[Written]) -> list[Any]:
+        return publish.incomplete(self._domain.documents, self._marts, self.run.directory, written)
+
+    def compare(self) -> list[Finding]:
+        """How far the candidate is from what is published."""
+        known = self._published_manifest.sources if self._published_manifest else []
+        appeared = set(self._domain.sources) - gate.heard(known)
+        before = self._previous / MARTS if self._previous else None
+        return [
+            finding
+            for check in self._domain.gate
+            for finding in gate.compare(
+                check,
+                before / f"{check.model}.parquet" if before else None,
+                self._marts / f"{check.model}.parquet",
+                appeared=appeared,
+            )
+        ]
+
+    def judge(
+        self,
+        checks: Sequence[RunCheck],
+        incomplete: Sequence[Problem],
+        findings: Sequence[Finding],
+        *,
+        accept: bool,
+    ) -> GateVerdict:
+        """The gate's word; what a person accepts is the candidate that was refused before."""
+        refused = self._refused_before() if accept else None
+        if refused is None or self._is_made_like(outputs.read_manifest(refused)):
+            return gate.judge(checks, incomplete, findings, accept=accept)
+        advice = ANOTHER.format(refused=self._place.home.relative(refused))
+        return gate.judge(checks, incomplete, findings, advice=advice)
+
+    def conclude(self, written: list[Written], verdict: GateVerdict) -> RunManifest:
+        """Leave manifest, report and sums; where the gate has passed, move `latest`."""
+        sources = runs.sources_of(self._instance, self._domain)
+        told = runs.manifest(
+            self._instance,
+            self._place,
+            self._domain,
+            self.run,
+            status=runs.status_of(sources) if verdict.passed else RunStatus.FAILED,
+            published=verdict.passed,
+            note=runs.note_of(sources) if verdict.passed else f"the gate {verdict}",
+        )
+        made = {
+            "documents": written,
+            "history_sha256": self._history_sha256(),
+            "accepted_changes": [
+                Accepted(what=check, sha256=self.digest) for check in verdict.accepted
+            ],
+        }
+        manifest = told.model_copy(update=made)
+        report.write_report(self._domain, manifest, self._marts, self.run.directory)
+        publish.conclude(self._place.home, self.run.directory, manifest)
+        return manifest
+
+    @property
+    def digest(self) -> str:
+        """Over the bytes of all marts."""
+        return digest_of(*sorted(self._files.values()))
+
+    def published(self, verdict: GateVerdict) -> dg.MaterializeResult[Any]:
+        _, tables = read_tables(self._instance, self._domain)
+        record = Published(
+            directory=self.run.directory.name,
+            tables=tables,
+            code_version=self._place.code_version(self._domain),
+            marts=self._files,
+        )
+        return dg.MaterializeResult(
+            asset_key=keys.published_key(self._domain),
+            data_version=dg.DataVersion(self.digest),
+            metadata={
+                "reused": not self.changed,
+                "accepted_changes": verdict.accepted,
+                **metadata_of(record, {"path": self._place.home.relative(self.run.directory)}),
+            },
+        )
+
+    def is_linked(self, file: str) -> bool:
+        """Whether a file of the candidate is the very one that is published."""
+        before = self._previous / file if self._previous else None
+        return before is not None and before.exists() and before.samefile(self.run.directory / file)
+
+    def _attributions(self, document: Document) -> tuple[Attribution, ...]:
+        """Those of the sources that the document's model is made of."""
+        model = self._graph.named(document.model)
+        sources = self._domain.sources.values()
+        return tuple(Attribution.of(s) for s in sources if model and s.name in model.tables)
+
+    @cached_property
+    def changed(self) -> set[str]:
+        """Models whose rows or whose writers are not those of the published set."""
+        if self._previous is None or self._published_manifest is None:
+            return set(self._files)
+        if self._published_manifest.code_version != self._place.code_version(self._domain):
+            return set(self._files)
+        before = {p.stem: outputs.sha256_of(p) for p in (self._previous / MARTS).glob("*.parquet")}
+        return {name for name, sha256 in self._files.items() if before.get(name) != sha256}
+
+    @cached_property
+    def _published_manifest(self) -> RunManifest | None:
+        return outputs.read_manifest(self._previous) if self._previous else None
+
+    def _refused_before(self) -> Path | None:
+        """The directory of the last run, where the gate refused its candidate."""
+        last = next(outputs.runs(self._place.home, self._domain.name), None)
+        failed = outputs.read_manifest(last).failed_checks if last else []
+        gate_of = ("/".join(keys.published_key(self._domain).path), GATE)
+        return last if any((check.asset, check.name) == gate_of for check in failed) else None
+
+    def _is_made_like(self, refused: RunManifest) -> bool:
+        return gate.is_same_candidate(
+            refused,
+            code_version=self._place.code_version(self._domain),
+            history_sha256=self._history_sha256(),
+            sources=runs.sources_of(self._instance, self._domain),
+        )
+
+    def _history_sha256(self) -> str | None:
+        if self._previous is None or self._domain.history is None:
+            return None
+        file = self._previous / MARTS / f"{self._domain.history}.parquet"
+        return outputs.sha256_of(file) if file.exists() else None

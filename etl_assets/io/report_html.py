@@ -1,0 +1,75 @@
+"""A run report drawn as one HTML file that asks no network: style and charts stand in it.
+
+What the report says is `etl_assets.model.report`, how it looks is in the templates; every value is
+escaped by autoescape, and nothing here marks text as safe.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import groupby
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from etl_assets.io import charts, report_words
+from etl_assets.model.report import RunReport
+
+
+def html(report: RunReport) -> str:
+    """The report as one HTML document, the same bytes for the same report."""
+    return (
+        _environment().get_template("run_report.html.j2").render(report=report, run=report.manifest)
+    )
+
+
+def link(file: str) -> str:
+    """A file of the run's directory as a relative address, which no name turns into another one."""
+    return "./" + quote(file)
+
+
+def _by_asset(report: RunReport) -> list[tuple[str, list[str]]]:
+    """The names of passed checks, per asset."""
+    checks = sorted(report.passed_checks, key=lambda check: (check.asset, check.name))
+    return [
+        (asset, [check.name for check in found])
+        for asset, found in groupby(checks, key=lambda check: check.asset)
+    ]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("etl_assets.io", "templates"),
+        autoescape=True,
+        finalize=_finalized,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "age": report_words.age,
+        "bars": charts.bars,
+        "by_asset": _by_asset,
+        "check_label": report_words.check_label,
+        "duration": report_words.duration,
+        "heading": report_words.heading,
+        "link": link,
+        "minute": report_words.minute,
+        "moment": report_words.moment,
+        "plain": report_words.plain,
+        "plural": report_words.plural,
+        "points": charts.points,
+        "share": report_words.share,
+        "size": report_words.size,
+        "slices": charts.slices,
+    }
+    return environment
+
+
+def _finalized(value: object) -> object:
+    """Text of data without unseen characters; markup of the templates as it is."""
+    if value is None:
+        return report_words.NOTHING
+    return report_words.one_line(value) if type(value) is str else value

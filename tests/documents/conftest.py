@@ -1,0 +1,41 @@
+"""The sample, run once and read many times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from published import PublishedSet
+from sampled import AS_OF, Sampled
+
+from etl_assets.model.options import Options
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    sampled = Sampled.packed(tmp_path_factory.mktemp("documents"))
+    manifest = sampled.run(Options(as_of=AS_OF))
+    assert manifest.published, manifest.note
+    return sampled
+
+
+@pytest.fixture(scope="session")
+def published(first_run: Sampled) -> PublishedSet:
+    return PublishedSet(first_run.latest)
+
+
+@pytest.fixture(scope="session")
+def schemas(repo_root: Path) -> Path:
+    folder = repo_root.parent / "shared" / "schemas"
+    if not folder.is_dir():
+        pytest.skip(f"the published schemas are needed, and {folder} is no directory of them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> PublishedSet:
+    """The set that the real feeds make."""
+    sampled = Sampled(tmp_path_factory.mktemp("real"), mirror_url=str(mirror))
+    manifest = sampled.run(Options(as_of=AS_OF.replace(year=2027)))
+    assert manifest.published, manifest.note
+    return PublishedSet(sampled.latest)

@@ -1,0 +1,164 @@
+"""What documents make of time: a record moves exactly when it changes, and none is ever lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from published import PublishedSet
+from sampled import AS_OF, Sampled
+
+from etl_assets.model.options import Options
+
+FEED = "advisory.echohq.com/data.json"
+EPSS = "epss.empiricalsecurity.com/epss_scores-current.csv.gz"
+RULINGS = "analyst/advisory-not-applicable.csv"
+SECOND, THIRD = AS_OF + timedelta(days=1), AS_OF + timedelta(days=2)
+
+
+def first_set(folder: Path) -> Sampled:
+    sampled = Sampled.packed(folder)
+    assert sampled.run(Options(as_of=AS_OF)).published
+    return sampled
+
+
+@pytest.fixture
+def sampled(tmp_path: Path) -> Sampled:
+    return first_set(tmp_path)
+
+
+def again(sampled: Sampled, at: Any) -> PublishedSet:
+    manifest = sampled.run(Options(as_of=at, force_refresh=True))
+    assert manifest.published, manifest.note
+    return PublishedSet(sampled.latest)
+
+
+def edited(sampled: Sampled, change: Any) -> None:
+    """Change the vendor's feed as parsed."""
+
+    def rewrite(text: str) -> str:
+        feed = json.loads(text)
+        change(feed)
+        return json.dumps(feed)
+
+    sampled.change(FEED, rewrite)
+
+
+def by_id(found: PublishedSet) -> dict[str, Any]:
+    return {record["id"]: record for record in found.osv_records()}
+
+
+@pytest.fixture(scope="module")
+def fixed_later(tmp_path_factory: pytest.TempPathFactory) -> tuple[PublishedSet, PublishedSet]:
+    """The set before and after the vendor names a fix for cobalt, and drops an id of radium."""
+    sampled = first_set(tmp_path_factory.mktemp("later"))
+    before = PublishedSet(sampled.latest)
+    edited(sampled, lambda feed: feed["cobalt"]["CVE-2024-900035"].update(fixed_version="9.9-1"))
+    edited(sampled, lambda feed: feed["radium"].pop("CVE-2023-900033"))
+    return before, again(sampled, SECOND)
+
+
+def test_a_change_is_told_with_its_cause_and_leaves_all_else_alone(
+    fixed_later: tuple[PublishedSet, PublishedSet],
+) -> None:
+    before, after = fixed_later
+
+    told = after.json("changes.json")
+    assert not told["baseline"]
+    assert [(c["advisory_id"], c["old_state"], c["new_state"]) for c in told["changes"]] == [
+        ("cobalt:CVE-2024-900035", "pending_upstream", "fixed"),
+        ("radium:CVE-2023-900033", "fixed", None),
+    ]
+    assert told["changes"][0]["cause_source"] == "echo"
+    assert told["changes"][0]["new_fixed_version"] == "9.9-1"
+
+    old, new = by_id(before), by_id(after)
+    assert set(old) == set(new)
+    assert {i for i in old if old[i] != new[i]} == {
+        "ECHO-CVE-2024-900035",
+        "ECHO-CVE-2023-900033",
+    }
+
+
+def test_what_is_gone_is_withdrawn_and_dated(
+    fixed_later: tuple[PublishedSet, PublishedSet],
+) -> None:
+    before, after = fixed_later
+    old, new = (by_id(found)["ECHO-CVE-2023-900033"] for found in (before, after))
+
+    assert new["withdrawn"] == new["modified"] == "2026-03-02T12:00:00Z"
+    assert new["published"] == old["published"]
+    assert new["affected"] == old["affected"]
+    assert ("radium", "CVE-2023-900033") not in after.osv()
+    listed = (after.directory / "osv/modified_id.csv").read_text().splitlines()
+    assert set(listed[:2]) == {
+        f"2026-03-02T12:00:00Z,ECHO-CVE-{i}" for i in ("2024-900035", "2023-900033")
+    }
+
+
+@pytest.mark.long
+def test_a_record_that_returns_is_withdrawn_no_longer(sampled: Sampled) -> None:
+    entry: dict[str, Any] = {}
+    edited(sampled, lambda feed: entry.update(feed["radium"].pop("CVE-2023-900033")))
+    again(sampled, SECOND)
+    edited(sampled, lambda feed: feed["radium"].update({"CVE-2023-900033": entry}))
+
+    after = again(sampled, THIRD)
+
+    record = by_id(after)["ECHO-CVE-2023-900033"]
+    assert "withdrawn" not in record
+    assert record["modified"] == "2026-03-03T12:00:00Z"
+    assert record["published"] == "2026-03-01T12:00:00Z"
+
+
+def test_a_package_s_document_moves_only_with_its_states(
+    fixed_later: tuple[PublishedSet, PublishedSet],
+) -> None:
+    before, after = fixed_later
+    old = {path.name: path.read_bytes() for path in before.csaf_files()}
+    new = {path.name: path.read_bytes() for path in after.csaf_files()}
+
+    assert {name for name in old if old[name] != new[name]} == {"cobalt.json", "radium.json"}
+    tracking = json.loads(new["cobalt.json"])["document"]["tracking"]
+    assert [entry["number"] for entry in tracking["revision_history"]] == ["1.0.0", "1.1.0"]
+    assert tracking["current_release_date"] == "2026-03-02T12:00:00Z"
+
+
+@pytest.mark.long
+def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled) -> None:
+    first = sampled.latest
+    path = sampled.mirror / EPSS
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b",0.0", b",0.1")))
+
+    after = again(sampled, SECOND)
+
+    assert after.json("changes.json") == {"baseline": False, "changes": []}
+    same = ["data.json", "openvex.json", "osv/all.zip", "cyclonedx.vex.json", "csaf/index.txt"]
+    assert all((after.directory / name).samefile(first / name) for name in same)
+    assert not (after.directory / "advisory_current.json").samefile(first / "advisory_current.json")
+
+
+@pytest.mark.long
+def test_a_source_that_says_the_same_in_other_bytes_leaves_every_document(
+    sampled: Sampled,
+) -> None:
+    first = sampled.latest
+    sampled.change(RULINGS, lambda text: text + "CVE-2024-999999,,not_applicable,,disputed\n")
+
+    after = again(sampled, SECOND)
+
+    kept = [
+        path for path in _files(after) if path.samefile(first / path.relative_to(after.directory))
+    ]
+    assert {path.name for path in _files(after)} - {path.name for path in kept} == set()
+    assert after.json("changes.json") == {"baseline": True, "changes": []}
+
+
+def _files(found: PublishedSet) -> list[Path]:
+    standing = {"manifest.json", "SHA256SUMS", "run_report.md", "run_report.html"}
+    files = [path for path in sorted(found.directory.rglob("*")) if path.is_file()]
+    return [p for p in files if p.name not in standing and p.suffix != ".parquet"]

@@ -1,0 +1,91 @@
+"""What a published set says of each advisory, read from each document by a reading of its own.
+
+Nothing of the writers is used here: a document is read as a customer would read it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+Pair = tuple[str, str]
+"""Package in lower case, as a package URL has it, and vulnerability id."""
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """The documents below one directory."""
+
+    directory: Path
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.directory / name).read_bytes())
+
+    def osv_records(self) -> list[dict[str, Any]]:
+        with zipfile.ZipFile(self.directory / "osv/all.zip") as archive:
+            return [json.loads(archive.read(name)) for name in archive.namelist()]
+
+    def csaf_documents(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_bytes()) for path in sorted(self.csaf_files())]
+
+    def csaf_files(self) -> list[Path]:
+        return sorted((self.directory / "csaf").glob("*.json"))
+
+    def envelope(self) -> dict[Pair, Any]:
+        rows = self.json("advisory_current.json")["advisories"]
+        return {(row["package_name"].lower(), row["cve_id"]): row for row in rows}
+
+    def feed(self) -> dict[Pair, Any]:
+        found = self.json("data.json").items()
+        return {
+            (package.lower(), cve): entry for package, ids in found for cve, entry in ids.items()
+        }
+
+    def osv(self) -> dict[Pair, Any]:
+        """The entry of each package in a record that stands."""
+        return _once(
+            (entry["package"]["name"].lower(), record["upstream"][0], entry)
+            for record in self.osv_records()
+            if "withdrawn" not in record
+            for entry in (
+                *record.get("affected", []),
+                *record["database_specific"].get("not_applicable", []),
+            )
+        )
+
+    def openvex(self) -> dict[Pair, Any]:
+        return _once(
+            (_name(statement["products"][0]["@id"]), statement["vulnerability"]["name"], statement)
+            for statement in self.json("openvex.json")["statements"]
+        )
+
+    def csaf(self) -> dict[Pair, Any]:
+        return _once(
+            (_name(product), found.get("cve") or found["ids"][0]["text"], found)
+            for document in self.csaf_documents()
+            for found in document["vulnerabilities"]
+            for product in {p for ids in found["product_status"].values() for p in ids}
+        )
+
+    def cyclonedx(self) -> dict[Pair, Any]:
+        return _once(
+            (_name(found["affects"][0]["ref"]), found["id"], found)
+            for found in self.json("cyclonedx.vex.json")["vulnerabilities"]
+        )
+
+
+def _name(purl: str) -> str:
+    return unquote(purl.partition("?")[0].split("/")[-1].partition("@")[0])
+
+
+def _once(found: Iterator[tuple[str, str, Any]]) -> dict[Pair, Any]:
+    entries = [((package, cve), entry) for package, cve, entry in found]
+    twice = [pair for pair, count in Counter(pair for pair, _ in entries).items() if count > 1]
+    assert not twice
+    return dict(entries)
