@@ -1,29 +1,32 @@
 """The `etl` command: each verb a few lines over the rooms below.
 
 Nothing heavy is imported before a verb runs, so that help is quick; what a verb does is in assets/.
+Verbs on the store are `etl_assets.store_verbs`, what all share is `etl_assets.console`.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from etl_assets import store_verbs
+from etl_assets.console import FAILED, USAGE, DomainName, Json
+from etl_assets.console import open_launcher as _launcher
+from etl_assets.console import say as _say
+from etl_assets.console import settings as _settings
+from etl_assets.console import show as _show
 from etl_assets.model.errors import EtlError, UsageError
 from etl_assets.model.options import Options
 
 if TYPE_CHECKING:
-    from etl_assets.assets.launch import Launcher
     from etl_assets.model.run import RunCheck, RunManifest
-    from etl_assets.settings import Settings
 
-OK, FAILED, USAGE = 0, 1, 2
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 app = typer.Typer(
@@ -36,9 +39,8 @@ app = typer.Typer(
 )
 sources_app = typer.Typer(help="The declarations.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sources_app, name="sources")
+app.add_typer(store_verbs.app)
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-DomainName = Annotated[str, typer.Argument(help="A folder under domains/.", show_default=False)]
 SourceNames = Annotated[
     list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
 ]
@@ -78,6 +80,9 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 on partial_success too.")
     ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Refuse while another run holds the domain.")
+    ] = False,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -92,6 +97,7 @@ def run(
         force_refresh=force_refresh,
         accept_changes=accept_changes,
         as_of=as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
+        wait=not no_wait,
     )
     with _launcher() as launcher:
         if dry_run:
@@ -124,6 +130,33 @@ def status(domain: DomainName, *, as_json: Json = False) -> None:
     with _launcher() as launcher:
         standing = launcher.status(domain)
     _show(standing.lines(datetime.now(UTC)), standing.as_dict(), as_json=as_json)
+
+
+@app.command()
+def explain(
+    key: Annotated[
+        list[str], typer.Argument(help="[DOMAIN] and the row's key.", show_default=False)
+    ],
+    *,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            help="As it stood then: a time, UTC, or the end of a day.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Why a published row says what it says: evidence, claims, history, and what would flip it."""
+    from etl_assets.io.declarations import load
+    from etl_assets.model.home import Home
+    from etl_assets.stages.explain import choose, explain
+
+    settings = _settings()
+    domain, wanted = choose(load(settings.domains_dir), key)
+    found = explain(Home(settings.home), domain, wanted, at=_moment(as_of))
+    _show(found.lines(), found.model_dump(mode="json"), as_json=as_json)
 
 
 @app.command()
@@ -210,27 +243,17 @@ def sources_check() -> None:
     _say(f"{count} sources in {len(domains)} domains are declared well")
 
 
-def _settings() -> Settings:
-    from etl_assets.settings import Settings
-
-    return Settings.load()
-
-
-@contextmanager
-def _launcher() -> Iterator[Launcher]:
-    """Declarations first: a wrong one is told before Dagster costs its seconds."""
-    from etl_assets.io.declarations import load
-
-    settings = _settings()
-    domains = load(settings.domains_dir)
-    from etl_assets.assets.launch import Launcher
-    from etl_assets.io.terminal import Narration
-
-    with (
-        Narration(plain=settings.no_color) as heard,
-        Launcher.open(settings, domains, say=heard.say, progress=heard.transfer) as launcher,
-    ):
-        yield launcher
+def _moment(text: str | None) -> datetime | None:
+    """The time that a person names; of a day alone, its last moment."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of: expected a date or an ISO time, found {text!r}") from None
+    if len(text) == len("2026-03-01"):
+        moment += timedelta(days=1, microseconds=-1)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _told(manifest: RunManifest) -> list[str]:
@@ -253,14 +276,6 @@ def _verdict(check: RunCheck) -> str:
     word = "ok" if check.passed else check.severity.upper()
     why = f": {check.description}" if check.description and not check.passed else ""
     return f"{word:5} {check.asset}: {check.name}{why}"
-
-
-def _show(lines: Sequence[str], document: object, *, as_json: bool) -> None:
-    _say(json.dumps(document, indent=2) if as_json else "\n".join(lines))
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
 
 
 def _fail(message: str, code: int) -> None:

@@ -43,3 +43,13 @@
         is not distinct from row(published.{{ watched | join(', published.') }})
     )
 {%- endmacro %}
+
+{#- Time travel: the periods of a history that held at a moment, at most one per key. `at` is an SQL
+    expression of a time, such as timestamptz '2026-03-01 12:00:00+00'. -#}
+{% macro history_at(history, at) -%}
+    select *
+    from {{ history }}
+    where
+        effective_from <= {{ at }}
+        and (effective_to is null or effective_to > {{ at }})
+{%- endmacro %}

@@ -116,7 +116,8 @@ class Candidate:
             "documents": written,
             "history_sha256": self._history_sha256(),
             "accepted_changes": [
-                Accepted(what=check, sha256=self.digest) for check in verdict.accepted
+                *told.accepted_changes,
+                *(Accepted(what=check, sha256=self.digest) for check in verdict.accepted),
             ],
         }
         manifest = told.model_copy(update=made)

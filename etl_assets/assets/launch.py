@@ -24,7 +24,7 @@ from etl_assets.io import outputs
 from etl_assets.io.files import appear
 from etl_assets.io.lock import lock
 from etl_assets.model.declaration import Domain, Source
-from etl_assets.model.errors import UsageError
+from etl_assets.model.errors import BuildError, UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.run import MANIFEST_FILE, RunManifest
 from etl_assets.settings import Settings
@@ -98,7 +98,7 @@ class Launcher:
     def _run(
         self, domain: Domain, options: Options, *, within: tuple[str, str] | None = None
     ) -> RunManifest:
-        with lock(self.place.home.lock(domain.name), say=self.place.say):
+        with lock(self.place.home.lock(domain.name), say=self.place.say, wait=options.wait):
             started_at = datetime.now(UTC)
             as_of = self._as_of(domain, options.as_of)
             plan = self.plan(domain.name, options)
@@ -138,7 +138,13 @@ class Launcher:
             runs.leave_failed(
                 self.instance, self.place, domain, run, "the run ended before it published"
             )
-        return outputs.read_manifest(run.directory)
+        manifest = outputs.read_manifest(run.directory)
+        if manifest.published and not result.success:
+            raise BuildError(
+                f"{domain.name}: {run.directory.name} is published, but a step failed after that; "
+                f"the event log of run {result.run_id} says why; run again"
+            )
+        return manifest
 
     def _as_of(self, domain: Domain, given: datetime | None) -> datetime | None:
         """The run's logical time where it is not simply the start: history never goes back."""

@@ -1,4 +1,4 @@
-"""The event log as files: what is exported to manifests/ after a published run.
+"""The event log as files: what is exported to manifests/ after a published run, or when asked.
 
 The event log stays the book; reading and writing the files is `io.ledger`.
 """
@@ -21,7 +21,6 @@ from etl_assets.model.ledger import (
     Process,
     ValidationRecord,
 )
-from etl_assets.model.records import RawFile, Tabulated
 
 DISTRIBUTION = "etl-assets"
 
@@ -44,20 +43,18 @@ def _records(instance: dg.DagsterInstance, domain: Domain) -> dict[Process, list
     found: dict[Process, list[ManifestRecord]] = {process: [] for process in Process}
     for state in read_sources(instance, domain.sources.values()).values():
         found[Process.DOWNLOAD] += [
-            DownloadRecord.of(fetch.file) for fetch in state.fetches.values() if fetch.file
+            DownloadRecord.of(fetch.file, fetch.pin)
+            for fetch in state.fetches.values()
+            if fetch.file
         ]
         found[Process.VALIDATION] += [
-            ValidationRecord.of(v.file, v.verdict, version=v.code_version)
+            ValidationRecord.of(v.file, v.verdict, version=v.code_version, stands_in=v.stands_in)
             for v in state.validated.values()
-            if v.file and v.verdict and v.verdict.ok
+            if v.file and v.verdict
         ]
         found[Process.INGESTION] += [
-            IngestionRecord.of(v.file, state.tables[part].table)
+            IngestionRecord.of(v.file, state.tables[part])
             for part, v in state.validated.items()
-            if v.file and _is_made_of(state.tables.get(part), v.file)
+            if v.file and part in state.tables
         ]
     return found
-
-
-def _is_made_of(table: Tabulated | None, file: RawFile) -> bool:
-    return table is not None and table.table.source_sha256 == file.sha256

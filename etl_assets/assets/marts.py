@@ -22,6 +22,7 @@ from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import build_inputs, outputs
 from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult, export
+from etl_assets.io.files import write_text
 from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import BuildError
 from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
@@ -96,6 +97,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         specs=specs,
         check_specs=list(checks.values()),
         can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         pool="duckdb",
     )
     def marts(
@@ -155,7 +157,7 @@ class _Build:
         self._leaves_whole = False
 
     def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
-        whole = self._place.home.whole_marker(self._domain.name).exists()
+        whole = self._is_whole()
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = self._published_history()
         made = build.plan(
@@ -201,8 +203,12 @@ class _Build:
         if not self._leaves_whole:
             return
         marker = self._place.home.whole_marker(self._domain.name)
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        write_text(marker, str(self._place.home.root))
+
+    def _is_whole(self) -> bool:
+        """Its views name files by their whole path, so a home that was moved builds anew."""
+        marker = self._place.home.whole_marker(self._domain.name)
+        return marker.exists() and marker.read_text("utf-8") == str(self._place.home.root)
 
     def _kept(self, made: list[str]) -> dict[str, Built]:
         return {
@@ -303,6 +309,15 @@ def _check_results(
             check_name=spec.name,
             passed=result.status == "pass",
             severity=dg.AssetCheckSeverity.WARN if warned else dg.AssetCheckSeverity.ERROR,
-            description=result.message or None,
+            description=_found(spec, result),
             metadata={"failures": result.failures or 0, "seconds": round(result.seconds, 3)},
         )
+
+
+def _found(spec: dg.AssetCheckSpec, result: NodeResult) -> str | None:
+    """What was found, in the words in which the check is declared; dbt counts, it does not say."""
+    if result.status == "pass":
+        return None
+    if spec.description and result.failures:
+        return f"{result.failures:,} found: {spec.description}"
+    return result.message or None

@@ -6,11 +6,12 @@ A stage's record goes in, Dagster's results come out; no stage is called here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from etl_assets.assets.state import metadata_of
 from etl_assets.model.declaration import Source
@@ -50,6 +51,30 @@ def results(
     """One materialization with each part's own metadata, and one check over all parts."""
     yield _materialization(context, key, outcomes)
     yield _check(key, check, [outcome.complaint for outcome in outcomes.values()])
+
+
+def event_of(key: dg.AssetKey, partition: str | None, outcome: Outcome) -> dg.AssetMaterialization:
+    """The same materialization of one part outside of a run, for what a person decides."""
+    return dg.AssetMaterialization(
+        key,
+        partition=partition,
+        metadata={"reused": outcome.reused, **metadata_of(outcome.record, outcome.people)},
+        tags={DATA_VERSION_TAG: outcome.version},
+    )
+
+
+def evaluation_of(
+    key: dg.AssetKey, check: str, outcomes: Iterable[Outcome]
+) -> dg.AssetCheckEvaluation:
+    """The check over all parts outside of a run."""
+    result = _check(key, check, [outcome.complaint for outcome in outcomes])
+    return dg.AssetCheckEvaluation(
+        key,
+        check,
+        result.passed,
+        severity=result.severity,
+        description=result.description,
+    )
 
 
 def combined(versions: Sequence[str]) -> str:

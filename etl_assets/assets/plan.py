@@ -22,7 +22,7 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import UsageError
-from etl_assets.model.records import Decision, Part, Probe, Published
+from etl_assets.model.records import Decision, Part, Probe, Published, Reason
 from etl_assets.model.run import MARTS
 from etl_assets.stages import tabulate
 
@@ -104,9 +104,9 @@ class Plan:
 
     def news(self) -> list[str]:
         """The same without what is up to date, which is only counted."""
-        fetched = [str(decision) for decision in self.decisions if decision.fetch]
-        kept = f"{len(self.decisions) - len(fetched)} of {len(self.decisions)} files are up to date"
-        return [*fetched, kept, *self._other()]
+        told = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
+        kept = f"{len(self.decisions) - len(told)} of {len(self.decisions)} files are up to date"
+        return [*told, kept, *self._other()]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -172,11 +172,12 @@ def _why_stale(place: Workplace, source: Source, state: SourceState, part: Part)
     if table.table.code_version != tabulate.code_version(source):
         return "its table was made by other code"
     raw = fetch.file.sha256 if fetch.file else ""
+    used = valid.file.sha256 if valid.file else ""
+    is_released = fetch.file and fetch.file.verdict and fetch.file.verdict.accepted
     judged = {
         valid.file.sha256 if valid.file else "",
-        valid.verdict.sha256 if valid.verdict else "",
+        valid.verdict.sha256 if valid.verdict and not is_released else "",
     }
-    used = valid.file.sha256 if valid.file else ""
     if raw not in judged or used not in {table.table.source_sha256, table.refused_sha256}:
         return "its table was made from another file"
     return ""

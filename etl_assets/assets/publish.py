@@ -35,6 +35,7 @@ def build_publish(
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
         name=f"{domain.name}_publish",
+        backfill_policy=dg.BackfillPolicy.single_run(),
         specs=_specs(domain, place, graph),
         check_specs=[
             specs.check_spec(
@@ -98,7 +99,7 @@ def _specs(domain: Domain, place: Workplace, graph: Graph) -> list[dg.AssetSpec]
             keys.report_key(domain),
             deps=marts,
             description="What the run did, for people: outcome, distributions, checks, sources.",
-            kinds={"markdown"},
+            kinds={"markdown", "html"},
             **common,
         ),
         dg.AssetSpec(
@@ -164,12 +165,13 @@ def _document_results(
 def _report_result(
     domain: Domain, candidate: Candidate, manifest: RunManifest
 ) -> dg.MaterializeResult[Any]:
-    text = (candidate.run.directory / report.REPORT_FILE).read_text(encoding="utf-8")
+    text = (candidate.run.directory / report.MARKDOWN_FILE).read_text(encoding="utf-8")
     return dg.MaterializeResult(
         asset_key=keys.report_key(domain),
         metadata={
             "reused": not candidate.changed,
             "report": dg.MetadataValue.md(text),
+            "page": dg.MetadataValue.path(candidate.run.directory / report.HTML_FILE),
             "status": manifest.status.value,
         },
     )

@@ -58,7 +58,7 @@ def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         fetched = _fetch(context.instance, place, wanted, force=config.force_refresh)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
-            outcomes = {part.partition: _outcome(source, fetched[part]) for part in mine}
+            outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
             yield from results(context, keys.raw_key(source), CHECK, outcomes)
 
     return raw
@@ -91,7 +91,8 @@ def _fetch(
     return found
 
 
-def _outcome(source: Source, fetch: Fetch) -> Outcome:
+def outcome_of(source: Source, fetch: Fetch) -> Outcome:
+    """How the materialization of one part looks, and what its check has to say."""
     file = fetch.file
     return Outcome(
         record=fetch,
@@ -111,12 +112,15 @@ def _outcome(source: Source, fetch: Fetch) -> Outcome:
             if file and file.last_modified
             else None,
             "fetched_at": file.fetched_at.isoformat() if file else None,
+            "pin": str(fetch.pin) if fetch.pin else None,
         },
         complaint=_complaint(source, fetch),
     )
 
 
 def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
+    if fetch.pin is not None:
+        return Complaint(f"{fetch.part}: {fetch.pin}", dg.AssetCheckSeverity.WARN)
     if fetch.status not in AT_FAULT:
         return None
     held = (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from etl_assets.assets.state import read_sources
+from etl_assets.assets import keys
+from etl_assets.assets.state import contacts, read_sources, record_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain
@@ -21,6 +22,7 @@ from etl_assets.model.records import Fetch, FetchStatus, RunStatus, Tabulated
 from etl_assets.model.run import (
     MANIFEST_FILE,
     MARTS,
+    Accepted,
     RunAsset,
     RunCheck,
     RunManifest,
@@ -30,7 +32,7 @@ from etl_assets.model.run import (
 from etl_assets.stages import publish, report
 
 AS_OF_TAG = "etl/as_of"
-PHASE_EVENTS = {dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS}
+PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def manifest(
     note: str = "",
 ) -> RunManifest:
     """What the event log says of this run, so far; what it published is not known to it."""
+    now = datetime.now(UTC)
     records = [entry.event_log_entry for entry in instance.get_records_for_run(run.run_id).records]
     return RunManifest(
         run_id=run.run_id,
@@ -88,13 +91,14 @@ def manifest(
         published=published,
         as_of=run.as_of,
         started_at=run.started_at,
-        finished_at=datetime.now(UTC),
+        finished_at=now,
         code_version=place.code_version(domain),
         note=note,
         sources=sources_of(instance, domain),
         assets=_assets(domain, records),
         checks=_checks(domain, records),
-        phases=_phases(records),
+        phases=_phases(records, now),
+        accepted_changes=_accepted(domain, records, run.started_at),
     )
 
 
@@ -136,7 +140,7 @@ def repeat(
         raise HomeError(f"{place.home.latest(domain.name)}: expected the published set, found none")
     before = outputs.read_manifest(published)
     directory = outputs.create(place.home, domain.name, started_at)
-    own = {MANIFEST_FILE, outputs.SUMS_FILE, report.REPORT_FILE}
+    own = {MANIFEST_FILE, outputs.SUMS_FILE, *report.FILES}
     outputs.link_unchanged(
         published, directory, [file for file in outputs.files_of(published) if file not in own]
     )
@@ -171,35 +175,34 @@ def _cause(error: BaseException | None) -> str:
 
 def sources_of(instance: dg.DagsterInstance, domain: Domain) -> list[RunSource]:
     """Each part of each source as the event log last saw it."""
-    states = read_sources(instance, domain.sources.values()).values()
+    states = read_sources(instance, domain.sources.values())
+    contacted = contacts(instance, domain.sources.values(), states)
     return [
-        _source(state.fetches[part], state.tables.get(part))
-        for state in states
+        _source(state.fetches[part], state.tables.get(part), contacted.get(name))
+        for name, state in states.items()
         for part in state.parts
     ]
 
 
 def status_of(sources: Iterable[RunSource]) -> RunStatus:
-    """Success where every source is fresh; partial where one was served from its last good file."""
-    bad = {FetchStatus.OUTAGE, FetchStatus.MISSING}
+    """Success where every source is fresh; partial where one was served from an earlier file."""
     return (
-        RunStatus.PARTIAL_SUCCESS
-        if any(source.status in bad for source in sources)
-        else RunStatus.SUCCESS
+        RunStatus.SUCCESS
+        if all(source.status.is_served for source in sources)
+        else RunStatus.PARTIAL_SUCCESS
     )
 
 
 def note_of(sources: Iterable[RunSource]) -> str:
     """What a person should know of the sources, in one line; empty where all is well."""
-    bad = {FetchStatus.OUTAGE, FetchStatus.MISSING}
     return "; ".join(
         f"{source.name}: {source.status}{f' ({source.fault})' if source.fault else ''}"
         for source in sources
-        if source.status in bad
+        if not source.status.is_served
     )
 
 
-def _source(fetch: Fetch, table: Tabulated | None) -> RunSource:
+def _source(fetch: Fetch, table: Tabulated | None, contacted_at: datetime | None) -> RunSource:
     file = fetch.file
     refused = table.fault if table else None
     return RunSource(
@@ -211,6 +214,7 @@ def _source(fetch: Fetch, table: Tabulated | None) -> RunSource:
         last_modified=file.last_modified if file else None,
         url=file.url if file else None,
         fetched_at=file.fetched_at if file else None,
+        contacted_at=contacted_at or (file.fetched_at if file else None),
         content_at=table.table.content_at if table else None,
         rows=table.table.rows if table else None,
         rejected=table.table.rejected if table else None,
@@ -241,6 +245,22 @@ def _assets(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAsse
     return sorted(found, key=lambda asset: (asset.key, asset.partition or ""))
 
 
+def _accepted(
+    domain: Domain, records: Iterable[dg.EventLogEntry], since: datetime
+) -> list[Accepted]:
+    """Smaller files that a person took in this run."""
+    tables = {keys.table_key(source) for source in domain.sources.values()}
+    events = (entry.asset_materialization for entry in records)
+    made = (record_of(e, Tabulated) for e in events if e is not None and e.asset_key in tables)
+    return [
+        Accepted(what=str(table.part), sha256=ruling.sha256)
+        for table in made
+        if table is not None
+        for ruling in table.accepted
+        if ruling.at >= since
+    ]
+
+
 def _checks(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunCheck]:
     found = []
     for entry in records:
@@ -263,16 +283,19 @@ def check_of(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
     )
 
 
-def _phases(records: Iterable[dg.EventLogEntry]) -> list[RunPhase]:
+def _phases(records: Iterable[dg.EventLogEntry], now: datetime) -> list[RunPhase]:
+    """Each step with its time; one that is still under way, such as this one, up to now."""
     started: dict[str, float] = {}
-    phases = []
+    ended: dict[str, float] = {}
     for entry in records:
         event = entry.dagster_event
-        if event is None or event.step_key is None or event.event_type not in PHASE_EVENTS:
+        if event is None or event.step_key is None:
             continue
         if event.event_type == dg.DagsterEventType.STEP_START:
             started[event.step_key] = entry.timestamp
-        else:
-            seconds = entry.timestamp - started.get(event.step_key, entry.timestamp)
-            phases.append(RunPhase(name=event.step_key, seconds=max(0.0, seconds)))
-    return phases
+        elif event.event_type in PHASE_ENDS:
+            ended[event.step_key] = entry.timestamp
+    return [
+        RunPhase(name=step, seconds=max(0.0, ended.get(step, now.timestamp()) - start))
+        for step, start in started.items()
+    ]

@@ -6,8 +6,9 @@ what is read here is the stages'.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -62,6 +63,27 @@ def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dic
     return {source.name: states[source.name] for source in wanted}
 
 
+def contacts(
+    instance: dg.DagsterInstance, sources: Iterable[Source], states: Mapping[str, SourceState]
+) -> dict[str, datetime]:
+    """When each source's remote last gave an answer, by name: to a fetch, or to a probe alone."""
+    by_key = {keys.raw_key(source): source.name for source in sources}
+    found: dict[str, datetime] = {}
+    for entry in instance.get_asset_records(list(by_key)):
+        name = by_key[entry.asset_entry.asset_key]
+        last = entry.asset_entry.last_materialization_record
+        served = all(fetch.status.is_served for fetch in states[name].fetches.values())
+        if last is not None and served:
+            found[name] = datetime.fromtimestamp(last.timestamp, UTC)
+    for key, name in by_key.items():
+        probes = instance.fetch_observations(key, limit=1).records
+        seen = probes[0].asset_observation if probes else None
+        if seen is not None and "fault" not in seen.metadata and "probed_at" in seen.metadata:
+            at = datetime.fromisoformat(str(seen.metadata["probed_at"].value))
+            found[name] = max(found.get(name, at), at)
+    return found
+
+
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R]) -> R | None:
     """The record of an unpartitioned asset's last materialization."""
     return latest_of(instance, [key], kind).get(key)
@@ -74,7 +96,7 @@ def latest_of(
     found = {}
     for entry in instance.get_asset_records(wanted) if wanted else ():
         last = entry.asset_entry.last_materialization
-        if last and (record := _record(last.asset_materialization, kind)):
+        if last and (record := record_of(last.asset_materialization, kind)):
             found[entry.asset_entry.asset_key] = record
     return found
 
@@ -90,13 +112,30 @@ def by_partition(
         page = instance.fetch_materializations(key, limit=100, cursor=cursor)
         for entry in page.records:
             partition = entry.partition_key
-            if partition in waiting and (record := _record(entry.asset_materialization, kind)):
+            if partition in waiting and (record := record_of(entry.asset_materialization, kind)):
                 found[partition] = record
                 waiting.discard(partition)
         if not page.has_more:
             break
         cursor = page.cursor
     return found
+
+
+def history(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None, kind: type[R]
+) -> Iterator[R]:
+    """The records of every materialization of one part, the newest first."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key=key, asset_partitions=None if partition is None else [partition]
+    )
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_materializations(wanted, limit=100, cursor=cursor)
+        found = (record_of(entry.asset_materialization, kind) for entry in page.records)
+        yield from (record for record in found if record is not None)
+        if not page.has_more:
+            return
+        cursor = page.cursor
 
 
 def metadata_of(record: Record, people: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +161,8 @@ def _as_part(record: R | None) -> dict[str | None, R]:
     return {} if record is None else {None: record}
 
 
-def _record(event: dg.AssetMaterialization | None, kind: type[R]) -> R | None:
+def record_of(event: dg.AssetMaterialization | None, kind: type[R]) -> R | None:
+    """The record that a materialization carries; None where it carries none."""
     value = None if event is None else event.metadata.get(RECORD)
     if not isinstance(value, dg.JsonMetadataValue):
         return None

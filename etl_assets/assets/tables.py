@@ -5,6 +5,7 @@ A file that cannot become a table leaves the last table standing; reading rows i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -15,12 +16,16 @@ from etl_assets.assets.outcomes import Complaint, Outcome, digest_of, parts_of, 
 from etl_assets.assets.preview import preview
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
+from etl_assets.io import store
+from etl_assets.io.user import current_user
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import ContentError
-from etl_assets.model.records import Part, RawFile, Table, Tabulated, Validated
+from etl_assets.model.records import Part, RawFile, Ruling, Table, Tabulated
 from etl_assets.stages import tabulate
+from etl_assets.stages.leave import Leave
 
 CHECK = "contract"
+ACCEPTED = "--accept-changes"
 
 
 class TablesConfig(dg.Config):
@@ -84,14 +89,7 @@ def _tabulate_source(
     outcomes = {}
     for partition in parts_of(context, source):
         part = Part(source=source.full_name, partition=partition)
-        outcomes[partition] = _tabulate(
-            place,
-            source,
-            part,
-            state.validated.get(partition),
-            state.tables.get(partition),
-            accept=accept,
-        )
+        outcomes[partition] = _tabulate(place, source, part, state, accept=accept)
         place.say(f"{part}: {_told(outcomes[partition])}")
     return outcomes
 
@@ -113,38 +111,37 @@ def _previews(
 
 
 def _tabulate(
-    place: Workplace,
-    source: Source,
-    part: Part,
-    validated: Validated | None,
-    last: Tabulated | None,
-    *,
-    accept: bool,
+    place: Workplace, source: Source, part: Part, state: SourceState, *, accept: bool
 ) -> Outcome:
+    validated, last = state.validated.get(part.partition), state.tables.get(part.partition)
     version = tabulate.code_version(source)
     file = validated.file if validated else None
     if last and _stands(place, last, file, version) and not (accept and last.fault):
-        return _outcome(source, last, reused=True)
+        return outcome_of(source, _without_old_fault(last, file), reused=True)
     if file is None:
         table = tabulate.empty_table(place.home, source, part, code_version=version)
-        return _outcome(source, Tabulated(part=part, table=table), reused=False)
+        return outcome_of(source, Tabulated(part=part, table=table), reused=False)
+    word = Ruling(sha256=file.sha256, by=current_user(), why=ACCEPTED, at=datetime.now(UTC))
+    fetch = state.fetches.get(part.partition)
+    leave = Leave(source, fetch, last, file, word=word if accept else None)
     try:
         table = tabulate.tabulate(
             place.home,
             source,
             part,
-            place.home.root / file.path,
+            store.located(place.home, file),
             file.sha256,
             code_version=version,
-            previous=last.table if last else None,
-            accept_shrink=accept,
+            previous=leave.previous,
+            accept_shrink=leave.may_shrink,
         )
     except ContentError as error:
-        return _refused(place, source, part, file, last, str(error))
-    dated = (
-        table if table.content_at else table.model_copy(update={"content_at": file.last_modified})
-    )
-    return _outcome(source, Tabulated(part=part, table=dated), reused=False)
+        table, fault = _standing_table(place, source, part, last), f"{error}{leave.advice}"
+        record = Tabulated(part=part, table=table, fault=fault, refused_sha256=file.sha256)
+    else:
+        dated = table.content_at or file.last_modified
+        record = Tabulated(part=part, table=table.model_copy(update={"content_at": dated}))
+    return outcome_of(source, leave.noted(record), reused=False)
 
 
 def _stands(place: Workplace, last: Tabulated, file: RawFile | None, version: str) -> bool:
@@ -155,23 +152,25 @@ def _stands(place: Workplace, last: Tabulated, file: RawFile | None, version: st
     return wanted in tried and last.table.code_version == version and present
 
 
-def _refused(
-    place: Workplace, source: Source, part: Part, file: RawFile, last: Tabulated | None, fault: str
-) -> Outcome:
-    kept = last is not None and (place.home.root / last.table.path).exists()
-    table = (
-        last.table
-        if last is not None and kept
-        else tabulate.empty_table(
-            place.home, source, part, code_version=tabulate.code_version(source)
-        )
-    )
-    record = Tabulated(part=part, table=table, fault=fault, refused_sha256=file.sha256)
-    return _outcome(source, record, reused=False)
+def _without_old_fault(last: Tabulated, file: RawFile | None) -> Tabulated:
+    """A refusal counts while its file is the newest; it is over when the table's own is back."""
+    if file is None or file.sha256 != last.table.source_sha256:
+        return last
+    return last.model_copy(update={"fault": None, "refused_sha256": None})
 
 
-def _outcome(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
+def _standing_table(place: Workplace, source: Source, part: Part, last: Tabulated | None) -> Table:
+    """The last table; one without rows where there is none."""
+    if last is not None and (place.home.root / last.table.path).exists():
+        return last.table
+    version = tabulate.code_version(source)
+    return tabulate.empty_table(place.home, source, part, code_version=version)
+
+
+def outcome_of(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
+    """How the materialization of one part looks, and what its check has to say."""
     table = record.table
+    accepted = [str(ruling) for ruling in record.accepted]
     return Outcome(
         record=record,
         version=digest_of(table.sha256),
@@ -188,6 +187,7 @@ def _outcome(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
             else None,
             "rejects_path": table.rejects_path,
             "unknown_fields": ", ".join(table.unknown_fields) or None,
+            "accepted_changes": dg.MetadataValue.json(accepted) if accepted else None,
         },
         complaint=_complaint(source, record),
     )

@@ -3,7 +3,8 @@
 A refused file goes to quarantine and the last good one stands in; judging is `stages.validate`.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
+from etl_assets.io import store
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
 from etl_assets.stages import validate
@@ -46,7 +48,7 @@ def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         for source in sources:
             if keys.validated_key(source) not in context.selected_asset_keys:
                 continue
-            outcomes = _judge_source(context, place, source, states[source.name])
+            outcomes = _judge_source(context, place, source, states)
             yield from results(context, keys.validated_key(source), CHECK, outcomes)
             lacking += [str(part) for part in _lacking(source, outcomes)]
         if lacking:
@@ -59,8 +61,13 @@ def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
 
 
 def _judge_source(
-    context: dg.AssetExecutionContext, place: Workplace, source: Source, state: SourceState
+    context: dg.AssetExecutionContext,
+    place: Workplace,
+    source: Source,
+    states: Mapping[str, SourceState],
 ) -> dict[str | None, Outcome]:
+    state = states[source.name]
+    named = Counter(f.file.sha256 for s in states.values() for f in s.fetches.values() if f.file)
     return {
         partition: _judge(
             place,
@@ -68,33 +75,49 @@ def _judge_source(
             Part(source=source.full_name, partition=partition),
             state.fetches.get(partition),
             state.validated.get(partition),
+            shared={sha256 for sha256, count in named.items() if count > 1},
         )
         for partition in parts_of(context, source)
     }
 
 
 def _judge(
-    place: Workplace, source: Source, part: Part, fetch: Fetch | None, last: Validated | None
+    place: Workplace,
+    source: Source,
+    part: Part,
+    fetch: Fetch | None,
+    last: Validated | None,
+    *,
+    shared: Set[str],
 ) -> Outcome:
     file = fetch.file if fetch else None
     if file is None and last and last.file:
         stands_in = last.model_copy(update={"stands_in": True})
-        return _outcome(stands_in, reused=True, complaint=f"{part}: the last good file stands in")
+        return outcome_of(stands_in, reused=True, complaint=f"{part}: the last good file stands in")
     if file is None:
         expected = fetch is not None and fetch.status is FetchStatus.NOT_YET_PUBLISHED
         return _absent(part, None if expected else f"{part}: nothing was ever held")
     if last and last.file and _same(last, file) and not last.stands_in:
-        return _outcome(last.model_copy(update={"file": file}), reused=True)
-    path = place.home.root / file.path
+        return outcome_of(last.model_copy(update={"file": file}), reused=True)
+    path = store.located(place.home, file)
     verdict = _verdict_on_arrival(file) or validate.validate(source, part, path, sha256=file.sha256)
     if verdict.ok:
-        return _outcome(
+        return outcome_of(
             Validated(part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION),
             reused=False,
         )
-    validate.quarantine(place.home, source, part, path, verdict, datetime.now(UTC), url=file.url)
+    validate.quarantine(
+        place.home,
+        source,
+        part,
+        path,
+        verdict,
+        datetime.now(UTC),
+        url=file.url,
+        keep_original=file.sha256 in shared or (fetch is not None and fetch.pin is not None),
+    )
     stand_in = last.file if last else None
-    return _outcome(
+    return outcome_of(
         Validated(
             part=part,
             file=stand_in,
@@ -109,9 +132,13 @@ def _judge(
 
 
 def _verdict_on_arrival(file: RawFile) -> Verdict | None:
-    """The word that was given while the file came in, where the rules are still the same."""
+    """The word that was given while the file came in, where the rules are still the same.
+
+    That of a person who released the file from quarantine goes before any rule.
+    """
     found = file.verdict
-    return found if found and found.code_version == validate.CODE_VERSION else None
+    stands = found and (found.accepted or found.code_version == validate.CODE_VERSION)
+    return found if stands else None
 
 
 def _same(last: Validated, file: RawFile) -> bool:
@@ -123,12 +150,13 @@ def _same(last: Validated, file: RawFile) -> bool:
 
 
 def _absent(part: Part, complaint: str | None) -> Outcome:
-    return _outcome(
+    return outcome_of(
         Validated(part=part, code_version=validate.CODE_VERSION), reused=False, complaint=complaint
     )
 
 
-def _outcome(record: Validated, *, reused: bool, complaint: str | None = None) -> Outcome:
+def outcome_of(record: Validated, *, reused: bool, complaint: str | None = None) -> Outcome:
+    """How the materialization of one part looks, and what its check has to say."""
     file, verdict = record.file, record.verdict
     return Outcome(
         record=record,
@@ -140,6 +168,7 @@ def _outcome(record: Validated, *, reused: bool, complaint: str | None = None) -
             "found": verdict.found if verdict else None,
             "unpacked_bytes": verdict.unpacked_bytes if verdict else None,
             "stands_in": record.stands_in,
+            "accepted": str(verdict.accepted) if verdict and verdict.accepted else None,
         },
         complaint=Complaint(complaint) if complaint else None,
     )

@@ -49,7 +49,8 @@ class Workplace:
         """A digest of all that makes documents of files: package, declarations, SQL."""
         digest = hashlib.sha256(self._package_version.encode())
         digest.update(self.dbt(domain).code_version.encode())
-        digest.update(domain.model_dump_json(by_alias=True).encode())
+        declared = domain.model_dump_json(by_alias=True, exclude={"retention"})
+        digest.update(declared.encode())
         for source in domain.sources.values():
             digest.update(source.model_dump_json(by_alias=True).encode())
         return digest.hexdigest()[:16]

@@ -54,7 +54,11 @@ def _domain(folder: Path, problems: list[Problem]) -> Domain | None:
         return None
     rules = partial(broken_in_domain, sources=len(named))
     domain = _declared(Domain, file, rules, problems)
-    found = {"name": folder.name, "sources": {source.name: source for source in sources}}
+    found = {
+        "name": folder.name,
+        "sources": {source.name: source for source in sources if source.enabled},
+        "switched_off": {source.name: source for source in sources if not source.enabled},
+    }
     return domain and domain.model_copy(update=found)
 
 

@@ -7,7 +7,7 @@ is never replaced by an empty one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +42,16 @@ def load(home: Home, domain: str, process: Process) -> Ledger | None:
     if ledger.metadata.process is not process:
         raise _damaged(path, 1, f"the process {process}", f"{ledger.metadata.process}")
     return ledger
+
+
+def load_all(home: Home) -> Iterator[tuple[str, Path, Ledger]]:
+    """Every manifest that is there, with its domain, declared or not; HomeError for damage."""
+    for process in Process:
+        for path in sorted(home.manifests.glob(f"*_{process}.manifest.json")):
+            domain = path.name.removesuffix(f"_{process}.manifest.json")
+            ledger = load(home, domain, process)
+            if ledger is not None:
+                yield domain, path, ledger
 
 
 def export(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,8 @@ from etl_assets.model.home import Home
 from etl_assets.model.run import MANIFEST_FILE, RunManifest
 
 SUMS_FILE = "SHA256SUMS"
+STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?")
+GONE = ".gone-"
 NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
 
 
@@ -152,8 +155,57 @@ def runs(home: Home, domain: str) -> Iterator[Path]:
     """Directories of runs, the newest first; one cut off has no manifest and is left out."""
     found = [path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}")]
     yield from sorted(
-        (path for path in found if not path.is_symlink()), key=_in_order_of_start, reverse=True
+        (path for path in found if _stamp(path)), key=_in_order_of_start, reverse=True
     )
+
+
+def domains(home: Home) -> list[str]:
+    """Every domain that ever left a run in this home, declared or not."""
+    return sorted({path.parent.name for path in home.root.glob("outputs/*/*/") if _stamp(path)})
+
+
+def directories(home: Home, domain: str) -> list[Path]:
+    """Every run's directory, one cut off too, the newest first."""
+    found = [path for path in home.outputs(domain).glob("*/") if _stamp(path)]
+    return sorted(found, key=_in_order_of_start, reverse=True)
+
+
+def freed_by(directories: Iterable[Path]) -> dict[Path, int]:
+    """The bytes that are free after each directory, when they go one after the other.
+
+    A file that other directories link too costs nothing until the last of them is gone.
+    """
+    left: dict[tuple[int, int], int] = {}
+    freed = {}
+    for directory in directories:
+        freed[directory] = 0
+        for path in directory.rglob("*"):
+            about = path.lstat()
+            if not path.is_dir():
+                name = (about.st_dev, about.st_ino)
+                left[name] = left.get(name, about.st_nlink) - 1
+                freed[directory] += about.st_size if left[name] == 0 else 0
+    return freed
+
+
+def remove(directory: Path) -> None:
+    """Take a run's directory away; one half removed is never seen under its name."""
+    gone = directory.with_name(f"{GONE}{directory.name}")
+    try:
+        directory.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise _unusable(directory, "a directory that can be removed", error) from error
+
+
+def sweep(home: Home, domain: str) -> None:
+    """Finish removals that were cut off."""
+    for gone in home.outputs(domain).glob(f"{GONE}*"):
+        shutil.rmtree(gone)
+
+
+def _stamp(directory: Path) -> bool:
+    return bool(STAMP.fullmatch(directory.name)) and not directory.is_symlink()
 
 
 def _in_order_of_start(directory: Path) -> tuple[str, int]:

@@ -10,10 +10,12 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from etl_assets.io.files import appear, refusals_told, write_text
 from etl_assets.io.store import hash_file
 from etl_assets.model.declaration import Source
-from etl_assets.model.errors import Problem
+from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Quarantined
 
@@ -48,7 +50,7 @@ def set_aside(
         found=problem.found,
         quarantined_at=at,
     )
-    write_text(target.with_name(sha256 + REASON_SUFFIX), record.model_dump_json(indent=2) + "\n")
+    write_text(_reason_of(target), record.model_dump_json(indent=2) + "\n")
     if keep_original:
         with appear(target) as temporary:
             shutil.copyfile(path, temporary)
@@ -56,3 +58,35 @@ def set_aside(
         with refusals_told(target):
             os.replace(path, target)
     return record
+
+
+def listed(home: Home, source: Source) -> list[Quarantined]:
+    """What is set aside of a source, the newest first; HomeError for a reason that is damaged."""
+    folder = home.quarantine(source.domain, source.name)
+    found = [_read(path) for path in sorted(folder.glob(f"*{REASON_SUFFIX}"))]
+    return sorted(found, key=lambda record: record.quarantined_at, reverse=True)
+
+
+def discard(home: Home, record: Quarantined) -> int:
+    """Remove a file and its reason; the bytes that are free then."""
+    path = home.root / record.path
+    freed = path.stat().st_size if path.exists() else 0
+    with refusals_told(path):
+        path.unlink(missing_ok=True)
+        _reason_of(path).unlink(missing_ok=True)
+    return freed
+
+
+def _reason_of(path: Path) -> Path:
+    return path.with_name(path.name + REASON_SUFFIX)
+
+
+def _read(path: Path) -> Quarantined:
+    try:
+        return Quarantined.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(step) for step in first["loc"]) or "the whole file"
+        raise HomeError(
+            f"{path}: {field}: {first['msg']}; mend it, or remove it with the file beside it"
+        ) from error

@@ -6,6 +6,7 @@ escaped by autoescape, and nothing here marks text as safe.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from urllib.parse import quote
@@ -13,7 +14,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from etl_assets.io import charts, report_words
-from etl_assets.model.report import RunReport
+from etl_assets.model.declaration import Tone
+from etl_assets.model.report import Cell, RunReport
 
 
 def html(report: RunReport) -> str:
@@ -26,6 +28,15 @@ def html(report: RunReport) -> str:
 def link(file: str) -> str:
     """A file of the run's directory as a relative address, which no name turns into another one."""
     return "./" + quote(file)
+
+
+def tone_of(cell: Cell, tones: Mapping[str, Tone]) -> Tone | None:
+    return tones.get(cell) if isinstance(cell, str) else None
+
+
+def all_toned(rows: Sequence[Sequence[Cell]], tones: Mapping[str, Tone]) -> bool:
+    """Whether each row is a value with a colour of its own, and its number."""
+    return all(len(row) == 2 and tone_of(row[0], tones) for row in rows)
 
 
 def _by_asset(report: RunReport) -> list[tuple[str, list[str]]]:
@@ -50,6 +61,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "age": report_words.age,
+        "all_toned": all_toned,
         "bars": charts.bars,
         "by_asset": _by_asset,
         "check_label": report_words.check_label,
@@ -64,6 +76,7 @@ def _environment() -> Environment:
         "share": report_words.share,
         "size": report_words.size,
         "slices": charts.slices,
+        "tone_of": tone_of,
     }
     return environment
 
@@ -72,4 +85,4 @@ def _finalized(value: object) -> object:
     """Text of data without unseen characters; markup of the templates as it is."""
     if value is None:
         return report_words.NOTHING
-    return report_words.one_line(value) if type(value) is str else value
+    return report_words.UNSEEN.sub(" ", value) if type(value) is str else value

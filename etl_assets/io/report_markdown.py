@@ -63,7 +63,7 @@ def table(section: Section) -> Drawn:
     bars = _bars(section) if section.kind == "bar" else []
     head = [escape(report_words.heading(name)) for name in section.columns]
     rule = ["---:" if number else "---" for number in section.numeric]
-    lines = [head + [""] if bars else head, rule + ["---"] if bars else rule]
+    lines = [[*head, ""], [*rule, "---"]] if bars else [head, rule]
     for index, row in enumerate(section.rows):
         lines.append([_shown(cell) for cell in row] + ([bars[index]] if bars else []))
     return Drawn("\n".join(f"| {' | '.join(line)} |" for line in lines))

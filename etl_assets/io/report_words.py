@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from etl_assets.model.report import Cell
 
-NOTHING = "–"
+NOTHING = "-"
 # Control characters, line ends, and the marks that turn the direction of text around.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 
@@ -38,9 +38,11 @@ def heading(column: str) -> str:
 
 
 def check_label(name: str, domain: str) -> str:
-    """A check's name without the domain in front, as words; one of another making stays."""
-    own = re.fullmatch(rf"(?:[a-z]+_)?{re.escape(domain)}__(\w+)", name)
-    return own[1].replace("_", " ") if own else one_line(name)
+    """A check's name as words, without the domain in front; a compound one stays as it is."""
+    own = re.fullmatch(rf"(?:(?:[a-z]+_)?{re.escape(domain)}__)?([a-z0-9_]+)", name)
+    if own is None or "__" in own[1]:
+        return one_line(name)
+    return own[1].replace("_", " ").strip().capitalize()
 
 
 def age(hours: float | None) -> str:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import glob
 import hashlib
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from etl_assets.io.files import flush_directory, refusals_told, settle
+from etl_assets.io.files import appear, flush_directory, refusals_told, settle
+from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, RawFile, Stored
 
@@ -55,6 +57,41 @@ def keep(home: Home, partial: Path, sha256: str) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             flush_directory(target.parent.parent)
         settle(partial, target, mode=READ_ONLY)
+    return target
+
+
+def located(home: Home, file: RawFile) -> Path:
+    """Where a record's file lies, to be read now; raises HomeError where it is gone."""
+    path = home.root / file.path
+    if not path.exists():
+        raise HomeError(
+            f"{path}: expected the stored file of {file.part}, found none; "
+            "put it back, or take away a pin with `etl unpin`, then run again"
+        )
+    return path
+
+
+def stored_files(home: Home) -> Iterator[Path]:
+    """Every file below the raw store, in order; one that bears no digest as name is astray."""
+    yield from sorted(path for path in home.raw.glob("**/*") if path.is_file())
+
+
+def discard(home: Home, path: Path) -> None:
+    """Remove a stored file and, where it was the last one there, its folder."""
+    with refusals_told(path):
+        path.unlink(missing_ok=True)
+        if path.parent != home.raw and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def copy_in(home: Home, path: Path) -> Path:
+    """Keep a copy of a file that lies elsewhere, under its digest."""
+    sha256 = hash_file(path)
+    target = home.raw_file(sha256)
+    if verify(home, sha256) is not Stored.PRESENT:
+        with appear(target) as temporary:
+            shutil.copyfile(path, temporary)
+        target.chmod(READ_ONLY)
     return target
 
 

@@ -186,6 +186,11 @@ class Limits(Declared):
         default=20, ge=0, description="a feed that loses more than both shrink limits is an outage"
     )
 
+    def is_shrunk(self, before: int, now: int) -> bool:
+        """Whether more rows were lost than both shrink limits allow."""
+        lost = before - now
+        return lost > self.max_shrink_rows and lost * 100 > self.max_shrink_pct * before
+
 
 class Expectation(Declared):
     """What a file must look like before anybody reads its rows."""
@@ -236,6 +241,9 @@ class Source(Declared):
     partitions: Years | None = None
     required: bool = Field(
         description="a run without it fails; an optional one yields an empty table"
+    )
+    enabled: bool = Field(
+        default=True, description="false: never asked nor fetched; its table is there and empty"
     )
     expect: Expectation = Expectation()
     limits: Limits = Limits()
@@ -351,6 +359,54 @@ class GateCheck(Declared):
     states: GatedStates | None = None
 
 
+class Claims(Declared):
+    """The rows of a model that speak for or against an answer."""
+
+    model: str = Field(alias="from", pattern=NAME)
+    order_by: list[str] = Field(min_length=1)
+    columns: list[str] = Field(min_length=1, description="shown, in this order")
+
+
+class Periods(Declared):
+    """The rows of a model that say what the answer was, and from when to when."""
+
+    model: str = Field(alias="from", pattern=NAME)
+    since: str = Field(pattern=COLUMN_NAME, description="a time: from it on the row holds")
+    until: str = Field(pattern=COLUMN_NAME, description="a time; null while the row holds")
+    columns: list[str] = Field(min_length=1, description="shown beside the two times")
+
+
+class Explain(Declared):
+    """How `etl explain` answers for one row of a model, found by its key.
+
+    The models of claims and periods have the key's columns too.
+    """
+
+    model: str = Field(alias="from", pattern=NAME)
+    key: list[str] = Field(min_length=1, description="what a person names, in this order")
+    answer: list[str] = Field(
+        min_length=1, description="the columns that are the answer; the first sums it up"
+    )
+    columns: list[str] = Field(default=[], description="shown beside the answer")
+    sentence: str | None = Field(default=None, pattern=COLUMN_NAME)
+    flip: str | None = Field(
+        default=None, pattern=COLUMN_NAME, description="says what would change the answer"
+    )
+    evidence: str | None = Field(
+        default=None, pattern=COLUMN_NAME, description="a struct that names the deciding record"
+    )
+    claims: Claims | None = None
+    history: Periods | None = None
+
+
+class Retention(Declared):
+    """What `etl prune` leaves of what is no longer in use; beyond either bound a raw file goes."""
+
+    versions: int = Field(default=10, ge=1, description="raw files kept of each part of a source")
+    days: int = Field(default=90, ge=1, description="for which a raw file is kept")
+    keep_runs: int = Field(default=60, ge=1, description="directories of runs that are kept")
+
+
 class Domain(Declared):
     """What a domain is for and what it publishes."""
 
@@ -371,6 +427,11 @@ class Domain(Declared):
         default={}, description="values that keep one colour wherever the report shows them"
     )
     gate: list[GateCheck] = []
+    explain: Explain | None = None
+    retention: Retention = Retention()
 
     name: str = Field(default="", exclude=True, description="from the folder's name")
     sources: dict[str, Source] = Field(default={}, exclude=True)
+    switched_off: dict[str, Source] = Field(
+        default={}, exclude=True, description="the sources that are declared and not enabled"
+    )

@@ -4,6 +4,7 @@
     ├── UsageError              the person's: a command, setting or declaration is wrong (exit 2)
     │   ├── DeclarationError        a YAML under domains/ does not say what a source must say
     │   └── SettingsError           an environment variable or option is missing or malformed
+    ├── NotFound                what a person asked for is not there (exit 1)
     ├── SourceError             the remote's: what it serves cannot be had or trusted
     │   ├── Unreachable             no answer, a refused answer, or an answer that broke off
     │   ├── NotPublished            the remote says that there is no such file (404, 410)
@@ -53,6 +54,10 @@ class DeclarationError(UsageError):
 
 class SettingsError(UsageError):
     """A setting is missing or malformed."""
+
+
+class NotFound(EtlError):
+    """What a person asked for by name is not there; the message names the nearest."""
 
 
 class SourceError(EtlError):

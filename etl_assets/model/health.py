@@ -13,6 +13,7 @@ from etl_assets.model.records import Fetch, FetchStatus, Record, Tabulated
 WORST_FIRST = (
     FetchStatus.MISSING,
     FetchStatus.OUTAGE,
+    FetchStatus.PINNED,
     FetchStatus.FETCHED,
     FetchStatus.UNCHANGED,
     FetchStatus.NOT_YET_PUBLISHED,
@@ -47,7 +48,7 @@ def health_of(
     return SourceHealth(
         source=source.name,
         title=source.title,
-        status="ok" if worst in WORST_FIRST[2:] else worst.value,
+        status="ok" if worst.is_served else worst.value,
         fetched_at=max((file.fetched_at for file in files), default=None),
         content_at=max((t.table.content_at for t in tables if t.table.content_at), default=None),
         rows=sum(t.table.rows for t in tables),

@@ -1,7 +1,8 @@
 """The ledger as files: what was downloaded, validated and ingested, a record per file of a source.
 
 Reading and writing them is `etl_assets.io.ledger`. The event log remains the book; these are its
-export, keyed by source and partition so that two sources with equal bytes keep two records.
+export, keyed by source and partition so that two sources with equal bytes keep two records, and
+complete enough to rebuild from them what the event log said last.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
-from etl_assets.model.records import Part, RawFile, Record, Sha256, Table, Verdict
+from etl_assets.model.records import (
+    Part,
+    Pin,
+    RawFile,
+    Record,
+    Ruling,
+    Sha256,
+    Table,
+    Tabulated,
+    Validated,
+    Verdict,
+)
 
 
 def _inside(path: str) -> str:
@@ -48,7 +60,30 @@ class ManifestRecord(Record):
 
     @property
     def key(self) -> str:
-        return str(Part(source=self.source_id, partition=self.partition))
+        return str(self.part)
+
+    @property
+    def part(self) -> Part:
+        return Part(source=self.source_id, partition=self.partition)
+
+    @property
+    def named(self) -> set[str]:
+        """Digests of the raw files that the record speaks of."""
+        return {self.checksum}
+
+    def _file(self, **known: Any) -> RawFile:
+        """The stored file, as far as every process knows it."""
+        return RawFile(
+            part=self.part,
+            sha256=self.checksum,
+            size_bytes=self.file_size,
+            path=self.file_path,
+            url=self.url,
+            etag=self.etag,
+            last_modified=self.last_modified,
+            fetched_at=self.ts_downloaded,
+            **known,
+        )
 
 
 class DownloadRecord(ManifestRecord):
@@ -56,30 +91,59 @@ class DownloadRecord(ManifestRecord):
 
     published_checksum: str | None = Field(default=None, description="as a digest file stated it")
     attempts: int = Field(default=1, ge=1)
+    last_status: int | None = None
+    waited_seconds: float = Field(default=0, ge=0)
+    verdict: Verdict | None = Field(default=None, description="as the file was received")
+    pin: Pin | None = Field(default=None, description="a person's, in the place of the remote's")
 
     @classmethod
-    def of(cls, file: RawFile) -> Self:
+    def of(cls, file: RawFile, pin: Pin | None = None) -> Self:
         return cls.model_validate(
             _common(file)
             | {
                 "version": file.code_version,
                 "published_checksum": file.published_sha256,
                 "attempts": file.attempts,
+                "last_status": file.last_status,
+                "waited_seconds": file.waited_seconds,
+                "verdict": file.verdict,
+                "pin": pin,
             }
+        )
+
+    @property
+    def named(self) -> set[str]:
+        held = self.pin.held if self.pin else None
+        return {self.checksum, *([held.sha256] if held else [])}
+
+    @property
+    def file(self) -> RawFile:
+        return self._file(
+            published_sha256=self.published_checksum,
+            attempts=self.attempts,
+            last_status=self.last_status,
+            waited_seconds=self.waited_seconds,
+            verdict=self.verdict,
+            code_version=self.version,
         )
 
 
 class ValidationRecord(ManifestRecord):
-    """The word on a stored file."""
+    """The file that later stages read, and the word on the newest one: most often the same."""
 
-    valid: bool
+    valid: bool = Field(description="the newest file; else the one that is named here stands in")
     expected: str
     found: str
     where: str = ""
     unpacked_size: int | None = Field(default=None, ge=0, description="bytes")
+    judged_checksum: Sha256 = Field(description="of the newest file")
+    rules_version: str = ""
+    download_version: str
+    accepted: Ruling | None = None
+    stands_in: bool = False
 
     @classmethod
-    def of(cls, file: RawFile, verdict: Verdict, *, version: str) -> Self:
+    def of(cls, file: RawFile, verdict: Verdict, *, version: str, stands_in: bool = False) -> Self:
         return cls.model_validate(
             _common(file)
             | {
@@ -89,33 +153,109 @@ class ValidationRecord(ManifestRecord):
                 "found": verdict.found,
                 "where": verdict.where,
                 "unpacked_size": verdict.unpacked_bytes,
+                "judged_checksum": verdict.sha256,
+                "rules_version": verdict.code_version,
+                "download_version": file.code_version,
+                "accepted": verdict.accepted,
+                "stands_in": stands_in,
             }
+        )
+
+    @property
+    def validated(self) -> Validated:
+        verdict = Verdict(
+            part=self.part,
+            sha256=self.judged_checksum,
+            ok=self.valid,
+            expected=self.expected,
+            found=self.found,
+            where=self.where,
+            unpacked_bytes=self.unpacked_size,
+            code_version=self.rules_version,
+            accepted=self.accepted,
+        )
+        return Validated(
+            part=self.part,
+            file=self._file(code_version=self.download_version),
+            verdict=verdict,
+            stands_in=self.stands_in,
+            code_version=self.version,
         )
 
 
 class IngestionRecord(ManifestRecord):
-    """The table that a stored file became; `table_checksum` is of the parquet file."""
+    """The table that a stored file became, or the last one where that file was refused as a table.
+
+    `table_checksum` is of the parquet file, `source_checksum` of the raw file that it was made of.
+    """
 
     table_path: RelativePath
     table_checksum: Sha256
+    source_checksum: str = Field(pattern=r"^([0-9a-f]{64})?$", description="empty: made of no file")
     records: int = Field(ge=0)
     rows: int = Field(ge=0)
     rejected: int = Field(ge=0)
+    duplicates: int = Field(default=0, ge=0)
+    rejects_by_rule: dict[str, int] = {}
     rejects_path: RelativePath | None = None
+    unknown_fields: list[str] = []
+    content_at: AwareDatetime | None = None
+    fault: str | None = Field(default=None, description="why the file did not become the table")
+    accepted: list[Ruling] = []
+    baseline: Table | None = None
 
     @classmethod
-    def of(cls, file: RawFile, table: Table) -> Self:
+    def of(cls, file: RawFile, made: Tabulated) -> Self:
+        table = made.table
         return cls.model_validate(
             _common(file)
             | {
                 "version": table.code_version,
                 "table_path": table.path,
                 "table_checksum": table.sha256,
+                "source_checksum": table.source_sha256,
                 "records": table.records,
                 "rows": table.rows,
                 "rejected": table.rejected,
+                "duplicates": table.duplicates,
+                "rejects_by_rule": table.rejects_by_rule,
                 "rejects_path": table.rejects_path,
+                "unknown_fields": table.unknown_fields,
+                "content_at": table.content_at,
+                "fault": made.fault,
+                "accepted": made.accepted,
+                "baseline": made.baseline,
             }
+        )
+
+    @property
+    def named(self) -> set[str]:
+        return {self.checksum, *([self.source_checksum] if self.source_checksum else [])}
+
+    @property
+    def tabulated(self) -> Tabulated:
+        table = Table(
+            part=self.part,
+            path=self.table_path,
+            sha256=self.table_checksum,
+            source_sha256=self.source_checksum,
+            records=self.records,
+            rows=self.rows,
+            rejected=self.rejected,
+            duplicates=self.duplicates,
+            rejects_by_rule=self.rejects_by_rule,
+            unknown_fields=self.unknown_fields,
+            content_at=self.content_at,
+            rejects_path=self.rejects_path,
+            code_version=self.version,
+        )
+        return Tabulated(
+            part=self.part,
+            table=table,
+            fault=self.fault,
+            refused_sha256=self.checksum if self.fault else None,
+            accepted=self.accepted,
+            baseline=self.baseline,
         )
 
 

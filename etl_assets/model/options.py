@@ -18,3 +18,5 @@ class Options:
     """Take what a limit refused, after a person has looked at it."""
     as_of: datetime | None = None
     """The run's logical time; None for its start."""
+    wait: bool = True
+    """For another run of the domain to end; else refuse to start."""

@@ -73,6 +73,10 @@ class Reason(StrEnum):
     PROBE_FAILED = "probe failed"
     UP_TO_DATE = "up to date"
     NOT_YET_PUBLISHED = "not yet published"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
+    RELEASED = "released from quarantine"
+    RESTORED = "restored from the manifest"
 
 
 class Stored(StrEnum):
@@ -96,6 +100,19 @@ class Decision(Record):
         return f"{self.part}: {verb}, {self.reason}{f' ({self.detail})' if self.detail else ''}"
 
 
+class Ruling(Record):
+    """What a person decided on one content, bound to its digest."""
+
+    sha256: Sha256
+    by: str = Field(min_length=1)
+    why: str = ""
+    at: datetime
+
+    def __str__(self) -> str:
+        why = f": {self.why}" if self.why else ""
+        return f"{self.sha256[:12]}, {self.by} on {self.at:%Y-%m-%d %H:%M} UTC{why}"
+
+
 class Verdict(Record):
     """The validate stage's word on one stored file."""
 
@@ -107,6 +124,9 @@ class Verdict(Record):
     unpacked_bytes: int | None = None
     where: str = ""
     code_version: str = Field(default="", description="of the rules that judged")
+    accepted: Ruling | None = Field(
+        default=None, description="a person's word, where the rules would have refused the file"
+    )
 
     def __str__(self) -> str:
         where = ", ".join(text for text in (str(self.part), self.where) if text)
@@ -132,6 +152,18 @@ class RawFile(Record):
     code_version: str
 
 
+class Pin(Record):
+    """An earlier file that a person has put in the place of what the remote serves."""
+
+    ruling: Ruling
+    held: RawFile | None = Field(
+        default=None, description="what stood before; it stands again without the pin"
+    )
+
+    def __str__(self) -> str:
+        return f"pinned to {self.ruling}"
+
+
 class FetchStatus(StrEnum):
     """What came of one part in one run."""
 
@@ -140,6 +172,12 @@ class FetchStatus(StrEnum):
     OUTAGE = "outage"
     MISSING = "missing"
     NOT_YET_PUBLISHED = "not_yet_published"
+    PINNED = "pinned"
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the remote gave its word, and no older file stands in for it."""
+        return self not in {FetchStatus.OUTAGE, FetchStatus.MISSING, FetchStatus.PINNED}
 
 
 class Fetch(Record):
@@ -155,6 +193,7 @@ class Fetch(Record):
     attempts: int = Field(default=0, ge=0, description="requests for the file in this run")
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)
+    pin: Pin | None = Field(default=None, description="while there is one, nothing is fetched")
 
 
 class Validated(Record):
@@ -176,6 +215,13 @@ class Tabulated(Record):
         default=None, description="why the newest file did not become the table"
     )
     refused_sha256: str | None = Field(default=None, description="the raw file that was refused")
+    accepted: list[Ruling] = Field(
+        default=[], description="files that may be smaller than the limits allow"
+    )
+    baseline: Table | None = Field(
+        default=None,
+        description="the table that stood before a pin: without it, the next is compared with this",
+    )
 
 
 class Quarantined(Record):
@@ -190,6 +236,13 @@ class Quarantined(Record):
     expected: str
     found: str
     quarantined_at: datetime
+
+    def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
+        return (
+            f"{self.part} {self.sha256[:12]} {self.quarantined_at:%Y-%m-%d %H:%M} UTC: "
+            f"{where}expected {self.expected}, found {self.found}"
+        )
 
 
 class Built(Record):
@@ -236,6 +289,7 @@ class Table(Record):
     )
     rejects_by_rule: dict[str, int] = {}
     unknown_fields: list[str] = []
+
     content_at: datetime | None = None
     rejects_path: str | None = None
     code_version: str

@@ -57,7 +57,7 @@ class SourceLine(Record):
     title: str
     files: int = Field(ge=0)
     status: FetchStatus = Field(description="the worst of its files")
-    fetched_at: AwareDatetime | None
+    contacted_at: AwareDatetime | None
     contact_age_hours: float | None
     content_at: AwareDatetime | None
     content_age_hours: float | None
@@ -72,7 +72,7 @@ class SourceLine(Record):
     @property
     def is_served(self) -> bool:
         """Whether this run had the remote's word on it, and no older file in its place."""
-        return self.status not in {FetchStatus.OUTAGE, FetchStatus.MISSING}
+        return self.status.is_served
 
 
 class DocumentLine(Record):
@@ -84,6 +84,13 @@ class DocumentLine(Record):
     rows: int = Field(ge=0)
     size_bytes: int = Field(ge=0)
     sha256: Sha256 | None = Field(default=None, description="of the file, where it is one")
+
+    @property
+    def opens(self) -> str:
+        """What a link opens: the document itself, be it a directory, or its first file."""
+        named = self.document in self.files
+        within = any(file.startswith(f"{self.document}/") for file in self.files)
+        return self.document if named or within or not self.files else self.files[0]
 
 
 class RunReport(Record):
@@ -108,12 +115,12 @@ class RunReport(Record):
         return [check for check in self.manifest.checks if check.passed]
 
     @property
-    def blocking(self) -> int:
+    def failures(self) -> int:
         return sum(check.severity == "error" for check in self.failed_checks)
 
     @property
     def warnings(self) -> int:
-        return len(self.failed_checks) - self.blocking
+        return len(self.failed_checks) - self.failures
 
     @property
     def made(self) -> int:

@@ -28,6 +28,9 @@ class RunSource(Record):
     last_modified: AwareDatetime | None = None
     url: str | None = None
     fetched_at: AwareDatetime | None = None
+    contacted_at: AwareDatetime | None = Field(
+        default=None, description="when the remote last gave an answer, be it that nothing changed"
+    )
     content_at: AwareDatetime | None = Field(
         default=None, description="the date that the content itself states"
     )
@@ -114,8 +117,8 @@ class RunManifest(Record):
 
     @property
     def outages(self) -> list[RunSource]:
-        """Sources that were served from their last good file, or not at all."""
-        return [s for s in self.sources if s.status in {FetchStatus.OUTAGE, FetchStatus.MISSING}]
+        """Sources that were served from an earlier file, or not at all."""
+        return [source for source in self.sources if not source.status.is_served]
 
     @property
     def failed_checks(self) -> list[RunCheck]:

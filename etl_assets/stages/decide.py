@@ -38,12 +38,14 @@ def decide(
     now: datetime,
     newest: bool,
 ) -> Decision:
-    """Whether the part is fetched; the first cause found is the reason.
+    """Whether the part is fetched; the first cause found is the reason, and a pin goes before all.
 
     `stored` is what the raw store holds under the last record; `newest` says that the part is the
     newest period, whose absence from the remote is no outage.
     """
     file = last.file if last else None
+    if last and last.pin:
+        return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
     if not probe.published and newest and file is None:
         return Decision(part=part, fetch=False, reason=Reason.NOT_YET_PUBLISHED)
     if force:

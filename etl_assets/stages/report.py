@@ -6,7 +6,7 @@ decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
@@ -49,15 +49,23 @@ def gather(domain: Domain, manifest: RunManifest, marts: Path) -> RunReport:
         title=domain.title,
         description=domain.description,
         manifest=manifest,
-        sections=[section(chart, marts, manifest.as_of) for chart in domain.report],
+        sections=sections(domain.report, marts, manifest.as_of),
         sources=source_lines(domain, manifest),
         documents=document_lines(domain, manifest),
         tones=domain.tones,
     )
 
 
-def section(chart: Chart, marts: Path, as_of: datetime) -> Section:
-    """One declared section, read from the model's parquet file."""
+def sections(charts: Sequence[Chart], marts: Path, as_of: datetime) -> list[Section]:
+    """The declared sections, each read from its model's parquet file."""
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        return [_section(connection, chart, marts, as_of) for chart in charts]
+
+
+def _section(
+    connection: duckdb.DuckDBPyConnection, chart: Chart, marts: Path, as_of: datetime
+) -> Section:
     path = marts / f"{chart.model}.parquet"
     if not path.exists():
         note = f"{chart.model} was not built in this run"
@@ -70,9 +78,7 @@ def section(chart: Chart, marts: Path, as_of: datetime) -> Section:
             note=note,
         )
     try:
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'")
-            return _read(chart, connection.read_parquet(path.as_posix()), as_of)
+        return _read(chart, connection.read_parquet(path.as_posix()), as_of)
     except duckdb.Error as error:
         raise BuildError(
             f"report: {chart.title}: {path.name} cannot be read so: {error}"
@@ -141,16 +147,16 @@ def source_lines(domain: Domain, manifest: RunManifest) -> list[SourceLine]:
 def _source_line(domain: Domain, name: str, files: list[RunSource], as_of: datetime) -> SourceLine:
     short = name.rpartition(".")[2]
     declared = domain.sources.get(short)
-    fetched_at = _newest(file.fetched_at for file in files)
     content_at = _newest(file.content_at or file.last_modified for file in files)
-    contact_age, content_age = age_hours(fetched_at, as_of), age_hours(content_at, as_of)
+    contacted_at = _newest(file.contacted_at or file.fetched_at for file in files)
+    contact_age, content_age = age_hours(contacted_at, as_of), age_hours(content_at, as_of)
     rejects = Home(Path()).rejects_file(domain.name, short, None).parent
     return SourceLine(
         source=name,
         title=declared.title if declared else name,
         files=len(files),
         status=min((file.status for file in files), key=WORST_FIRST.index),
-        fetched_at=fetched_at,
+        contacted_at=contacted_at,
         contact_age_hours=contact_age,
         content_at=content_at,
         content_age_hours=content_age,
@@ -160,8 +166,13 @@ def _source_line(domain: Domain, name: str, files: list[RunSource], as_of: datet
         rejected=sum(file.rejected or 0 for file in files),
         rejects_by_rule=_summed(file.rejects_by_rule for file in files),
         rejects_path=rejects.as_posix(),
-        faults=[f"{file.name}: {file.fault}" for file in files if file.fault],
+        faults=[_fault(file) for file in files if file.fault],
     )
+
+
+def _fault(file: RunSource) -> str:
+    text = file.fault or ""
+    return text if text.startswith(file.name) else f"{file.name}: {text}"
 
 
 def freshness(source: Source | None, hours: float | None) -> Freshness:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,14 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browser import needs_browser, rendered
 from sampled import DOMAIN, Sampled
 
-CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)
-BROWSER_FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--virtual-time-budget=20000", "--window-size=1700,1000", "--dump-dom"),
-]
+WINDOW = "--window-size=1700,1000"
 
 
 def test_every_asset_has_a_group_an_owner_a_description_and_kinds(first_run: Sampled) -> None:
@@ -78,32 +73,20 @@ def test_dagster_finds_the_definitions_from_the_repository_root(
 
 
 @pytest.mark.long
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@needs_browser
 def test_the_lineage_page_shows_the_domains_assets(
     sampled: Sampled, repo_root: Path, tmp_path: Path
 ) -> None:
     with _webserver(sampled, repo_root) as url:
         group = f"{url}/locations/etl_assets/asset-groups/{DOMAIN}"
-        lineage = _rendered(f"{group}/lineage", tmp_path)
-        listed = _rendered(f"{group}/list", tmp_path)
+        lineage = rendered(f"{group}/lineage", tmp_path, WINDOW)
+        listed = rendered(f"{group}/list", tmp_path, WINDOW)
 
     # The graph draws what is in view and shortens long names; the list begins with the first.
     assert "kev_raw" in lineage
     assert "kev_validated" in lineage
     assert "advisory_current_json" in listed
     assert "what readers see, moved by one rename" in listed
-
-
-def _rendered(url: str, folder: Path) -> str:
-    """The page's document after its scripts have run."""
-    shown = subprocess.run(
-        [CHROMIUM or "", *BROWSER_FLAGS, f"--user-data-dir={folder / 'browser'}", url],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return shown.stdout
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from etl_assets.model.options import Options
 
 FEED = "advisory.echohq.com/data.json"
 EPSS = "epss.empiricalsecurity.com/epss_scores-current.csv.gz"
-RULINGS = "analyst/advisory-not-applicable.csv"
 SECOND, THIRD = AS_OF + timedelta(days=1), AS_OF + timedelta(days=2)
 
 
@@ -37,6 +36,11 @@ def again(sampled: Sampled, at: Any) -> PublishedSet:
     return PublishedSet(sampled.latest)
 
 
+def rescore(sampled: Sampled, change: Any) -> None:
+    path = sampled.mirror / EPSS
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+
+
 def edited(sampled: Sampled, change: Any) -> None:
     """Change the vendor's feed as parsed."""
 
@@ -54,11 +58,11 @@ def by_id(found: PublishedSet) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def fixed_later(tmp_path_factory: pytest.TempPathFactory) -> tuple[PublishedSet, PublishedSet]:
-    """The set before and after the vendor names a fix for cobalt, and drops an id of radium."""
+    """The set before and after the vendor names a fix for cobalt, and drops an id of pebble."""
     sampled = first_set(tmp_path_factory.mktemp("later"))
     before = PublishedSet(sampled.latest)
     edited(sampled, lambda feed: feed["cobalt"]["CVE-2024-900035"].update(fixed_version="9.9-1"))
-    edited(sampled, lambda feed: feed["radium"].pop("CVE-2023-900033"))
+    edited(sampled, lambda feed: feed["pebble"].pop("CVE-2026-900043"))
     return before, again(sampled, SECOND)
 
 
@@ -71,7 +75,7 @@ def test_a_change_is_told_with_its_cause_and_leaves_all_else_alone(
     assert not told["baseline"]
     assert [(c["advisory_id"], c["old_state"], c["new_state"]) for c in told["changes"]] == [
         ("cobalt:CVE-2024-900035", "pending_upstream", "fixed"),
-        ("radium:CVE-2023-900033", "fixed", None),
+        ("pebble:CVE-2026-900043", "under_investigation", None),
     ]
     assert told["changes"][0]["cause_source"] == "echo"
     assert told["changes"][0]["new_fixed_version"] == "9.9-1"
@@ -80,7 +84,7 @@ def test_a_change_is_told_with_its_cause_and_leaves_all_else_alone(
     assert set(old) == set(new)
     assert {i for i in old if old[i] != new[i]} == {
         "ECHO-CVE-2024-900035",
-        "ECHO-CVE-2023-900033",
+        "ECHO-CVE-2026-900043",
     }
 
 
@@ -88,28 +92,28 @@ def test_what_is_gone_is_withdrawn_and_dated(
     fixed_later: tuple[PublishedSet, PublishedSet],
 ) -> None:
     before, after = fixed_later
-    old, new = (by_id(found)["ECHO-CVE-2023-900033"] for found in (before, after))
+    old, new = (by_id(found)["ECHO-CVE-2026-900043"] for found in (before, after))
 
     assert new["withdrawn"] == new["modified"] == "2026-03-02T12:00:00Z"
     assert new["published"] == old["published"]
     assert new["affected"] == old["affected"]
-    assert ("radium", "CVE-2023-900033") not in after.osv()
+    assert ("pebble", "CVE-2026-900043") not in after.osv()
     listed = (after.directory / "osv/modified_id.csv").read_text().splitlines()
     assert set(listed[:2]) == {
-        f"2026-03-02T12:00:00Z,ECHO-CVE-{i}" for i in ("2024-900035", "2023-900033")
+        f"2026-03-02T12:00:00Z,ECHO-CVE-{i}" for i in ("2024-900035", "2026-900043")
     }
 
 
 @pytest.mark.long
 def test_a_record_that_returns_is_withdrawn_no_longer(sampled: Sampled) -> None:
     entry: dict[str, Any] = {}
-    edited(sampled, lambda feed: entry.update(feed["radium"].pop("CVE-2023-900033")))
+    edited(sampled, lambda feed: entry.update(feed["pebble"].pop("CVE-2026-900043")))
     again(sampled, SECOND)
-    edited(sampled, lambda feed: feed["radium"].update({"CVE-2023-900033": entry}))
+    edited(sampled, lambda feed: feed["pebble"].update({"CVE-2026-900043": entry}))
 
     after = again(sampled, THIRD)
 
-    record = by_id(after)["ECHO-CVE-2023-900033"]
+    record = by_id(after)["ECHO-CVE-2026-900043"]
     assert "withdrawn" not in record
     assert record["modified"] == "2026-03-03T12:00:00Z"
     assert record["published"] == "2026-03-01T12:00:00Z"
@@ -122,7 +126,7 @@ def test_a_package_s_document_moves_only_with_its_states(
     old = {path.name: path.read_bytes() for path in before.csaf_files()}
     new = {path.name: path.read_bytes() for path in after.csaf_files()}
 
-    assert {name for name in old if old[name] != new[name]} == {"cobalt.json", "radium.json"}
+    assert {name for name in old if old[name] != new[name]} == {"cobalt.json", "pebble.json"}
     tracking = json.loads(new["cobalt.json"])["document"]["tracking"]
     assert [entry["number"] for entry in tracking["revision_history"]] == ["1.0.0", "1.1.0"]
     assert tracking["current_release_date"] == "2026-03-02T12:00:00Z"
@@ -131,8 +135,7 @@ def test_a_package_s_document_moves_only_with_its_states(
 @pytest.mark.long
 def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled) -> None:
     first = sampled.latest
-    path = sampled.mirror / EPSS
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b",0.0", b",0.1")))
+    rescore(sampled, lambda scores: scores.replace(b",0.0", b",0.1"))
 
     after = again(sampled, SECOND)
 
@@ -143,11 +146,11 @@ def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled
 
 
 @pytest.mark.long
-def test_a_source_that_says_the_same_in_other_bytes_leaves_every_document(
+def test_a_source_that_says_nothing_new_of_us_leaves_every_document(
     sampled: Sampled,
 ) -> None:
     first = sampled.latest
-    sampled.change(RULINGS, lambda text: text + "CVE-2024-999999,,not_applicable,,disputed\n")
+    rescore(sampled, lambda scores: scores + b"CVE-2019-999999,0.5,0.5\n")
 
     after = again(sampled, SECOND)
 

@@ -12,7 +12,7 @@ from etl_assets.io import ledger
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.ledger import DownloadRecord, IngestionRecord, Process, ValidationRecord
-from etl_assets.model.records import Part, RawFile, Table, Verdict
+from etl_assets.model.records import Part, RawFile, Table, Tabulated, Verdict
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHA = "a" * 64
@@ -95,7 +95,7 @@ def test_verdicts_and_tables_keep_the_file_that_they_speak_of(home: Home) -> Non
         source_sha256=SHA, records=3, rows=2, rejected=1, code_version="1",
     )  # fmt: skip
     validated = [ValidationRecord.of(file, verdict, version="1")]
-    ingested = [IngestionRecord.of(file, table)]
+    ingested = [IngestionRecord.of(file, Tabulated(part=part, table=table))]
 
     ledger.export(home, "plants", Process.VALIDATION, validated, etl_version="1", at=NOON)
     ledger.export(home, "plants", Process.INGESTION, ingested, etl_version="1", at=NOON)

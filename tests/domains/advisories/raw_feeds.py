@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
 from domains.advisories.versions import is_newer, rank
 
 VENDOR = "advisory.echohq.com/data.json"

@@ -129,7 +129,7 @@ def test_the_report_tells_what_was_decided(ran: Ran) -> None:
     report = (ran.published / "run_report.md").read_text(encoding="utf-8")
 
     assert "| fixed | 16 |" in report
-    assert "| advisories.overrides | values | 1 |" in report
+    assert "| `advisories.overrides` | `values` | 1 |" in report
 
 
 def test_a_second_run_links_what_is_published_and_makes_nothing(ran: Ran) -> None:

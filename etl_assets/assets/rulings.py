@@ -1,0 +1,39 @@
+"""What a person decides on a raw file, written to the event log and the exported ledger.
+
+What may be decided, and what becomes of it, are the callers'.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from etl_assets.assets import keys, raw
+from etl_assets.assets.ledger import export_ledger
+from etl_assets.assets.outcomes import evaluation_of, event_of
+from etl_assets.assets.state import read_sources
+from etl_assets.assets.workplace import Workplace
+from etl_assets.model.declaration import Source
+from etl_assets.model.errors import UsageError
+from etl_assets.model.records import Fetch, Ruling
+
+
+def record_ruling(
+    instance: dg.DagsterInstance, place: Workplace, source: Source, fetch: Fetch, ruling: Ruling
+) -> Fetch:
+    """Write what a person decided on a raw file to the event log, and to the exported ledger."""
+    key = keys.raw_key(source)
+    event = event_of(key, fetch.part.partition, raw.outcome_of(source, fetch))
+    told = {"by": ruling.by, "why": ruling.why, "at": ruling.at.isoformat()}
+    instance.report_runless_asset_event(event.with_metadata({**event.metadata, **told}))
+    fetches = read_sources(instance, [source])[source.name].fetches.values()
+    outcomes = [raw.outcome_of(source, known) for known in fetches]
+    instance.report_runless_asset_event(evaluation_of(key, raw.CHECK, outcomes))
+    export_ledger(instance, place, place.domains[source.domain], ruling.at)
+    return fetch
+
+
+def said(why: str) -> str:
+    """The reason that a person gives; UsageError where it is none."""
+    if not why.strip():
+        raise UsageError("--why: expected a reason, found an empty text")
+    return why.strip()

@@ -1,0 +1,54 @@
+"""What every verb of the command shares: its settings, a launcher, and how answers are shown.
+
+Nothing heavy is imported before a verb runs; the verbs are `cli` and `store_verbs`, beside this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from etl_assets.assets.launch import Launcher
+    from etl_assets.settings import Settings
+
+OK, FAILED, USAGE = 0, 1, 2
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+DomainName = Annotated[str, typer.Argument(help="A folder under domains/.", show_default=False)]
+AnyDomain = Annotated[str | None, typer.Argument(help="Default: every domain.")]
+
+
+def settings() -> Settings:
+    from etl_assets.settings import Settings
+
+    return Settings.load()
+
+
+@contextmanager
+def open_launcher() -> Iterator[Launcher]:
+    """Declarations first: a wrong one is told before Dagster costs its seconds."""
+    from etl_assets.io.declarations import load
+
+    found = settings()
+    domains = load(found.domains_dir)
+    from etl_assets.assets.launch import Launcher
+    from etl_assets.io.terminal import Narration
+
+    with (
+        Narration(plain=found.no_color) as heard,
+        Launcher.open(found, domains, say=heard.say, progress=heard.transfer) as launcher,
+    ):
+        yield launcher
+
+
+def show(lines: Sequence[str], document: object, *, as_json: bool) -> None:
+    say(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+
+
+def say(text: str) -> None:
+    typer.echo(text)

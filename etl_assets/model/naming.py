@@ -1,0 +1,39 @@
+"""Which source a person means: the bare name where it is unique, else `domain.source`.
+
+A part of a partitioned source is named `source[partition]`; what is done with it is the caller's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.errors import UsageError
+from etl_assets.model.records import Part
+
+PART = re.compile(r"(?P<source>[^\[\]]+)(?:\[(?P<partition>[^\[\]]+)\])?")
+
+
+def source_named(domains: Mapping[str, Domain], name: str) -> Source:
+    """The source; raises UsageError where there is none, or more than one."""
+    sources = [source for domain in domains.values() for source in domain.sources.values()]
+    found = [source for source in sources if name in {source.name, source.full_name}]
+    if len(found) > 1:
+        several = " and ".join(source.full_name for source in found)
+        raise UsageError(f"{name}: expected one source, found {several}")
+    if not found:
+        known = ", ".join(sorted(source.full_name for source in sources))
+        raise UsageError(f"no source {name!r}; declared are: {known}")
+    return found[0]
+
+
+def part_named(domains: Mapping[str, Domain], text: str) -> tuple[Source, Part]:
+    """One part of a source, which names its partition where the source has any."""
+    match = PART.fullmatch(text)
+    source = source_named(domains, match["source"] if match else text)
+    partition = match["partition"] if match else None
+    if (partition is None) != (source.partitions is None):
+        expected = f"{source.name}[PARTITION]" if source.partitions else source.name
+        raise UsageError(f"{source.full_name}: expected {expected}, found {text}")
+    return source, Part(source=source.full_name, partition=partition)

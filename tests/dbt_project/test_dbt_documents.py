@@ -1,0 +1,186 @@
+"""What documents are made of: the words for each state, and the checks that hold them together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Row, Warehouse
+
+pytestmark = pytest.mark.long
+
+FIRST = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND = FIRST + timedelta(days=1)
+
+
+def feed(package: str, cve: str, **said: str) -> Row:
+    return "echo", {"package_name": package, "cve_id": cve} | said
+
+
+def ruling(package: str, cve: str, reason: str) -> Row:
+    said = {"status": "not_applicable", "internal_status": reason}
+    return "overrides", {"package_name": package, "cve_id": cve} | said
+
+
+ROWS: list[Row] = [
+    feed("alpha", "CVE-2026-1001", fixed_version="1.0-1", severity="HIGH"),
+    feed("alpha", "CVE-2026-1002", severity="low"),
+    feed("beta", "CVE-2026-1001", fixed_version="2.0-1"),
+    feed("beta", "CVE-2026-1003", fixed_version="1"),
+    feed("gamma", "CVE-2026-1004"),
+    ruling("beta", "CVE-2026-1003", "os_specific"),
+    ruling("gamma", "CVE-2026-1004", "we asked the author"),
+    ruling("nowhere", "CVE-2026-1005", "code_not_in_use"),
+]
+LATER = [row for row in ROWS if row[1] not in (ROWS[0][1], ROWS[2][1], ROWS[1][1])]
+
+
+@pytest.fixture(scope="module")
+def first(shared_warehouse: Warehouse) -> Any:
+    return shared_warehouse.build(ROWS, at=FIRST)
+
+
+@pytest.fixture(scope="module")
+def documents(shared_warehouse: Warehouse, first: Any) -> Warehouse:
+    assert first
+    return shared_warehouse
+
+
+def test_the_feed_repeats_the_vendor_s_own_rating(documents: Warehouse) -> None:
+    found = documents.query("select * from doc_advisories__scanner_feed order by all")
+
+    assert found == [
+        ("alpha", "CVE-2026-1001", "1.0-1", "High"),
+        ("alpha", "CVE-2026-1002", None, "Low"),
+        ("beta", "CVE-2026-1001", "2.0-1", None),
+        ("beta", "CVE-2026-1003", "0", None),
+        ("gamma", "CVE-2026-1004", "0", None),
+        ("nowhere", "CVE-2026-1005", "0", None),
+    ]
+
+
+def test_only_a_reason_that_the_seed_knows_has_a_label(documents: Warehouse) -> None:
+    found = documents.query(
+        "select package_name, justification, impact_statement is not null "
+        "from doc_advisories__openvex where status = 'not_affected' order by all"
+    )
+
+    assert found == [
+        ("beta", "vulnerable_code_not_present", True),
+        ("gamma", None, True),
+        ("nowhere", "vulnerable_code_not_in_execute_path", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "check", ["gate_advisories__reasons_are_known", "gate_advisories__statements_match_the_feed"]
+)
+def test_what_a_person_should_look_at_is_warned_of(first: Any, check: str) -> None:
+    assert (first[check].status, first[check].failures) == ("warn", 1)
+
+
+def test_a_record_speaks_of_all_packages_of_its_id(documents: Warehouse) -> None:
+    found = documents.query(
+        "select distinct summary, details from doc_advisories__osv "
+        "where vulnerability_id = 'CVE-2026-1001'"
+    )
+
+    assert found == [
+        (
+            "CVE-2026-1001 in alpha and 1 other package",
+            (
+                "- alpha: Fixed in version 1.0-1. Source: the vendor's feed.\n"
+                "- beta: Fixed in version 2.0-1. Source: the vendor's feed."
+            ),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check", "damage"),
+    [
+        pytest.param(
+            "gate_advisories__scanner_feed_says_zero_for_not_applicable",
+            "update doc_advisories__scanner_feed set fixed_version = '1' where cve_id like '%4'",
+            id="one for zero",
+        ),
+        pytest.param(
+            "gate_advisories__openvex_loses_no_advisory",
+            "delete from doc_advisories__openvex where package_name = 'gamma'",
+            id="lost",
+        ),
+        pytest.param(
+            "gate_advisories__csaf_loses_no_advisory",
+            "update doc_advisories__csaf set package_name = 'delta' where package_name = 'gamma'",
+            id="misnamed",
+        ),
+        pytest.param(
+            "gate_advisories__cyclonedx_loses_no_advisory",
+            "insert into doc_advisories__cyclonedx from doc_advisories__cyclonedx limit 1",
+            id="twice",
+        ),
+        pytest.param(
+            "gate_advisories__osv_loses_no_advisory",
+            "update doc_advisories__osv set withdrawn_at = now() where package_name = 'gamma'",
+            id="withdrawn though it stands",
+        ),
+        pytest.param(
+            "gate_advisories__osv_names_no_sentinel",
+            "update doc_advisories__osv set fixed_version = '0' where package_name = 'beta'",
+            id="sentinel as version",
+        ),
+        pytest.param(
+            "gate_advisories__changes_are_those_of_this_run",
+            "update doc_advisories__changes set changes = [changes[1]]",
+            id="a change made up",
+        ),
+    ],
+)
+def test_a_damaged_document_model_fails_its_check(
+    documents: Warehouse, check: str, damage: str
+) -> None:
+    file = documents.home.warehouse("advisories")
+    kept = file.read_bytes()
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(damage).fetchall()
+
+    [found] = [r for r in documents.project.test() if r.unique_id.split(".")[2] == check]
+
+    file.write_bytes(kept)
+    assert found.status == "fail"
+
+
+def test_what_is_gone_is_withdrawn_with_its_last_words(warehouse: Warehouse) -> None:
+    warehouse.build(ROWS, at=FIRST)
+
+    warehouse.build(LATER, at=SECOND)
+
+    found = warehouse.query(
+        "select vulnerability_id, package_name, fixed_version, modified_at, withdrawn_at "
+        "from doc_advisories__osv where withdrawn_at is not null or modified_at > ? order by all",
+        FIRST,
+    )
+    assert [(i, p, v) for i, p, v, *_ in found] == [
+        ("CVE-2026-1001", "alpha", "1.0-1"),
+        ("CVE-2026-1001", "beta", "2.0-1"),
+        ("CVE-2026-1002", "alpha", None),
+    ]
+    assert {moment for row in found for moment in row[3:]} == {SECOND}
+
+
+def test_a_package_that_goes_changes_the_record_and_does_not_withdraw_it(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.build(ROWS, at=FIRST)
+
+    warehouse.build(ROWS[1:], at=SECOND)
+
+    found = warehouse.query(
+        "select package_name, modified_at, withdrawn_at from doc_advisories__osv "
+        "where vulnerability_id = 'CVE-2026-1001'"
+    )
+    assert found == [("beta", SECOND, None)]

@@ -1,0 +1,145 @@
+"""Mirrors of the real feeds that tests may write to: copies, and files put in the place of others.
+
+What files say is raw_feeds.py; which snapshots are compared is the tests' matter. Copies are plain
+files that anyone may write, also where the originals are not.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from domains.advisories.raw_feeds import FILES, NVD, OSV, VENDOR, Object, is_well_formed
+
+Records = dict[str, bytes]
+"""CVE records as they stand in a feed, by id."""
+
+
+class _Item(msgspec.Struct):
+    cve: msgspec.Raw
+
+
+class _Feed(msgspec.Struct):
+    vulnerabilities: list[_Item]
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+def copy_feeds(mirror: Path, to: Path) -> Path:
+    """A copy of what the domain fetches; returns the new mirror."""
+    for name in FILES:
+        found = mirror / name
+        for file in sorted(found.iterdir()) if found.is_dir() else [found]:
+            put(file, to / file.relative_to(mirror))
+    return to
+
+
+def put(file: Path, at: Path) -> None:
+    """Copy a file, unpacked where only its stored form is packed."""
+    at.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".gz" and at.suffix != ".gz":
+        at.write_bytes(gzip.decompress(file.read_bytes()))
+    else:
+        shutil.copyfile(file, at)
+
+
+def nvd_file(mirror: Path, which: str) -> Path:
+    return mirror / NVD / f"nvdcve-2.0-{which}.json.gz"
+
+
+def read_cves(file: Path) -> Records:
+    feed = msgspec.json.decode(gzip.decompress(file.read_bytes()), type=_Feed)
+    return {
+        msgspec.json.decode(item.cve, type=_Id).id: bytes(item.cve) for item in feed.vulnerabilities
+    }
+
+
+def write_cves(file: Path, records: Mapping[str, bytes]) -> None:
+    """A feed and, beside it, its digest file in NVD's five lines."""
+    total = len(records)
+    head = f'{{"resultsPerPage":{total},"startIndex":0,"totalResults":{total},"vulnerabilities":['
+    items = b",".join(b'{"cve":%s}' % record for record in records.values())
+    write_feed(file, head.encode() + items + b"]}")
+
+
+def write_feed(file: Path, content: bytes) -> None:
+    packed = gzip.compress(content, compresslevel=1, mtime=0)
+    file.write_bytes(packed)
+    write_digest(file, content, len(packed))
+
+
+def write_digest(file: Path, content: bytes, packed_bytes: int) -> None:
+    lines = {
+        "lastModifiedDate": "2026-01-01T00:00:00-00:00",
+        "size": len(content),
+        "zipSize": packed_bytes,
+        "gzSize": packed_bytes,
+        "sha256": hashlib.sha256(content).hexdigest().upper(),
+    }
+    text = "".join(f"{name}:{value}\r\n" for name, value in lines.items())
+    digest = file.with_name(file.name.replace(".json.gz", ".meta"))
+    digest.write_text(text, encoding="utf-8", newline="")
+
+
+def put_nvd(file: Path, mirror: Path, which: str) -> None:
+    """Another day's feed in the place of the mirror's, with its digest."""
+    at = nvd_file(mirror, which)
+    put(file, at)
+    packed = file.read_bytes()
+    write_digest(at, gzip.decompress(packed), len(packed))
+
+
+def replace_cves(mirror: Path, records: Mapping[str, Object]) -> None:
+    """Put records in the place of those with their ids, whichever years hold them."""
+    for file in sorted((mirror / NVD).glob("nvdcve-2.0-*.json.gz")):
+        held = read_cves(file)
+        if found := records.keys() & held.keys():
+            write_cves(file, held | {name: _encoded(records[name]) for name in sorted(found)})
+
+
+def add_osv(mirror: Path, records: Iterable[Object]) -> None:
+    """Add those that the archive does not hold."""
+    with zipfile.ZipFile(mirror / OSV, "a", zipfile.ZIP_DEFLATED) as archive:
+        held = set(archive.namelist())
+        for record in records:
+            if (name := f"{record['id']}.json") not in held:
+                archive.writestr(name, _encoded(record))
+
+
+def put_osv(archive: Path, mirror: Path) -> None:
+    """Another day's archive in the place of the mirror's, without its malformed records."""
+    target = mirror / OSV
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if is_well_formed(json.loads(content)):
+                new.writestr(name, content)
+
+
+def list_pairs(mirror: Path, pairs: Mapping[tuple[str, str], str | None]) -> None:
+    """Add pairs with their version to the vendor's feed; one that it lists stays as it is."""
+    path = mirror / VENDOR
+    feed = json.loads(path.read_bytes())
+    for (package, vulnerability_id), version in sorted(pairs.items()):
+        entry = {"fixed_version": version} if version else {}
+        feed.setdefault(package, {}).setdefault(vulnerability_id, entry)
+    path.write_bytes(_encoded(feed))
+
+
+def histories(file: Path) -> Iterable[Any]:
+    """The lines of a packed JSON Lines file."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines)
+
+
+def _encoded(value: Any) -> bytes:
+    return msgspec.json.encode(value)
