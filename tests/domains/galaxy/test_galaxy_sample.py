@@ -1,0 +1,232 @@
+"""The sample from dumps to published set, against rows that were worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl_assets.assets.location import build_defs
+from etl_assets.io import ledger
+from etl_assets.model.ledger import Process
+from etl_assets.model.options import Options
+from etl_assets.model.records import RunStatus
+
+if TYPE_CHECKING:
+    from conftest import Galaxy
+
+DOMAIN = "galaxy"
+REPORTED = datetime(2026, 2, 27, 12, tzinfo=UTC)
+
+
+def test_the_sample_becomes_the_tables_that_were_declared(first_galaxy: Galaxy) -> None:
+    systems = {row["id64"]: row for row in first_galaxy.table("systems")}
+
+    assert len(systems) == 60
+    assert systems[1001] == {
+        "id64": 1001,
+        "name": "Harbour",
+        "x": 0.0,
+        "y": 0.0,
+        "z": 0.0,
+        "main_star": "G (White-Yellow) Star",
+        "needs_permit": True,
+        "updated_at": REPORTED,
+        "source_sha256": systems[1002]["source_sha256"],
+        "source_row": 1,
+    }
+
+
+def test_unsigned_ids_survive_to_the_published_set(first_galaxy: Galaxy) -> None:
+    names = {row["id64"]: row["name"] for row in first_galaxy.mart("mart_systems")}
+
+    assert names[2**64 - 1] == "Last Number"
+    assert names[2**63] == "First Unsigned"
+
+
+def test_of_several_reports_the_newest_is_kept(first_galaxy: Galaxy) -> None:
+    (twice,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1010)
+
+    assert twice["main_star"] == "K (Yellow-Orange) Star"
+    assert twice["updated_at"] == datetime(2026, 2, 27, 9, 30, tzinfo=UTC)
+    assert twice["source_row"] == 11
+
+
+def test_rows_without_number_or_place_are_rejected_with_their_line(first_galaxy: Galaxy) -> None:
+    found = [(r["where"], r["column"], r["rule"]) for r in first_galaxy.rejects("systems")]
+
+    assert found == [
+        ("line 22", "id64", "required"),
+        ("line 42", "y", "required"),
+        ("line 66", "x", "maximum"),
+    ]
+
+
+def test_a_star_of_an_unknown_class_is_kept_and_warned_of(first_galaxy: Galaxy) -> None:
+    (strange,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1007)
+
+    said = first_galaxy.complaint("systems", "contract")
+
+    assert strange["main_star"] == "Purple Star"
+    assert "1 values of main_star are not among the known ones: 'Purple Star' (1)" in said
+    assert "3 of 65 records rejected (1 by maximum, 2 by required)" in said
+    assert "2 rows set aside for a newer one of the same key" in said
+
+
+def test_stations_on_bodies_know_their_body_and_their_system(first_galaxy: Galaxy) -> None:
+    stations = {row["market_id"]: row for row in first_galaxy.table("stations")}
+
+    found = {n: (r["system_id64"], r["body_id"], r["body_name"]) for n, r in stations.items()}
+
+    assert found == {
+        128000001: (1001, None, None),
+        128000003: (1001, 2, "Harbour 2"),
+        128000004: (1002, None, None),
+        128000005: (4001, None, None),
+        3700000001: (1002, None, None),  # the carrier has moved there from 1001
+    }
+
+
+def test_systems_are_counted_by_cube(first_galaxy: Galaxy) -> None:
+    found = {r["cube"]: r["systems_count"] for r in first_galaxy.mart("mart_region_cubes")}
+
+    assert found == {
+        "-2/0/-1": 1,
+        "-1/0/-1": 1,
+        "-1/0/0": 14,
+        "-1/0/65": 1,
+        "0/-1/0": 26,
+        "0/0/0": 7,
+        "1/-1/25": 10,
+    }
+
+
+def test_stations_are_counted_by_system_and_joined_by_id_alone(first_galaxy: Galaxy) -> None:
+    columns = ("system_name", "main_star", "stations_count", "carriers_count", "is_known_system")
+
+    rows = first_galaxy.mart("mart_system_stations")
+
+    assert {r["system_id64"]: tuple(r[c] for c in columns) for r in rows} == {
+        1001: ("Harbour", "G (White-Yellow) Star", 2, 0, True),
+        1002: ("Lantern", "M (Red dwarf) Star", 2, 1, True),
+        4001: ("Never Dumped", None, 1, 0, False),
+    }
+
+
+def test_of_a_body_in_two_dumps_the_newest_report_counts(first_galaxy: Galaxy) -> None:
+    columns = ("stars_count", "planets_count", "landable_count", "terraformable_count")
+
+    rows = first_galaxy.mart("mart_system_bodies")
+
+    assert {r["system_id64"]: tuple(r[c] for c in columns) for r in rows} == {
+        1001: (1, 2, 1, 0),  # Harbour 2 is being terraformed by now
+        1003: (1, 1, 1, 1),
+        1004: (1, 0, 0, 0),
+        1006: (1, 0, 0, 0),
+    }
+
+
+def test_what_the_first_load_finds_is_no_change(first_galaxy: Galaxy) -> None:
+    assert first_galaxy.mart("mart_system_changes") == []
+
+
+def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
+    def next_day(records: list[dict]) -> list[dict]:
+        known = {record["id64"]: record for record in records}
+        visited = known[1006] | {"mainStar": "Neutron Star", "updateTime": "2026-02-28 07:00:00+00"}
+        moved = known[1002] | {"coords": {"x": 12.5, "y": -0.25, "z": 44.75}}
+        older = known[1001] | {"name": "Haven", "updateTime": "2026-01-01 00:00:00+00"}
+        new = known[1004] | {"id64": 5001, "name": "Newfound"}
+        return [visited, moved, older, new, *records[12:]]
+
+    galaxy.dump(next_day)
+    manifest = galaxy.run()
+    changes = {row["id64"]: row for row in galaxy.mart("mart_system_changes")}
+
+    assert manifest.status is RunStatus.SUCCESS, manifest.note
+    assert {n: (r["change"], r["changed_columns"]) for n, r in changes.items()} == {
+        1002: ("changed", ["y_ly", "z_ly"]),
+        1006: ("changed", ["main_star"]),
+        5001: ("appeared", []),
+    }
+    assert changes[1002]["moved_ly"] == 5.0
+    assert (changes[1006]["old_main_star"], changes[1006]["new_main_star"]) == (
+        None,
+        "Neutron Star",
+    )
+    assert len(galaxy.mart("mart_systems")) == 61
+
+
+def test_the_changes_stay_those_of_the_last_dump_until_the_next(galaxy: Galaxy) -> None:
+    galaxy.dump(lambda records: [records[0] | {"name": "Haven"}, *records[1:]])
+    galaxy.run()
+
+    galaxy.home.warehouse(DOMAIN).unlink()
+    galaxy.home.whole_marker(DOMAIN).unlink()
+    galaxy.run()
+    built_again = [row["id64"] for row in galaxy.mart("mart_system_changes")]
+    galaxy.dump(lambda records: [*records, records[5] | {"id64": 6001}])
+    galaxy.run()
+    after_the_next = [row["id64"] for row in galaxy.mart("mart_system_changes")]
+
+    assert built_again == [1001]
+    assert after_the_next == [6001]
+
+
+def test_the_changes_are_published_as_a_document(first_galaxy: Galaxy) -> None:
+    document = json.loads((first_galaxy.latest / "system_stations.json").read_bytes())
+
+    assert document["system_count"] == len(document["systems"]) == 3
+    assert [system["system_id64"] for system in document["systems"]] == [1001, 1002, 4001]
+
+
+def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy) -> None:
+    path = first_galaxy.home.root / "manifests" / "galaxy_download.manifest.json"
+    written = json.loads(path.read_bytes())
+
+    found = ledger.load(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
+
+    assert found is not None
+    assert set(written["metadata"]) == {
+        *("process", "etl_version", "root_dir", "total_records", "ts_created", "ts_updated")
+    }
+    assert written["metadata"]["process"] == "download"
+    assert sorted(found.records) == [
+        *("galaxy.bodies", "galaxy.populated_bodies", "galaxy.stations", "galaxy.systems")
+    ]
+    for record in found.records.values():
+        stored = first_galaxy.home.root / record.file_path
+        assert stored.name == record.checksum
+        assert stored.stat().st_size == record.file_size
+
+
+def test_a_source_that_is_switched_off_is_never_asked(first_galaxy: Galaxy) -> None:
+    assert "systems_all" in first_galaxy.domain.switched_off
+    assert not [key for key in first_galaxy.asset_keys() if key.startswith("galaxy/systems_all_")]
+    assert not [line for line in first_galaxy.plan() if "systems_all" in line]
+
+
+def test_the_asset_keys_are_those_that_were_agreed_on(first_galaxy: Galaxy) -> None:
+    graph = build_defs(first_galaxy.settings).resolve_asset_graph()
+    agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
+
+    keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+
+    assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == agreed.split()
+
+
+def test_the_same_dumps_give_the_same_bytes_in_another_home(
+    first_galaxy: Galaxy, tmp_path: Path
+) -> None:
+    other = type(first_galaxy).packed(tmp_path)
+    other.run(Options(as_of=datetime(2026, 3, 1, 9, tzinfo=UTC)))
+
+    marts = {path.name: path for path in (first_galaxy.latest / "marts").iterdir()}
+    different = [
+        name
+        for name, path in marts.items()
+        if path.read_bytes() != (other.latest / "marts" / name).read_bytes()
+    ]
+
+    assert different == ["mart_galaxy_source_health.parquet"]
