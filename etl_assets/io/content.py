@@ -13,11 +13,12 @@ from pathlib import Path
 from etl_assets.io.archive import check_zip
 from etl_assets.io.sniff import BOM, HEAD_BYTES, described, sniff
 from etl_assets.io.unpack import Gunzip
-from etl_assets.model.declaration import Format, JsonFormat, Source
+from etl_assets.model.declaration import Format, JsonArrayFormat, JsonFormat, Source
 from etl_assets.model.errors import ContentError
+from etl_assets.model.paths import row_paths
 
 # What the unpacked bytes of a format look like; a format that is not named is not looked at.
-KINDS = {"json": "json", "cve_2_0": "json", "csv": "text"}
+KINDS = {"json": "json", "json_array": "json", "cve_2_0": "json", "csv": "text"}
 READ_BYTES = 1 << 20
 TAIL_BYTES = 64
 CLOSING = {b"{": b"}", b"[": b"]"}
@@ -92,9 +93,9 @@ def _check_json(declared: Format, ends: _Ends, *, min_rows: int) -> None:
 
 
 def _opening(declared: Format) -> bytes | None:
-    if not isinstance(declared, JsonFormat):
+    if not isinstance(declared, JsonFormat | JsonArrayFormat):
         return b"{"
-    return b"[" if declared.rows == "" or declared.rows.startswith("[") else b"{"
+    return b"[" if row_paths(declared)[0][0].kind == "items" else b"{"
 
 
 def _require(expected: str, head: bytes) -> None:

@@ -7,7 +7,8 @@ one key shows only at the end of a file: that is `etl_assets.io.keys`.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_assets.io.arrow import MEANING, TYPES, cast
-from etl_assets.io.readers.batch import Batch, as_json, named
+from etl_assets.io.readers.batch import Batch, Values, as_json, named
 from etl_assets.model.declaration import Column, Contract, RowRule
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
@@ -34,12 +35,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A batch after its contract: `rows` hold the declared columns only."""
+    """A batch after its contract: `rows` hold the declared columns only.
+
+    `unknown_values` counts, by column, the values that are kept though nobody has declared them.
+    """
 
     rows: pa.RecordBatch
-    ordinals: list[int]
-    keys: list[Hashable]
+    ordinals: Sequence[int]
     rejects: list[Reject]
+    unknown_values: dict[str, Counter[str]]
 
 
 class Checker:
@@ -49,6 +53,11 @@ class Checker:
         _check_rules(contract)
         self._contract = contract
         self._judges = [_Judge(column) for column in contract.columns]
+        self._known = {
+            column.name: pa.array(column.known_values, pa.string())
+            for column in contract.columns
+            if column.known_values is not None
+        }
 
     def check(self, batch: Batch) -> Checked:
         """The rows that hold under the contract, and the others as rejects beside the reader's."""
@@ -62,6 +71,8 @@ class Checker:
         for rule in self._contract.rules:
             for row, fault in _broken_rows(rule, arrays):
                 faults.setdefault(row, fault)
+        if faults and batch.exact:
+            return self.check(batch.exact())
         return self._sorted_out(batch, pa.RecordBatch.from_pydict(arrays), faults)
 
     def _sorted_out(self, batch: Batch, rows: pa.RecordBatch, faults: dict[int, Fault]) -> Checked:
@@ -71,7 +82,11 @@ class Checker:
             rows = rows.filter(pa.array(held, pa.bool_()))
             ordinals = list(compress(ordinals, held))
         rejects = [*batch.rejects, *(_reject(batch, row, faults[row]) for row in sorted(faults))]
-        return Checked(rows, ordinals, keys_of(rows, self._contract.key), rejects)
+        return Checked(rows, ordinals, rejects, self._unknown_values(rows))
+
+    def _unknown_values(self, rows: pa.RecordBatch) -> dict[str, Counter[str]]:
+        found = {name: _others(rows.column(name), known) for name, known in self._known.items()}
+        return {name: others for name, others in found.items() if others}
 
 
 def _check_rules(contract: Contract) -> None:
@@ -84,6 +99,13 @@ def _check_rules(contract: Contract) -> None:
     ]
     if problems:
         raise DeclarationError(problems)
+
+
+def _others(array: pa.Array, known: pa.Array) -> Counter[str]:
+    """How often each value occurs that is not among the known ones; a null is no value."""
+    texts = pc.list_flatten(array) if pa.types.is_list(array.type) else array
+    others = texts.filter(pc.invert(pc.or_(pc.is_in(texts, known), texts.is_null())))
+    return Counter(others.to_pylist())
 
 
 def keys_of(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:
@@ -107,23 +129,33 @@ class _Judge:
         self._matches = re.compile(column.pattern, re.ASCII).fullmatch if column.pattern else None
         self._values = frozenset(column.values) if column.values is not None else None
 
-    def judge(self, values: list[Any]) -> tuple[pa.Array, Iterator[tuple[int, Fault]]]:
+    def judge(self, values: Values) -> tuple[pa.Array, Iterator[tuple[int, Fault]]]:
         """The values in their type, and what is wrong with which row."""
         array, misfits = cast(values, self.column.type)
         return array, self._faults(values, array, misfits)
 
     def _faults(
-        self, values: list[Any], array: pa.Array, misfits: list[int]
+        self, values: Values, array: pa.Array, misfits: list[int]
     ) -> Iterator[tuple[int, Fault]]:
         kind = self.column.type
         for row in misfits:
             yield row, self._fault("type", f"{MEANING[kind]} ({kind})", values[row])
         if self.column.required and array.null_count > len(misfits):
             empty = self._fault("required", "a value", None)
-            yield from ((row, empty) for row, value in enumerate(values) if value is None)
-        if self._matches or self._values is not None:
-            yield from self._text_faults(values, set(misfits))
+            yield from (
+                (row, empty) for row in sorted(set(_places(array.is_null())) - set(misfits))
+            )
+        if self._matches or not self._holds_values(array):
+            yield from self._text_faults(array.to_pylist(), set(misfits))
         yield from self._bound_faults(array)
+
+    def _holds_values(self, array: pa.Array) -> bool:
+        """Whether a look at the whole column finds nothing but the values allowed."""
+        if self._values is None:
+            return True
+        texts = pc.list_flatten(array) if pa.types.is_list(array.type) else array
+        allowed = pc.is_in(texts, pa.array(sorted(self._values), pa.string()))
+        return pc.all(pc.or_(allowed, texts.is_null())).as_py() is not False
 
     def _text_faults(self, values: list[Any], misfits: set[int]) -> Iterator[tuple[int, Fault]]:
         for row, value in enumerate(values):

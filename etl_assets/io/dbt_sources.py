@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from etl_assets.io.declarations import load
@@ -44,7 +45,8 @@ WIDTH = 100
 
 def render(domain: Domain) -> str:
     """The domain's sources as dbt declares them; the same for the same declarations."""
-    tables = (_table(source) for _, source in sorted(domain.sources.items()))
+    declared = domain.sources | domain.switched_off
+    tables = (_table(source) for _, source in sorted(declared.items()))
     return HEAD.format(domain=domain.name) + "".join(tables)
 
 
@@ -61,11 +63,28 @@ def write(domains: Path, dbt_project: Path) -> list[Path]:
 
 def _table(source: Source) -> str:
     declared = [(c.name, c.description, DATA_TYPES[c.type]) for c in source.contract.columns]
-    lines = [f"      - name: {source.name}", *_folded(8, source.description), "        columns:"]
+    lines = [f"      - name: {source.name}", *_folded(8, source.description)]
+    lines += [] if source.enabled else _nowhere((*declared, *EVIDENCE))
+    lines += ["        columns:"]
     for name, description, data_type in (*declared, *EVIDENCE):
         lines += [f"          - name: {name}", *_folded(12, description)]
         lines += [f"            data_type: {data_type}"]
     return "\n".join(lines) + "\n"
+
+
+def _nowhere(columns: Iterable[tuple[str, str, str]]) -> list[str]:
+    """In place of a file: no rows of the columns, for a source that is switched off."""
+    nulls = ", ".join(f"null::{data_type} as {name}" for name, _, data_type in columns)
+    pad = " " * 8
+    return [
+        f"{pad}config:",
+        f"{pad}  meta:",
+        f"{pad}    external_location: >-",
+        *(
+            f"{pad}      {line}"
+            for line in textwrap.wrap(f"(select {nulls} where false)", WIDTH - 14)
+        ),
+    ]
 
 
 def _folded(indent: int, text: str) -> list[str]:

@@ -8,20 +8,22 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etl_assets.io.arrow import SOURCE_ROW, SOURCE_SHA256
+from etl_assets.io.arrow import SOURCE_SHA256
 from etl_assets.io.files import appear, refusals_told
 from etl_assets.model.records import Reject
 
 COMPRESSION = "zstd"
 ROWS_PER_GROUP = 20_000  # some tens of megabytes of text; bounds what the writer holds
+ROWS_LOOKED_AT = 2_000  # to tell whether a column repeats itself
 REJECTS_TOLD = 3  # in the error that refuses a file
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in (*Reject.model_fields, SOURCE_SHA256)])
 
@@ -30,8 +32,9 @@ class TableWriter:
     """Appends batches of one schema; row groups do not depend on how the batches were cut."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
         self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression=COMPRESSION)
+        self._writer: pq.ParquetWriter | None = None
         self._held: list[pa.RecordBatch] = []
         self._held_rows = 0
 
@@ -41,8 +44,8 @@ class TableWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._flush(self._held_rows)
-            self._writer.close()
-        else:
+            self._opened(self._schema.empty_table()).close()
+        elif self._writer:
             with suppress(OSError):  # the first fault is the one to tell
                 self._writer.close()
 
@@ -55,9 +58,31 @@ class TableWriter:
     def _flush(self, count: int) -> None:
         if count:
             table = pa.Table.from_batches(self._held, self._schema)
-            self._writer.write_table(table.slice(0, count), ROWS_PER_GROUP)
+            group = table.slice(0, count)
+            self._opened(group.slice(0, ROWS_LOOKED_AT)).write_table(group, ROWS_PER_GROUP)
             self._held = table.slice(count).to_batches()
             self._held_rows -= count
+
+    def _opened(self, first_rows: pa.Table) -> pq.ParquetWriter:
+        """The file, with dictionaries where the first rows repeat themselves: others only cost."""
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._path,
+                self._schema,
+                compression=COMPRESSION,
+                use_dictionary=[_path_of(f) for f in self._schema if _repeats(first_rows[f.name])],
+            )
+        return self._writer
+
+
+def _path_of(field: pa.Field) -> str:
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else str(field.name)
+
+
+def _repeats(values: pa.ChunkedArray) -> bool:
+    if pa.types.is_list(values.type):
+        return True
+    return bool(pc.count_distinct(values).as_py() * 2 <= len(values))
 
 
 class RejectWriter:
@@ -96,11 +121,14 @@ def rejects_beside(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
 
 
 def with_provenance(
-    rows: pa.RecordBatch, schema: pa.Schema, source_sha256: str, ordinals: list[int]
+    rows: pa.RecordBatch, schema: pa.Schema, source_sha256: str, ordinals: Sequence[int]
 ) -> pa.RecordBatch:
     """The rows with the two columns that say whence each came."""
     digests = pa.repeat(pa.scalar(source_sha256), rows.num_rows)
-    places = pa.array(ordinals, schema.field(SOURCE_ROW).type)
+    if isinstance(ordinals, range):
+        places = pa.arange(ordinals.start, ordinals.stop)
+    else:
+        places = pa.array(ordinals, pa.int64())
     return pa.RecordBatch.from_arrays([*rows.columns, digests, places], schema=schema)
 
 
@@ -123,9 +151,7 @@ def read_batches(
             first += rows.num_rows
 
 
-def rewrite_without(
-    path: Path, places: list[int]
-) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
+def rewrite_without(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
     """Take the rows at these ascending places out of a file; yields them, piece by piece."""
     with appear(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
         for first, rows in read_batches(path):
@@ -134,7 +160,7 @@ def rewrite_without(
             for place in aside:
                 mask[place - first] = False
             if aside:
-                yield aside, rows.take(pa.array([p - first for p in aside])).to_pylist()
+                yield rows.take(pa.array([place - first for place in aside]))
             table.write(rows.filter(pa.array(mask)) if aside else rows)
 
 

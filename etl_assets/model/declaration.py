@@ -35,11 +35,17 @@ class Column(Declared):
     description: str = Field(min_length=1)
     unit: str | None = Field(default=None, description="required for numbers; '1' is dimensionless")
     origin: str | None = Field(
-        default=None, alias="from", description="the field's path in the record; default: the name"
+        default=None,
+        alias="from",
+        description="the field's path in the record; default: the name. A path with [] or {} begins"
+        " at the top, as `rows` does, and leads to a record above: [].id64",
     )
     required: bool = Field(default=False, description="a row whose value is null is rejected")
     pattern: str | None = Field(default=None, description="a regular expression for the whole text")
     values: list[str] | None = Field(default=None, description="the only values allowed")
+    known_values: list[str] | None = Field(
+        default=None, description="the values expected; another one is kept, counted and warned of"
+    )
     minimum: float | None = None
     maximum: float | None = None
 
@@ -65,9 +71,13 @@ class Contract(Declared):
     key: list[str] = Field(
         min_length=1, description="a null in a key column is a value like others"
     )
-    duplicates: Literal["reject", "keep_last"] = Field(
+    duplicates: Literal["reject", "keep_last", "keep_newest"] = Field(
         default="reject",
-        description="of rows with one key: reject the later ones, or keep the last",
+        description="of rows with one key: reject the later ones, or keep the last, or the newest",
+    )
+    newest_by: str | None = Field(
+        default=None,
+        description="the column that tells the newest row; of equal ones the last, null is oldest",
     )
     unknown_fields: Literal["evolve", "discard_value", "freeze"] = Field(
         default="discard_value",
@@ -80,7 +90,7 @@ class Contract(Declared):
 
 
 class JsonFormat(Declared):
-    """A JSON document; `rows` is the path to its records.
+    """A JSON document; `rows` is the path to its records, or several paths, one after the other.
 
     `{column}` takes a map's keys into a column, `[]` walks a list, a plain name descends:
     `{package_name}.{cve_id}`, `vulnerabilities[]`, `{package}.{id}.releases.{release}`.
@@ -88,7 +98,18 @@ class JsonFormat(Declared):
     """
 
     name: Literal["json"]
-    rows: str = ""
+    rows: str | list[str] = ""
+
+
+class JsonArrayFormat(Declared):
+    """A JSON document that is one list, read as a stream whatever its size.
+
+    `rows` as for json; a path begins with `[]`, and an empty one is the list's own elements. Of
+    several paths, the rows of one element stand together, path after path.
+    """
+
+    name: Literal["json_array"]
+    rows: str | list[str] = ""
 
 
 class CsvFormat(Declared):
@@ -113,7 +134,10 @@ class CveFormat(Declared):
     name: Literal["cve_2_0"]
 
 
-Format = Annotated[JsonFormat | CsvFormat | OsvFormat | CveFormat, Field(discriminator="name")]
+Format = Annotated[
+    JsonFormat | JsonArrayFormat | CsvFormat | OsvFormat | CveFormat,
+    Field(discriminator="name"),
+]
 
 
 class PublishedDigest(Declared):
@@ -243,7 +267,7 @@ class Source(Declared):
         description="a run without it fails; an optional one yields an empty table"
     )
     enabled: bool = Field(
-        default=True, description="false: never asked nor fetched; its table is there and empty"
+        default=True, description="false: neither asked nor fetched; models read it as empty"
     )
     expect: Expectation = Expectation()
     limits: Limits = Limits()

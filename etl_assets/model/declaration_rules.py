@@ -14,6 +14,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from etl_assets.model.declaration import NUMERIC, ColumnType
+from etl_assets.model.paths import begins_at_the_top, origin_along, parse_path
 
 Data = Mapping[str, Any]
 FieldPath = tuple[str | int, ...]
@@ -21,7 +22,14 @@ FieldPath = tuple[str | int, ...]
 TYPES: tuple[str, ...] = get_args(ColumnType)
 TEXT = ("string", "list[string]")
 NUMBERS = tuple(sorted(NUMERIC))
-BOUNDS = {"pattern": TEXT, "values": TEXT, "minimum": NUMBERS, "maximum": NUMBERS}
+BOUNDS = {
+    "pattern": TEXT,
+    "values": TEXT,
+    "known_values": TEXT,
+    "minimum": NUMBERS,
+    "maximum": NUMBERS,
+}
+ORDERED = (*NUMBERS, "date", "timestamp", "string")
 DATED = ("date", "timestamp")
 CRON_FIELDS = 5
 
@@ -43,7 +51,11 @@ def broken_in_source(source: Data) -> Iterator[Broken]:
     yield from _names_that_are_no_column(source, columns)
     for index, column in columns:
         yield from _broken_in_column(("contract", "columns", index), column)
+    yield from _broken_in_duplicates(contract, columns)
+    yield from _broken_in_paths(source, columns)
     yield from _broken_in_location(source)
+    if source.get("enabled") is False and source.get("required") is True:
+        yield Broken(("enabled",), "true, as the source is required", "false")
 
 
 def broken_in_domain(domain: Data, sources: int) -> Iterator[Broken]:
@@ -101,9 +113,48 @@ def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
             yield (*path, "require", place), name
     if (content := _mapping(source, "freshness").get("content_column")) is not None:
         yield ("freshness", "content_column"), content
+    if (newest_by := contract.get("newest_by")) is not None:
+        yield ("contract", "newest_by"), newest_by
     rows = _mapping(source, "format").get("rows")
-    for name in re.findall(r"\{(.*?)\}", rows) if isinstance(rows, str) else ():
+    paths = rows if isinstance(rows, list) else [rows]
+    for name in re.findall(r"\{(.*?)\}", " ".join(p for p in paths if isinstance(p, str))):
         yield ("format", "rows"), name
+
+
+def _broken_in_duplicates(contract: Data, columns: list[tuple[int, Data]]) -> Iterator[Broken]:
+    wanted = contract.get("duplicates") == "keep_newest"
+    newest_by = contract.get("newest_by")
+    if wanted and newest_by is None:
+        yield Broken(("contract", "duplicates"), "newest_by beside keep_newest", "none")
+    if newest_by is not None and not wanted:
+        path = ("contract", "newest_by")
+        yield Broken(path, "it with duplicates: keep_newest only", repr(newest_by))
+    for _, column in columns:
+        kind = column.get("type")
+        if column.get("name") == newest_by and kind in TYPES and kind not in ORDERED:
+            path = ("contract", "newest_by")
+            yield Broken(path, f"a column of type {', '.join(ORDERED)}", f"{kind} {newest_by!r}")
+
+
+def _broken_in_paths(source: Data, columns: list[tuple[int, Data]]) -> Iterator[Broken]:
+    form = _mapping(source, "format")
+    rows = form.get("rows", "")
+    paths = rows if isinstance(rows, list) else [rows]
+    if not all(isinstance(path, str) for path in paths):
+        return
+    if not paths:
+        yield Broken(("format", "rows"), "at least one path", "none")
+    for path in paths:
+        if form.get("name") == "json_array" and path and not path.startswith("[]"):
+            yield Broken(("format", "rows"), "a path that begins with []", repr(path))
+    ways = [parse_path(path) for path in paths]
+    for index, column in columns:
+        origin = column.get("from")
+        if not isinstance(origin, str) or not begins_at_the_top(origin):
+            continue
+        if not any(origin_along(origin, way) for way in ways):
+            expected = f"a field of a record that {' or '.join(paths) or '[]'} passes"
+            yield Broken(("contract", "columns", index, "from"), expected, repr(origin))
 
 
 def _broken_in_column(path: FieldPath, column: Data) -> Iterator[Broken]:

@@ -7,7 +7,8 @@ judging values is `etl_assets.io`'s; whether there is a file at all is decided b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.util import find_spec
@@ -41,6 +42,9 @@ CODE = (
     "etl_assets.stages.tabulate",
 )
 
+UNKNOWN_VALUES_TOLD = 20  # of a column, by name; the rest is counted together
+OTHERS = "(others)"
+
 
 def tabulate(
     home: Home,
@@ -65,8 +69,9 @@ def tabulate(
         parquet.rejects_beside(rejects_target, source_sha256) as rejects,
     ):
         making = _Making(source, draft, rejects)
-        making.fill(raw, source_sha256)
-        making.settle_duplicates()
+        with KeyHashes(source.contract.key, target.parent) as keys:
+            making.fill(raw, source_sha256, keys)
+            making.settle_duplicates(keys)
         making.refuse_unfit(None if accept_shrink else previous)
         digest = parquet.sha256_of(draft)
     return Table(
@@ -80,6 +85,7 @@ def tabulate(
         duplicates=making.duplicates,
         rejects_by_rule=dict(sorted(rejects.by_rule.items())),
         unknown_fields=sorted(making.unknown_fields),
+        unknown_values=making.unknown_values,
         content_at=making.content_at,
         rejects_path=home.relative(rejects_target) if rejects.by_rule else None,
         code_version=code_version,
@@ -114,7 +120,8 @@ def code_version(source: Source) -> str:
             "freshness": {"content_column"},
         }
     )
-    modules = (*CODE, registry.MODULES[source.format.name])
+    form = source.format.name
+    modules = (*CODE, registry.MODULES[form], *registry.PARTS.get(form, ()))
     texts = [declared, *(_module_digest(module) for module in modules)]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
@@ -136,14 +143,14 @@ class _Making:
         self._contract = source.contract
         self._draft = draft
         self._rejects = rejects
-        self._keys = KeyHashes()
         self.records = 0
         self.rows = 0
         self.duplicates = 0
         self.unknown_fields: set[str] = set()
+        self._unknown_values: dict[str, Counter[str]] = {}
         self.content_at: datetime | None = None
 
-    def fill(self, raw: Path, source_sha256: str) -> None:
+    def fill(self, raw: Path, source_sha256: str, keys: KeyHashes) -> None:
         """Read, judge and write batch by batch."""
         schema = table_schema(self._contract)
         checker = Checker(self._contract)
@@ -153,25 +160,39 @@ class _Making:
                 rows = checked.rows
                 table.write(parquet.with_provenance(rows, schema, source_sha256, checked.ordinals))
                 self._rejects.write(checked.rejects)
-                self._keys.add(checked.keys)
+                keys.add(rows)
+                self._count_unknown(checked.unknown_values)
                 self.records += batch.records
                 self.rows += rows.num_rows
                 self.unknown_fields |= batch.unknown_fields
                 self.content_at = _latest(self.content_at, rows, self._source)
 
-    def settle_duplicates(self) -> None:
+    def _count_unknown(self, found: Mapping[str, Counter[str]]) -> None:
+        """No more are held than are told, so that a column of nothing but unknown ones is cheap."""
+        for column, values in found.items():
+            counted = self._unknown_values.setdefault(column, Counter())
+            for value, count in values.items():
+                known = value in counted or len(counted) < UNKNOWN_VALUES_TOLD
+                counted[value if known else OTHERS] += count
+
+    @property
+    def unknown_values(self) -> dict[str, dict[str, int]]:
+        """By column the values that the contract does not know, the most frequent first."""
+        return {column: dict(n.most_common()) for column, n in sorted(self._unknown_values.items())}
+
+    def settle_duplicates(self, keys: KeyHashes) -> None:
         """Of rows with one key leave the one that the contract wants; the others are counted."""
-        suspects = self._keys.suspects()
-        if not suspects:
+        aside = find_duplicates(self._draft, self._contract, keys.suspects())
+        if not aside.places:
             return
-        aside = find_duplicates(self._draft, self._contract, suspects)
-        for places, rows in parquet.rewrite_without(self._draft, list(aside)) if aside else ():
-            self.rows -= len(places)
-            if self._contract.duplicates == "keep_last":
-                self.duplicates += len(places)
+        kept = iter(aside.kept_records)
+        for rows in parquet.rewrite_without(self._draft, aside.places):
+            self.rows -= rows.num_rows
+            if self._contract.duplicates == "reject":
+                repeated = [self._repeated(row, next(kept)) for row in rows.to_pylist()]
+                self._rejects.write(repeated)
             else:
-                kept = [aside[place] for place in places]
-                self._rejects.write(list(map(self._repeated, rows, kept)))
+                self.duplicates += rows.num_rows
 
     def _repeated(self, row: dict[str, Any], kept_ordinal: int) -> Reject:
         key = ", ".join(self._contract.key)
@@ -221,12 +242,7 @@ class _Making:
 
     def _shrunk(self, previous: Table | None) -> Iterator[str]:
         limits = self._source.limits
-        lost = previous.rows - self.rows if previous else 0
-        if (
-            previous
-            and lost > limits.max_shrink_rows
-            and lost * 100 > limits.max_shrink_pct * previous.rows
-        ):
+        if previous and limits.is_shrunk(previous.rows, self.rows):
             yield (
                 f"expected about {previous.rows:,} rows as last time, found {self.rows:,}: over"
                 f" {limits.max_shrink_pct:g} % and {limits.max_shrink_rows:,} rows fewer; look at"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from declared import column, contract
 
@@ -149,18 +151,51 @@ def test_text_that_is_no_unicode_is_rejected_and_shown_escaped() -> None:
     assert reject.found == r'"p\udce4r"'
 
 
-def test_keys_are_those_of_the_rows_that_hold() -> None:
-    held = contract("name", column("x", "int64"), key=["name", "x"])
+def test_values_that_are_not_known_are_kept_and_counted() -> None:
+    held = contract("name", column("colour", known_values=["green", "blue"]))
 
-    result = checked(held, name=["pear", "plum", None], x=[1, "bad", None])
+    result = checked(held, name=list("abcd"), colour=["green", "red", None, "red"])
 
-    assert result.keys == [("pear", 1), (None, None)]
+    assert result.rows.num_rows == 4
+    assert result.unknown_values == {"colour": {"red": 2}}
 
 
-def test_lists_may_be_keys() -> None:
-    result = checked(contract(column("x", "list[string]")), x=[["a"], None])
+def test_each_text_of_a_list_is_looked_up_among_the_known_values() -> None:
+    held = contract("name", column("tags", "list[string]", known_values=["ripe"]))
 
-    assert result.keys == [("a",), None]
+    result = checked(held, name=["a", "b"], tags=[["ripe", "soft"], None])
+
+    assert result.unknown_values == {"tags": {"soft": 1}}
+
+
+def test_a_rejected_row_has_no_unknown_values() -> None:
+    held = contract(column("name", required=True), column("colour", known_values=["green"]))
+
+    assert checked(held, name=[None], colour=["red"]).unknown_values == {}
+
+
+def test_columns_that_come_as_arrays_are_judged_like_lists() -> None:
+    held = contract("name", column("x", "int64", minimum=0), column("at", "timestamp"))
+    columns = {
+        "name": pa.array(["pear", "plum"]),
+        "x": pa.array([1, -1]),
+        "at": pa.array(["2026-01-02", "2026-01-02T03:04:05Z"]),
+    }
+
+    result = Checker(held).check(Batch(columns, range(1, 3), 2))
+
+    assert result.rows.column("at").to_pylist() == [datetime(2026, 1, 2, tzinfo=UTC)]
+    assert [(r.where, r.rule, r.found) for r in result.rejects] == [("record 2", "minimum", "-1")]
+
+
+def test_a_batch_with_a_fault_is_read_again_where_it_can_be() -> None:
+    held = contract(column("name", required=True))
+    again = Batch({"name": ["pear", None]}, [1, 2], 2, lines=[7, 9])
+    first = Batch({"name": pa.array(["pear", None])}, range(1, 3), 2, exact=lambda: again)
+
+    (reject,) = Checker(held).check(first).rejects
+
+    assert reject.where == "line 9"
 
 
 def test_an_empty_batch_is_an_empty_table() -> None:

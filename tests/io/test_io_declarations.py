@@ -113,8 +113,8 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
             "      unit: m",
             "      units: m",
             "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
-            "unit, from, required, pattern, values, minimum, maximum, perhaps 'unit', found an "
-            "unknown key",
+            "unit, from, required, pattern, values, known_values, minimum, maximum, "
+            "perhaps 'unit', found an unknown key",
             id="misspelt key in a list",
         ),
         pytest.param(
@@ -177,8 +177,8 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
         pytest.param(
             "  name: json",
             "  name: jsn",
-            "trees.yaml:16: format.name: expected one of 'json', 'csv', 'osv', 'cve_2_0', "
-            "perhaps 'json', found 'jsn'",
+            "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', 'osv', "
+            "'cve_2_0', perhaps 'json', found 'jsn'",
             id="unknown format",
         ),
         pytest.param(
@@ -583,3 +583,70 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
 
     with pytest.raises(DeclarationError):
         load(folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: [tree_id]\n  duplicates: keep_newest",
+            "trees.yaml:34: contract.duplicates: expected newest_by beside keep_newest, found none",
+            id="newest by nothing",
+        ),
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: [tree_id]\n  newest_by: planted_at",
+            "trees.yaml:34: contract.newest_by: expected it with duplicates: keep_newest only, "
+            "found 'planted_at'",
+            id="newest without its rule",
+        ),
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: [tree_id]\n  duplicates: keep_newest\n  newest_by: planted",
+            "trees.yaml:35: contract.newest_by: expected a column of the contract, perhaps "
+            "'planted_at', found 'planted'",
+            id="newest by no column",
+        ),
+        pytest.param(
+            "required: true",
+            "required: true\nenabled: false",
+            "trees.yaml:11: enabled: expected true, as the source is required, found false",
+            id="required and switched off",
+        ),
+        pytest.param(
+            "      minimum: 0\n",
+            "      known_values: [a]\n",
+            "trees.yaml:31: contract.columns[2].known_values: expected it on columns of type "
+            "string, list[string] only, found a column of type float64",
+            id="known values of a number",
+        ),
+        pytest.param(
+            "      description: when it was planted",
+            '      description: when it was planted\n      from: "[].planted"',
+            "trees.yaml:27: contract.columns[1].from: expected a field of a record that {tree_id} "
+            "passes, found '[].planted'",
+            id="from a record that is not passed",
+        ),
+        pytest.param(
+            '  name: json\n  rows: "{tree_id}"',
+            '  name: json_array\n  rows: ["[]", "{tree_id}"]',
+            "trees.yaml:17: format.rows: expected a path that begins with [], found '{tree_id}'",
+            id="a list that begins as a map",
+        ),
+    ],
+)
+def test_what_contradicts_another_field_is_a_fault(
+    domains: Path, old: str, new: str, fault: str
+) -> None:
+    change(domains, old, new)
+
+    assert any(found.startswith(fault) for found in faults(domains)), faults(domains)
+
+
+def test_a_source_that_is_switched_off_stands_apart(domains: Path) -> None:
+    change(domains, "required: true", "required: false\nenabled: false")
+
+    plants = load(domains)["plants"]
+
+    assert (list(plants.sources), list(plants.switched_off)) == ([], ["trees"])

@@ -6,11 +6,12 @@ Nothing is judged here: types, keys and patterns are `etl_assets.io.contract`'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
+import pyarrow as pa
 
 from etl_assets.model.declaration import Contract
 from etl_assets.model.errors import DeclarationError, Problem
@@ -23,16 +24,24 @@ FOUND_CHARACTERS = 200  # of a value quoted in a reject
 UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
+Values: TypeAlias = list[Any] | pa.Array
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a file: the declared columns as equal-length lists, and what was refused."""
+    """Some rows of a file: the declared columns with as many values each, and what was refused.
 
-    columns: dict[str, list[Any]]
-    ordinals: list[int]
+    A column that is an array has its declared type already, or is the texts of one. `exact` reads
+    the same records again, slowly and with their lines: for a batch in which something is wrong.
+    """
+
+    columns: Mapping[str, Values]
+    ordinals: Sequence[int]
     records: int
     rejects: list[Reject] = field(default_factory=list)
     unknown_fields: frozenset[str] = frozenset()
     lines: list[int] | None = None
+    exact: Callable[[], Batch] | None = None
 
     def where(self, row: int) -> str:
         """The place of a row in its file, for a person who looks for it."""

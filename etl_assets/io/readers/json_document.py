@@ -1,18 +1,17 @@
-"""A JSON document (RFC 8259) held in memory: walks the declared path and yields the records there.
+"""A JSON document (RFC 8259) held in memory: every record at the end of the declared paths.
 
-What is not where the path says is one reject, named by its place. Keys that an object has twice are
-both walked. Documents larger than `MAX_DOCUMENT_BYTES` want a reader that streams.
+Each entry of the outermost map or list is decoded by itself, so that a bad one costs no other. Keys
+that an object has twice are both walked. Documents larger than `MAX_DOCUMENT_BYTES` want a reader
+that streams; walking and columns are `json_records`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,141 +19,47 @@ from etl_assets.io.readers.batch import (
     ROWS_PER_BATCH,
     UNDECODABLE,
     Batch,
-    as_json,
     as_read,
     named,
     unreadable,
 )
+from etl_assets.io.readers.json_records import Leaf, Repeated, Shape, walk
 from etl_assets.io.readers.stored import whole
 from etl_assets.model.declaration import Contract, JsonFormat
 from etl_assets.model.errors import ContentError, DeclarationError, Problem
+from etl_assets.model.paths import Step, row_paths
 from etl_assets.model.records import Reject
 
 MAX_DOCUMENT_BYTES = 1 << 30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Every key ends so. A text that begins with a colon looks the same, which costs a second look.
 KEY_END = re.compile(rb'"\s*:')
-KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a path: into a field, over a map's entries, or over a list's items."""
-
-    kind: Literal["field", "entries", "items"]
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A record and the map keys above it."""
-
-    keys: tuple[str, ...]
-    record: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """An object that has a key more than once."""
-
-    pairs: list[tuple[str, Any]]
-
-
 def read(path: Path, form: JsonFormat, contract: Contract) -> Iterator[Batch]:
-    """The declared fields of every record at the end of the format's path."""
+    """The declared fields of every record at the end of the format's paths."""
     data = whole(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK)
-    steps = parse_path(form.rows)
-    shape = _Shape(steps, contract)
+    paths = row_paths(form)
+    shape = Shape(paths, contract)
     found: list[Leaf | Reject] = []
     records = 0
-    for item in _document(data, steps):
-        found.append(item)
-        if len(found) == ROWS_PER_BATCH:
-            yield shape.batch(found, records)
-            records += len(found)
-            found = []
+    for number, steps in enumerate(paths):
+        for item in _document(data, steps, Leaf(path=number)):
+            found.append(item)
+            if len(found) == ROWS_PER_BATCH:
+                yield shape.batch(found, records)
+                records += len(found)
+                found = []
     yield shape.batch(found, records)
 
 
-def parse_path(rows: str) -> list[Step]:
-    """The steps of a path such as `{package}.{id}.releases.{release}` or `vulnerabilities[]`."""
-    steps = []
-    for segment in rows.split("."):
-        name = segment.rstrip("[]")
-        if name.startswith("{"):
-            steps.append(Step("entries", name.strip("{}")))
-        elif name:
-            steps.append(Step("field", name))
-        steps += [Step("items")] * segment.count("[]")
-    return steps if rows else [Step("items")]
-
-
-class _Shape:
-    """How the columns of a contract lie in records."""
-
-    def __init__(self, steps: list[Step], contract: Contract) -> None:
-        keys = [step.name for step in steps if step.kind == "entries"]
-        self._keys = {c.name: keys.index(c.name) for c in contract.columns if c.name in keys}
-        self._paths = {
-            column.name: (column.origin or column.name).split(".")
-            for column in contract.columns
-            if column.name not in keys
-        }
-        self._nested = [path for path in self._paths.values() if len(path) > 1]
-        self._known = {path[0] for path in self._paths.values()}
-        self._notes_unknown = contract.unknown_fields != "discard_value"
-
-    def batch(self, found: list[Leaf | Reject], before: int) -> Batch:
-        """The columns of what was found, of which the first is record number `before` + 1."""
-        leaves, ordinals, rejects = [], [], []
-        for ordinal, item in enumerate(found, start=before + 1):
-            checked = self._checked(item, ordinal) if self._nested else item
-            if isinstance(checked, Reject):
-                rejects.append(checked)
-            else:
-                leaves.append(checked)
-                ordinals.append(ordinal)
-        records = [leaf.record for leaf in leaves]
-        columns = {name: [leaf.keys[i] for leaf in leaves] for name, i in self._keys.items()}
-        columns |= {name: _values(records, path) for name, path in self._paths.items()}
-        unknown = set().union(*records) - self._known if self._notes_unknown else set()
-        return Batch(columns, ordinals, len(found), rejects, frozenset(unknown))
-
-    def _checked(self, item: Leaf | Reject, ordinal: int) -> Leaf | Reject:
-        """A reject where the way to a column leads through something that is no object."""
-        if isinstance(item, Leaf):
-            for path in self._nested:
-                if broken := _broken_way(item.record, path):
-                    place, value = broken
-                    where = f"record {ordinal}, {place}"
-                    return unreadable(where, "an object", _kind(value), as_json(item.record))
-        return item
-
-
-def _broken_way(record: dict[str, Any], path: list[str]) -> tuple[str, object] | None:
-    for depth, name in enumerate(path[:-1], start=1):
-        value = record.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            return ".".join(path[:depth]), value
-        record = value
-    return None
-
-
-def _values(records: list[dict[str, Any]], path: list[str]) -> list[Any]:
-    for name in path[:-1]:
-        records = [record.get(name) or {} for record in records]
-    return [record.get(path[-1]) for record in records]
-
-
-def _document(data: bytes, steps: list[Step]) -> Iterator[Leaf | Reject]:
+def _document(data: bytes, steps: list[Step], way: Leaf) -> Iterator[Leaf | Reject]:
     """Each entry below the first map or list is decoded by itself: a bad one costs no other."""
     split = _split(data, steps)
     if split is None:
-        yield from _walk(_whole_with_repeats(data), steps, (), "")
+        yield from walk(_whole_with_repeats(data), steps, way, "")
         return
     entries, below = split
     is_map = steps[-len(below) - 1].kind == "entries"
@@ -165,7 +70,7 @@ def _document(data: bytes, steps: list[Step]) -> Iterator[Leaf | Reject]:
         except (*UNDECODABLE, ValueError) as error:
             yield unreadable(place, "JSON", str(error), as_read(bytes(raw)))
         else:
-            yield from _walk(value, below, (key,) if is_map else (), place)
+            yield from walk(value, below, way.below(value, *([key] if is_map else ())), place)
 
 
 def _split(
@@ -188,48 +93,6 @@ def _split(
         data, way = bytes(fields[step.name]), f" at {step.name!r}"
     found = ".".join(step.name for step in steps)
     raise DeclarationError([Problem("format, rows", "a path into a map or a list", found)])
-
-
-def _walk(
-    value: object, steps: list[Step], keys: tuple[str, ...], place: str
-) -> Iterator[Leaf | Reject]:
-    """The records below a value, in the document's order."""
-    if isinstance(value, Repeated) and (not steps or steps[0].kind == "field"):
-        counts = Counter(key for key, _ in value.pairs)
-        twice = sorted(key for key, count in counts.items() if count > 1)
-        yield unreadable(place, "each key once", ", ".join(twice), as_json(value.pairs))
-    elif not steps:
-        yield (
-            Leaf(keys, value) if isinstance(value, dict) else _misplaced(place, "an object", value)
-        )
-    elif steps[0].kind == "items":
-        yield from _walk_items(value, steps[1:], keys, place)
-    elif not isinstance(value, dict | Repeated):
-        yield _misplaced(place, "an object", value)
-    elif steps[0].kind == "entries":
-        for key, entry in value.items() if isinstance(value, dict) else value.pairs:
-            yield from _walk(entry, steps[1:], (*keys, key), f"{place}.{key}".lstrip("."))
-    elif isinstance(value, dict):
-        name = steps[0].name
-        yield from _walk(value.get(name), steps[1:], keys, f"{place}.{name}".lstrip("."))
-
-
-def _walk_items(
-    value: object, steps: list[Step], keys: tuple[str, ...], place: str
-) -> Iterator[Leaf | Reject]:
-    if not isinstance(value, list):
-        yield _misplaced(place, "a list", value)
-        return
-    for number, item in enumerate(value, start=1):
-        yield from _walk(item, steps, keys, f"{place}[{number}]")
-
-
-def _misplaced(place: str, expected: str, value: object) -> Reject:
-    return unreadable(place, expected, _kind(value), as_json(value))
-
-
-def _kind(value: object) -> str:
-    return KINDS.get(type(value), "a number")
 
 
 def _decode(data: bytes, kind: type[T], expected: str) -> T:

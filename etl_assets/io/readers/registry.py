@@ -14,9 +14,21 @@ from etl_assets.model.declaration import Contract, Format
 
 MODULES = {
     "json": "etl_assets.io.readers.json_document",
+    "json_array": "etl_assets.io.readers.json_array",
     "csv": "etl_assets.io.readers.csv_text",
     "osv": "etl_assets.io.readers.osv",
     "cve_2_0": "etl_assets.io.readers.cve_2_0",
+}
+
+# What a reader is made of besides its module: a change there is a change of the reader.
+PARTS = {
+    "json": ("etl_assets.io.readers.json_records", "etl_assets.model.paths"),
+    "json_array": (
+        "etl_assets.io.readers.json_columns",
+        "etl_assets.io.readers.json_elements",
+        "etl_assets.io.readers.json_records",
+        "etl_assets.model.paths",
+    ),
 }
 
 
