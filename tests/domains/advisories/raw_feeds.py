@@ -68,30 +68,25 @@ Statements = Mapping[Pair, Mapping[str, list[Says]]]
 """By pair and release; a release may be spoken of more than once."""
 
 
-class CveRecord(msgspec.Struct, rename="camel"):
+@dataclass(frozen=True, slots=True)
+class CveRecord:
     """What counts of a record of NVD."""
 
+    id: str
+    changed_at: datetime
+    is_rejected: bool
+    is_scored: bool
+
+
+class _Cve(msgspec.Struct, rename="camel"):
     id: str
     vuln_status: str | None = None
     last_modified: str | None = None
     metrics: dict[str, list[msgspec.Raw]] | None = None
 
-    @property
-    def is_rejected(self) -> bool:
-        return self.vuln_status == "Rejected"
-
-    @property
-    def is_scored(self) -> bool:
-        return any((self.metrics or {}).values())
-
-    @property
-    def changed_at(self) -> datetime:
-        moment = datetime.fromisoformat(self.last_modified or "")
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
 
 class _Item(msgspec.Struct):
-    cve: CveRecord
+    cve: _Cve
 
 
 class _CveFile(msgspec.Struct):
@@ -131,7 +126,7 @@ def read(mirror: Path) -> Feeds:
         vendor=vendor,
         rulings=read_rulings(mirror),
         nvd=read_nvd(mirror),
-        exploited=frozenset(entry["cveID"] for entry in _json(mirror / KEV)["vulnerabilities"]),
+        exploited=frozenset(read_exploited(mirror)),
         upstreams={"debian": read_tracker(mirror), "osv": read_osv(mirror)},
         newest=_newest(vendor),
     )
@@ -187,12 +182,26 @@ def read_nvd(mirror: Path) -> dict[str, CveRecord]:
     return records
 
 
-def cve_records(path: Path) -> Iterator[CveRecord]:
+def cve_records(file: Path) -> Iterator[CveRecord]:
     """The records of one file that say when they changed and where they stand."""
-    content = msgspec.json.decode(gzip.decompress(path.read_bytes()), type=_CveFile)
+    content = msgspec.json.decode(gzip.decompress(file.read_bytes()), type=_CveFile)
     for item in content.vulnerabilities:
         if item.cve.last_modified and item.cve.vuln_status:
-            yield item.cve
+            yield CveRecord(
+                id=item.cve.id,
+                changed_at=_moment(item.cve.last_modified),
+                is_rejected=item.cve.vuln_status == "Rejected",
+                is_scored=any((item.cve.metrics or {}).values()),
+            )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_exploited(mirror: Path) -> dict[str, Object]:
+    return {entry["cveID"]: entry for entry in _json(mirror / KEV)["vulnerabilities"]}
 
 
 def tracker_entries(mirror: Path) -> Iterator[tuple[Pair, Object]]:

@@ -1,0 +1,289 @@
+"""Real changes of the feeds: what the history says of them is held against the two snapshots.
+
+That one snapshot is decided rightly is test_real_feeds.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from domains.advisories import mirrors, raw_feeds
+from domains.advisories.raw_feeds import EPSS, Pair
+from domains.advisories.reading import Decision, decisions
+from domains.advisories.snapshots import (
+    FIXED,
+    FORMER_EPSS,
+    LISTED,
+    Histories,
+    affected_pairs,
+    make_newer,
+    make_older,
+    read_histories,
+    retold_id,
+)
+from sampled import Sampled
+
+from etl_assets.model.options import Options
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run import RunManifest
+
+pytestmark = pytest.mark.long
+
+AS_OF = datetime(2026, 9, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+Decisions = Mapping[Pair, Decision]
+Rows = list[dict[str, Any]]
+Records = Mapping[str, Mapping[str, Any]]
+"""The records of a snapshot, by source and id."""
+
+
+class Ran:
+    """One run over one mirror, in a home that several mirrors are run in, one after the other."""
+
+    def __init__(self, folder: Path, mirror: Path, as_of: datetime) -> None:
+        self.mirror = mirror
+        sampled = Sampled(folder, mirror_url=str(mirror))
+        self.manifest: RunManifest = sampled.run(Options(as_of=as_of))
+        assert self.manifest.status is RunStatus.SUCCESS, self.manifest.note
+        assert self.manifest.published
+        self.directory = sampled.latest
+
+    def transitions(self) -> Rows:
+        return self.rows("mart_advisory_transitions")
+
+    def rows(self, mart: str) -> Rows:
+        table = pq.read_table(self.directory / "marts" / f"{mart}.parquet")
+        rows: Rows = table.to_pylist()
+        return rows
+
+    def digests(self) -> dict[str, str | None]:
+        return {source.name: source.sha256 for source in self.manifest.sources}
+
+
+@pytest.fixture(scope="module")
+def versions(mirror: Path) -> Path:
+    folder = mirror.parent / "versions"
+    if not folder.is_dir():
+        pytest.skip(f"former versions of the feeds are needed, and there is no {folder.name}/")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def histories(versions: Path) -> Histories:
+    return read_histories(versions)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = tmp_path_factory.mktemp("changes")
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def older(mirror: Path, versions: Path, histories: Histories, folder: Path) -> Ran:
+    return Ran(folder, make_older(mirror, versions, histories, folder / "older"), AS_OF)
+
+
+@pytest.fixture(scope="module")
+def newer(mirror: Path, histories: Histories, folder: Path, older: Ran) -> Ran:
+    return Ran(folder, make_newer(mirror, histories, folder / "newer"), older.manifest.as_of + DAY)
+
+
+@pytest.fixture(scope="module")
+def refreshed(versions: Path, folder: Path, newer: Ran) -> Ran:
+    """The newer snapshot again, with other exploit scores and another date on every CVE record."""
+    mirror = mirrors.copy_feeds(newer.mirror, folder / "refreshed")
+    mirrors.touch_cves(mirror)
+    mirrors.put(versions / FORMER_EPSS, mirror / EPSS)
+    return Ran(folder, mirror, newer.manifest.as_of + DAY)
+
+
+@pytest.fixture(scope="module")
+def before(older: Ran) -> Decisions:
+    return decisions(older.mirror, as_of=AS_OF)
+
+
+@pytest.fixture(scope="module")
+def after(newer: Ran) -> Decisions:
+    return decisions(newer.mirror, as_of=AS_OF)
+
+
+@pytest.fixture(scope="module")
+def former_records(older: Ran) -> Records:
+    return _records(older.mirror)
+
+
+@pytest.fixture(scope="module")
+def later_records(newer: Ran) -> Records:
+    return _records(newer.mirror)
+
+
+def test_what_the_first_publication_found_is_no_change(older: Ran) -> None:
+    assert older.transitions() == []
+
+
+def test_every_change_is_a_transition_and_no_transition_is_invented(
+    newer: Ran, before: Decisions, after: Decisions
+) -> None:
+    expected = {
+        pair: (_watched(before[pair]), _watched(after[pair]))
+        for pair in before.keys() | after.keys()
+        if _watched(before[pair]) != _watched(after[pair])
+    }
+
+    found = {_pair(row): (_side(row, "old"), _side(row, "new")) for row in newer.transitions()}
+
+    assert found == expected
+    assert len(newer.transitions()) == len(expected) == 448
+
+
+def test_a_change_from_a_final_state_to_another_kind_is_a_regression(
+    newer: Ran, before: Decisions, after: Decisions
+) -> None:
+    lost = {pair for pair in before if before[pair].is_final and not after[pair].is_final}
+
+    found = {_pair(row) for row in newer.transitions() if row["is_regression"]}
+
+    assert found == lost
+    assert len(lost) == 10
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "state",
+        pytest.param(
+            "detail",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a vendor's fix that falls below the distribution's names its own record",
+            ),
+        ),
+    ],
+)
+def test_a_transition_names_a_record_that_is_another_in_the_newer_snapshot(
+    kind: str, newer: Ran, former_records: Records, later_records: Records
+) -> None:
+    rows = [row for row in newer.transitions() if row["kind"] == kind]
+
+    unexplained = [
+        (row["advisory_id"], row["cause"], row["cause_source"], row["cause_record"])
+        for row in rows
+        if not _explains(row, former_records, later_records)
+    ]
+
+    assert rows
+    assert unexplained == []
+
+
+def test_an_id_that_was_rejected_turns_not_applicable_by_its_record(
+    newer: Ran, histories: Histories
+) -> None:
+    expected = {(package, name) for package in (LISTED, FIXED) for name in histories.rejected}
+
+    rows = {
+        _pair(row): row for row in newer.transitions() if row["new_reason_code"] == "NVD_REJECTED"
+    }
+
+    assert len(histories.rejected) == 62
+    assert expected <= rows.keys()
+    assert {rows[pair]["cause_source"] for pair in expected} == {"nvd"}
+    assert all(rows[pair]["cause_record"] == pair[1] for pair in expected)
+
+
+def test_a_withdrawn_record_takes_its_state_with_it(
+    newer: Ran, histories: Histories, before: Decisions
+) -> None:
+    expected = {
+        (pair, retold_id(name))
+        for name in histories.withdrawn
+        for pair in affected_pairs(histories.osv[name][0])
+        if before[pair].source == "osv"
+    }
+
+    found = {
+        (_pair(row), row["cause_record"])
+        for row in newer.transitions()
+        if row["cause"] == "record_withdrawn"
+    }
+
+    assert found == expected
+    assert len(found) == 11
+
+
+def test_records_of_other_ecosystems_say_nothing(newer: Ran, later_records: Records) -> None:
+    records = later_records["osv"].values()
+    foreign = {record["id"] for record in records if not _is_of_the_distribution(record)}
+    their_pairs = {p for r in records if r["id"] in foreign for p in affected_pairs(r)}
+    shipped = {_pair(row) for row in newer.rows("mart_advisory_current")}
+
+    heard = {row["record_id"] for row in newer.rows("mart_advisory_claims")}
+
+    assert len(foreign) > 800
+    assert their_pairs
+    assert their_pairs <= shipped
+    assert heard & foreign == set()
+
+
+def test_a_refresh_that_ranks_and_dates_anew_changes_no_state(newer: Ran, refreshed: Ran) -> None:
+    changes = json.loads((refreshed.directory / "changes.json").read_bytes())
+
+    assert refreshed.transitions() == newer.transitions()
+    assert changes == {"baseline": False, "changes": []}
+
+
+def test_the_refresh_has_arrived(newer: Ran, refreshed: Ran) -> None:
+    moved = {
+        name for name, digest in refreshed.digests().items() if digest != newer.digests()[name]
+    }
+    scores = next(s for s in refreshed.manifest.sources if s.source.endswith(".epss"))
+    cve_files = {source.name for source in refreshed.manifest.sources if ".nvd" in source.source}
+
+    assert moved == cve_files | {scores.name}
+    assert (scores.rows, scores.rejected) == (360_142, 0)
+
+
+def _watched(decision: Decision) -> tuple[str, str | None, str, str]:
+    return decision.state, decision.version, decision.reason, decision.confidence
+
+
+def _side(row: dict[str, Any], side: str) -> tuple[str, str | None, str, str]:
+    columns = ("state", "fixed_version", "reason_code", "confidence")
+    state, version, reason, confidence = (row[f"{side}_{column}"] for column in columns)
+    return state, version, reason, confidence
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    return row["package_name"].lower(), row["cve_id"]
+
+
+def _records(mirror: Path) -> Records:
+    return {
+        "nvd": raw_feeds.read_nvd(mirror),
+        "kev": raw_feeds.read_exploited(mirror),
+        "osv": {record["id"]: record for record in raw_feeds.osv_records(mirror)},
+        "debian": {":".join(pair): e for pair, e in raw_feeds.tracker_entries(mirror)},
+        "echo": {":".join(pair): e for pair, e in raw_feeds.read_vendor(mirror).items()},
+    }
+
+
+def _is_of_the_distribution(record: dict[str, Any]) -> bool:
+    packages = [affected.get("package", {}) for affected in record.get("affected") or ()]
+    return any(package.get("ecosystem", "").startswith("Debian") for package in packages)
+
+
+def _explains(row: dict[str, Any], former: Records, later: Records) -> bool:
+    """Whether the named record is another now; only evidence that is gone may be gone itself."""
+    source, name = row["cause_source"], row["cause_record"]
+    was, now = former[source].get(name), later[source].get(name)
+    if row["cause"] == "record_withdrawn":
+        return bool(was and now and not was.get("withdrawn") and now["withdrawn"])
+    return was != now and (now is not None or row["cause"] == "evidence_gone")
