@@ -1,7 +1,8 @@
 """The `etl` command: each verb a few lines over the rooms below.
 
 Nothing heavy is imported before a verb runs, so that help is quick; what a verb does is in assets/.
-Verbs on the store are `etl_assets.store_verbs`, what all share is `etl_assets.console`.
+Verbs that answer are `etl_assets.answer_verbs`, those on the store `etl_assets.store_verbs`; what
+all share is `etl_assets.console`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl_assets import store_verbs
+from etl_assets import answer_verbs, store_verbs
 from etl_assets.console import FAILED, USAGE, DomainName, Json
 from etl_assets.console import open_launcher as _launcher
 from etl_assets.console import say as _say
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 sources_app = typer.Typer(help="The declarations.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sources_app, name="sources")
+app.add_typer(answer_verbs.app)
 app.add_typer(store_verbs.app)
 
 SourceNames = Annotated[
@@ -133,33 +135,6 @@ def status(domain: DomainName, *, as_json: Json = False) -> None:
 
 
 @app.command()
-def explain(
-    key: Annotated[
-        list[str], typer.Argument(help="[DOMAIN] and the row's key.", show_default=False)
-    ],
-    *,
-    as_of: Annotated[
-        str | None,
-        typer.Option(
-            "--as-of",
-            help="As it stood then: a time, UTC, or the end of a day.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Why a published row says what it says: evidence, claims, history, and what would flip it."""
-    from etl_assets.io.declarations import load
-    from etl_assets.model.home import Home
-    from etl_assets.stages.explain import choose, explain
-
-    settings = _settings()
-    domain, wanted = choose(load(settings.domains_dir), key)
-    found = explain(Home(settings.home), domain, wanted, at=_moment(as_of))
-    _show(found.lines(), found.model_dump(mode="json"), as_json=as_json)
-
-
-@app.command()
 def check(
     domain: Annotated[str | None, typer.Argument(help="Default: every domain.")] = None,
     *,
@@ -241,19 +216,6 @@ def sources_check() -> None:
     domains = load(_settings().domains_dir)
     count = sum(len(domain.sources) for domain in domains.values())
     _say(f"{count} sources in {len(domains)} domains are declared well")
-
-
-def _moment(text: str | None) -> datetime | None:
-    """The time that a person names; of a day alone, its last moment."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of: expected a date or an ISO time, found {text!r}") from None
-    if len(text) == len("2026-03-01"):
-        moment += timedelta(days=1, microseconds=-1)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _told(manifest: RunManifest) -> list[str]:

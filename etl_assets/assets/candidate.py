@@ -25,7 +25,15 @@ from etl_assets.model.errors import Problem
 from etl_assets.model.gate import Finding, GateVerdict
 from etl_assets.model.graph import Graph
 from etl_assets.model.records import Published, RunStatus
-from etl_assets.model.run import MARTS, Accepted, RunCheck, RunManifest, Written
+from etl_assets.model.run import (
+    MARTS,
+    Accepted,
+    Content,
+    RunCheck,
+    RunManifest,
+    RunMart,
+    Written,
+)
 from etl_assets.stages import gate, publish, report
 
 GATE = "gate"
@@ -33,6 +41,13 @@ ANOTHER = (
     "this is not the candidate that was refused in {refused} and looked at, "
     "for a file or the code has changed since; look at this one and say --accept-changes again"
 )
+
+
+def attributions_of(domain: Domain, graph: Graph, document: Document) -> tuple[Attribution, ...]:
+    """Those of the sources that the document's model is made of."""
+    model = graph.named(document.model)
+    sources = domain.sources.values()
+    return tuple(Attribution.of(s) for s in sources if model and s.name in model.tables)
 
 
 class Candidate:
@@ -63,7 +78,10 @@ class Candidate:
             as_of=self.run.as_of,
             previous=self._previous,
             changed=self.changed,
-            attributions={d.file: self._attributions(d) for d in self._domain.documents},
+            attributions={
+                d.file: attributions_of(self._domain, self._graph, d)
+                for d in self._domain.documents
+            },
         )
 
     def incomplete(self, written: list[Written]) -> list[Any]:
@@ -114,6 +132,8 @@ class Candidate:
         )
         made = {
             "documents": written,
+            "marts": list(self._built.values()),
+            "contents": self._contents(written),
             "history_sha256": self._history_sha256(),
             "accepted_changes": [
                 *told.accepted_changes,
@@ -153,11 +173,34 @@ class Candidate:
         before = self._previous / file if self._previous else None
         return before is not None and before.exists() and before.samefile(self.run.directory / file)
 
-    def _attributions(self, document: Document) -> tuple[Attribution, ...]:
-        """Those of the sources that the document's model is made of."""
-        model = self._graph.named(document.model)
-        sources = self._domain.sources.values()
-        return tuple(Attribution.of(s) for s in sources if model and s.name in model.tables)
+    @cached_property
+    def _built(self) -> dict[str, RunMart]:
+        """The marts by name, each with the run that built it."""
+        found = model_records(self._instance, self._domain, self._graph)
+        return {
+            name: RunMart(
+                model=name,
+                sha256=sha256,
+                rows=outputs.rows_of(self._marts / f"{name}.parquet"),
+                as_of=found[name].as_of,
+                history_sha256=found[name].history_sha256,
+            )
+            for name, sha256 in sorted(self._files.items())
+        }
+
+    def _contents(self, written: Sequence[Written]) -> list[Content]:
+        """What each document was written from; one with its old bytes, from what it was then."""
+        before = self._published_manifest
+        standing = {c.document: c for c in before.contents} if before else {}
+        contents = []
+        for document in self._domain.documents:
+            old = [w for w in before.documents if w.document == document.file] if before else []
+            is_old = old == [w for w in written if w.document == document.file]
+            made = Content(
+                document=document.file, as_of=self.run.as_of, mart=self._built[document.model]
+            )
+            contents.append(standing.get(document.file, made) if is_old else made)
+        return contents
 
     @cached_property
     def changed(self) -> set[str]:

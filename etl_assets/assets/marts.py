@@ -20,11 +20,9 @@ from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.preview import preview
 from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
-from etl_assets.io import build_inputs, outputs
+from etl_assets.io import outputs, warehouse
 from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult, export
-from etl_assets.io.files import write_text
 from etl_assets.model.declaration import Domain
-from etl_assets.model.errors import BuildError
 from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
 from etl_assets.model.health import SourceHealth
 from etl_assets.model.home import Home
@@ -155,37 +153,36 @@ class _Build:
         }
         self._history = graph.named(domain.history) if domain.history else None
         self._leaves_whole = False
+        self._started_from: str | None = None
 
     def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
-        whole = self._is_whole()
+        whole = warehouse.is_whole(self._place.home, self._domain.name)
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = self._published_history()
+        self._started_from = outputs.sha256_of(published) if published else None
         made = build.plan(
             self._graph,
             self._wanted,
             {} if rebuild else self._before,
             chosen=chosen,
             whole=whole,
-            history_stands=self._history_stands(published),
+            history_stands=self._history_stands(),
         )
         if not made:
             return [], []
-        build_inputs.write(
-            self._place.home.build_inputs(self._domain.name),
-            as_of=self._run.as_of,
-            health=self._health,
-            history=published,
-            history_types=self._history.column_types if self._history else {},
-        )
         self._place.say(
             f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models"
         )
         # From here until the events are stored the warehouse is not what the event log says.
-        self._place.home.whole_marker(self._domain.name).unlink(missing_ok=True)
-        results = self._project.build([self._graph.models[unique_id].name for unique_id in made])
-        if broken := [r for r in results if r.kind in {"model", "seed"} and not r.ok]:
-            lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken]
-            raise BuildError("dbt could not build:\n" + "\n".join(lines))
+        warehouse.unmark(self._place.home, self._domain.name)
+        results = build.build(
+            self._project,
+            [self._graph.models[unique_id] for unique_id in made],
+            as_of=self._run.as_of,
+            health=self._health,
+            history=published,
+            history_model=self._history,
+        )
         return made, results
 
     def records(self, made: list[str]) -> dict[str, Built]:
@@ -194,21 +191,14 @@ class _Build:
             kept=self._kept(made),
         )  # fmt: skip
         return {
-            unique_id: self._record(unique_id, files.get(model.name))
+            unique_id: self._record(unique_id, files.get(model.name), made=unique_id in made)
             for unique_id, model in self._graph.models.items()
         }
 
     def finish(self) -> None:
         """The events are stored: from now on the warehouse is what they say, if it all is."""
-        if not self._leaves_whole:
-            return
-        marker = self._place.home.whole_marker(self._domain.name)
-        write_text(marker, str(self._place.home.root))
-
-    def _is_whole(self) -> bool:
-        """Its views name files by their whole path, so a home that was moved builds anew."""
-        marker = self._place.home.whole_marker(self._domain.name)
-        return marker.exists() and marker.read_text("utf-8") == str(self._place.home.root)
+        if self._leaves_whole:
+            warehouse.mark_whole(self._place.home, self._domain.name)
 
     def _kept(self, made: list[str]) -> dict[str, Built]:
         return {
@@ -217,10 +207,13 @@ class _Build:
             if unique_id not in made
         }
 
-    def _record(self, unique_id: str, file: Path | None) -> Built:
+    def _record(self, unique_id: str, file: Path | None, *, made: bool) -> Built:
+        before = None if made else self._before.get(unique_id)
         return Built(
             model=self._graph.models[unique_id].name,
             version=self._wanted[unique_id],
+            as_of=before.as_of if before else self._run.as_of,
+            history_sha256=before.history_sha256 if before else self._started_from,
             sha256=outputs.sha256_of(file) if file else None,
             rows=pq.read_metadata(file).num_rows if file else None,
         )
@@ -232,12 +225,11 @@ class _Build:
         file = published / MARTS / f"{self._history.name}.parquet"
         return file if file.exists() else None
 
-    def _history_stands(self, published: Path | None) -> bool:
+    def _history_stands(self) -> bool:
         if self._history is None:
             return True
         before = self._before.get(self._history.unique_id)
-        found = outputs.sha256_of(published) if published else None
-        return before is not None and before.sha256 == found
+        return before is not None and before.sha256 == self._started_from
 
 
 def model_records(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> dict[str, Built]:

@@ -19,7 +19,7 @@ from etl_assets.assets.contact import all_parts, jobs_of, probes_of
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
-from etl_assets.io import outputs
+from etl_assets.io import outputs, warehouse
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Decision, Part, Probe, Published, Reason
@@ -66,7 +66,7 @@ class Plan:
         return range_tags([*self.moved, *self.stale])
 
     def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
-        """What moved and all below it."""
+        """What moved and all below it; a step that makes several assets makes them together."""
         moved, stale = {p.source for p in self.moved}, {p.source for p in self.stale}
         roots: set[dg.AssetKey] = set()
         for source in domain.sources.values():
@@ -74,8 +74,9 @@ class Plan:
                 roots.add(keys.raw_key(source))
             elif source.full_name in stale:
                 roots.add(keys.validated_key(source))
-        below = dg.AssetSelection.assets(*roots).downstream().resolve(graph) if roots else set()
-        return sorted(below | (_rest(graph, domain) if self.rest else set()))
+        below = dg.AssetSelection.assets(*roots).downstream().required_multi_asset_neighbors()
+        chosen = below.resolve(graph) if roots else set()
+        return sorted(chosen | (_rest(graph, domain) if self.rest else set()))
 
     def observe(self, instance: dg.DagsterInstance, domain: Domain) -> None:
         """Record each contact that fetches nothing; a fetch leaves its own event."""
@@ -151,7 +152,10 @@ def make_plan(
             or _why_stale(place, source, states[source.name], part)
         )
     }
-    return Plan(decisions, probes, stale, _stale_rest(instance, place, domain))
+    rest = _stale_rest(instance, place, domain)
+    if (moved or stale) and not rest and warehouse.was_moved(place.home, domain.name):
+        rest = "the home was moved, and with it the files that models read"
+    return Plan(decisions, probes, stale, rest)
 
 
 def _why_accepted(state: SourceState, part: Part) -> str:

@@ -187,6 +187,9 @@ def outcome_of(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
             else None,
             "rejects_path": table.rejects_path,
             "unknown_fields": ", ".join(table.unknown_fields) or None,
+            "unknown_values": dg.MetadataValue.json(table.unknown_values)
+            if table.unknown_values
+            else None,
             "accepted_changes": dg.MetadataValue.json(accepted) if accepted else None,
         },
         complaint=_complaint(source, record),
@@ -202,9 +205,15 @@ def _complaint(source: Source, record: Tabulated) -> Complaint | None:
         rules = ", ".join(f"{count} by {rule}" for rule, count in table.rejects_by_rule.items())
         warned.append(f"{table.rejected} of {table.records} records rejected ({rules})")
     if table.duplicates:
-        warned.append(f"{table.duplicates} rows set aside for a later one of the same key")
+        wanted = "newer" if source.contract.duplicates == "keep_newest" else "later"
+        warned.append(f"{table.duplicates} rows set aside for a {wanted} one of the same key")
     if table.unknown_fields and source.contract.unknown_fields == "evolve":
         warned.append(f"unknown fields: {', '.join(table.unknown_fields)}")
+    warned += [
+        f"{sum(values.values())} values of {column} are not among the known ones: "
+        + ", ".join(f"{value!r} ({count})" for value, count in values.items())
+        for column, values in table.unknown_values.items()
+    ]
     if not warned:
         return None
     return Complaint(f"{record.part}: {'; '.join(warned)}", dg.AssetCheckSeverity.WARN)

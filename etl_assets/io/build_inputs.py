@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl_assets.io.files import appear
-from etl_assets.model.graph import HEALTH_INPUT, HISTORY_INPUT
+from etl_assets.model.graph import HEALTH_INPUT, HISTORY_INPUT, RUN_INPUT
 from etl_assets.model.health import SourceHealth
 
-RUN_INPUT = "run"
 INSTANT = pa.timestamp("us", tz="UTC")
 HEALTH_SCHEMA = pa.schema(
     [

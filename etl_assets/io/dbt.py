@@ -103,12 +103,14 @@ class DbtProject:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         return manifest
 
-    def build(self, models: Sequence[str]) -> list[NodeResult]:
-        """Build the named models with their data tests; BuildError where dbt itself fails."""
+    def build(self, models: Sequence[str], *, tests: bool = True) -> list[NodeResult]:
+        """Build the named models, with their data tests; BuildError where dbt itself fails."""
         if not models:
             return []
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
-        return self._invoke("build", "--select", *models, "--exclude-resource-type", "unit_test")
+        left_out = ["unit_test"] if tests else ["unit_test", "test"]
+        exclude = [word for kind in left_out for word in ("--exclude-resource-type", kind)]
+        return self._invoke("build", "--select", *models, *exclude)
 
     def test(self) -> list[NodeResult]:
         """Run the domain's data tests against the warehouse as it stands."""

@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etl_assets.io.files import appear, flush_directory
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.run import MANIFEST_FILE, RunManifest
+from etl_assets.model.run import MANIFEST_FILE, MARTS, RunManifest
 
 SUMS_FILE = "SHA256SUMS"
 STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -86,6 +87,32 @@ def write_sums(directory: Path) -> Path:
             "".join(f"{sha256_of(directory / name)}  {name}\n" for name in names), encoding="utf-8"
         )
     return target
+
+
+def read_sums(directory: Path) -> dict[str, str]:
+    """The digests that `SHA256SUMS` states, by file; HomeError where it is missing or damaged."""
+    path = directory / SUMS_FILE
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except OSError as error:
+        raise _unusable(path, "the sums of a run", error) from error
+    except ValueError as error:
+        raise HomeError(f"{path}: expected lines of a digest and a name, found another") from error
+
+
+def history_with(home: Home, domain: str, model: str, sha256: str) -> Path | None:
+    """The file of a history model with this digest, in whichever run's directory it is kept."""
+    for directory in runs(home, domain):
+        file = directory / MARTS / f"{model}.parquet"
+        if file.is_file() and sha256_of(file) == sha256:
+            return file
+    return None
+
+
+def rows_of(path: Path) -> int:
+    """The number of rows of a parquet file."""
+    return int(pq.read_metadata(path).num_rows)
 
 
 def sha256_of(path: Path) -> str:

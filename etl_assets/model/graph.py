@@ -12,6 +12,7 @@ from typing import Any
 BUILD_SOURCE = "build"
 HISTORY_INPUT = "history"
 HEALTH_INPUT = "sources"
+RUN_INPUT = "run"
 MODEL_KINDS = frozenset({"model", "seed"})
 
 
@@ -25,6 +26,7 @@ class Model:
     tables: frozenset[str]
     reads_history: bool
     reads_health: bool
+    reads_time: bool
     key: tuple[str, ...]
     column_types: Mapping[str, str]
 
@@ -32,6 +34,11 @@ class Model:
     def is_mart(self) -> bool:
         """A model with a declared key is copied out of the warehouse."""
         return bool(self.key)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether its rows may be others in another run that reads the same tables."""
+        return self.reads_history or self.reads_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,7 @@ def _model(
         tables=frozenset(tables).union(*(model.tables for model in above)),
         reads_history=HISTORY_INPUT in inputs or any(model.reads_history for model in above),
         reads_health=HEALTH_INPUT in inputs or any(model.reads_health for model in above),
+        reads_time=RUN_INPUT in inputs or any(model.reads_time for model in above),
         key=tuple(node["config"].get("meta", {}).get("key", ())),
         column_types={
             c["name"]: c["data_type"] for c in node["columns"].values() if c["data_type"]

@@ -50,6 +50,11 @@ class Home:
     def dbt_target(self, domain: str) -> Path:
         return self.root / "data" / "warehouse" / domain / "target"
 
+    @property
+    def scratch(self) -> Path:
+        """What is built beside the published set and goes away again."""
+        return self.root / "data" / "scratch"
+
     def outputs(self, domain: str) -> Path:
         return self.root / "outputs" / domain
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=SHA256)]
@@ -250,6 +250,10 @@ class Built(Record):
 
     model: str
     version: str = Field(description="digest over the code and every table that the model reads")
+    as_of: AwareDatetime = Field(description="logical time of the run that built it")
+    history_sha256: Sha256 | None = Field(
+        default=None, description="of the published history that it was built from"
+    )
     sha256: Sha256 | None = Field(default=None, description="of the parquet copy, where it has one")
     rows: int | None = Field(default=None, ge=0)
 
@@ -285,11 +289,13 @@ class Table(Record):
     rows: int = Field(ge=0)
     rejected: int = Field(ge=0)
     duplicates: int = Field(
-        default=0, ge=0, description="rows set aside because a later one has their key"
+        default=0, ge=0, description="rows set aside because a later or newer one has their key"
     )
     rejects_by_rule: dict[str, int] = {}
     unknown_fields: list[str] = []
-
+    unknown_values: dict[str, dict[str, int]] = Field(
+        default={}, description="by column, how often a value occurs that is not among the known"
+    )
     content_at: datetime | None = None
     rejects_path: str | None = None
     code_version: str

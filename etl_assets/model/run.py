@@ -82,6 +82,26 @@ class Written(Record):
     rows: int = Field(ge=0, description="0 for a file that only points to others")
 
 
+class RunMart(Record):
+    """One mart of the run, and what it was built from beside tables; an earlier run may have."""
+
+    model: str
+    sha256: Sha256
+    rows: int = Field(ge=0)
+    as_of: AwareDatetime = Field(description="logical time of the run that built it")
+    history_sha256: Sha256 | None = Field(
+        default=None, description="of the published history that it was built from"
+    )
+
+
+class Content(Record):
+    """Which rows one declared document was written from, and for which moment; perhaps long ago."""
+
+    document: str
+    as_of: AwareDatetime = Field(description="logical time of the run that wrote it")
+    mart: RunMart
+
+
 class Accepted(Record):
     """A refusal that a person has looked at and overruled, bound to what was looked at."""
 
@@ -109,6 +129,8 @@ class RunManifest(Record):
     checks: list[RunCheck] = Field(default_factory=list)
     phases: list[RunPhase] = Field(default_factory=list)
     documents: list[Written] = Field(default_factory=list)
+    marts: list[RunMart] = Field(default_factory=list)
+    contents: list[Content] = Field(default_factory=list)
     accepted_changes: list[Accepted] = Field(default_factory=list)
 
     @property
@@ -119,6 +141,13 @@ class RunManifest(Record):
     def outages(self) -> list[RunSource]:
         """Sources that were served from an earlier file, or not at all."""
         return [source for source in self.sources if not source.status.is_served]
+
+    @property
+    def histories(self) -> set[str]:
+        """Digests of every published history that something in this run was built from."""
+        marts = [*self.marts, *(content.mart for content in self.contents)]
+        named = {self.history_sha256, *(mart.history_sha256 for mart in marts)}
+        return {sha256 for sha256 in named if sha256}
 
     @property
     def failed_checks(self) -> list[RunCheck]:

@@ -1,16 +1,22 @@
-"""Which models have to be built, and from what: versions of models, and the plan of a build.
+"""Which models have to be built, and from what; and building them.
 
 A model's version is a digest over the code and all it reads, so equal versions mean equal rows.
-Running the plan is `io.dbt`.
+How dbt is run is `io.dbt`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 
-from etl_assets.model.graph import Graph, Model
+from etl_assets.io import build_inputs
+from etl_assets.io.dbt import DbtProject, NodeResult
+from etl_assets.model.errors import BuildError
+from etl_assets.model.graph import MODEL_KINDS, Graph, Model
+from etl_assets.model.health import SourceHealth
 from etl_assets.model.records import Built
 
 
@@ -52,6 +58,34 @@ def plan(
     targets = {unique_id for unique_id in chosen if stale(unique_id)}
     above = {a for unique_id in targets for a in graph.ancestors(unique_id) if stale(a)}
     return [unique_id for unique_id in graph.models if unique_id in targets | above]
+
+
+def build(
+    project: DbtProject,
+    models: Sequence[Model],
+    *,
+    as_of: datetime,
+    health: Sequence[SourceHealth],
+    history: Path | None,
+    history_model: Model | None,
+    tests: bool = True,
+) -> list[NodeResult]:
+    """Lay out what they read beside tables and build the models, with their tests.
+
+    Raises BuildError where a model could not be built; what a test says is the caller's.
+    """
+    build_inputs.write(
+        project.home.build_inputs(project.domain),
+        as_of=as_of,
+        health=health,
+        history=history,
+        history_types=history_model.column_types if history_model else {},
+    )
+    results = project.build([model.name for model in models], tests=tests)
+    if broken := [r for r in results if r.kind in MODEL_KINDS and not r.ok]:
+        lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken]
+        raise BuildError("dbt could not build:\n" + "\n".join(lines))
+    return results
 
 
 def _digest(code_version: str, model: Model, tables: Mapping[str, str], health: str) -> str:

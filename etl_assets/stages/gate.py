@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from etl_assets.io.compare import Pair, differing, lost_groups
+from etl_assets.io.outputs import rows_of
 from etl_assets.model.declaration import GateCheck, GatedStates
 from etl_assets.model.errors import Incomparable, Problem
 from etl_assets.model.gate import SHOWN_OFFENDERS, Finding, GateVerdict
@@ -59,7 +58,7 @@ def compare(
         )
     except Incomparable as error:
         return [_unmeasured(name, str(error), refused=True) for name in limits]
-    return _findings(check, pairs, lost, pq.read_metadata(published).num_rows, appeared)
+    return _findings(check, pairs, lost, rows_of(published), appeared)
 
 
 def _findings(

@@ -3,9 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from crowd import FEED, crowded
 from sampled import AS_OF, Sampled
 
 from etl_assets.model.options import Options
+
+RULINGS = "analyst/advisory-not-applicable.csv"
+RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +21,39 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
     return sampled
 
 
+@pytest.fixture(scope="session")
+def second_run(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    """The same with one ruling more, run again: two versions of one source are stored."""
+    sampled = first_run.copied(tmp_path_factory.mktemp("second") / "copy")
+    sampled.change(RULINGS, lambda text: text + RULING)
+    manifest = sampled.run()
+    assert manifest.published, manifest.note
+    return sampled
+
+
+@pytest.fixture
+def ruled(second_run: Sampled, tmp_path: Path) -> Sampled:
+    """A copy of the second run."""
+    return second_run.copied(tmp_path / "copy")
+
+
 @pytest.fixture
 def sampled(first_run: Sampled, tmp_path: Path) -> Sampled:
     """A copy of the first run, in another place."""
     return first_run.copied(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def crowd_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    """The sample with a crowd of packages, run once."""
+    sampled = Sampled.packed(tmp_path_factory.mktemp("crowd"))
+    sampled.change(FEED, crowded)
+    manifest = sampled.run(Options(as_of=AS_OF))
+    assert manifest.published, manifest.note
+    return sampled
+
+
+@pytest.fixture
+def crowd(crowd_run: Sampled, tmp_path: Path) -> Sampled:
+    """A copy of the crowd's run."""
+    return crowd_run.copied(tmp_path / "copy")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from crowd import FEED, crowded, one_package, silence, unfix
 from sampled import AS_OF, DOMAIN, Sampled, fingerprint
 
 from etl_assets.io import outputs
@@ -17,36 +18,8 @@ from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest
 
-FEED = "advisory.echohq.com/data.json"
 TRACKER = "security-tracker.debian.org/tracker/data/json"
 ACCEPT = Options(accept_changes=True)
-Feed = dict[str, dict[str, dict[str, str]]]
-
-
-def crowded(text: str) -> str:
-    """The sample's feed with 40 packages more, of 50 pairs each; every other one is fixed."""
-    pairs = {
-        f"crowd{package:02}": {
-            f"CVE-2026-{package * 100 + n:06}": {"fixed_version": "2.0-1"} if n % 2 else {}
-            for n in range(50)
-        }
-        for package in range(40)
-    }
-    return json.dumps(json.loads(text) | pairs)
-
-
-@pytest.fixture(scope="module")
-def crowd_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    sampled = Sampled.packed(tmp_path_factory.mktemp("crowd"))
-    sampled.change(FEED, crowded)
-    manifest = sampled.run(Options(as_of=AS_OF))
-    assert manifest.published, manifest.note
-    return sampled
-
-
-@pytest.fixture
-def crowd(crowd_run: Sampled, tmp_path: Path) -> Sampled:
-    return crowd_run.copied(tmp_path / "copy")
 
 
 def unlimited(sampled: Sampled) -> Domain:
@@ -55,41 +28,6 @@ def unlimited(sampled: Sampled) -> Domain:
     limits = feed.limits.model_copy(update={"max_shrink_pct": 100.0})
     sources = sampled.domain.sources | {"echo": feed.model_copy(update={"limits": limits})}
     return sampled.domain.model_copy(update={"sources": sources})
-
-
-def edited(how: Callable[[Iterator[dict[str, str]]], None]) -> Callable[[str], str]:
-    """An edit of the pairs of the crowd, in their order."""
-
-    def edit(text: str) -> str:
-        feed: Feed = json.loads(text)
-        how(pair for name, ids in feed.items() if name.startswith("crowd") for pair in ids.values())
-        return json.dumps(feed)
-
-    return edit
-
-
-def unfix(count: int) -> Callable[[str], str]:
-    """The first so many fixed pairs lose their version."""
-
-    def how(pairs: Iterator[dict[str, str]]) -> None:
-        for pair in [pair for pair in pairs if pair][:count]:
-            pair.clear()
-
-    return edited(how)
-
-
-def silence(count: int) -> Callable[[str], str]:
-    """The first so many unfixed pairs become not applicable."""
-
-    def how(pairs: Iterator[dict[str, str]]) -> None:
-        for pair in [pair for pair in pairs if not pair][:count]:
-            pair["fixed_version"] = "0"
-
-    return edited(how)
-
-
-def one_package(text: str) -> str:
-    return json.dumps({"crowd00": json.loads(text)["crowd00"]})
 
 
 def refusals(manifest: RunManifest) -> set[str]:
@@ -210,6 +148,7 @@ def test_a_shrunken_feed_is_accepted_with_the_candidate_that_it_makes(crowd: Sam
 
     assert manifest.published
     assert {a.what.rpartition("current_")[2] for a in manifest.accepted_changes} == {
+        "advisories.echo",
         "vanished",
         "groups_vanished",
     }

@@ -156,3 +156,46 @@ def test_a_bad_manifest_is_named(home: Home, content: bytes | None, message: str
 
     with pytest.raises(HomeError, match=message):
         outputs.read_manifest(run)
+
+
+def test_a_run_that_was_cut_off_has_a_directory_and_is_no_run(home: Home) -> None:
+    whole, cut_off = (outputs.create(home, "plants", NOON) for _ in range(2))
+    outputs.write_manifest(whole, a_manifest(whole.name))
+    outputs.publish(home, "plants", whole)
+
+    assert list(outputs.runs(home, "plants")) == [whole]
+    assert outputs.directories(home, "plants") == [cut_off, whole]
+    assert outputs.domains(home) == ["plants"]
+
+
+def test_a_linked_file_is_free_with_the_last_directory_that_has_it(home: Home) -> None:
+    first, second, third = (outputs.create(home, "plants", NOON) for _ in range(3))
+    (first / "data.json").write_text("12345", encoding="utf-8")
+    (first / "own.json").write_text("123", encoding="utf-8")
+    outputs.link_unchanged(first, second, ["data.json"])
+
+    alone, both = outputs.freed_by([first]), outputs.freed_by([first, second, third])
+
+    assert alone == {first: 3}
+    assert both == {first: 3, second: 5, third: 0}
+
+
+def test_a_removal_that_was_cut_off_is_no_run_and_is_finished_later(home: Home) -> None:
+    directory = outputs.create(home, "plants", NOON)
+    outputs.write_manifest(directory, a_manifest(directory.name))
+    directory.rename(directory.with_name(f".gone-{directory.name}"))
+
+    assert list(outputs.runs(home, "plants")) == []
+    outputs.sweep(home, "plants")
+
+    assert list(home.outputs("plants").iterdir()) == []
+
+
+def test_a_directory_is_removed_whole(home: Home) -> None:
+    directory = outputs.create(home, "plants", NOON)
+    (directory / "marts").mkdir()
+    (directory / "marts" / "a.parquet").touch()
+
+    outputs.remove(directory)
+
+    assert list(home.outputs("plants").iterdir()) == []

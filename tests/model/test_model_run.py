@@ -30,9 +30,7 @@ def test_outages_are_what_was_not_fresh() -> None:
 
     found = a_manifest(sources=sources).outages
 
-    assert [source.name for source in found] == [
-        *("plants.outage", "plants.missing", "plants.pinned")
-    ]
+    assert [source.name for source in found] == ["plants.outage", "plants.missing", "plants.pinned"]
 
 
 def test_failed_checks_are_told_apart() -> None:

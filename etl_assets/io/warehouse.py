@@ -1,0 +1,27 @@
+"""The mark that a domain's warehouse is what the event log says; a build cut off leaves none.
+
+What is built in the warehouse is `etl_assets.io.dbt`'s.
+"""
+
+from __future__ import annotations
+
+from etl_assets.io.files import write_text
+from etl_assets.model.home import Home
+
+
+def mark_whole(home: Home, domain: str) -> None:
+    write_text(home.whole_marker(domain), str(home.root))
+
+
+def unmark(home: Home, domain: str) -> None:
+    home.whole_marker(domain).unlink(missing_ok=True)
+
+
+def was_moved(home: Home, domain: str) -> bool:
+    """Whether the home lay elsewhere when it was built: its views name files by whole paths."""
+    marker = home.whole_marker(domain)
+    return marker.exists() and marker.read_text(encoding="utf-8") != str(home.root)
+
+
+def is_whole(home: Home, domain: str) -> bool:
+    return home.whole_marker(domain).exists() and not was_moved(home, domain)
