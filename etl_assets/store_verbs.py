@@ -102,14 +102,14 @@ def prune(domain: AnyDomain = None, *, dry_run: DryRun = False, as_json: Json = 
 @manifest_app.command("export")
 def manifest_export(domain: AnyDomain = None) -> None:
     """Write manifests/ from the event log, where it says something else."""
-    from etl_assets.assets.ledger import export_ledger
+    from etl_assets.assets.ledger import export_asked
 
     with open_launcher() as launcher:
         for name in _names(launcher, domain):
             with _alone(launcher, name):
                 declared = launcher.place.domains[name]
                 now = datetime.now(UTC)
-                written = export_ledger(launcher.instance, launcher.place, declared, now)
+                written = export_asked(launcher.instance, launcher.place, declared, now)
             _tell(f"{name}: {', '.join(written) or 'nothing'} written")
 
 
@@ -129,11 +129,11 @@ def manifest_verify(domain: AnyDomain = None, *, as_json: Json = False) -> None:
 @manifest_app.command("restore")
 def manifest_restore(domain: AnyDomain = None, *, as_json: Json = False) -> None:
     """Give an empty event log what manifests/ says, so that the next run downloads nothing."""
-    from etl_assets.assets.restore import restore
+    from etl_assets.assets.restore import exported, restore
 
     with open_launcher() as launcher:
         restored = []
-        for name in _names(launcher, domain):
+        for name in [launcher.domain(domain).name] if domain else exported(launcher.place):
             with _alone(launcher, name):
                 declared = launcher.place.domains[name]
                 restored.append(restore(launcher.instance, launcher.place, declared))

@@ -14,6 +14,7 @@ from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import ledger
 from etl_assets.model.declaration import Domain
+from etl_assets.model.errors import HomeError
 from etl_assets.model.ledger import (
     DownloadRecord,
     IngestionRecord,
@@ -37,6 +38,20 @@ def export_ledger(
         )
         written += [process.value] if changed else []
     return written
+
+
+def export_asked(
+    instance: dg.DagsterInstance, place: Workplace, domain: Domain, at: datetime
+) -> list[str]:
+    """The same when a person asks for it; HomeError where an event log that was lost would win."""
+    standing = ledger.load(place.home, domain.name, Process.DOWNLOAD)
+    if standing and standing.records and not _records(instance, domain)[Process.DOWNLOAD]:
+        path = ledger.manifest_file(place.home, domain.name, Process.DOWNLOAD)
+        raise HomeError(
+            f"{path}: expected an event log that knows the {len(standing.records)} files named "
+            f"there, found an empty one; `etl manifest restore {domain.name}` gives them back"
+        )
+    return export_ledger(instance, place, domain, at)
 
 
 def _records(instance: dg.DagsterInstance, domain: Domain) -> dict[Process, list[ManifestRecord]]:

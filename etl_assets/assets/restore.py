@@ -65,6 +65,14 @@ def restore(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> R
     return restoring.told(domain)
 
 
+def exported(place: Workplace) -> list[str]:
+    """The declared domains that have a ledger; raises HomeError where none has."""
+    found = {name for name, _, _ in ledger.load_all(place.home)} & set(place.domains)
+    if not found:
+        raise HomeError(f"{place.home.manifests}: expected exported ledgers, found none")
+    return sorted(found)
+
+
 def _load(home: Home, domain: Domain) -> Records:
     found = {process: ledger.load(home, domain.name, process) for process in Process}
     if found[Process.DOWNLOAD] is None:

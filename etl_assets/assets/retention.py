@@ -75,9 +75,9 @@ def _runs(place: Workplace, domain: Domain) -> list[Path]:
 
 
 def _bases(domain: Domain, kept: Sequence[Path], directories: Sequence[Path]) -> Iterator[Path]:
-    """Directories with the published history that a kept run started from: to replay it."""
+    """Directories with a published history that a kept run was built from: to replay it."""
     whole = [path for path in kept if (path / MANIFEST_FILE).exists()]
-    wanted = {outputs.read_manifest(path).history_sha256 for path in whole} - {None}
+    wanted = {sha256 for path in whole for sha256 in outputs.read_manifest(path).histories}
     hashed: dict[int, str] = {}  # most runs link one file
     for directory in [*kept, *directories]:
         file = directory / MARTS / f"{domain.history}.parquet"

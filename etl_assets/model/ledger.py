@@ -199,6 +199,7 @@ class IngestionRecord(ManifestRecord):
     rejects_by_rule: dict[str, int] = {}
     rejects_path: RelativePath | None = None
     unknown_fields: list[str] = []
+    unknown_values: dict[str, dict[str, int]] = {}
     content_at: AwareDatetime | None = None
     fault: str | None = Field(default=None, description="why the file did not become the table")
     accepted: list[Ruling] = []
@@ -221,6 +222,7 @@ class IngestionRecord(ManifestRecord):
                 "rejects_by_rule": table.rejects_by_rule,
                 "rejects_path": table.rejects_path,
                 "unknown_fields": table.unknown_fields,
+                "unknown_values": table.unknown_values,
                 "content_at": table.content_at,
                 "fault": made.fault,
                 "accepted": made.accepted,
@@ -245,6 +247,7 @@ class IngestionRecord(ManifestRecord):
             duplicates=self.duplicates,
             rejects_by_rule=self.rejects_by_rule,
             unknown_fields=self.unknown_fields,
+            unknown_values=self.unknown_values,
             content_at=self.content_at,
             rejects_path=self.rejects_path,
             code_version=self.version,

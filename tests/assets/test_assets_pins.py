@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,12 +14,11 @@ from etl_assets.assets.state import read_sources
 from etl_assets.io import ledger
 from etl_assets.model.errors import UsageError
 from etl_assets.model.ledger import DownloadRecord, Process
+from etl_assets.model.options import Options
 from etl_assets.model.records import Fetch, Part, Reason, RunStatus
 
 RULINGS = "analyst/advisory-not-applicable.csv"
-RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 ANOTHER = "CVE-2026-900042,pebble,not_applicable,,code_not_in_use\n"
-PEBBLE = "pebble:CVE-2026-900043"
 SOURCE = "overrides"
 PART = Part(source=f"{DOMAIN}.{SOURCE}")
 
@@ -46,20 +44,6 @@ def fetched(sampled: Sampled) -> Fetch:
         return read_sources(instance, sampled.domain.sources.values())[SOURCE].fetches[None]
 
 
-@pytest.fixture(scope="module")
-def second_run(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    """The sample with one ruling more, run again."""
-    sampled = first_run.copied(tmp_path_factory.mktemp("second") / "copy")
-    sampled.change(RULINGS, lambda text: text + RULING)
-    sampled.run()
-    return sampled
-
-
-@pytest.fixture
-def ruled(second_run: Sampled, tmp_path: Path) -> Sampled:
-    return second_run.copied(tmp_path / "copy")
-
-
 def test_a_pinned_source_is_served_from_its_earlier_file_and_the_run_says_so(
     ruled: Sampled, first_run: Sampled
 ) -> None:
@@ -75,6 +59,7 @@ def test_a_pinned_source_is_served_from_its_earlier_file_and_the_run_says_so(
     assert "a wrong ruling" in manifest.note
 
 
+@pytest.mark.long
 def test_without_the_pin_what_stood_before_stands_again(ruled: Sampled) -> None:
     before, states = fetched(ruled).file, ruled.states()
     rollback(ruled)
@@ -88,6 +73,7 @@ def test_without_the_pin_what_stood_before_stands_again(ruled: Sampled) -> None:
     assert "overrides_raw" not in ruled.made(manifest)
 
 
+@pytest.mark.long
 def test_without_the_pin_what_came_meanwhile_is_fetched(ruled: Sampled) -> None:
     rollback(ruled)
     ruled.change(RULINGS, lambda text: text + ANOTHER)
@@ -138,14 +124,13 @@ def test_a_forced_refresh_leaves_a_pin_alone(ruled: Sampled) -> None:
     rollback(ruled)
 
     with ruled.launcher() as launcher:
-        from etl_assets.model.options import Options
-
         plan = launcher.plan(DOMAIN, Options(sources=(SOURCE,), force_refresh=True))
 
     assert [(d.fetch, d.reason) for d in plan.decisions] == [(False, Reason.PINNED)]
     assert any("a wrong ruling" in line for line in plan.news())
 
 
+@pytest.mark.long
 def test_a_second_rollback_goes_further_back_and_keeps_what_stood_first(ruled: Sampled) -> None:
     before = fetched(ruled).file
     ruled.change(RULINGS, lambda text: text + ANOTHER)

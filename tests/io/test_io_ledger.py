@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from etl_assets.io import ledger
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.ledger import DownloadRecord, IngestionRecord, Process, ValidationRecord
-from etl_assets.model.records import Part, RawFile, Table, Tabulated, Verdict
+from etl_assets.model.records import (
+    Part,
+    Pin,
+    RawFile,
+    Ruling,
+    Table,
+    Tabulated,
+    Validated,
+    Verdict,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHA = "a" * 64
@@ -135,3 +146,108 @@ def test_a_damaged_manifest_is_named_by_line_and_stays(
         export(home, a_file())
 
     assert path.read_bytes() == damaged
+
+
+def a_ruling(sha256: str = SHA) -> Ruling:
+    return Ruling(sha256=sha256, by="robin", why="it was right", at=NOON)
+
+
+def a_table(sha256: str = SHA) -> Table:
+    return Table(
+        part=Part(source="plants.trees"), path="data/tables/plants/trees/trees.parquet",
+        sha256="b" * 64, source_sha256=sha256, records=5, rows=2, rejected=2, duplicates=1,
+        rejects_by_rule={"key": 2}, unknown_fields=["bark"], unknown_values={"kind": {"fern": 1}},
+        content_at=NOON,
+        rejects_path="data/rejects/plants/trees/trees.parquet", code_version="1",
+    )  # fmt: skip
+
+
+def test_a_download_is_known_again_with_its_pin_and_its_verdict() -> None:
+    part = Part(source="plants.trees")
+    verdict = Verdict(
+        part=part, sha256=SHA, ok=True, expected="JSON", found="text", accepted=a_ruling()
+    )
+    file = a_file().model_copy(
+        update={"verdict": verdict, "last_status": 200, "waited_seconds": 1.5, "attempts": 2}
+    )
+    pin = Pin(ruling=a_ruling(), held=file.model_copy(update={"sha256": "c" * 64}))
+
+    record = DownloadRecord.of(file, pin)
+
+    assert (record.file, record.pin) == (file, pin)
+    assert record.named == {SHA, "c" * 64}
+
+
+@pytest.mark.parametrize("newest", [SHA, "c" * 64], ids=["good", "a good one stands in"])
+def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> None:
+    file = a_file()
+    verdict = Verdict(
+        part=file.part, sha256=newest, ok=newest == SHA, expected="JSON", found="?", where="line 1",
+        unpacked_bytes=9, code_version="2",
+    )  # fmt: skip
+    stands_in = newest != SHA
+
+    record = ValidationRecord.of(file, verdict, version="3", stands_in=stands_in)
+
+    assert record.validated == Validated(
+        part=file.part, file=file, verdict=verdict, stands_in=stands_in, code_version="3"
+    )
+    assert record.named == {SHA}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"fault": "it shrank", "refused_sha256": SHA},
+        {"accepted": [a_ruling()], "baseline": a_table("d" * 64)},
+    ],
+    ids=["made", "refused", "accepted"],
+)
+def test_a_table_is_known_again_with_what_was_said_of_it(more: dict[str, Any]) -> None:
+    made = Tabulated(part=Part(source="plants.trees"), table=a_table("c" * 64), **more)
+
+    record = IngestionRecord.of(a_file(), made)
+
+    assert record.tabulated == made
+    assert record.named == {SHA, "c" * 64}
+
+
+def test_every_ledger_is_found_with_its_domain(home: Home) -> None:
+    export(home, a_file())
+    (home.manifests / "notes.txt").write_text("by hand", encoding="utf-8")
+
+    [(domain, path, found)] = ledger.load_all(home)
+
+    assert (domain, path.name) == ("plants", "plants_download.manifest.json")
+    assert set(found.records) == {"plants.trees"}
+
+
+def unsaid(record: BaseModel) -> set[str]:
+    """Fields that stand at their default, and so would not be missed if a ledger lost them."""
+    fields = type(record).model_fields.items()
+    return {name for name, field in fields if getattr(record, name) == field.get_default()}
+
+
+def test_a_field_that_a_ledger_might_lose_is_one_that_these_tests_fill() -> None:
+    part = Part(source="plants.trees", partition="2024")
+    verdict = Verdict(
+        part=part, sha256=SHA, ok=True, expected="JSON", found="text", unpacked_bytes=9,
+        where="line 1", code_version="2", accepted=a_ruling(),
+    )  # fmt: skip
+    file = RawFile(
+        part=part, sha256=SHA, size_bytes=10, path=f"data/raw/aa/{SHA}",
+        url="https://plants.example/trees.json", etag='"1"', last_modified=NOON,
+        published_sha256="c" * 64, fetched_at=NOON, attempts=2, last_status=200,
+        waited_seconds=1.5, verdict=verdict, code_version="1",
+    )  # fmt: skip
+    table = a_table("c" * 64).model_copy(update={"part": part})
+    validated = Validated(part=part, file=file, verdict=verdict, code_version="3")
+    made = Tabulated(part=part, table=table)
+
+    judged = ValidationRecord.of(file, verdict, version="3").validated
+
+    assert set().union(*map(unsaid, (verdict, file, table))) == set()
+    assert DownloadRecord.of(file).file == file
+    assert judged.verdict == validated.verdict
+    assert IngestionRecord.of(file, made).tabulated == made

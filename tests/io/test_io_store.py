@@ -145,3 +145,40 @@ def test_a_file_in_the_way_of_a_directory_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(HomeError, match="Not a directory; move the file that is in the way"):
         files.write_text(tmp_path / "data" / "deep" / "file.txt", "")
+
+
+def test_a_file_that_is_gone_is_told_with_what_to_do(home: Home, kept: Path) -> None:
+    assert store.located(home, record(home)) == kept
+    kept.unlink()
+
+    with pytest.raises(HomeError, match=r"expected the stored file of .*put it back"):
+        store.located(home, record(home))
+
+
+def test_a_copy_is_kept_under_its_hash_and_the_original_stays(home: Home, tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    original.write_bytes(CONTENT)
+
+    copies = [store.copy_in(home, original) for _ in range(2)]
+
+    assert set(copies) == {home.raw_file(SHA)}
+    assert original.read_bytes() == copies[0].read_bytes() == CONTENT
+    assert store.verify(home, SHA) is Stored.PRESENT
+
+
+def test_a_copy_takes_the_place_of_a_damaged_file(home: Home, kept: Path, tmp_path: Path) -> None:
+    damage(kept, b"damaged")
+    original = tmp_path / "original"
+    original.write_bytes(CONTENT)
+
+    store.copy_in(home, original)
+
+    assert store.verify(home, SHA) is Stored.PRESENT
+
+
+def test_a_discarded_file_goes_with_its_empty_folder(home: Home, kept: Path) -> None:
+    assert list(store.stored_files(home)) == [kept]
+
+    store.discard(home, kept)
+
+    assert list(home.raw.iterdir()) == []

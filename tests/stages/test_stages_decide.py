@@ -14,9 +14,11 @@ from etl_assets.model.records import (
     Fetch,
     FetchStatus,
     Part,
+    Pin,
     Probe,
     RawFile,
     Reason,
+    Ruling,
     Stored,
     Validators,
 )
@@ -200,3 +202,15 @@ def test_a_decision_reads_as_a_sentence() -> None:
     decision = choose(SAME.model_copy(update={"etag": '"2"'}), last())
 
     assert str(decision) == 'advisories.feed: fetch, ETag changed ("1" -> "2")'
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_pinned_part_is_kept_whatever_the_remote_says(force: bool) -> None:
+    ruling = Ruling(sha256=SHA, by="robin", why="the newest is wrong", at=NOW)
+    pinned = last().model_copy(update={"status": FetchStatus.PINNED, "pin": Pin(ruling=ruling)})
+
+    decision = choose(Validators(etag='"2"'), pinned, force=force)
+
+    assert (decision.fetch, decision.reason) == (False, Reason.PINNED)
+    assert "robin" in decision.detail
+    assert "the newest is wrong" in decision.detail

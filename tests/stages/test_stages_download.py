@@ -31,11 +31,14 @@ from etl_assets.io.http import Client
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
+    Fetch,
     FetchStatus,
     Part,
     RawFile,
     Reason,
+    Ruling,
     Stored,
+    Verdict,
 )
 from etl_assets.stages.download import Job, fetch, fetch_all
 from etl_assets.stages.validate import validate
@@ -336,3 +339,44 @@ def test_a_directory_in_the_place_of_a_local_file_is_an_outage(client: Client, h
 
     assert fetched.status is FetchStatus.MISSING
     assert "rulings.json): Is a directory" in (fetched.fault or "")
+
+
+def released(server: Misbehaving, client: Client, home: Home, content: bytes) -> Job:
+    """A fetch of a part whose held file a person let pass, though the rules refuse it."""
+    source = declared(server.url + PATH, limits={"requests_per_second": 1e6})
+    sha256 = hashlib.sha256(content).hexdigest()
+    word = Ruling(sha256=sha256, by="robin", why="it is right", at=NOW)
+    verdict = Verdict(part=PART, sha256=sha256, ok=True, expected="x", found="y", accepted=word)
+    file = RawFile(
+        part=PART, sha256=sha256, size_bytes=len(content), path=f"data/raw/{sha256[:2]}/{sha256}",
+        url=server.url + PATH, fetched_at=NOW, verdict=verdict, code_version="1",
+    )  # fmt: skip
+    last = Fetch(part=PART, status=FetchStatus.FETCHED, decision=decision(), file=file)
+    return Job(source, PART, decision(Reason.ETAG_CHANGED), None, last)
+
+
+def test_a_content_that_a_person_released_is_not_refused_again(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    page = b"<!doctype html><title>Sign in</title>"
+    server.publish(PATH, page)
+    job = released(server, client, home, page)
+
+    fetched = fetch(job, desk(client, home, check=validate))
+
+    assert fetched.status is FetchStatus.UNCHANGED
+    assert fetched.file
+    assert fetched.file.verdict == job.last.file.verdict
+    assert quarantined(home) == []
+
+
+def test_a_release_speaks_for_no_other_content(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    server.publish(PATH, b"<!doctype html><title>Sign in</title>")
+    job = released(server, client, home, b"another page")
+
+    fetched = fetch(job, desk(client, home, check=validate))
+
+    assert len(quarantined(home)) == 1
+    assert fetched.file is None
