@@ -67,7 +67,7 @@ class Candidate:
         self._marts = run.directory / MARTS
         if not self._marts.exists():
             kept = model_records(instance, domain, graph)
-            provide_marts(place.home, domain, graph, run.directory, kept=kept)
+            provide_marts(place.dbt(domain), graph, run.directory, kept=kept)
         self._files = {path.stem: outputs.sha256_of(path) for path in self._marts.glob("*.parquet")}
 
     def write_documents(self) -> list[Written]:

@@ -21,11 +21,10 @@ from etl_assets.assets.preview import preview
 from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, warehouse
-from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult, export
+from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult
 from etl_assets.model.declaration import Domain
 from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
 from etl_assets.model.health import SourceHealth
-from etl_assets.model.home import Home
 from etl_assets.model.records import Built
 from etl_assets.model.run import MARTS
 from etl_assets.stages import build
@@ -187,9 +186,8 @@ class _Build:
 
     def records(self, made: list[str]) -> dict[str, Built]:
         files = provide_marts(
-            self._place.home, self._domain, self._graph, self._run.directory,
-            kept=self._kept(made),
-        )  # fmt: skip
+            self._project, self._graph, self._run.directory, kept=self._kept(made)
+        )
         return {
             unique_id: self._record(unique_id, files.get(model.name), made=unique_id in made)
             for unique_id, model in self._graph.models.items()
@@ -239,10 +237,10 @@ def model_records(instance: dg.DagsterInstance, domain: Domain, graph: Graph) ->
 
 
 def provide_marts(
-    home: Home, domain: Domain, graph: Graph, directory: Path, *, kept: Mapping[str, Built]
+    project: DbtProject, graph: Graph, directory: Path, *, kept: Mapping[str, Built]
 ) -> dict[str, Path]:
     """All marts below `directory`: the unchanged as links, the others from the warehouse."""
-    published = outputs.published(home, domain.name)
+    published = outputs.published(project.home, project.domain)
     linked, exported = {}, {}
     for mart in graph.marts:
         file = f"{MARTS}/{mart.name}.parquet"
@@ -253,7 +251,7 @@ def provide_marts(
             linked[mart.name] = directory / file
         else:
             exported[mart.name] = mart.key
-    return linked | export(home.warehouse(domain.name), exported, directory / MARTS)
+    return linked | project.export(exported, directory / MARTS)
 
 
 def _lasting(source: SourceHealth) -> str:

@@ -19,7 +19,7 @@ from etl_assets.assets.contact import all_parts, jobs_of, probes_of
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
-from etl_assets.io import outputs, warehouse
+from etl_assets.io import outputs
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Decision, Part, Probe, Published, Reason
@@ -152,10 +152,7 @@ def make_plan(
             or _why_stale(place, source, states[source.name], part)
         )
     }
-    rest = _stale_rest(instance, place, domain)
-    if (moved or stale) and not rest and warehouse.was_moved(place.home, domain.name):
-        rest = "the home was moved, and with it the files that models read"
-    return Plan(decisions, probes, stale, rest)
+    return Plan(decisions, probes, stale, _stale_rest(instance, place, domain))
 
 
 def _why_accepted(state: SourceState, part: Part) -> str:

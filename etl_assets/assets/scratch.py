@@ -15,7 +15,7 @@ from pathlib import Path
 
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, store
-from etl_assets.io.dbt import DbtProject, export
+from etl_assets.io.dbt import DbtProject
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import HomeError
 from etl_assets.model.graph import Graph, Model
@@ -101,7 +101,7 @@ class Scratch:
 
     def export(self, models: Sequence[Model], target: Path) -> None:
         """Copy marts out, each in the order of its key."""
-        export(self.home.warehouse(self._domain.name), {m.name: m.key for m in models}, target)
+        self._project.export({m.name: m.key for m in models}, target)
 
     def _history(self, model: str | None, sha256: str | None) -> Path | None:
         if model is None or sha256 is None:

@@ -70,8 +70,9 @@ class DbtProject:
     def all_vars(self) -> dict[str, Any]:
         """Constant for one home and domain: a var that changes makes dbt parse everything again."""
         return {
-            "tables": str(self.home.tables(self.domain)),
-            "inputs": str(self.home.build_inputs(self.domain)),
+            "home": str(self.home.root),
+            "tables": self.home.relative(self.home.tables(self.domain)),
+            "inputs": self.home.relative(self.home.build_inputs(self.domain)),
             "warehouse": str(self.warehouse),
             **self.vars,
         }
@@ -122,6 +123,25 @@ class DbtProject:
             "unit_test",
         )
 
+    def export(self, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
+        """Copy relations to `<target>/<relation>.parquet`, each ordered by its whole key.
+
+        An ordered COPY writes the same bytes for the same rows whatever the number of threads.
+        """
+        files = {}
+        places: dict[str, Any] = {"file_search_path": str(self.home.root)}
+        with duckdb.connect(str(self.warehouse), read_only=True, config=places) as connection:
+            for relation, key in relations.items():
+                files[relation] = target / f"{relation}.parquet"
+                with appear(files[relation]) as temporary:
+                    order = ", ".join(map(_quoted, key))
+                    rows = f"select * from {_quoted(relation)} order by {order}"  # noqa: S608 - quoted
+                    file = _literal(os.fspath(temporary))
+                    connection.execute(
+                        f"copy ({rows}) to {file} (format parquet, compression zstd)"
+                    ).fetchall()
+        return files
+
     def _invoke(self, verb: str, *arguments: str) -> list[NodeResult]:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
@@ -159,27 +179,6 @@ def _node_result(result: RunResult) -> NodeResult:
         failures=result.failures,
         message=result.message or "",
     )
-
-
-def export(
-    warehouse: Path, relations: Mapping[str, Sequence[str]], target: Path
-) -> dict[str, Path]:
-    """Copy relations to `<target>/<relation>.parquet`, each ordered by its whole key.
-
-    An ordered COPY writes the same bytes for the same rows whatever the number of threads.
-    """
-    files = {}
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
-        for relation, key in relations.items():
-            files[relation] = target / f"{relation}.parquet"
-            with appear(files[relation]) as temporary:
-                order = ", ".join(map(_quoted, key))
-                rows = f"select * from {_quoted(relation)} order by {order}"  # noqa: S608 - quoted
-                file = _literal(os.fspath(temporary))
-                connection.execute(
-                    f"copy ({rows}) to {file} (format parquet, compression zstd)"
-                ).fetchall()
-    return files
 
 
 def _quoted(name: str) -> str:

@@ -10,18 +10,12 @@ from etl_assets.model.home import Home
 
 
 def mark_whole(home: Home, domain: str) -> None:
-    write_text(home.whole_marker(domain), str(home.root))
+    write_text(home.whole_marker(domain), "")
 
 
 def unmark(home: Home, domain: str) -> None:
     home.whole_marker(domain).unlink(missing_ok=True)
 
 
-def was_moved(home: Home, domain: str) -> bool:
-    """Whether the home lay elsewhere when it was built: its views name files by whole paths."""
-    marker = home.whole_marker(domain)
-    return marker.exists() and marker.read_text(encoding="utf-8") != str(home.root)
-
-
 def is_whole(home: Home, domain: str) -> bool:
-    return home.whole_marker(domain).exists() and not was_moved(home, domain)
+    return home.whole_marker(domain).exists()

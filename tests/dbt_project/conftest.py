@@ -17,7 +17,7 @@ import pytest
 
 from etl_assets.io import build_inputs
 from etl_assets.io.arrow import table_schema
-from etl_assets.io.dbt import DbtProject, NodeResult, export
+from etl_assets.io.dbt import DbtProject, NodeResult
 from etl_assets.io.declarations import load
 from etl_assets.model.graph import Graph
 from etl_assets.model.home import Home
@@ -68,12 +68,13 @@ class Warehouse:
         )
         results = self.project.build([f"fqn:etl.{DOMAIN}.*"])
         if publish:
-            export(self.home.warehouse(DOMAIN), {history.name: history.key}, self.marts)
+            self.project.export({history.name: history.key}, self.marts)
         return {result.unique_id.split(".")[2]: result for result in results}
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.home.warehouse(DOMAIN)), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'").fetchall()
+        config = {"file_search_path": str(self.home.root), "timezone": "UTC"}
+        file = str(self.home.warehouse(DOMAIN))
+        with duckdb.connect(file, read_only=True, config=config) as connection:
             return connection.execute(sql, parameters).fetchall()
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from etl_assets.io.dbt import export
 
 if TYPE_CHECKING:
     from conftest import Row, Warehouse
@@ -179,7 +178,7 @@ def test_a_run_is_replayed_byte_for_byte(warehouse: Warehouse) -> None:
     copies = []
     for attempt in ("first", "again"):
         warehouse.build(rows_of(1), at=DAYS[1], publish=False)
-        files = export(warehouse.home.warehouse("advisories"), keys, warehouse.marts / attempt)
+        files = warehouse.project.export(keys, warehouse.marts / attempt)
         copies.append({name: path.read_bytes() for name, path in files.items()})
 
     assert copies[0] == copies[1]

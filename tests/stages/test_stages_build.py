@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from etl_assets.model.graph import Graph
 from etl_assets.model.records import Built
 from etl_assets.stages import build
 
+AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 TABLES = {"rain": "r1", "wind": "w1"}
 
 
@@ -50,7 +52,7 @@ def graph() -> Graph:
 
 def _standing(graph: Graph, versions: dict[str, str]) -> dict[str, Built]:
     return {
-        unique_id: Built(model=model.name, version=versions[unique_id])
+        unique_id: Built(model=model.name, version=versions[unique_id], as_of=AS_OF)
         for unique_id, model in graph.models.items()
     }
 
