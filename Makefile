@@ -32,7 +32,7 @@ dev: setup ## Dagster's web pages and its daemon, on 127.0.0.1
 
 .PHONY: test
 test: setup-dev ## the tests (fast ones; MARK= for all)
-	$(BIN)/python -m pytest -m "$(MARK)" $(PYTEST)
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "$(MARK)" $(PYTEST)
 
 .PHONY: test-all
 test-all: ## every test, the long ones too
