@@ -18,9 +18,13 @@ DAYS = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 3, 4)]
 CVES = {
     name: f"CVE-2026-{2000 + number}"
     for number, name in enumerate(
-        ("steady", "improves", "bumped", "vanishes", "returns", "withdrawn", "loses", "appears")
+        (
+            *("steady", "improves", "bumped", "vanishes", "returns", "withdrawn", "loses"),
+            *("appears", "doubted", "trusted", "contested", "rebuilt", "lowered"),
+        )
     )
 }
+OTHER = "CVE-2026-3000"
 
 
 def feed(name: str, version: str | None = None) -> Row:
@@ -67,10 +71,25 @@ def churn(day: datetime) -> Iterator[Row]:
     )
 
 
+def rejected(name: str) -> Row:
+    return "nvd", {"cve_id": CVES[name], "vuln_status": "Rejected", "last_modified_at": DAYS[0]}
+
+
+def tipping(first: bool) -> Iterator[Row]:
+    """Records that stay as they are, and those of another source that make something else of them."""
+    yield from (feed("doubted", "1.0-1"), feed("trusted", "1.0-1"), tracker("rebuilt"))
+    yield from (tracker("lowered"), feed("lowered", "2.0-1" if first else "1.0-1"))
+    yield from (rejected("contested"), feed("contested", None if first else "1.0-1"))
+    yield from (feed("rebuilt"), tracker("trusted" if first else "doubted"))
+    if not first:
+        yield "echo", {"package_name": "rebuilt", "cve_id": OTHER, "fixed_version": "2.0-1+e1"}
+
+
 def rows_of(run: int) -> list[Row]:
     """The feeds of each run, counted from 0."""
     first = run == 0
     rows = [
+        *tipping(first),
         *churn(DAYS[run]),
         feed("steady", "1.0-1"),
         feed("improves", None if first else "1.0-1"),
@@ -130,7 +149,7 @@ def test_periods_follow_the_decisions(
 def test_each_change_is_one_transition_with_its_cause(lived: Warehouse) -> None:
     found = lived.query(
         "select package_name, day(changed_at), kind, old_state, new_state, cause, cause_source,"
-        " cause_record, is_regression from mart_advisory_transitions order by 1, 2"
+        " cause_record, is_regression from mart_advisory_transitions order by 1, 2, 3"
     )
 
     new, echo = "under_investigation", "echo"
@@ -138,10 +157,20 @@ def test_each_change_is_one_transition_with_its_cause(lived: Warehouse) -> None:
     assert found == [
         ("appears", 2, "appeared", None, new, "first_seen", echo, record["appears"], False),
         ("bumped", 2, "detail", "fixed", "fixed", "new_evidence", echo, record["bumped"], False),
+        ("contested", 2, "detail", "not_applicable", "not_applicable", "new_evidence", echo,
+         record["contested"], False),
+        ("doubted", 2, "detail", "fixed", "fixed", "new_evidence", "debian", record["doubted"],
+         False),
         ("improves", 2, "state", new, "fixed", "new_evidence", echo, record["improves"], False),
         ("loses", 2, "state", "fixed", new, "evidence_gone", "debian", record["loses"], True),
+        ("lowered", 2, "detail", "fixed", "fixed", "new_evidence", echo, record["lowered"], False),
+        ("rebuilt", 2, "appeared", None, "fixed", "first_seen", echo, f"rebuilt:{OTHER}", False),
+        ("rebuilt", 2, "state", "fixed", "pending_upstream", "new_evidence", echo,
+         f"rebuilt:{OTHER}", True),
         ("returns", 2, "vanished", new, None, "vanished", echo, record["returns"], False),
         ("returns", 3, "returned", new, "fixed", "returned", echo, record["returns"], False),
+        ("trusted", 2, "detail", "fixed", "fixed", "evidence_gone", "debian", record["trusted"],
+         False),
         ("vanishes", 2, "vanished", "fixed", None, "vanished", echo, record["vanishes"], False),
         ("withdrawn", 2, "state", "fixed", new, "record_withdrawn", "osv", "DSA-withdrawn", True),
     ]

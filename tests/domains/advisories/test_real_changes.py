@@ -156,19 +156,7 @@ def test_a_change_from_a_final_state_to_another_kind_is_a_regression(
     assert len(lost) == 10
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "state",
-        pytest.param(
-            "detail",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a vendor's fix that falls below the distribution's names its own record",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", ["state", "detail"])
 def test_a_transition_names_a_record_that_is_another_in_the_newer_snapshot(
     kind: str, newer: Ran, former_records: Records, later_records: Records
 ) -> None:

@@ -1,5 +1,6 @@
--- One row per claim: a source that says something of an advisory, with its evidence. A new signal
--- is one more CTE here and a row of the seed decision_rules.
+-- One row per claim: a source that says something of an advisory, with its evidence. Where another
+-- source's record makes it this claim and not its plainer twin, that record stands beside it. A new
+-- signal is one more CTE here and a row of the seed decision_rules.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -21,6 +22,12 @@ verdicts as (
 statements as (
 
     select * from {{ ref('int_advisories__release_statements') }}
+
+),
+
+vendor_newest as (
+
+    select * from {{ ref('int_advisories__vendor_newest') }}
 
 ),
 
@@ -84,6 +91,9 @@ nvd_claims as (
             when nvd.is_rejected then nvd.duplicate_of
             else nvd.cvss_score::varchar || ' (CVSS ' || nvd.cvss_version || ')'
         end as detail,
+        case when claim = 'nvd_rejected_contested' then 'echo' end as tipped_by_source,
+        case when claim = 'nvd_rejected_contested' then universe.advisory_id end
+            as tipped_by_record,
         nvd.cve_id as record_id,
         nvd.last_modified_at as record_modified_at,
         nvd.source_sha256,
@@ -98,10 +108,9 @@ own_distro_fixes as (
 
     select
         universe.advisory_id,
-        min_by(
-            statements.fixed_version || ' in ' || statements.release_label,
-            (statements.version_key, statements.release_label)
-        ) as detail,
+        statements.fixed_version || ' in ' || statements.release_label as detail,
+        statements.source,
+        statements.record_id,
     from universe
     inner join versions on universe.vendor_version = versions.version
     inner join statements
@@ -110,7 +119,14 @@ own_distro_fixes as (
             and versions.lineage = statements.lineage
             and versions.version_key < statements.version_key
     where statements.target_rank is not null
-    group by universe.advisory_id
+    qualify row_number() over (
+        partition by universe.advisory_id
+        order by
+            statements.version_key,
+            statements.release_label,
+            statements.source,
+            statements.record_id
+    ) = 1
 
 ),
 
@@ -126,6 +142,8 @@ vendor_claims as (
         end as claim,
         universe.vendor_version as version,
         own_distro_fixes.detail,
+        own_distro_fixes.source as tipped_by_source,
+        own_distro_fixes.record_id as tipped_by_record,
         universe.advisory_id as record_id,
         universe.vendor_sha256 as source_sha256,
         universe.vendor_row as source_row,
@@ -166,12 +184,17 @@ upstream_claims as (
         verdicts.releases_named as detail,
         verdicts.newest_open_rank,
         verdicts.ecosystem,
+        case when verdicts.verdict = 'fixed_unproven' then 'echo' end as tipped_by_source,
+        case when verdicts.verdict = 'fixed_unproven' then vendor_newest.newest_record end
+            as tipped_by_record,
         verdicts.record_id,
         verdicts.record_modified_at,
         verdicts.source_sha256,
         verdicts.source_row,
     from verdicts
+    inner join universe on verdicts.advisory_id = universe.advisory_id
     inner join claim_sources on verdicts.source = claim_sources.source
+    left join vendor_newest on universe.package_key = vendor_newest.package_key
 
 ),
 

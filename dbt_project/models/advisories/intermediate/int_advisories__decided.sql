@@ -128,6 +128,9 @@ decided as (
             source_sha256 := source_sha256,
             source_row := source_row
         ) as evidence,
+        version as claimed_version,
+        tipped_by_source,
+        tipped_by_record,
         contributing_sources,
         dissenting_sources,
     from winners

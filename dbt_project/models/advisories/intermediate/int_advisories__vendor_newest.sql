@@ -17,6 +17,7 @@ newest as (
     select
         universe.package_key,
         universe.vendor_version as newest_version,
+        universe.advisory_id as newest_record,
         versions.version_key as newest_key,
         versions.rebuild_number is not null as is_newest_rebuild,
     from universe
@@ -26,7 +27,8 @@ newest as (
         order by
             versions.version_key desc,
             versions.rebuild_number desc nulls last,
-            universe.vendor_version
+            universe.vendor_version,
+            universe.advisory_id
     ) = 1
 
 )
