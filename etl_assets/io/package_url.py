@@ -5,10 +5,14 @@ Only the writing belongs here; which type and namespace a package has is declare
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote
 
 # Types whose definition says that names are compared, and so written, in lower case.
 LOWER_CASE_TYPES = frozenset({"alpm", "apk", "bitbucket", "composer", "deb", "github", "pypi"})
+
+# A document names the same packages and versions many times over.
+REMEMBERED_PARTS = 1 << 14
 
 
 def package_url(
@@ -28,6 +32,7 @@ def package_url(
     )
 
 
+@lru_cache(REMEMBERED_PARTS)
 def _escaped(text: str) -> str:
     """Everything but letters, digits and `.-_~:` by its UTF-8 bytes."""
     return quote(text, safe=":")

@@ -128,6 +128,20 @@ def test_a_spoiled_envelope_is_refused(
         json_envelope.held(a_document(), tmp_path)
 
 
+def test_rows_say_what_arrow_says_of_every_kind_of_value(tmp_path: Path) -> None:
+    time = pa.timestamp("us", "UTC")
+    inner = pa.struct([("at", time), ("on", pa.date32()), ("named", pa.list_(pa.string()))])
+    values = [
+        {"at": AS_OF, "on": date(2026, 1, 2), "named": ["a", None]},
+        None,
+        {"at": None, "on": None, "named": None},
+    ]
+    table = pa.table({"inner": pa.array(values, inner), "at": pa.array([AS_OF, None, AS_OF], time)})
+    pq.write_table(table, tmp_path / "m.parquet")
+
+    assert list(Rows(tmp_path / "m.parquet")) == table.to_pylist()
+
+
 def test_a_missing_mart_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"mart_plants\.parquet: expected the mart"):
         len(Rows(tmp_path / "mart_plants.parquet"))
