@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - each is an option of the command
     domains: Annotated[list[str], typer.Argument(help="Domains to run.", show_default=False)],
     source: SourceNames = None,
     *,
@@ -85,6 +85,18 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Refuse while another run holds the domain.")
     ] = False,
+    max_retries: Annotated[
+        int | None,
+        typer.Option(
+            "--max-retries",
+            min=0,
+            help="Further attempts at each file; default: as declared.",
+            show_default=False,
+        ),
+    ] = None,
+    no_notify: Annotated[
+        bool, typer.Option("--no-notify", help="Tell nobody, whatever comes of it.")
+    ] = False,
     as_of: Annotated[
         datetime | None,
         typer.Option(
@@ -99,6 +111,8 @@ def run(
         force_refresh=force_refresh,
         accept_changes=accept_changes,
         as_of=as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
+        notify=not no_notify,
+        max_retries=max_retries,
         wait=not no_wait,
     )
     with _launcher() as launcher:
@@ -231,6 +245,7 @@ def _told(manifest: RunManifest) -> list[str]:
         f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counted)}",
         *([f"  {manifest.note}"] if manifest.note else []),
         *(f"  {_verdict(c)}" for c in manifest.failed_checks if c.severity == "error"),
+        *(f"  {answer}" for answer in manifest.answers),
     ]
 
 

@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     home: Path = Field(description="holds all that is written; default: the current directory")
@@ -42,6 +46,12 @@ class Settings(BaseSettings):
         validation_alias="DAGSTER_HOME",
         validate_default=True,
         description="Dagster's storage; default: .dagster in the home",
+    )
+    notify: SecretStr | None = Field(
+        default=None, description="who hears of failures: addresses as apprise spells them"
+    )
+    proxy: SecretStr | None = Field(
+        default=None, description="an HTTP proxy through which public files are fetched"
     )
     domains_dir: Path = Field(default=PACKAGE / "domains", description="the declarations")
     dbt_dir: Path = Field(default=PACKAGE.parent / "dbt_project", description="the SQL")
@@ -93,6 +103,31 @@ class Settings(BaseSettings):
             if "://" not in value and (base / Path(value).expanduser()).is_dir():
                 return str((base / Path(value).expanduser()).resolve())
         raise ValueError(f"expected a URL (http, https) or a directory, found {_masked(value)!r}")
+
+    @field_validator("notify")
+    @classmethod
+    def _addresses(cls, value: SecretStr | None) -> SecretStr | None:
+        words = value.get_secret_value().split() if value else []
+        if wrong := [number for number, word in enumerate(words, 1) if "://" not in word]:
+            places = ", ".join(map(str, wrong))
+            raise ValueError(
+                "expected addresses such as mailto://... or json://..., with blanks between them,"
+                f" found another text at place {places}"
+            )
+        return value
+
+    @field_validator("proxy")
+    @classmethod
+    def _http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.fullmatch(r"https?://[^/\s]+/?", value.get_secret_value()):
+            raise ValueError("expected http://host:port or https://host:port, found another text")
+        return value
+
+    @property
+    def targets(self) -> list[SecretStr]:
+        """Who is notified; each is a secret, for it holds passwords and tokens."""
+        words = self.notify.get_secret_value().split() if self.notify else []
+        return [SecretStr(word) for word in dict.fromkeys(words)]
 
     def secret(self, name: str) -> SecretStr:
         """The named variable's value, read now; SettingsError where it is missing or empty."""

@@ -59,8 +59,10 @@ class Sampled:
         with self.launcher(domain) as launcher:
             return launcher.run(DOMAIN, options or Options())
 
-    def launcher(self, domain: Domain | None = None) -> Any:
-        return Launcher.open(self.settings, {DOMAIN: domain or self.domain}, say=lambda _: None)
+    def launcher(
+        self, domain: Domain | None = None, *, say: Callable[[str], None] = lambda _: None
+    ) -> Any:
+        return Launcher.open(self.settings, {DOMAIN: domain or self.domain}, say=say)
 
     def launch_job(self) -> RunManifest:
         """A launch as Dagster's pages do it: the domain's whole job, without a probe before."""

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 
 from etl_assets.model.errors import SettingsError
 from etl_assets.settings import Settings
 
-VARIABLES = ["HOME", "MIRROR", "DOMAINS_DIR", "DBT_DIR", "LOG_LEVEL", "NO_COLOR"]
+VARIABLES = ["HOME", "MIRROR", "DOMAINS_DIR", "DBT_DIR", "LOG_LEVEL", "NO_COLOR", "NOTIFY", "PROXY"]
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +139,19 @@ def test_a_relative_mirror_is_a_directory_here_or_in_the_home(elsewhere: Path) -
             "ETL_LOG_LEVEL: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",
             id="unknown word",
         ),
+        pytest.param(
+            "ETL_NOTIFY",
+            "json://example.org/s3cret s3cret",
+            "ETL_NOTIFY: expected addresses such as mailto://... or json://..., with blanks between"
+            " them, found another text at place 2",
+            id="target",
+        ),
+        pytest.param(
+            "ETL_PROXY",
+            "socks5://me:s3cret@host",
+            "ETL_PROXY: expected http://host:port or https://host:port, found another text",
+            id="proxy",
+        ),
     ],
 )
 def test_a_malformed_variable_is_named(
@@ -149,6 +163,7 @@ def test_a_malformed_variable_is_named(
         Settings.load()
 
     assert str(raised.value) == message
+    assert "s3cret" not in "".join(format_exception(raised.value))
 
 
 def test_all_malformed_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +203,16 @@ def test_a_missing_or_empty_secret_is_an_error(
 
     with pytest.raises(SettingsError, match=f"FEED_TOKEN: expected a secret .*, found {found}"):
         Settings.load().secret("FEED_TOKEN")
+
+
+def test_targets_and_a_proxy_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_NOTIFY", "json://a/s3cret\n mailto://b json://a/s3cret ")
+    monkeypatch.setenv("ETL_PROXY", "http://me:s3cret@proxy.example:3128")
+
+    settings = Settings.load()
+
+    assert [t.get_secret_value() for t in settings.targets] == ["json://a/s3cret", "mailto://b"]
+    assert "s3cret" not in f"{settings!r}{settings.model_dump_json()}"
 
 
 def test_no_color_in_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,9 @@ class Candidate:
                 *(Accepted(what=check, sha256=self.digest) for check in verdict.accepted),
             ],
         }
-        manifest = told.model_copy(update=made)
+        manifest = runs.advised(
+            self._place, self._domain, told.model_copy(update=made), self.run.directory
+        )
         report.write_report(self._domain, manifest, self._marts, self.run.directory)
         publish.conclude(self._place.home, self.run.directory, manifest)
         return manifest
@@ -220,7 +222,7 @@ class Candidate:
         """The directory of the last run, where the gate refused its candidate."""
         last = next(outputs.runs(self._place.home, self._domain.name), None)
         failed = outputs.read_manifest(last).failed_checks if last else []
-        gate_of = ("/".join(keys.published_key(self._domain).path), GATE)
+        gate_of = (keys.name_of(keys.published_key(self._domain)), GATE)
         return last if any((check.asset, check.name) == gate_of for check in failed) else None
 
     def _is_made_like(self, refused: RunManifest) -> bool:

@@ -45,7 +45,12 @@ def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
         mirror, home = Path(folder) / "mirror", Path(folder) / "home"
         samples.pack(settings.samples_dir / name, mirror, domain, at=datetime.now(UTC))
         there = settings.model_copy(
-            update={"home": home, "dagster_home": home / ".dagster", "mirror": str(mirror)}
+            update={
+                "home": home,
+                "dagster_home": home / ".dagster",
+                "mirror": str(mirror),
+                "notify": None,
+            }
         )
         with Launcher.open(there, {name: domain}, say=launcher.place.say) as apart:
             return apart.run(name, Options()).checks
@@ -75,7 +80,7 @@ def _stored(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
             is not Stored.PRESENT
         ]
         yield RunCheck(
-            asset="/".join(keys.raw_key(source).path),
+            asset=keys.name_of(keys.raw_key(source)),
             name="stored",
             passed=not bad,
             severity="error",

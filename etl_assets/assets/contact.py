@@ -13,7 +13,6 @@ import dagster as dg
 from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
-from etl_assets.io.http import Client
 from etl_assets.model.declaration import Source
 from etl_assets.model.records import Part, Probe, Stored
 from etl_assets.stages import decide, download, probe
@@ -29,12 +28,16 @@ def all_parts(source: Source, now: datetime) -> list[Part]:
 
 
 def probes_of(
-    place: Workplace, wanted: Sequence[tuple[Source, Part]], *, now: datetime
+    place: Workplace,
+    wanted: Sequence[tuple[Source, Part]],
+    *,
+    now: datetime,
+    max_retries: int | None = None,
 ) -> dict[Part, Probe]:
     """A probe of each part; those that the launching process has made are not asked again."""
     known = {part: place.probes[part] for _, part in wanted if part in place.probes}
-    asked = [(source, part) for source, part in wanted if part not in known]
-    with Client() as client:
+    asked = [(s.with_retries(max_retries), part) for s, part in wanted if part not in known]
+    with place.client() as client:
         return known | probe.probe_all(asked, client=client, places=place.places, now=now)
 
 

@@ -37,5 +37,10 @@ def report_key(domain: Domain) -> AssetKey:
     return AssetKey([domain.name, "run_report"])
 
 
+def name_of(key: AssetKey) -> str:
+    """The key as records and messages write it."""
+    return "/".join(key.path)
+
+
 def published_key(domain: Domain) -> AssetKey:
     return AssetKey([domain.name, f"{domain.name}_published"])

@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys, runs
+from etl_assets.assets import keys, notices, runs
 from etl_assets.assets.plan import Plan, make_plan
 from etl_assets.assets.standing import Standing, standing_of
 from etl_assets.assets.workplace import Workplace
@@ -24,7 +24,7 @@ from etl_assets.io import outputs
 from etl_assets.io.files import appear
 from etl_assets.io.lock import lock
 from etl_assets.model.declaration import Domain, Source
-from etl_assets.model.errors import BuildError, UsageError
+from etl_assets.model.errors import BuildError, HomeError, UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.run import MANIFEST_FILE, RunManifest
 from etl_assets.settings import Settings
@@ -80,6 +80,7 @@ class Launcher:
             force=options.force_refresh,
             accept=options.accept_changes,
             now=datetime.now(UTC),
+            max_retries=options.max_retries,
         )
 
     def status(self, name: str) -> Standing:
@@ -98,31 +99,45 @@ class Launcher:
     def _run(
         self, domain: Domain, options: Options, *, within: tuple[str, str] | None = None
     ) -> RunManifest:
-        with lock(self.place.home.lock(domain.name), say=self.place.say, wait=options.wait):
-            started_at = datetime.now(UTC)
-            as_of = self._as_of(domain, options.as_of)
-            plan = self.plan(domain.name, options)
-            plan = plan.within(*within) if within else plan
-            for line in plan.news():
-                self.place.say(line)
-            plan.observe(self.instance, domain)
-            if not plan.needs_run:
-                return runs.repeat(
-                    self.instance, self.place, domain, as_of=as_of, started_at=started_at
-                )
-            return self._launch(domain, plan, as_of, options)
+        place = replace(self.place, notify=options.notify)
+        with lock(place.home.lock(domain.name), say=place.say, wait=options.wait):
+            try:
+                return self._run_alone(place, domain, options, within)
+            except (HomeError, BuildError) as error:
+                notices.tell_error(self.instance, place, domain, error)
+                raise
+
+    def _run_alone(
+        self, place: Workplace, domain: Domain, options: Options, within: tuple[str, str] | None
+    ) -> RunManifest:
+        started_at = datetime.now(UTC)
+        as_of = self._as_of(domain, options.as_of)
+        plan = self.plan(domain.name, options)
+        plan = plan.within(*within) if within else plan
+        for line in plan.news():
+            place.say(line)
+        plan.observe(self.instance, domain)
+        if not plan.needs_run:
+            return runs.repeat(self.instance, place, domain, as_of=as_of, started_at=started_at)
+        return self._launch(place, domain, plan, as_of, options)
 
     def _launch(
-        self, domain: Domain, plan: Plan, as_of: datetime | None, options: Options
+        self,
+        place: Workplace,
+        domain: Domain,
+        plan: Plan,
+        as_of: datetime | None,
+        options: Options,
     ) -> RunManifest:
         from etl_assets.assets.location import build_defs, job_name
 
         defs = build_defs(
-            self.place.settings,
+            place.settings,
             domains={domain.name: domain},
             probes=plan.probes,
-            say=self.place.say,
-            progress=self.place.progress,
+            say=place.say,
+            progress=place.progress,
+            notify=place.notify,
         )
         job = defs.resolve_job_def(job_name(domain))
         selected = plan.select(defs.resolve_asset_graph(), domain)
@@ -133,10 +148,10 @@ class Launcher:
             run_config=_run_config(domain, options, selected),
             raise_on_error=False,
         )
-        run = runs.current(self.instance, result.run_id, self.place, domain)
+        run = runs.current(self.instance, result.run_id, place, domain)
         if not (run.directory / MANIFEST_FILE).exists():
             runs.leave_failed(
-                self.instance, self.place, domain, run, "the run ended before it published"
+                self.instance, place, domain, run, "the run ended before it published"
             )
         manifest = outputs.read_manifest(run.directory)
         if manifest.published and not result.success:
@@ -213,7 +228,10 @@ def _run_config(
     sources = domain.sources.values()
     told: dict[str, Any] = {}
     if any(keys.raw_key(source) in selected for source in sources):
-        told[f"{domain.name}_raw"] = {"force_refresh": options.force_refresh}
+        told[f"{domain.name}_raw"] = {
+            "force_refresh": options.force_refresh,
+            "max_retries": options.max_retries,
+        }
     if any(keys.table_key(source) in selected for source in sources):
         told[f"{domain.name}_tables"] = {"accept_changes": options.accept_changes}
     if keys.published_key(domain) in selected:

@@ -38,13 +38,14 @@ def build_defs(
     probes: Mapping[Part, Probe] | None = None,
     say: Callable[[str], None] | None = None,
     progress: PartProgress = no_progress,
+    notify: bool = True,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedules and sensors of every domain; raises DeclarationError.
 
-    `probes` are answers that the launching process already has; `say` and
-    `progress` hear of the steps and of the bytes.
+    `probes` are answers that the launching process already has; `say` and `progress` hear of the
+    steps and of the bytes; with `notify`, the targets of the settings hear of the outcome.
     """
-    told: dict[str, Any] = {"progress": progress, **({"say": say} if say else {})}
+    told: dict[str, Any] = {"progress": progress, "notify": notify, **({"say": say} if say else {})}
     place = Workplace(settings, domains or load(settings.domains_dir), dict(probes or {}), **told)
     return dg.Definitions.merge(
         *(_domain_defs(domain, place) for domain in place.domains.values()),

@@ -132,13 +132,14 @@ def make_plan(
     force: bool,
     now: datetime,
     accept: bool = False,
+    max_retries: int | None = None,
 ) -> Plan:
     """Ask every remote at once and compare with what stands.
 
     With `accept`, a file that was refused as a table is one to take.
     """
     wanted = [(source, part) for source in sources for part in all_parts(source, now)]
-    probes = probes_of(place, wanted, now=now)
+    probes = probes_of(place, wanted, now=now, max_retries=max_retries)
     jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
     decisions = [job.decision for job in jobs]
     moved = {decision.part for decision in decisions if decision.fetch}

@@ -33,7 +33,7 @@ def build_publish(
     """One step from marts to `latest`; `model_checks` are the checks that the gate weighs."""
 
     @dg.multi_asset(
-        hooks={runs.failure_hook(place, domain)},
+        hooks={runs.failure_hook(place, domain), runs.success_hook(place, domain)},
         name=f"{domain.name}_publish",
         backfill_policy=dg.BackfillPolicy.single_run(),
         specs=_specs(domain, place, graph),

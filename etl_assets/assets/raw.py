@@ -14,7 +14,6 @@ from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.contact import jobs_of, probes_of
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.workplace import Workplace
-from etl_assets.io.http import Client
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part
 from etl_assets.stages import download, validate
@@ -27,6 +26,7 @@ class RawConfig(dg.Config):
     """What a person may say to this step at launch."""
 
     force_refresh: bool = False
+    max_retries: int | None = None
 
 
 def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
@@ -55,7 +55,7 @@ def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
             for source in chosen
             for partition in parts_of(context, source)
         ]
-        fetched = _fetch(context.instance, place, wanted, force=config.force_refresh)
+        fetched = _fetch(context.instance, place, wanted, config)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
             outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
@@ -68,14 +68,14 @@ def _fetch(
     instance: dg.DagsterInstance,
     place: Workplace,
     wanted: Sequence[tuple[Source, Part]],
-    *,
-    force: bool,
+    config: RawConfig,
 ) -> dict[Part, Fetch]:
     now = datetime.now(UTC)
+    wanted = [(source.with_retries(config.max_retries), part) for source, part in wanted]
     probes = probes_of(place, wanted, now=now)
-    jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
+    jobs = jobs_of(instance, place, wanted, probes, force=config.force_refresh, now=now)
     found = {}
-    with Client() as client:
+    with place.client() as client:
         desk = download.Desk(
             client=client,
             places=place.places,

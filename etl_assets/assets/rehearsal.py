@@ -49,7 +49,12 @@ class _Stage:
 
     def play(self, url: str) -> list[Scene]:
         there = self._settings.model_copy(
-            update={"home": self._home, "dagster_home": self._home / ".dagster", "mirror": url}
+            update={
+                "home": self._home,
+                "dagster_home": self._home / ".dagster",
+                "mirror": url,
+                "notify": None,
+            }
         )
         self._say(f"{self._script.title}\n\n{self._domain.title}, served from its samples at {url}")
         scenes = []

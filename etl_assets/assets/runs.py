@@ -5,20 +5,20 @@ Time and directory are tags of the Dagster run, so that every step of it finds t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
-from etl_assets.assets import keys
+from etl_assets.assets import keys, notices
 from etl_assets.assets.state import contacts, read_sources, record_of
 from etl_assets.assets.workplace import Workplace
-from etl_assets.io import outputs
+from etl_assets.io import outputs, quarantine
 from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import HomeError
-from etl_assets.model.records import Fetch, FetchStatus, RunStatus, Tabulated
+from etl_assets.model.records import Fetch, FetchStatus, Quarantined, RunStatus, Tabulated
 from etl_assets.model.run import (
     MANIFEST_FILE,
     MARTS,
@@ -29,7 +29,7 @@ from etl_assets.model.run import (
     RunPhase,
     RunSource,
 )
-from etl_assets.stages import publish, report
+from etl_assets.stages import advise, publish, report
 
 AS_OF_TAG = "etl/as_of"
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
@@ -102,6 +102,26 @@ def manifest(
     )
 
 
+def advised(place: Workplace, domain: Domain, told: RunManifest, directory: Path) -> RunManifest:
+    """The manifest with what it asks of a person."""
+    answers = advise.answers(
+        told,
+        list(_set_aside(place, domain, since=told.started_at)),
+        gate=keys.name_of(keys.published_key(domain)),
+        directory=place.home.relative(directory),
+    )
+    return told.model_copy(update={"answers": answers})
+
+
+def _set_aside(place: Workplace, domain: Domain, *, since: datetime) -> Iterator[Quarantined]:
+    for source in domain.sources.values():
+        try:
+            found = quarantine.listed(place.home, source)
+        except HomeError:  # `etl quarantine list` names the damaged reason; the run goes on
+            continue
+        yield from (record for record in found if record.quarantined_at >= since)
+
+
 def failure_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
     """Leaves the manifest of a run that one of its steps ended, launched from wherever."""
 
@@ -109,8 +129,26 @@ def failure_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
     def leave_manifest(context: dg.HookContext) -> None:
         run = current(context.instance, context.run_id, place, domain)
         leave_failed(context.instance, place, domain, run, _cause(context.op_exception))
+        _notify(context.instance, place, domain, run)
 
     return leave_manifest
+
+
+def success_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
+    """Tells of a run that has published, launched from wherever."""
+
+    @dg.success_hook(name=f"{domain.name}_tell")
+    def tell(context: dg.HookContext) -> None:
+        run = current(context.instance, context.run_id, place, domain)
+        _notify(context.instance, place, domain, run)
+
+    return tell
+
+
+def _notify(instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: Run) -> None:
+    notices.tell(
+        instance, place, domain, outputs.read_manifest(run.directory), directory=run.directory
+    )
 
 
 def leave_failed(
@@ -122,6 +160,7 @@ def leave_failed(
     failed = manifest(
         instance, place, domain, run, status=RunStatus.FAILED, published=False, note=note
     )
+    failed = advised(place, domain, failed, run.directory)
     report.write_report(domain, failed, run.directory / MARTS, run.directory)
     outputs.write_manifest(run.directory, failed)
 
@@ -159,8 +198,10 @@ def repeat(
             "accepted_changes": [],
         }
     )
+    again = advised(place, domain, again, directory)
     report.write_report(domain, again, directory / MARTS, directory)
     publish.conclude(place.home, directory, again)
+    notices.tell(instance, place, domain, again, directory=directory)
     return again
 
 
@@ -236,7 +277,7 @@ def _assets(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAsse
         reused = event.metadata.get("reused")
         found.append(
             RunAsset(
-                key="/".join(event.asset_key.path),
+                key=keys.name_of(event.asset_key),
                 partition=event.partition,
                 outcome="reused" if reused and reused.value else "made",
                 data_version=(event.tags or {}).get("dagster/data_version", ""),
@@ -275,7 +316,7 @@ def _checks(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunChec
 
 def check_of(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
     return RunCheck(
-        asset="/".join(evaluation.asset_key.path),
+        asset=keys.name_of(evaluation.asset_key),
         name=evaluation.check_name,
         passed=evaluation.passed,
         severity="warn" if evaluation.severity is dg.AssetCheckSeverity.WARN else "error",

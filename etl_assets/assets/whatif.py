@@ -20,7 +20,6 @@ from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, store
 from etl_assets.io.compare import Pair, differing
-from etl_assets.io.http import Client
 from etl_assets.model.declaration import Domain, Explain, Source
 from etl_assets.model.declaration_rules import nearest
 from etl_assets.model.difference import Change, Difference
@@ -217,7 +216,7 @@ class _WhatIf:
         probes = probes_of(self._place, wanted, now=self._now)
         jobs = jobs_of(self._instance, self._place, wanted, probes, force=False, now=self._now)
         found = {}
-        with Client() as client:
+        with self._place.client() as client:
             desk = download.Desk(
                 client=client,
                 places=self._place.places,

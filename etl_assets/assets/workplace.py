@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from etl_assets.io.dbt import DbtProject
+from etl_assets.io.http import Client
 from etl_assets.io.locate import Places
 from etl_assets.model.declaration import Domain
 from etl_assets.model.home import Home
@@ -33,6 +34,7 @@ class Workplace:
     probes: Mapping[Part, Probe] = field(default_factory=dict)
     say: Callable[[str], None] = _silent
     progress: PartProgress = no_progress
+    notify: bool = True
 
     @cached_property
     def home(self) -> Home:
@@ -41,6 +43,11 @@ class Workplace:
     @property
     def places(self) -> Places:
         return Places(self.settings.home, self.settings.mirror)
+
+    def client(self) -> Client:
+        """What asks the remotes, through the proxy where one is set."""
+        proxy = self.settings.proxy
+        return Client(proxy=proxy.get_secret_value() if proxy else None)
 
     def dbt(self, domain: Domain) -> DbtProject:
         return DbtProject(self.settings.dbt_dir, domain.name, self.home, domain.vars)

@@ -278,6 +278,13 @@ class Source(Declared):
     domain: str = Field(default="", exclude=True, description="from the folder's name")
     name: str = Field(default="", exclude=True, description="from the file's name")
 
+    def with_retries(self, retries: int | None) -> Self:
+        """The same source, tried again so often; None leaves what is declared."""
+        if retries is None:
+            return self
+        limits = self.limits.model_copy(update={"attempts": retries + 1})
+        return self.model_copy(update={"limits": limits})
+
     @property
     def full_name(self) -> str:
         return f"{self.domain}.{self.name}"

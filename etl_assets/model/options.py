@@ -18,5 +18,9 @@ class Options:
     """Take what a limit refused, after a person has looked at it."""
     as_of: datetime | None = None
     """The run's logical time; None for its start."""
+    notify: bool = True
+    """Tell the targets of `ETL_NOTIFY` where the run is news."""
+    max_retries: int | None = None
+    """Further attempts at each file in the place of what is declared."""
     wait: bool = True
     """For another run of the domain to end; else refuse to start."""

@@ -121,6 +121,9 @@ class RunManifest(Record):
     finished_at: AwareDatetime
     code_version: str
     note: str = Field(default="", description="one line for a person: why this status")
+    answers: list[str] = Field(
+        default_factory=list, description="what waits for a person, each with what to do"
+    )
     history_sha256: Sha256 | None = Field(
         default=None, description="of the published history that the run started from"
     )

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from crowd import FEED, crowded
+from hearing import hook
 from sampled import AS_OF, Sampled
 
 from etl_assets.model.options import Options
+
+__all__ = ["hook"]
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
