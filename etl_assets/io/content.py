@@ -18,7 +18,13 @@ from etl_assets.model.errors import ContentError
 from etl_assets.model.paths import row_paths
 
 # What the unpacked bytes of a format look like; a format that is not named is not looked at.
-KINDS = {"json": "json", "json_array": "json", "cve_2_0": "json", "csv": "text"}
+KINDS = {
+    "json": "json",
+    "json_array": "json",
+    "geojson": "json",
+    "cve_2_0": "json",
+    "csv": "text",
+}
 READ_BYTES = 1 << 20
 TAIL_BYTES = 64
 CLOSING = {b"{": b"}", b"[": b"]"}

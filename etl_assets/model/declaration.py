@@ -122,6 +122,16 @@ class CsvFormat(Declared):
     )
 
 
+class GeoJsonFormat(Declared):
+    """A collection of GeoJSON features (RFC 7946), one row each.
+
+    A column comes from `properties.<name>`, `id`, `geometry.type`, `geometry.longitude` or
+    `geometry.latitude`.
+    """
+
+    name: Literal["geojson"]
+
+
 class OsvFormat(Declared):
     """A zip of OSV records (https://ossf.github.io/osv-schema/), one row per affected interval."""
 
@@ -135,7 +145,7 @@ class CveFormat(Declared):
 
 
 Format = Annotated[
-    JsonFormat | JsonArrayFormat | CsvFormat | OsvFormat | CveFormat,
+    JsonFormat | JsonArrayFormat | CsvFormat | GeoJsonFormat | OsvFormat | CveFormat,
     Field(discriminator="name"),
 ]
 

@@ -16,12 +16,14 @@ MODULES = {
     "json": "etl_assets.io.readers.json_document",
     "json_array": "etl_assets.io.readers.json_array",
     "csv": "etl_assets.io.readers.csv_text",
+    "geojson": "etl_assets.io.readers.geojson",
     "osv": "etl_assets.io.readers.osv",
     "cve_2_0": "etl_assets.io.readers.cve_2_0",
 }
 
 # What a reader is made of besides its module: a change there is a change of the reader.
 PARTS = {
+    "geojson": ("etl_assets.io.readers.json_records", "etl_assets.model.paths"),
     "json": ("etl_assets.io.readers.json_records", "etl_assets.model.paths"),
     "json_array": (
         "etl_assets.io.readers.json_columns",
