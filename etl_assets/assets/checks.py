@@ -43,13 +43,16 @@ def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
     domain = launcher.domain(name)
     with tempfile.TemporaryDirectory() as folder:
         mirror, home = Path(folder) / "mirror", Path(folder) / "home"
-        samples.pack(settings.samples_dir / name, mirror, domain, at=datetime.now(UTC))
+        sample = settings.samples_dir / name
+        samples.pack(sample, mirror, domain, at=datetime.now(UTC))
+        dbt = samples.lay_seeds(sample, settings.dbt_dir, name, Path(folder) / "dbt_project")
         there = settings.model_copy(
             update={
                 "home": home,
                 "dagster_home": home / ".dagster",
                 "mirror": str(mirror),
                 "notify": None,
+                "dbt_dir": dbt,
             }
         )
         with Launcher.open(there, {name: domain}, say=launcher.place.say) as apart:

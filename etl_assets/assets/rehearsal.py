@@ -45,6 +45,7 @@ class _Stage:
         self._samples, self._home = folder / "samples", folder / "home"
         shutil.copytree(settings.samples_dir / domain.name, self._samples)
         self._script = samples.read_demo(self._samples)
+        self._dbt = folder / "dbt_project"
         self._pack()
 
     def play(self, url: str) -> list[Scene]:
@@ -54,6 +55,7 @@ class _Stage:
                 "dagster_home": self._home / ".dagster",
                 "mirror": url,
                 "notify": None,
+                "dbt_dir": self._lay_seeds(),
             }
         )
         self._say(f"{self._script.title}\n\n{self._domain.title}, served from its samples at {url}")
@@ -69,6 +71,11 @@ class _Stage:
     def _change(self, edits: Sequence[Edit]) -> None:
         demo.change_sample(edits, self._samples)
         self._pack()
+        self._lay_seeds()
+
+    def _lay_seeds(self) -> Path:
+        real = self._settings.dbt_dir
+        return samples.lay_seeds(self._samples, real, self._domain.name, self._dbt)
 
     def _pack(self) -> None:
         samples.pack(self._samples, self.mirror, self._domain, at=datetime.now(UTC))

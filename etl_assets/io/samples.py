@@ -2,7 +2,8 @@
 
 A folder whose name ends as an archive's becomes that archive; a sample whose name holds
 `{partition}` stands for every partition that has none of its own; a declared digest is computed.
-Nothing is fetched here.
+What is invented may need other seeds than the domain has: those in the sample's folder `seeds` lie
+over them. Nothing is fetched here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -26,6 +28,7 @@ from etl_assets.model.declaration import Domain, PublishedDigest, Source
 from etl_assets.model.demo import DEMO_FILE, Demo, Edit
 from etl_assets.model.errors import DeclarationError, Problem, UsageError
 
+SEEDS = "seeds"
 PARTITION = "{partition}"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -59,6 +62,17 @@ def read_demo(samples: Path) -> Demo:
     except ValidationError as error:
         faults = [*tree.faults, *faults_of(error, Demo, tree)]
         raise DeclarationError(tree.located(faults)) from error
+
+
+def lay_seeds(samples: Path, dbt_dir: Path, domain: str, copy: Path) -> Path:
+    """The dbt project of a sample: with seeds of its own a copy of `dbt_dir`, where they lie."""
+    own = samples / SEEDS
+    if not own.is_dir():
+        return dbt_dir
+    if not copy.exists():
+        shutil.copytree(dbt_dir, copy, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copytree(own, copy / SEEDS / domain, dirs_exist_ok=True)
+    return copy
 
 
 def apply(edit: Edit, samples: Path) -> None:

@@ -195,3 +195,24 @@ def test_a_misspelt_demo_is_named_by_its_line(tmp_path: Path) -> None:
 
     with pytest.raises(DeclarationError, match=r"demo\.yaml:5: steps\[0\]\.edit: expected"):
         samples.read_demo(tmp_path)
+
+
+def test_seeds_of_a_sample_lie_over_those_of_the_domain_in_a_copy(tmp_path: Path) -> None:
+    sample, project = tmp_path / "sample", tmp_path / "dbt"
+    (sample / "seeds").mkdir(parents=True)
+    (sample / "seeds" / "kinds.csv").write_text("kind\ninvented\n", encoding="utf-8")
+    (project / "seeds" / "plants").mkdir(parents=True)
+    for name in ("kinds", "names"):
+        (project / "seeds" / "plants" / f"{name}.csv").write_text("kind\n", encoding="utf-8")
+
+    copy = samples.lay_seeds(sample, project, "plants", tmp_path / "copy")
+
+    assert (copy / "seeds" / "plants" / "kinds.csv").read_text("utf-8") == "kind\ninvented\n"
+    assert (copy / "seeds" / "plants" / "names.csv").read_text("utf-8") == "kind\n"
+    assert (project / "seeds" / "plants" / "kinds.csv").read_text("utf-8") == "kind\n"
+
+
+def test_a_sample_without_seeds_runs_on_the_project_itself(tmp_path: Path) -> None:
+    project = tmp_path / "dbt"
+
+    assert samples.lay_seeds(tmp_path, project, "plants", tmp_path / "copy") == project
