@@ -305,9 +305,12 @@ def _check_results(
 
 
 def _found(spec: dg.AssetCheckSpec, result: NodeResult) -> str | None:
-    """What was found, in the words in which the check is declared; dbt counts, it does not say."""
+    """What was found, in the words in which the check is declared, and the first rows of it."""
     if result.status == "pass":
         return None
     if spec.description and result.failures:
-        return f"{result.failures:,} found: {spec.description}"
+        told = f"{result.failures:,} found: {spec.description}"
+        more = result.failures - len(result.offenders)
+        rest = [f"and {more:,} more"] if more > 0 and result.offenders else []
+        return "\n".join([told, *result.offenders, *rest])
     return result.message or None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROJECT_NAME = "etl"
+OFFENDERS_TOLD = 20
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
 
 
@@ -43,6 +44,8 @@ class NodeResult:
     seconds: float
     failures: int | None
     message: str
+    offenders: tuple[str, ...] = ()
+    """The first rows that a data test found, each as text."""
 
     @property
     def ok(self) -> bool:
@@ -155,7 +158,16 @@ class DbtProject:
             raise BuildError(
                 f"dbt {verb} of {self.domain} stopped: {answer.exception}"
             ) from answer.exception
-        return [_node_result(result) for result in getattr(answer.result, "results", ())]
+        results = list(getattr(answer.result, "results", ()))
+        offenders = self._offenders([result for result in results if result.failures])
+        return [_node_result(result, offenders) for result in results]
+
+    def _offenders(self, failed: Sequence[RunResult]) -> dict[str, tuple[str, ...]]:
+        """What each failed test found: dbt only counts it."""
+        if not failed:
+            return {}
+        with duckdb.connect(str(self.warehouse), read_only=True) as connection:
+            return {r.node.unique_id: tuple(_found(connection, r.node)) for r in failed}
 
     def _flags(self) -> list[str]:
         return ["--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
@@ -170,7 +182,15 @@ class DbtProject:
         ]  # fmt: skip
 
 
-def _node_result(result: RunResult) -> NodeResult:
+def _found(connection: duckdb.DuckDBPyConnection, node: Any) -> Iterator[str]:  # noqa: ANN401 - dbt's own
+    """The rows of a test in an order of their own, each without what is null."""
+    rows = connection.sql(node.compiled_code)
+    order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
+    for row in rows.order(order).limit(OFFENDERS_TOLD).fetchall():
+        yield ", ".join(str(value) for value in row if value is not None)
+
+
+def _node_result(result: RunResult, offenders: Mapping[str, tuple[str, ...]]) -> NodeResult:
     return NodeResult(
         unique_id=result.node.unique_id,
         kind=str(result.node.resource_type),
@@ -178,6 +198,7 @@ def _node_result(result: RunResult) -> NodeResult:
         seconds=result.execution_time,
         failures=result.failures,
         message=result.message or "",
+        offenders=offenders.get(result.node.unique_id, ()),
     )
 
 

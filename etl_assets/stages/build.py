@@ -19,6 +19,8 @@ from etl_assets.model.graph import MODEL_KINDS, Graph, Model
 from etl_assets.model.health import SourceHealth
 from etl_assets.model.records import Built
 
+SKIPPED = "skipped"
+
 
 def versions(
     graph: Graph, *, code_version: str, tables: Mapping[str, str], health: str
@@ -83,9 +85,19 @@ def build(
     )
     results = project.build([model.name for model in models], tests=tests)
     if broken := [r for r in results if r.kind in MODEL_KINDS and not r.ok]:
-        lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken]
-        raise BuildError("dbt could not build:\n" + "\n".join(lines))
+        raise BuildError("dbt could not build:\n" + "\n".join(_reasons(broken, results)))
     return results
+
+
+def _reasons(broken: Sequence[NodeResult], results: Sequence[NodeResult]) -> list[str]:
+    """One line for each; what failed tests found stands for the models that were left out."""
+    skipped = [r for r in broken if r.status == SKIPPED]
+    lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken if r.status != SKIPPED]
+    if skipped:
+        failed = [r for r in results if r.kind == "test" and not r.ok and r.status != SKIPPED]
+        lines += [f"{r.unique_id}: {r.message}: {'; '.join(r.offenders)}" for r in failed]
+        lines.append(f"left out for that: {', '.join(r.unique_id for r in skipped)}")
+    return lines
 
 
 def _digest(code_version: str, model: Model, tables: Mapping[str, str], health: str) -> str:
