@@ -38,7 +38,7 @@ DESCRIPTION = "Description"
 POSITION = 2  # longitude and latitude; a third number is a height
 
 
-def read(path: Path, form: GeoJsonFormat, contract: Contract) -> Iterator[Batch]:
+def read(path: Path, _form: GeoJsonFormat, contract: Contract) -> Iterator[Batch]:
     """The declared fields of every feature; raises ContentError for another kind of document."""
     shape = Shape([[Step("items")]], contract)
     known = {(c.origin or c.name).removeprefix("properties.") for c in contract.columns}
@@ -97,10 +97,9 @@ def _described(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _placed(geometry: dict[str, Any]) -> dict[str, Any]:
     position = geometry.get("coordinates")
-    is_point = geometry.get("type") == "Point" and isinstance(position, list)
-    longitude, latitude = (
-        position[:POSITION] if is_point and len(position) >= POSITION else (None, None)
-    )
+    is_position = isinstance(position, list) and len(position) >= POSITION
+    is_point = geometry.get("type") == "Point" and is_position
+    longitude, latitude = position[:POSITION] if is_point else (None, None)  # type: ignore[index]  # a list here
     return {"type": geometry.get("type"), "longitude": longitude, "latitude": latitude}
 
 
@@ -121,7 +120,7 @@ class _Table(HTMLParser):
         self._row: dict[str, list[str]] = {}
         self._cell = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
         if tag == "tr":
             self._row = {}
         elif tag in {"th", "td"}:

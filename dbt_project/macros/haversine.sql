@@ -1,0 +1,8 @@
+{#- Metres between two places on the globe, of mean radius 6,371,009 m. -#}
+{% macro haversine_m(longitude_a, latitude_a, longitude_b, latitude_b) -%}
+2 * 6371009 * asin(sqrt(
+    power(sin(radians({{ latitude_b }} - {{ latitude_a }}) / 2), 2)
+    + cos(radians({{ latitude_a }})) * cos(radians({{ latitude_b }}))
+    * power(sin(radians({{ longitude_b }} - {{ longitude_a }}) / 2), 2)
+))
+{%- endmacro %}

@@ -1,0 +1,40 @@
+-- One row per code in service, with its line and its place on the line.
+with codes as (
+
+    select * from {{ ref('station_codes') }}
+
+),
+
+lines as (
+
+    select * from {{ ref('lines') }}
+
+),
+
+split as (
+
+    select
+        code,
+        station_name,
+        upper(station_name) as name_key,
+        regexp_extract(code, '^[A-Z]+') as prefix,
+        coalesce(try_cast(regexp_extract(code, '[0-9]+$') as integer), 0) as number_on_line,
+    from codes
+
+),
+
+on_lines as (
+
+    select
+        split.*,
+        lines.line_code,
+        lines.line_name,
+        lines.mode,
+        lines.color,
+        lines.line_order,
+    from split
+    left join lines on split.prefix = lines.prefix
+
+)
+
+select * from on_lines

@@ -1,0 +1,59 @@
+-- One row per station that has exits: in the middle of them, with the codes that bear its name.
+with exits as (
+
+    select * from {{ ref('int_transit__exits_named') }}
+
+),
+
+codes as (
+
+    select * from {{ ref('int_transit__codes') }}
+
+),
+
+placed as (
+
+    select
+        name_key,
+        avg(longitude_degrees) as longitude_degrees,
+        avg(latitude_degrees) as latitude_degrees,
+        count(*) as exits_count,
+    from exits
+    group by name_key
+
+),
+
+coded as (
+
+    select
+        name_key,
+        any_value(station_name order by line_order, number_on_line) as display_name,
+        list(code order by line_order, number_on_line) as mrt_codes,
+        list(distinct line_code order by line_code) as lines,
+        first(code order by number_on_line = 0, line_order, number_on_line) as station_id,
+        bool_or(mode = 'mrt') as has_mrt,
+        bool_or(mode = 'lrt') as has_lrt,
+    from codes
+    group by name_key
+
+),
+
+stations as (
+
+    select
+        placed.name_key,
+        coded.station_id,
+        coded.display_name,
+        coded.mrt_codes,
+        coded.lines,
+        coded.has_mrt,
+        coded.has_lrt,
+        placed.longitude_degrees,
+        placed.latitude_degrees,
+        placed.exits_count,
+    from placed
+    left join coded on placed.name_key = coded.name_key
+
+)
+
+select * from stations

@@ -1,0 +1,20 @@
+-- One row per station at which lines meet.
+with stations as (
+
+    select * from {{ ref('mart_stations') }}
+
+),
+
+interchanges as (
+
+    select
+        station_id,
+        display_name,
+        mrt_codes,
+        lines,
+    from stations
+    where is_interchange
+
+)
+
+select * from interchanges

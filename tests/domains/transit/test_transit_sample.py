@@ -1,0 +1,108 @@
+"""From the sample's exits to stations, lines and the gate's word on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from etl_assets.model.records import RunStatus
+
+if TYPE_CHECKING:
+    from conftest import Rows, Transit
+
+HTML = "<center><table><tr><th colspan='2'><em>Attributes</em></th></tr>{rows}</table></center>"
+
+
+def exits_of(transit: Transit, station_id: str) -> list[str]:
+    return [e["exit_id"] for e in transit.mart("mart_exits") if e["station_id"] == station_id]
+
+
+def without(name: str) -> Any:
+    return lambda features: [f for f in features if f["properties"]["STATION_NA"] != name]
+
+
+def as_html(feature: dict[str, Any]) -> dict[str, Any]:
+    rows = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in feature["properties"].items())
+    described = {"Name": "kml_1", "Description": HTML.format(rows=rows)}
+    return {**feature, "properties": described}
+
+
+def test_a_name_that_contains_another_is_a_station_of_its_own(first_transit: Transit) -> None:
+    stations = first_transit.by("mart_stations", "official_name")
+
+    assert stations["MILLPOND SOUTH MRT STATION"]["station_id"] == "AB2"
+    assert stations["MILLPOND SOUTH PIER MRT STATION"]["station_id"] == "AB3"
+    assert {"LINDEN MRT STATION", "LINDEN EAST MRT STATION"} <= stations.keys()
+
+
+def test_exits_of_both_modes_stay_though_their_letters_repeat(first_transit: Transit) -> None:
+    found = exits_of(first_transit, "CD4")
+
+    assert found == ["LRT-A", "LRT-B", "MRT-A", "MRT-A-2", "MRT-B"]
+
+
+def test_a_code_in_the_place_of_a_name_is_the_station_that_bears_it(first_transit: Transit) -> None:
+    stations = first_transit.by("mart_stations", "station_id")
+
+    assert exits_of(first_transit, "AB5") == ["MRT-1", "MRT-2", "MRT-A"]
+    assert stations["LP3"]["official_name"] == "SANDBAR LRT STATION"
+
+
+def test_no_exit_is_there_that_the_source_does_not_tell_of(first_transit: Transit) -> None:
+    rows = sorted(row["source_row"] for row in first_transit.mart("mart_exits"))
+
+    assert rows == list(range(1, 22))
+
+
+def test_edges_follow_the_codes_and_declared_links_close_loops(first_transit: Transit) -> None:
+    edges = [
+        (e["line_code"], e["from_code"], e["to_code"])
+        for e in first_transit.mart("mart_transit_edges")
+    ]
+
+    assert edges[:4] == [("ABL", f"AB{n}", f"AB{n + 1}") for n in range(1, 5)]
+    assert edges[-3:] == [("LPL", "LP1", "LP2"), ("LPL", "LP2", "LP3"), ("LPL", "LP1", "LP3")]
+
+
+def test_lines_meet_at_interchanges(first_transit: Transit) -> None:
+    found = {row["station_id"]: row["lines"] for row in first_transit.mart("mart_interchanges")}
+
+    assert found == {"AB4": ["ABL", "CDL"], "CD4": ["CDL", "LPL"]}
+
+
+@pytest.mark.long
+def test_a_lost_station_fails_the_gate_by_its_name(transit: Transit) -> None:
+    before = transit.latest
+    transit.serve(without("MILLPOND SOUTH MRT STATION"))
+
+    manifest = transit.run()
+
+    assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
+    assert "10, 9, fail, missing Millpond South" in manifest.note
+    assert transit.latest == before
+
+
+@pytest.mark.long
+def test_a_station_that_nobody_knows_fails_the_gate_by_its_name(transit: Transit) -> None:
+    def opened(features: Rows) -> Rows:
+        named = {**features[0]["properties"], "STATION_NA": "LINDEN WEST MRT STATION"}
+        return [*features, {**features[0], "properties": named}]
+
+    transit.serve(opened)
+
+    manifest = transit.run()
+
+    assert not manifest.published
+    assert "10, 11, fail, unknown LINDEN WEST" in manifest.note
+
+
+@pytest.mark.long
+def test_the_producers_other_shape_makes_the_same_network(transit: Transit) -> None:
+    before = transit.mart("mart_stations")
+    transit.serve(lambda features: [as_html(feature) for feature in features])
+
+    manifest = transit.run()
+
+    assert manifest.status is RunStatus.SUCCESS
+    assert transit.mart("mart_stations") == before
