@@ -1,4 +1,4 @@
-"""What many tests start from: an empty home, the repository, the real feeds where they are.
+"""What many tests start from: an empty home, the repository, the real feeds, a sample that was run.
 
 A fixture that only one room's tests need belongs beside them.
 """
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from sampled import AS_OF, Sampled
 
 from etl_assets.model.home import Home
+from etl_assets.model.options import Options
 
 # The same examples every time: a failure in CI is the failure that is seen by hand.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -37,3 +39,18 @@ def mirror(repo_root: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"real feeds are needed, and {named or 'ETL_MIRROR'} is no directory of them")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    """The sample, run once; tests that change anything take a copy."""
+    sampled = Sampled.packed(tmp_path_factory.mktemp("first"))
+    manifest = sampled.run(Options(as_of=AS_OF))
+    assert manifest.published, manifest.note
+    return sampled
+
+
+@pytest.fixture
+def sampled(first_run: Sampled, tmp_path: Path) -> Sampled:
+    """A copy of the first run, in another place."""
+    return first_run.copied(tmp_path / "copy")

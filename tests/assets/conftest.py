@@ -16,15 +16,6 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    """The sample, run once; tests that change anything take a copy."""
-    sampled = Sampled.packed(tmp_path_factory.mktemp("first"))
-    manifest = sampled.run(Options(as_of=AS_OF))
-    assert manifest.published, manifest.note
-    return sampled
-
-
-@pytest.fixture(scope="session")
 def second_run(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
     """The same with one ruling more, run again: two versions of one source are stored."""
     sampled = first_run.copied(tmp_path_factory.mktemp("second") / "copy")
@@ -38,12 +29,6 @@ def second_run(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> 
 def ruled(second_run: Sampled, tmp_path: Path) -> Sampled:
     """A copy of the second run."""
     return second_run.copied(tmp_path / "copy")
-
-
-@pytest.fixture
-def sampled(first_run: Sampled, tmp_path: Path) -> Sampled:
-    """A copy of the first run, in another place."""
-    return first_run.copied(tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")

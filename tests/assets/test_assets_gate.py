@@ -18,6 +18,8 @@ from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest
 
+pytestmark = pytest.mark.long
+
 TRACKER = "security-tracker.debian.org/tracker/data/json"
 ACCEPT = Options(accept_changes=True)
 
@@ -58,9 +60,9 @@ def test_a_feed_cut_to_one_package_is_refused_and_latest_stays(crowd: Sampled) -
     ("change", "refused"),
     [
         pytest.param(unfix(120), {"flipped"}, id="6 % flipped"),
-        pytest.param(silence(60), {"silenced"}, id="3 % silenced", marks=pytest.mark.long),
-        pytest.param(silence(50), set(), id="the floor silenced", marks=pytest.mark.long),
-        pytest.param(unfix(90), set(), id="less than 5 % flipped", marks=pytest.mark.long),
+        pytest.param(silence(60), {"silenced"}, id="3 % silenced"),
+        pytest.param(silence(50), set(), id="the floor silenced"),
+        pytest.param(unfix(90), set(), id="less than 5 % flipped"),
     ],
 )
 def test_the_declared_limits_hold(
@@ -76,7 +78,6 @@ def test_the_declared_limits_hold(
     assert (crowd.latest == before) is bool(refused)
 
 
-@pytest.mark.long
 def test_inputs_that_are_put_right_leave_no_trace_of_the_refusal(crowd: Sampled) -> None:
     good, history = (crowd.mirror / FEED).read_text(encoding="utf-8"), history_of(crowd)
     crowd.change(FEED, unfix(120))
@@ -89,7 +90,6 @@ def test_inputs_that_are_put_right_leave_no_trace_of_the_refusal(crowd: Sampled)
     assert history_of(crowd) == history
 
 
-@pytest.mark.long
 def test_accepted_changes_are_published_and_recorded(crowd: Sampled) -> None:
     crowd.change(FEED, unfix(120))
     refused = crowd.run()
@@ -105,7 +105,6 @@ def test_accepted_changes_are_published_and_recorded(crowd: Sampled) -> None:
     assert accepted.sha256 == published_metadata(crowd)["data_version"]
 
 
-@pytest.mark.long
 def test_what_is_accepted_is_what_was_refused_and_looked_at(crowd: Sampled) -> None:
     crowd.change(FEED, unfix(120))
     crowd.run()
@@ -119,7 +118,6 @@ def test_what_is_accepted_is_what_was_refused_and_looked_at(crowd: Sampled) -> N
     assert looked_at.published
 
 
-@pytest.mark.long
 def test_acceptance_of_a_candidate_that_would_pass_is_no_acceptance(crowd: Sampled) -> None:
     crowd.change(FEED, unfix(10))
 
@@ -129,7 +127,6 @@ def test_acceptance_of_a_candidate_that_would_pass_is_no_acceptance(crowd: Sampl
     assert manifest.accepted_changes == []
 
 
-@pytest.mark.long
 def test_acceptance_of_a_set_that_did_not_move_launches_nothing(crowd: Sampled) -> None:
     before = crowd.runs_launched()
 
@@ -139,7 +136,6 @@ def test_acceptance_of_a_set_that_did_not_move_launches_nothing(crowd: Sampled) 
     assert crowd.runs_launched() == before
 
 
-@pytest.mark.long
 def test_a_shrunken_feed_is_accepted_with_the_candidate_that_it_makes(crowd: Sampled) -> None:
     crowd.change(FEED, one_package)
     assert crowd.run().status is RunStatus.PARTIAL_SUCCESS
@@ -154,7 +150,6 @@ def test_a_shrunken_feed_is_accepted_with_the_candidate_that_it_makes(crowd: Sam
     }
 
 
-@pytest.mark.long
 def test_a_source_that_is_heard_for_the_first_time_may_change_much(tmp_path: Path) -> None:
     sampled = Sampled.packed(tmp_path)
     sampled.change(FEED, crowded)

@@ -44,6 +44,7 @@ def fetched(sampled: Sampled) -> Fetch:
         return read_sources(instance, sampled.domain.sources.values())[SOURCE].fetches[None]
 
 
+@pytest.mark.long
 def test_a_pinned_source_is_served_from_its_earlier_file_and_the_run_says_so(
     ruled: Sampled, first_run: Sampled
 ) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from sampled import AS_OF, DOMAIN, Sampled
 
 from etl_assets.assets.keys import report_key
@@ -59,6 +60,7 @@ def test_asking_a_remote_is_a_contact_though_nothing_is_fetched(sampled: Sampled
         assert source.fetched_at < manifest.started_at
 
 
+@pytest.mark.long
 def test_a_run_that_failed_has_a_report(tmp_path: Path) -> None:
     sampled = Sampled.packed(tmp_path)
     (sampled.mirror / FEED).unlink()

@@ -106,6 +106,7 @@ def test_an_upstream_without_its_feed_is_served_from_the_last_good_file(sampled:
     assert _check(manifest, "advisories/echo_raw").passed is False
 
 
+@pytest.mark.long
 def test_a_page_in_a_feeds_place_is_quarantined_and_the_published_content_stays(
     sampled: Sampled,
 ) -> None:

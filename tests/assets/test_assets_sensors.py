@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import dagster as dg
+import pytest
 from sampled import DOMAIN, Sampled
 
 from etl_assets.io.server import serving
@@ -28,6 +29,7 @@ def _tick(sampled: Sampled, cursor: str | None) -> dg.SensorResult | dg.SkipReas
     return answer
 
 
+@pytest.mark.long
 def test_a_tick_requests_what_moved_and_what_is_below_it_once(sampled: Sampled) -> None:
     with serving(sampled.mirror) as server:
         served = Sampled(sampled.folder, mirror_url=server.url)
@@ -46,6 +48,7 @@ def test_a_tick_requests_what_moved_and_what_is_below_it_once(sampled: Sampled) 
     assert [event.asset_key.path[-1] for event in moved.asset_events] == ["kev_raw"]
 
 
+@pytest.mark.long
 def test_a_remote_that_gives_no_answer_requests_nothing_and_keeps_its_entry(
     sampled: Sampled,
 ) -> None:

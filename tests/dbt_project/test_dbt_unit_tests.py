@@ -17,6 +17,7 @@ def test_every_unit_test_of_dbt_passes(warehouse: Warehouse) -> None:
     assert len(results) >= 20
 
 
+@pytest.mark.long
 def test_a_change_of_one_source_builds_what_is_below_it(warehouse: Warehouse) -> None:
     row = {"package_name": "alpha", "cve_id": "CVE-2026-1001"}
     warehouse.build([("echo", row)], publish=False)

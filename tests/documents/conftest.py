@@ -12,14 +12,6 @@ from etl_assets.model.options import Options
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    sampled = Sampled.packed(tmp_path_factory.mktemp("documents"))
-    manifest = sampled.run(Options(as_of=AS_OF))
-    assert manifest.published, manifest.note
-    return sampled
-
-
-@pytest.fixture(scope="session")
 def published(first_run: Sampled) -> PublishedSet:
     return PublishedSet(first_run.latest)
 

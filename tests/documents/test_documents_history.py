@@ -14,20 +14,11 @@ from sampled import AS_OF, Sampled
 
 from etl_assets.model.options import Options
 
+pytestmark = pytest.mark.long
+
 FEED = "advisory.echohq.com/data.json"
 EPSS = "epss.empiricalsecurity.com/epss_scores-current.csv.gz"
 SECOND, THIRD = AS_OF + timedelta(days=1), AS_OF + timedelta(days=2)
-
-
-def first_set(folder: Path) -> Sampled:
-    sampled = Sampled.packed(folder)
-    assert sampled.run(Options(as_of=AS_OF)).published
-    return sampled
-
-
-@pytest.fixture
-def sampled(tmp_path: Path) -> Sampled:
-    return first_set(tmp_path)
 
 
 def again(sampled: Sampled, at: Any) -> PublishedSet:
@@ -57,9 +48,11 @@ def by_id(found: PublishedSet) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def fixed_later(tmp_path_factory: pytest.TempPathFactory) -> tuple[PublishedSet, PublishedSet]:
+def fixed_later(
+    first_run: Sampled, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PublishedSet, PublishedSet]:
     """The set before and after the vendor names a fix for cobalt, and drops an id of pebble."""
-    sampled = first_set(tmp_path_factory.mktemp("later"))
+    sampled = first_run.copied(tmp_path_factory.mktemp("later") / "copy")
     before = PublishedSet(sampled.latest)
     edited(sampled, lambda feed: feed["cobalt"]["CVE-2024-900035"].update(fixed_version="9.9-1"))
     edited(sampled, lambda feed: feed["pebble"].pop("CVE-2026-900043"))
@@ -104,7 +97,6 @@ def test_what_is_gone_is_withdrawn_and_dated(
     }
 
 
-@pytest.mark.long
 def test_a_record_that_returns_is_withdrawn_no_longer(sampled: Sampled) -> None:
     entry: dict[str, Any] = {}
     edited(sampled, lambda feed: entry.update(feed["pebble"].pop("CVE-2026-900043")))
@@ -132,7 +124,6 @@ def test_a_package_s_document_moves_only_with_its_states(
     assert tracking["current_release_date"] == "2026-03-02T12:00:00Z"
 
 
-@pytest.mark.long
 def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled) -> None:
     first = sampled.latest
     rescore(sampled, lambda scores: scores.replace(b",0.0", b",0.1"))
@@ -145,7 +136,6 @@ def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled
     assert not (after.directory / "advisory_current.json").samefile(first / "advisory_current.json")
 
 
-@pytest.mark.long
 def test_a_source_that_says_nothing_new_of_us_leaves_every_document(
     sampled: Sampled,
 ) -> None:

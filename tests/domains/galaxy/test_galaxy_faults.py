@@ -13,6 +13,8 @@ from etl_assets.model.records import RunStatus
 if TYPE_CHECKING:
     from conftest import Galaxy
 
+pytestmark = pytest.mark.long
+
 DUMP = "downloads.spansh.co.uk/systems_1day.json.gz"
 
 

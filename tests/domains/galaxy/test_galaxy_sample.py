@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from etl_assets.assets.location import build_defs
 from etl_assets.io import ledger
 from etl_assets.model.ledger import Process
@@ -158,6 +160,7 @@ def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
     assert len(galaxy.mart("mart_systems")) == 61
 
 
+@pytest.mark.long
 def test_the_changes_stay_those_of_the_last_dump_until_the_next(galaxy: Galaxy) -> None:
     galaxy.dump(lambda records: [records[0] | {"name": "Haven"}, *records[1:]])
     galaxy.run()
@@ -216,6 +219,7 @@ def test_the_asset_keys_are_those_that_were_agreed_on(first_galaxy: Galaxy) -> N
     assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == agreed.split()
 
 
+@pytest.mark.long
 def test_the_same_dumps_give_the_same_bytes_in_another_home(
     first_galaxy: Galaxy, tmp_path: Path
 ) -> None:
