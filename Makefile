@@ -69,9 +69,10 @@ add-source: setup ## write both skeletons: make add-source NAME=<domain>.<source
 	$(BIN)/python -m etl_assets.io.skeleton etl_assets/domains dbt_project "$(NAME)"
 
 .PHONY: schemas
-schemas: setup ## write what follows from declarations: JSON Schemas, dbt's sources
+schemas: setup ## write what follows from others: JSON Schemas, dbt's sources, docs/reliability.md
 	$(BIN)/python -m etl_assets.io.schemas docs/schemas
 	$(BIN)/python -m etl_assets.io.dbt_sources etl_assets/domains dbt_project
+	$(BIN)/python tests/reliability.py docs/reliability.md
 
 .PHONY: update-golden
 update-golden: setup-dev ## accept what the golden tests produce now; read the diff

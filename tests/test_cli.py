@@ -155,18 +155,24 @@ def test_a_damaged_stored_file_fails_the_check(
     assert "is damaged; the next run fetches it again" in capsys.readouterr().out
 
 
+@pytest.mark.fault("interrupted")
 @pytest.mark.long
-def test_an_interrupted_run_says_how_to_go_on(environment: Sampled) -> None:
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    environment: Sampled, number: signal.Signals, expected: int
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "etl_assets.cli", "run", DOMAIN], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr
         next(line for line in process.stderr if "fetch" in line)  # it is under way
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         told = process.stderr.read()
         code = process.wait(timeout=60)
 
-    assert code == 143
+    assert code == expected
     assert "run the same command again" in told
     assert not environment.home.latest(DOMAIN).exists()
 

@@ -188,6 +188,7 @@ def test_a_secret_is_read_when_it_is_asked_for(
     assert "environment" not in f"{settings.secret('FEED_TOKEN')!r} {settings!r}"
 
 
+@pytest.mark.fault("secrets")
 @pytest.mark.parametrize(
     ("value", "found"),
     [
@@ -205,6 +206,7 @@ def test_a_missing_or_empty_secret_is_an_error(
         Settings.load().secret("FEED_TOKEN")
 
 
+@pytest.mark.fault("secrets")
 def test_targets_and_a_proxy_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETL_NOTIFY", "json://a/s3cret\n mailto://b json://a/s3cret ")
     monkeypatch.setenv("ETL_PROXY", "http://me:s3cret@proxy.example:3128")

@@ -55,6 +55,7 @@ def test_an_empty_quarantine_is_said_to_be_empty(
     assert capsys.readouterr().out == "nothing is in quarantine\n"
 
 
+@pytest.mark.fault("two-runs")
 def test_a_run_that_shall_not_wait_is_refused_while_another_works(
     environment: Sampled, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from etl_assets.model.declaration_rules import (
     Data,
     broken_in_domain,
     broken_in_source,
+    templates,
 )
 from etl_assets.model.errors import DeclarationError, HomeError, Problem
 
@@ -76,7 +77,7 @@ def _declared(
     except DeclarationError as error:
         problems += error.problems
         return None
-    faults = [*tree.faults, *derived_fields(model, tree)]
+    faults = [*tree.faults, *derived_fields(model, tree), *templates(tree.data)]
     if isinstance(tree.data, dict):
         faults += rules(tree.data)
     try:

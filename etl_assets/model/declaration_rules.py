@@ -32,6 +32,7 @@ BOUNDS = {
 ORDERED = (*NUMBERS, "date", "timestamp", "string")
 DATED = ("date", "timestamp")
 CRON_FIELDS = 5
+TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,18 @@ class Broken:
     path: FieldPath
     expected: str
     found: str
+
+
+def templates(data: object, path: FieldPath = ()) -> Iterator[Broken]:
+    """Every text with the marks of a template: dbt would run what a description says."""
+    if isinstance(data, str) and (mark := TEMPLATE.search(data)):
+        yield Broken(path, "plain text, for no template is run", mark.group())
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from templates(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from templates(value, (*path, index))
 
 
 def broken_in_source(source: Data) -> Iterator[Broken]:

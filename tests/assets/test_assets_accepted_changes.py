@@ -36,6 +36,7 @@ def run(sampled: Sampled, domain: Domain, *, accept: bool = False) -> RunManifes
     return sampled.run(Options(accept_changes=accept), domain=domain)
 
 
+@pytest.mark.fault("shrinking")
 @pytest.mark.long
 def test_a_refused_file_that_is_accepted_is_recorded_with_its_digest(
     sampled: Sampled, strict: Domain

@@ -35,6 +35,7 @@ def test_a_store_that_is_whole_has_no_fault(ruled: Sampled) -> None:
     assert found.files == len([path for path in ruled.home.raw.rglob("*") if path.is_file()])
 
 
+@pytest.mark.fault("raw-file-lost")
 def test_a_file_that_is_gone_is_told_with_every_manifest_that_names_it(sampled: Sampled) -> None:
     path = stored(sampled, "kev")
     path.unlink()
@@ -46,6 +47,7 @@ def test_a_file_that_is_gone_is_told_with_every_manifest_that_names_it(sampled: 
     assert f"outputs/{DOMAIN}/{sampled.latest.name}/manifest.json" in fault.named_by
 
 
+@pytest.mark.fault("raw-file-lost")
 def test_a_file_that_was_edited_is_told_though_its_size_is_right(sampled: Sampled) -> None:
     path = stored(sampled, "kev")
     path.chmod(0o644)
@@ -72,6 +74,7 @@ def test_a_version_that_only_the_event_log_knows_is_no_orphan(ruled: Sampled) ->
     assert verify(ruled).faults == []
 
 
+@pytest.mark.fault("corrupt-manifest")
 def test_a_damaged_ledger_is_named_with_its_line(sampled: Sampled) -> None:
     path = ledger.manifest_file(sampled.home, DOMAIN, Process.DOWNLOAD)
     path.write_text(path.read_text("utf-8").replace('"url"', "url", 1), encoding="utf-8")

@@ -48,6 +48,7 @@ def test_files_verdicts_and_tables_are_known_again(lost: Sampled, second_run: Sa
         assert (after[name].validated, after[name].tables) == (judged, made)
 
 
+@pytest.mark.fault("event-log-lost")
 def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: Sampled) -> None:
     restored(lost)
 
@@ -119,6 +120,7 @@ def test_without_a_ledger_nothing_is_restored(lost: Sampled) -> None:
         restored(lost)
 
 
+@pytest.mark.fault("corrupt-manifest")
 def test_a_damaged_ledger_restores_nothing(lost: Sampled) -> None:
     path = ledger.manifest_file(lost.home, DOMAIN, Process.INGESTION)
     path.write_text(path.read_text("utf-8")[:-10], encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from misbehaving_server import Misbehaving, answers
 from sampled import Sampled
 from transfers import server
@@ -15,6 +16,7 @@ __all__ = ["server"]
 FEED = "/advisory.echohq.com/data.json"
 
 
+@pytest.mark.fault("backoff")
 def test_a_person_may_ask_for_no_further_attempt(tmp_path: Path, server: Misbehaving) -> None:
     sampled = Sampled(tmp_path, mirror_url=server.url)
     server.always[FEED] = answers(500)

@@ -67,6 +67,7 @@ def test_a_table_file_that_is_gone_comes_back(sampled: Sampled) -> None:
     assert sampled.made(manifest) == {"kev"}
 
 
+@pytest.mark.fault("raw-file-lost")
 @pytest.mark.long
 def test_a_raw_file_that_is_gone_is_fetched_again(sampled: Sampled) -> None:
     raw = next(source for source in _sources(sampled) if source.source.endswith(".kev"))
@@ -93,6 +94,7 @@ def test_a_published_file_that_was_altered_is_made_again(sampled: Sampled) -> No
     assert (sampled.latest / "marts" / mart.name).read_bytes() == good
 
 
+@pytest.mark.fault("outage")
 @pytest.mark.long
 def test_an_upstream_without_its_feed_is_served_from_the_last_good_file(sampled: Sampled) -> None:
     before = sampled.states()
@@ -107,6 +109,7 @@ def test_an_upstream_without_its_feed_is_served_from_the_last_good_file(sampled:
 
 
 @pytest.mark.long
+@pytest.mark.fault("error-page")
 def test_a_page_in_a_feeds_place_is_quarantined_and_the_published_content_stays(
     sampled: Sampled,
 ) -> None:
@@ -132,6 +135,7 @@ def test_a_feed_that_recovers_is_read_again(sampled: Sampled) -> None:
     assert manifest.status is RunStatus.SUCCESS
 
 
+@pytest.mark.fault("outage-nothing-held")
 @pytest.mark.long
 def test_an_optional_source_that_was_never_there_is_an_empty_table(tmp_path: Path) -> None:
     sampled = Sampled.packed(tmp_path)
@@ -146,6 +150,7 @@ def test_an_optional_source_that_was_never_there_is_an_empty_table(tmp_path: Pat
     assert manifest.published
 
 
+@pytest.mark.fault("outage-nothing-held")
 def test_a_required_source_that_was_never_there_fails_the_run(tmp_path: Path) -> None:
     sampled = Sampled.packed(tmp_path)
     (sampled.mirror / FEED).unlink()
@@ -179,6 +184,7 @@ def test_a_logical_time_before_the_published_one_is_refused(sampled: Sampled) ->
         sampled.run(Options(as_of=AS_OF - timedelta(days=1)))
 
 
+@pytest.mark.fault("killed")
 @pytest.mark.long
 def test_a_run_that_was_cut_off_before_its_build_ended_builds_again(sampled: Sampled) -> None:
     sampled.home.whole_marker(DOMAIN).unlink()

@@ -38,6 +38,7 @@ def test_some_names_say_that_they_are_private(host: str, private: bool) -> None:
     assert is_private_name(host) is private
 
 
+@pytest.mark.fault("secrets")
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -71,6 +72,7 @@ def test_a_redirect_may_lead_to_another_public_host(location: str, target: str) 
     assert check_redirect("https://one.example/a", location, private=False) == target
 
 
+@pytest.mark.fault("redirect-scheme", "redirect-private")
 @pytest.mark.parametrize(
     ("location", "expected"),
     [

@@ -59,6 +59,7 @@ def test_a_good_archive_says_how_much_it_holds(tmp_path: Path) -> None:
     assert check(tmp_path, zipped(write)) == 26
 
 
+@pytest.mark.fault("zip-outside")
 @pytest.mark.parametrize(
     "name",
     [
@@ -76,6 +77,7 @@ def test_a_name_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
         check(tmp_path, zipped(member(name)))
 
 
+@pytest.mark.fault("zip-outside")
 def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
     content = zipped(member("a.jsonX.exe")).replace(b"a.jsonX", b"a.json\0")
 
@@ -92,6 +94,7 @@ def test_all_offending_names_are_told_up_to_ten(tmp_path: Path) -> None:
         check(tmp_path, zipped(write))
 
 
+@pytest.mark.fault("zip-link")
 def test_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ContentError, match="expected plain files only, found symbolic links: 'link"
@@ -99,11 +102,13 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         check(tmp_path, zipped(link))
 
 
+@pytest.mark.fault("zip-encrypted")
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContentError, match=r"found encrypted ones: 'a\.json'"):
         check(tmp_path, encrypted(zipped(member("a.json"))))
 
 
+@pytest.mark.fault("zip-twice")
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     def write(archive: zipfile.ZipFile) -> None:
@@ -114,6 +119,7 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
         check(tmp_path, zipped(write))
 
 
+@pytest.mark.fault("zip-nested")
 @pytest.mark.parametrize(
     ("inner", "found"),
     [(zipped(member("b.json")), "zip"), (b"\x1f\x8b\x08 and so on", "gzip")],
@@ -124,11 +130,13 @@ def test_an_archive_in_the_archive_is_refused(tmp_path: Path, inner: bytes, foun
         check(tmp_path, zipped(member("a.json", inner)))
 
 
+@pytest.mark.fault("zip-bomb")
 def test_a_bomb_by_size_is_refused_without_unpacking(tmp_path: Path) -> None:
     with pytest.raises(ContentError, match="expected at most 1,000 unpacked bytes, found 1,001"):
         check(tmp_path, zipped(member("a.json", b" " * 1001)), limit=1000)
 
 
+@pytest.mark.fault("zip-bomb")
 def test_a_bomb_by_ratio_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ContentError, match=r"expected a ratio of at most 250, found bombs: 'a\.json'"
@@ -136,6 +144,7 @@ def test_a_bomb_by_ratio_is_refused(tmp_path: Path) -> None:
         check(tmp_path, zipped(member("a.json", b" " * (16 << 20))))
 
 
+@pytest.mark.fault("zip-bomb")
 def test_a_member_that_holds_more_than_it_says_is_refused(tmp_path: Path) -> None:
     content = zipped(member("a.json", b" " * 5000))
     lying = content.replace(struct.pack("<L", 5000), struct.pack("<L", 10))
@@ -144,6 +153,7 @@ def test_a_member_that_holds_more_than_it_says_is_refused(tmp_path: Path) -> Non
         check(tmp_path, lying)
 
 
+@pytest.mark.fault("zip-bomb")
 def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     """Several entries of the directory point at one member's bytes."""
 
@@ -160,6 +170,7 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
         check(tmp_path, zipped(write, zipfile.ZIP_STORED))
 
 
+@pytest.mark.fault("zip-crc")
 def test_a_wrong_checksum_is_named(tmp_path: Path) -> None:
     content = zipped(member("a.json", b'{"id": "A-1"}'), zipfile.ZIP_STORED)
 
@@ -167,6 +178,7 @@ def test_a_wrong_checksum_is_named(tmp_path: Path) -> None:
         check(tmp_path, content.replace(b'"A-1"', b'"B-2"'))
 
 
+@pytest.mark.fault("truncated-zip")
 @pytest.mark.parametrize("kept", [0, 3, 30, 60, -1], ids=lambda kept: f"{kept} bytes")
 def test_a_cut_archive_is_refused(tmp_path: Path, kept: int) -> None:
     with pytest.raises(ContentError, match="expected a whole zip archive"):

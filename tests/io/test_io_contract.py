@@ -21,6 +21,7 @@ def checked(held: Contract, **columns: list[Any]) -> Checked:
     return Checker(held).check(Batch(columns, list(range(1, count + 1)), count))
 
 
+@pytest.mark.fault("bad-value", "null-key")
 @pytest.mark.parametrize(
     ("declared", "bad", "rule", "expected", "found"),
     [

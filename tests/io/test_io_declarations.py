@@ -361,6 +361,7 @@ def test_fields_that_contradict_each_other_are_one_fault(
     assert faults(domains) == [fault]
 
 
+@pytest.mark.fault("templates")
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -391,6 +392,30 @@ def test_yaml_beyond_plain_data_is_refused(domains: Path, text: str, fault: str)
     (domains / "plants" / "trees.yaml").write_text(text, encoding="utf-8")
 
     assert f"trees.yaml:1: {fault}" in faults(domains)
+
+
+@pytest.mark.fault("templates")
+@pytest.mark.parametrize(
+    ("old", "new", "file", "fault"),
+    [
+        pytest.param(
+            "title: ", "title: '{{ env_var(\"HOME\") }}' #", "trees.yaml",
+            "trees.yaml:2: title: expected plain text, for no template is run, found {{",
+            id="expression",
+        ),
+        pytest.param(
+            "description: ", "description: '{% set x = 1 %}' #", "_domain.yaml",
+            "_domain.yaml:2: description: expected plain text, for no template is run, found {%",
+            id="statement",
+        ),
+    ],
+)  # fmt: skip
+def test_a_template_in_a_declaration_is_refused(
+    domains: Path, old: str, new: str, file: str, fault: str
+) -> None:
+    change(domains, old, new, file)
+
+    assert fault in faults(domains)
 
 
 def test_text_that_is_no_utf8_is_refused(domains: Path) -> None:

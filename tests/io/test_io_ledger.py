@@ -121,6 +121,7 @@ def test_no_manifest_is_no_ledger(home: Home) -> None:
     assert ledger.load(home, "plants", Process.DOWNLOAD) is None
 
 
+@pytest.mark.fault("corrupt-manifest")
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -22,6 +22,7 @@ def test_a_url_is_asked_as_it_is_declared() -> None:
     assert str(target) == "https://feeds.example/v1/2026.json"
 
 
+@pytest.mark.fault("hostile-name")
 def test_a_partition_is_percent_encoded() -> None:
     target = Places(HOME).resolve(URL, "../a b")
 

@@ -57,6 +57,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "plants.lock"
 
 
+@pytest.mark.fault("two-runs")
 def test_a_second_writer_that_does_not_wait_is_told_who_holds_the_lock(
     path: Path, repo_root: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_second_writer_that_does_not_wait_is_told_who_holds_the_lock(
     assert f"plants.lock is held by process {other.pid} on " in told
 
 
+@pytest.mark.fault("two-runs")
 def test_a_second_writer_waits_and_says_for_whom(path: Path, repo_root: Path) -> None:
     with holder(path, repo_root) as other:
         told: list[str] = []
@@ -82,6 +84,7 @@ def test_a_second_writer_waits_and_says_for_whom(path: Path, repo_root: Path) ->
     assert told[0].endswith("waiting for it to end")
 
 
+@pytest.mark.fault("killed")
 def test_a_killed_holder_leaves_the_lock_free(path: Path, repo_root: Path) -> None:
     with holder(path, repo_root) as other:
         other.kill()

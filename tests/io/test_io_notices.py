@@ -39,6 +39,7 @@ def test_a_letter_box_gets_a_letter_whose_text_is_no_markup(
     assert "orchard.fruits: missing" in letter["text"]
 
 
+@pytest.mark.fault("secrets", "unheard")
 def test_a_target_that_refuses_is_told_without_its_secrets(
     hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:

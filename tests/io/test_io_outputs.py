@@ -35,6 +35,7 @@ def a_manifest(run_id: str) -> RunManifest:
     )
 
 
+@pytest.mark.fault("clock")
 def test_two_runs_in_one_second_get_two_directories(home: Home) -> None:
     names = [outputs.create(home, "plants", NOON).name for _ in range(3)]
 
@@ -52,6 +53,7 @@ def test_runs_are_listed_by_start_then_number_and_only_with_a_manifest(home: Hom
     assert names == [f"20260301_120000_{n}" for n in range(10, 1, -1)] + ["20260301_120000"]
 
 
+@pytest.mark.fault("read-only")
 def test_a_place_that_cannot_be_written_is_named(home: Home) -> None:
     home.outputs("plants").parent.mkdir()
     home.outputs("plants").write_text("in the way")
@@ -158,6 +160,7 @@ def test_a_bad_manifest_is_named(home: Home, content: bytes | None, message: str
         outputs.read_manifest(run)
 
 
+@pytest.mark.fault("killed")
 def test_a_run_that_was_cut_off_has_a_directory_and_is_no_run(home: Home) -> None:
     whole, cut_off = (outputs.create(home, "plants", NOON) for _ in range(2))
     outputs.write_manifest(whole, a_manifest(whole.name))

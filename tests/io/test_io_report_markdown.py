@@ -6,6 +6,7 @@ from reported import a_report, a_report_that_says, a_section
 from etl_assets.io import report_markdown
 
 
+@pytest.mark.fault("hostile-text")
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

@@ -121,6 +121,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.fault("read-only", "disk-full")
 @pytest.mark.parametrize(
     ("number", "told"),
     [(errno.ENOSPC, "No space left on device; free some space"), (errno.EROFS, "make it writable")],

@@ -76,6 +76,7 @@ def test_equal_validators_keep_the_file_and_say_which() -> None:
     assert decision.detail == "ETag and Last-Modified unchanged"
 
 
+@pytest.mark.fault("validators")
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -93,12 +94,14 @@ def test_a_changed_validator_is_a_reason(said: dict[str, Any], reason: Reason) -
     assert " -> " in decision.detail
 
 
+@pytest.mark.fault("validators")
 def test_a_weak_and_a_strong_form_of_one_etag_are_equal() -> None:
     decision = choose(SAME.model_copy(update={"etag": 'W/"1"'}), last())
 
     assert not decision.fetch
 
 
+@pytest.mark.fault("no-validator")
 @pytest.mark.parametrize(
     ("said", "file"),
     [
@@ -120,6 +123,7 @@ def test_without_proof_of_equality_a_file_is_fetched_from_time_to_time(
     assert (later.fetch, later.reason) == (True, Reason.NO_VALIDATOR)
 
 
+@pytest.mark.fault("clock")
 def test_a_clock_that_was_set_back_does_not_stop_fetching() -> None:
     decision = choose(Validators(), last(), now=NOW - timedelta(days=400))
 
@@ -185,6 +189,7 @@ def test_other_reasons_to_fetch(fields: dict[str, Any], reason: Reason) -> None:
     assert (decision.fetch, decision.reason) == (True, reason)
 
 
+@pytest.mark.fault("not-yet-published")
 @pytest.mark.parametrize("force", [False, True], ids=["as usual", "forced"])
 def test_the_newest_period_that_was_never_held_is_not_yet_published(force: bool) -> None:
     decision = choose(None, None, published=False, newest=True, force=force)
@@ -192,6 +197,7 @@ def test_the_newest_period_that_was_never_held_is_not_yet_published(force: bool)
     assert (decision.fetch, decision.reason) == (False, Reason.NOT_YET_PUBLISHED)
 
 
+@pytest.mark.fault("unpublished")
 def test_the_newest_period_that_was_held_and_is_gone_is_fetched_and_so_an_outage() -> None:
     decision = choose(None, last(), published=False, newest=True)
 

@@ -68,6 +68,7 @@ def test_a_file_is_stored_under_its_hash_with_what_the_answer_said(
     assert leftovers(home) == []
 
 
+@pytest.mark.fault("outage")
 def test_an_outage_serves_the_last_good_file(get: Fetcher, server: Misbehaving, home: Home) -> None:
     good = get()
     server.always[PATH] = faults.answers(500)
@@ -93,6 +94,7 @@ def test_an_outage_whose_last_good_file_is_lost_says_so(
     assert "is lost" in (fetched.fault or "")
 
 
+@pytest.mark.fault("unpublished")
 def test_a_404_for_a_file_that_was_held_is_an_outage(get: Fetcher, server: Misbehaving) -> None:
     good = get()
     server.always[PATH] = faults.answers(404)
@@ -102,6 +104,7 @@ def test_a_404_for_a_file_that_was_held_is_an_outage(get: Fetcher, server: Misbe
     assert (fetched.status, fetched.file) == (FetchStatus.OUTAGE, good.file)
 
 
+@pytest.mark.fault("not-yet-published")
 def test_a_period_that_is_not_yet_published_is_not_asked_for(
     get: Fetcher, server: Misbehaving
 ) -> None:
@@ -121,6 +124,7 @@ def test_what_is_up_to_date_is_not_asked_for(get: Fetcher, server: Misbehaving) 
     assert server.requests == []
 
 
+@pytest.mark.fault("validators")
 def test_equal_bytes_under_a_new_etag_are_unchanged(get: Fetcher, server: Misbehaving) -> None:
     good = get()
     server.publish(PATH, GOOD, etag='"another"')
@@ -143,6 +147,7 @@ def test_after_a_failed_probe_the_server_may_say_that_nothing_changed(
     assert fetched.file == good.file
 
 
+@pytest.mark.fault("raw-file-lost")
 def test_a_damaged_stored_file_is_replaced(get: Fetcher, home: Home) -> None:
     good = get()
     assert good.file is not None
@@ -170,6 +175,7 @@ def test_two_sources_with_equal_bytes_share_one_file(
     assert len(list(home.raw.rglob("*/*"))) == 1
 
 
+@pytest.mark.fault("error-page")
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
@@ -283,6 +289,7 @@ def test_a_mirror_server_stands_for_every_host(
     assert stored(fetched, home) == GOOD
 
 
+@pytest.mark.fault("disk-full")
 def test_a_full_disk_is_named_and_leaves_nothing_behind(get: Fetcher, home: Home) -> None:
     """RLIMIT_FSIZE stands for the disk: a write beyond it fails as a write to a full one does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -298,6 +305,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_behind(get: Fetcher, home: Home
     assert leftovers(home) == []
 
 
+@pytest.mark.fault("killed")
 def test_the_download_of_a_killed_run_is_removed_by_the_next_one(get: Fetcher, home: Home) -> None:
     home.partial.mkdir(parents=True)
     (home.partial / "advisories.feed.0123abcd.part").write_bytes(b"half")
@@ -308,6 +316,7 @@ def test_the_download_of_a_killed_run_is_removed_by_the_next_one(get: Fetcher, h
     assert [path.name for path in leftovers(home)] == ["advisories.feed[2026].0123abcd.part"]
 
 
+@pytest.mark.fault("empty-answer")
 @pytest.mark.parametrize("minimum", [1, 9999], ids=["empty", "below the declared size"])
 def test_a_file_that_is_too_small_never_becomes_a_raw_file(
     server: Misbehaving, client: Client, home: Home, minimum: int

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import misbehaving_server as faults
+import pytest
 from misbehaving_server import Misbehaving
 from transfers import (
     GOOD,
@@ -63,6 +64,7 @@ def test_a_file_that_agrees_with_its_published_digest_is_kept(
     assert fetched.file.published_sha256 == DIGEST
 
 
+@pytest.mark.fault("digest")
 def test_a_file_that_differs_from_its_published_digest_is_quarantined(
     server: Misbehaving, client: Client, home: Home
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_file_that_differs_from_its_published_digest_is_quarantined(
     assert (record.url, record.quarantined_at) == (f"{server.url}/feed.json.gz", NOW)
 
 
+@pytest.mark.fault("truncated-gzip", "digest")
 def test_a_truncated_gzip_with_a_published_digest_never_becomes_a_raw_file(
     server: Misbehaving, client: Client, home: Home
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from datetime import timedelta
 from email.utils import format_datetime
+from threading import Lock
 
 import misbehaving_server as faults
 import pytest
@@ -29,7 +32,33 @@ from etl_assets.model.home import Home
 from etl_assets.model.records import (
     FetchStatus,
 )
-from etl_assets.stages.download import Job, fetch
+from etl_assets.stages.download import Job, fetch, fetch_all
+from etl_assets.stages.validate import validate
+
+
+class Crowd:
+    """Counts the requests that are answered at one time; each waits a moment for company."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+        self._lock = Lock()
+
+    def serves(self, handler: faults.Handler, file: faults.File | None) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        handler.server.closing.wait(0.02)
+        with self._lock:
+            self._now -= 1
+        faults.serves_well(handler, file)
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", content)
+    return packed.getvalue()
+
 
 NEWER = GOOD.replace(b"1.2", b"1.3")
 
@@ -40,6 +69,7 @@ def test_bytes_are_asked_for_as_they_are(get: Fetcher, server: Misbehaving) -> N
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
 
 
+@pytest.mark.fault("resume", "reset")
 @pytest.mark.parametrize(
     "fault",
     [faults.resets_midway, faults.closes_early, faults.stalls_midway],
@@ -59,6 +89,7 @@ def test_a_body_that_breaks_off_is_resumed_where_it_ended(
     assert server.requests[1].headers["If-Range"] == server.files[PATH].etag
 
 
+@pytest.mark.fault("resume")
 def test_without_a_strong_validator_a_broken_body_starts_anew(
     get: Fetcher, server: Misbehaving, home: Home
 ) -> None:
@@ -71,6 +102,7 @@ def test_without_a_strong_validator_a_broken_body_starts_anew(
     assert "Range" not in server.requests[1].headers
 
 
+@pytest.mark.fault("resume")
 def test_an_old_last_modified_is_enough_to_resume(
     get: Fetcher, server: Misbehaving, home: Home
 ) -> None:
@@ -83,6 +115,7 @@ def test_an_old_last_modified_is_enough_to_resume(
     assert server.requests[1].headers["If-Range"] == format_datetime(faults.LONG_AGO, usegmt=True)
 
 
+@pytest.mark.fault("resume")
 @pytest.mark.parametrize(
     "answer",
     [faults.ignores_range, faults.ignores_if_range, faults.sends_another_range],
@@ -98,6 +131,7 @@ def test_a_resumed_answer_that_does_not_fit_starts_anew(
     assert stored(fetched, home) == NEWER
 
 
+@pytest.mark.fault("resume")
 def test_a_server_that_refuses_ranges_is_asked_for_the_whole(
     get: Fetcher, server: Misbehaving, home: Home
 ) -> None:
@@ -109,6 +143,7 @@ def test_a_server_that_refuses_ranges_is_asked_for_the_whole(
     assert stored(fetched, home) == GOOD
 
 
+@pytest.mark.fault("wrong-length")
 def test_a_body_that_is_always_short_is_quarantined_and_an_outage(
     get: Fetcher, server: Misbehaving, home: Home
 ) -> None:
@@ -134,6 +169,7 @@ def test_a_body_that_is_longer_than_promised_is_tried_again(
     assert fetched.attempts == 2
 
 
+@pytest.mark.fault("wrong-length")
 def test_a_body_that_is_always_longer_is_quarantined_and_an_outage(
     get: Fetcher, server: Misbehaving, home: Home
 ) -> None:
@@ -146,6 +182,7 @@ def test_a_body_that_is_always_longer_is_quarantined_and_an_outage(
     assert len(quarantined(home)) == 1
 
 
+@pytest.mark.fault("backoff")
 def test_failures_are_tried_again_with_doubling_waits(
     get: Fetcher, server: Misbehaving, hands: Hands
 ) -> None:
@@ -158,6 +195,7 @@ def test_failures_are_tried_again_with_doubling_waits(
     assert (fetched.attempts, fetched.waited_seconds) == (4, 14)
 
 
+@pytest.mark.fault("backoff")
 def test_a_wait_is_a_random_share_of_its_ceiling(
     get: Fetcher, server: Misbehaving, hands: Hands
 ) -> None:
@@ -169,6 +207,7 @@ def test_a_wait_is_a_random_share_of_its_ceiling(
     assert hands.waits == [2, 3, 3]
 
 
+@pytest.mark.fault("retry-after")
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     "value",
@@ -186,6 +225,7 @@ def test_retry_after_is_waited_for(
     assert hands.waits == [7]
 
 
+@pytest.mark.fault("retry-after")
 def test_retry_after_is_capped(get: Fetcher, server: Misbehaving, hands: Hands) -> None:
     server.misbehave(PATH, faults.answers(503, Retry_After="86400"))
 
@@ -194,6 +234,7 @@ def test_retry_after_is_capped(get: Fetcher, server: Misbehaving, hands: Hands) 
     assert hands.waits == [20]
 
 
+@pytest.mark.fault("refusal")
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_a_refusal_is_not_tried_again(get: Fetcher, server: Misbehaving, status: int) -> None:
     server.always[PATH] = faults.answers(status)
@@ -204,6 +245,7 @@ def test_a_refusal_is_not_tried_again(get: Fetcher, server: Misbehaving, status:
     assert str(status) in (fetched.fault or "")
 
 
+@pytest.mark.fault("silence")
 def test_a_silent_server_is_given_up_after_the_declared_attempts(
     get: Fetcher, server: Misbehaving
 ) -> None:
@@ -216,6 +258,7 @@ def test_a_silent_server_is_given_up_after_the_declared_attempts(
     assert "gave up after 2 attempts" in (fetched.fault or "")
 
 
+@pytest.mark.fault("unreachable")
 @pytest.mark.parametrize(
     ("url", "told"),
     [
@@ -234,6 +277,7 @@ def test_a_host_that_cannot_be_reached_is_an_outage(
     assert told in (fetched.fault or "")
 
 
+@pytest.mark.fault("tls")
 def test_a_broken_tls_handshake_is_an_outage(get: Fetcher, server: Misbehaving) -> None:
     fetched = get(url=server.url.replace("http:", "https:") + PATH, attempts=2)
 
@@ -251,6 +295,7 @@ def test_a_redirect_is_followed(get: Fetcher, server: Misbehaving, home: Home) -
     assert fetched.file.url == server.url + "/old.json"
 
 
+@pytest.mark.fault("redirect-loop", "redirect-scheme")
 @pytest.mark.parametrize(
     ("location", "told"),
     [
@@ -272,6 +317,7 @@ def test_a_redirect_astray_is_refused_and_named(
     assert told in (fetched.fault or "")
 
 
+@pytest.mark.fault("redirect-loop")
 def test_a_long_chain_of_redirects_is_refused(get: Fetcher, server: Misbehaving) -> None:
     for step in range(5):
         server.always[f"/{step}"] = faults.redirects(f"/{step + 1}")
@@ -281,6 +327,7 @@ def test_a_long_chain_of_redirects_is_refused(get: Fetcher, server: Misbehaving)
     assert "expected at most 3 redirects" in (fetched.fault or "")
 
 
+@pytest.mark.fault("redirect-private")
 @pytest.mark.parametrize(
     "location",
     [
@@ -308,6 +355,7 @@ def test_a_public_source_may_not_redirect_to_a_private_address(
     assert len(server.requests) == 1
 
 
+@pytest.mark.fault("dns-private")
 def test_a_public_name_that_stands_for_a_private_address_is_refused(
     get: Fetcher, server: Misbehaving, hands: Hands
 ) -> None:
@@ -333,6 +381,7 @@ def test_a_declared_private_host_may_be_asked(
     assert fetched.status is FetchStatus.FETCHED
 
 
+@pytest.mark.fault("too-large")
 def test_a_file_over_the_declared_size_is_refused_before_it_is_read(
     get: Fetcher, home: Home
 ) -> None:
@@ -342,6 +391,7 @@ def test_a_file_over_the_declared_size_is_refused_before_it_is_read(
     assert leftovers(home) == []
 
 
+@pytest.mark.fault("too-large")
 def test_a_file_without_length_is_aborted_when_it_passes_the_limit(
     get: Fetcher, server: Misbehaving, home: Home
 ) -> None:
@@ -354,6 +404,7 @@ def test_a_file_without_length_is_aborted_when_it_passes_the_limit(
     assert quarantined(home) == []
 
 
+@pytest.mark.fault("too-slow")
 def test_a_file_slower_than_the_declared_rate_is_aborted(
     get: Fetcher, server: Misbehaving, hands: Hands, home: Home
 ) -> None:
@@ -367,6 +418,7 @@ def test_a_file_slower_than_the_declared_rate_is_aborted(
     assert leftovers(home) == []
 
 
+@pytest.mark.fault("circuit")
 def test_a_failing_host_is_left_alone_after_failures_in_a_row(
     get: Fetcher, server: Misbehaving, hands: Hands
 ) -> None:
@@ -381,6 +433,7 @@ def test_a_failing_host_is_left_alone_after_failures_in_a_row(
     assert "500 Internal Server Error" in (fetched.fault or "")
 
 
+@pytest.mark.fault("circuit")
 def test_a_host_is_asked_again_after_its_pause(
     get: Fetcher, server: Misbehaving, hands: Hands
 ) -> None:
@@ -393,6 +446,7 @@ def test_a_host_is_asked_again_after_its_pause(
     assert fetched.status is FetchStatus.FETCHED
 
 
+@pytest.mark.fault("rate")
 def test_requests_to_one_host_keep_their_distance(get: Fetcher, hands: Hands) -> None:
     for _ in range(3):
         get(requests_per_second=4)
@@ -400,6 +454,42 @@ def test_requests_to_one_host_keep_their_distance(get: Fetcher, hands: Hands) ->
     assert hands.waits == [0.25, 0.25]
 
 
+@pytest.mark.fault("rate")
+def test_no_more_connections_are_held_at_once_than_declared(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    crowd = Crowd()
+    parts = [PART.model_copy(update={"partition": str(number)}) for number in range(12)]
+    limits = {"connections": 3, "requests_per_second": 1e6}
+    source = declared(f"{server.url}/{{partition}}.json", limits=limits)
+    for part in parts:
+        server.publish(f"/{part.partition}.json", GOOD)
+        server.always[f"/{part.partition}.json"] = crowd.serves
+
+    jobs = [Job(source, part, decision(part=part)) for part in parts]
+    fetched = list(fetch_all(jobs, desk(client, home)))
+
+    assert {each.status for each in fetched} == {FetchStatus.FETCHED}
+    assert 1 < crowd.most <= 3
+
+
+@pytest.mark.fault("truncated-zip")
+def test_an_archive_that_breaks_off_never_becomes_a_raw_file(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    server.publish(PATH, zipped(GOOD))
+    server.always[PATH] = faults.cuts_off
+    source = declared(server.url + PATH, expect={"compression": "zip"})
+
+    fetched = fetch(Job(source, PART, decision()), desk(client, home, check=validate))
+
+    assert fetched.status is FetchStatus.MISSING
+    assert "a whole zip archive" in (fetched.fault or "")
+    assert len(quarantined(home)) == 1
+    assert not home.raw.exists()
+
+
+@pytest.mark.fault("secrets")
 def test_secrets_of_an_address_are_in_no_record(get: Fetcher, server: Misbehaving) -> None:
     url = server.url.replace("//", "//user:swordfish@") + PATH + "?api_key=swordfish&year=2026"
     server.always[PATH + "?api_key=swordfish&year=2026"] = faults.answers(403)
@@ -410,6 +500,7 @@ def test_secrets_of_an_address_are_in_no_record(get: Fetcher, server: Misbehavin
     assert "api_key=***&year=2026" in (fetched.fault or "")
 
 
+@pytest.mark.fault("retry-after")
 def test_a_host_that_asks_to_wait_is_left_alone_by_every_source(
     get: Fetcher, server: Misbehaving, hands: Hands
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_better_file_takes_the_old_rejects_away(home: Home, raw: Path) -> None
     assert not (home.root / str(old.rejects_path)).exists()
 
 
+@pytest.mark.fault("duplicate-key")
 def test_a_later_row_of_the_same_key_is_rejected(home: Home, raw: Path) -> None:
     table = made(home, raw, "name,weight,picked_on\npear,1,\nplum,2,\npear,3,\n", lenient())
 
@@ -159,6 +160,7 @@ def test_the_content_is_as_old_as_its_newest_row(
     assert table.content_at == expected
 
 
+@pytest.mark.fault("unknown-field")
 def test_unknown_fields_are_told_where_the_contract_evolves(home: Home, raw: Path) -> None:
     held = contract("name", unknown_fields="evolve")
 
@@ -170,6 +172,7 @@ def test_unknown_fields_are_told_where_the_contract_evolves(home: Home, raw: Pat
 GOOD = "name,weight,picked_on\n" + "".join(f"pear{number},1,\n" for number in range(100))
 
 
+@pytest.mark.fault("too-many-rejects", "unknown-field")
 @pytest.mark.parametrize(
     ("text", "declared", "told"),
     [
@@ -213,6 +216,26 @@ def files(home: Home) -> list[Path]:
     return sorted(path for path in home.root.rglob("*") if path.is_file())
 
 
+@pytest.mark.fault("csv-latin-1")
+def test_a_row_that_is_no_utf8_is_rejected_by_its_line(home: Home, raw: Path) -> None:
+    raw.write_bytes(GOOD.encode() + "p\xe4r,1,\n".encode("latin-1"))
+
+    table = tabulate(home, lenient(), PART, raw, SHA, code_version="1")
+
+    assert (table.rows, table.rejected) == (100, 1)
+    assert [reject["where"] for reject in rejects(home, table)] == ["line 102"]
+
+
+@pytest.mark.fault("formula", "hostile-text")
+def test_a_cell_that_looks_like_a_formula_or_markup_is_text(home: Home, raw: Path) -> None:
+    cells = ["=1+1", "+x", "-x", "@x", "<b>", "a;b", "../x", "x\x1by"]
+    text = "name,weight,picked_on\n" + "".join(f"{cell},1,\n" for cell in cells)
+
+    table = made(home, raw, text)
+
+    assert names(home, table) == cells
+
+
 def test_all_that_is_against_a_file_is_told_at_once(home: Home, raw: Path) -> None:
     declared = source(FRUITS, CSV, expect={"min_rows": 9})
 
@@ -220,6 +243,7 @@ def test_all_that_is_against_a_file_is_told_at_once(home: Home, raw: Path) -> No
         made(home, raw, "name,weight,picked_on\npear,x,\n", declared)
 
 
+@pytest.mark.fault("shrinking")
 @pytest.mark.parametrize(
     ("limits", "is_refused"),
     [

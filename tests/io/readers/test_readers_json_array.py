@@ -111,6 +111,7 @@ def test_what_is_rejected_is_told_with_its_line(file: Path) -> None:
     assert rejects == ["line 3: required", "line 4: type"]
 
 
+@pytest.mark.fault("json-nan", "bad-value")
 @pytest.mark.parametrize(
     ("bad", "rule"),
     [
@@ -152,6 +153,7 @@ def test_a_bad_record_costs_no_other_and_a_broken_list_is_refused(
         )
 
 
+@pytest.mark.fault("json-top", "json-trailing", "json-depth")
 @pytest.mark.parametrize(
     "text",
     [
@@ -190,6 +192,7 @@ def test_records_longer_than_any_buffer_are_whole(file: Path) -> None:
     assert rejects == []
 
 
+@pytest.mark.fault("json-endless")
 def test_a_record_without_end_is_given_up(file: Path) -> None:
     file.write_text('[\n{"id": "' + "x" * (4 << 20))
 

@@ -113,6 +113,7 @@ def test_a_record_that_is_no_object_is_a_reject(file: Path, entry: str, found: s
     assert [(r.where, r.found) for r in batch.rejects] == [("pear.CVE-1", found)]
 
 
+@pytest.mark.fault("json-utf8")
 def test_a_record_that_is_no_utf8_costs_no_other(file: Path) -> None:
     batch = batch_of(file, b'[{"package": "p\xe4r"}, {"package": "plum"}]', "")
 
@@ -134,6 +135,7 @@ def test_unknown_fields_are_left_aside_by_default(file: Path) -> None:
     assert batch.unknown_fields == frozenset()
 
 
+@pytest.mark.fault("json-twice")
 @pytest.mark.parametrize(
     "text",
     [
@@ -155,6 +157,7 @@ def test_a_pair_that_stands_twice_arrives_twice(file: Path) -> None:
     assert batch.columns["version"] == ["1", None]
 
 
+@pytest.mark.fault("json-twice")
 def test_a_record_with_a_field_twice_is_a_reject(file: Path) -> None:
     batch = batch_of(file, '{"pear": {"A": {"version": "1", "version": "2"}}}', "{package}.{id}")
 
@@ -163,6 +166,7 @@ def test_a_record_with_a_field_twice_is_a_reject(file: Path) -> None:
     assert '"2"' in reject.row
 
 
+@pytest.mark.fault("json-trailing", "json-nan", "json-depth", "json-top", "json-utf8")
 @pytest.mark.parametrize(
     "text",
     [
@@ -184,6 +188,7 @@ def test_what_is_no_such_document_is_refused(file: Path, text: bytes) -> None:
         batch_of(file, text, "{package}.{id}")
 
 
+@pytest.mark.fault("json-depth")
 def test_a_depth_bomb_below_a_record_is_a_reject(file: Path) -> None:
     deep = '{"a": ' * 600 + "1" + "}" * 600
 
@@ -212,6 +217,7 @@ def test_a_missing_list_is_named_with_what_is_there(file: Path) -> None:
         batch_of(file, '{"error": "try later"}', "fruits[]")
 
 
+@pytest.mark.fault("bom")
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_a_byte_order_mark_is_accepted(file: Path, *, packed: bool) -> None:
     text = b'\xef\xbb\xbf[{"package": "pear"}]'
