@@ -126,14 +126,18 @@ class DbtProject:
             "unit_test",
         )
 
+    def reading(self) -> duckdb.DuckDBPyConnection:
+        """The warehouse as it stands; its views name files by their place below the home."""
+        places: dict[str, Any] = {"file_search_path": str(self.home.root)}
+        return duckdb.connect(str(self.warehouse), read_only=True, config=places)
+
     def export(self, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
         """Copy relations to `<target>/<relation>.parquet`, each ordered by its whole key.
 
         An ordered COPY writes the same bytes for the same rows whatever the number of threads.
         """
         files = {}
-        places: dict[str, Any] = {"file_search_path": str(self.home.root)}
-        with duckdb.connect(str(self.warehouse), read_only=True, config=places) as connection:
+        with self.reading() as connection:
             for relation, key in relations.items():
                 files[relation] = target / f"{relation}.parquet"
                 with appear(files[relation]) as temporary:
@@ -166,7 +170,7 @@ class DbtProject:
         """What each failed test found: dbt only counts it."""
         if not failed:
             return {}
-        with duckdb.connect(str(self.warehouse), read_only=True) as connection:
+        with self.reading() as connection:
             return {r.node.unique_id: tuple(_found(connection, r.node)) for r in failed}
 
     def _flags(self) -> list[str]:

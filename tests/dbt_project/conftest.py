@@ -72,9 +72,7 @@ class Warehouse:
         return {result.unique_id.split(".")[2]: result for result in results}
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        config = {"file_search_path": str(self.home.root)}
-        file = str(self.home.warehouse(DOMAIN))
-        with duckdb.connect(file, read_only=True, config=config) as connection:
+        with self.project.reading() as connection:
             connection.execute("set timezone = 'UTC'").fetchall()
             return connection.execute(sql, parameters).fetchall()
 
