@@ -76,7 +76,7 @@ def rejected(name: str) -> Row:
 
 
 def tipping(first: bool) -> Iterator[Row]:
-    """Records that stay as they are, and those of another source that make something else of them."""
+    """Records that stay, and those of another source that make something else of them."""
     yield from (feed("doubted", "1.0-1"), feed("trusted", "1.0-1"), tracker("rebuilt"))
     yield from (tracker("lowered"), feed("lowered", "2.0-1" if first else "1.0-1"))
     yield from (rejected("contested"), feed("contested", None if first else "1.0-1"))
