@@ -265,6 +265,15 @@ def packs_unasked(handler: Handler, file: File) -> None:
     handler.answer(200, gzip.compress(file.content), Content_Encoding="gzip", **file.headers())
 
 
+def repeats_the_secret(handler: Handler, _file: File | None) -> None:
+    """401 that repeats, in its reason and in its body, the credential that was sent."""
+    secret = handler.headers.get("Authorization", "")
+    handler.send_response(401, f"not {secret}")
+    handler.send_header("Content-Length", str(len(secret)))
+    handler.end_headers()
+    handler.body(secret.encode())
+
+
 def answers(status: int, **headers: str) -> Fault:
     """A fault that answers with a status and no body: 403, 404, 410, 500, 503 ..."""
 
@@ -295,6 +304,7 @@ NAMED: dict[str, Fault] = {
         serves_well, resets_midway, closes_early, sends_more, sends_less_unframed, never_answers,
         stalls_midway, drips, asks_for_login, sends_nothing, cuts_off, refuses_head, ignores_range,
         ignores_if_range, sends_another_range, refuses_ranges, packs_unasked,
+        repeats_the_secret,
     )
 }  # fmt: skip
 

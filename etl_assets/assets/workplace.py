@@ -42,7 +42,7 @@ class Workplace:
 
     @property
     def places(self) -> Places:
-        return Places(self.settings.home, self.settings.mirror)
+        return Places(self.settings.home, self.settings.mirror, self.settings.secret)
 
     def client(self) -> Client:
         """What asks the remotes, through the proxy where one is set."""

@@ -34,7 +34,7 @@ def check_redirect(origin: str, location: str, *, private: bool) -> str:
     try:
         target = urljoin(origin, location)
         old, new = urlsplit(origin), urlsplit(target)
-        host = new.hostname
+        host, _ = new.hostname, new.port
     except ValueError as error:
         raise _refused(origin, "a valid address", f"{redact_text(location)!r} ({error})") from error
     if new.scheme not in SCHEMES or not host:

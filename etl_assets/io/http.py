@@ -6,6 +6,7 @@ bytes is `etl_assets.io.transfer`; how often a host is asked is `etl_assets.io.h
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({404, 410})
 NOT_MODIFIED = 304
 RANGE_NOT_SATISFIABLE = 416
+TALKATIVE = ("httpx", "httpcore")  # below warnings they log whole addresses and headers
 FIRST_ERROR = 400
 FIRST_SERVER_ERROR = 500
 WORTH_A_RETRY = frozenset({408, 421, 425, 429, RANGE_NOT_SATISFIABLE})
@@ -113,6 +115,8 @@ class Client:
         network: Network | None = None,
         proxy: str | None = None,
     ) -> None:
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.clock = clock or Clock()
         self._network = network or Network()
         self._proxy = proxy
@@ -217,7 +221,8 @@ class Client:
             limits.read_timeout_seconds, connect=limits.connect_timeout_seconds, pool=None
         )
         try:
-            request = client.build_request(method, url, headers=dict(headers), timeout=timeout)
+            sent = {**headers, **target.credentials_at(url)}
+            request = client.build_request(method, url, headers=sent, timeout=timeout)
             return client.send(request, stream=True)
         except httpx.TransportError as error:
             host.failed(limits, _told(error))
@@ -297,7 +302,9 @@ def _chain(way: list[str]) -> str:
 
 
 def _named(response: httpx.Response) -> str:
-    return f"{response.status_code} {response.reason_phrase}".strip()
+    """The status in the standard's words: a server's own might repeat what it was sent."""
+    words = httpx.codes.get_reason_phrase(response.status_code)
+    return f"{response.status_code} {words}".strip()
 
 
 def _told(error: Exception) -> str:

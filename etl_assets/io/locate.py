@@ -6,14 +6,18 @@ Names are worked out here and nothing is asked or opened. What a mirror is, says
 from __future__ import annotations
 
 import os.path
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, quote, urlsplit
 
+from pydantic import SecretStr
+
 from etl_assets.io.address import SCHEMES, is_private_name, redact
 from etl_assets.model.declaration import Location
-from etl_assets.model.errors import UsageError
+from etl_assets.model.errors import SettingsError, UsageError
 
+Secret = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -29,6 +33,14 @@ class Target:
     path: Path | None = None
     is_private: bool = False
     """Whether private addresses may be asked: the declaration or the mirror is one."""
+    credentials: tuple[tuple[str, SecretStr], ...] = ()
+    """Headers that are sent to the declared origin and nowhere else."""
+
+    def credentials_at(self, url: str) -> dict[str, str]:
+        """The secret headers of a request to `url`, which a redirect may have named."""
+        if not self.credentials or _origin(url) != _origin(self.url or ""):
+            return {}
+        return {name: value.get_secret_value() for name, value in self.credentials}
 
     def __str__(self) -> str:
         asked = redact(self.url) if self.url else str(self.path)
@@ -45,21 +57,37 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where declared locations lead on this machine."""
+    """Where declared locations lead on this machine, and what opens them there."""
 
     home: Path
     mirror: str | None = None
+    secret: Secret | None = None
 
     def of(self, location: Location, partition: str | None) -> Place:
-        digest = location.digest
-        return Place(
-            file=self.resolve(
-                location.url or location.path or "", partition, private=location.private
-            ),
-            digest=self.resolve(digest.url, partition, private=location.private)
-            if digest
-            else None,
+        """Raises SettingsError where a secret that the location names is not there."""
+        file = self.resolve(
+            location.url or location.path or "", partition, private=location.private
         )
+        file = replace(file, credentials=self._credentials(location))
+        if location.digest is None:
+            return Place(file)
+        digest = self.resolve(location.digest.url, partition, private=location.private)
+        is_beside = _origin(digest.url or "") == _origin(file.url or "")
+        return Place(file, replace(digest, credentials=file.credentials if is_beside else ()))
+
+    def _credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
+        """Only for the declared host: a mirror that stands in has no claim to them."""
+        if self.mirror is not None:
+            return ()
+        return tuple(
+            (name, SecretStr(each.prefix + self._secret(each.env)))
+            for name, each in location.credentials.items()
+        )
+
+    def _secret(self, name: str) -> str:
+        if self.secret is None:
+            raise SettingsError(f"{name}: expected a secret, found no settings to read it from")
+        return self.secret(name).get_secret_value()
 
     def resolve(
         self,
@@ -125,6 +153,11 @@ def _host(parts: SplitResult) -> str:
     if parts.port in {None, DEFAULT_PORTS[parts.scheme]}:
         return parts.hostname or ""
     return f"{parts.hostname}:{parts.port}"
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def _below(mirror: str, path: str, quoted: str) -> str:

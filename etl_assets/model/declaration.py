@@ -160,6 +160,16 @@ class PublishedDigest(Declared):
     )
 
 
+class Credential(Declared):
+    """A request's header whose value is a secret: the variable that holds it, read when it is used.
+
+    It is sent to the declared host alone, and to no mirror.
+    """
+
+    env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable's name")
+    prefix: str = Field(default="", description="stands before the secret: 'Bearer '")
+
+
 class Location(Declared):
     """Where the file is: a URL, or a path relative to the mirror or ETL_HOME.
 
@@ -173,6 +183,9 @@ class Location(Declared):
         description="the host's name may stand for a private address; an address says so by itself",
     )
     digest: PublishedDigest | None = None
+    credentials: dict[str, Credential] = Field(
+        default={}, description="by the header's name; secrets are named here and never written"
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

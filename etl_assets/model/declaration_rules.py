@@ -205,6 +205,7 @@ def _broken_in_location(source: Data) -> Iterator[Broken]:
         yield from _broken_in_placeholders(path, text, partitioned=partitioned)
         if path[-1] == "url":
             yield from _broken_in_url(path, text)
+            yield from _broken_in_credentials(path, text, location)
         elif _leaves_its_folder(text):
             yield Broken(path, "a relative path that stays inside", repr(text))
 
@@ -231,6 +232,13 @@ def _broken_in_url(path: FieldPath, text: str) -> Iterator[Broken]:
         yield Broken(
             path, "a URL without credentials; name a variable instead", "credentials in it"
         )
+
+
+def _broken_in_credentials(path: FieldPath, text: str, location: Data) -> Iterator[Broken]:
+    """A secret goes over an open line to nobody but a host of one's own."""
+    is_open = text.startswith("http://") and location.get("private") is not True
+    if _mapping(location, "credentials") and is_open:
+        yield Broken(path, "https, as credentials are sent there", repr(text))
 
 
 def _leaves_its_folder(text: str) -> bool:

@@ -81,6 +81,7 @@ def test_a_redirect_may_lead_to_another_public_host(location: str, target: str) 
         ("https://127.0.0.1/a", "a public address"),
         ("file:///etc/passwd", "an http or https address"),
         ("data:text/plain,hello", "an http or https address"),
+        ("https://one.example:99999/a", "a valid address"),
     ],
 )
 def test_a_redirect_elsewhere_is_refused(location: str, expected: str) -> None:

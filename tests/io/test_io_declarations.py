@@ -361,6 +361,17 @@ def test_fields_that_contradict_each_other_are_one_fault(
     assert faults(domains) == [fault]
 
 
+def test_a_credential_goes_over_no_open_line(domains: Path) -> None:
+    change(
+        domains,
+        "location:",
+        "location:\n  credentials: {X-Key: {env: FEED_KEY}}",
+    )
+    change(domains, "url: https://", "url: http://")
+
+    assert "expected https, as credentials are sent there" in "".join(faults(domains))
+
+
 @pytest.mark.fault("templates")
 @pytest.mark.parametrize(
     ("text", "fault"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from threading import Lock
@@ -11,6 +12,7 @@ from threading import Lock
 import misbehaving_server as faults
 import pytest
 from misbehaving_server import Misbehaving
+from pydantic import SecretStr
 from transfers import (
     GOOD,
     NOW,
@@ -28,10 +30,9 @@ from transfers import (
 )
 
 from etl_assets.io.http import Client
+from etl_assets.io.locate import Places
 from etl_assets.model.home import Home
-from etl_assets.model.records import (
-    FetchStatus,
-)
+from etl_assets.model.records import Fetch, FetchStatus
 from etl_assets.stages.download import Job, fetch, fetch_all
 from etl_assets.stages.validate import validate
 
@@ -51,6 +52,14 @@ class Crowd:
         with self._lock:
             self._now -= 1
         faults.serves_well(handler, file)
+
+
+def guarded(url: str, client: Client, home: Home, mirror: str | None = None) -> Fetch:
+    """A fetch of what is opened by a token."""
+    token = {"Authorization": {"env": "FEED_TOKEN", "prefix": "Bearer "}}
+    source = declared(location={"url": url, "credentials": token})
+    places = Places(home.root, mirror, lambda _: SecretStr("sw0rdfish"))
+    return fetch(Job(source, PART, decision()), replace(desk(client, home), places=places))
 
 
 def zipped(content: bytes) -> bytes:
@@ -487,6 +496,43 @@ def test_an_archive_that_breaks_off_never_becomes_a_raw_file(
     assert "a whole zip archive" in (fetched.fault or "")
     assert len(quarantined(home)) == 1
     assert not home.raw.exists()
+
+
+@pytest.mark.fault("secrets")
+def test_a_credential_goes_to_the_declared_origin_alone(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    server.always[PATH] = faults.redirects("/moved.json")
+    with faults.misbehaving() as other:
+        other.publish(PATH, GOOD)
+        server.always["/moved.json"] = faults.redirects(other.url + PATH)
+        fetched = guarded(server.url + PATH, client, home)
+
+    seen = [server.requests[0], server.requests[1], other.requests[0]]
+    tokens = [request.headers.get("Authorization") for request in seen]
+    assert fetched.status is FetchStatus.FETCHED
+    assert tokens == ["Bearer sw0rdfish", "Bearer sw0rdfish", None]
+
+
+@pytest.mark.fault("secrets")
+def test_a_mirror_gets_no_credential(server: Misbehaving, client: Client, home: Home) -> None:
+    server.publish("/feeds.example/feed.json", GOOD)
+
+    guarded("https://feeds.example/feed.json", client, home, mirror=server.url)
+
+    assert "Authorization" not in server.requests[0].headers
+
+
+@pytest.mark.fault("secrets")
+def test_what_a_server_says_of_a_credential_is_not_repeated(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    server.always[PATH] = faults.repeats_the_secret
+
+    fetched = guarded(server.url + PATH, client, home)
+
+    assert "answered 401 Unauthorized" in (fetched.fault or "")
+    assert "sw0rdfish" not in fetched.model_dump_json()
 
 
 @pytest.mark.fault("secrets")

@@ -1,0 +1,92 @@
+"""A secret that is used is found nowhere: every byte that two runs leave and say is searched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import misbehaving_server as faults
+import pytest
+from hearing import TOKEN, Hook, hook
+from misbehaving_server import Misbehaving
+from pydantic import SecretStr
+from sampled import AS_OF, DOMAIN, Sampled
+from transfers import server
+
+from etl_assets.model.declaration import Domain, Location, Source
+from etl_assets.model.options import Options
+from etl_assets.model.records import RunStatus
+
+__all__ = ["hook", "server"]
+
+KEY, PROXY, SIGNATURE = "k3y-for-the-feed", "pr0xy-passw0rd", "s1gnature-of-an-address"
+SECRETS = (KEY, PROXY, SIGNATURE, TOKEN, "passw0rd")
+KEV = "/kev.json"
+
+
+def behind(server: Misbehaving, sampled: Sampled) -> Domain:
+    """The domain with one source behind a key and a signed address, the others on disk."""
+    kev = sampled.domain.sources["kev"]
+    kev_file = next(sampled.mirror.glob("www.cisa.gov/**/*.json"))
+    server.publish(f"{KEV}?X-Amz-Signature={SIGNATURE}", kev_file.read_bytes())
+    server.always[KEV] = faults.redirects(f"{KEV}?X-Amz-Signature={SIGNATURE}")
+    credentials = {"Authorization": {"env": "FEED_KEY", "prefix": "Bearer "}}
+    location = Location.model_validate({"url": server.url + KEV, "credentials": credentials})
+    sources = {name: on_disk(source, sampled) for name, source in sampled.domain.sources.items()}
+    sources["kev"] = kev.model_copy(update={"location": location})
+    return sampled.domain.model_copy(update={"sources": sources})
+
+
+def on_disk(source: Source, sampled: Sampled) -> Source:
+    file = sampled.mirror / (source.location.url or source.location.path or "").partition("://")[2]
+    if source.location.path:
+        file = sampled.mirror / source.location.path
+    return source.model_copy(update={"location": Location(path=str(file))})
+
+
+def traces(folder: Path, said: str) -> Iterator[str]:
+    """Where a secret is to be read: in a file, in a file's name, or in what was said."""
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes() + str(path).encode()
+        yield from (f"{path}: {secret}" for secret in SECRETS if secret.encode() in content)
+    yield from (f"said: {secret}" for secret in SECRETS if secret in said)
+
+
+@pytest.mark.long
+@pytest.mark.fault("secrets")
+def test_a_secret_is_in_no_log_event_manifest_or_report(
+    tmp_path: Path,
+    server: Misbehaving,
+    hook: Hook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("FEED_KEY", KEY)
+    sampled = Sampled.packed(tmp_path)
+    secret = {
+        "mirror": None,
+        "notify": SecretStr(hook.target),
+        "proxy": SecretStr(f"http://me:{PROXY}@127.0.0.1:9"),
+    }
+    sampled.settings = sampled.settings.model_copy(update=secret)
+    domain = behind(server, sampled)
+    said: list[str] = []
+    hook.status = 500
+
+    with sampled.launcher(domain, say=said.append) as launcher:
+        first = launcher.run(DOMAIN, Options(as_of=AS_OF))
+        server.always[KEV] = faults.repeats_the_secret
+        second = launcher.run(DOMAIN, Options(force_refresh=True))
+
+    assert (first.status, second.status) == (RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS), (
+        first.note,
+        second.note,
+    )
+    assert server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert "not notified: target 1" in "".join(said)
+    captured = capfd.readouterr()
+    everything = "\n".join([*said, caplog.text, captured.out, captured.err, repr(sampled.settings)])
+    assert not list(traces(sampled.home.root, everything))
