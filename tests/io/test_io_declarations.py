@@ -177,8 +177,8 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
         pytest.param(
             "  name: json",
             "  name: jsn",
-            "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', 'osv', "
-            "'cve_2_0', perhaps 'json', found 'jsn'",
+            "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', "
+            "'geojson', 'osv', 'cve_2_0', perhaps 'json', found 'jsn'",
             id="unknown format",
         ),
         pytest.param(
