@@ -1,0 +1,14 @@
+{#- What stands of each source of the domain that is being built; its files' times, never ages. -#}
+{% macro source_health() -%}
+select
+    source,
+    title,
+    status,
+    rows,
+    rejected as rows_rejected,
+    fetched_at,
+    content_at,
+    last_good_at,
+    source_sha256,
+from {{ source('build', 'sources') }}
+{%- endmacro %}
