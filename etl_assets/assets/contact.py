@@ -5,7 +5,7 @@ Gathers what the stages need from the event log and the store; it decides nothin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -13,18 +13,43 @@ import dagster as dg
 from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
-from etl_assets.model.declaration import Source
+from etl_assets.io.file_set import find, in_order
+from etl_assets.io.locate import Places
+from etl_assets.model.declaration import Files, Source, Years
 from etl_assets.model.records import Part, Probe, Stored
 from etl_assets.stages import decide, download, probe
 
 
-def all_parts(source: Source, now: datetime) -> list[Part]:
-    """Every part that a source has at a moment; the newest one last."""
-    name = source.full_name
-    if source.partitions is None:
-        return [Part(source=name)]
-    years = range(source.partitions.start, now.year + 1)
-    return [Part(source=name, partition=str(year)) for year in years]
+def all_parts(
+    places: Places, source: Source, now: datetime, *, known: Iterable[str | None] = ()
+) -> list[Part]:
+    """Every part that a source has at a moment; the newest one last.
+
+    `known` are the parts of a file set that were ever fetched: one that has vanished is asked for.
+    """
+    return [
+        Part(source=source.full_name, partition=partition)
+        for partition in _partitions(places, source, now, known)
+    ]
+
+
+def strangers_of(places: Places, source: Source) -> list[str]:
+    """What lies in a file set's folder and is left alone, each as a sentence."""
+    declared = source.partitions
+    return find(source, declared, places).strangers if isinstance(declared, Files) else []
+
+
+def _partitions(
+    places: Places, source: Source, now: datetime, known: Iterable[str | None]
+) -> Sequence[str | None]:
+    match source.partitions:
+        case None:
+            return [None]
+        case Years(start=start):
+            return [str(year) for year in range(start, now.year + 1)]
+        case Files() as declared:
+            found = find(source, declared, places).partitions
+            return in_order([*found, *(key for key in known if key)])
 
 
 def probes_of(

@@ -139,6 +139,7 @@ class Launcher:
             progress=place.progress,
             notify=place.notify,
         )
+        plan.register(self.instance, domain)
         job = defs.resolve_job_def(job_name(domain))
         selected = plan.select(defs.resolve_asset_graph(), domain)
         result = job.execute_in_process(

@@ -15,11 +15,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from etl_assets.assets.contact import all_parts
 from etl_assets.assets.marts import build_marts
-from etl_assets.assets.plan import range_tags
+from etl_assets.assets.plan import Plan, file_order, range_tags
 from etl_assets.assets.preview import in_memory
 from etl_assets.assets.publish import build_publish
 from etl_assets.assets.raw import build_raw
 from etl_assets.assets.sensors import build_sensor
+from etl_assets.assets.state import read_sources
 from etl_assets.assets.tables import build_tables
 from etl_assets.assets.validated import build_validated
 from etl_assets.assets.workplace import Workplace
@@ -74,18 +75,27 @@ def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
             build_publish(domain, place, graph, list(marts.check_keys)),
         ],
         jobs=[job],
-        schedules=[_schedule(domain, job)],
+        schedules=[_schedule(domain, place, job)],
         sensors=[build_sensor(domain, place)],
     )
 
 
-def _schedule(domain: Domain, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def _schedule(
+    domain: Domain, place: Workplace, job: UnresolvedAssetJobDefinition
+) -> dg.ScheduleDefinition:
     """The full run that is right without any sensor, over every partition that there is."""
 
     @dg.schedule(name=f"{domain.name}_daily", job=job, cron_schedule=domain.schedule)
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        now = context.scheduled_execution_time
-        parts = [p for s in domain.sources.values() for p in all_parts(s, now) if p.partition]
-        return dg.RunRequest(tags=range_tags(parts))
+        now, sources = context.scheduled_execution_time, list(domain.sources.values())
+        states = read_sources(context.instance, sources)
+        parts = [
+            part
+            for source in sources
+            for part in all_parts(place.places, source, now, known=states[source.name].fetches)
+        ]
+        whole = Plan(order=file_order(context.instance, domain, parts))
+        whole.register(context.instance, domain)
+        return dg.RunRequest(tags=range_tags(parts, whole.order))
 
     return daily

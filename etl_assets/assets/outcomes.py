@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from etl_assets.assets.state import metadata_of
-from etl_assets.model.declaration import Source
+from etl_assets.model.declaration import Files, Source
 from etl_assets.model.records import Record
 
 
@@ -37,9 +37,19 @@ class Outcome:
     complaint: Complaint | None = None
 
 
-def parts_of(context: dg.AssetExecutionContext, source: Source) -> list[str | None]:
-    """The partitions that this launch asks for; one None for a source that has none."""
-    return [None] if source.partitions is None else list(context.partition_keys)
+def parts_of(
+    context: dg.AssetExecutionContext, source: Source, own: Iterable[str | None]
+) -> list[str | None]:
+    """The partitions that this launch asks for; one None for a source that has none.
+
+    The file sets of a domain share their partitions in Dagster: of a set, only its `own` count.
+    """
+    if source.partitions is None:
+        return [None]
+    if not isinstance(source.partitions, Files):
+        return list(context.partition_keys)
+    held = set(own)
+    return [partition for partition in context.partition_keys if partition in held]
 
 
 def results(
@@ -47,10 +57,15 @@ def results(
     key: dg.AssetKey,
     check: str,
     outcomes: Mapping[str | None, Outcome],
+    *,
+    beside: Iterable[Complaint | None] = (),
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """One materialization with each part's own metadata, and one check over all parts."""
+    """One materialization with each part's own metadata, and one check over all parts.
+
+    `beside` is what the check has to say of parts that this launch does not ask for.
+    """
     yield _materialization(context, key, outcomes)
-    yield _check(key, check, [outcome.complaint for outcome in outcomes.values()])
+    yield _check(key, check, [*(outcome.complaint for outcome in outcomes.values()), *beside])
 
 
 def event_of(key: dg.AssetKey, partition: str | None, outcome: Outcome) -> dg.AssetMaterialization:

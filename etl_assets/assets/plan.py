@@ -15,12 +15,13 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from etl_assets.assets import keys
-from etl_assets.assets.contact import all_parts, jobs_of, probes_of
+from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
 from etl_assets.assets.health import read_tables
+from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Domain, Files, Source
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Decision, Part, Probe, Published, Reason
 from etl_assets.model.run import MARTS
@@ -37,6 +38,9 @@ class Plan:
     probes: Mapping[Part, Probe] = field(default_factory=dict)
     stale: Mapping[Part, str] = field(default_factory=dict)
     rest: str = ""
+    strangers: Sequence[str] = ()
+    order: Sequence[str] = ()
+    """Partitions of file sets in Dagster's order, those that it does not know yet at the end."""
 
     def within(self, start: str, end: str) -> Plan:
         """The plan for the partitions `start` to `end` alone; UsageError where there is none."""
@@ -63,7 +67,13 @@ class Plan:
     @property
     def range_tags(self) -> dict[str, str]:
         """One range over every partition concerned; the unmoved ones inside it short-circuit."""
-        return range_tags([*self.moved, *self.stale])
+        return range_tags([*self.moved, *self.stale], self.order)
+
+    def register(self, instance: dg.DagsterInstance, domain: Domain) -> None:
+        """Let Dagster know the partitions of files that are new."""
+        if self.order:
+            name = str(file_partitions(domain.name).name)
+            instance.add_dynamic_partitions(name, list(self.order))
 
     def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
         """What moved and all below it; a step that makes several assets makes them together."""
@@ -101,7 +111,7 @@ class Plan:
 
     def _other(self) -> list[str]:
         stale = [f"{part}: {why}" for part, why in self.stale.items()]
-        return [*stale, *([self.rest] if self.rest else [])]
+        return [*stale, *([self.rest] if self.rest else []), *self.strangers]
 
     def news(self) -> list[str]:
         """The same without what is up to date, which is only counted."""
@@ -114,13 +124,31 @@ class Plan:
             "decisions": [decision.model_dump(mode="json") for decision in self.decisions],
             "stale": {str(part): why for part, why in self.stale.items()},
             "rest": self.rest,
+            "strangers": list(self.strangers),
         }
 
 
-def range_tags(parts: Sequence[Part]) -> dict[str, str]:
-    """The tags that make a run one over the partitions from the first to the last of `parts`."""
-    found = sorted(part.partition for part in parts if part.partition)
+def range_tags(parts: Sequence[Part], order: Sequence[str] = ()) -> dict[str, str]:
+    """The tags that make a run one over the partitions from the first to the last of `parts`.
+
+    They are ordered as they read, unless `order` says otherwise.
+    """
+    found = sorted({part.partition for part in parts if part.partition})
+    if order:
+        found.sort(key=list(order).index)
     return {RANGE_START: found[0], RANGE_END: found[-1]} if found else {}
+
+
+def file_order(
+    instance: dg.DagsterInstance, domain: Domain, parts: Sequence[Part]
+) -> Sequence[str]:
+    """The partitions of the domain's file sets: those that Dagster knows, then the new ones."""
+    sets = {s.full_name for s in domain.sources.values() if isinstance(s.partitions, Files)}
+    if not sets:
+        return ()
+    known = instance.get_dynamic_partitions(str(file_partitions(domain.name).name))
+    found = sorted({p.partition for p in parts if p.source in sets and p.partition})
+    return [*known, *(partition for partition in found if partition not in known)]
 
 
 def make_plan(
@@ -138,12 +166,16 @@ def make_plan(
 
     With `accept`, a file that was refused as a table is one to take.
     """
-    wanted = [(source, part) for source in sources for part in all_parts(source, now)]
+    states = read_sources(instance, sources)
+    wanted = [
+        (source, part)
+        for source in sources
+        for part in all_parts(place.places, source, now, known=states[source.name].fetches)
+    ]
     probes = probes_of(place, wanted, now=now, max_retries=max_retries)
     jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
     decisions = [job.decision for job in jobs]
     moved = {decision.part for decision in decisions if decision.fetch}
-    states = read_sources(instance, sources)
     stale = {
         part: why
         for source, part in wanted
@@ -153,7 +185,14 @@ def make_plan(
             or _why_stale(place, source, states[source.name], part)
         )
     }
-    return Plan(decisions, probes, stale, _stale_rest(instance, place, domain))
+    return Plan(
+        decisions,
+        probes,
+        stale,
+        _stale_rest(instance, place, domain),
+        strangers=[told for source in sources for told in strangers_of(place.places, source)],
+        order=file_order(instance, domain, [part for _, part in wanted]),
+    )
 
 
 def _why_accepted(state: SourceState, part: Part) -> str:

@@ -4,15 +4,16 @@ All sources of a domain are fetched at once in one step; a fault of one never st
 nothing good was ever held, the validated step finds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
-from etl_assets.assets.contact import jobs_of, probes_of
+from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
+from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part
@@ -50,18 +51,37 @@ def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
         chosen = [s for s in sources if keys.raw_key(s) in context.selected_asset_keys]
+        states = read_sources(context.instance, chosen)
         wanted = [
             (source, Part(source=source.full_name, partition=partition))
             for source in chosen
-            for partition in parts_of(context, source)
+            for partition in parts_of(context, source, _own(place, source, states[source.name]))
         ]
         fetched = _fetch(context.instance, place, wanted, config)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
             outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
-            yield from results(context, keys.raw_key(source), CHECK, outcomes)
+            beside = _beside(place, source, states[source.name], outcomes)
+            yield from results(context, keys.raw_key(source), CHECK, outcomes, beside=beside)
 
     return raw
+
+
+def _own(place: Workplace, source: Source, state: SourceState) -> list[str | None]:
+    """The source's own partitions, those of files that have vanished too."""
+    now = datetime.now(UTC)
+    return [p.partition for p in all_parts(place.places, source, now, known=state.fetches)]
+
+
+def _beside(
+    place: Workplace, source: Source, state: SourceState, outcomes: Mapping[str | None, Outcome]
+) -> Iterator[Complaint | None]:
+    """What there is to say of files that this launch does not ask for."""
+    for partition, fetch in state.fetches.items():
+        if partition not in outcomes:
+            yield _complaint(source, fetch)
+    for stranger in strangers_of(place.places, source):
+        yield Complaint(stranger, dg.AssetCheckSeverity.WARN)
 
 
 def _fetch(

@@ -275,6 +275,8 @@ def _assets(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAsse
         if event is None or not _of_domain(event.asset_key, domain):
             continue
         reused = event.metadata.get("reused")
+        if event.partition is not None and reused is None:
+            continue  # a partition of the launch that is another source's
         found.append(
             RunAsset(
                 key=keys.name_of(event.asset_key),

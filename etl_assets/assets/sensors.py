@@ -6,6 +6,7 @@ An optimisation only: a full run is right without it, so a failed probe requests
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.plan import Plan, make_plan
+from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain
 from etl_assets.model.records import Probe, Reason
@@ -47,6 +49,7 @@ def build_sensor(domain: Domain, place: Workplace) -> dg.SensorDefinition:
                     tags=moved.range_tags,
                 )
             ],
+            dynamic_partitions_requests=_new_files(domain, moved),
             cursor=cursor,
             asset_events=moved.observations(domain),
         )
@@ -64,7 +67,13 @@ def _moved(plan: Plan, before: dict[str, str]) -> Plan:
         and decision.reason is not Reason.PROBE_FAILED
         and said.get(str(decision.part)) != before.get(str(decision.part))
     ]
-    return Plan(decisions=new, probes=plan.probes)
+    return replace(plan, decisions=new, stale={}, rest="")
+
+
+def _new_files(domain: Domain, plan: Plan) -> list[dg.AddDynamicPartitionsRequest]:
+    """Dagster must know a file's partition before a run can ask for it."""
+    request = file_partitions(domain.name).build_add_request(list(plan.order))
+    return [request] if plan.order else []
 
 
 def _said(plan: Plan) -> dict[str, str]:

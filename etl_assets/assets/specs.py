@@ -10,16 +10,25 @@ from datetime import timedelta
 import dagster as dg
 
 from etl_assets.assets import keys
-from etl_assets.model.declaration import Contract, Domain, Source
+from etl_assets.model.declaration import Contract, Domain, Files, Source, Years
 
 
 def partitions_of(source: Source) -> dg.PartitionsDefinition[str] | None:
     """One partition per declared file; the current year is one of them."""
-    if source.partitions is None:
-        return None
-    return dg.TimeWindowPartitionsDefinition(
-        cron_schedule="0 0 1 1 *", fmt="%Y", start=str(source.partitions.start), end_offset=1
-    )
+    match source.partitions:
+        case None:
+            return None
+        case Years(start=start):
+            return dg.TimeWindowPartitionsDefinition(
+                cron_schedule="0 0 1 1 *", fmt="%Y", start=str(start), end_offset=1
+            )
+        case Files():
+            return file_partitions(source.domain)
+
+
+def file_partitions(domain: str) -> dg.DynamicPartitionsDefinition:
+    """The partitions of all file sets of a domain: one job can carry one definition only."""
+    return dg.DynamicPartitionsDefinition(name=f"{domain}_files")
 
 
 def raw_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:

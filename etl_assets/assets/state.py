@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from etl_assets.assets import keys
+from etl_assets.io.file_set import NO_FILE
 from etl_assets.model.declaration import Source
 from etl_assets.model.records import Fetch, Record, Tabulated, Validated
 
@@ -53,9 +54,9 @@ def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dic
     }
     states |= {
         source.name: SourceState(
-            fetches=by_partition(instance, keys.raw_key(source), Fetch),
-            validated=by_partition(instance, keys.validated_key(source), Validated),
-            tables=by_partition(instance, keys.table_key(source), Tabulated),
+            fetches=_held(by_partition(instance, keys.raw_key(source), Fetch)),
+            validated=_held(by_partition(instance, keys.validated_key(source), Validated)),
+            tables=_held(by_partition(instance, keys.table_key(source), Tabulated)),
         )
         for source in wanted
         if source.partitions is not None
@@ -155,6 +156,11 @@ def latest_checks(
         if event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION":
             evaluations[key] = event.asset_check_evaluation_data
     return evaluations
+
+
+def _held(found: dict[str | None, R]) -> dict[str | None, R]:
+    """Without the one that stood for no file at all, as soon as there are others."""
+    return {key: found[key] for key in found if key != NO_FILE or len(found) == 1}
 
 
 def _as_part(record: R | None) -> dict[str | None, R]:

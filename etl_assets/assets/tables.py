@@ -68,7 +68,12 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
                 context, place, source, states[source.name], accept=config.accept_changes
             )
             shown = _previews(duckdb, place, source, outcomes)
-            yield from results(context, keys.table_key(source), CHECK, shown)
+            beside = [
+                _complaint(source, record)
+                for partition, record in states[source.name].tables.items()
+                if partition not in outcomes
+            ]
+            yield from results(context, keys.table_key(source), CHECK, shown, beside=beside)
             lacking += _lacking(source, outcomes)
         if lacking:
             raise dg.Failure(
@@ -87,7 +92,7 @@ def _tabulate_source(
     accept: bool,
 ) -> dict[str | None, Outcome]:
     outcomes = {}
-    for partition in parts_of(context, source):
+    for partition in parts_of(context, source, state.fetches):
         part = Part(source=source.full_name, partition=partition)
         outcomes[partition] = _tabulate(place, source, part, state, accept=accept)
         place.say(f"{part}: {_told(outcomes[partition])}")

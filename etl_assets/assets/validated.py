@@ -49,7 +49,8 @@ def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
             if keys.validated_key(source) not in context.selected_asset_keys:
                 continue
             outcomes = _judge_source(context, place, source, states)
-            yield from results(context, keys.validated_key(source), CHECK, outcomes)
+            beside = _beside(states[source.name], outcomes)
+            yield from results(context, keys.validated_key(source), CHECK, outcomes, beside=beside)
             lacking += [str(part) for part in _lacking(source, outcomes)]
         if lacking:
             raise dg.Failure(
@@ -77,8 +78,17 @@ def _judge_source(
             state.validated.get(partition),
             shared={sha256 for sha256, count in named.items() if count > 1},
         )
-        for partition in parts_of(context, source)
+        for partition in parts_of(context, source, state.fetches)
     }
+
+
+def _beside(
+    state: SourceState, outcomes: Mapping[str | None, Outcome]
+) -> Iterator[Complaint | None]:
+    """What there is to say of files that this launch does not ask for."""
+    for partition, record in state.validated.items():
+        if partition not in outcomes and record.stands_in:
+            yield Complaint(f"{record.verdict or record.part}; the last good file stands in")
 
 
 def _judge(

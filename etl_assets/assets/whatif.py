@@ -212,7 +212,14 @@ class _WhatIf:
     def _fetched(self, apart: Scratch) -> dict[Part, str]:
         """What a run would fetch now, kept in the scratch home; what cannot be had is told."""
         sources = self._domain.sources.values()
-        wanted = [(source, part) for source in sources for part in all_parts(source, self._now)]
+        states = read_sources(self._instance, sources)
+        wanted = [
+            (source, part)
+            for source in sources
+            for part in all_parts(
+                self._place.places, source, self._now, known=states[source.name].fetches
+            )
+        ]
         probes = probes_of(self._place, wanted, now=self._now)
         jobs = jobs_of(self._instance, self._place, wanted, probes, force=False, now=self._now)
         found = {}

@@ -6,6 +6,7 @@ contract's.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ KINDS = {
     "geojson": "json",
     "cve_2_0": "json",
     "csv": "text",
+    "excel": "zip",
 }
+WORKBOOKS = frozenset({"xl/workbook.xml", "xl/workbook.bin"})
 READ_BYTES = 1 << 20
 TAIL_BYTES = 64
 CLOSING = {b"{": b"}", b"[": b"]"}
@@ -71,8 +74,22 @@ def examine(source: Source, path: Path) -> Content:
             _require("gzip", head)
             ends = _ends(_unpacked(path, source.limits.max_unpacked_bytes))
         case _:
+            if source.format.name == "excel":
+                return _examine_workbook(source, path, head)
             ends = _ends(_pieces(path))
     return _examine_unpacked(source, ends)
+
+
+def _examine_workbook(source: Source, path: Path, head: bytes) -> Content:
+    """A workbook is a zip; one under a password, or of before 2007, is none."""
+    _require(KINDS["excel"], head)
+    unpacked = check_zip(path, max_unpacked_bytes=source.limits.max_unpacked_bytes)
+    with zipfile.ZipFile(path) as archive:
+        books = WORKBOOKS & set(archive.namelist())
+    if not books:
+        raise ContentError.of("", "a workbook, xlsx or xlsb", "a zip of something else")
+    kind = "xlsx" if "xl/workbook.xml" in books else "xlsb"
+    return Content(kind=kind, unpacked_bytes=unpacked)
 
 
 def _examine_unpacked(source: Source, ends: _Ends) -> Content:

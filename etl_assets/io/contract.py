@@ -22,6 +22,8 @@ from etl_assets.model.declaration import Column, Contract, RowRule
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 
+CASES = {"upper": pc.utf8_upper, "lower": pc.utf8_lower}
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -52,7 +54,7 @@ class Checker:
     def __init__(self, contract: Contract) -> None:
         _check_rules(contract)
         self._contract = contract
-        self._judges = [_Judge(column) for column in contract.columns]
+        self._judges = [_Judge(column, contract.null_words) for column in contract.columns]
         self._known = {
             column.name: pa.array(column.known_values, pa.string())
             for column in contract.columns
@@ -124,15 +126,37 @@ def _hashable(array: pa.Array) -> list[Hashable]:
 class _Judge:
     """One column's rules."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, null_words: Sequence[str] = ()) -> None:
         self.column = column
+        self._null_words = pa.array(sorted(null_words), pa.string())
         self._matches = re.compile(column.pattern, re.ASCII).fullmatch if column.pattern else None
         self._values = frozenset(column.values) if column.values is not None else None
 
     def judge(self, values: Values) -> tuple[pa.Array, Iterator[tuple[int, Fault]]]:
         """The values in their type, and what is wrong with which row."""
-        array, misfits = cast(values, self.column.type)
-        return array, self._faults(values, array, misfits)
+        meant = self._meant(values)
+        array, misfits = cast(meant, self.column.type)
+        return array, self._faults(meant, array, misfits)
+
+    def _meant(self, values: Values) -> Values:
+        """Texts as the declaration understands them: words for nothing are null, letters as told.
+
+        What is no column of texts is left to the type.
+        """
+        if not self._null_words and self.column.case is None:
+            return values
+        if not isinstance(values, pa.Array):
+            if not set(map(type, values)) <= {str, type(None)}:
+                return values
+            try:
+                values = pa.array(values, pa.string())
+            except (pa.ArrowException, UnicodeError):  # no Unicode: the type rejects it
+                return values
+        if values.type != TYPES["string"]:
+            return values
+        word = pc.utf8_lower(pc.utf8_trim_whitespace(values))
+        values = pc.if_else(pc.is_in(word, self._null_words), pa.scalar(None, pa.string()), values)
+        return CASES[self.column.case](values) if self.column.case else values
 
     def _faults(
         self, values: Values, array: pa.Array, misfits: list[int]

@@ -8,29 +8,32 @@ over them. Nothing is fetched here.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from etl_assets.io import yamltree
+from etl_assets.io import workbook, yamltree
 from etl_assets.io.declaration_faults import faults_of
+from etl_assets.io.file_set import find
 from etl_assets.io.files import appear
 from etl_assets.io.locate import Places
-from etl_assets.model.declaration import Domain, PublishedDigest, Source
+from etl_assets.model.declaration import Domain, Files, PublishedDigest, Source, Years
 from etl_assets.model.demo import DEMO_FILE, Demo, Edit
 from etl_assets.model.errors import DeclarationError, Problem, UsageError
 
 SEEDS = "seeds"
 PARTITION = "{partition}"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+WORKBOOKS = {".xlsx": workbook.xlsx, ".xlsb": workbook.xlsb}
 
 
 def pack(samples: Path, target: Path, domain: Domain, *, at: datetime) -> list[Path]:
@@ -99,7 +102,7 @@ def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Ma
     """The mirror's files of a source, with their content."""
     files: dict[Path, bytes] = {}
     places = Places(home=target, mirror=str(target))
-    for partition in _partitions(source, last_year):
+    for partition in _partitions(samples, source, last_year):
         place = places.of(source.location, partition)
         sample = _sample(samples, target, source, place.file.path, partition)
         if sample is None or place.file.path is None:
@@ -113,11 +116,14 @@ def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Ma
     return files
 
 
-def _partitions(source: Source, last_year: int) -> Iterator[str | None]:
-    if source.partitions is None:
-        yield None
-    else:
-        yield from map(str, range(source.partitions.start, last_year + 1))
+def _partitions(samples: Path, source: Source, last_year: int) -> Iterable[str | None]:
+    match source.partitions:
+        case None:
+            return [None]
+        case Years(start=start):
+            return map(str, range(start, last_year + 1))
+        case Files() as declared:
+            return find(source, declared, Places(home=samples)).partitions
 
 
 def _sample(
@@ -159,10 +165,20 @@ def _packed(sample: Path, content: Mapping[str, bytes]) -> bytes:
         return next(iter(content.values()))
     if sample.suffix == ".zip":
         return _zip(content)
+    if sample.suffix in WORKBOOKS:
+        return WORKBOOKS[sample.suffix](_sheets(content))
     if sample.suffix == ".gz" and len(content) == 1:
         return gzip.compress(next(iter(content.values())), mtime=0)
-    expected = "a folder named .zip, or one named .gz that holds one file"
+    expected = "a folder named .zip, .xlsx, .xlsb, or one named .gz that holds one file"
     raise DeclarationError([Problem(str(sample), expected, f"{len(content)} files")])
+
+
+def _sheets(content: Mapping[str, bytes]) -> dict[str, list[list[str]]]:
+    """The sheets of a workbook, each from a file of delimited text that bears its name."""
+    return {
+        Path(name).stem: list(csv.reader(io.StringIO(data.decode(), newline="")))
+        for name, data in content.items()
+    }
 
 
 def _zip(content: Mapping[str, bytes]) -> bytes:

@@ -41,6 +41,9 @@ class Column(Declared):
         " at the top, as `rows` does, and leads to a record above: [].id64",
     )
     required: bool = Field(default=False, description="a row whose value is null is rejected")
+    case: Literal["upper", "lower"] | None = Field(
+        default=None, description="texts are turned into it before anything is asked of them"
+    )
     pattern: str | None = Field(default=None, description="a regular expression for the whole text")
     values: list[str] | None = Field(default=None, description="the only values allowed")
     known_values: list[str] | None = Field(
@@ -70,6 +73,9 @@ class Contract(Declared):
     columns: list[Column] = Field(min_length=1)
     key: list[str] = Field(
         min_length=1, description="a null in a key column is a value like others"
+    )
+    null_words: list[str] = Field(
+        default=[], description="texts that mean no value, in small letters and without blanks"
     )
     duplicates: Literal["reject", "keep_last", "keep_newest"] = Field(
         default="reject",
@@ -132,6 +138,13 @@ class GeoJsonFormat(Declared):
     name: Literal["geojson"]
 
 
+class ExcelFormat(Declared):
+    """One sheet of a workbook, xlsx or xlsb; the first row that has cells is its header."""
+
+    name: Literal["excel"]
+    sheet: str = Field(min_length=1)
+
+
 class OsvFormat(Declared):
     """A zip of OSV records (https://ossf.github.io/osv-schema/), one row per affected interval."""
 
@@ -145,7 +158,13 @@ class CveFormat(Declared):
 
 
 Format = Annotated[
-    JsonFormat | JsonArrayFormat | CsvFormat | GeoJsonFormat | OsvFormat | CveFormat,
+    JsonFormat
+    | JsonArrayFormat
+    | CsvFormat
+    | ExcelFormat
+    | GeoJsonFormat
+    | OsvFormat
+    | CveFormat,
     Field(discriminator="name"),
 ]
 
@@ -201,6 +220,24 @@ class Years(Declared):
 
     by: Literal["year"]
     start: int = Field(ge=1970)
+
+
+class Files(Declared):
+    """One file per name in a folder; `{partition}` in the path's last part tells them apart.
+
+    A file that comes into the folder is one more partition.
+    """
+
+    by: Literal["file"]
+    names: str = Field(
+        default=r"[A-Za-z0-9._-]+",
+        min_length=1,
+        description="a regular expression for what stands for {partition}; a file whose name is of"
+        " the path's form and not of this one is told and left alone",
+    )
+
+
+Partitions = Annotated[Years | Files, Field(discriminator="by")]
 
 
 class Limits(Declared):
@@ -285,7 +322,7 @@ class Source(Declared):
     producer: str = Field(min_length=1)
     licence: Licence
     location: Location
-    partitions: Years | None = None
+    partitions: Partitions | None = None
     required: bool = Field(
         description="a run without it fails; an optional one yields an empty table"
     )

@@ -26,6 +26,7 @@ BOUNDS = {
     "pattern": TEXT,
     "values": TEXT,
     "known_values": TEXT,
+    "case": ("string",),
     "minimum": NUMBERS,
     "maximum": NUMBERS,
 }
@@ -67,6 +68,7 @@ def broken_in_source(source: Data) -> Iterator[Broken]:
     yield from _broken_in_duplicates(contract, columns)
     yield from _broken_in_paths(source, columns)
     yield from _broken_in_location(source)
+    yield from _broken_in_file_set(source)
     if source.get("enabled") is False and source.get("required") is True:
         yield Broken(("enabled",), "true, as the source is required", "false")
 
@@ -208,6 +210,23 @@ def _broken_in_location(source: Data) -> Iterator[Broken]:
             yield from _broken_in_credentials(path, text, location)
         elif _leaves_its_folder(text):
             yield Broken(path, "a relative path that stays inside", repr(text))
+
+
+def _broken_in_file_set(source: Data) -> Iterator[Broken]:
+    """A set of files is found in one folder, which only a path can name."""
+    partitions, location = _mapping(source, "partitions"), _mapping(source, "location")
+    if partitions.get("by") != "file":
+        return
+    if location.get("url") is not None:
+        yield Broken(("location", "url"), "a path, as a folder is looked into", "a URL")
+    path = location.get("path")
+    if isinstance(path, str) and not (
+        path.count("{partition}") == path.rpartition("/")[2].count("{partition}") == 1
+    ):
+        yield Broken(("location", "path"), "{partition} once, in its last part", repr(path))
+    names = partitions.get("names")
+    if isinstance(names, str) and (fault := _fault_of_pattern(names)):
+        yield Broken(("partitions", "names"), "a regular expression", f"{names!r} ({fault})")
 
 
 def _broken_in_placeholders(path: FieldPath, text: str, *, partitioned: bool) -> Iterator[Broken]:

@@ -113,7 +113,7 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
             "      unit: m",
             "      units: m",
             "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
-            "unit, from, required, pattern, values, known_values, minimum, maximum, "
+            "unit, from, required, case, pattern, values, known_values, minimum, maximum, "
             "perhaps 'unit', found an unknown key",
             id="misspelt key in a list",
         ),
@@ -177,7 +177,7 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
         pytest.param(
             "  name: json",
             "  name: jsn",
-            "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', "
+            "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', 'excel', "
             "'geojson', 'osv', 'cve_2_0', perhaps 'json', found 'jsn'",
             id="unknown format",
         ),

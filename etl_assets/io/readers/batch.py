@@ -41,11 +41,14 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     unknown_fields: frozenset[str] = frozenset()
     lines: list[int] | None = None
+    line_word: str = "line"
     exact: Callable[[], Batch] | None = None
 
     def where(self, row: int) -> str:
         """The place of a row in its file, for a person who looks for it."""
-        return f"line {self.lines[row]}" if self.lines else f"record {self.ordinals[row]}"
+        return (
+            f"{self.line_word} {self.lines[row]}" if self.lines else f"record {self.ordinals[row]}"
+        )
 
 
 class Gathering:

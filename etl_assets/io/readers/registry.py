@@ -17,6 +17,7 @@ MODULES = {
     "json_array": "etl_assets.io.readers.json_array",
     "csv": "etl_assets.io.readers.csv_text",
     "geojson": "etl_assets.io.readers.geojson",
+    "excel": "etl_assets.io.readers.excel",
     "osv": "etl_assets.io.readers.osv",
     "cve_2_0": "etl_assets.io.readers.cve_2_0",
 }
