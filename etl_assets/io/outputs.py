@@ -57,11 +57,12 @@ def link_unchanged(standing: Path, candidate: Path, files: Iterable[str]) -> Non
                 f"{source}: expected the published file, found none; "
                 f"remove {standing.parent / 'latest'} and run again to make it anew"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _link(source, target)
+        link_file(source, target)
 
 
-def _link(source: Path, target: Path) -> None:
+def link_file(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy where the file system knows no hard links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError as error:

@@ -158,13 +158,7 @@ class CveFormat(Declared):
 
 
 Format = Annotated[
-    JsonFormat
-    | JsonArrayFormat
-    | CsvFormat
-    | ExcelFormat
-    | GeoJsonFormat
-    | OsvFormat
-    | CveFormat,
+    JsonFormat | JsonArrayFormat | CsvFormat | ExcelFormat | GeoJsonFormat | OsvFormat | CveFormat,
     Field(discriminator="name"),
 ]
 

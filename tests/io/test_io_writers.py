@@ -154,14 +154,8 @@ def test_a_writer_is_found_by_its_format() -> None:
 def test_infrastructure_is_no_format() -> None:
     assert formats() == sorted(
         [
-            "csaf",
-            "csv_table",
-            "cyclonedx",
-            "json_envelope",
-            "json_map",
-            "json_record",
-            "openvex",
-            "osv",
+            *("csaf", "csv_table", "cyclonedx", "json_envelope", "json_map", "json_record"),
+            *("openvex", "osv", "parquet", "plain_text"),
         ]
     )
 

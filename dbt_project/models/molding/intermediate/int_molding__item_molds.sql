@@ -1,0 +1,27 @@
+-- One row per item and mold that can make it.
+with specifications as (
+
+    select * from {{ ref('stg_molding__mold_specification_summary') }}
+
+),
+
+listed as (
+
+    select
+        item_code,
+        unnest(string_split(mold_list, '/')) as mold_no,
+    from specifications
+
+),
+
+molds as (
+
+    select distinct
+        item_code,
+        trim(mold_no) as mold_no,
+    from listed
+    where trim(mold_no) != ''
+
+)
+
+select * from molds

@@ -1,0 +1,49 @@
+-- One row per machine of the hall: how often it stood, what it made.
+with records as (
+
+    select
+        *,
+        record_date::varchar || ' ' || working_shift as shift,
+    from {{ ref('int_molding__product_records') }}
+
+),
+
+machines as (
+
+    select * from {{ ref('stg_molding__machine_info') }}
+
+),
+
+used as (
+
+    select
+        machine_no,
+        count(distinct shift) as shifts_count,
+        count(distinct shift) filter (where item_code is null) as idle_shifts_count,
+        coalesce(sum(mold_shots), 0)::bigint as mold_shots,
+        coalesce(sum(total_pieces), 0)::bigint as total_pieces,
+        coalesce(sum(good_pieces), 0)::bigint as good_pieces,
+    from records
+    group by machine_no
+
+),
+
+described as (
+
+    select
+        coalesce(used.machine_no, machines.machine_no) as machine_no,
+        machines.machine_code,
+        machines.machine_name,
+        machines.tonnage_t,
+        coalesce(used.shifts_count, 0) as shifts_count,
+        coalesce(used.idle_shifts_count, 0) as idle_shifts_count,
+        coalesce(used.mold_shots, 0) as mold_shots,
+        coalesce(used.total_pieces, 0) as total_pieces,
+        coalesce(used.good_pieces, 0) as good_pieces,
+        round(100.0 * used.good_pieces / nullif(used.total_pieces, 0), 2) as yield_pct,
+    from machines
+    full outer join used on machines.machine_no = used.machine_no
+
+)
+
+select * from described

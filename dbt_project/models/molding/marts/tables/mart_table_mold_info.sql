@@ -1,0 +1,23 @@
+-- One row per mold, with the names and types of the factory's own schema.
+with held as (
+
+    select * from {{ ref('stg_molding__mold_info') }}
+
+),
+
+named as (
+
+    select
+        mold_no as "moldNo",
+        mold_name as "moldName",
+        standard_cavities as "moldCavityStandard",
+        setting_cycle_seconds as "moldSettingCycle",
+        machine_tonnages as "machineTonnage",
+        acquisition_date::timestamp_ns as "acquisitionDate",
+        items_weight_g as "itemsWeight",
+        runner_weight_g as "runnerWeight",
+    from held
+
+)
+
+select * from named

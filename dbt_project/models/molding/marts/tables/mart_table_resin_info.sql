@@ -1,0 +1,19 @@
+-- One row per resin or masterbatch, with the names and types of the factory's own schema.
+with held as (
+
+    select * from {{ ref('stg_molding__resin_info') }}
+
+),
+
+named as (
+
+    select
+        resin_code as "resinCode",
+        resin_name as "resinName",
+        resin_type as "resinType",
+        color_type as "colorType",
+    from held
+
+)
+
+select * from named

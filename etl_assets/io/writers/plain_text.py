@@ -1,0 +1,64 @@
+"""Plain text, one line per row, by a template with the columns' names in braces.
+
+A time is said in UTC to the second; a value that is null is left empty, and one that spans lines
+stays on one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import Field
+
+from etl_assets.io.writers.notice import write_notice
+from etl_assets.io.writers.registry import Candidate
+from etl_assets.io.writers.rows import Rows
+from etl_assets.io.writers.sink import sink
+from etl_assets.model.declaration import Declared, Document
+from etl_assets.model.errors import BuildError
+from etl_assets.model.run import Written
+
+
+class Options(Declared):
+    """What a line says."""
+
+    line: str = Field(min_length=1, description="with {column} where a value stands")
+
+
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+    """Write the rows into `document.file` in the model's order."""
+    template = Options.model_validate(document.options).line
+    carried = 0
+    with sink(candidate.directory / document.file) as file:
+        for row in rows:
+            told = {name: _told(value) for name, value in row.items()}
+            file.write((_filled(document, template, told) + "\n").encode())
+            carried += 1
+    written = file.written(document.file, document.file, carried)
+    return [written, *write_notice(document, candidate)]
+
+
+def held(document: Document, directory: Path) -> int:
+    """The number of lines."""
+    with (directory / document.file).open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def _filled(document: Document, template: str, told: dict[str, str]) -> str:
+    try:
+        return template.format_map(told)
+    except (KeyError, ValueError, IndexError, AttributeError) as error:
+        known = ", ".join(told)
+        raise BuildError(
+            f"{document.file}: options.line: expected columns of {document.model} in braces"
+            f" ({known}), found {template!r}"
+        ) from error
+
+
+def _told(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    return " ".join(str(value).splitlines())
