@@ -1,5 +1,5 @@
 {#- What stands of each source of the domain that is being built; its files' times, never ages. -#}
-{% macro source_health() -%}
+{% macro source_health(sources) -%}
 select
     source,
     title,
@@ -10,5 +10,5 @@ select
     content_at,
     last_good_at,
     source_sha256,
-from {{ source('build', 'sources') }}
+from {{ sources }}
 {%- endmacro %}

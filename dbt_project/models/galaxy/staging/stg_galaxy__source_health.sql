@@ -1,2 +1,2 @@
 -- One row per source of the domain.
-{{ source_health() }}
+{{ source_health(source('build', 'sources')) }}
