@@ -13,6 +13,8 @@ from pathlib import Path
 
 from fault_table import ROOMS, Fault
 
+from etl_assets.model.declaration import Limits
+
 TESTS = Path(__file__).parent
 HEAD = """\
 # What bad input gets
@@ -22,6 +24,14 @@ still processed; nothing wrong published; nothing lost; the last good set still 
 held by the tests beside it, which drive the real program against a real server or file. This page
 is written from them by `make schemas`.
 """
+LIMITS = """\
+## The limits
+
+Fields of `limits` in a source's declaration. What a fetch has cost is in the raw asset's metadata:
+`attempts`, `last_status`, `waited_seconds`, and the reason for it.
+
+| field | default | what |
+|---|---|---|"""
 
 
 def held(folder: Path = TESTS) -> dict[str, list[str]]:
@@ -34,7 +44,13 @@ def held(folder: Path = TESTS) -> dict[str, list[str]]:
 
 
 def page(tests: dict[str, list[str]]) -> str:
-    return "\n".join([HEAD, *(line for room in ROOMS for line in _room(room, tests))])
+    rooms = (line for room in ROOMS for line in _room(room, tests))
+    return "\n".join([HEAD, *rooms, LIMITS, *_limits(), ""])
+
+
+def _limits() -> Iterator[str]:
+    for name, field in Limits.model_fields.items():
+        yield f"| `{name}` | {field.default:,} | {field.description} |"
 
 
 def _room(room: str, tests: dict[str, list[str]]) -> Iterator[str]:

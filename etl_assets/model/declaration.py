@@ -237,16 +237,18 @@ Partitions = Annotated[Years | Files, Field(discriminator="by")]
 class Limits(Declared):
     """How far a transfer may go before it is given up; defaults suit a file of some megabytes."""
 
-    connect_timeout_seconds: float = Field(default=10, gt=0)
-    read_timeout_seconds: float = Field(default=60, gt=0)
-    attempts: int = Field(default=4, ge=1)
+    connect_timeout_seconds: float = Field(default=10, gt=0, description="for each address")
+    read_timeout_seconds: float = Field(default=60, gt=0, description="without a byte")
+    attempts: int = Field(default=4, ge=1, description="of each file in one run")
     backoff_seconds: float = Field(
         default=1, ge=0, description="first wait; doubles, with full jitter"
     )
     max_backoff_seconds: float = Field(default=60, ge=0, description="also caps Retry-After")
-    max_redirects: int = Field(default=5, ge=0)
+    max_redirects: int = Field(
+        default=5, ge=0, description="never from https to http, to a file, to a private host"
+    )
     max_bytes: int = Field(default=2_000_000_000, gt=0, description="of the file as transferred")
-    max_unpacked_bytes: int = Field(default=20_000_000_000, gt=0)
+    max_unpacked_bytes: int = Field(default=20_000_000_000, gt=0, description="of gzip and zip")
     min_bytes_per_second: int = Field(default=1_000, ge=0, description="averaged over 30 seconds")
     requests_per_second: float = Field(default=10, gt=0, description="per host")
     connections: int = Field(default=4, ge=1, description="per host")
@@ -259,7 +261,9 @@ class Limits(Declared):
     min_interval_minutes: float = Field(
         default=60, ge=0, description="between downloads of a file that has no validator at all"
     )
-    max_shrink_pct: float = Field(default=10, ge=0, le=100)
+    max_shrink_pct: float = Field(
+        default=10, ge=0, le=100, description="of the rows of the last good file"
+    )
     max_shrink_rows: int = Field(
         default=20, ge=0, description="a feed that loses more than both shrink limits is an outage"
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from etl_assets.io.locate import Places
 from etl_assets.model.declaration import Location
-from etl_assets.model.errors import UsageError
+from etl_assets.model.errors import SettingsError, UsageError
 
 HOME = Path("/srv/etl")
 URL = "https://feeds.example/v1/{partition}.json"
@@ -120,6 +121,37 @@ def test_private_is_what_is_declared_or_an_address(url: str, declared: bool, pri
     place = Places(HOME).of(Location(url=url, private=declared), None)
 
     assert place.file.is_private is private
+
+
+@pytest.mark.fault("secrets")
+def test_a_secret_that_is_not_there_is_told_by_its_name() -> None:
+    location = Location.model_validate({"url": URL, "credentials": {"X-Key": {"env": "FEED_KEY"}}})
+
+    with pytest.raises(SettingsError, match="FEED_KEY: expected a secret"):
+        Places(HOME).of(location, None)
+
+
+@pytest.mark.parametrize(
+    ("digest", "names"),
+    [("https://one.example/a.meta", ["X-Key"]), ("https://two.example/a.meta", [])],
+    ids=["beside the file", "elsewhere"],
+)
+def test_a_digest_gets_the_files_credentials_from_its_own_host_only(
+    digest: str, names: list[str]
+) -> None:
+    declared = {
+        "url": "https://one.example/a",
+        "digest": {"url": digest, "of": "file"},
+        "credentials": {"X-Key": {"env": "FEED_KEY", "prefix": "k "}},
+    }
+    places = Places(HOME, secret=lambda name: SecretStr(name.lower()))
+
+    place = places.of(Location.model_validate(declared), None)
+
+    assert place.digest is not None
+    assert [name for name, _ in place.digest.credentials] == names
+    assert place.file.credentials_at("https://one.example:443/b") == {"X-Key": "k feed_key"}
+    assert "feed_key" not in repr(place)
 
 
 def test_a_digest_has_a_target_of_its_own() -> None:
