@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys, notices, runs
+from etl_assets.assets import keys, notices, remains, runs
 from etl_assets.assets.plan import Plan, make_plan
 from etl_assets.assets.standing import Standing, standing_of
 from etl_assets.assets.workplace import Workplace
@@ -110,6 +110,7 @@ class Launcher:
     def _run_alone(
         self, place: Workplace, domain: Domain, options: Options, within: tuple[str, str] | None
     ) -> RunManifest:
+        remains.clear(self.instance, place, domain)
         started_at = datetime.now(UTC)
         as_of = self._as_of(domain, options.as_of)
         plan = self.plan(domain.name, options)
@@ -145,7 +146,11 @@ class Launcher:
         result = job.execute_in_process(
             instance=self.instance,
             asset_selection=selected,
-            tags={**plan.range_tags, **({runs.AS_OF_TAG: as_of.isoformat()} if as_of else {})},
+            tags={
+                remains.COMMAND_TAG: domain.name,
+                **plan.range_tags,
+                **({runs.AS_OF_TAG: as_of.isoformat()} if as_of else {}),
+            },
             run_config=_run_config(domain, options, selected),
             raise_on_error=False,
         )

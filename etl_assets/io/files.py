@@ -80,6 +80,15 @@ def settle(temporary: Path, target: Path, *, mode: int) -> None:
     flush_directory(target.parent)
 
 
+def sweep(folder: Path, *, name: str = "*") -> None:
+    """Remove what a killed process has left in a folder on its way to be files of that name."""
+    for left in folder.glob(f".{name}.*.tmp"):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+
+
 def flush_directory(directory: Path) -> None:
     """Make the names in a directory survive a crash."""
     _flush(directory)

@@ -36,6 +36,21 @@ def lock(path: Path, *, say: Callable[[str], None], wait: bool = True) -> Iterat
         os.close(handle)
 
 
+def is_free(path: Path) -> bool:
+    """Whether nobody holds the lock at this moment."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
 def _acquire(handle: int, path: Path, *, say: Callable[[str], None], wait: bool) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

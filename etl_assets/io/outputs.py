@@ -19,6 +19,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from etl_assets.io import files
 from etl_assets.io.files import appear, flush_directory
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
@@ -27,6 +28,7 @@ from etl_assets.model.run import MANIFEST_FILE, MARTS, RunManifest
 SUMS_FILE = "SHA256SUMS"
 STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?")
 GONE = ".gone-"
+COMING = ".latest."
 NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
 
 
@@ -126,7 +128,7 @@ def publish(home: Home, domain: str, run_dir: Path) -> None:
     parent = home.outputs(domain)
     if run_dir.parent != parent or not run_dir.is_dir():
         raise HomeError(f"{run_dir}: expected a run's directory below {parent}")
-    temporary = parent / f".latest.{uuid.uuid4().hex}"
+    temporary = parent / f"{COMING}{uuid.uuid4().hex}"
     try:
         temporary.symlink_to(run_dir.name, target_is_directory=True)
         temporary.replace(home.latest(domain))
@@ -230,6 +232,16 @@ def sweep(home: Home, domain: str) -> None:
     """Finish removals that were cut off."""
     for gone in home.outputs(domain).glob(f"{GONE}*"):
         shutil.rmtree(gone)
+
+
+def sweep_cut_off(home: Home, domain: str) -> None:
+    """Remove what a killed run has left half-written; for the one writer of the domain only."""
+    for left in home.outputs(domain).glob(f"{COMING}*"):
+        left.unlink()
+    for directory in directories(home, domain):
+        if not (directory / SUMS_FILE).exists():
+            for folder in (directory, *directory.glob("**/")):
+                files.sweep(folder)
 
 
 def _stamp(directory: Path) -> bool:

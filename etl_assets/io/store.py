@@ -46,6 +46,12 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
             path.unlink(missing_ok=True)
 
 
+def discard_partials(home: Home, domain: str) -> None:
+    """Remove the downloads that a killed run of the domain has left; for its one writer only."""
+    for leftover in home.partial.glob(f"{glob.escape(domain)}.*.part"):
+        leftover.unlink(missing_ok=True)
+
+
 def keep(home: Home, partial: Path, sha256: str) -> Path:
     """Move a complete file into the store; a whole one that is there already stays as it is."""
     target = home.raw_file(sha256)

@@ -1,0 +1,62 @@
+"""What a run that was killed leaves behind, put in order before the next one of its domain.
+
+A command's run is alive as long as its domain's lock is held; nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+from etl_assets.assets import runs
+from etl_assets.assets.workplace import Workplace
+from etl_assets.io import files, ledger, outputs, store
+from etl_assets.io.lock import is_free
+from etl_assets.model.declaration import Domain
+from etl_assets.model.home import Home
+from etl_assets.model.ledger import Process
+
+COMMAND_TAG = "etl/command"  # its value is the domain; a launch from Dagster's pages has none
+CUT_OFF = "the process of this run was ended from outside"
+IN_PROGRESS = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
+
+
+def clear(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> None:
+    """End what was cut off and remove what is half-written; the caller holds the domain's lock.
+
+    A dead run of any domain would keep its slot in the pool of the warehouse, and the next one
+    would wait for it for ever.
+    """
+    sweep(place.home, domain.name)
+    for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS)):
+        run = record.dagster_run
+        owner = run.tags.get(COMMAND_TAG)
+        if owner == domain.name or (owner and is_free(place.home.lock(owner))):
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        if owner == domain.name:
+            _end(instance, place, domain, run)
+
+
+def _end(
+    instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: dg.DagsterRun
+) -> None:
+    instance.report_run_failed(run, CUT_OFF)
+    if runs.directory_tag(domain) in run.tags:
+        its = runs.current(instance, run.run_id, place, domain)
+        if its.directory.is_dir():
+            runs.leave_failed(instance, place, domain, its, CUT_OFF)
+
+
+def sweep(home: Home, domain: str) -> None:
+    """Remove what bears a temporary name wherever this domain writes."""
+    store.discard_partials(home, domain)
+    outputs.sweep_cut_off(home, domain)
+    for kind in ("quarantine", "tables", "rejects"):
+        for folder in (home.root / "data" / kind / domain).glob("*/"):
+            files.sweep(folder)
+    files.sweep(home.build_inputs(domain))
+    files.sweep(home.dbt_target(domain))
+    marker = home.whole_marker(domain)
+    files.sweep(marker.parent, name=marker.name)
+    for process in Process:
+        files.sweep(home.manifests, name=ledger.manifest_file(home, domain, process).name)
