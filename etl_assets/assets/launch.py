@@ -139,6 +139,7 @@ class Launcher:
             say=place.say,
             progress=place.progress,
             notify=place.notify,
+            is_alone=True,
         )
         plan.register(self.instance, domain)
         job = defs.resolve_job_def(job_name(domain))

@@ -40,13 +40,16 @@ def build_defs(
     say: Callable[[str], None] | None = None,
     progress: PartProgress = no_progress,
     notify: bool = True,
+    is_alone: bool = False,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedules and sensors of every domain; raises DeclarationError.
 
     `probes` are answers that the launching process already has; `say` and `progress` hear of the
-    steps and of the bytes; with `notify`, the targets of the settings hear of the outcome.
+    steps and of the bytes; with `notify`, the targets of the settings hear of the outcome; with
+    `is_alone`, it holds the domain's lock already.
     """
-    told: dict[str, Any] = {"progress": progress, "notify": notify, **({"say": say} if say else {})}
+    told: dict[str, Any] = {"progress": progress, "notify": notify, "is_alone": is_alone}
+    told |= {"say": say} if say else {}
     place = Workplace(settings, domains or load(settings.domains_dir), dict(probes or {}), **told)
     return dg.Definitions.merge(
         *(_domain_defs(domain, place) for domain in place.domains.values()),

@@ -15,6 +15,7 @@ from dagster_dbt.asset_utils import build_dbt_specs
 from dagster_duckdb import DuckDBResource
 
 from etl_assets.assets import keys, runs
+from etl_assets.assets.alone import alone
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.preview import preview
@@ -97,6 +98,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="duckdb",
     )
+    @alone(place, domain)
     def marts(
         context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:

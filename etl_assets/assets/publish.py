@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.alone import alone
 from etl_assets.assets.candidate import GATE, Candidate
 from etl_assets.assets.ledger import export_ledger
 from etl_assets.assets.outcomes import digest_of
@@ -50,8 +51,10 @@ def build_publish(
             ),
         ],
     )
+    @alone(place, domain)
     def published(context: dg.AssetExecutionContext, config: PublishConfig) -> Iterator[Any]:
         run = runs.current(context.instance, context.run.run_id, place, domain)
+        runs.refuse_overtaken(place, domain, run)
         candidate = Candidate(context.instance, place, domain, graph, run)
         written = candidate.write_documents()
         findings = candidate.compare()

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.alone import alone
 from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
@@ -49,6 +50,7 @@ def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
+    @alone(place, domain)
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
         chosen = [s for s in sources if keys.raw_key(s) in context.selected_asset_keys]
         states = read_sources(context.instance, chosen)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -32,6 +32,7 @@ from etl_assets.model.run import (
 from etl_assets.stages import advise, publish, report
 
 AS_OF_TAG = "etl/as_of"
+TICK = timedelta(microseconds=1)
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
 
 
@@ -62,6 +63,8 @@ def current(instance: dg.DagsterInstance, run_id: str, place: Workplace, domain:
     if name is None:
         name = outputs.create(place.home, domain.name, started_at).name
         instance.add_run_tags(run_id, {directory_tag(domain): name})
+        tags = {AS_OF_TAG: _after_the_last(place, domain, started_at).isoformat(), **tags}
+        instance.add_run_tags(run_id, {AS_OF_TAG: tags[AS_OF_TAG]})
     as_of = tags.get(AS_OF_TAG)
     return Run(
         run_id=run_id,
@@ -69,6 +72,27 @@ def current(instance: dg.DagsterInstance, run_id: str, place: Workplace, domain:
         started_at=started_at,
         directory=place.home.outputs(domain.name) / name,
     )
+
+
+def _after_the_last(place: Workplace, domain: Domain, started_at: datetime) -> datetime:
+    """The run's logical time: its start, or just after the published set where that is later."""
+    published = outputs.published(place.home, domain.name)
+    last = outputs.read_manifest(published).as_of if published else started_at - TICK
+    return max(started_at, last + TICK)
+
+
+def refuse_overtaken(place: Workplace, domain: Domain, run: Run) -> None:
+    """Fails a run that was launched beside another one, which has published meanwhile."""
+    published = outputs.published(place.home, domain.name)
+    if published is None or published == run.directory:
+        return
+    last = outputs.read_manifest(published).as_of
+    if run.as_of <= last:
+        raise dg.Failure(
+            f"expected a candidate later than the published set, {published.name} as of"
+            f" {last.isoformat()}, found one as of {run.as_of.isoformat()}; run again",
+            allow_retries=False,
+        )
 
 
 def manifest(

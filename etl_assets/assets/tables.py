@@ -12,6 +12,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.alone import alone
 from etl_assets.assets.outcomes import Complaint, Outcome, digest_of, parts_of, results
 from etl_assets.assets.preview import preview
 from etl_assets.assets.state import SourceState, read_sources
@@ -56,6 +57,7 @@ def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
+    @alone(place, domain)
     def tables(
         context: dg.AssetExecutionContext, config: TablesConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
+from etl_assets.assets.alone import alone
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
@@ -42,6 +43,7 @@ def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
+    @alone(place, domain)
     def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
         lacking: list[str] = []
         states = read_sources(context.instance, sources)

@@ -35,6 +35,8 @@ class Workplace:
     say: Callable[[str], None] = _silent
     progress: PartProgress = no_progress
     notify: bool = True
+    is_alone: bool = False
+    """Whether the launching process holds the lock of the domain that it runs."""
 
     @cached_property
     def home(self) -> Home:
