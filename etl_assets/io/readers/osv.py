@@ -91,10 +91,15 @@ class Affected(msgspec.Struct, gc=False):
     """One package and the versions of it."""
 
     package: Package | None = None
-    ranges: list[Range] | None = None
+    ranges: list[Range] | Range | None = None
     versions: list[msgspec.Raw] | None = None
     ecosystem_specific: Specific | None = None
     database_specific: Specific | None = None
+
+    @property
+    def spans(self) -> list[Range]:
+        """The ranges; real records of 2025 have a single one where the schema has a list."""
+        return [self.ranges] if isinstance(self.ranges, Range) else self.ranges or []
 
 
 class Osv(msgspec.Struct, gc=False):
@@ -166,9 +171,9 @@ def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
         package = affected.package or Package()
         versions = len(affected.versions or ())
         described = (*head, package.ecosystem, package.name, versions, _urgency(affected))
-        if not affected.ranges:
+        if not affected.spans:
             yield (*described, *WITHOUT_INTERVAL)
-        for span in affected.ranges or ():
+        for span in affected.spans:
             for interval in _intervals(span.events or []):
                 yield (*described, span.type, *interval)
     if not record.affected:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from domains.advisories.raw_feeds import FILES, NVD, OSV, VENDOR, Object, is_well_formed
+from domains.advisories.raw_feeds import FILES, NVD, OSV, VENDOR, Object
 
 # The quotes are unescaped, so this cannot stand inside a text.
 LAST_MODIFIED = re.compile(rb'"lastModified":"([^"]+)"')
@@ -131,16 +131,6 @@ def add_osv(mirror: Path, records: Iterable[Object]) -> None:
         for record in records:
             if (name := f"{record['id']}.json") not in held:
                 archive.writestr(name, _encoded(record))
-
-
-def put_osv(archive: Path, mirror: Path) -> None:
-    """Another day's archive in the place of the mirror's, without its malformed records."""
-    target = mirror / OSV
-    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if is_well_formed(json.loads(content)):
-                new.writestr(name, content)
 
 
 def list_pairs(mirror: Path, pairs: Mapping[tuple[str, str], str | None]) -> None:

@@ -253,8 +253,14 @@ def is_well_formed(record: Mapping[str, Any]) -> bool:
     return all(
         isinstance(span, dict)
         for affected in record.get("affected") or ()
-        for span in affected.get("ranges") or ()
+        for span in osv_spans(affected)
     )
+
+
+def osv_spans(affected: Mapping[str, Any]) -> list[Any]:
+    """The ranges; records of former days have a single one where a list of them belongs."""
+    ranges = affected.get("ranges") or []
+    return [ranges] if isinstance(ranges, dict) else ranges
 
 
 def osv_ids(record: Mapping[str, Any]) -> set[str]:
@@ -269,7 +275,7 @@ def osv_ranges(record: Mapping[str, Any]) -> dict[tuple[str, str], list[Events]]
     for affected in record.get("affected") or ():
         package = affected.get("package") or {}
         ecosystem, _, number = package.get("ecosystem", "").partition(":")
-        for span in affected.get("ranges") or ():
+        for span in osv_spans(affected):
             if ecosystem == "Debian" and span["type"] == "ECOSYSTEM":
                 release = NUMBERED.get(number, number) if number else "sid"
                 found[package["name"].lower(), release].append(span["events"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.advisories import mirrors
-from domains.advisories.raw_feeds import KEV, TRACKER, Object, Pair, osv_ids
+from domains.advisories.raw_feeds import KEV, OSV, TRACKER, Object, Pair, osv_ids
 
 OSV_HOST = "osv-vulnerabilities.storage.googleapis.com"
 NVD_HOST = "nvd.nist.gov"
@@ -114,7 +114,7 @@ def make_older(upstream: Path, versions: Path, histories: Histories, to: Path) -
     mirrors.copy_feeds(upstream, to)
     mirrors.put(versions / FORMER_TRACKER, to / TRACKER)
     mirrors.put(versions / FORMER_KEV, to / KEV)
-    mirrors.put_osv(versions / FORMER_OSV, to)
+    mirrors.put(versions / FORMER_OSV, to / OSV)
     mirrors.add_osv(to, histories.osv_versions(0))
     for which, day in FORMER_NVD.items():
         folder = versions / NVD_HOST / "feeds/json/cve/2.0" / day

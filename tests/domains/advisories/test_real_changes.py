@@ -126,6 +126,17 @@ def later_records(newer: Ran) -> Records:
     return _records(newer.mirror)
 
 
+def test_every_record_of_a_former_archive_can_be_read(older: Ran) -> None:
+    records = list(raw_feeds.osv_records(older.mirror))
+    single = [
+        r["id"] for r in records for a in r.get("affected", ()) if isinstance(a.get("ranges"), dict)
+    ]
+    [archive] = [s for s in older.manifest.sources if s.source.endswith(".osv")]
+
+    assert len(single) == 1_729
+    assert "record" not in archive.rejects_by_rule
+
+
 def test_what_the_first_publication_found_is_no_change(older: Ran) -> None:
     assert older.transitions() == []
 

@@ -121,11 +121,24 @@ def test_versions_are_counted_and_the_urgency_is_found(file: Path) -> None:
     assert batch.columns["urgency"] == ["ripe", "green"]
 
 
+def test_a_single_range_is_read_like_a_list_of_it(file: Path) -> None:
+    listed = record({"introduced": "0"}, {"fixed": "1.2"})
+    [affected] = listed["affected"]
+    [span] = affected["ranges"]
+    pack(file, listed, listed | {"affected": [affected | {"ranges": span}]})
+
+    batch = batch_of(file)
+
+    assert batch.rejects == []
+    assert intervals(batch) == [("0", "1.2", None)] * 2
+    assert batch.columns["range_type"] == ["ECOSYSTEM", "ECOSYSTEM"]
+
+
 @pytest.mark.parametrize(
     "member",
     [
         pytest.param({"id": "O-9", "affected": [{"ranges": ["events", "type"]}]}, id="texts"),
-        pytest.param({"id": "O-9", "affected": [{"ranges": {"type": "GIT"}}]}, id="object"),
+        pytest.param({"id": "O-9", "affected": [{"ranges": {"type": 1}}]}, id="no range"),
         pytest.param({"affected": []}, id="no id"),
         pytest.param(b"[]", id="list"),
         pytest.param(b"", id="empty"),
