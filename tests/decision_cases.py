@@ -1,0 +1,334 @@
+"""Made-up records and what is decided of them: each case is one package with one vulnerability id.
+
+Builds and what is asked of them belong to tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+Row = tuple[str, dict[str, Any]]
+Statement = Callable[[str, str], "Row"]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def feed(version: str | None = None, severity: str | None = None) -> Statement:
+    return lambda package, cve: (
+        "echo",
+        {"package_name": package, "cve_id": cve, "fixed_version": version, "severity": severity},
+    )
+
+
+def ships(version: str) -> Statement:
+    """The vendor names this version for another id of the package."""
+    return lambda package, cve: (
+        "echo",
+        {"package_name": package, "cve_id": f"{cve}000", "fixed_version": version},
+    )
+
+
+def ruling(status: str, version: str | None = None, package_name: str | None = "") -> Statement:
+    """An analyst's row; without a package it speaks for every package with the id."""
+    return lambda package, cve: (
+        "overrides",
+        {
+            "cve_id": cve,
+            "package_name": package if package_name == "" else package_name,
+            "status": status,
+            "fixed_version": version,
+            "internal_status": "code_not_in_use",
+        },
+    )
+
+
+def nvd(
+    status: str = "Analyzed", score: float | None = None, text: str = "", table: str = "nvd",
+    modified: datetime = LONG_AGO,
+) -> Statement:  # fmt: skip
+    return lambda _, cve: (
+        table,
+        {
+            "cve_id": cve,
+            "vuln_status": status,
+            "description": text,
+            "last_modified_at": modified,
+            "cvss_version": "3.1" if score else None,
+            "cvss_score": score,
+            "cvss_severity": "HIGH" if score else None,
+        },
+    )
+
+
+def tracker(release: str, status: str, version: str | None = None, **more: str) -> Statement:
+    return lambda package, cve: (
+        "debian",
+        {
+            "package_name": package,
+            "cve_id": cve,
+            "release": release,
+            "status": status,
+            "fixed_version": version,
+            **more,
+        },
+    )
+
+
+def fixed_in(release: str, version: str) -> Statement:
+    return tracker(release, "resolved", version)
+
+
+def open_in(release: str, **more: str) -> Statement:
+    return tracker(release, "open", **more)
+
+
+def osv(release: str, fixed: str | None, **more: Any) -> Statement:
+    """An OSV record of its own that names the id in `upstream`."""
+    return lambda package, cve: (
+        "osv",
+        {
+            "osv_id": f"DSA-{package}",
+            "upstream": [cve],
+            "modified_at": LONG_AGO,
+            "ecosystem": release,
+            "package_name": package,
+            "range_type": "ECOSYSTEM",
+            "introduced": "0",
+            "fixed": fixed,
+            **more,
+        },
+    )
+
+
+def kev() -> Statement:
+    return lambda _, cve: ("kev", {"cve_id": cve, "date_added": date(2026, 1, 2)})
+
+
+@dataclass(frozen=True)
+class Case:
+    statements: tuple[Statement, ...]
+    expected: str
+    year: int = 2026
+
+
+def case(*statements: Statement, expect: str, year: int = 2026) -> Case:
+    return Case(statements, expect, year)
+
+
+NEW = "under_investigation NEW_CVE - low"
+PENDING = "pending_upstream AWAITING_FIX - medium"
+UNPROVEN = "pending_upstream LINEAGE_UNPROVEN - medium"
+RULED_OUT = "not_applicable CSV_OVERRIDE - high"
+WONT_FIX = "wont_fix DISTRO_WONT_FIX - high"
+NEVER_AFFECTED = "not_applicable DISTRO_NOT_AFFECTED - high"
+
+CASES = {
+    # R0
+    "a ruling beats every feed": case(
+        ruling("not_applicable"), feed("1.0-1"), fixed_in("sid", "2.0-1"), nvd("Rejected"),
+        expect=RULED_OUT,
+    ),
+    "a ruling may close as wont fix": case(
+        ruling("wont_fix"), feed(), expect="wont_fix CSV_OVERRIDE - high",
+    ),
+    "a ruling may name a fix": case(
+        ruling("fixed", "3.0-1"), feed("1.0-1"), expect="fixed CSV_OVERRIDE 3.0-1 high",
+    ),
+    "a ruling and the feed that was built from it are one witness": case(
+        ruling("not_applicable", "1.0-1"), feed("1.0-1"), expect=RULED_OUT,
+    ),
+    "a ruling and the sentinel that was built from it are one witness": case(
+        ruling("not_applicable"), feed("1"), expect=RULED_OUT,
+    ),
+    "a ruling without a package speaks for the pair": case(
+        feed(), ruling("not_applicable", package_name=None), expect=RULED_OUT,
+    ),
+    "a ruling that names the package beats one that does not": case(
+        feed(), ruling("wont_fix"), ruling("not_applicable", package_name=None),
+        expect="wont_fix CSV_OVERRIDE - high",
+    ),
+    "of equal rulings the last one wins": case(
+        feed(), ruling("wont_fix"), ruling("not_applicable"), expect=RULED_OUT,
+    ),
+    "a ruling on what no feed lists is kept": case(ruling("not_applicable"), expect=RULED_OUT),
+    # R1
+    "a rejected id does not apply": case(
+        feed(), nvd("Rejected"), fixed_in("sid", "2.0-1"),
+        expect="not_applicable NVD_REJECTED - high",
+    ),
+    "a rejection beats the vendor's version with less confidence": case(
+        feed("1.0-1"), nvd("Rejected"), expect="not_applicable NVD_REJECTED - medium",
+    ),
+    "a late change of a record beats the yearly file": case(
+        feed(), nvd(score=5.0),
+        nvd("Rejected", table="nvd_modified", modified=datetime(2026, 2, 1, tzinfo=UTC)),
+        expect="not_applicable NVD_REJECTED - high",
+    ),
+    "an older record among the late changes does not count": case(
+        feed(), nvd(score=5.0),
+        nvd("Rejected", table="nvd_modified", modified=datetime(2019, 1, 1, tzinfo=UTC)),
+        expect=PENDING,
+    ),
+    # R2
+    "the vendor's version is taken as it is": case(
+        feed("1:0.23.0+dfsg-"), fixed_in("trixie", "1:0.24-1"), nvd(score=9.8),
+        expect="fixed UPSTREAM_FIX 1:0.23.0+dfsg- medium",
+    ),
+    "the vendor's version stands beside a fix of another lineage": case(
+        feed("1.0-1"), fixed_in("bookworm", "1.0-1+deb12u2"),
+        expect="fixed UPSTREAM_FIX 1.0-1 high",
+    ),
+    "the vendor below the distribution's own fix is less certain": case(
+        feed("1.0-1~deb12u1"), fixed_in("bookworm", "1.0-1~deb12u2"),
+        expect="fixed UPSTREAM_FIX 1.0-1~deb12u1 medium",
+    ),
+    "a rebuild is compared by its base and is of no distribution's lineage": case(
+        feed("3.0.15-1~deb12u1-e1"), fixed_in("bookworm", "3.0.15-1~deb12u2"),
+        expect="fixed UPSTREAM_FIX 3.0.15-1~deb12u1-e1 high",
+    ),
+    "a distribution's fix counts where the vendor names none": case(
+        feed(), fixed_in("trixie", "2.0-1"), expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "an OSV fix counts where nobody else names one": case(
+        feed(), osv("Debian:13", "2.0-1"), expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "plain Debian is sid": case(
+        feed(), osv("Debian", "2.0-1"), expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "an OSV record of Debian bears the id in its own": case(
+        feed(), lambda package, cve: osv("Debian:12", "2.0-1", osv_id=f"DEBIAN-{cve}", upstream=[])(
+            package, cve
+        ), expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "of several fixes the smallest above what the vendor ships is taken": case(
+        feed(), ships("1.5-1"), fixed_in("sid", "3.0-1"), fixed_in("trixie", "2.0-1"),
+        fixed_in("bookworm", "1.0-1+deb12u1"), expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "of several fixes the newest release's is taken where the vendor ships none": case(
+        feed(), fixed_in("trixie", "2.0-1"), fixed_in("bookworm", "1.0-1+deb12u1"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "of several fixes in a release the highest is taken": case(
+        feed(), osv("Debian:13", "2.9-1"), osv("Debian:13", "2.10-1", osv_id="DLA-second"),
+        expect="fixed UPSTREAM_FIX 2.10-1 medium",
+    ),
+    "a fix in any record closes the release": case(
+        feed(), osv("Debian:13", "2.0-1"), osv("Debian:13", None, osv_id="DLA-second"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "a record that opens the release again above its fix fixes nothing": case(
+        feed(), osv("Debian:13", "2.0-1"), osv("Debian:13", None, introduced="2.5-1"),
+        expect=PENDING,
+    ),
+    "package names are compared in lower case": case(
+        feed(), lambda package, cve: fixed_in("sid", "2.0-1")(package.upper(), cve),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    # R3
+    "a sentinel of the vendor is no version": case(
+        feed("1"), expect="not_applicable VENDOR_NOT_AFFECTED - medium",
+    ),
+    "zero is a sentinel too, and beats a distribution's fix": case(
+        feed("0"), fixed_in("sid", "2.0-1"), expect="not_applicable VENDOR_NOT_AFFECTED - medium",
+    ),
+    "never affected in the newest release listed is final": case(
+        feed(), fixed_in("trixie", "0"), nvd(score=7.5), expect=NEVER_AFFECTED,
+    ),
+    "never affected is not final while a target release is open": case(
+        feed(), fixed_in("trixie", "0"), open_in("bookworm"), expect=PENDING,
+    ),
+    "never affected in an older release than the newest listed is not final": case(
+        feed(), open_in("trixie"), fixed_in("bookworm", "0"), expect=PENDING,
+    ),
+    # R4
+    "ignored in every target release will not be fixed": case(
+        feed(), open_in("trixie", nodsa_reason="ignored"),
+        open_in("bookworm", urgency="end-of-life"), expect=WONT_FIX,
+    ),
+    "sid does not count among the releases that ignore": case(
+        feed(), open_in("sid"), open_in("bookworm", nodsa_reason="ignored"), expect=WONT_FIX,
+    ),
+    "sid alone counts": case(feed(), open_in("sid", nodsa_reason="ignored"), expect=WONT_FIX),
+    "postponed is not ignored": case(
+        feed(), open_in("trixie", nodsa_reason="postponed"), expect=PENDING,
+    ),
+    "ignored in one of two target releases is open": case(
+        feed(), open_in("trixie"), open_in("bookworm", nodsa_reason="ignored"), expect=PENDING,
+    ),
+    "ignored in a release that is no target is open": case(
+        feed(), open_in("buster", nodsa_reason="ignored"), expect=PENDING,
+    ),
+    "never fixed beats a fix elsewhere": case(
+        feed(), open_in("trixie", nodsa_reason="ignored"), fixed_in("buster", "1.0-1"),
+        expect=WONT_FIX,
+    ),
+    # R6
+    "a fix at or below what the vendor ships proves nothing": case(
+        feed(), ships("2.0-1"), fixed_in("trixie", "2.0-1"), expect=UNPROVEN,
+    ),
+    "a fix above what the vendor ships is a fix": case(
+        feed(), ships("1:1.9-1"), fixed_in("trixie", "1:1.10-1"),
+        expect="fixed UPSTREAM_FIX 1:1.10-1 medium",
+    ),
+    "a fix proves nothing where the vendor ships a rebuild": case(
+        feed(), ships("2.0-1+e1"), fixed_in("trixie", "3.0-1"), expect=UNPROVEN,
+    ),
+    "of equal versions the rebuild is the newer one": case(
+        feed(), ships("2.0-1"), lambda package, cve: ships("2.0-1-e2")(package, cve + "1"),
+        osv("Debian:13", "3.0-1"), expect=UNPROVEN,
+    ),
+    "a fix above a newer plain version is a fix although an older one was rebuilt": case(
+        feed(), ships("2.0-1"), lambda package, cve: ships("1.0-1+e2")(package, cve + "1"),
+        fixed_in("trixie", "3.0-1"), expect="fixed UPSTREAM_FIX 3.0-1 medium",
+    ),
+    "a fix under a newer open release is open": case(
+        feed(), open_in("forky"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "a fix above an older open release is a fix": case(
+        feed(), fixed_in("sid", "2.0-1"), open_in("bookworm"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "a fix in an old release alone is awaited": case(
+        feed(), fixed_in("bullseye", "1.0-1"), expect=PENDING,
+    ),
+    "a fix in an old release is awaited in one that no seed names": case(
+        feed(), osv("Debian:99", "1.0-1"), expect=PENDING,
+    ),
+    "a score is an assessment": case(feed(), nvd(score=9.8), expect=PENDING),
+    "a known exploited id is assessed": case(feed(), kev(), expect=PENDING),
+    # R5
+    "a listed id that nobody assessed is new": case(feed(), expect=NEW),
+    "a listed id of last year is new": case(feed(), expect=NEW, year=2025),
+    "an old id without assessment says so": case(
+        feed(), expect="under_investigation NO_ASSESSMENT - low", year=2024,
+    ),
+    "an undetermined release says nothing": case(
+        feed(), tracker("trixie", "undetermined"), expect=NEW,
+    ),
+    "a record without a score says nothing": case(feed(), nvd("Awaiting Analysis"), expect=NEW),
+    "another package's fix is none": case(
+        feed(), lambda package, cve: fixed_in("sid", "2.0-1")(f"{package}-other", cve), expect=NEW,
+    ),
+    "another ecosystem's fix is none": case(feed(), osv("PyPI", "2.0-1"), expect=NEW),
+    "a related id is no identity": case(
+        feed(), lambda package, cve: osv("Debian:13", "2.0-1", upstream=[], related=[cve])(
+            package, cve
+        ), expect=NEW,
+    ),
+    "a withdrawn record says nothing": case(
+        feed(), osv("Debian:13", "2.0-1", withdrawn_at=LONG_AGO), expect=NEW,
+    ),
+    "a GIT range says nothing": case(
+        feed(), osv("Debian:13", "2.0-1", range_type="GIT"), expect=NEW,
+    ),
+    "a last affected version is no fix": case(
+        feed(), osv("Debian:13", None, last_affected="2.0-1"), expect=NEW,
+    ),
+}  # fmt: skip
+NAMES = {title: f"case{number}" for number, title in enumerate(CASES)}
+
+
+def cve_of(title: str) -> str:
+    return f"CVE-{CASES[title].year}-{1000 + list(CASES).index(title)}"
