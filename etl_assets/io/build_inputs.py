@@ -56,12 +56,19 @@ def _table(target: Path, table: pa.Table) -> None:
 
 
 def _history(target: Path, history: Path | None, types: Mapping[str, str]) -> None:
+    """The published history as it is; a column that the code of its day did not know is null."""
+    known = pq.read_schema(history).names if history else []
+    added = [
+        f'cast(null as {kind}) as "{name}"' for name, kind in types.items() if name not in known
+    ]
     with appear(target) as temporary:
-        if history is not None:
+        if history is not None and not added:
             shutil.copyfile(history, temporary)
             return
-        columns = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in types.items())
+        rows = f"*, {', '.join(added)} from read_parquet(?)" if history else ", ".join(added)
         with duckdb.connect() as connection:
             connection.execute(
-                f"copy (select {columns} where false) to '{temporary}' (format parquet)"
+                f"copy (select {rows} {'' if history else 'where false'})"
+                f" to '{temporary}' (format parquet)",
+                [str(history)] if history else [],
             ).fetchall()
