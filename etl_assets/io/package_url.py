@@ -11,10 +11,11 @@ from urllib.parse import quote
 # Types whose definition says that names are compared, and so written, in lower case.
 LOWER_CASE_TYPES = frozenset({"alpm", "apk", "bitbucket", "composer", "deb", "github", "pypi"})
 
-# A document names the same packages and versions many times over.
-REMEMBERED_PARTS = 1 << 14
+# A document names the same packages and versions many times over, most often one after the other.
+REMEMBERED = 1 << 14
 
 
+@lru_cache(REMEMBERED)
 def package_url(
     kind: str, namespace: str, name: str, version: str | None = None, **qualifiers: str
 ) -> str:
@@ -32,7 +33,7 @@ def package_url(
     )
 
 
-@lru_cache(REMEMBERED_PARTS)
+@lru_cache(REMEMBERED)
 def _escaped(text: str) -> str:
     """Everything but letters, digits and `.-_~:` by its UTF-8 bytes."""
     return quote(text, safe=":")

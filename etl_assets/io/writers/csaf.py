@@ -45,7 +45,7 @@ from etl_assets.io.writers.csaf_structure import (
 from etl_assets.io.writers.products import Products
 from etl_assets.io.writers.registry import Candidate
 from etl_assets.io.writers.rows import Rows
-from etl_assets.io.writers.sink import written_file
+from etl_assets.io.writers.sink import told, written_file
 from etl_assets.model.attribution import texts
 from etl_assets.model.declaration import Document
 from etl_assets.model.errors import BuildError
@@ -91,20 +91,23 @@ def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]
     options = Options.model_validate(document.options)
     notes = _attribution(texts(candidate.attributions))
     target = candidate.directory / document.file
-    counts: dict[str, int] = {}
+    written: list[Written] = []
     moments: list[tuple[datetime, str]] = []
     with appear_directory(target) as temporary:
         for name, vulnerabilities in _packages(rows):
             file = file_name(name)
-            (temporary / file).write_bytes(_document(vulnerabilities, options, notes))
-            counts[file] = len(vulnerabilities)
+            data = _document(vulnerabilities, options, notes)
+            (temporary / file).write_bytes(data)
+            written.append(
+                told(data, document.file, f"{document.file}/{file}", len(vulnerabilities))
+            )
             moments.append((vulnerabilities[0].last_released_at, file))
         _write_lists(temporary, moments)
-    lists = dict.fromkeys((CHANGES_FILE, INDEX_FILE), 0)
-    return [
-        written_file(target / file, document.file, f"{document.file}/{file}", count)
-        for file, count in (lists | counts).items()
+    lists = [
+        written_file(target / file, document.file, f"{document.file}/{file}", 0)
+        for file in (CHANGES_FILE, INDEX_FILE)
     ]
+    return [*lists, *written]
 
 
 def held(document: Document, directory: Path) -> int:
