@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROJECT_NAME = "etl"
+READING_MEMORY = "500MB"  # a sort of more than that goes by way of the disk
 OFFENDERS_TOLD = 20
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
 
@@ -128,8 +129,11 @@ class DbtProject:
 
     def reading(self) -> duckdb.DuckDBPyConnection:
         """The warehouse as it stands; its views name files by their place below the home."""
-        places: dict[str, Any] = {"file_search_path": str(self.home.root)}
-        return duckdb.connect(str(self.warehouse), read_only=True, config=places)
+        config: dict[str, Any] = {
+            "file_search_path": str(self.home.root),
+            "memory_limit": READING_MEMORY,
+        }
+        return duckdb.connect(str(self.warehouse), read_only=True, config=config)
 
     def export(self, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
         """Copy relations to `<target>/<relation>.parquet`, each ordered by its whole key.
