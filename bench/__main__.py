@@ -57,6 +57,7 @@ class Bench:
         yield from self._against_bare("nvd", "NVD, all years")
         yield from self._against_bare("osv", "OSV zip")
         yield from self._memory_over_years()
+        yield from self._decisions()
 
     def _runs(self) -> Iterator[Row]:
         run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN]
@@ -65,7 +66,11 @@ class Bench:
         yield Row("first run", first.peak_megabytes, "MB", 700, _detail(first))
         loading = [sys.executable, "-c", "import etl_assets.definitions as d; d.defs()"]
         loaded = min((self._measure(loading) for _ in range(REPEATS)), key=_wall)
+        published = self._documents()
         again = min((self._measure(run) for _ in range(REPEATS)), key=_wall)
+        written = sum(published.get(name) != at for name, at in self._documents().items())
+        detail = f"{len(published):,} files published"
+        yield Row("unchanged run: documents written again", written, "files", 0, detail)
         ratio = again.wall_seconds / loaded.wall_seconds
         seconds = f"{again.wall_seconds:.2f} s to {loaded.wall_seconds:.2f} s, wall"
         yield Row("unchanged run : loading the definitions", ratio, "x", 1.5, seconds)
@@ -90,10 +95,42 @@ class Bench:
         detail = f"{every.peak_megabytes:.0f} MB to {largest.peak_megabytes:.0f} MB"
         yield Row("NVD, all years : largest year alone, peak", ratio, "x", 1.2, detail)
 
+    def _decisions(self) -> Iterator[Row]:
+        """Over the tables of the first run, and over ten times as many packages."""
+        costs = {}
+        for laid in ("lay", "lay-tenfold"):
+            home = self._folder / laid
+            self._child(laid, self._home, home)
+            for work in ("decide", "document"):
+                costs[laid, work] = self._child(work, home, home)
+        for work, what, bound in (
+            ("decide", "decisions and history", 10),
+            ("document", "documents, written and checked", 30),
+        ):
+            (_, once, count), (cost, ten, counted) = (
+                costs[laid, work] for laid in ("lay", "lay-tenfold")
+            )
+            yield Row(what, once, "s CPU", bound, f"{count:,} advisories or files")
+            detail = f"{ten:.1f} s to {once:.1f} s CPU, {counted:,} to {count:,}"
+            yield Row(f"{what}, ten times the packages : once", ten / once, "x", 12, detail)
+            yield Row(
+                f"{what}, ten times the packages", cost.peak_megabytes, "MB", 1500, _detail(cost)
+            )
+
+    def _documents(self) -> dict[str, tuple[int, int]]:
+        """The published files but those of a run itself, by name: which inode, written when."""
+        latest = (self._home / "outputs" / DOMAIN / "latest").resolve()
+        listed = json.loads((latest / "manifest.json").read_bytes())["documents"]
+        found = {written["file"]: (latest / written["file"]).stat() for written in listed}
+        return {name: (file.st_ino, file.st_mtime_ns) for name, file in found.items()}
+
     def _work(self, name: str) -> tuple[Cost, float, int]:
         with tempfile.TemporaryDirectory(dir=self._folder) as target:
-            arguments = ["-m", "bench.child", name, str(self._mirror), target]
-            cost = self._measure([sys.executable, *arguments])
+            return self._child(name, self._mirror, Path(target))
+
+    def _child(self, work: str, source: Path, target: Path) -> tuple[Cost, float, int]:
+        arguments = ["-m", "bench.child", work, str(source), str(target)]
+        cost = self._measure([sys.executable, *arguments])
         told = json.loads(cost.output)
         return cost, told["cpu_seconds"], told["rows"]
 

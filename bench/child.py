@@ -1,4 +1,4 @@
-"""One measured piece of work in a process of its own: `python -m bench.child WORK MIRROR TARGET`.
+"""One measured piece of work in a process of its own: `python -m bench.child WORK FROM TARGET`.
 
 Prints the CPU seconds of the work alone, without imports, and its rows, as one line of JSON.
 """
@@ -18,16 +18,20 @@ WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
     "echo": ("bench.ours", lambda m: lambda a, b: m.table("advisories.echo", a, b)),
     "nvd": ("bench.ours", lambda m: lambda a, b: m.table("advisories.nvd", a, b)),
     "nvd-largest": ("bench.ours", lambda m: lambda a, b: m.table("advisories.nvd", a, b, last=1)),
+    "lay": ("bench.decisions", lambda module: module.lay),
+    "lay-tenfold": ("bench.decisions", lambda m: lambda a, b: m.lay(a, b, copies=10)),
+    "decide": ("bench.decisions", lambda module: module.decide),
+    "document": ("bench.decisions", lambda module: module.document),
     "osv": ("bench.ours", lambda m: lambda a, b: m.table("advisories.osv", a, b)),
 }
 
 
-def main(work: str, mirror: str, target: str) -> None:
-    """Do the work once and say what it cost."""
+def main(work: str, source: str, target: str) -> None:
+    """Do the work once and say what it cost; `source` is a mirror, or a home that stands."""
     module, choose = WORKS[work]
     do = choose(import_module(module))
     before = time.process_time()
-    rows = do(Path(mirror), Path(target))
+    rows = do(Path(source), Path(target))
     print(json.dumps({"cpu_seconds": time.process_time() - before, "rows": rows}))
 
 

@@ -1,0 +1,131 @@
+"""Decisions, history and documents over tables that exist: those of a run, or ten times as many.
+
+Only the calls belong here; timing them is `bench.child`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from etl_assets.io import build_inputs, outputs
+from etl_assets.io.dbt import DbtProject
+from etl_assets.io.declarations import load
+from etl_assets.model.declaration import Domain
+from etl_assets.model.graph import Graph, Model
+from etl_assets.model.home import Home
+from etl_assets.model.run import MARTS
+from etl_assets.settings import PACKAGE
+from etl_assets.stages import publish
+
+DOMAIN = "advisories"
+HISTORY = "history.parquet"
+OF_PACKAGES = ("echo", "overrides", "debian", "osv")
+NAME = "case when copy = 0 then package_name else package_name || '-' || copy end"
+COPIES = {
+    "tables": f"* exclude (copy) replace ({NAME} as package_name)",
+    "history": f"""* exclude (copy) replace (
+        {NAME} as package_name, {NAME} || ':' || cve_id as advisory_id
+    )""",
+}
+
+
+def lay(ran: Path, target: Path, *, copies: int = 1) -> int:
+    """A home with the tables and the history of a run, each package `copies` times over."""
+    old, new = Home(ran), Home(target)
+    for table in sorted(old.tables(DOMAIN).iterdir()):
+        laid = new.tables(DOMAIN) / table.name
+        laid.parent.mkdir(parents=True, exist_ok=True)
+        if table.name in OF_PACKAGES and copies > 1:
+            laid.mkdir()
+            _multiply(table / f"{table.name}.parquet", laid / f"{table.name}.parquet", copies)
+        else:
+            laid.symlink_to(table)
+    published = old.latest(DOMAIN) / MARTS / "mart_advisory_state_history.parquet"
+    _multiply(published, target / HISTORY, copies, "history")
+    _project(target, _domain()).manifest()
+    return copies
+
+
+def decide(home: Path, _: Path) -> int:
+    """Build what is gated and the history, with their tests; returns the number of advisories."""
+    domain = _domain()
+    project = _project(home, domain)
+    graph = Graph.of(project.manifest(), domain.name)
+    history = graph.named(domain.history or "")
+    build_inputs.write(
+        project.home.build_inputs(domain.name),
+        as_of=_as_of(home),
+        health=[],
+        history=home / HISTORY,
+        history_types=history.column_types if history else {},
+    )
+    _build(project, _decided(graph, domain), home)
+    return outputs.rows_of(home / MARTS / f"{domain.gate[0].model}.parquet")
+
+
+def document(home: Path, _: Path) -> int:
+    """Build what documents are made of, write and check them; returns the number of files."""
+    domain = _domain()
+    project = _project(home, domain)
+    graph = Graph.of(project.manifest(), domain.name)
+    models = {document.model for document in domain.documents}
+    decided = _decided(graph, domain)
+    _build(project, [m for m in _with_ancestors(graph, models) if m not in decided], home)
+    marts, directory = home / MARTS, home / "documents"
+    written = publish.write_documents(
+        domain.documents,
+        marts,
+        directory,
+        as_of=_as_of(home),
+        previous=None,
+        changed=models,
+    )
+    assert publish.incomplete(domain.documents, marts, directory, written) == []
+    return len(written)
+
+
+def _decided(graph: Graph, domain: Domain) -> list[Model]:
+    """What is gated, the history, all above them, and the seeds that their tests ask."""
+    seeds = {model.name for model in graph.models.values() if model.unique_id.startswith("seed.")}
+    return _with_ancestors(graph, {check.model for check in domain.gate} | {domain.history} | seeds)
+
+
+def _with_ancestors(graph: Graph, names: AbstractSet[str | None]) -> list[Model]:
+    ends = {unique_id for unique_id, model in graph.models.items() if model.name in names}
+    wanted = ends.union(*(graph.ancestors(unique_id) for unique_id in ends))
+    return [model for unique_id, model in graph.models.items() if unique_id in wanted]
+
+
+def _multiply(source: Path, target: Path, copies: int, kind: str = "tables") -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select {COPIES[kind]} from read_parquet('{source}'),"
+            f" range({copies}) as c (copy)) to '{target}' (format parquet)"
+        )
+
+
+def _build(project: DbtProject, models: list[Model], home: Path) -> None:
+    results = project.build([model.name for model in models])
+    assert not (failed := [result for result in results if not result.ok]), failed
+    project.export({m.name: m.key for m in models if m.is_mart}, home / MARTS)
+
+
+def _as_of(home: Path) -> datetime:
+    """A day after the history that the home starts from."""
+    with duckdb.connect() as connection:
+        [(last,)] = connection.execute(
+            f"select max(effective_from) from read_parquet('{home / HISTORY}')"
+        ).fetchall()
+    return last + timedelta(days=1)
+
+
+def _domain() -> Domain:
+    return load(PACKAGE / "domains")[DOMAIN]
+
+
+def _project(home: Path, domain: Domain) -> DbtProject:
+    return DbtProject(PACKAGE.parent / "dbt_project", domain.name, Home(home), dict(domain.vars))
