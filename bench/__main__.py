@@ -58,6 +58,7 @@ class Bench:
         yield from self._against_bare("osv", "OSV zip")
         yield from self._memory_over_years()
         yield from self._decisions()
+        yield from self._workbooks()
 
     def _runs(self) -> Iterator[Row]:
         run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN]
@@ -123,6 +124,18 @@ class Bench:
         listed = json.loads((latest / "manifest.json").read_bytes())["documents"]
         found = {written["file"]: (latest / written["file"]).stat() for written in listed}
         return {name: (file.st_ino, file.st_mtime_ns) for name, file in found.items()}
+
+    def _workbooks(self) -> Iterator[Row]:
+        _cost, cpu_seconds, rows = self._work("workbooks")
+        yield Row("all workbooks to parquet", cpu_seconds, "s CPU", 0.6, f"{rows:,} rows")
+        run = [str(Path(sys.executable).with_name("etl")), "run", "molding", "--json"]
+        self._measure(run)
+        again = self._measure(run)
+        (manifest,) = json.loads(again.output)
+        made = sum(asset["outcome"] == "made" for asset in manifest["assets"])
+        read = manifest["result"]["collector_result"]["files_fetched"]
+        detail = f"{made} assets made, {_detail(again)}"
+        yield Row("unchanged run of the workbooks, files read", read + made, "", 0, detail)
 
     def _work(self, name: str) -> tuple[Cost, float, int]:
         with tempfile.TemporaryDirectory(dir=self._folder) as target:

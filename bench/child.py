@@ -22,6 +22,7 @@ WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
     "lay-tenfold": ("bench.decisions", lambda m: lambda a, b: m.lay(a, b, copies=10)),
     "decide": ("bench.decisions", lambda module: module.decide),
     "document": ("bench.decisions", lambda module: module.document),
+    "workbooks": ("bench.ours", lambda m: lambda a, b: m.tables("molding", a, b)),
     "osv": ("bench.ours", lambda m: lambda a, b: m.table("advisories.osv", a, b)),
 }
 

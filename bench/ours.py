@@ -5,15 +5,18 @@ Only the calls belong here; timing them is `bench.child`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from etl_assets.io.declarations import load
+from etl_assets.io.file_set import find
 from etl_assets.io.locate import Places
-from etl_assets.model.declaration import Source
+from etl_assets.model.declaration import Files, Source, Years
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part
 from etl_assets.settings import PACKAGE
 from etl_assets.stages.tabulate import tabulate
+from etl_assets.stages.validate import validate
 
 SHA256 = "0" * 64
 
@@ -29,13 +32,34 @@ def table(name: str, mirror: Path, target: Path, *, last: int | None = None) -> 
     )
 
 
+def tables(domain: str, mirror: Path, target: Path) -> int:
+    """Every file of every source of a domain, judged and tabulated; returns the number of rows."""
+    rows = 0
+    for source in load(PACKAGE / "domains")[domain].sources.values():
+        for part, file in _files(source, mirror, target):
+            verdict = validate(source, part, file, sha256=SHA256)
+            if not verdict.ok:
+                raise ValueError(str(verdict))
+            rows += tabulate(Home(target), source, part, file, SHA256, code_version="bench").rows
+    return rows
+
+
 def _files(source: Source, mirror: Path, target: Path) -> list[tuple[Part, Path]]:
     """The parts whose file the mirror has, the largest last."""
-    years = range(source.partitions.start, 2100) if source.partitions else [None]
+    places = Places(target, str(mirror))
     found = []
-    for year in years:
-        partition = None if year is None else str(year)
-        file = Places(target, str(mirror)).of(source.location, partition).file.path
+    for partition in _partitions(source, places):
+        file = places.of(source.location, partition).file.path
         if file is not None and file.is_file():
             found.append((Part(source=source.full_name, partition=partition), file))
     return sorted(found, key=lambda pair: pair[1].stat().st_size)
+
+
+def _partitions(source: Source, places: Places) -> Iterable[str | None]:
+    match source.partitions:
+        case None:
+            return [None]
+        case Years(start=start):
+            return map(str, range(start, 2100))
+        case Files() as declared:
+            return find(source, declared, places).partitions

@@ -16,7 +16,7 @@ from etl_assets.io import samples
 from etl_assets.io.declarations import load
 from etl_assets.io.outputs import published
 from etl_assets.io.server import serving
-from etl_assets.model.declaration import Domain
+from etl_assets.model.declaration import Domain, Files
 from etl_assets.model.demo import DEMO_FILE, Demo, Edit, Scene
 from etl_assets.model.errors import BuildError, UsageError
 from etl_assets.model.options import Options
@@ -30,6 +30,8 @@ def play(settings: Settings, name: str | None, *, say: Callable[[str], None]) ->
     domain = _chosen(settings, name)
     with tempfile.TemporaryDirectory(prefix="etl-demo-") as folder:
         stage = _Stage(settings, domain, Path(folder), say)
+        if any(isinstance(source.partitions, Files) for source in domain.sources.values()):
+            return stage.play(str(stage.mirror))  # a folder is looked into, which no server offers
         with serving(stage.mirror) as server:
             return stage.play(server.url)
 
@@ -48,17 +50,19 @@ class _Stage:
         self._dbt = folder / "dbt_project"
         self._pack()
 
-    def play(self, url: str) -> list[Scene]:
+    def play(self, mirror: str) -> list[Scene]:
         there = self._settings.model_copy(
             update={
                 "home": self._home,
                 "dagster_home": self._home / ".dagster",
-                "mirror": url,
+                "mirror": mirror,
                 "notify": None,
                 "dbt_dir": self._lay_seeds(),
             }
         )
-        self._say(f"{self._script.title}\n\n{self._domain.title}, served from its samples at {url}")
+        self._say(
+            f"{self._script.title}\n\n{self._domain.title}, served from its samples at {mirror}"
+        )
         scenes = []
         with Launcher.open(there, {self._domain.name: self._domain}, say=_unheard) as launcher:
             for scene in demo.play(

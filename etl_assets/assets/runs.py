@@ -18,6 +18,7 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, quarantine
 from etl_assets.model.declaration import Domain
 from etl_assets.model.errors import HomeError
+from etl_assets.model.phases import result_of
 from etl_assets.model.records import Fetch, FetchStatus, Quarantined, RunStatus, Tabulated
 from etl_assets.model.run import (
     MANIFEST_FILE,
@@ -108,7 +109,7 @@ def manifest(
     """What the event log says of this run, so far; what it published is not known to it."""
     now = datetime.now(UTC)
     records = [entry.event_log_entry for entry in instance.get_records_for_run(run.run_id).records]
-    return RunManifest(
+    told = RunManifest(
         run_id=run.run_id,
         domain=domain.name,
         status=status,
@@ -124,6 +125,7 @@ def manifest(
         phases=_phases(records, now),
         accepted_changes=_accepted(domain, records, run.started_at),
     )
+    return told.model_copy(update={"result": result_of(told)})
 
 
 def advised(place: Workplace, domain: Domain, told: RunManifest, directory: Path) -> RunManifest:
@@ -222,6 +224,7 @@ def repeat(
             "accepted_changes": [],
         }
     )
+    again = again.model_copy(update={"result": result_of(again)})
     again = advised(place, domain, again, directory)
     report.write_report(domain, again, directory / MARTS, directory)
     publish.conclude(place.home, directory, again)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from etl_assets.model.phases import PipelineResult
 from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256
 
 MANIFEST_FILE = "manifest.json"
@@ -135,6 +136,7 @@ class RunManifest(Record):
     marts: list[RunMart] = Field(default_factory=list)
     contents: list[Content] = Field(default_factory=list)
     accepted_changes: list[Accepted] = Field(default_factory=list)
+    result: PipelineResult | None = Field(default=None, description="what the two phases came to")
 
     @property
     def seconds(self) -> float:

@@ -175,6 +175,12 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
             id="unknown word",
         ),
         pytest.param(
+            "required: true",
+            "partitions:\n  by: file\nrequired: true",
+            "trees.yaml:9: location.url: expected a path, as a folder is looked into, found a URL",
+            id="a set of files behind a URL",
+        ),
+        pytest.param(
             "  name: json",
             "  name: jsn",
             "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', 'excel', "

@@ -181,3 +181,34 @@ def test_every_wrong_format_and_option_is_named_at_once() -> None:
 def test_a_document_without_a_writer_is_a_wrong_declaration() -> None:
     with pytest.raises(DeclarationError, match="papyrus"):
         writer_for(a_document(format="papyrus"))
+
+
+def test_a_table_in_parquet_is_the_model_s_own_file(mart: Path, tmp_path: Path) -> None:
+    document = a_document(file="tables/Plants.parquet", format="parquet", options={})
+
+    (written,) = writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+
+    assert (tmp_path / "tables/Plants.parquet").samefile(mart)
+    assert written.sha256 == hashlib.sha256(mart.read_bytes()).hexdigest()
+    assert writer_for(document).held(document, tmp_path) == written.rows == 2
+
+
+def test_plain_text_is_a_line_per_row(mart: Path, tmp_path: Path) -> None:
+    line = "{seen_at} {plant}: {height_m} m"
+    document = a_document(file="plants.txt", format="plain_text", options={"line": line})
+
+    writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+
+    text = (tmp_path / "plants.txt").read_text(encoding="utf-8")
+    assert text == "2026-01-02T03:04:05Z oak: 40.5 m\n fir:  m\n"
+    assert writer_for(document).held(document, tmp_path) == 2
+
+
+def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
+    mart: Path, tmp_path: Path
+) -> None:
+    options = {"line": "{weight}"}
+    document = a_document(file="plants.txt", format="plain_text", options=options)
+
+    with pytest.raises(BuildError, match=r"in braces \(plant, height_m, .*found '\{weight\}'"):
+        writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))

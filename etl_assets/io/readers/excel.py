@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Literal
 
 import fastexcel
 import pyarrow as pa
@@ -24,6 +25,8 @@ EPOCH = date(1899, 12, 30)
 # Excel takes 1900 for a leap year: below this a serial is a day more than it says.
 FIRST_SERIAL, LAST_SERIAL = 61, 2_958_465
 SERIAL = re.compile(r"[0-9]{2,7}(\.[0-9]+)?")
+NUMBER = r"^[+-]?[0-9.]+([eE][+-]?[0-9]+)?$"
+DType = Literal["string", "float"]
 MIDNIGHT = r"[ T]00:00:00(\.0+)?$"
 DATED = frozenset({"date", "timestamp"})
 
@@ -33,7 +36,7 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
 
     Raises ContentError where the sheet, or a declared column in its header, is not there.
     """
-    cells = _cells(path, form)
+    cells, measured = _cells(path, form, _measures(contract))
     rows = _filled(cells)
     header = [_named(column[rows[0]]) for column in cells] if rows else []
     wanted = {column.name: column.origin or column.name for column in contract.columns}
@@ -46,7 +49,8 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
     columns = {
         name: _days(values) if name in dated else values
         for name, origin in wanted.items()
-        for values in [cells[header.index(origin)].take(chosen)]
+        for read in [measured if name in _measures(contract) else cells]
+        for values in [read[header.index(origin)].take(chosen)]
     }
     yield Batch(
         columns=columns,
@@ -58,18 +62,39 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
     )
 
 
-def _cells(path: Path, form: ExcelFormat) -> list[pa.Array]:
-    """The sheet's columns as texts, from its first row on."""
+def _measures(contract: Contract) -> frozenset[str]:
+    return frozenset(column.name for column in contract.columns if column.type == "float64")
+
+
+def _cells(
+    path: Path, form: ExcelFormat, measures: frozenset[str]
+) -> tuple[list[pa.Array], list[pa.Array]]:
+    """The sheet's columns as texts, from its first row on, and again for measures.
+
+    As a text a number is rounded as Excel shows it, which is right for a code. A measure keeps
+    every digit, so its column is read as numbers as well.
+    """
     try:
         book = fastexcel.read_excel(path)
-        sheet = book.load_sheet(form.sheet, header_row=None, skip_rows=0, dtypes="string")
-        batch = pa.record_batch(sheet)
+        texts = _loaded(book, form, "string")
+        numbers = _loaded(book, form, "float") if measures else texts
     except fastexcel.SheetNotFoundError as error:
         found = ", ".join(book.sheet_names)
         raise ContentError.of("sheets", f"a sheet named {form.sheet}", found) from error
     except fastexcel.FastExcelError as error:
         raise ContentError.of("", "a workbook that can be read", _in_short(error)) from error
-    return [column.cast(pa.string()) for column in batch.columns]
+    return texts, [_exact(text, number) for text, number in zip(texts, numbers, strict=True)]
+
+
+def _loaded(book: fastexcel.ExcelReader, form: ExcelFormat, kind: DType) -> list[pa.Array]:
+    sheet = book.load_sheet(form.sheet, header_row=None, skip_rows=0, dtypes=kind)
+    return [column.cast(pa.string()) for column in pa.record_batch(sheet).columns]
+
+
+def _exact(texts: pa.Array, numbers: pa.Array) -> pa.Array:
+    """The number where the text is one; what is no number stays as it is, to be judged."""
+    is_number = pc.fill_null(pc.match_substring_regex(texts, NUMBER), fill_value=False)
+    return pc.if_else(is_number, pc.coalesce(numbers, texts), texts)
 
 
 def _filled(cells: list[pa.Array]) -> list[int]:

@@ -1,0 +1,174 @@
+"""Workbooks that are corrected, added, broken or gone: what a run makes of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from domains.molding.factory import DOMAIN, ORDERS, REPORTS, STATIC, Cells
+
+from etl_assets.assets.location import build_defs
+from etl_assets.model.records import RunStatus
+
+if TYPE_CHECKING:
+    from domains.molding.factory import Factory
+
+FIRST_ORDERS = f"{ORDERS}/purchaseOrder_241220.xlsx"
+JANUARY = f"{REPORTS}/monthlyReports_202501.xlsb"
+QUANTITY = 5
+
+
+def quantity(po_no: str, value: str) -> Any:
+    """A correction of the ordered quantity of one order."""
+
+    def corrected(cells: Cells) -> Cells:
+        return [
+            [*row[:QUANTITY], value, *row[QUANTITY + 1 :]] if row[1] == po_no else row
+            for row in cells
+        ]
+
+    return corrected
+
+
+def test_a_corrected_workbook_changes_exactly_its_rows(factory: Factory) -> None:
+    before = {row["poNo"]: row for row in factory.table("purchaseOrders")}
+
+    factory.correct(FIRST_ORDERS, "poList", quantity("PO2501003", "2500"))
+    manifest = factory.run()
+
+    after = {row["poNo"]: row for row in factory.table("purchaseOrders")}
+    assert factory.fetched(manifest) == ["purchase_orders_raw[241220]"]
+    assert after == before | {"PO2501003": before["PO2501003"] | {"itemQuantity": 2500}}
+    assert len(factory.change_log()) == 9
+    assert factory.change_log()[-1].endswith(
+        "purchaseOrders: 9 rows; 0 added, 1 changed, 0 removed"
+    )
+
+
+@pytest.mark.long
+def test_a_later_workbook_has_the_word_on_an_order_of_an_earlier_one(factory: Factory) -> None:
+    header, *rows = quantity("PO2501002", "9000")(factory.sample(FIRST_ORDERS, "poList"))
+
+    factory.put(f"{ORDERS}/purchaseOrder_250110.xlsx", "poList", [header, *rows])
+    factory.run()
+
+    found = {row["poNo"]: row["itemQuantity"] for row in factory.table("purchaseOrders")}
+    assert len(factory.table("purchaseOrders")) == 9
+    assert found["PO2501002"] == 9000
+    assert factory.change_log()[-1].endswith("0 added, 1 changed, 0 removed")
+
+
+@pytest.mark.long
+def test_the_sensor_asks_for_a_new_workbook_and_only_that_is_read(factory: Factory) -> None:
+    header, *rows = factory.sample(JANUARY, "Sheet1")
+    march = [[row[0].replace("2025-01", "2025-03"), *row[1:]] for row in rows]
+    factory.put(f"{REPORTS}/monthlyReports_202503.xlsb", "Sheet1", [header, *march])
+
+    asked = sensor_tick(factory)
+    manifest = factory.run()
+
+    (request,) = asked.run_requests
+    selected = {key.path[-1] for key in request.asset_selection}
+    assert {name for name in selected if name.endswith("_raw")} == {"product_records_raw"}
+    assert request.tags["dagster/asset_partition_range_end"] == "202503"
+    assert "202503" in asked.dynamic_partitions_requests[0].partition_keys
+    assert factory.fetched(manifest) == ["product_records_raw[202503]"]
+    assert manifest.status is RunStatus.SUCCESS
+    assert len(factory.table("productRecords")) == 26
+
+
+def test_an_unchanged_run_reads_no_workbook(factory: Factory) -> None:
+    manifest = factory.run()
+
+    assert [asset.key for asset in manifest.assets if asset.outcome == "made"] == []
+    assert all("keep, up to date" in line for line in factory.plan())
+
+
+@pytest.mark.long
+def test_a_workbook_that_is_gone_leaves_its_rows_and_is_told(factory: Factory) -> None:
+    (factory.mirror / FIRST_ORDERS).unlink()
+
+    manifest = factory.run()
+
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert len(factory.table("purchaseOrders")) == 9
+    assert "no such file; the last good file" in factory.complaint("purchase_orders_raw", "fetched")
+
+
+@pytest.mark.long
+def test_one_bad_workbook_does_not_keep_the_others_back(factory: Factory) -> None:
+    (factory.mirror / JANUARY).write_bytes(b"PK\x03\x04 half of it")
+    factory.correct(FIRST_ORDERS, "poList", quantity("PO2501003", "2500"))
+
+    manifest = factory.run()
+
+    found = {row["poNo"]: row["itemQuantity"] for row in factory.table("purchaseOrders")}
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert found["PO2501003"] == 2500
+    assert len(factory.table("productRecords")) == 16
+    assert list(factory.home.quarantine(DOMAIN, "product_records").iterdir())
+
+
+@pytest.mark.long
+def test_a_workbook_without_a_declared_column_is_refused_by_sheet_and_column(
+    factory: Factory,
+) -> None:
+    factory.correct(
+        FIRST_ORDERS, "poList", lambda cells: [[*row[:QUANTITY], *row[6:]] for row in cells]
+    )
+
+    manifest = factory.run()
+
+    said = factory.complaint("purchase_orders", "contract")
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert (
+        "purchase_orders[241220]: sheet poList, row 1: expected a header with itemQuantity" in said
+    )
+    assert "the last table stands" in said
+    assert len(factory.table("purchaseOrders")) == 9
+
+
+@pytest.mark.long
+def test_a_number_with_a_comma_rejects_its_row(factory: Factory) -> None:
+    factory.correct(f"{ORDERS}/purchaseOrder_250105.xlsx", "poList", quantity("PO2501009", "1,000"))
+
+    factory.run()
+
+    assert factory.complaint("purchase_orders", "contract").startswith(
+        "molding.purchase_orders[250105]: expected at most 20 % of rows rejected, found 2 of 6"
+    )
+
+
+@pytest.mark.long
+def test_a_file_of_nearly_the_form_is_told_and_left_alone(factory: Factory) -> None:
+    stranger = factory.mirror / ORDERS / "purchaseOrder_copy.xlsx"
+    stranger.write_bytes((factory.mirror / FIRST_ORDERS).read_bytes())
+
+    lines = factory.plan()
+
+    assert (
+        "molding.purchase_orders: 'purchaseOrder_copy.xlsx' is left alone: expected "
+        "purchaseOrder_{partition}.xlsx with [0-9]{6}.*"
+    ) in lines
+
+
+@pytest.mark.long
+def test_a_missing_master_does_not_keep_fresh_reports_back(factory: Factory) -> None:
+    (factory.mirror / STATIC / "itemInfo.xlsx").unlink()
+    factory.correct(JANUARY, "Sheet1", lambda cells: cells[:-1])
+
+    manifest = factory.run()
+
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert len(factory.table("productRecords")) == 15
+    assert len(factory.table("itemInfo")) == 4
+
+
+def sensor_tick(factory: Factory) -> Any:
+    defs = build_defs(factory.settings, domains={DOMAIN: factory.domain})
+    with factory.instance() as instance:
+        context = dg.build_sensor_context(
+            instance=instance, repository_def=defs.get_repository_def()
+        )
+        return defs.resolve_sensor_def(f"{DOMAIN}_probe").evaluate_tick(context)

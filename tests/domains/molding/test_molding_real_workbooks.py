@@ -1,0 +1,177 @@
+"""The real workbooks, against a plain reading of them with pandas, openpyxl and pyxlsb."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from domains.molding.factory import AS_OF, ORDERS, Factory
+
+from etl_assets.model.options import Options
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run import RunManifest
+
+pytestmark = pytest.mark.long
+
+NOTHING = {"", "nan", "null", "none", "n/a", "na", "nat"}
+TYPES = {"datetime64[ns]": "datetime64[ns]", "Int64": "Int64", "Float64": "Float64"}
+KEYS = {
+    "productRecords": ["recordDate", "workingShift", "machineNo", "poNote"],
+    "purchaseOrders": ["poNo"],
+    "itemInfo": ["itemCode"],
+    "moldInfo": ["moldNo"],
+    "machineInfo": ["machineNo"],
+    "resinInfo": ["resinCode"],
+    "moldSpecificationSummary": ["itemCode"],
+    "itemCompositionSummary": [
+        *("itemCode", "plasticResinCode", "colorMasterbatchCode", "additiveMasterbatchCode")
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def real(mirror: Path) -> Path:
+    if not (mirror / "factory/databaseSchemas.json").is_file():
+        pytest.skip(f"the factory's workbooks are needed, and {mirror} has none")
+    return mirror
+
+
+@pytest.fixture(scope="session")
+def real_run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Factory, RunManifest]:
+    """The real workbooks, run once from a mirror that tests may change in a copy."""
+    folder = tmp_path_factory.mktemp("real")
+    for file in real.glob("factory/**/*"):
+        if file.is_file():
+            target = folder / "mirror" / file.relative_to(real)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    factory = Factory(folder)
+    return factory, factory.run(Options(as_of=AS_OF))
+
+
+@pytest.fixture(scope="session")
+def declared(real: Path) -> dict[str, Any]:
+    schema = json.loads((real / "factory/databaseSchemas.json").read_text(encoding="utf-8"))
+    return schema["dynamicDB"] | schema["staticDB"]
+
+
+def read_plainly(file: Path, table: dict[str, Any]) -> pd.DataFrame:
+    """A workbook's sheet with the factory's own names and types."""
+    engine = "pyxlsb" if file.suffix == ".xlsb" else "openpyxl"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame = pd.read_excel(
+            file, sheet_name=table.get("sheet_name", 0), engine=engine, dtype=object,
+            keep_default_na=False,
+        )  # fmt: skip
+    frame = frame.rename(columns=lambda name: name.replace("Resine", "Resin"))
+    return pd.DataFrame(
+        {
+            name: [_value(cell, kind) for cell in frame[name]]
+            for name, kind in table["dtypes"].items()
+        }
+    )
+
+
+def _value(cell: Any, kind: str) -> Any:
+    if cell is None or str(cell).strip().lower() in NOTHING:
+        return None
+    if kind == "datetime64[ns]":
+        is_serial = isinstance(cell, int | float)
+        day = pd.Timestamp("1899-12-30") + timedelta(days=cell) if is_serial else pd.Timestamp(cell)
+        return day.date()
+    if kind == "Int64":
+        return int(cell)
+    if kind == "Float64":
+        return float(cell)
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+
+
+def in_order(rows: list[dict[str, Any]], key: list[str]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: tuple(str(row[name]) for name in key))
+
+
+def published(factory: Factory, table: str) -> list[dict[str, Any]]:
+    return [
+        {n: v.date() if hasattr(v, "date") else v for n, v in row.items()}
+        for row in factory.table(table)
+    ]
+
+
+@pytest.mark.parametrize("name", list(KEYS))
+def test_every_table_equals_a_plain_reading_value_for_value(
+    name: str,
+    real: Path,
+    real_run: tuple[Factory, RunManifest],
+    declared: dict[str, Any],
+) -> None:
+    table = declared[name]
+    folder = real / "factory" / Path(table["path"].partition("mock_database/")[2])
+    if "name_start" in table:
+        files = sorted(folder.glob(f"{table['name_start']}*{table['extension']}"))
+    else:
+        files = [folder]
+
+    plain = [row for f in files for row in read_plainly(f, table).to_dict("records")]
+    plain = [{n: None if pd.isna(v) else v for n, v in row.items()} for row in plain]
+    found = published(real_run[0], name)
+
+    assert list(found[0]) == list(table["dtypes"])
+    assert in_order(found, KEYS[name]) == in_order(plain, KEYS[name])
+
+
+def test_the_checks_name_exactly_the_offenders_of_these_workbooks(
+    real_run: tuple[Factory, RunManifest],
+) -> None:
+    factory, manifest = real_run
+    found = {
+        check.name.partition("__")[2]: check.description.splitlines()[1:]
+        for check in manifest.failed_checks
+    }
+
+    assert manifest.status is RunStatus.SUCCESS
+    assert found == expected_offenders(factory)
+
+
+def expected_offenders(factory: Factory) -> dict[str, list[str]]:
+    """Worked out from the published tables by sets, without SQL."""
+    tables = {name: factory.table(name) for name in KEYS}
+    items = {row["itemCode"] for row in tables["itemInfo"]}
+    molds = {row["moldNo"] for row in tables["moldInfo"]}
+    wanted = [
+        ("records_name_known_items", tables["productRecords"], "itemCode", items),
+        ("orders_name_known_items", tables["purchaseOrders"], "itemCode", items),
+        ("specifications_name_known_items", tables["moldSpecificationSummary"], "itemCode", items),
+        ("compositions_name_known_items", tables["itemCompositionSummary"], "itemCode", items),
+        ("records_name_known_molds", tables["productRecords"], "moldNo", molds),
+    ]
+    found = {}
+    for check, rows, column, known in wanted:
+        unknown = [r[column] for r in rows if r[column] and r[column] not in known]
+        if unknown:
+            found[check] = [f"{v}, rows: {unknown.count(v)}" for v in sorted(set(unknown))]
+    return found
+
+
+def test_correcting_one_real_workbook_changes_exactly_its_rows(
+    real_run: tuple[Factory, RunManifest], tmp_path: Path
+) -> None:
+    factory = real_run[0].copied(tmp_path / "copy")
+    before = {row["poNo"]: row for row in factory.table("purchaseOrders")}
+    path = factory.mirror / ORDERS / "purchaseOrder_181101.xlsx"
+    frame = pd.read_excel(path, sheet_name="poList")
+    frame.loc[frame["poNo"] == "IM1811003", "itemQuantity"] = 41_000
+    frame.to_excel(path, sheet_name="poList", index=False)
+
+    manifest = factory.run()
+
+    after = {row["poNo"]: row for row in factory.table("purchaseOrders")}
+    assert factory.fetched(manifest) == ["purchase_orders_raw[181101]"]
+    assert after == before | {"IM1811003": before["IM1811003"] | {"itemQuantity": 41_000}}
+    assert factory.change_log()[-1].endswith("129 rows; 0 added, 1 changed, 0 removed")

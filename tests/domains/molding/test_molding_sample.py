@@ -1,0 +1,185 @@
+"""The sample from workbooks to published set, against rows that were worked out by hand."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.assets.location import build_defs
+
+if TYPE_CHECKING:
+    from domains.molding.factory import Factory
+
+DOMAIN = "molding"
+
+
+def test_each_table_is_published_under_the_factorys_own_name(first_factory: Factory) -> None:
+    found = {path.stem: pq.read_metadata(path).num_rows for path in _tables(first_factory)}
+
+    assert found == {
+        "itemCompositionSummary": 5,
+        "itemInfo": 4,
+        "machineInfo": 3,
+        "moldInfo": 4,
+        "moldSpecificationSummary": 5,
+        "productRecords": 16,
+        "purchaseOrders": 9,
+        "resinInfo": 6,
+    }
+
+
+def test_a_serial_number_is_a_day_and_a_number_that_is_a_code_a_text(
+    first_factory: Factory,
+) -> None:
+    (first,) = (
+        row
+        for row in first_factory.table("productRecords")
+        if (row["recordDate"], row["workingShift"], row["machineNo"])
+        == (datetime(2025, 1, 2), "1", "NO.01")  # noqa: DTZ001 - the schema's times have no zone
+    )
+
+    assert first["plasticResinCode"] == "20010"
+    assert first["colorMasterbatchCode"] == "20050"
+    assert first["moldShot"] == 1000
+    assert first["itemBlackSpot"] == 20
+
+
+def test_words_for_nothing_are_null_and_a_shift_is_in_capitals(first_factory: Factory) -> None:
+    machines = first_factory.table("machineInfo")
+    shifts = {row["workingShift"] for row in first_factory.table("productRecords")}
+
+    assert {row["previousMachineCode"] for row in machines} == {None}
+    assert shifts == {"1", "2", "HC"}
+
+
+def test_a_date_that_is_a_text_rejects_its_row_by_sheet_and_row(first_factory: Factory) -> None:
+    (reject,) = first_factory.rejects("purchase_orders", "250105")
+
+    told = {name: reject[name] for name in ("where", "column", "rule", "found")}
+
+    assert told == {
+        "where": "sheet poList, row 7",
+        "column": "poETA",
+        "rule": "type",
+        "found": '"next week"',
+    }
+    assert "PO2501010" not in {row["poNo"] for row in first_factory.table("purchaseOrders")}
+
+
+def test_an_idle_machine_is_a_row_without_an_order(first_factory: Factory) -> None:
+    idle = [row for row in first_factory.table("productRecords") if row["poNote"] is None]
+
+    assert len(idle) == 3
+    assert {row["itemCode"] for row in idle} == {None}
+
+
+def test_orders_tell_how_far_they_are(first_factory: Factory) -> None:
+    columns = ("produced_pieces", "remaining_pieces", "state", "completed_date", "days_late")
+
+    found = {r["po_no"]: tuple(r[c] for c in columns) for r in _progress(first_factory)}
+
+    assert found == {
+        "PO2501001": (8000, 0, "complete", date(2025, 1, 2), None),
+        "PO2501002": (8120, 0, "complete", date(2025, 1, 3), None),
+        "PO2501003": (2040, 0, "complete", date(2025, 1, 9), 1),
+        "PO2501004": (3162, 838, "in progress", None, 16),
+        "PO2501005": (3188, 2812, "in progress", None, None),
+        "PO2501006": (598, 902, "in progress", None, None),
+        "PO2501007": (0, 1000, "not started", None, None),
+        "PO2501008": (800, 1200, "in progress", None, None),
+        "PO2501009": (0, 3000, "not started", None, None),
+    }
+
+
+def test_production_is_told_by_day_machine_mold_and_item(first_factory: Factory) -> None:
+    (duck,) = (
+        row
+        for row in first_factory.mart("mart_production")
+        if (row["record_date"], row["item_code"]) == (date(2025, 1, 2), "7001M")
+    )
+
+    counted = {name: value for name, value in duck.items() if isinstance(value, int) and value}
+
+    assert counted == {
+        "shifts_count": 2,
+        "mold_shots": 2030,
+        "total_pieces": 8120,
+        "good_pieces": 8000,
+        "ng_pieces": 120,
+        "black_spot_pieces": 20,
+        "other_ng_pieces": 100,
+    }
+    assert duck["yield_pct"] == 98.52
+
+
+@pytest.mark.parametrize(
+    ("asset", "check", "offender"),
+    [
+        ("int_molding__product_records", "records_name_known_items", "7001X, rows: 1"),
+        ("int_molding__product_records", "records_name_known_molds", "DUCK-M-009, rows: 1"),
+        ("int_molding__purchase_orders", "orders_name_known_items", "7009M, rows: 1"),
+        (
+            "stg_molding__mold_specification_summary",
+            "specifications_name_known_items",
+            "7009M, rows: 1",
+        ),
+        ("int_molding__item_molds", "specifications_name_known_molds", "BUCK-M-002, rows: 1"),
+        (
+            "int_molding__order_records",
+            "records_make_the_ordered_item",
+            "PO2501005, 2025-02-03, 2, NO.01, 7001X, 7001M",
+        ),
+        (
+            "int_molding__order_records",
+            "records_use_the_ordered_plastic_resin",
+            "PO2501006, 2025-02-04, 1, NO.02, 20010, 20011",
+        ),
+        (
+            "int_molding__product_records",
+            "shots_give_the_pieces",
+            "PO2501004, 2025-02-04, 1, NO.03",
+        ),
+        (
+            "int_molding__product_records",
+            "records_add_up",
+            "PO2501008, 2025-02-05, 1, NO.02",
+        ),
+    ],
+    ids=lambda value: value.replace(" ", "_"),
+)
+def test_a_check_names_exactly_the_offenders(
+    first_factory: Factory, asset: str, check: str, offender: str
+) -> None:
+    said = first_factory.complaint(asset, f"{DOMAIN}__{check}")
+
+    assert said.splitlines()[1:] == [offender]
+
+
+def test_the_change_log_has_one_line_per_table(first_factory: Factory) -> None:
+    lines = first_factory.change_log()
+
+    assert len(lines) == 8
+    assert lines[5] == (
+        "2026-03-01T09:00:00Z productRecords: 16 rows; 16 added, 0 changed, 0 removed"
+    )
+
+
+def test_the_asset_keys_are_those_that_were_agreed_on(first_factory: Factory) -> None:
+    graph = build_defs(first_factory.settings).resolve_asset_graph()
+    agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
+
+    keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+
+    assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == agreed.split()
+
+
+def _tables(factory: Factory) -> list[Path]:
+    return sorted((factory.latest / "tables").glob("*.parquet"))
+
+
+def _progress(factory: Factory) -> list[dict]:
+    return factory.mart("mart_order_progress")
