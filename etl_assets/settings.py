@@ -138,6 +138,10 @@ class Settings(BaseSettings):
             raise SettingsError(f"{name}: expected a secret in {places}, found {found}")
         return SecretStr(value)
 
+    def find_secret(self, name: str) -> SecretStr | None:
+        """The same; None where there is no such variable. An empty one is an error all the same."""
+        return None if _layers(self.home).get(name) is None else self.secret(name)
+
     def child_environment(self) -> dict[str, str]:
         """The environment for a child process that works in the same home on the same data."""
         decided = {

@@ -12,6 +12,11 @@ from dagster import AssetKey
 from etl_assets.model.declaration import Document, Domain, Source
 
 
+def step_name(domain: Domain, stage: str, wave: int) -> str:
+    """The step of a stage; sources that ask from other sources' tables have steps of their own."""
+    return f"{domain.name}_{stage}" + (f"_{wave + 1}" if wave else "")
+
+
 def raw_key(source: Source) -> AssetKey:
     return AssetKey([source.domain, f"{source.name}_raw"])
 
@@ -23,6 +28,11 @@ def validated_key(source: Source) -> AssetKey:
 def table_key(source: Source) -> AssetKey:
     """Equals dbt's own key of the source, so that lineage joins by itself."""
     return AssetKey([source.domain, source.name])
+
+
+def sibling_key(source: Source, table: str) -> AssetKey:
+    """The table of another source of the same domain."""
+    return AssetKey([source.domain, table])
 
 
 def model_key(domain: str, model: str) -> AssetKey:

@@ -27,6 +27,7 @@ from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import BuildError, HomeError, UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.run import MANIFEST_FILE, RunManifest
+from etl_assets.model.waves import waves_of
 from etl_assets.settings import Settings
 from etl_assets.stages.download import PartProgress, no_progress
 
@@ -232,15 +233,16 @@ def _run_config(
     domain: Domain, options: Options, selected: Sequence[dg.AssetKey]
 ) -> dict[str, Any]:
     """Config for the steps that take part; Dagster refuses config for any other."""
-    sources = domain.sources.values()
     told: dict[str, Any] = {}
-    if any(keys.raw_key(source) in selected for source in sources):
-        told[f"{domain.name}_raw"] = {
-            "force_refresh": options.force_refresh,
-            "max_retries": options.max_retries,
-        }
-    if any(keys.table_key(source) in selected for source in sources):
-        told[f"{domain.name}_tables"] = {"accept_changes": options.accept_changes}
+    for wave, sources in enumerate(waves_of(domain.sources)):
+        if any(keys.raw_key(source) in selected for source in sources):
+            told[keys.step_name(domain, "raw", wave)] = {
+                "force_refresh": options.force_refresh,
+                "max_retries": options.max_retries,
+            }
+        if any(keys.table_key(source) in selected for source in sources):
+            step = keys.step_name(domain, "tables", wave)
+            told[step] = {"accept_changes": options.accept_changes}
     if keys.published_key(domain) in selected:
         told[f"{domain.name}_publish"] = {"accept_changes": options.accept_changes}
     return {

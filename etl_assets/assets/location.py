@@ -28,6 +28,7 @@ from etl_assets.io.declarations import load
 from etl_assets.model.declaration import Domain
 from etl_assets.model.graph import Graph
 from etl_assets.model.records import Part, Probe
+from etl_assets.model.waves import waves_of
 from etl_assets.settings import Settings
 from etl_assets.stages.download import PartProgress, no_progress
 
@@ -71,9 +72,11 @@ def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
     )
     return dg.Definitions(
         assets=[
-            build_raw(domain, place),
-            build_validated(domain, place),
-            build_tables(domain, place),
+            *(
+                build(domain, place, wave)
+                for wave in range(len(waves_of(domain.sources)))
+                for build in (build_raw, build_validated, build_tables)
+            ),
             marts,
             build_publish(domain, place, graph, list(marts.check_keys)),
         ],

@@ -15,6 +15,7 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from etl_assets.assets import keys
+from etl_assets.assets.asking import decisions_of
 from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.specs import file_partitions
@@ -172,9 +173,12 @@ def make_plan(
         for source in sources
         for part in all_parts(place.places, source, now, known=states[source.name].fetches)
     ]
-    probes = probes_of(place, wanted, now=now, max_retries=max_retries)
-    jobs = jobs_of(instance, place, wanted, probes, force=force, now=now)
+    probed = [(source, part) for source, part in wanted if source.for_each is None]
+    probes = probes_of(place, probed, now=now, max_retries=max_retries)
+    jobs = jobs_of(instance, place, probed, probes, force=force, now=now)
+    rows = [source for source in sources if source.for_each is not None]
     decisions = [job.decision for job in jobs]
+    decisions += decisions_of(instance, place, rows, force=force, now=now)
     moved = {decision.part for decision in decisions if decision.fetch}
     stale = {
         part: why

@@ -12,12 +12,14 @@ import dagster as dg
 
 from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.alone import alone
+from etl_assets.assets.asking import ask_all
 from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part
+from etl_assets.model.waves import waves_of
 from etl_assets.stages import download, validate
 
 CHECK = "fetched"
@@ -31,13 +33,13 @@ class RawConfig(dg.Config):
     max_retries: int | None = None
 
 
-def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefinition:
     """One step that fetches what has moved."""
-    sources = list(domain.sources.values())
+    sources = waves_of(domain.sources)[wave]
 
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
-        name=f"{domain.name}_raw",
+        name=keys.step_name(domain, "raw", wave),
         specs=[specs.raw_spec(domain, source, download.CODE_VERSION) for source in sources],
         check_specs=[
             specs.check_spec(
@@ -59,7 +61,10 @@ def build_raw(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
             for source in chosen
             for partition in parts_of(context, source, _own(place, source, states[source.name]))
         ]
-        fetched = _fetch(context.instance, place, wanted, config)
+        fetched = _fetch(
+            context.instance, place, [(s, p) for s, p in wanted if s.for_each is None], config
+        )
+        fetched |= _ask(context.instance, place, [s for s in chosen if s.for_each], config)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
             outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
@@ -113,6 +118,19 @@ def _fetch(
     return found
 
 
+def _ask(
+    instance: dg.DagsterInstance, place: Workplace, sources: Sequence[Source], config: RawConfig
+) -> dict[Part, Fetch]:
+    """The sources whose requests come from a table."""
+    wanted = [source.with_retries(config.max_retries) for source in sources]
+    found = {}
+    for fetch in ask_all(instance, place, wanted, force=config.force_refresh):
+        found[fetch.part] = fetch
+        if fetch.decision.fetch:
+            place.say(_told(fetch))
+    return found
+
+
 def outcome_of(source: Source, fetch: Fetch) -> Outcome:
     """How the materialization of one part looks, and what its check has to say."""
     file = fetch.file
@@ -143,6 +161,8 @@ def outcome_of(source: Source, fetch: Fetch) -> Outcome:
 def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
     if fetch.pin is not None:
         return Complaint(f"{fetch.part}: {fetch.pin}", dg.AssetCheckSeverity.WARN)
+    if fetch.warning and fetch.status not in AT_FAULT:
+        return Complaint(f"{fetch.part}: {fetch.warning}", dg.AssetCheckSeverity.WARN)
     if fetch.status not in AT_FAULT:
         return None
     held = (
@@ -155,6 +175,9 @@ def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
 
 
 def _told(fetch: Fetch) -> str:
+    if fetch.status is FetchStatus.OFF:
+        return f"{fetch.part}: {fetch.decision.detail}"
     if fetch.status in AT_FAULT or fetch.file is None:
         return f"{fetch.part}: {fetch.status.value}: {fetch.fault or ''}"
-    return f"{fetch.part}: {fetch.status.value}, {fetch.file.size_bytes:,} bytes"
+    asked = f" ({fetch.decision.detail})" if fetch.decision.detail else ""
+    return f"{fetch.part}: {fetch.status.value}, {fetch.file.size_bytes:,} bytes{asked}"

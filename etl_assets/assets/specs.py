@@ -44,6 +44,7 @@ def raw_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
             warn_window=timedelta(hours=source.freshness.warn_after_hours),
             fail_window=timedelta(hours=source.freshness.fail_after_hours),
         ),
+        deps=[keys.sibling_key(source, source.for_each.table)] if source.for_each else None,
         metadata={"dagster/uri": source.location.url or source.location.path or ""},
     )
 

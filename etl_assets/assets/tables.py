@@ -22,6 +22,7 @@ from etl_assets.io.user import current_user
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Part, RawFile, Ruling, Table, Tabulated
+from etl_assets.model.waves import waves_of
 from etl_assets.stages import tabulate
 from etl_assets.stages.leave import Leave
 
@@ -35,13 +36,13 @@ class TablesConfig(dg.Config):
     accept_changes: bool = False
 
 
-def build_tables(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefinition:
     """One step that reads the domain's validated files under their contracts."""
-    sources = list(domain.sources.values())
+    sources = waves_of(domain.sources)[wave]
 
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
-        name=f"{domain.name}_tables",
+        name=keys.step_name(domain, "tables", wave),
         specs=[
             specs.table_spec(domain, source, tabulate.code_version(source)) for source in sources
         ],

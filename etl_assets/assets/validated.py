@@ -18,19 +18,21 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
 from etl_assets.model.declaration import Domain, Source
 from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
+from etl_assets.model.waves import waves_of
 from etl_assets.stages import validate
 
 CHECK = "content"
 ABSENT = "absent"
+EXPECTED = frozenset({FetchStatus.NOT_YET_PUBLISHED, FetchStatus.OFF})
 
 
-def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+def build_validated(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefinition:
     """One step that judges the domain's downloads."""
-    sources = list(domain.sources.values())
+    sources = waves_of(domain.sources)[wave]
 
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
-        name=f"{domain.name}_validated",
+        name=keys.step_name(domain, "validated", wave),
         specs=[specs.validated_spec(domain, source, validate.CODE_VERSION) for source in sources],
         check_specs=[
             specs.check_spec(
@@ -46,7 +48,7 @@ def build_validated(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     @alone(place, domain)
     def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
         lacking: list[str] = []
-        states = read_sources(context.instance, sources)
+        states = read_sources(context.instance, domain.sources.values())
         for source in sources:
             if keys.validated_key(source) not in context.selected_asset_keys:
                 continue
@@ -107,7 +109,7 @@ def _judge(
         stands_in = last.model_copy(update={"stands_in": True})
         return outcome_of(stands_in, reused=True, complaint=f"{part}: the last good file stands in")
     if file is None:
-        expected = fetch is not None and fetch.status is FetchStatus.NOT_YET_PUBLISHED
+        expected = fetch is not None and fetch.status in EXPECTED
         return _absent(part, None if expected else f"{part}: nothing was ever held")
     if last and last.file and _same(last, file) and not last.stands_in:
         return outcome_of(last.model_copy(update={"file": file}), reused=True)

@@ -211,7 +211,7 @@ class _WhatIf:
 
     def _fetched(self, apart: Scratch) -> dict[Part, str]:
         """What a run would fetch now, kept in the scratch home; what cannot be had is told."""
-        sources = self._domain.sources.values()
+        sources = [s for s in self._domain.sources.values() if s.for_each is None]
         states = read_sources(self._instance, sources)
         wanted = [
             (source, part)

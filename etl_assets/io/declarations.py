@@ -25,6 +25,7 @@ from etl_assets.model.declaration_rules import (
     templates,
 )
 from etl_assets.model.errors import DeclarationError, HomeError, Problem
+from etl_assets.model.waves import waves_of
 
 DOMAIN_FILE = "_domain.yaml"
 
@@ -41,7 +42,10 @@ def load(root: Path) -> dict[str, Domain]:
     domains = [_domain(folder, problems) for folder in folders]
     if problems:
         raise DeclarationError(problems)
-    return {domain.name: domain for domain in domains if domain}
+    found = {domain.name: domain for domain in domains if domain}
+    for domain in found.values():
+        waves_of(domain.sources)
+    return found
 
 
 def _domain(folder: Path, problems: list[Problem]) -> Domain | None:

@@ -170,8 +170,11 @@ class Client:
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> Iterator[Answer]:
         """One request, redirects followed; its answer is good (2xx) or says "not modified".
+
+        A body goes to the declared address alone: no redirect takes it elsewhere.
 
         Raises NotPublished, Refused, or Unreachable for every other answer and for none.
         """
@@ -179,7 +182,7 @@ class Client:
         with host.turn(limits, effort):
             effort.attempts += 1
             effort.last_status = None
-            response = self._follow(host, target, limits, method, headers or {})
+            response = self._follow(host, target, limits, method, headers or {}, body)
             try:
                 effort.last_status = response.status_code
                 self._judge(host, target, limits, response)
@@ -188,15 +191,23 @@ class Client:
                 response.close()
 
     def _follow(
-        self, host: Host, target: Target, limits: Limits, method: str, headers: Mapping[str, str]
+        self,
+        host: Host,
+        target: Target,
+        limits: Limits,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
     ) -> httpx.Response:
         url, way = target.url or "", [target.url or ""]
         while True:
-            response = self._send(host, target, limits, url, method, headers)
+            response = self._send(host, target, limits, url, method, headers, body)
             location = response.headers.get("Location")
             if response.status_code not in REDIRECTS or not location:
                 return response
             response.close()
+            if body is not None:
+                raise Refused(f"{target}: expected an answer to what was sent, found a redirect")
             url = check_redirect(url, location, private=target.is_private)
             if url in way:
                 raise Refused(f"{target}: redirect loop: {_chain([*way, url])}")
@@ -215,6 +226,7 @@ class Client:
         url: str,
         method: str,
         headers: Mapping[str, str],
+        body: bytes | None,
     ) -> httpx.Response:
         client = self._client(private=target.is_private)
         timeout = httpx.Timeout(
@@ -222,7 +234,7 @@ class Client:
         )
         try:
             sent = {**headers, **target.credentials_at(url)}
-            request = client.build_request(method, url, headers=sent, timeout=timeout)
+            request = client.build_request(method, url, headers=sent, content=body, timeout=timeout)
             return client.send(request, stream=True)
         except httpx.TransportError as error:
             host.failed(limits, _told(error))

@@ -68,14 +68,14 @@ class Places:
         file = self.resolve(
             location.url or location.path or "", partition, private=location.private
         )
-        file = replace(file, credentials=self._credentials(location))
+        file = replace(file, credentials=self.credentials(location))
         if location.digest is None:
             return Place(file)
         digest = self.resolve(location.digest.url, partition, private=location.private)
         is_beside = _origin(digest.url or "") == _origin(file.url or "")
         return Place(file, replace(digest, credentials=file.credentials if is_beside else ()))
 
-    def _credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
+    def credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
         """Only for the declared host: a mirror that stands in has no claim to them."""
         if self.mirror is not None:
             return ()
@@ -126,7 +126,7 @@ class Places:
 
     def _mirrored(self, url: str, parts: SplitResult, mirror: str, name: str | None) -> Target:
         path = _host(parts) + parts.path
-        if parts.query:
+        if parts.query or (name and not _is_url(mirror)):
             path = f"{path.rstrip('/')}/{quote(name or parts.query, safe='')}.json"
         if _is_url(mirror):
             asked = _below(mirror, path, path)

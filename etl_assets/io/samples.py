@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -101,6 +102,8 @@ def _edited(edit: Edit, path: Path) -> str:
 def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Mapping[Path, bytes]:
     """The mirror's files of a source, with their content."""
     files: dict[Path, bytes] = {}
+    if source.for_each is not None:
+        return _answers_of(samples, target, source)
     places = Places(home=target, mirror=str(target))
     for partition in _partitions(samples, source, last_year):
         place = places.of(source.location, partition)
@@ -114,6 +117,13 @@ def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Ma
             stated = _digest_file(source.location.digest, content, data)
             files[place.digest.path] = own.read_bytes() if own.is_file() else stated
     return files
+
+
+def _answers_of(samples: Path, target: Path, source: Source) -> Mapping[Path, bytes]:
+    """Every answer that the sample has from the source's host; a row without one has no result."""
+    folder = samples / (urlsplit(source.location.url or "").hostname or "")
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {target / path.relative_to(samples): path.read_bytes() for path in found}
 
 
 def _partitions(samples: Path, source: Source, last_year: int) -> Iterable[str | None]:

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-NAME = r"^[a-z][a-z0-9_]*$"
-COLUMN_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+from etl_assets.model.declared import COLUMN_NAME, NAME, Declared
+from etl_assets.model.for_each import ForEach
+
+__all__ = ["COLUMN_NAME", "NAME", "Declared"]  # and the models of this module
 COLUMN_PATH = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$"  # also a field of a struct
 
 ColumnType = Literal[
     "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
 ]
 NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
-
-
-class Declared(BaseModel):
-    """Base of every declaration: frozen, and a misspelt key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Column(Declared):
@@ -321,6 +317,9 @@ class Source(Declared):
     licence: Licence
     location: Location
     partitions: Partitions | None = None
+    for_each: ForEach | None = Field(
+        default=None, description="the requests come from a table; the file is made of the answers"
+    )
     required: bool = Field(
         description="a run without it fails; an optional one yields an empty table"
     )

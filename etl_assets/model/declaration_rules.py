@@ -196,6 +196,11 @@ def _fault_of_pattern(pattern: str) -> str | None:
 def _broken_in_location(source: Data) -> Iterator[Broken]:
     location = _mapping(source, "location")
     partitioned = source.get("partitions") is not None
+    if source.get("for_each") is not None:
+        if not isinstance(location.get("url"), str):
+            yield Broken(("location",), "a url, as requests come from a table", "none")
+        if partitioned:
+            yield Broken(("partitions",), "none, as requests come from a table", "partitions")
     texts = {
         ("location", "url"): location.get("url"),
         ("location", "path"): location.get("path"),
@@ -204,7 +209,8 @@ def _broken_in_location(source: Data) -> Iterator[Broken]:
     for path, text in texts.items():
         if not isinstance(text, str):
             continue
-        yield from _broken_in_placeholders(path, text, partitioned=partitioned)
+        if source.get("for_each") is None:
+            yield from _broken_in_placeholders(path, text, partitioned=partitioned)
         if path[-1] == "url":
             yield from _broken_in_url(path, text)
             yield from _broken_in_credentials(path, text, location)

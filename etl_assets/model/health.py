@@ -17,6 +17,7 @@ WORST_FIRST = (
     FetchStatus.FETCHED,
     FetchStatus.UNCHANGED,
     FetchStatus.NOT_YET_PUBLISHED,
+    FetchStatus.OFF,
 )
 
 
@@ -48,7 +49,7 @@ def health_of(
     return SourceHealth(
         source=source.name,
         title=source.title,
-        status="ok" if worst.is_served else worst.value,
+        status="ok" if worst.is_served and worst is not FetchStatus.OFF else worst.value,
         fetched_at=max((file.fetched_at for file in files), default=None),
         content_at=max((t.table.content_at for t in tables if t.table.content_at), default=None),
         rows=sum(t.table.rows for t in tables),

@@ -24,6 +24,10 @@ class Home:
     def raw_file(self, sha256: str) -> Path:
         return self.raw / sha256[:2] / sha256
 
+    def answers(self, domain: str, source: str) -> Path:
+        """What was asked for row by row, each answer by the content of its request."""
+        return self.root / "data" / "answers" / domain / source
+
     def quarantine(self, domain: str, source: str) -> Path:
         return self.root / "data" / "quarantine" / domain / source
 

@@ -77,6 +77,9 @@ class Reason(StrEnum):
     UNPINNED = "unpinned"
     RELEASED = "released from quarantine"
     RESTORED = "restored from the manifest"
+    REQUESTS_DUE = "requests without an answer"
+    REQUESTS_CHANGED = "other requests than last time"
+    OFF = "nothing more is asked"
 
 
 class Stored(StrEnum):
@@ -173,6 +176,7 @@ class FetchStatus(StrEnum):
     MISSING = "missing"
     NOT_YET_PUBLISHED = "not_yet_published"
     PINNED = "pinned"
+    OFF = "off"
 
     @property
     def is_served(self) -> bool:
@@ -190,6 +194,9 @@ class Fetch(Record):
         default=None, description="the last good one where status is outage"
     )
     fault: str | None = None
+    warning: str | None = Field(
+        default=None, description="what a person should know of, though it is no outage"
+    )
     attempts: int = Field(default=0, ge=0, description="requests for the file in this run")
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)

@@ -1,31 +1,53 @@
--- One row per station; what an interchange is called by several names and modes is one.
+-- One row per station; what an interchange is called by several names and modes is one. The
+-- enrichment stands apart from what is known and never changes it.
 with stations as (
 
     select * from {{ ref('int_transit__stations_placed') }}
 
 ),
 
+found as (
+
+    select * from {{ ref('int_transit__search_matched') }}
+
+),
+
+enriched as (
+
+    select * from {{ ref('int_transit__stations_enriched') }}
+
+),
+
 named as (
 
     select
-        coalesce(station_id, name_key) as station_id,
+        coalesce(stations.station_id, stations.name_key) as station_id,
         concat(
-            name_key,
+            stations.name_key,
             case
-                when has_mrt and has_lrt then ' MRT/LRT STATION'
-                when has_lrt then ' LRT STATION'
+                when stations.has_mrt and stations.has_lrt then ' MRT/LRT STATION'
+                when stations.has_lrt then ' LRT STATION'
                 else ' MRT STATION'
             end
         ) as official_name,
-        coalesce(display_name, name_key) as display_name,
-        coalesce(mrt_codes, []) as mrt_codes,
-        coalesce(lines, []) as lines,
-        if(coalesce(has_mrt, true), 'mrt', 'lrt') as station_type,
-        longitude_degrees,
-        latitude_degrees,
-        exits_count,
-        coalesce(len(lines) > 1, false) as is_interchange,
+        coalesce(stations.display_name, stations.name_key) as display_name,
+        coalesce(stations.mrt_codes, []) as mrt_codes,
+        coalesce(stations.lines, []) as lines,
+        if(coalesce(stations.has_mrt, true), 'mrt', 'lrt') as station_type,
+        stations.longitude_degrees,
+        stations.latitude_degrees,
+        stations.exits_count,
+        coalesce(len(stations.lines) > 1, false) as is_interchange,
+        found.address,
+        found.postal_code,
+        found.matched_by as found_by,
+        found.distance_m as found_distance_m,
+        coalesce(enriched.accessibility_notes, []) as accessibility_notes,
+        enriched.extraction_confidence,
+        enriched.enriched_at,
     from stations
+    left join found on stations.name_key = found.name_key
+    left join enriched on stations.name_key = enriched.name_key
 
 )
 

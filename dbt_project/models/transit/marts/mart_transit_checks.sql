@@ -113,6 +113,45 @@ exits_out_of_bounds as (
 
 ),
 
+enrichment as (
+
+    select status
+    from {{ ref('stg_transit__source_health') }}
+    where source = 'station_answers'
+
+),
+
+coverage as (
+
+    select
+        count(extraction_confidence) / greatest(count(*), 1) as share,
+        list_sort(list(official_name) filter (where extraction_confidence is null)) as offenders,
+    from stations
+
+),
+
+covered as (
+
+    select
+        7 as place,
+        'share of stations with an answer' as check_name,
+        concat('at least ', {{ var('min_coverage', 0.7) }}) as expected,
+        round(coverage.share, 3)::varchar as found,
+        case
+            when enrichment.status = 'off' then 'not applicable'
+            when coverage.share >= {{ var('min_coverage', 0.7) }} then 'pass'
+            else 'fail'
+        end as verdict,
+        if(
+            enrichment.status = 'off',
+            'the enrichment is off, as its key is not set',
+            array_to_string(coverage.offenders[:20], ', ')
+        ) as note,
+    from coverage
+    cross join enrichment
+
+),
+
 all_checks as (
 
     select * from names
@@ -145,6 +184,8 @@ judged as (
         array_to_string(all_checks.offenders, ', ') as note,
     from all_checks
     left join expected_counts on all_checks.check_name = expected_counts.measure
+    union all
+    select * from covered
 
 )
 

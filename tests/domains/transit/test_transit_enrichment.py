@@ -1,0 +1,139 @@
+"""Search, pages and answers of a model: what they add, what they may not touch, what they cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import chat_endpoint as chats
+import pytest
+
+from etl_assets.model.records import RunStatus
+
+if TYPE_CHECKING:
+    from conftest import Transit
+
+SECRET = "sk-planted-in-a-test"
+NAMES = ["Elmgate", "Millpond_South", "Millpond_South_Pier", "Fairview", "Old_Quay", "Ab5"]
+NAMES += ["Linden", "Linden_East", "Hillcrest", "Copperwood", "Lp3"]
+PAGES = "singapore-mrt-lines.fandom.com/api.php"
+
+
+def give_key(transit: Transit) -> None:
+    transit.home.root.mkdir(parents=True, exist_ok=True)
+    env = transit.home.root / ".env"
+    env.write_text(f"OPENROUTER_API_KEY={SECRET}\n", encoding="utf-8")
+
+
+def expect_coverage(transit: Transit, share: float) -> None:
+    declared = {**transit.domain.vars, "min_coverage": share}
+    transit.domain = transit.domain.model_copy(update={"vars": declared})
+
+
+def without_manners(transit: Transit) -> None:
+    """A local server needs no waiting for."""
+    sources = {
+        name: source.model_copy(
+            update={
+                "limits": source.limits.model_copy(
+                    update={"requests_per_second": 1000, "backoff_seconds": 0}
+                ),
+                "for_each": source.for_each
+                and source.for_each.model_copy(update={"delay_seconds": 0}),
+            }
+        )
+        for name, source in transit.domain.sources.items()
+    }
+    transit.domain = transit.domain.model_copy(update={"sources": sources})
+
+
+def write_pages(folder: Path) -> None:
+    for name in NAMES:
+        revisions = [{"slots": {"main": {"content": f"About {name}."}}}]
+        page = {"query": {"pages": [{"title": name, "revisions": revisions}]}}
+        (folder / f"{name}.json").write_text(json.dumps(page), encoding="utf-8")
+
+
+def files_with(folder: Path, secret: str) -> list[str]:
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".env")
+    return [path.as_posix() for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_building_of_the_name_confirms_the_station_and_a_far_one_does_not(
+    first_transit: Transit,
+) -> None:
+    stations = first_transit.by("mart_stations", "station_id")
+
+    assert stations["AB1"]["address"] == "12 ELM ROAD ELMGATE MRT STATION 100012"
+    assert (stations["AB1"]["found_by"], stations["AB4"]["found_by"]) == ("name", "code")
+    assert stations["AB2"]["postal_code"] == "100030"
+    assert stations["AB4"]["found_distance_m"] < 800
+    assert stations["AB5"]["address"] is None
+
+
+def test_without_its_key_the_enrichment_is_off_and_coverage_not_applicable(
+    first_transit: Transit,
+) -> None:
+    checks = first_transit.by("mart_transit_checks", "check_name")
+    health = first_transit.by("mart_transit_source_health", "source")
+
+    assert health["station_answers"]["status"] == "off"
+    coverage = checks["share of stations with an answer"]
+    assert coverage["verdict"] == "not applicable"
+    assert coverage["note"] == "the enrichment is off, as its key is not set"
+
+
+@pytest.mark.long
+def test_answers_are_claims_and_make_no_exit(transit: Transit) -> None:
+    give_key(transit)
+    expect_coverage(transit, 0.1)
+    before = {row["exit_id"] for row in transit.mart("mart_exits")}
+
+    manifest = transit.run()
+
+    assert manifest.status is RunStatus.SUCCESS, manifest.note
+    assert {row["exit_id"] for row in transit.mart("mart_exits")} == before
+    stations = transit.by("mart_stations", "station_id")
+    assert stations["AB1"]["extraction_confidence"] == "high"
+    assert stations["CD1"]["extraction_confidence"] is None  # its answer was about another station
+    exits = {(e["station_id"], e["exit_id"]): e for e in transit.mart("mart_exits")}
+    assert exits["AB1", "MRT-A"]["nearby_landmarks"] == ["Elm Park"]
+    assert exits["AB1", "MRT-A"]["platforms"][0]["towards_code"] == "AB5"
+    assert exits["AB1", "MRT-B"]["bus_stops"] == [{"code": "10011", "services": ["7", "12"]}]
+
+
+@pytest.mark.long
+def test_too_few_answers_fail_the_gate(transit: Transit) -> None:
+    before = transit.latest
+    give_key(transit)
+
+    manifest = transit.run()
+
+    assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
+    assert "share of stations with an answer, at least 0.7, 0.2, fail" in manifest.note
+    assert transit.latest == before
+
+
+@pytest.mark.long
+def test_running_again_asks_nobody(first_transit: Transit, tmp_path: Path) -> None:
+    transit = first_transit.copied(tmp_path / "asked")
+    write_pages(transit.mirror / PAGES)
+    with chats.endpoint(transit.mirror) as server:
+        mine = type(transit)(
+            tmp_path / "fresh", mirror=server.url, dbt_dir=transit.settings.dbt_dir
+        )
+        give_key(mine)
+        without_manners(mine)
+        server.waiting += [chats.not_json, chats.wrong_schema, chats.rate_limited, chats.refusal]
+        first = mine.run()
+        asked = len(server.asked)
+        server.forget()
+        again = mine.run()
+
+        assert first.published, first.note
+        assert asked > len(NAMES)
+        assert (again.published, server.asked) == (True, [])
+        assert server.fetched == ["HEAD LTAMRTStationExitGEOJSON.geojson"]
+        assert {asset.outcome for asset in again.assets} == {"reused"}
+    assert files_with(mine.home.root, SECRET) == []
