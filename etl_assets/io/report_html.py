@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from etl_assets.io import charts, report_words
+from etl_assets.io import charts, drawings, report_words
 from etl_assets.model.declaration import Tone
 from etl_assets.model.report import Cell, RunReport
 
@@ -65,6 +65,8 @@ def _environment() -> Environment:
         "bars": charts.bars,
         "by_asset": _by_asset,
         "check_label": report_words.check_label,
+        "drawn_lines": drawings.drawn_lines,
+        "drawn_map": drawings.drawn_map,
         "duration": report_words.duration,
         "heading": report_words.heading,
         "link": link,

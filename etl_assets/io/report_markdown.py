@@ -10,7 +10,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from etl_assets.io import charts, report_words
+from etl_assets.io import charts, drawings, report_words
 from etl_assets.model.report import Cell, RunReport, Section
 
 BAR_CHARACTERS = 30
@@ -59,7 +59,14 @@ def _escaped_start(match: re.Match[str]) -> str:
 
 
 def table(section: Section) -> Drawn:
-    """The rows as a table; a bar section gets a column of bars after its last one."""
+    """The rows as a table; a bar section gets a column of bars after its last one.
+
+    A map says how many places it shows, a graph each line in a sentence: a table of them is long.
+    """
+    if section.kind == "map":
+        return Drawn(f"{len(section.rows):,} places, on the map in `run_report.html`.")
+    if section.kind == "graph":
+        return _lines(section)
     bars = _bars(section) if section.kind == "bar" else []
     head = [escape(report_words.heading(name)) for name in section.columns]
     rule = ["---:" if number else "---" for number in section.numeric]
@@ -67,6 +74,12 @@ def table(section: Section) -> Drawn:
     for index, row in enumerate(section.rows):
         lines.append([_shown(cell) for cell in row] + ([bars[index]] if bars else []))
     return Drawn("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _lines(section: Section) -> Drawn:
+    strips = drawings.drawn_lines(section.rows)
+    named = [(strip.line, [escape(stop.name) for stop in strip.stops]) for strip in strips]
+    return Drawn("\n".join(f"- {escape(line)}: {', '.join(stops)}" for line, stops in named))
 
 
 def _bars(section: Section) -> list[str]:

@@ -367,16 +367,29 @@ class Document(Declared):
         return [name for name in (self.model, self.made_with) if name]
 
 
+SHAPED = {"map": (3, 4), "graph": (3, 4)}
 Tone = Literal["good", "neutral", "waiting", "open", "bad"]
 
 
+class Strokes(Declared):
+    """Lines between the places of a map: two pairs of longitude and latitude, then a colour."""
+
+    model: str = Field(alias="from", pattern=NAME)
+    columns: list[str] = Field(min_length=4, max_length=5)
+
+
 class Chart(Declared):
-    """One section of the run report: a model's rows, or counted by some of its columns."""
+    """One section of the run report: a model's rows, or counted by some of its columns.
+
+    A map shows places: name, longitude, latitude, and whether it is one of the large ones. A graph
+    shows lines, stretch by stretch: name of the line, both ends, and a colour (#rrggbb).
+    """
 
     title: str = Field(min_length=1)
     model: str = Field(alias="from", pattern=NAME)
-    kind: Literal["table", "bar", "line"] = "table"
+    kind: Literal["table", "bar", "line", "map", "graph"] = "table"
     columns: list[str] = Field(default=[], description="shown as they are, in the model's order")
+    joined_by: Strokes | None = Field(default=None, description="of a map: what joins its places")
     count_by: list[str] = Field(
         default=[], description="rows are counted per combination of these, the largest count first"
     )
@@ -403,6 +416,10 @@ class Chart(Declared):
             raise ValueError(
                 "a drawn section needs a label and a number; give two columns or count_by"
             )
+        if self.kind in SHAPED and len(self.columns) not in SHAPED[self.kind]:
+            raise ValueError(f"a {self.kind} needs three columns, and takes a fourth")
+        if self.joined_by and self.kind != "map":
+            raise ValueError("expected joined_by beside kind: map only")
         return self
 
 

@@ -19,10 +19,10 @@ Freshness = Literal["fresh", "ageing", "stale", "unknown"]
 
 
 class Section(Record):
-    """One declared section: a table, or one that is drawn from its last column."""
+    """One declared section: a table, one drawn from its last column, or a map or graph of rows."""
 
     title: str
-    kind: Literal["table", "bar", "line"]
+    kind: Literal["table", "bar", "line", "map", "graph"]
     columns: list[str]
     rows: list[tuple[Cell, ...]]
     total: int = Field(ge=0, description="rows there are; `rows` may show fewer")
@@ -30,6 +30,7 @@ class Section(Record):
         default=None, description="where rows were counted: the sum of all counts, shown or not"
     )
     note: str = ""
+    strokes: list[tuple[Cell, ...]] = Field(default=[], description="of a map: what joins places")
 
     @property
     def sizes(self) -> list[float]:

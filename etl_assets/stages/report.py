@@ -78,11 +78,24 @@ def _section(
             note=note,
         )
     try:
-        return _read(chart, connection.read_parquet(path.as_posix()), as_of)
+        section = _read(chart, connection.read_parquet(path.as_posix()), as_of)
+        return section.model_copy(update={"strokes": _strokes(connection, chart, marts)})
     except duckdb.Error as error:
         raise BuildError(
             f"report: {chart.title}: {path.name} cannot be read so: {error}"
         ) from error
+
+
+def _strokes(
+    connection: duckdb.DuckDBPyConnection, chart: Chart, marts: Path
+) -> list[tuple[Cell, ...]]:
+    """What joins the places of a map; nothing where its model was not built."""
+    path = marts / f"{chart.joined_by.model}.parquet" if chart.joined_by else None
+    if path is None or chart.joined_by is None or not path.exists():
+        return []
+    names = ", ".join(_quoted(name) for name in chart.joined_by.columns)
+    rows = connection.read_parquet(path.as_posix()).project(names).fetchall()
+    return [tuple(_cell(value) for value in row) for row in rows]
 
 
 def _read(chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Section:

@@ -13,7 +13,7 @@ from reported import NOON, a_manifest, a_report, a_report_that_says, a_section, 
 
 from etl_assets.io.report_html import html, link
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.report import DocumentLine, RunReport
+from etl_assets.model.report import DocumentLine, RunReport, Section
 from etl_assets.model.run import RunCheck, RunPhase
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -265,3 +265,30 @@ def test_the_date_of_the_page_is_the_runs() -> None:
     text = html(a_report())
 
     assert f'datetime="{NOON.isoformat()}">2026-03-01 12:00 UTC</time>' in text
+
+
+MAPPED = [("Elm & Oak", 103.8, 1.3, True), ("<Fir>", 103.9, 1.4, False)]
+
+
+def test_a_map_and_a_diagram_stand_in_the_page_and_escape_what_they_show() -> None:
+    columns = ["name", "longitude", "latitude", "large"]
+    strokes = [(103.8, 1.3, 103.9, 1.4, "#ff0000")]
+    shown = Section(
+        title="Places", kind="map", columns=columns, rows=MAPPED, total=2, strokes=strokes
+    )
+    lines = Section(
+        title="Lines",
+        kind="graph",
+        columns=["line", "from", "to", "color"],
+        rows=[("<Red>", "Elm & Oak", "<Fir>", "#ff0000")],
+        total=1,
+    )
+
+    page = html(a_report(sections=[shown, lines]))
+
+    assert page.count("<circle") == 4
+    assert '<text x="' in page
+    assert "--tone: #ff0000" in page
+    assert "Elm &amp; Oak" in page
+    assert "<Fir>" not in page
+    assert "<Red>" not in page

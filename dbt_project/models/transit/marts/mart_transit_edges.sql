@@ -61,6 +61,10 @@ edges as (
             'a.longitude_degrees', 'a.latitude_degrees', 'b.longitude_degrees', 'b.latitude_degrees'
         ) }} as distance_m,
         stretches.is_declared,
+        a.longitude_degrees as from_longitude,
+        a.latitude_degrees as from_latitude,
+        b.longitude_degrees as to_longitude,
+        b.latitude_degrees as to_latitude,
         origin.color,
         origin.line_order,
     from stretches
