@@ -85,7 +85,12 @@ class Candidate:
         )
 
     def incomplete(self, written: list[Written]) -> list[Any]:
-        return publish.incomplete(self._domain.documents, self._marts, self.run.directory, written)
+        declared = self._place.settings.domains_dir / self._domain.name
+        documents = self._domain.documents
+        return [
+            *publish.incomplete(documents, self._marts, self.run.directory, written),
+            *publish.unlike_schema(documents, self.run.directory, declared),
+        ]
 
     def compare(self) -> list[Finding]:
         """How far the candidate is from what is published."""

@@ -359,6 +359,11 @@ class Document(Declared):
         pattern=NAME,
         description="the model whose change makes the document anew; default: the one it is from",
     )
+    json_schema: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.-]+\.schema\.json$",
+        description="a JSON Schema beside the declaration; the gate holds the file to it",
+    )
     options: dict[str, str] = {}
 
     @property

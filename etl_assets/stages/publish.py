@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from etl_assets.io import outputs
+from etl_assets.io import document_schemas, outputs
 from etl_assets.io.writers.registry import Candidate, writer_for
 from etl_assets.io.writers.rows import Rows
 from etl_assets.model.attribution import Attribution
@@ -79,6 +79,18 @@ def incomplete(
             found = " and ".join(str(count) for count in sorted(counts))
             problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))
     return problems
+
+
+def unlike_schema(documents: Iterable[Document], run_dir: Path, declared: Path) -> list[Problem]:
+    """What of the documents their own JSON Schemas, which lie in `declared`, do not allow."""
+    return [
+        problem
+        for document in documents
+        if document.json_schema
+        for problem in document_schemas.broken(
+            run_dir / document.file, declared / document.json_schema
+        )
+    ]
 
 
 def conclude(home: Home, run_dir: Path, manifest: RunManifest) -> None:

@@ -1,0 +1,81 @@
+-- One row: the network as nodes, edges in the order of their line, and interchanges.
+with stations as (
+
+    select * from {{ ref('mart_stations') }}
+
+),
+
+edges as (
+
+    select * from {{ ref('mart_transit_edges') }}
+
+),
+
+interchanges as (
+
+    select * from {{ ref('mart_interchanges') }}
+
+),
+
+node_list as (
+
+    select
+        list(
+            struct_pack(
+                station_id := station_id,
+                name := display_name,
+                codes := mrt_codes,
+                lines := lines,
+                lat := latitude_degrees,
+                lng := longitude_degrees
+            )
+            order by station_id
+        ) as nodes,
+    from stations
+
+),
+
+edge_list as (
+
+    select
+        list(
+            struct_pack(
+                line := line_code,
+                "order" := edge_order,
+                "from" := from_station_id,
+                "to" := to_station_id,
+                from_code := from_code,
+                to_code := to_code,
+                distance_m := round(distance_m, 1)
+            )
+            order by line_order, edge_order
+        ) as edges,
+    from edges
+
+),
+
+interchange_list as (
+
+    select
+        list(
+            struct_pack(station_id := station_id, codes := mrt_codes, lines := lines)
+            order by station_id
+        ) as interchanges,
+    from interchanges
+
+),
+
+graph as (
+
+    select
+        'transit graph' as title,
+        node_list.nodes,
+        coalesce(edge_list.edges, []) as edges,
+        coalesce(interchange_list.interchanges, []) as interchanges,
+    from node_list
+    cross join edge_list
+    cross join interchange_list
+
+)
+
+select * from graph

@@ -1,0 +1,85 @@
+"""The documents: held to their schemas by another validator than the one that guards them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+
+from etl_assets.model.run import RunManifest
+
+if TYPE_CHECKING:
+    from conftest import Transit
+
+DOCUMENTS = {
+    "stations.json": "stations.schema.json",
+    "mrt_transit_graph.json": "mrt_transit_graph.schema.json",
+}
+
+
+def document(transit: Transit, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((transit.latest / name).read_text(encoding="utf-8"))
+    return found
+
+
+def errors(transit: Transit, name: str) -> list[str]:
+    folder = transit.settings.domains_dir / transit.domain.name
+    schema = json.loads((folder / DOCUMENTS[name]).read_text(encoding="utf-8"))
+    found = jsonschema_rs.validator_for(schema).iter_errors(document(transit, name))
+    return [str(error) for error in found]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_holds_under_its_schema(first_transit: Transit, name: str) -> None:
+    assert errors(first_transit, name) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_of_the_real_network_holds_under_its_schema(real: Transit, name: str) -> None:
+    assert errors(real, name) == []
+
+
+def test_the_manifest_has_the_true_size_and_digest(first_transit: Transit) -> None:
+    latest = first_transit.latest
+    manifest = RunManifest.model_validate_json((latest / "manifest.json").read_bytes())
+
+    for written in manifest.documents:
+        data = (latest / written.file).read_bytes()
+        assert (written.size_bytes, written.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_stations_carry_all_their_exits(first_transit: Transit) -> None:
+    stations = {s["station_id"]: s for s in document(first_transit, "stations.json")["stations"]}
+
+    exits = [e["exit_id"] for e in stations["CD4"]["exits"]]
+    assert exits == ["LRT-A", "LRT-B", "MRT-A", "MRT-A-2", "MRT-B"]
+    assert stations["CD4"]["data_quality"]["source"] == "official"
+    assert sum(len(station["exits"]) for station in stations.values()) == 21
+
+
+def test_the_graph_joins_known_nodes_and_names_interchanges(first_transit: Transit) -> None:
+    graph = document(first_transit, "mrt_transit_graph.json")
+
+    nodes = {node["station_id"] for node in graph["nodes"]}
+    assert {end for edge in graph["edges"] for end in (edge["from"], edge["to"])} == nodes
+    assert [i["station_id"] for i in graph["interchanges"]] == ["AB4", "CD4"]
+    red = [(e["from_code"], e["to_code"]) for e in graph["edges"] if e["line"] == "ABL"]
+    assert red == [("AB1", "AB2"), ("AB2", "AB3"), ("AB3", "AB4"), ("AB4", "AB5")]
+
+
+def test_nothing_in_the_documents_is_a_repr(first_transit: Transit) -> None:
+    texts = [(first_transit.latest / name).read_text(encoding="utf-8") for name in DOCUMENTS]
+
+    assert all("official_name='" not in text for text in texts)
+
+
+def test_the_report_shows_the_map_and_the_lines(first_transit: Transit) -> None:
+    page = (first_transit.latest / "run_report.html").read_text(encoding="utf-8")
+
+    assert page.count('<svg class="map"') == 1
+    assert page.count('<svg class="strips"') == 3
+    assert page.count("<circle") == 10 + 5 + 4 + 4  # places, then the stops of each line
