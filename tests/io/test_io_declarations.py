@@ -105,8 +105,8 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
             "licence:",
             "licens:",
             "trees.yaml:5: licens: expected one of title, description, producer, licence, "
-            "location, partitions, for_each, required, enabled, expect, limits, freshness, format, contract, "
-            "perhaps 'licence', found an unknown key",
+            "location, partitions, for_each, required, enabled, expect, limits, freshness, "
+            "format, contract, perhaps 'licence', found an unknown key",
             id="misspelt key",
         ),
         pytest.param(
