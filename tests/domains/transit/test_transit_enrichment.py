@@ -100,6 +100,8 @@ def test_answers_are_claims_and_make_no_exit(transit: Transit) -> None:
     exits = {(e["station_id"], e["exit_id"]): e for e in transit.mart("mart_exits")}
     assert exits["AB1", "MRT-A"]["nearby_landmarks"] == ["Elm Park"]
     assert exits["AB1", "MRT-A"]["platforms"][0]["towards_code"] == "AB5"
+    unplaced = [c for c in transit.mart("mart_transit_claims") if not c["is_placed"]]
+    assert [(c["station_id"], c["told_exit_code"]) for c in unplaced] == [("AB1", "Z")]
     assert exits["AB1", "MRT-B"]["bus_stops"] == [{"code": "10011", "services": ["7", "12"]}]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from etl_assets.assets.location import build_defs
 from etl_assets.model.records import RunStatus
 
 if TYPE_CHECKING:
@@ -69,6 +71,15 @@ def test_lines_meet_at_interchanges(first_transit: Transit) -> None:
     found = {row["station_id"]: row["lines"] for row in first_transit.mart("mart_interchanges")}
 
     assert found == {"AB4": ["ABL", "CDL"], "CD4": ["CDL", "LPL"]}
+
+
+def test_the_asset_keys_are_those_that_were_agreed_on(first_transit: Transit) -> None:
+    graph = build_defs(first_transit.settings).resolve_asset_graph()
+    agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
+
+    keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
+
+    assert [key for key in keys if key.startswith("transit/")] == agreed.split()
 
 
 @pytest.mark.long

@@ -45,6 +45,24 @@ named as (
         coalesce(enriched.accessibility_notes, []) as accessibility_notes,
         enriched.extraction_confidence,
         enriched.enriched_at,
+        concat_ws(
+            ' ',
+            concat('It has ', stations.exits_count, ' exits in the producer''s file;'),
+            concat('its codes are ', array_to_string(stations.mrt_codes, ', '), '.'),
+            if(
+                found.matched_by is null,
+                'The map service has no building of that name near its exits.',
+                concat(
+                    'The map service has a building of that ', found.matched_by, ' ',
+                    round(found.distance_m)::bigint, ' m from the middle of its exits.'
+                )
+            ),
+            if(
+                enriched.extraction_confidence is null,
+                null,
+                concat('A model adds claims of ', enriched.extraction_confidence, ' confidence.')
+            )
+        ) as explanation,
     from stations
     left join found on stations.name_key = found.name_key
     left join enriched on stations.name_key = enriched.name_key

@@ -1,0 +1,47 @@
+-- One row per claim of an answer, with the exit that it was given to; one about an exit that no
+-- source tells of was given to none.
+with claims as (
+
+    select * from {{ ref('int_transit__claims') }}
+
+),
+
+stations as (
+
+    select * from {{ ref('int_transit__stations_placed') }}
+
+),
+
+told as (
+
+    select
+        coalesce(stations.station_id, claims.name_key) as station_id,
+        row_number() over (
+            partition by coalesce(stations.station_id, claims.name_key)
+            order by claims.source_row, claims.claim, claims.told_exit_code
+        ) as claim_number,
+        claims.asked_name,
+        claims.claim,
+        claims.told_exit_code,
+        claims.exit_id,
+        claims.told_exit_code is null or claims.exit_id is not null as is_placed,
+        claims.extraction_confidence,
+        concat_ws(
+            '; ',
+            array_to_string(claims.accessibility_notes, ', '),
+            array_to_string(claims.accessibility, ', '),
+            array_to_string(claims.nearby_landmarks, ', '),
+            claims.platform_code,
+            claims.towards_code,
+            claims.bus_stop_code,
+            array_to_string(claims.bus_services, ', ')
+        ) as says,
+        claims.answered_at,
+        claims.source_sha256,
+        claims.source_row,
+    from claims
+    left join stations on claims.name_key = stations.name_key
+
+)
+
+select * from told
