@@ -131,6 +131,12 @@ FILE = (
     Fault("csv-ragged", "CSV: ragged rows, NUL", "the row rejected by its line number"),
     Fault("csv-delimiter", "CSV: a wrong delimiter", "refused with the header found"),
     Fault("csv-latin-1", "CSV: bytes that are no UTF-8", "the row rejected by its line number"),
+    Fault("excel-password", "Excel: a password", "refused, named as what it is"),
+    Fault("excel-macro", "Excel: macros", "not looked at; the cells are read"),
+    Fault("excel-formula", "Excel: formula cells", "read as their last value"),
+    Fault("excel-header", "Excel: a merged header, a name twice", "refused with sheet and row"),
+    Fault("excel-sheet", "Excel: a missing or empty sheet", "refused with the sheets found"),
+    Fault("excel-bomb", "Excel: a bomb", "refused before it is read"),
     Fault(
         "formula",
         "a cell that starts with = + - @",
