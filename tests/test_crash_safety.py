@@ -77,6 +77,7 @@ def test_every_kind_of_write_is_known(scene: Scene) -> None:
     assert set(scene.points) == set(KINDS)
 
 
+@pytest.mark.fault("killed")
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_harms_nothing(scene: Scene, kind: str, where: str) -> None:

@@ -1,92 +1,105 @@
-"""`etl run` against a server that misbehaves: the last good set stands, and the run says why.
+"""A run against a server that misbehaves: the last good set stands, and the run says why.
 
 One home for all faults: after each, what is published must be what it was, whatever came before.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import misbehaving_server as faults
 import pytest
 from misbehaving_server import Fault, Misbehaving, misbehaving
-from sampled import AS_OF, DOMAIN, Sampled
+from orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, leftovers_of, offenders_of
 
 from etl_assets.io import outputs
 from etl_assets.model.options import Options
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run import RunManifest
 
-FEED = "/advisory.echohq.com/data.json"
-IMPATIENT = {"read_timeout_seconds": 0.3, "backoff_seconds": 0.01, "max_redirects": 2}
+NOTES = f"/{HOST}/notes.json"
 
 
 @dataclass(frozen=True)
 class Served:
-    """The sample behind a server, run once, and what is published of it."""
+    """The orchard behind a server, run once."""
 
-    sampled: Sampled
+    orchard: Orchard
     server: Misbehaving
 
-    def run(self, *, retries: int = 1) -> RunManifest:
-        return self.sampled.run(Options(max_retries=retries), domain=self.sampled.domain)
-
     def published(self) -> dict[str, str]:
-        return outputs_of(self.sampled)
-
-
-def outputs_of(sampled: Sampled) -> dict[str, str]:
-    """Digests of the published marts; the one on the sources' health tells of the outage."""
-    marts = {p.stem: outputs.sha256_of(p) for p in (sampled.latest / "marts").glob("*.parquet")}
-    return {name: sha256 for name, sha256 in marts.items() if name != "mart_source_health"}
+        """Digests of the published marts; the one on the sources' health tells of the outage."""
+        marts = {p.stem: outputs.sha256_of(p) for p in self.orchard.latest.glob("marts/*.parquet")}
+        return {name: sha256 for name, sha256 in marts.items() if "health" not in name}
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    packed = Sampled.packed(tmp_path_factory.mktemp("served"))
+    folder = tmp_path_factory.mktemp("served")
     with misbehaving() as server:
-        for file in (path for path in packed.mirror.rglob("*") if path.is_file()):
-            path = f"/{file.relative_to(packed.mirror).as_posix()}"
-            server.publish(path, file.read_bytes())
-        sampled = Sampled(packed.folder, mirror_url=server.url)
-        echo = sampled.domain.sources["echo"]
-        limits = echo.limits.model_copy(update=IMPATIENT)
-        impatient = {**sampled.domain.sources, "echo": echo.model_copy(update={"limits": limits})}
-        sampled.domain = sampled.domain.model_copy(update={"sources": impatient})
-        served = Served(sampled, server)
-        manifest = sampled.run(Options(as_of=AS_OF))
-        assert manifest.published, manifest.note
-        yield served
+        for name, content in Files.planted(200).rendered().items():
+            server.publish(f"/{HOST}/{name}", content)
+        project = assemble(folder / "project")
+        orchard = Orchard(folder / "live", project=project, mirror_url=server.url)
+        manifest = orchard.run(Options(as_of=FIRST))
+        assert manifest.status is RunStatus.SUCCESS, manifest.note
+        yield Served(orchard, server)
 
 
-@pytest.mark.fault(
-    "outage", "reset", "silence", "truncated-gzip", "error-page", "empty-answer", "redirect-scheme"
-)
+def serves(content: bytes) -> Fault:
+    """A fault that answers well, with other content."""
+    return lambda handler, _: handler.answer(200, content)
+
+
 @pytest.mark.long
+@pytest.mark.fault(
+    "outage", "reset", "silence", "retry-after", "refusal", "wrong-length", "error-page",
+    "empty-answer", "redirect-loop", "redirect-scheme", "too-large", "unpublished", "magic",
+    "shrinking", "too-many-rejects", "json-trailing", "json-nan", "json-depth", "json-top",
+)  # fmt: skip
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
         pytest.param(faults.resets_midway, "broke off", id="reset in mid-body"),
+        pytest.param(faults.closes_early, "broke off", id="body too short"),
+        pytest.param(faults.sends_more, "found at least", id="body too long"),
+        pytest.param(faults.sends_less_unframed, "the file is cut off", id="unframed and short"),
         pytest.param(faults.never_answers, "ReadTimeout", id="read timeout"),
+        pytest.param(faults.stalls_midway, "ReadTimeout", id="stalls in mid-body"),
         pytest.param(faults.cuts_off, "the file is cut off", id="cut off"),
         pytest.param(faults.asks_for_login, "an HTML page titled 'Sign in'", id="login page"),
         pytest.param(faults.sends_nothing, "an empty file", id="empty body"),
+        pytest.param(faults.packs_unasked, "expected json, found gzip", id="packed"),
+        pytest.param(faults.answers(403), "answered 403", id="403"),
+        pytest.param(faults.answers(404), "answered 404", id="404"),
+        pytest.param(faults.answers(410), "answered 410", id="410"),
+        pytest.param(faults.answers(429, Retry_After="0"), "answered 429", id="429"),
         pytest.param(faults.answers(503), "answered 503", id="503"),
+        pytest.param(faults.redirects(NOTES), "redirect loop", id="redirect loop"),
         pytest.param(faults.redirects("file:///etc/hosts"), "an http or https", id="to a file"),
+        pytest.param(serves(b"{}"), "at least 1 records", id="no records"),
+        pytest.param(serves(b"[]"), "JSON that starts with {", id="wrong top type"),
+        pytest.param(serves(b'{"T-1": {"note": NaN}}'), "JSON is malformed", id="NaN"),
+        pytest.param(serves(b'{"a": ' * 9_000 + b"}" * 9_000), "expected", id="depth bomb"),
+        pytest.param(serves(b'{"T-1": {}} more'), "goes on after its end", id="trailing bytes"),
+        pytest.param(serves(b'{"x": "%s"}' % (b"y" * 200_000)), "at most 100,000", id="too large"),
+        pytest.param(serves(b'{"T-1": {"note": "one"}}'), "fewer", id="shrunk"),
+        pytest.param(serves(b"\x00\x01\x02"), "expected json, found binary", id="binary"),
     ],
 )
 def test_whatever_is_served_the_last_good_set_stands(
     served: Served, fault: Fault, told: str
 ) -> None:
     before = served.published()
-    served.server.always[FEED] = fault
+    served.server.always[NOTES] = fault
 
-    manifest = served.run()
+    manifest = served.orchard.run(Options(force_refresh=True))
 
     [outage] = manifest.outages
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
-    assert (outage.source, outage.status) == (f"{DOMAIN}.echo", FetchStatus.OUTAGE)
+    assert (outage.source, outage.status) == (f"{DOMAIN}.notes", FetchStatus.OUTAGE)
     assert told in manifest.note
     assert served.published() == before
-    assert not list(served.sampled.home.partial.iterdir())
+    assert not [*leftovers_of(served.orchard.home), *offenders_of(served.orchard.home)]
+    assert json.loads((served.orchard.latest / "manifest.json").read_bytes())["published"]

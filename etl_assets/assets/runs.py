@@ -287,7 +287,7 @@ def _source(fetch: Fetch, table: Tabulated | None, contacted_at: datetime | None
         rows=table.table.rows if table else None,
         rejected=table.table.rejected if table else None,
         rejects_by_rule=table.table.rejects_by_rule if table else {},
-        fault=refused or fetch.fault,
+        fault="; ".join(fault for fault in (fetch.fault, refused) if fault) or None,
     )
 
 
