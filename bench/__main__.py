@@ -7,17 +7,20 @@ What a piece of work is belongs to `bench.ours` and `bench.bare`.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.feeds import serving
 from bench.measure import Cost, measure
 from etl_assets.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
+LARGE_MEGABYTES = 500
 DOMAIN = "advisories"
 
 
@@ -59,6 +62,8 @@ class Bench:
         yield from self._memory_over_years()
         yield from self._decisions()
         yield from self._workbooks()
+        with serving() as url:
+            yield from self._transfer(url)
 
     def _runs(self) -> Iterator[Row]:
         run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN]
@@ -137,6 +142,29 @@ class Bench:
         detail = f"{made} assets made, {_detail(again)}"
         yield Row("unchanged run of the workbooks, files read", read + made, "", 0, detail)
 
+    def _transfer(self, url: str) -> Iterator[Row]:
+        """Against a pipe of three programs that also hashes and stores; ours syncs to disk too."""
+        large = f"{url}/bytes/{LARGE_MEGABYTES}"
+        ours = min((self._fetch(large) for _ in range(REPEATS)), key=lambda found: found[1])
+        theirs = min((self._measure(_pipe(large, self._folder)) for _ in range(REPEATS)), key=_wall)
+        detail = f"{ours[1]:.2f} s to {theirs.wall_seconds:.2f} s, wall"
+        yield Row(f"{LARGE_MEGABYTES} MB fetched, hashed, stored : curl | tee | sha256sum",
+                  ours[1] / theirs.wall_seconds, "x", 1 / 0.7, detail)  # fmt: skip
+        small, _ = self._fetch(f"{url}/bytes/{LARGE_MEGABYTES // 10}")
+        detail = f"{ours[0].peak_megabytes:.0f} MB to {small.peak_megabytes:.0f} MB"
+        grows = ours[0].peak_megabytes / small.peak_megabytes
+        yield Row("peak of that : of a tenth of it", grows, "x", 1.1, detail)
+        alone = min(self._fetch(f"{url}/slow/10/4")[1] for _ in range(REPEATS))
+        sources = [f"{url}/slow/10/{seconds}" for seconds in (1, 1, 2, 2, 3, 3, 4, 4)]
+        together = min(self._fetch(*sources)[1] for _ in range(REPEATS))
+        detail = f"{together:.2f} s to {alone:.2f} s, wall"
+        yield Row("eight sources at once : the slowest", together / alone, "x", 1.2, detail)
+
+    def _fetch(self, *urls: str) -> tuple[Cost, float]:
+        with tempfile.TemporaryDirectory(dir=self._folder) as target:
+            cost = self._measure([sys.executable, "-m", "bench.transfer", target, *urls])
+        return cost, json.loads(cost.output)["seconds"]
+
     def _work(self, name: str) -> tuple[Cost, float, int]:
         with tempfile.TemporaryDirectory(dir=self._folder) as target:
             return self._child(name, self._mirror, Path(target))
@@ -149,6 +177,11 @@ class Bench:
 
     def _measure(self, command: Sequence[str]) -> Cost:
         return measure(command, cwd=ROOT, environment=self._environment)
+
+
+def _pipe(url: str, folder: Path) -> list[str]:
+    file = shlex.quote(str(folder / "piped"))
+    return ["bash", "-c", f"curl -sS {shlex.quote(url)} | tee {file} | sha256sum"]
 
 
 def _wall(cost: Cost) -> float:
