@@ -7,9 +7,10 @@ all share is `etl_assets.console`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,7 @@ from etl_assets.console import open_launcher as _launcher
 from etl_assets.console import say as _say
 from etl_assets.console import settings as _settings
 from etl_assets.console import show as _show
-from etl_assets.model.errors import EtlError, UsageError
+from etl_assets.model.errors import EtlError, Interrupted, UsageError
 from etl_assets.model.options import Options
 
 if TYPE_CHECKING:
@@ -50,18 +51,18 @@ SourceNames = Annotated[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; every error of ours becomes one message and its exit code."""
-    try:
-        with _signals():
+    with _signals() as arrived:
+        try:
             app(args=arguments)
-    except UsageError as error:
-        _fail(str(error), USAGE)
-    except EtlError as error:
-        _fail(str(error), FAILED)
-    except _Interrupted as error:
-        _fail(
-            "interrupted: what is complete is kept; run the same command again to go on",
-            INTERRUPTED[error.signal],
-        )
+        except UsageError as error:
+            _fail(str(error), USAGE)
+        except (_Interrupted, Interrupted):
+            _fail(
+                "interrupted: what is complete is kept; run the same command again to go on",
+                INTERRUPTED[arrived()],
+            )
+        except EtlError as error:
+            _fail(str(error), FAILED)
 
 
 @app.command()
@@ -263,23 +264,33 @@ def _fail(message: str, code: int) -> None:
 class _Interrupted(BaseException):
     """A signal asked to stop; not an Exception, so that no handler below keeps it."""
 
-    def __init__(self, number: int) -> None:
-        self.signal = signal.Signals(number)
-
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into one exception while the command runs."""
+def _signals() -> Iterator[Callable[[], signal.Signals]]:
+    """Turn SIGINT and SIGTERM into an exception while the command runs; yields the first to come.
 
-    def interrupt(number: int, _frame: object) -> None:
-        raise _Interrupted(number)
+    Dagster puts handlers of its own in place while it works: the kernel's word goes to a pipe too.
+    """
 
+    def interrupt(_number: int, _frame: object) -> None:
+        raise _Interrupted
+
+    def arrived() -> signal.Signals:
+        told = [signal.Signals(n) for n in os.read(heard, 64) if n in INTERRUPTED]
+        return told[0] if told else signal.SIGINT
+
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+    told_before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     before = {number: signal.signal(number, interrupt) for number in INTERRUPTED}
     try:
-        yield
+        yield arrived
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(told_before)
+        os.close(heard)
+        os.close(tell)
 
 
 if __name__ == "__main__":

@@ -37,36 +37,23 @@ class Ended:
 class Warm:
     """A process that has everything loaded and forks a child for each run."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
-        self._process, self._folder = process, folder
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
 
     def run(self, home: Path, command: Sequence[str], strike: Strike | None = None) -> Ended:
-        strike = strike or Strike()
-        told, points = self._folder / "told", self._folder / "points"
-        order = {
-            "home": str(home),
-            "command": list(command),
-            "told": str(told),
-            "points": str(points),
-            **vars(strike),
-        }
+        order = {"home": str(home), "command": list(command), **vars(strike or Strike())}
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        lines = points.read_text(encoding="utf-8").splitlines()
-        found = [line.split("\t") for line in lines]
-        return Ended(
-            code=answer["code"],
-            told=told.read_text(encoding="utf-8"),
-            points=[(kind, event, path) for kind, event, path in found],
-        )
+        points = [(kind, event, path) for kind, event, path in answer["points"]]
+        return Ended(code=answer["code"], told=answer["told"], points=points)
 
 
 @contextmanager
 def warm(folder: Path) -> Iterator[Warm]:
-    """The process while the block runs; what its children say is kept in `folder`."""
+    """The process while the block runs; it works in `folder`."""
     with subprocess.Popen(
         [sys.executable, str(PROGRAM)],
         cwd=folder,
@@ -75,6 +62,6 @@ def warm(folder: Path) -> Iterator[Warm]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield Warm(process, folder)
+        yield Warm(process)
         assert process.stdin
         process.stdin.close()

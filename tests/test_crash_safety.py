@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,11 +45,25 @@ class Scene:
     def run(self, *more: str, strike: Strike | None = None) -> Ended:
         return self.runner.run(self.orchard.home.root, ["run", DOMAIN, *more], strike)
 
-    def recover(self) -> Ended:
-        """The next run, of the same logical time unless that one is published already."""
+    def struck(self, how: str, kind: str, where: str) -> Ended:
+        """How the second run ends when that happens at one of its write points."""
+        count = self.points[kind]
+        self.restore()
+        number = {"first": 1, "middle": count // 2 + 1, "last": count}[where]
+        return self.run("--as-of", SECOND_DAY, strike=Strike(how, kind, number))
+
+    def assert_unharmed(self) -> None:
+        """What can be read is whole, and the next run ends as if nothing had happened.
+
+        It has the same logical time, unless that one is published already.
+        """
+        assert not offenders_of(self.orchard.home)
         manifest = json.loads((self.orchard.latest / "manifest.json").read_bytes())
         is_old = manifest["as_of"] < SECOND_DAY
-        return self.run(*(["--as-of", SECOND_DAY] if is_old else []))
+        recovered = self.run(*(["--as-of", SECOND_DAY] if is_old else []))
+        assert (recovered.code, content_of(self.orchard.home)) == (0, self.content), recovered.told
+        assert not leftovers_of(self.orchard.home)
+        assert not offenders_of(self.orchard.home)
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +96,94 @@ def test_every_kind_of_write_is_known(scene: Scene) -> None:
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_harms_nothing(scene: Scene, kind: str, where: str) -> None:
-    number = {"first": 1, "middle": scene.points[kind] // 2 + 1, "last": scene.points[kind]}[where]
-    scene.restore()
+    ended = scene.struck("kill", kind, where)
 
-    ended = scene.run("--as-of", SECOND_DAY, strike=Strike("kill", kind, number))
-    offenders = offenders_of(scene.orchard.home)
-    recovered = scene.recover()
+    assert ended.code == -signal.SIGKILL
+    scene.assert_unharmed()
 
-    assert ended.code == -9
-    assert not offenders
-    assert (recovered.code, content_of(scene.orchard.home)) == (0, scene.content), recovered.told
+
+@pytest.mark.parametrize("kind", ["event log", "table", "run directory"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("kill in the next write", id="the next"),
+        pytest.param("kill beyond 100 kB", id="one of a large file"),
+    ],
+)
+def test_a_run_killed_in_the_middle_of_a_write_harms_nothing(
+    scene: Scene, kind: str, how: str
+) -> None:
+    ended = scene.struck(how, kind, "middle")
+
+    assert ended.code == -signal.SIGXFSZ
+    scene.assert_unharmed()
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_is_told_and_harms_nothing(scene: Scene, kind: str, where: str) -> None:
+    ended = scene.struck("fill", kind, where)
+
+    assert ended.code == 0 or "No space left" in ended.told, ended.told
+    assert ended.code in {0, 1}
+    assert "Traceback" not in ended.told
     assert not leftovers_of(scene.orchard.home)
-    assert not offenders_of(scene.orchard.home)
+    scene.assert_unharmed()
+
+
+@pytest.mark.parametrize("kind", ["event log", "download", "table", "warehouse", "run directory"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("refuse beyond 20 kB", id="20 kB"),
+        pytest.param("refuse beyond 100 kB", id="100 kB"),
+    ],
+)
+def test_a_limit_on_file_sizes_is_told_and_harms_nothing(scene: Scene, kind: str, how: str) -> None:
+    ended = scene.struck(how, kind, "middle")
+
+    assert ended.code == 1
+    assert "Traceback" not in ended.told
+    scene.assert_unharmed()
+
+
+@pytest.mark.parametrize("kind", ["event log", "download", "table", "warehouse", "latest"])
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        pytest.param("interrupt", 130, id="SIGINT"),
+        pytest.param("terminate", 143, id="SIGTERM"),
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on_and_harms_nothing(
+    scene: Scene, kind: str, how: str, code: int
+) -> None:
+    ended = scene.struck(how, kind, "middle")
+
+    assert (ended.code, ended.told.splitlines()[-1]) == (
+        code,
+        "etl: interrupted: what is complete is kept; run the same command again to go on",
+    )
+    scene.assert_unharmed()
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "outputs/orchard", "manifests", "data/raw", "data/partial", "data/tables/orchard/trees",
+        "data/warehouse", "data/warehouse/orchard/inputs", "data/warehouse/orchard/target",
+        "data", ".dagster", ".dagster/history/runs",
+    ],
+)  # fmt: skip
+def test_a_read_only_directory_is_told_and_harms_nothing(scene: Scene, folder: str) -> None:
+    scene.restore()
+    directory = scene.orchard.home.root / folder
+    directory.chmod(0o555)
+
+    ended = scene.run("--as-of", SECOND_DAY)
+    directory.chmod(0o755)
+
+    assert ended.code in {0, 1}, ended.told
+    assert "Traceback" not in ended.told
+    assert ended.code == 0 or "Permission denied" in ended.told, ended.told
+    scene.assert_unharmed()

@@ -15,18 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import DatabaseError
 
 from etl_assets.assets import keys, notices, remains, runs
 from etl_assets.assets.plan import Plan, make_plan
 from etl_assets.assets.standing import Standing, standing_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
-from etl_assets.io.files import appear
+from etl_assets.io.files import appear, refusals_told
 from etl_assets.io.lock import lock
 from etl_assets.model.declaration import Domain, Source
-from etl_assets.model.errors import BuildError, HomeError, UsageError
+from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
 from etl_assets.model.options import Options
-from etl_assets.model.run import MANIFEST_FILE, RunManifest
+from etl_assets.model.run import RunManifest
 from etl_assets.model.waves import waves_of
 from etl_assets.settings import Settings
 from etl_assets.stages.download import PartProgress, no_progress
@@ -156,16 +159,21 @@ class Launcher:
             run_config=_run_config(domain, options, selected),
             raise_on_error=False,
         )
+        return self._outcome(place, domain, result)
+
+    def _outcome(
+        self, place: Workplace, domain: Domain, result: dg.ExecuteInProcessResult
+    ) -> RunManifest:
         run = runs.current(self.instance, result.run_id, place, domain)
-        if not (run.directory / MANIFEST_FILE).exists():
-            runs.leave_failed(
-                self.instance, place, domain, run, "the run ended before it published"
-            )
+        note = "interrupted" if was_interrupted(result) else "the run ended before it published"
+        runs.leave_failed(self.instance, place, domain, run, note)
+        if was_interrupted(result):
+            raise Interrupted(f"{domain.name}: the run was asked to stop")
         manifest = outputs.read_manifest(run.directory)
         if manifest.published and not result.success:
             raise BuildError(
-                f"{domain.name}: {run.directory.name} is published, but a step failed after that; "
-                f"the event log of run {result.run_id} says why; run again"
+                f"{domain.name}: {run.directory.name} is published, but a step failed after that: "
+                f"{_root(result)}; the event log of run {result.run_id} says more; run again"
             )
         return manifest
 
@@ -202,12 +210,54 @@ class Launcher:
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The instance of DAGSTER_HOME, with telemetry off and one writer to the warehouse."""
     home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        with appear(home / "dagster.yaml") as temporary:
-            temporary.write_text(DAGSTER_YAML, encoding="utf-8")
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield instance
+    with _refusals_of_storage_told(home):
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            with appear(home / "dagster.yaml") as temporary:
+                temporary.write_text(DAGSTER_YAML, encoding="utf-8")
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield instance
+
+
+@contextmanager
+def _refusals_of_storage_told(home: Path) -> Iterator[None]:
+    """Turn what the disk refuses the event log into a HomeError that says what to do."""
+    try:
+        with refusals_told(home):
+            yield
+    except DatabaseError as error:
+        raise HomeError(
+            f"{home}: expected an event log that can be written, found: {error.orig}; "
+            "free some space or make it writable, then run again"
+        ) from error
+
+
+def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a signal ended the run: in a step, as its error, or between two, as canceled."""
+    return any(
+        event.event_type is dg.DagsterEventType.PIPELINE_CANCELED
+        or (event.is_step_failure and _is_interrupt(event.step_failure_data.error))
+        for event in result.all_events
+    )
+
+
+def _root(result: dg.ExecuteInProcessResult) -> str:
+    """What the first failed step ran into, without Dagster's wrapping."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        if error is not None:
+            while error.cause is not None:
+                error = error.cause
+            return error.message.strip()
+    return "no step says why"
+
+
+def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
+    while error is not None:
+        if error.cls_name == DagsterExecutionInterruptedError.__name__:
+            return True
+        error = error.cause
+    return False
 
 
 def serve_ui(settings: Settings, port: int) -> int:

@@ -176,6 +176,8 @@ class _Build:
         )
         # From here until the events are stored the warehouse is not what the event log says.
         warehouse.unmark(self._place.home, self._domain.name)
+        if not whole and chosen == frozenset(self._graph.models):
+            warehouse.discard(self._place.home, self._domain.name)
         results = build.build(
             self._project,
             [self._graph.models[unique_id] for unique_id in made],

@@ -21,7 +21,7 @@ from etl_assets.assets.health import read_tables
 from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
-from etl_assets.io import outputs
+from etl_assets.io import outputs, warehouse
 from etl_assets.model.declaration import Domain, Files, Source
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Decision, Part, Probe, Published, Reason
@@ -236,7 +236,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
         return "nothing is published yet"
     if record.code_version != place.code_version(domain):
         return "the code or a declaration changed"
-    if not place.home.whole_marker(domain.name).exists():
+    if not warehouse.is_whole(place.home, domain.name):
         return "the last build was cut off"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"

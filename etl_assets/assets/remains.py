@@ -29,12 +29,22 @@ def clear(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> Non
     """
     sweep(place.home, domain.name)
     for record in instance.get_run_records(dg.RunsFilter(statuses=IN_PROGRESS)):
-        run = record.dagster_run
-        owner = run.tags.get(COMMAND_TAG)
-        if owner == domain.name or (owner and is_free(place.home.lock(owner))):
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        if owner == domain.name:
-            _end(instance, place, domain, run)
+        if record.dagster_run.tags.get(COMMAND_TAG) == domain.name:
+            _end(instance, place, domain, record.dagster_run)
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        for run_id in {*info.active_run_ids, *info.pending_run_ids}:
+            if _is_dead(place.home, instance.get_run_by_id(run_id)):
+                storage.free_concurrency_slots_for_run(run_id)
+
+
+def _is_dead(home: Home, run: dg.DagsterRun | None) -> bool:
+    """Whether a run has ended, or was a command's and nobody holds its domain's lock."""
+    if run is None or run.is_finished:
+        return True
+    owner = run.tags.get(COMMAND_TAG)
+    return owner is not None and is_free(home.lock(owner))
 
 
 def _end(

@@ -17,7 +17,7 @@ from etl_assets.assets.state import contacts, read_sources, record_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, quarantine
 from etl_assets.model.declaration import Domain
-from etl_assets.model.errors import HomeError
+from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.phases import result_of
 from etl_assets.model.records import Fetch, FetchStatus, Quarantined, RunStatus, Tabulated
 from etl_assets.model.run import (
@@ -236,9 +236,9 @@ def _cause(error: BaseException | None) -> str:
     """What went wrong, without Dagster's wrapping."""
     if isinstance(error, dg.Failure):
         return error.description or "a step failed"
-    while error is not None and error.__cause__ is not None:
+    while error is not None and error.__cause__ is not None and not isinstance(error, EtlError):
         error = error.__cause__
-    return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, EtlError) else f"{type(error).__name__}: {error}"
 
 
 def sources_of(instance: dg.DagsterInstance, domain: Domain) -> list[RunSource]:

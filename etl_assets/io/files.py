@@ -104,7 +104,8 @@ def refusals_told(target: Path) -> Iterator[None]:
         if advice is None:
             raise
         raise HomeError(
-            f"{target}: expected to write it, found: {error.strerror}; {advice}, then run again"
+            f"{error.filename or target}: expected to write it, found: {error.strerror}; "
+            f"{advice}, then run again"
         ) from error
 
 

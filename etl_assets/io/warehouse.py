@@ -18,4 +18,11 @@ def unmark(home: Home, domain: str) -> None:
 
 
 def is_whole(home: Home, domain: str) -> bool:
-    return home.whole_marker(domain).exists()
+    return home.whole_marker(domain).exists() and home.warehouse(domain).exists()
+
+
+def discard(home: Home, domain: str) -> None:
+    """Remove the warehouse; a build of all models makes it anew."""
+    file = home.warehouse(domain)
+    for path in (file, file.with_name(f"{file.name}.wal")):
+        path.unlink(missing_ok=True)

@@ -13,7 +13,8 @@
     ├── HomeError               the machine's: a directory, lock, disk or stored file
     ├── BuildError              ours: a transformation failed
     │   └── Incomparable            two versions of a model have not the same columns
-    └── GateRefused             the candidate may not be published
+    ├── GateRefused             the candidate may not be published
+    └── Interrupted             a signal ended a run between two steps or in one (exit 130, 143)
 
 Whoever raises one says where, what was expected, what was found and what to do next.
 """
@@ -121,3 +122,7 @@ class Incomparable(BuildError):
 
 class GateRefused(EtlError):
     """The candidate failed a blocking check; what is published stays."""
+
+
+class Interrupted(EtlError):
+    """A person or the system asked to stop; what is complete is kept."""
