@@ -14,6 +14,10 @@ DEV_STAMP := $(VENV)/.dev-stamp
 MARK ?= not long
 PYTEST ?=
 
+# `make soak` is repeated exactly by the same seed.
+RUNS ?= 200
+SEED ?= 1
+
 ##@ Use
 
 .PHONY: demo
@@ -41,6 +45,10 @@ test-all: ## every test, the long ones too
 .PHONY: test-cov
 test-cov: ## every test, with the floor of coverage
 	@$(MAKE) test MARK= PYTEST="--cov --cov-report=term $(PYTEST)"
+
+.PHONY: soak
+soak: setup-dev ## 200 runs with random faults, each judged: make soak RUNS=200 SEED=1
+	PYTHONPATH=tests $(BIN)/python -W ignore tests/soak.py $(RUNS) $(SEED)
 
 .PHONY: check
 check: setup-dev ## format, lint, types, import law, SQL, YAML, layout
