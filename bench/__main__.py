@@ -111,7 +111,7 @@ class Bench:
                 costs[laid, work] = self._child(work, home, home)
         for work, what, bound in (
             ("decide", "decisions and history", 10),
-            ("document", "documents, written and checked", 30),
+            ("document", "other models, all tests, documents written and checked", 30),
         ):
             (_, once, count), (cost, ten, counted) = (
                 costs[laid, work] for laid in ("lay", "lay-tenfold")

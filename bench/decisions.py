@@ -5,14 +5,13 @@ Only the calls belong here; timing them is `bench.child`.
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
 from etl_assets.io import build_inputs, outputs
-from etl_assets.io.dbt import DbtProject
+from etl_assets.io.dbt import DbtProject, NodeResult
 from etl_assets.io.declarations import load
 from etl_assets.model.declaration import Domain
 from etl_assets.model.graph import Graph, Model
@@ -51,7 +50,7 @@ def lay(ran: Path, target: Path, *, copies: int = 1) -> int:
 
 
 def decide(home: Path, _: Path) -> int:
-    """Build what is gated and the history, with their tests; returns the number of advisories."""
+    """Build what is gated and the history; returns the number of advisories."""
     domain = _domain()
     project = _project(home, domain)
     graph = Graph.of(project.manifest(), domain.name)
@@ -68,13 +67,16 @@ def decide(home: Path, _: Path) -> int:
 
 
 def document(home: Path, _: Path) -> int:
-    """Build what documents are made of, write and check them; returns the number of files."""
+    """Build all other models, test every one, write and check all documents.
+
+    Returns the number of files.
+    """
     domain = _domain()
     project = _project(home, domain)
     graph = Graph.of(project.manifest(), domain.name)
-    models = {document.model for document in domain.documents}
     decided = _decided(graph, domain)
-    _build(project, [m for m in _with_ancestors(graph, models) if m not in decided], home)
+    _build(project, [model for model in graph.models.values() if model not in decided], home)
+    _sound(project.test())
     marts, directory = home / MARTS, home / "documents"
     written = publish.write_documents(
         domain.documents,
@@ -82,19 +84,15 @@ def document(home: Path, _: Path) -> int:
         directory,
         as_of=_as_of(home),
         previous=None,
-        changed=models,
+        changed={document.model for document in domain.documents},
     )
     assert publish.incomplete(domain.documents, marts, directory, written) == []
     return len(written)
 
 
 def _decided(graph: Graph, domain: Domain) -> list[Model]:
-    """What is gated, the history, all above them, and the seeds that their tests ask."""
-    seeds = {model.name for model in graph.models.values() if model.unique_id.startswith("seed.")}
-    return _with_ancestors(graph, {check.model for check in domain.gate} | {domain.history} | seeds)
-
-
-def _with_ancestors(graph: Graph, names: AbstractSet[str | None]) -> list[Model]:
+    """What is gated, the history, and all above them."""
+    names = {check.model for check in domain.gate} | {domain.history}
     ends = {unique_id for unique_id, model in graph.models.items() if model.name in names}
     wanted = ends.union(*(graph.ancestors(unique_id) for unique_id in ends))
     return [model for unique_id, model in graph.models.items() if unique_id in wanted]
@@ -109,9 +107,12 @@ def _multiply(source: Path, target: Path, copies: int, kind: str = "tables") -> 
 
 
 def _build(project: DbtProject, models: list[Model], home: Path) -> None:
-    results = project.build([model.name for model in models])
-    assert not (failed := [result for result in results if not result.ok]), failed
+    _sound(project.build([model.name for model in models], tests=False))
     project.export({m.name: m.key for m in models if m.is_mart}, home / MARTS)
+
+
+def _sound(results: list[NodeResult]) -> None:
+    assert not (failed := [result for result in results if not result.ok]), failed
 
 
 def _as_of(home: Path) -> datetime:
