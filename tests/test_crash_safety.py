@@ -102,6 +102,7 @@ def test_a_killed_run_harms_nothing(scene: Scene, kind: str, where: str) -> None
     scene.assert_unharmed()
 
 
+@pytest.mark.fault("killed")
 @pytest.mark.parametrize("kind", ["event log", "table", "run directory"])
 @pytest.mark.parametrize(
     "how",
@@ -119,6 +120,7 @@ def test_a_run_killed_in_the_middle_of_a_write_harms_nothing(
     scene.assert_unharmed()
 
 
+@pytest.mark.fault("disk-full")
 @pytest.mark.parametrize("where", ["first", "last"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_told_and_harms_nothing(scene: Scene, kind: str, where: str) -> None:
@@ -131,6 +133,7 @@ def test_a_full_disk_is_told_and_harms_nothing(scene: Scene, kind: str, where: s
     scene.assert_unharmed()
 
 
+@pytest.mark.fault("disk-full")
 @pytest.mark.parametrize("kind", ["event log", "download", "table", "warehouse", "run directory"])
 @pytest.mark.parametrize(
     "how",
@@ -147,6 +150,7 @@ def test_a_limit_on_file_sizes_is_told_and_harms_nothing(scene: Scene, kind: str
     scene.assert_unharmed()
 
 
+@pytest.mark.fault("interrupted")
 @pytest.mark.parametrize("kind", ["event log", "download", "table", "warehouse", "latest"])
 @pytest.mark.parametrize(
     ("how", "code"),
@@ -167,6 +171,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_harms_nothing(
     scene.assert_unharmed()
 
 
+@pytest.mark.fault("read-only")
 @pytest.mark.parametrize(
     "folder",
     [
