@@ -35,6 +35,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             "dagster_home": home / ".dagster",
             "domains_dir": project / "etl_assets" / "domains",
             "dbt_dir": project / "dbt_project",
+            "samples_dir": project / "samples",
         }
     )
     return subprocess.run(
