@@ -6,6 +6,7 @@ Nothing heavy is imported before a verb runs; the verbs are `cli` and `store_ver
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +36,8 @@ def open_launcher() -> Iterator[Launcher]:
     from etl_assets.io.declarations import load
 
     found = settings()
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("etl_assets").setLevel(found.log_level)
     domains = load(found.domains_dir)
     from etl_assets.assets.launch import Launcher
     from etl_assets.io.terminal import Narration

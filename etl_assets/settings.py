@@ -58,7 +58,9 @@ class Settings(BaseSettings):
     samples_dir: Path = Field(
         default=PACKAGE.parent / "samples", description="small mirrors for the demo"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="WARNING", description="from which level on the project's own log is shown"
+    )
     no_color: bool = Field(default=False, description="plain output; so does NO_COLOR")
 
     @classmethod
