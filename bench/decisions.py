@@ -13,7 +13,7 @@ import duckdb
 from etl_assets.io import build_inputs, outputs
 from etl_assets.io.dbt import DbtProject, NodeResult
 from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.graph import Graph, Model
 from etl_assets.model.home import Home
 from etl_assets.model.run import MARTS

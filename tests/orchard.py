@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from etl_assets.assets.launch import Launcher
 from etl_assets.io import dbt_sources
 from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.home import Home
 from etl_assets.model.options import Options
 from etl_assets.model.run import RunManifest

@@ -18,7 +18,7 @@ from etl_assets.assets.launch import Launcher, open_instance
 from etl_assets.assets.location import build_defs, job_name
 from etl_assets.io import samples
 from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.home import Home
 from etl_assets.model.options import Options
 from etl_assets.model.run import RunManifest

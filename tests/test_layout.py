@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 
 SPEAKS_DAGSTER = ("assets/", "definitions.py", "cli.py")
 KNOWS_STANDARDS = ("io/", "model/")

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from sampled import AS_OF, DOMAIN, Sampled
 from transfers import server
 
-from etl_assets.model.declaration import Domain, Location, Source
+from etl_assets.model.declaration import Location, Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
 

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io.lock import lock
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 
 P = ParamSpec("P")
 Step = Callable[P, Iterator[Any]]

@@ -20,7 +20,7 @@ from etl_assets.assets.state import metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.attribution import Attribution
-from etl_assets.model.declaration import Document, Domain
+from etl_assets.model.domain import Document, Domain
 from etl_assets.model.errors import Problem
 from etl_assets.model.gate import Finding, GateVerdict
 from etl_assets.model.graph import Graph

@@ -18,7 +18,7 @@ from etl_assets.assets.launch import Launcher
 from etl_assets.assets.state import latest_checks, read_sources
 from etl_assets.io import samples, store
 from etl_assets.io.dbt import NodeResult
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.records import Stored

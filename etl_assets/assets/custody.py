@@ -12,7 +12,8 @@ from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io.references import references
 from etl_assets.model.custody import Verification
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.records import Part, RawFile
 from etl_assets.stages.verify import verify
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from etl_assets.assets.outcomes import combined
 from etl_assets.assets.state import read_sources
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.health import SourceHealth, health_of
 
 

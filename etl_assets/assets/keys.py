@@ -9,7 +9,8 @@ import re
 
 from dagster import AssetKey
 
-from etl_assets.model.declaration import Document, Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Document, Domain
 
 
 def step_name(domain: Domain, stage: str, wave: int) -> str:

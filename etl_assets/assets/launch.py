@@ -26,7 +26,8 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.io.files import appear, refusals_told
 from etl_assets.io.lock import lock
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.run import RunManifest

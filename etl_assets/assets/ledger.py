@@ -13,7 +13,7 @@ import dagster as dg
 from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import ledger
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import HomeError
 from etl_assets.model.ledger import (
     DownloadRecord,

@@ -25,7 +25,7 @@ from etl_assets.assets.tables import build_tables
 from etl_assets.assets.validated import build_validated
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.graph import Graph
 from etl_assets.model.records import Part, Probe
 from etl_assets.model.waves import waves_of

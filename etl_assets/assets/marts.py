@@ -23,7 +23,7 @@ from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, warehouse
 from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
 from etl_assets.model.health import SourceHealth
 from etl_assets.model.records import Built

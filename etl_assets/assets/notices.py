@@ -16,7 +16,7 @@ from etl_assets.assets import keys
 from etl_assets.assets.state import RECORD, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import notices
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.notice import Condition, Notice, Told, Unsent
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest

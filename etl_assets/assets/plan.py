@@ -22,7 +22,8 @@ from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.state import SourceState, latest, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, warehouse
-from etl_assets.model.declaration import Domain, Files, Source
+from etl_assets.model.declaration import Files, Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Decision, Part, Probe, Published, Reason
 from etl_assets.model.run import MARTS

@@ -15,7 +15,7 @@ from etl_assets.assets.ledger import export_ledger
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.state import latest_checks
 from etl_assets.assets.workplace import Workplace
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.gate import Finding, GateVerdict
 from etl_assets.model.graph import Graph
 from etl_assets.model.run import RunManifest, Written

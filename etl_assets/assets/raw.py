@@ -17,7 +17,8 @@ from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_o
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.records import Fetch, FetchStatus, Part
 from etl_assets.model.waves import waves_of
 from etl_assets.stages import download, validate

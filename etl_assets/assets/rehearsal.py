@@ -16,8 +16,9 @@ from etl_assets.io import samples
 from etl_assets.io.declarations import load
 from etl_assets.io.outputs import published
 from etl_assets.io.server import serving
-from etl_assets.model.declaration import Domain, Files
+from etl_assets.model.declaration import Files
 from etl_assets.model.demo import DEMO_FILE, Demo, Edit, Scene
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import BuildError, UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.run import MARTS

@@ -12,7 +12,7 @@ from etl_assets.assets import runs
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import files, ledger, outputs, store
 from etl_assets.io.lock import is_free
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.home import Home
 from etl_assets.model.ledger import Process
 

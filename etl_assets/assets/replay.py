@@ -16,7 +16,7 @@ from etl_assets.assets.scratch import Scratch, health_then, scratch
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.io.writers.registry import Candidate
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import BuildError, NotFound, UsageError
 from etl_assets.model.graph import Graph, Model
 from etl_assets.model.replayed import Replayed

@@ -17,7 +17,8 @@ from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import ledger, outputs, store
 from etl_assets.model.custody import Restored
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import ContentError, HomeError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.ledger import (

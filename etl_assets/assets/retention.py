@@ -17,7 +17,7 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import ledger, outputs, store
 from etl_assets.io.references import digests_of_run
 from etl_assets.model.custody import Removed
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.run import MANIFEST_FILE, MARTS
 from etl_assets.stages import retain
 

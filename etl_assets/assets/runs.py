@@ -16,7 +16,7 @@ from etl_assets.assets import keys, notices
 from etl_assets.assets.state import contacts, read_sources, record_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, quarantine
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.phases import result_of
 from etl_assets.model.records import Fetch, FetchStatus, Quarantined, RunStatus, Tabulated

@@ -16,7 +16,8 @@ from pathlib import Path
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, store
 from etl_assets.io.dbt import DbtProject
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import HomeError
 from etl_assets.model.graph import Graph, Model
 from etl_assets.model.health import SourceHealth

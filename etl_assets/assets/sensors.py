@@ -17,7 +17,7 @@ from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.plan import Plan, make_plan
 from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.workplace import Workplace
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.records import Probe, Reason
 
 

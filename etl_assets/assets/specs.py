@@ -10,7 +10,8 @@ from datetime import timedelta
 import dagster as dg
 
 from etl_assets.assets import keys
-from etl_assets.model.declaration import Contract, Domain, Files, Source, Years
+from etl_assets.model.declaration import Contract, Files, Source, Years
+from etl_assets.model.domain import Domain
 
 
 def partitions_of(source: Source) -> dg.PartitionsDefinition[str] | None:

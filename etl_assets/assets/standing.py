@@ -15,7 +15,7 @@ import dagster as dg
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.health import SourceHealth
 from etl_assets.model.run import RunManifest, age_hours
 

@@ -19,7 +19,8 @@ from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
 from etl_assets.io.user import current_user
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Part, RawFile, Ruling, Table, Tabulated
 from etl_assets.model.waves import waves_of

@@ -16,7 +16,8 @@ from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
 from etl_assets.model.waves import waves_of
 from etl_assets.stages import validate

@@ -20,9 +20,10 @@ from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, store
 from etl_assets.io.compare import Pair, differing
-from etl_assets.model.declaration import Domain, Explain, Source
+from etl_assets.model.declaration import Source
 from etl_assets.model.declaration_rules import nearest
 from etl_assets.model.difference import Change, Difference
+from etl_assets.model.domain import Domain, Explain
 from etl_assets.model.errors import ContentError, NotFound, UsageError
 from etl_assets.model.gate import Finding
 from etl_assets.model.naming import part_named

@@ -14,7 +14,7 @@ from pathlib import Path
 from etl_assets.io.dbt import DbtProject
 from etl_assets.io.http import Client
 from etl_assets.io.locate import Places
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
 from etl_assets.settings import Settings

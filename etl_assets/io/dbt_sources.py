@@ -12,7 +12,8 @@ from pathlib import Path
 
 from etl_assets.io.declarations import load
 from etl_assets.io.files import appear
-from etl_assets.model.declaration import ColumnType, Domain, Source
+from etl_assets.model.declaration import ColumnType, Source
+from etl_assets.model.domain import Domain
 
 HEAD = """\
 # Written by make schemas from the declarations; a change by hand is lost.

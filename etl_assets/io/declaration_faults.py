@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 
 from etl_assets.io.schemas import json_schema
 from etl_assets.io.yamltree import Tree
-from etl_assets.model.declaration import Declared
 from etl_assets.model.declaration_rules import Broken, FieldPath, nearest
+from etl_assets.model.declared import Declared
 
 EXPECTED = {
     "missing": "a value",

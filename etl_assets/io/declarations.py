@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from etl_assets.io import yamltree
 from etl_assets.io.declaration_faults import derived_fields, faults_of
-from etl_assets.model.declaration import NAME, Declared, Domain, Source
+from etl_assets.model.declaration import Source
 from etl_assets.model.declaration_rules import (
     Broken,
     Data,
@@ -24,6 +24,8 @@ from etl_assets.model.declaration_rules import (
     broken_in_source,
     templates,
 )
+from etl_assets.model.declared import NAME, Declared
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import DeclarationError, HomeError, Problem
 from etl_assets.model.waves import waves_of
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from etl_assets.io import charts, drawings, report_words
-from etl_assets.model.declaration import Tone
+from etl_assets.model.domain import Tone
 from etl_assets.model.report import Cell, RunReport
 
 

@@ -27,8 +27,9 @@ from etl_assets.io.declaration_faults import faults_of
 from etl_assets.io.file_set import find
 from etl_assets.io.files import appear
 from etl_assets.io.locate import Places
-from etl_assets.model.declaration import Domain, Files, PublishedDigest, Source, Years
+from etl_assets.model.declaration import Files, PublishedDigest, Source, Years
 from etl_assets.model.demo import DEMO_FILE, Demo, Edit
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import DeclarationError, Problem, UsageError
 
 SEEDS = "seeds"

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from etl_assets.io.files import appear
-from etl_assets.model.declaration import Declared, Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.declared import Declared
+from etl_assets.model.domain import Domain
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, type[Declared]] = {

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from etl_assets.io.files import appear
-from etl_assets.model.declaration import NAME
+from etl_assets.model.declared import NAME
 from etl_assets.model.errors import UsageError
 
 DECLARATION = """\

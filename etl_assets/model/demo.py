@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from etl_assets.model.declaration import NAME, Declared
+from etl_assets.model.declared import NAME, Declared
 from etl_assets.model.records import Record
 
 DEMO_FILE = "demo.yaml"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from etl_assets.model.declaration import Tone
+from etl_assets.model.domain import Tone
 from etl_assets.model.records import FetchStatus, Record, Sha256
 from etl_assets.model.run import RunCheck, RunManifest
 

@@ -15,7 +15,7 @@ from typing import Any
 from etl_assets.io import outputs
 from etl_assets.io.arrow import SOURCE_SHA256
 from etl_assets.io.lookup import Row, rows_where, values_of
-from etl_assets.model.declaration import Claims, Domain, Explain, Periods
+from etl_assets.model.domain import Claims, Domain, Explain, Periods
 from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.explanation import FILE, Explanation, FileOrigin
 from etl_assets.model.home import Home

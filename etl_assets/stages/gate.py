@@ -11,7 +11,7 @@ from pathlib import Path
 
 from etl_assets.io.compare import Pair, differing, lost_groups
 from etl_assets.io.outputs import rows_of
-from etl_assets.model.declaration import GateCheck, GatedStates
+from etl_assets.model.domain import GateCheck, GatedStates
 from etl_assets.model.errors import Incomparable, Problem
 from etl_assets.model.gate import SHOWN_OFFENDERS, Finding, GateVerdict
 from etl_assets.model.run import RunCheck, RunManifest, RunSource

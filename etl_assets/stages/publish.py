@@ -16,7 +16,7 @@ from etl_assets.io import document_schemas, outputs
 from etl_assets.io.writers.registry import Candidate, writer_for
 from etl_assets.io.writers.rows import Rows
 from etl_assets.model.attribution import Attribution
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run import RunManifest, Written

@@ -15,7 +15,8 @@ import duckdb
 
 from etl_assets.io import report_html, report_markdown
 from etl_assets.io.files import write_text
-from etl_assets.model.declaration import Chart, Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Chart, Domain
 from etl_assets.model.errors import BuildError
 from etl_assets.model.health import WORST_FIRST
 from etl_assets.model.home import Home

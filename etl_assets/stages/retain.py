@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
 
-from etl_assets.model.declaration import Retention
+from etl_assets.model.domain import Retention
 from etl_assets.model.records import RawFile
 
 

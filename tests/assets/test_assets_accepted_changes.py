@@ -6,7 +6,7 @@ import pytest
 from sampled import DOMAIN, Sampled
 
 from etl_assets.assets.state import read_sources
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus, Tabulated
 from etl_assets.model.run import RunManifest

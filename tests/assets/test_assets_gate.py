@@ -13,7 +13,7 @@ from crowd import FEED, crowded, one_package, silence, unfix
 from sampled import AS_OF, DOMAIN, Sampled, fingerprint
 
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest

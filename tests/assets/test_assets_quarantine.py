@@ -10,7 +10,8 @@ from sampled import DOMAIN, Sampled
 from etl_assets.assets import pins, quarantine
 from etl_assets.assets.state import read_sources
 from etl_assets.io import quarantine as kept_apart
-from etl_assets.model.declaration import Domain, Expectation
+from etl_assets.model.declaration import Expectation
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import HomeError, Problem, UsageError
 from etl_assets.model.options import Options
 from etl_assets.model.records import Fetch, Part, Quarantined, RunStatus

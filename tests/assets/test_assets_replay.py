@@ -11,7 +11,7 @@ from sampled import AS_OF, DOMAIN, Sampled, fingerprint
 from etl_assets.assets.replay import replay
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import BuildError, HomeError, NotFound, UsageError
 
 RULINGS = "analyst/advisory-not-applicable.csv"

@@ -16,7 +16,7 @@ from etl_assets.assets.launch import Launcher
 from etl_assets.assets.outcomes import event_of
 from etl_assets.io import ledger, outputs
 from etl_assets.model.custody import Removed
-from etl_assets.model.declaration import Domain, Retention
+from etl_assets.model.domain import Domain, Retention
 from etl_assets.model.ledger import DownloadRecord, Process
 from etl_assets.model.records import Decision, Fetch, FetchStatus, Part, RawFile, Reason
 from etl_assets.model.run import MARTS

@@ -13,8 +13,9 @@ import pytest
 
 from etl_assets.io import samples
 from etl_assets.io.digest import parse_digest
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
 from etl_assets.model.demo import Edit
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import DeclarationError, UsageError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from etl_assets.io import schemas
-from etl_assets.model.declaration import Declared, Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.declared import Declared
+from etl_assets.model.domain import Domain
 
 
 @pytest.mark.parametrize(("name", "model"), schemas.FILES.items(), ids=schemas.FILES)

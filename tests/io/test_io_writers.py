@@ -15,7 +15,7 @@ import pytest
 from etl_assets.io.writers import json_envelope
 from etl_assets.io.writers.registry import Candidate, formats, problems, writer_for
 from etl_assets.io.writers.rows import Rows
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError, DeclarationError
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from declared import contract, source
 
-from etl_assets.model.declaration import Domain, Source
+from etl_assets.model.declaration import Source
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
 from etl_assets.model.naming import part_named, source_named
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Domain
+from etl_assets.model.domain import Domain
 from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchStatus, RunStatus

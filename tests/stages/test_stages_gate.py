@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.model.declaration import GateCheck
+from etl_assets.model.domain import GateCheck
 from etl_assets.model.errors import Problem
 from etl_assets.model.gate import Finding
 from etl_assets.model.records import FetchStatus, RunStatus

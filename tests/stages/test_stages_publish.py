@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.io import outputs
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest, Written

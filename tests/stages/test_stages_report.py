@@ -14,7 +14,7 @@ from reported import NOON, a_manifest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from etl_assets.model.declaration import Chart, Domain
+from etl_assets.model.domain import Chart, Domain
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.report import Section

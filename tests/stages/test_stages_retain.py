@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etl_assets.model.declaration import Retention
+from etl_assets.model.domain import Retention
 from etl_assets.model.records import Part, RawFile
 from etl_assets.stages.retain import runs_to_remove, versions_to_remove
 

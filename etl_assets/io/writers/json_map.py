@@ -17,7 +17,8 @@ from etl_assets.io.writers.notice import write_notice
 from etl_assets.io.writers.registry import Candidate
 from etl_assets.io.writers.rows import Rows
 from etl_assets.io.writers.sink import sink
-from etl_assets.model.declaration import Declared, Document
+from etl_assets.model.declared import Declared
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run import Written
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from etl_assets.io.writers.registry import Candidate
 from etl_assets.io.writers.sink import sink
 from etl_assets.model.attribution import texts
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.run import Written
 
 SUFFIX = ".license"

@@ -22,7 +22,7 @@ from etl_assets.io.writers.registry import Candidate
 from etl_assets.io.writers.rows import Rows
 from etl_assets.io.writers.sink import sink, written_file
 from etl_assets.model.attribution import texts
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run import Written
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from etl_assets.io.package_url import package_url
-from etl_assets.model.declaration import Declared
+from etl_assets.model.declared import Declared
 
 
 class Products(Declared):

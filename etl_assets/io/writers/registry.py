@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from etl_assets.io.writers.rows import Rows
 from etl_assets.model.attribution import Attribution
-from etl_assets.model.declaration import Declared, Document
+from etl_assets.model.declared import Declared
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError, DeclarationError, Problem
 from etl_assets.model.run import Written
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from etl_assets.io.writers import csv_table
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError
 
 DOCUMENT = Document.model_validate(

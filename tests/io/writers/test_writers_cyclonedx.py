@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from etl_assets.io.writers import cyclonedx
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError
 
 DOCUMENT = Document.model_validate(

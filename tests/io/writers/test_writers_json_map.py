@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from etl_assets.io.writers import json_map
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError
 
 DOCUMENT = Document.model_validate(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from etl_assets.io.writers import osv
-from etl_assets.model.declaration import Document
+from etl_assets.model.domain import Document
 from etl_assets.model.errors import BuildError
 
 JANUARY, MARCH = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
