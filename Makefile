@@ -39,12 +39,16 @@ test: setup-dev ## the tests (fast ones; MARK= for all)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "$(MARK)" $(PYTEST)
 
 .PHONY: test-all
-test-all: ## every test, the long ones too
+test-all: ## every test, the long ones and the drills too
 	@$(MAKE) test MARK=
 
 .PHONY: test-cov
-test-cov: ## every test, with the floor of coverage
-	@$(MAKE) test MARK= PYTEST="--cov --cov-report=term $(PYTEST)"
+test-cov: ## the tests of CI, long ones too, with the floor of coverage
+	@$(MAKE) test MARK="not drill" PYTEST="--cov --cov-report=term $(PYTEST)"
+
+.PHONY: drill
+drill: ## every further write point and fault of many alike (half an hour)
+	@$(MAKE) test MARK=drill
 
 .PHONY: soak
 soak: setup-dev ## 200 runs with random faults, each judged: make soak RUNS=200 SEED=1

@@ -13,12 +13,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crashing import Ended, Strike, Warm, warm
 from orchard import DOMAIN, HOST, Files, Orchard, assemble, content_of, leftovers_of, offenders_of
 
 pytestmark = pytest.mark.long
+
+
+def drilled(*values: str) -> list[Any]:
+    """Cases that `make drill` adds to those of every build."""
+    return [pytest.param(value, marks=pytest.mark.drill) for value in values]
+
 
 FIRST_DAY, SECOND_DAY = "2026-03-01T12:00:00", "2026-03-02T12:00:00"
 KINDS = (
@@ -93,7 +100,7 @@ def test_every_kind_of_write_is_known(scene: Scene) -> None:
 
 
 @pytest.mark.fault("killed")
-@pytest.mark.parametrize("where", ["first", "middle", "last"])
+@pytest.mark.parametrize("where", ["middle", *drilled("first", "last")])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_harms_nothing(scene: Scene, kind: str, where: str) -> None:
     ended = scene.struck("kill", kind, where)
@@ -103,7 +110,7 @@ def test_a_killed_run_harms_nothing(scene: Scene, kind: str, where: str) -> None
 
 
 @pytest.mark.fault("killed")
-@pytest.mark.parametrize("kind", ["event log", "table", "run directory"])
+@pytest.mark.parametrize("kind", ["table", *drilled("event log", "run directory")])
 @pytest.mark.parametrize(
     "how",
     [
@@ -121,7 +128,7 @@ def test_a_run_killed_in_the_middle_of_a_write_harms_nothing(
 
 
 @pytest.mark.fault("disk-full")
-@pytest.mark.parametrize("where", ["first", "last"])
+@pytest.mark.parametrize("where", ["first", *drilled("last")])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_told_and_harms_nothing(scene: Scene, kind: str, where: str) -> None:
     ended = scene.struck("fill", kind, where)
@@ -134,7 +141,9 @@ def test_a_full_disk_is_told_and_harms_nothing(scene: Scene, kind: str, where: s
 
 
 @pytest.mark.fault("disk-full")
-@pytest.mark.parametrize("kind", ["event log", "download", "table", "warehouse", "run directory"])
+@pytest.mark.parametrize(
+    "kind", ["table", *drilled("event log", "download", "warehouse", "run directory")]
+)
 @pytest.mark.parametrize(
     "how",
     [
@@ -151,7 +160,9 @@ def test_a_limit_on_file_sizes_is_told_and_harms_nothing(scene: Scene, kind: str
 
 
 @pytest.mark.fault("interrupted")
-@pytest.mark.parametrize("kind", ["event log", "download", "table", "warehouse", "latest"])
+@pytest.mark.parametrize(
+    "kind", ["table", "latest", *drilled("event log", "download", "warehouse")]
+)
 @pytest.mark.parametrize(
     ("how", "code"),
     [
