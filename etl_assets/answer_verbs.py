@@ -47,7 +47,8 @@ def explain(
 @app.command()
 def diff(
     domain: Annotated[
-        str | None, typer.Argument(help="Default: the one that explains.", show_default=False)
+        str | None,
+        typer.Argument(help="Default: the one that has what is replaced.", show_default=False),
     ] = None,
     replace: Annotated[
         list[str] | None,
@@ -61,12 +62,11 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What would change in what is published, and why; nothing is touched."""
-    from etl_assets.assets.whatif import diff
-    from etl_assets.stages.explain import choose
+    from etl_assets.assets.whatif import diff, meant
 
     files = dict(_assigned(text) for text in replace or ())
     with open_launcher() as launcher:
-        chosen = launcher.domain(domain) if domain else choose(launcher.place.domains, ())[0]
+        chosen = launcher.domain(domain) if domain else meant(launcher.place, files)
         difference = diff(launcher.instance, launcher.place, chosen, files)
     show(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
 

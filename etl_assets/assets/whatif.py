@@ -6,7 +6,7 @@ The candidate is built in a scratch home beside the published set, and the two a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -54,6 +54,19 @@ def diff(
     return _WhatIf(instance, place, domain, given(place, domain, replace)).difference()
 
 
+def meant(place: Workplace, names: Collection[str]) -> Domain:
+    """The one domain that explains and has all these sources and seeds; UsageError else."""
+    able = [
+        domain
+        for domain in place.domains.values()
+        if domain.explain and all(_has(place, domain, name) for name in names)
+    ]
+    if len(able) != 1:
+        known = ", ".join(domain.name for domain in place.domains.values() if domain.explain)
+        raise UsageError(f"expected a domain first, one of {known}; found: {', '.join(names)}")
+    return able[0]
+
+
 def given(place: Workplace, domain: Domain, replace: Mapping[str, Path]) -> Given:
     """Tell sources from seeds; UsageError names what is neither."""
     known = seeds(place, domain)
@@ -65,13 +78,22 @@ def given(place: Workplace, domain: Domain, replace: Mapping[str, Path]) -> Give
         if name in known:
             chosen[name] = path
             continue
-        source = name.partition("[")[0].removeprefix(f"{domain.name}.")
+        source = _source_name(domain, name)
         if source not in domain.sources:
             near = nearest(source, [*domain.sources, *known])
             names = ", ".join([*domain.sources, *known])
             raise UsageError(f"--replace: expected one of {names}{near}, found {name!r}")
         files[part_named({domain.name: domain}, name)[1]] = path
     return Given(files, chosen)
+
+
+def _has(place: Workplace, domain: Domain, name: str) -> bool:
+    return name in seeds(place, domain) or _source_name(domain, name) in domain.sources
+
+
+def _source_name(domain: Domain, name: str) -> str:
+    """The source of `name`, which may bear its domain before and a partition after it."""
+    return name.partition("[")[0].removeprefix(f"{domain.name}.")
 
 
 def seeds(place: Workplace, domain: Domain) -> dict[str, Path]:

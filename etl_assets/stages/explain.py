@@ -51,17 +51,18 @@ def explain(
 
 
 def choose(domains: Mapping[str, Domain], words: Sequence[str]) -> tuple[Domain, Sequence[str]]:
-    """The domain that is meant, and the key: it may be left out where one alone explains.
+    """The domain that is meant, and the key: it may be left out where one alone has such a key.
 
     Raises UsageError where none or several could be meant.
     """
     if words and words[0] in domains:
         return domains[words[0]], words[1:]
-    able = [domain for domain in domains.values() if domain.explain]
-    if len(able) != 1:
-        names = ", ".join(domain.name for domain in able) or "none"
-        raise UsageError(f"expected a domain first, one of those that explain: {names}")
-    return able[0], words
+    able = {name: domain.explain.key for name, domain in domains.items() if domain.explain}
+    meant = [name for name, key in able.items() if len(key) == len(words) or len(able) == 1]
+    if len(meant) != 1:
+        forms = ", or ".join(" ".join([name, *key]) for name, key in able.items()) or "none"
+        raise UsageError(f"expected a domain and its key, {forms}; found: {' '.join(words)}")
+    return domains[meant[0]], words
 
 
 def _declared(domain: Domain, key: Sequence[str]) -> Explain:

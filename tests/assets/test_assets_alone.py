@@ -21,6 +21,7 @@ def launch(sampled: Sampled, say=lambda _: None, **fields) -> dg.ExecuteInProces
         return job.execute_in_process(instance=instance, raise_on_error=False, **fields)
 
 
+@pytest.mark.long
 @pytest.mark.fault("two-runs")
 def test_a_step_from_dagsters_pages_waits_for_the_writer(sampled: Sampled) -> None:
     heard, said, results = Event(), list[str](), list[dg.ExecuteInProcessResult]()

@@ -135,7 +135,10 @@ def test_the_command_explains_in_json_as_of_a_day(
         pytest.param(["pebble", "CVE-2026-900044"], 1, "CVE-2026-900043", id="identifier"),
         pytest.param([*NEW, "--as-of", "2026-02-28"], 1, "was not yet published", id="too early"),
         pytest.param([*NEW, "--as-of", "lately"], 2, "an ISO time, found 'lately'", id="no time"),
-        pytest.param(["pebble"], 2, "expected package_name and cve_id", id="half a key"),
+        pytest.param([DOMAIN, "pebble"], 2, "expected package_name and cve_id", id="half a key"),
+        pytest.param(
+            ["pebble"], 2, "a domain and its key, advisories package_name cve_id", id="no domain"
+        ),
     ],
 )
 def test_the_command_tells_what_it_cannot_explain(

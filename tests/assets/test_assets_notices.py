@@ -32,6 +32,7 @@ def never_there(tmp_path: Path, hook: Hook) -> Sampled:
     return heard_by(sampled, hook)
 
 
+@pytest.mark.long
 def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
     never_there: Sampled, hook: Hook
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
     assert "advisories.echo" in message["message"]
 
 
+@pytest.mark.long
 @pytest.mark.fault("unheard")
 def test_a_target_that_cannot_be_reached_is_reported_and_asked_again(
     never_there: Sampled, hook: Hook

@@ -16,6 +16,7 @@ __all__ = ["server"]
 FEED = "/advisory.echohq.com/data.json"
 
 
+@pytest.mark.long
 @pytest.mark.fault("backoff")
 def test_a_person_may_ask_for_no_further_attempt(tmp_path: Path, server: Misbehaving) -> None:
     sampled = Sampled(tmp_path, mirror_url=server.url)

@@ -56,6 +56,7 @@ def test_a_launch_of_the_whole_job_reuses_every_asset(sampled: Sampled) -> None:
     assert not sampled.made(manifest)
 
 
+@pytest.mark.long
 def test_a_table_file_that_is_gone_comes_back(sampled: Sampled) -> None:
     table = sampled.home.table_file(DOMAIN, "kev", None)
     before = table.read_bytes()
@@ -150,6 +151,7 @@ def test_an_optional_source_that_was_never_there_is_an_empty_table(tmp_path: Pat
     assert manifest.published
 
 
+@pytest.mark.long
 @pytest.mark.fault("outage-nothing-held")
 def test_a_required_source_that_was_never_there_fails_the_run(tmp_path: Path) -> None:
     sampled = Sampled.packed(tmp_path)

@@ -61,6 +61,7 @@ def test_a_fetch_that_fails_over_a_last_good_file_is_a_partial_success(
     assert {"attempts", "waited_seconds", "status", "reason"} <= set(_told_of(sampled))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("prepare", "told"),
     [

@@ -215,7 +215,7 @@ def test_the_domain_may_be_left_out_where_one_alone_explains() -> None:
 def test_where_several_explain_the_domain_is_named() -> None:
     other = GARDEN.model_copy(update={"name": "park"})
 
-    with pytest.raises(UsageError, match="one of those that explain: garden, park"):
+    with pytest.raises(UsageError, match="garden bed plant, or park bed plant"):
         choose({"garden": GARDEN, "park": other}, ["North", "oak"])
 
 

@@ -133,6 +133,7 @@ def test_what_the_first_load_finds_is_no_change(first_galaxy: Galaxy) -> None:
     assert first_galaxy.mart("mart_system_changes") == []
 
 
+@pytest.mark.long
 def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
     def next_day(records: list[dict]) -> list[dict]:
         known = {record["id64"]: record for record in records}
