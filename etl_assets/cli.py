@@ -47,6 +47,33 @@ app.add_typer(store_verbs.app)
 SourceNames = Annotated[
     list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be fetched and why; do nothing.")
+]
+ForceRefresh = Annotated[
+    bool, typer.Option("--force-refresh", help="Fetch whatever the remotes say.")
+]
+AcceptChanges = Annotated[
+    bool, typer.Option("--accept-changes", help="Take what a limit refused, after a look at it.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 on partial_success too.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Refuse while another run holds the domain.")
+]
+MaxRetries = Annotated[
+    int | None,
+    typer.Option(
+        "--max-retries",
+        min=0,
+        help="Further attempts at each file; default: as declared.",
+        show_default=False,
+    ),
+]
+NoNotify = Annotated[bool, typer.Option("--no-notify", help="Tell nobody, whatever comes of it.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option("--as-of", help="The run's logical time, UTC; default: now.", show_default=False),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,40 +97,14 @@ def run(  # noqa: PLR0913 - each is an option of the command
     domains: Annotated[list[str], typer.Argument(help="Domains to run.", show_default=False)],
     source: SourceNames = None,
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be fetched and why; do nothing.")
-    ] = False,
-    force_refresh: Annotated[
-        bool, typer.Option("--force-refresh", help="Fetch whatever the remotes say.")
-    ] = False,
-    accept_changes: Annotated[
-        bool,
-        typer.Option("--accept-changes", help="Take what a limit refused, after a look at it."),
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 on partial_success too.")
-    ] = False,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Refuse while another run holds the domain.")
-    ] = False,
-    max_retries: Annotated[
-        int | None,
-        typer.Option(
-            "--max-retries",
-            min=0,
-            help="Further attempts at each file; default: as declared.",
-            show_default=False,
-        ),
-    ] = None,
-    no_notify: Annotated[
-        bool, typer.Option("--no-notify", help="Tell nobody, whatever comes of it.")
-    ] = False,
-    as_of: Annotated[
-        datetime | None,
-        typer.Option(
-            "--as-of", help="The run's logical time, UTC; default: now.", show_default=False
-        ),
-    ] = None,
+    dry_run: DryRun = False,
+    force_refresh: ForceRefresh = False,
+    accept_changes: AcceptChanges = False,
+    strict: Strict = False,
+    no_wait: NoWait = False,
+    max_retries: MaxRetries = None,
+    no_notify: NoNotify = False,
+    as_of: AsOf = None,
     as_json: Json = False,
 ) -> None:
     """Probe, fetch what moved, make what is below it, publish."""

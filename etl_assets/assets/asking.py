@@ -1,16 +1,14 @@
 """Sources whose requests come from a table, on behalf of a launch: surveys, decisions, answers.
 
-Gathers what the stage needs from the event log, the tables and the settings; it decides nothing.
+Gathers what the stage needs from the tables and the settings; it decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-import dagster as dg
-
-from etl_assets.assets.state import read_sources
+from etl_assets.assets.state import SourceState
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io.http import Client
 from etl_assets.io.row_requests import requests_of
@@ -20,10 +18,13 @@ from etl_assets.stages import ask
 
 
 def ask_all(
-    instance: dg.DagsterInstance, place: Workplace, sources: Sequence[Source], *, force: bool
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    sources: Sequence[Source],
+    *,
+    force: bool,
 ) -> Iterator[Fetch]:
     """What came of each source, one after the other."""
-    states = read_sources(instance, sources)
     for source in sources:
         part, last = Part(source=source.full_name), states[source.name].fetches.get(None)
         with place.client() as client:
@@ -33,15 +34,14 @@ def ask_all(
 
 
 def decisions_of(
-    instance: dg.DagsterInstance,
     place: Workplace,
+    states: Mapping[str, SourceState],
     sources: Sequence[Source],
     *,
     force: bool,
     now: datetime,
 ) -> list[Decision]:
     """What would be asked from the tables as they stand; nothing is asked for this."""
-    states = read_sources(instance, sources)
     found = []
     with place.client() as client:
         for source in sources:

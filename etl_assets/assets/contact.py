@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-import dagster as dg
-
-from etl_assets.assets.state import read_sources
+from etl_assets.assets.state import SourceState
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
 from etl_assets.io.file_set import find, in_order
@@ -67,8 +65,8 @@ def probes_of(
 
 
 def jobs_of(
-    instance: dg.DagsterInstance,
     place: Workplace,
+    states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     probes: Mapping[Part, Probe],
     *,
@@ -76,7 +74,6 @@ def jobs_of(
     now: datetime,
 ) -> list[download.Job]:
     """What is known of each part and what is decided on it."""
-    states = read_sources(instance, {source.name: source for source, _ in wanted}.values())
     found = []
     for source, part in wanted:
         last = states[source.name].fetches.get(part.partition)

@@ -3,7 +3,7 @@
 Which models are stale is `stages.build`; what they say is SQL under dbt_project/.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +78,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     project = place.dbt(domain)
     manifest = project.manifest()
     graph = Graph.of(manifest, domain.name)
-    specs, check_specs = build_dbt_specs(
-        translator=Translator(domain, project.code_version),
-        manifest=manifest,
-        select=f"fqn:{PROJECT_NAME}.{domain.name}.*",
-        exclude="resource_type:unit_test",
-        selector="",
-        io_manager_key=None,
-        project=None,
-    )
+    specs, check_specs = _specs(domain, project, manifest)
     checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}
 
     @dg.multi_asset(
@@ -123,6 +115,21 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         built.finish()
 
     return marts
+
+
+def _specs(
+    domain: Domain, project: DbtProject, manifest: Mapping[str, Any]
+) -> tuple[Sequence[dg.AssetSpec], Sequence[dg.AssetCheckSpec]]:
+    """The domain's models as assets and their tests as checks, as dagster-dbt reads them."""
+    return build_dbt_specs(
+        translator=Translator(domain, project.code_version),
+        manifest=manifest,
+        select=f"fqn:{PROJECT_NAME}.{domain.name}.*",
+        exclude="resource_type:unit_test",
+        selector="",
+        io_manager_key=None,
+        project=None,
+    )
 
 
 class _Build:

@@ -176,28 +176,37 @@ def make_plan(
     ]
     probed = [(source, part) for source, part in wanted if source.for_each is None]
     probes = probes_of(place, probed, now=now, max_retries=max_retries)
-    jobs = jobs_of(instance, place, probed, probes, force=force, now=now)
+    jobs = jobs_of(place, states, probed, probes, force=force, now=now)
     rows = [source for source in sources if source.for_each is not None]
     decisions = [job.decision for job in jobs]
-    decisions += decisions_of(instance, place, rows, force=force, now=now)
+    decisions += decisions_of(place, states, rows, force=force, now=now)
     moved = {decision.part for decision in decisions if decision.fetch}
-    stale = {
-        part: why
-        for source, part in wanted
-        if part not in moved
-        and (
-            why := (accept and _why_accepted(states[source.name], part))
-            or _why_stale(place, source, states[source.name], part)
-        )
-    }
+    unmoved = [(source, part) for source, part in wanted if part not in moved]
     return Plan(
         decisions,
         probes,
-        stale,
+        _stale(place, states, unmoved, accept=accept),
         _stale_rest(instance, place, domain),
         strangers=[told for source in sources for told in strangers_of(place.places, source)],
         order=file_order(instance, domain, [part for _, part in wanted]),
     )
+
+
+def _stale(
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    parts: Sequence[tuple[Source, Part]],
+    *,
+    accept: bool,
+) -> dict[Part, str]:
+    """The parts whose table no longer stands, each with the reason."""
+    found = {}
+    for source, part in parts:
+        state = states[source.name]
+        why = _why_accepted(state, part) if accept else ""
+        if why := why or _why_stale(place, source, state, part):
+            found[part] = why
+    return found
 
 
 def _why_accepted(state: SourceState, part: Part) -> str:

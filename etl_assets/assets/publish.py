@@ -38,18 +38,7 @@ def build_publish(
         name=f"{domain.name}_publish",
         backfill_policy=dg.BackfillPolicy.single_run(),
         specs=_specs(domain, place, graph),
-        check_specs=[
-            specs.check_spec(
-                GATE,
-                keys.published_key(domain),
-                "No blocking check speaks against the candidate, and no document loses a row.",
-            ),
-            *(
-                specs.check_spec(name, keys.published_key(domain), f"Expected: {limit}.")
-                for check in domain.gate
-                for name, limit in gate.measures(check).items()
-            ),
-        ],
+        check_specs=_check_specs(domain),
     )
     @alone(place, domain)
     def published(context: dg.AssetExecutionContext, config: PublishConfig) -> Iterator[Any]:
@@ -79,6 +68,20 @@ def build_publish(
         yield candidate.published(verdict)
 
     return published
+
+
+def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
+    """The gate's word, and each of its measures."""
+    key = keys.published_key(domain)
+    passed = "No blocking check speaks against the candidate, and no document loses a row."
+    return [
+        specs.check_spec(GATE, key, passed),
+        *(
+            specs.check_spec(name, key, f"Expected: {limit}.")
+            for check in domain.gate
+            for name, limit in gate.measures(check).items()
+        ),
+    ]
 
 
 def _specs(domain: Domain, place: Workplace, graph: Graph) -> list[dg.AssetSpec]:

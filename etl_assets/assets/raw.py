@@ -62,10 +62,9 @@ def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefin
             for source in chosen
             for partition in parts_of(context, source, _own(place, source, states[source.name]))
         ]
-        fetched = _fetch(
-            context.instance, place, [(s, p) for s, p in wanted if s.for_each is None], config
-        )
-        fetched |= _ask(context.instance, place, [s for s in chosen if s.for_each], config)
+        files = [(source, part) for source, part in wanted if source.for_each is None]
+        fetched = _fetch(place, states, files, config)
+        fetched |= _ask(place, states, [s for s in chosen if s.for_each], config)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
             outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
@@ -93,15 +92,15 @@ def _beside(
 
 
 def _fetch(
-    instance: dg.DagsterInstance,
     place: Workplace,
+    states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     config: RawConfig,
 ) -> dict[Part, Fetch]:
     now = datetime.now(UTC)
     wanted = [(source.with_retries(config.max_retries), part) for source, part in wanted]
     probes = probes_of(place, wanted, now=now)
-    jobs = jobs_of(instance, place, wanted, probes, force=config.force_refresh, now=now)
+    jobs = jobs_of(place, states, wanted, probes, force=config.force_refresh, now=now)
     found = {}
     with place.client() as client:
         desk = download.Desk(
@@ -120,12 +119,15 @@ def _fetch(
 
 
 def _ask(
-    instance: dg.DagsterInstance, place: Workplace, sources: Sequence[Source], config: RawConfig
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    sources: Sequence[Source],
+    config: RawConfig,
 ) -> dict[Part, Fetch]:
     """The sources whose requests come from a table."""
     wanted = [source.with_retries(config.max_retries) for source in sources]
     found = {}
-    for fetch in ask_all(instance, place, wanted, force=config.force_refresh):
+    for fetch in ask_all(place, states, wanted, force=config.force_refresh):
         found[fetch.part] = fetch
         if fetch.decision.fetch:
             place.say(_told(fetch))

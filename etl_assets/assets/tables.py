@@ -44,18 +44,8 @@ def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDe
     @dg.multi_asset(
         hooks={runs.failure_hook(place, domain)},
         name=keys.step_name(domain, "tables", wave),
-        specs=[
-            specs.table_spec(domain, source, tabulate.code_version(source)) for source in sources
-        ],
-        check_specs=[
-            specs.check_spec(
-                CHECK,
-                keys.table_key(source),
-                "The newest file's rows hold under the contract: at most "
-                f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink.",
-            )
-            for source in sources
-        ],
+        specs=[specs.table_spec(domain, s, tabulate.code_version(s)) for s in sources],
+        check_specs=[_check_spec(source) for source in sources],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -85,6 +75,15 @@ def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDe
             )
 
     return tables
+
+
+def _check_spec(source: Source) -> dg.AssetCheckSpec:
+    return specs.check_spec(
+        CHECK,
+        keys.table_key(source),
+        "The newest file's rows hold under the contract: at most "
+        f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink.",
+    )
 
 
 def _tabulate_source(

@@ -121,6 +121,7 @@ def _judge(
             Validated(part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION),
             reused=False,
         )
+    keep = file.sha256 in shared or (fetch is not None and fetch.pin is not None)
     validate.quarantine(
         place.home,
         source,
@@ -129,9 +130,13 @@ def _judge(
         verdict,
         datetime.now(UTC),
         url=file.url,
-        keep_original=file.sha256 in shared or (fetch is not None and fetch.pin is not None),
+        keep_original=keep,
     )
-    stand_in = last.file if last else None
+    return _refused(part, verdict, last.file if last else None)
+
+
+def _refused(part: Part, verdict: Verdict, stand_in: RawFile | None) -> Outcome:
+    """A file that may not be used, and the last good one in its place where there is any."""
     return outcome_of(
         Validated(
             part=part,

@@ -235,16 +235,15 @@ class _WhatIf:
     def _fetched(self, apart: Scratch) -> dict[Part, str]:
         """What a run would fetch now, kept in the scratch home; what cannot be had is told."""
         sources = [s for s in self._domain.sources.values() if s.for_each is None]
-        states = read_sources(self._instance, sources)
         wanted = [
             (source, part)
             for source in sources
             for part in all_parts(
-                self._place.places, source, self._now, known=states[source.name].fetches
+                self._place.places, source, self._now, known=self._states[source.name].fetches
             )
         ]
         probes = probes_of(self._place, wanted, now=self._now)
-        jobs = jobs_of(self._instance, self._place, wanted, probes, force=False, now=self._now)
+        jobs = jobs_of(self._place, self._states, wanted, probes, force=False, now=self._now)
         found = {}
         with self._place.client() as client:
             desk = download.Desk(

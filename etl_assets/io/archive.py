@@ -26,8 +26,7 @@ UNREADABLE = (
     zipfile.LargeZipFile,
     zlib.error,
     EOFError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # a password, or a version or packing that zipfile does not know
     ValueError,
     OSError,
 )

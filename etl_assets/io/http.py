@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -144,12 +144,11 @@ class Client:
     @contextmanager
     def stopped_by_errors(self, pool: Executor) -> Iterator[None]:
         """Leave nothing running in the pool when the block is interrupted."""
-        try:
+        with ExitStack() as unless_done:
+            unless_done.callback(pool.shutdown, cancel_futures=True)
+            unless_done.callback(self.stop)
             yield
-        except BaseException:
-            self.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
+            unless_done.pop_all()
 
     @property
     def is_stopped(self) -> bool:

@@ -28,7 +28,7 @@ UNZIPPABLE = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
+    RuntimeError,
     ValueError,
 )
 
