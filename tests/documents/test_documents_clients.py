@@ -5,35 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from environments import Environment, install
 from published import PublishedSet
 
 from etl_assets.io.server import serving
 
 HERE = Path(__file__).parent
 VUNNEL = "vunnel==0.44.0"  # the last for Python 3.11
+CYCLONEDX = "cyclonedx-python-lib[json-validation]==11.12.0"
 CSAF_VALIDATOR = "@secvisogram/csaf-validator-lib@2.0.10"
-INSTALL_SECONDS = 300
 
 pytestmark = pytest.mark.long
-
-
-def install(command: list[str], *, into: Path) -> None:
-    """Run an installer; skip, with its last words, where it cannot do its work here."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is needed to install {command[-1]}, and is not here")
-    try:
-        subprocess.run(
-            command, cwd=into, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS
-        )
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"{command[-1]} cannot be installed here: {error.stderr.strip()[-300:]}")
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"{command[-1]} could not be installed in {INSTALL_SECONDS} s")
 
 
 @pytest.fixture(scope="session")
@@ -47,16 +33,8 @@ def validate_csaf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def vunnel_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("vunnel")
-    python = folder / "venv" / "bin" / "python"
-    if shutil.which("uv"):
-        install(["uv", "venv", "--quiet", "--python", sys.executable, "venv"], into=folder)
-        install(["uv", "pip", "install", "--quiet", "--python", str(python), VUNNEL], into=folder)
-    else:
-        install([sys.executable, "-m", "venv", "venv"], into=folder)
-        install([str(python), "-m", "pip", "install", "--quiet", VUNNEL], into=folder)
-    return python
+def vunnel(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment.of(tmp_path_factory.mktemp("vunnel"), VUNNEL)
 
 
 def refused_by(script: Path, files: list[Path]) -> dict[str, Any]:
@@ -91,25 +69,27 @@ def test_the_csaf_validator_would_have_noticed(
 
 
 def test_vunnel_reads_every_advisory_with_its_fixed_version(
-    published: PublishedSet, vunnel_python: Path, tmp_path: Path
+    published: PublishedSet, vunnel: Environment, tmp_path: Path
 ) -> None:
     with serving(published.directory) as server:
-        answer = subprocess.run(
-            [
-                str(vunnel_python),
-                str(HERE / "vunnel_echo.py"),
-                f"{server.url}/data.json",
-                str(tmp_path / "workspace"),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
+        told = vunnel.told(
+            HERE / "vunnel_echo.py", f"{server.url}/data.json", tmp_path / "workspace"
         )
 
-    read = {(package.lower(), cve): version for cve, package, version in json.loads(answer.stdout)}
+    read = {(package.lower(), cve): version for cve, package, version in told}
     expected = {
         pair: {"not_applicable": "0"}.get(row["state"], row["fixed_version"] or "")
         for pair, row in published.envelope().items()
         if not pair[1].startswith("TEMP-")
     }
     assert {pair: read.get(pair) for pair in expected} == expected
+
+
+def test_the_strict_validator_of_cyclonedx_s_own_library_passes_the_sample(
+    published: PublishedSet, tmp_path: Path
+) -> None:
+    library = Environment.of(tmp_path, CYCLONEDX)
+
+    found = library.told(HERE / "cyclonedx_strictly.py", published.directory / "cyclonedx.vex.json")
+
+    assert found is None
