@@ -45,7 +45,7 @@ def lay(ran: Path, target: Path, *, copies: int = 1) -> int:
             laid.symlink_to(table)
     published = old.latest(DOMAIN) / MARTS / "mart_advisory_state_history.parquet"
     _multiply(published, target / HISTORY, copies, "history")
-    _project(target, _domain()).manifest()
+    _ = _project(target, _domain()).manifest
     return copies
 
 
@@ -53,7 +53,7 @@ def decide(home: Path, _: Path) -> int:
     """Build what is gated and the history; returns the number of advisories."""
     domain = _domain()
     project = _project(home, domain)
-    graph = Graph.of(project.manifest(), domain.name)
+    graph = Graph.of(project.manifest, domain.name)
     history = graph.named(domain.history or "")
     build_inputs.write(
         project.home.build_inputs(domain.name),
@@ -73,7 +73,7 @@ def document(home: Path, _: Path) -> int:
     """
     domain = _domain()
     project = _project(home, domain)
-    graph = Graph.of(project.manifest(), domain.name)
+    graph = Graph.of(project.manifest, domain.name)
     decided = _decided(graph, domain)
     _build(project, [model for model in graph.models.values() if model not in decided], home)
     _sound(project.test())

@@ -76,7 +76,7 @@ class Translator(DagsterDbtTranslator):
 def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     """One step that builds the stale models and copies the marts into the run's directory."""
     project = place.dbt(domain)
-    manifest = project.manifest()
+    manifest = project.manifest
     graph = Graph.of(manifest, domain.name)
     specs, check_specs = _specs(domain, project, manifest)
     checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}

@@ -87,13 +87,14 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
 def _specs(domain: Domain, place: Workplace, graph: Graph) -> list[dg.AssetSpec]:
     common: dict[str, Any] = {"group_name": domain.name, "owners": [domain.owner]}
     models = {model.name for model in graph.models.values()}
+    code_version = place.code_version(domain)
     documents = [
         dg.AssetSpec(
             keys.document_key(domain, document),
             deps=[keys.model_key(domain.name, name) for name in document.models if name in models],
             description=f"{document.file}: {document.title}",
             kinds={"file"},
-            code_version=place.code_version(domain),
+            code_version=code_version,
             **common,
         )
         for document in domain.documents

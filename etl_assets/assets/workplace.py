@@ -52,7 +52,7 @@ class Workplace:
         return Client(proxy=proxy.get_secret_value() if proxy else None)
 
     def dbt(self, domain: Domain) -> DbtProject:
-        return DbtProject(self.settings.dbt_dir, domain.name, self.home, domain.vars)
+        return self._projects[domain.name]
 
     def code_version(self, domain: Domain) -> str:
         """A digest of all that makes documents of files: package, declarations, SQL."""
@@ -63,6 +63,13 @@ class Workplace:
         for source in domain.sources.values():
             digest.update(source.model_dump_json(by_alias=True).encode())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def _projects(self) -> Mapping[str, DbtProject]:
+        return {
+            name: DbtProject(self.settings.dbt_dir, name, self.home, domain.vars)
+            for name, domain in self.domains.items()
+        }
 
     @cached_property
     def _package_version(self) -> str:

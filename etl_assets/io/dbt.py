@@ -97,8 +97,9 @@ class DbtProject:
             if path.suffix in SOURCE_SUFFIXES and (shared or self.domain in parts):
                 yield path
 
+    @cached_property
     def manifest(self) -> dict[str, Any]:
-        """dbt's manifest, parsed anew only where the project's files or vars changed."""
+        """dbt's manifest, read once; parsed anew only where the project's files or vars changed."""
         path, stamp = self.target / "manifest.json", self.target / "parsed_from"
         wanted = f"{self.code_version} {json.dumps(self.all_vars, sort_keys=True)}"
         if not (path.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted):

@@ -45,6 +45,7 @@ class TableWriter:
         if kind is None:
             self._flush(self._held_rows)
             self._opened(self._schema.empty_table()).close()
+            pa.default_memory_pool().release_unused()  # what comes next may not be Arrow's
         elif self._writer:
             with suppress(OSError):  # the first fault is the one to tell
                 self._writer.close()

@@ -55,7 +55,7 @@ class Warehouse:
     ) -> Mapping[str, NodeResult]:
         """Build everything from these rows and, where asked, publish the history that it makes."""
         self.lay(rows)
-        graph = Graph.of(self.project.manifest(), DOMAIN)
+        graph = Graph.of(self.project.manifest, DOMAIN)
         history = graph.named(self.domain.history or "")
         assert history is not None
         published = self.marts / f"{history.name}.parquet"
