@@ -53,7 +53,7 @@ def decide(home: Path, _: Path) -> int:
     """Build what is gated and the history; returns the number of advisories."""
     domain = _domain()
     project = _project(home, domain)
-    graph = Graph.of(project.manifest, domain.name)
+    graph = Graph.of(project.manifest)
     history = graph.named(domain.history or "")
     build_inputs.write(
         project.home.build_inputs(domain.name),
@@ -73,7 +73,7 @@ def document(home: Path, _: Path) -> int:
     """
     domain = _domain()
     project = _project(home, domain)
-    graph = Graph.of(project.manifest, domain.name)
+    graph = Graph.of(project.manifest)
     decided = _decided(graph, domain)
     _build(project, [model for model in graph.models.values() if model not in decided], home)
     _sound(project.test())

@@ -30,7 +30,12 @@ from etl_assets.settings import Settings
 DOMAIN = "orchard"
 HOST = "orchard.example"
 DECLARED = Path(__file__).parent / "orchard_domain"
-SHARED_SQL = ("dbt_project.yml", "profiles.yml", "models/build.yml", "macros/history.sql")
+SHARED_SQL = (
+    "dbt_project.yml",
+    "profiles.yml",
+    "models/shared/build.yml",
+    "macros/shared/history.sql",
+)
 FIRST = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 Rows = list[dict[str, Any]]

@@ -22,7 +22,7 @@ from etl_assets.assets.preview import preview
 from etl_assets.assets.state import latest_of, metadata_of
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, warehouse
-from etl_assets.io.dbt import PROJECT_NAME, DbtProject, NodeResult
+from etl_assets.io.dbt import DbtProject, NodeResult
 from etl_assets.model.domain import Domain
 from etl_assets.model.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
 from etl_assets.model.health import SourceHealth
@@ -77,7 +77,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     """One step that builds the stale models and copies the marts into the run's directory."""
     project = place.dbt(domain)
     manifest = project.manifest
-    graph = Graph.of(manifest, domain.name)
+    graph = Graph.of(manifest)
     specs, check_specs = _specs(domain, project, manifest)
     checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}
 
@@ -124,7 +124,7 @@ def _specs(
     return build_dbt_specs(
         translator=Translator(domain, project.code_version),
         manifest=manifest,
-        select=f"fqn:{PROJECT_NAME}.{domain.name}.*",
+        select="fqn:*",
         exclude="resource_type:unit_test",
         selector="",
         io_manager_key=None,

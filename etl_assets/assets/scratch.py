@@ -37,7 +37,7 @@ class Scratch:
 
     @cached_property
     def graph(self) -> Graph:
-        return Graph.of(self._project.manifest, self._domain.name)
+        return Graph.of(self._project.manifest)
 
     def tabulate(
         self,

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,12 @@ from etl_assets.model.home import Home
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
+    from dbt.contracts.graph.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
-PROJECT_NAME = "etl"
+SHARED = "shared"  # the folder beside those of the domains, whose files all of them read
+PARSED = "partial_parse.msgpack"  # as dbt names it
 READING_MEMORY = "500MB"  # a sort of more than that goes by way of the disk
 OFFENDERS_TOLD = 20
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
@@ -55,7 +58,12 @@ class NodeResult:
 
 @dataclass(frozen=True)
 class DbtProject:
-    """One domain's share of the dbt project: its warehouse, its target folder and constant vars."""
+    """One domain's share of the dbt project: its warehouse, its target folder and constant vars.
+
+    dbt parses anew whatever var changes, and hashes the place of the warehouse too. What follows
+    from the files is the same in every home, so that this class decides when to parse, and hands
+    dbt what was parsed.
+    """
 
     directory: Path
     domain: str
@@ -72,12 +80,19 @@ class DbtProject:
 
     @property
     def all_vars(self) -> dict[str, Any]:
-        """Constant for one home and domain: a var that changes makes dbt parse everything again."""
+        """Constant for one home and domain; the first two are for the profile alone."""
         return {
             "home": str(self.home.root),
+            "warehouse": str(self.warehouse),
+            **self._parsed_vars,
+        }
+
+    @property
+    def _parsed_vars(self) -> dict[str, Any]:
+        return {
+            "domain": self.domain,
             "tables": self.home.relative(self.home.tables(self.domain)),
             "inputs": self.home.relative(self.home.build_inputs(self.domain)),
-            "warehouse": str(self.warehouse),
             **self.vars,
         }
 
@@ -93,21 +108,37 @@ class DbtProject:
     def _files(self) -> Iterator[Path]:
         for path in sorted(self.directory.rglob("*")):
             parts = path.relative_to(self.directory).parts
-            shared = len(parts) == 1 or parts[0] == "macros"
-            if path.suffix in SOURCE_SUFFIXES and (shared or self.domain in parts):
+            of_all = len(parts) == 1 or parts[1] == SHARED
+            if path.suffix in SOURCE_SUFFIXES and (of_all or parts[1] == self.domain):
                 yield path
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """dbt's manifest, read once; parsed anew only where the project's files or vars changed."""
-        path, stamp = self.target / "manifest.json", self.target / "parsed_from"
-        wanted = f"{self.code_version} {json.dumps(self.all_vars, sort_keys=True)}"
-        if not (path.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted):
-            self._invoke("parse")
-            with appear(stamp) as temporary:
-                temporary.write_text(wanted, encoding="utf-8")
-        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        """dbt's manifest of the domain, read once."""
+        self._parse_what_changed()
+        manifest: dict[str, Any] = json.loads((self.target / "manifest.json").read_bytes())
         return manifest
+
+    def _parse_what_changed(self) -> None:
+        """Parse the project unless its files, its vars and dbt are those of the last time."""
+        stamp = self.target / "parsed_from"
+        told = json.dumps(self._parsed_vars, sort_keys=True)
+        wanted = f"{version('dbt-core')} {self.code_version} {told}"
+        if stamp.exists() and stamp.read_text("utf-8") == wanted:
+            return
+        stamp.unlink(missing_ok=True)
+        self._invoke("parse", None)
+        with appear(stamp) as temporary:
+            temporary.write_text(wanted, encoding="utf-8")
+
+    def _parsed(self) -> Manifest:
+        """What dbt made of the files; each invocation changes its own."""
+        from dbt.contracts.graph.manifest import Manifest
+
+        self._parse_what_changed()
+        parsed = Manifest.from_msgpack((self.target / PARSED).read_bytes())
+        parsed.build_flat_graph()  # type: ignore[no-untyped-call]  # it ships none
+        return parsed
 
     def build(self, models: Sequence[str], *, tests: bool = True) -> list[NodeResult]:
         """Build the named models, with their data tests; BuildError where dbt itself fails."""
@@ -116,17 +147,15 @@ class DbtProject:
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
         left_out = ["unit_test"] if tests else ["unit_test", "test"]
         exclude = [word for kind in left_out for word in ("--exclude-resource-type", kind)]
-        return self._invoke("build", "--select", *models, *exclude)
+        return self._invoke("build", self._parsed(), "--select", *models, *exclude)
 
     def test(self) -> list[NodeResult]:
         """Run the domain's data tests against the warehouse as it stands."""
-        return self._invoke(
-            "test",
-            "--select",
-            f"fqn:{PROJECT_NAME}.{self.domain}.*",
-            "--exclude-resource-type",
-            "unit_test",
-        )
+        return self._invoke("test", self._parsed(), "--exclude-resource-type", "unit_test")
+
+    def unit_test(self) -> list[NodeResult]:
+        """Run the domain's unit tests, which need the relations but none of their rows."""
+        return self._invoke("test", self._parsed(), "--resource-type", "unit_test")
 
     def reading(self) -> duckdb.DuckDBPyConnection:
         """The warehouse as it stands; its views name files by their place below the home."""
@@ -154,13 +183,13 @@ class DbtProject:
                     ).fetchall()
         return files
 
-    def _invoke(self, verb: str, *arguments: str) -> list[NodeResult]:
+    def _invoke(self, verb: str, parsed: Manifest | None, *arguments: str) -> list[NodeResult]:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
         self.target.mkdir(parents=True, exist_ok=True)
         try:
-            answer = dbtRunner().invoke([*self._flags(), verb, *self._options(), *arguments])
+            answer = dbtRunner(parsed).invoke([*self._flags(), verb, *self._options(), *arguments])
         finally:
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
         if answer.exception is not None:

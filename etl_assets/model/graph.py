@@ -48,12 +48,12 @@ class Graph:
     models: Mapping[str, Model]
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any], domain: str) -> Graph:
-        """Build from dbt's manifest; `domain` is the folder under models/ and seeds/."""
+    def of(cls, manifest: Mapping[str, Any]) -> Graph:
+        """Build from dbt's manifest of the domain."""
         nodes = {
             unique_id: node
             for unique_id, node in manifest["nodes"].items()
-            if node["resource_type"] in MODEL_KINDS and node["fqn"][1] == domain
+            if node["resource_type"] in MODEL_KINDS
         }
         models: dict[str, Model] = {}
         for unique_id in _parents_first(nodes):

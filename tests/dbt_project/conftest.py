@@ -55,7 +55,7 @@ class Warehouse:
     ) -> Mapping[str, NodeResult]:
         """Build everything from these rows and, where asked, publish the history that it makes."""
         self.lay(rows)
-        graph = Graph.of(self.project.manifest, DOMAIN)
+        graph = Graph.of(self.project.manifest)
         history = graph.named(self.domain.history or "")
         assert history is not None
         published = self.marts / f"{history.name}.parquet"
@@ -66,7 +66,7 @@ class Warehouse:
             history=published if published.exists() else None,
             history_types=history.column_types,
         )
-        results = self.project.build([f"fqn:etl.{DOMAIN}.*"])
+        results = self.project.build(["fqn:*"])
         if publish:
             self.project.export({history.name: history.key}, self.marts)
         return {result.unique_id.split(".")[2]: result for result in results}

@@ -28,7 +28,7 @@ create table periods as select * from (values
     ],
 )
 def test_a_moment_has_the_periods_that_held(at: str, states: list[str], repo_root: Path) -> None:
-    macros = Environment(loader=FileSystemLoader(repo_root / "dbt_project" / "macros"))
+    macros = Environment(loader=FileSystemLoader(repo_root / "dbt_project" / "macros" / "shared"))
     history_at = macros.get_template("history.sql").module.history_at
 
     with duckdb.connect() as connection:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def test_every_unit_test_of_dbt_passes(warehouse: Warehouse) -> None:
     warehouse.build([("echo", {"package_name": "alpha", "cve_id": "CVE-2026-1001"})])
 
-    results = warehouse.project._invoke("test", "--select", "test_type:unit")
+    results = warehouse.project.unit_test()
 
     assert {result.unique_id: result.message for result in results if not result.ok} == {}
     assert len(results) >= 20

@@ -82,7 +82,7 @@ class Keys:
 
 @pytest.fixture(scope="module")
 def keys(repo_root: Path) -> Iterator[Keys]:
-    found = Keys(repo_root / "dbt_project" / "macros")
+    found = Keys(repo_root / "dbt_project" / "macros" / "shared")
     yield found
     found.connection.close()
 

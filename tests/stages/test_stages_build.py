@@ -18,7 +18,6 @@ def _node(name: str, *parents: str, kind: str = "model", key: list[str] | None =
         "unique_id": f"{kind}.etl.{name}",
         "name": name,
         "resource_type": kind,
-        "fqn": ["etl", "weather", name],
         "depends_on": {"nodes": list(parents)},
         "config": {"meta": {"key": key} if key else {}},
         "columns": {},
@@ -47,7 +46,7 @@ def graph() -> Graph:
         "source.sources": _source("build", "sources"),
     }
     manifest = {"nodes": {node["unique_id"]: node for node in nodes}, "sources": sources}
-    return Graph.of(manifest, "weather")
+    return Graph.of(manifest)
 
 
 def _standing(graph: Graph, versions: dict[str, str]) -> dict[str, Built]:
