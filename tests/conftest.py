@@ -6,14 +6,19 @@ A fixture that only one room's tests need belongs beside them.
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
 from sampled import AS_OF, Sampled
 
+from etl_assets.io.lock import lock
 from etl_assets.model.home import Home
 from etl_assets.model.options import Options
+
+Once = Callable[[str, Callable[[Path], None]], Path]
 
 # The same examples every time: a failure in CI is the failure that is seen by hand.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -42,12 +47,33 @@ def mirror(repo_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What is made once for all workers: a folder by its name, which the first to ask fills."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+
+    def made(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, is_made = shared / name, shared / f"{name}.made"
+        with lock(shared / f"{name}.lock", say=lambda _: None):
+            if not is_made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                is_made.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def first_run(once: Once) -> Sampled:
     """The sample, run once; tests that change anything take a copy."""
-    sampled = Sampled.packed(tmp_path_factory.mktemp("first"))
-    manifest = sampled.run(Options(as_of=AS_OF))
-    assert manifest.published, manifest.note
-    return sampled
+
+    def fill(folder: Path) -> None:
+        manifest = Sampled.packed(folder).run(Options(as_of=AS_OF))
+        assert manifest.published, manifest.note
+
+    return Sampled(once("first", fill))
 
 
 @pytest.fixture

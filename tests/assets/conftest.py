@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crowd import FEED, crowded
@@ -16,13 +17,16 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
 @pytest.fixture(scope="session")
-def second_run(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+def second_run(first_run: Sampled, once: Any) -> Sampled:
     """The same with one ruling more, run again: two versions of one source are stored."""
-    sampled = first_run.copied(tmp_path_factory.mktemp("second") / "copy")
-    sampled.change(RULINGS, lambda text: text + RULING)
-    manifest = sampled.run()
-    assert manifest.published, manifest.note
-    return sampled
+
+    def fill(folder: Path) -> None:
+        sampled = first_run.copied(folder)
+        sampled.change(RULINGS, lambda text: text + RULING)
+        manifest = sampled.run()
+        assert manifest.published, manifest.note
+
+    return Sampled(once("second", fill))
 
 
 @pytest.fixture
