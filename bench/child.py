@@ -15,6 +15,7 @@ from pathlib import Path
 WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
     "bare-nvd": ("bench.bare", lambda module: module.nvd),
     "bare-osv": ("bench.bare", lambda module: module.osv),
+    "bare-systems": ("bench.bare", lambda module: module.systems),
     "echo": ("bench.ours", lambda m: lambda a, b: m.table("advisories.echo", a, b)),
     "nvd": ("bench.ours", lambda m: lambda a, b: m.table("advisories.nvd", a, b)),
     "nvd-largest": ("bench.ours", lambda m: lambda a, b: m.table("advisories.nvd", a, b, last=1)),
@@ -22,6 +23,7 @@ WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
     "lay-tenfold": ("bench.decisions", lambda m: lambda a, b: m.lay(a, b, copies=10)),
     "decide": ("bench.decisions", lambda module: module.decide),
     "document": ("bench.decisions", lambda module: module.document),
+    "systems": ("bench.ours", lambda m: lambda a, b: m.tables("galaxy", a, b)),
     "workbooks": ("bench.ours", lambda m: lambda a, b: m.tables("molding", a, b)),
     "osv": ("bench.ours", lambda m: lambda a, b: m.table("advisories.osv", a, b)),
 }

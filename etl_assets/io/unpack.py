@@ -5,13 +5,15 @@ What the unpacked bytes must be is the caller's; zip archives are `etl_assets.io
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
+
+from isal import isal_zlib
 
 from etl_assets.model.errors import ContentError
 
 BLOCK_BYTES = 1 << 20
 GZIP_WINDOW = 31
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Gunzip:
@@ -20,7 +22,7 @@ class Gunzip:
     def __init__(self, max_bytes: int) -> None:
         self.unpacked_bytes = 0
         self._max_bytes = max_bytes
-        self._member = zlib.decompressobj(GZIP_WINDOW)
+        self._member = isal_zlib.decompressobj(GZIP_WINDOW)
         self._is_fresh = True
         self._members = 0
 
@@ -31,6 +33,8 @@ class Gunzip:
                 data = data.lstrip(b"\0")  # padding between and after members is allowed
                 if not data:
                     return
+                if not GZIP_MAGIC.startswith(data[: len(GZIP_MAGIC)]):
+                    raise self._broken("not gzip again")
             yield self._piece(data)
             data = self._member.unconsumed_tail or self._next_member()
 
@@ -43,21 +47,23 @@ class Gunzip:
     def _piece(self, data: bytes) -> bytes:
         try:
             piece = self._member.decompress(data, BLOCK_BYTES)
-        except zlib.error as error:
-            place = "after its end" if self._is_fresh and self._members else "inside"
-            found = f"broken data {place} ({error})"
-            raise ContentError.of("", "a whole gzip file", found) from error
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stub names no class
+            raise self._broken(str(error)) from error
         self._is_fresh = False
         self.unpacked_bytes += len(piece)
         if self.unpacked_bytes > self._max_bytes:
             raise ContentError.of("", f"at most {self._max_bytes:,} unpacked bytes", "more")
         return piece
 
+    def _broken(self, why: str) -> ContentError:
+        place = "after its end" if self._is_fresh and self._members else "inside"
+        return ContentError.of("", "a whole gzip file", f"broken data {place} ({why})")
+
     def _next_member(self) -> bytes:
         if not self._member.eof:
             return b""
         rest = self._member.unused_data
-        self._member = zlib.decompressobj(GZIP_WINDOW)
+        self._member = isal_zlib.decompressobj(GZIP_WINDOW)
         self._is_fresh = True
         self._members += 1
         return rest

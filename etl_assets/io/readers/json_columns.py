@@ -1,4 +1,4 @@
-"""The flat columns of a JSON array by DuckDB, where every value is plainly of its declared kind.
+"""The flat columns of a JSON array, by many elements at once, where all values are plain.
 
 A fast way that never decides: what is not plain is told as such, and the caller reads those records
 again element by element. Both ways give the same values.
@@ -6,27 +6,47 @@ again element by element. Both ways give the same values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl_assets.io.arrow import TYPES
-from etl_assets.io.readers.stored import GZIP_MAGIC
+from etl_assets.io.readers.batch import UNDECODABLE
+from etl_assets.io.readers.json_elements import BYTE_ORDER_MARK, PACKED
+from etl_assets.io.readers.stored import chunks
 from etl_assets.model.declaration import ColumnType, Contract
 from etl_assets.model.paths import Step, origin_of
 
-ROWS_AT_ONCE = 20_480
-MAX_OBJECT_BYTES = 1 << 20  # a longer record is read element by element
-CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "128MB"}
+ROWS_AT_ONCE = 20_000
+WINDOW_BYTES = 1 << 18  # decoded at once: few enough that the records stay in the processor's cache
+MAX_WINDOW_BYTES = 1 << 20  # a longer record is read element by element
 TOP_LEVEL = [Step("items")]
+# Where one object ends and the next begins, be it of the array or of a list within an element.
+BETWEEN = re.compile(rb"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)")
+SPACES = b" \t\r\n"
+LOOKED_BACK_BYTES = 1 << 14
+PLACES_TRIED = 8
 
 Names = tuple[str, ...]
 Plain = dict[str, pa.Array]
+Getter = Callable[[Any], Any]
+Decode = Callable[[bytes], list[Any]]
+
+# Times stay texts, which the contract's own cast reads.
+JSON_TYPES: dict[ColumnType, tuple[type, pa.DataType]] = {
+    "string": (str, TYPES["string"]),
+    "date": (str, TYPES["string"]),
+    "timestamp": (str, TYPES["string"]),
+    "int64": (int, TYPES["int64"]),
+    "uint64": (int, TYPES["uint64"]),
+    "float64": (float, TYPES["float64"]),
+    "boolean": (bool, TYPES["boolean"]),
+}
 
 
 class NotTaken(Exception):
@@ -37,16 +57,17 @@ def ways_of(contract: Contract, paths: Sequence[list[Step]]) -> dict[str, Names]
     """Column -> the fields that lead to it; None where a contract is not flat enough."""
     if list(paths) != [TOP_LEVEL] or contract.unknown_fields != "discard_value":
         return None
-    ways = {}
+    ways, types = {}, dict[Names, type]()
     for column in contract.columns:
         origin = origin_of(column, TOP_LEVEL)
-        if origin is None or column.type not in CONVERTERS:
+        if origin is None or column.type not in JSON_TYPES:
             return None
         ways[column.name] = origin.names
-    leaves = set(ways.values())
-    folded = {tuple(name.lower() for name in names) for names in leaves}
-    nested = {names[:depth] for names in leaves for depth in range(1, len(names))}
-    return ways if len(folded) == len(leaves) and not nested & leaves else None
+        wanted = JSON_TYPES[column.type][0]
+        if types.setdefault(origin.names, wanted) is not wanted:
+            return None
+    nested = {names[:depth] for names in types for depth in range(1, len(names))}
+    return None if nested & types.keys() else ways
 
 
 def read_columns(
@@ -54,129 +75,173 @@ def read_columns(
 ) -> Iterator[tuple[int, Plain | None]]:
     """Row counts with the columns of so many records, None where they are not plain.
 
-    Raises NotTaken where DuckDB does not take the file, or takes it no further.
+    Raises NotTaken where the file is no array of objects, or is none any further.
     """
     if ways is None:
         raise NotTaken
     kinds = {column.name: column.type for column in contract.columns}
-    with duckdb.connect(config=CONFIG) as connection:
-        is_empty = True
-        for texts in _texts(connection, path, ways):
-            is_empty = False
-            yield texts.num_rows, _plain(texts, kinds)
-    if is_empty:
-        raise NotTaken  # a file of nothing is taken for a list of nothing
+    tree = _tree(ways, kinds)
+    getters = {name: attrgetter(_attribute(tree, names)) for name, names in ways.items()}
+    gathered: list[Plain] = []
+    decode = msgspec.json.Decoder(_list_of(tree)).decode
+    for count, records in _decoded(path, decode):
+        columns = records and _columns(records, kinds, getters)
+        if columns:
+            gathered.append(columns)
+        if gathered and (columns is None or sum(map(_rows, gathered)) >= ROWS_AT_ONCE):
+            yield _together(gathered)
+            gathered = []
+        if columns is None:
+            yield count, None
+    if gathered:
+        yield _together(gathered)
 
 
-def _texts(
-    connection: duckdb.DuckDBPyConnection, path: Path, ways: dict[str, Names]
-) -> Iterator[pa.RecordBatch]:
-    """Each column as the JSON text of its values; a null and a field left out look alike."""
-    with path.open("rb") as file:
-        is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    wanted = [".".join(map(_quoted, names)) + f" as {_quoted(c)}" for c, names in ways.items()]
-    try:
-        relation = connection.read_json(
-            str(path),
-            columns=_columns(_tree(ways.values())),
-            format="array",
-            compression="gzip" if is_packed else "none",
-            maximum_object_size=MAX_OBJECT_BYTES,
-        )
-        yield from relation.project(", ".join(wanted)).to_arrow_reader(ROWS_AT_ONCE)
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise NotTaken from error
-
-
-def _tree(ways: Iterable[Names]) -> dict[str, Any]:
+def _tree(ways: dict[str, Names], kinds: dict[str, ColumnType]) -> dict[str, Any]:
+    """The declared fields by name; what is none of them is neither decoded nor kept."""
     tree: dict[str, Any] = {}
-    for names in ways:
+    for column, names in ways.items():
         branch = tree
-        for name in names:
+        for name in names[:-1]:
             branch = branch.setdefault(name, {})
+        branch[names[-1]] = JSON_TYPES[kinds[column]][0]
     return tree
 
 
-def _columns(tree: dict[str, Any]) -> dict[str, str]:
-    return {name: _type(branch) for name, branch in tree.items()}
+def _list_of(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
+    return list[_record(tree)]  # type: ignore[misc]  # made here
 
 
-def _type(tree: dict[str, Any]) -> str:
-    fields = ", ".join(f"{_quoted(name)} {_type(branch)}" for name, branch in tree.items())
-    return f"struct({fields})" if fields else "json"
+def _record(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
+    """A type of attributes a0, a1, ... as a field's name need be no word of Python's."""
+    names = {f"a{place}": name for place, name in enumerate(tree)}
+    types = [_record(branch) if isinstance(branch, dict) else branch for branch in tree.values()]
+    fields = [(name, kind | None, None) for name, kind in zip(names, types, strict=True)]
+    return msgspec.defstruct("Record", fields, rename=names, gc=False)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _attribute(tree: dict[str, Any], names: Names) -> str:
+    """The dotted attributes that lead to a field."""
+    first, *below = names
+    attribute = f"a{list(tree).index(first)}"
+    return f"{attribute}.{_attribute(tree[first], tuple(below))}" if below else attribute
 
 
-def _plain(texts: pa.RecordBatch, kinds: dict[str, ColumnType]) -> Plain | None:
-    """The columns in their types; None where one value is not plainly of its kind.
+def _decoded(path: Path, decode: Decode) -> Iterator[tuple[int, list[Any] | None]]:
+    """Counts of elements with their records, None where one is not of the declared shape."""
+    window = _Window(path)
+    window.open()
+    size, is_first = WINDOW_BYTES, True
+    while text := window.text(size):
+        taken = next((taken for end in _ends(text) if (taken := _taken(text[:end], decode))), None)
+        if taken is None and size < MAX_WINDOW_BYTES:
+            size *= 2
+            continue
+        if taken is None:
+            raise NotTaken
+        end, count, records = taken
+        yield count, records
+        window.at += text.index(b",", end) + 1
+        size, is_first = WINDOW_BYTES, False
+    text = window.last()
+    if taken := _taken(text, decode):
+        yield taken[1:]
+    elif not is_first or text.strip(SPACES):
+        raise NotTaken
 
-    A row without any value may have been a null in place of a record, which is none.
+
+def _taken(text: bytes, decode: Decode) -> tuple[int, int, list[Any] | None] | None:
+    """Where the text ends, how many elements it is and their records; None where it is no such."""
+    listed = b"[%b]" % text
+    for attempt in (decode, PACKED):
+        try:
+            records = attempt(listed)
+        except UNDECODABLE:
+            continue
+        return (
+            (len(text), len(records), records if attempt is decode else None) if records else None
+        )
+    return None
+
+
+def _ends(text: bytes) -> Iterator[int]:
+    """Where whole elements may end, the likeliest first: with a line, or between two objects."""
+    lines = text[: text.rfind(b"\n") + 1].rstrip(SPACES)
+    if lines.endswith(b","):
+        yield len(lines) - 1
+    looked_back = max(0, len(text) - LOOKED_BACK_BYTES)
+    places = [found.end() for found in BETWEEN.finditer(text, looked_back)]
+    yield from reversed(places[-PLACES_TRIED:])
+
+
+class _Window:
+    """The part of the file that is held, and how far it has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._chunks = chunks(path)
+        self._data = b""
+        self.at = 0
+
+    def open(self) -> None:
+        """Stand behind the bracket that opens the array."""
+        text = self.text(WINDOW_BYTES) or self._data
+        self.at = len(text) - len(text.removeprefix(BYTE_ORDER_MARK).lstrip(SPACES)) + 1
+        if text[self.at - 1 : self.at] != b"[":
+            raise NotTaken
+
+    def text(self, size: int) -> bytes:
+        """So many bytes of what is to come; empty where the file ends before."""
+        while len(self._data) - self.at < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._data = self._data[self.at :] + chunk
+            self.at = 0
+        return self._data[self.at : self.at + size]
+
+    def last(self) -> bytes:
+        """What is left, without the bracket that closes the array."""
+        text = self._data[self.at :].rstrip(SPACES)
+        if not text.endswith(b"]"):
+            raise NotTaken
+        return text[:-1]
+
+
+def _columns(
+    records: list[Any], kinds: dict[str, ColumnType], getters: Mapping[str, Getter]
+) -> Plain | None:
+    """The columns in their types; None where a whole number is beyond its bits.
+
+    A number beyond all floats is refused when it is decoded.
     """
-    if all(column.null_count for column in texts.columns) and _any_empty(texts):
-        return None
-    columns = {}
-    for name, kind in kinds.items():
-        column = CONVERTERS[kind](texts.column(name), kind)
-        if column is None:
-            return None
-        columns[name] = column
-    return columns
-
-
-def _any_empty(texts: pa.RecordBatch) -> bool:
-    empty = texts.columns[0].is_null()
-    for column in texts.columns[1:]:
-        empty = pc.and_(empty, column.is_null())
-    return bool(pc.any(empty).as_py())
-
-
-def _all(mask: pa.Array) -> bool:
-    return pc.all(mask).as_py() is not False
-
-
-def _strings(texts: pa.Array, _: ColumnType) -> pa.Array | None:
-    if not _all(pc.starts_with(texts, '"')):
-        return None
-    if _holds(texts, b"\\"):
-        decode = msgspec.json.Decoder(str).decode
-        return pa.array([t and decode(t) for t in texts.to_pylist()], pa.string())
-    return pc.ascii_trim(texts, '"')
-
-
-def _holds(texts: pa.Array, part: bytes) -> bool:
-    """Whether a text may hold this part; a slice is taken for the whole that it is cut from."""
-    data = texts.buffers()[-1]
-    return data is not None and part in data.to_pybytes()
-
-
-def _floats(texts: pa.Array, kind: ColumnType) -> pa.Array | None:
-    numbers = _cast(texts, kind)
-    return numbers if numbers is not None and _all(pc.is_finite(numbers)) else None
-
-
-def _booleans(texts: pa.Array, _: ColumnType) -> pa.Array | None:
-    true = pc.equal(texts, "true")
-    return true if _all(pc.or_(true, pc.equal(texts, "false"))) else None
-
-
-def _cast(texts: pa.Array, kind: ColumnType) -> pa.Array | None:
-    """A number with a fraction is no whole number here, and a text in its quotes none at all."""
     try:
-        return pc.cast(texts, TYPES[kind])
-    except pa.ArrowInvalid:
+        return {
+            name: pa.array(_values(records, getter), JSON_TYPES[kinds[name]][1])
+            for name, getter in getters.items()
+        }
+    except (pa.ArrowException, OverflowError):
         return None
 
 
-# Times stay texts, which the contract's own cast reads.
-CONVERTERS: dict[ColumnType, Callable[[pa.Array, ColumnType], pa.Array | None]] = {
-    "string": _strings,
-    "date": _strings,
-    "timestamp": _strings,
-    "int64": _cast,
-    "uint64": _cast,
-    "float64": _floats,
-    "boolean": _booleans,
-}
+def _values(records: list[Any], getter: Getter) -> list[Any]:
+    try:
+        return list(map(getter, records))
+    except AttributeError:
+        return [_value(record, getter) for record in records]
+
+
+def _value(record: object, getter: Getter) -> object:
+    """None too where a record that leads to the value is left out."""
+    try:
+        return getter(record)
+    except AttributeError:
+        return None
+
+
+def _rows(columns: Plain) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _together(gathered: list[Plain]) -> tuple[int, Plain]:
+    columns = {name: pa.concat_arrays([part[name] for part in gathered]) for name in gathered[0]}
+    return _rows(columns), columns

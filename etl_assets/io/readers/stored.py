@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl_assets.io.unpack import Gunzip
+from etl_assets.io.unpack import GZIP_MAGIC, Gunzip
 from etl_assets.model.errors import ContentError, HomeError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE_BYTES = 1 << 17  # what zlib has not used of a piece is copied for every chunk it gives
-GZIP_MAGIC = b"\x1f\x8b"
+PIECE_BYTES = 1 << 17  # what has not been used of a piece is copied for every chunk it gives
 UNBOUNDED = sys.maxsize  # validation has held the file to its declared limit
 
 

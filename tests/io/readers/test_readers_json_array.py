@@ -203,13 +203,47 @@ def test_a_record_without_end_is_given_up(file: Path) -> None:
 def test_the_exact_way_goes_on_where_the_fast_one_ends(file: Path) -> None:
     count, bad = json_columns.ROWS_AT_ONCE * 3 // 2, json_columns.ROWS_AT_ONCE + 500
     records = [{"id": n, "name": f"n{n}"} for n in range(count)]
-    records[bad] = {"id": bad, "size": []}  # no object: DuckDB stops here
+    records[bad] = {"id": bad, "size": []}  # no object: its window is read again
 
     rows, ordinals, rejects = table_of(file, lines(*records))
 
     assert len(rows) == count - 1
     assert ordinals == [n + 1 for n in range(count) if n != bad]
     assert [reject.split(",")[0] for reject in rejects] == [f"line {bad + 2}"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"indent": 1}, id="indented"),
+        pytest.param({}, id="one line"),
+        pytest.param({"separators": (",", ":")}, id="one line, without spaces"),
+    ],
+)
+def test_no_window_ends_within_a_record(file: Path, how: dict[str, Any]) -> None:
+    nested = {"junk": [{"a": "},{"}, {"a": 1}, {"a": [{"b": 2}, {"b": 3}]}]}
+    records = [{**FRUIT, **nested, "id": n} for n in range(6_000)]
+
+    batches = read(file, json.dumps(records, **how))
+
+    assert len(batches) == 1
+    assert batches[0].exact is not None
+    assert batches[0].columns["id"].to_pylist() == list(range(6_000))
+
+
+def test_only_the_records_beside_a_bad_one_are_read_again(file: Path) -> None:
+    records: list[Any] = [FRUIT | {"id": n} for n in range(40_000)]
+    records[20_000] = None
+
+    batches = read(file, lines(*records))
+
+    exact = [batch for batch in batches if batch.exact is None]
+    assert len(exact) == 1
+    assert exact[0].records < 5_000
+    assert [reject.where for reject in exact[0].rejects] == ["line 20002"]
+    assert [n for batch in batches for n in batch.ordinals] == [
+        n for n in range(1, 40_001) if n != 20_001
+    ]
 
 
 def test_whole_lines_are_passed_over_at_once_and_others_one_by_one(file: Path) -> None:
