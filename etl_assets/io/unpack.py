@@ -11,13 +11,13 @@ from isal import isal_zlib
 
 from etl_assets.model.errors import ContentError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19  # what a processor's cache takes; twice as much costs twice the time
 GZIP_WINDOW = 31
 GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Gunzip:
-    """Takes a gzip file in pieces and gives the unpacked bytes in pieces of at most a mebibyte."""
+    """Takes a gzip file in pieces and gives the unpacked bytes in pieces of half a mebibyte at most."""
 
     def __init__(self, max_bytes: int) -> None:
         self.unpacked_bytes = 0

@@ -36,6 +36,7 @@ Names = tuple[str, ...]
 Plain = dict[str, pa.Array]
 Getter = Callable[[Any], Any]
 Decode = Callable[[bytes], list[Any]]
+Taken = tuple[int, list[Any] | None]
 
 # Times stay texts, which the contract's own cast reads.
 JSON_TYPES: dict[ColumnType, tuple[type, pa.DataType]] = {
@@ -82,19 +83,20 @@ def read_columns(
     kinds = {column.name: column.type for column in contract.columns}
     tree = _tree(ways, kinds)
     getters = {name: attrgetter(_attribute(tree, names)) for name, names in ways.items()}
-    gathered: list[Plain] = []
+    gathered, rows = list[Plain](), 0
     decode = msgspec.json.Decoder(_list_of(tree)).decode
     for count, records in _decoded(path, decode):
         columns = records and _columns(records, kinds, getters)
         if columns:
             gathered.append(columns)
-        if gathered and (columns is None or sum(map(_rows, gathered)) >= ROWS_AT_ONCE):
-            yield _together(gathered)
-            gathered = []
+            rows += count
+        if rows and (columns is None or rows >= ROWS_AT_ONCE):
+            yield rows, _together(gathered)
+            gathered, rows = [], 0
         if columns is None:
             yield count, None
-    if gathered:
-        yield _together(gathered)
+    if rows:
+        yield rows, _together(gathered)
 
 
 def _tree(ways: dict[str, Names], kinds: dict[str, ColumnType]) -> dict[str, Any]:
@@ -127,48 +129,46 @@ def _attribute(tree: dict[str, Any], names: Names) -> str:
     return f"{attribute}.{_attribute(tree[first], tuple(below))}" if below else attribute
 
 
-def _decoded(path: Path, decode: Decode) -> Iterator[tuple[int, list[Any] | None]]:
+def _decoded(path: Path, decode: Decode) -> Iterator[Taken]:
     """Counts of elements with their records, None where one is not of the declared shape."""
     window = _Window(path)
     window.open()
     size, is_first = WINDOW_BYTES, True
     while text := window.text(size):
-        taken = next((taken for end in _ends(text) if (taken := _taken(text[:end], decode))), None)
-        if taken is None and size < MAX_WINDOW_BYTES:
+        tried = ((end, _taken(text, end, decode)) for end in _ends(text))
+        end, taken = next((found for found in tried if found[1]), (0, None))
+        if taken:
+            yield taken
+            window.at += text.index(b",", end) + 1
+            size, is_first = WINDOW_BYTES, False
+        elif size < MAX_WINDOW_BYTES:
             size *= 2
-            continue
-        if taken is None:
+        else:
             raise NotTaken
-        end, count, records = taken
-        yield count, records
-        window.at += text.index(b",", end) + 1
-        size, is_first = WINDOW_BYTES, False
     text = window.last()
-    if taken := _taken(text, decode):
-        yield taken[1:]
+    if taken := _taken(text, len(text), decode):
+        yield taken
     elif not is_first or text.strip(SPACES):
         raise NotTaken
 
 
-def _taken(text: bytes, decode: Decode) -> tuple[int, int, list[Any] | None] | None:
-    """Where the text ends, how many elements it is and their records; None where it is no such."""
-    listed = b"[%b]" % text
+def _taken(text: bytes, end: int, decode: Decode) -> Taken | None:
+    """How many elements the text is up to there, and their records; None where it is no such."""
+    listed = b"".join((b"[", memoryview(text)[:end], b"]"))
     for attempt in (decode, PACKED):
         try:
             records = attempt(listed)
         except UNDECODABLE:
             continue
-        return (
-            (len(text), len(records), records if attempt is decode else None) if records else None
-        )
+        return (len(records), records if attempt is decode else None) if records else None
     return None
 
 
 def _ends(text: bytes) -> Iterator[int]:
     """Where whole elements may end, the likeliest first: with a line, or between two objects."""
-    lines = text[: text.rfind(b"\n") + 1].rstrip(SPACES)
-    if lines.endswith(b","):
-        yield len(lines) - 1
+    end = max(text.rfind(b",\n"), text.rfind(b",\r\n", -LOOKED_BACK_BYTES))
+    if end > 0:
+        yield end
     looked_back = max(0, len(text) - LOOKED_BACK_BYTES)
     places = [found.end() for found in BETWEEN.finditer(text, looked_back)]
     yield from reversed(places[-PLACES_TRIED:])
@@ -238,10 +238,5 @@ def _value(record: object, getter: Getter) -> object:
         return None
 
 
-def _rows(columns: Plain) -> int:
-    return len(next(iter(columns.values())))
-
-
-def _together(gathered: list[Plain]) -> tuple[int, Plain]:
-    columns = {name: pa.concat_arrays([part[name] for part in gathered]) for name in gathered[0]}
-    return _rows(columns), columns
+def _together(gathered: list[Plain]) -> Plain:
+    return {name: pa.concat_arrays([part[name] for part in gathered]) for name in gathered[0]}
