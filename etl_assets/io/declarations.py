@@ -7,7 +7,7 @@ Finding the files and collecting their faults belong here. What a declaration ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +59,7 @@ def _domain(folder: Path, problems: list[Problem]) -> Domain | None:
     if (file := folder / DOMAIN_FILE) not in files:
         problems.append(_problem(file, "a file that describes the domain", "none"))
         return None
+    problems += _mixed_partitions(folder, [source for source in sources if source.enabled])
     rules = partial(broken_in_domain, sources=len(named))
     domain = _declared(Domain, file, rules, problems)
     found = {
@@ -72,6 +73,20 @@ def _domain(folder: Path, problems: list[Problem]) -> Domain | None:
 def _source(file: Path, domain: str, problems: list[Problem]) -> Source | None:
     source = _declared(Source, file, broken_in_source, problems)
     return source and source.model_copy(update={"domain": domain, "name": file.stem})
+
+
+def _mixed_partitions(folder: Path, sources: list[Source]) -> Iterator[Problem]:
+    """A run of a domain carries partitions of one kind: all years from one start, or files."""
+    partitioned = [source for source in sources if source.partitions]
+    for source in partitioned[1:]:
+        first, found = partitioned[0].partitions, source.partitions
+        if first and found and first.of_a_run != found.of_a_run:
+            file = folder / f"{source.name}.yaml"
+            name = partitioned[0].name
+            wanted = f"{first.of_a_run}, as {name} is partitioned: a run carries one kind only"
+            yield from yamltree.read(file).located(
+                [Broken(("partitions",), wanted, found.of_a_run)]
+            )
 
 
 def _declared(

@@ -211,6 +211,11 @@ class Years(Declared):
     by: Literal["year"]
     start: int = Field(ge=1970)
 
+    @property
+    def of_a_run(self) -> str:
+        """What all sources of a domain that have partitions share."""
+        return f"by year from {self.start}"
+
 
 class Files(Declared):
     """One file per name in a folder; `{partition}` in the path's last part tells them apart.
@@ -225,6 +230,11 @@ class Files(Declared):
         description="a regular expression for what stands for {partition}; a file whose name is of"
         " the path's form and not of this one is told and left alone",
     )
+
+    @property
+    def of_a_run(self) -> str:
+        """What all sources of a domain that have partitions share; their names may differ."""
+        return "by file"
 
 
 Partitions = Annotated[Years | Files, Field(discriminator="by")]

@@ -177,6 +177,7 @@ class FetchStatus(StrEnum):
     NOT_YET_PUBLISHED = "not_yet_published"
     PINNED = "pinned"
     OFF = "off"
+    FORGOTTEN = "forgotten"
 
     @property
     def is_served(self) -> bool:

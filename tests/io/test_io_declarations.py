@@ -692,3 +692,42 @@ def test_a_source_that_is_switched_off_stands_apart(domains: Path) -> None:
     plants = load(domains)["plants"]
 
     assert (list(plants.sources), list(plants.switched_off)) == ([], ["trees"])
+
+
+YEARLY = SOURCE.replace("trees.json", "{partition}.json") + "partitions: {by: year, start: 2002}\n"
+
+
+@pytest.mark.parametrize(
+    ("second", "found"),
+    [
+        pytest.param(
+            YEARLY.replace("url: https://garden.example/", "path: trees/").replace(
+                "{by: year, start: 2002}", "{by: file}"
+            ),
+            "by file",
+            id="years and files",
+        ),
+        pytest.param(YEARLY.replace("2002", "2010"), "by year from 2010", id="two first years"),
+    ],
+)
+def test_partitions_of_two_kinds_in_one_domain_are_refused_where_they_stand(
+    tmp_path: Path, second: str, found: str
+) -> None:
+    folder = tmp_path / "plants"
+    folder.mkdir()
+    (folder / "_domain.yaml").write_text(DOMAIN)
+    (folder / "elms.yaml").write_text(YEARLY)
+    (folder / "oaks.yaml").write_text(second)
+    line = second.splitlines().index(next(x for x in second.splitlines() if "partitions:" in x)) + 1
+
+    with pytest.raises(DeclarationError) as error:
+        load(tmp_path)
+
+    assert (
+        str(error.value)
+        .splitlines()[-1]
+        .endswith(
+            f"oaks.yaml:{line}: partitions: expected by year from 2002, as elms is partitioned: a run "
+            f"carries one kind only, found {found}"
+        )
+    )
