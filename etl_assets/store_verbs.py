@@ -77,6 +77,18 @@ def unpin(source: SourceName, *, why: Why) -> None:
 
 
 @app.command()
+def forget(source: SourceName, *, why: Why) -> None:
+    """Let a file of a set go that is gone from its folder for good; its rows go with it."""
+    from etl_assets.assets import forget
+
+    with open_launcher() as launcher:
+        declared, part = part_named(launcher.place.domains, source)
+        with _alone(launcher, declared.domain):
+            forget.forget(launcher.instance, launcher.place, declared, part, **_word(why))
+    _tell(f"{part}: forgotten, its rows are gone", f"`etl run {declared.domain}` publishes so")
+
+
+@app.command()
 def prune(domain: AnyDomain = None, *, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Remove raw versions and run directories beyond the declared retention that nothing needs."""
     from etl_assets.assets import retention

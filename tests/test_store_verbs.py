@@ -24,12 +24,13 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
         (["rollback", "nvd", "--why", "x"], "expected nvd[PARTITION], found nvd"),
         (["rollback", "kev", "--why", "x"], "nothing was ever fetched"),
         (["unpin", "kev", "--why", "x"], "nothing was ever fetched"),
+        (["forget", "kev", "--why", "x"], "expected a set of files"),
         (["quarantine", "show", "kev"], "expected one quarantined file, there are:"),
         (["quarantine", "purge"], "either a source or --all"),
         (["manifest", "verify", "nowhere"], "no domain 'nowhere'"),
         (["prune", "nowhere"], "no domain 'nowhere'"),
     ],
-    ids=["source", "partition", "rollback", "unpin", "show", "purge", "verify", "prune"],
+    ids=["source", "partition", "rollback", "unpin", "forget", "show", "purge", "verify", "prune"],
 )
 def test_a_wrong_word_is_told_with_what_is_known(
     environment: Sampled,
@@ -42,7 +43,7 @@ def test_a_wrong_word_is_told_with_what_is_known(
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["rollback", "unpin"])
+@pytest.mark.parametrize("verb", ["rollback", "unpin", "forget"])
 def test_a_decision_needs_its_reason(environment: Sampled, verb: str) -> None:
     assert call(verb, "kev") == 2
 

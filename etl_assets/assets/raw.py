@@ -17,7 +17,7 @@ from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_o
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
-from etl_assets.model.declaration import Source
+from etl_assets.model.declaration import Files, Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.records import Fetch, FetchStatus, Part
 from etl_assets.model.waves import waves_of
@@ -173,6 +173,8 @@ def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
         if fetch.file
         else "nothing is held"
     )
+    if isinstance(source.partitions, Files) and fetch.file:
+        held += f"; if it is gone for good: `etl forget '{fetch.part}' --why TEXT`"
     severity = dg.AssetCheckSeverity.ERROR if source.required else dg.AssetCheckSeverity.WARN
     return Complaint(f"{fetch.part}: {fetch.fault}; {held}", severity)
 

@@ -16,7 +16,7 @@ import dagster as dg
 from etl_assets.assets import keys
 from etl_assets.io.file_set import NO_FILE
 from etl_assets.model.declaration import Source
-from etl_assets.model.records import Fetch, Record, Tabulated, Validated
+from etl_assets.model.records import Fetch, FetchStatus, Record, Tabulated, Validated
 
 R = TypeVar("R", bound=Record)
 
@@ -53,10 +53,10 @@ def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dic
         for source in whole
     }
     states |= {
-        source.name: SourceState(
-            fetches=_held(by_partition(instance, keys.raw_key(source), Fetch)),
-            validated=_held(by_partition(instance, keys.validated_key(source), Validated)),
-            tables=_held(by_partition(instance, keys.table_key(source), Tabulated)),
+        source.name: _by_part(
+            by_partition(instance, keys.raw_key(source), Fetch),
+            by_partition(instance, keys.validated_key(source), Validated),
+            by_partition(instance, keys.table_key(source), Tabulated),
         )
         for source in wanted
         if source.partitions is not None
@@ -158,9 +158,20 @@ def latest_checks(
     return evaluations
 
 
-def _held(found: dict[str | None, R]) -> dict[str | None, R]:
-    """Without the one that stood for no file at all, as soon as there are others."""
-    return {key: found[key] for key in found if key != NO_FILE or len(found) == 1}
+def _by_part(
+    fetches: dict[str | None, Fetch],
+    validated: dict[str | None, Validated],
+    tables: dict[str | None, Tabulated],
+) -> SourceState:
+    """Without the parts that a person has let go of: a file that comes back is a new one."""
+    gone = {part for part, last in fetches.items() if last.status is FetchStatus.FORGOTTEN}
+    return SourceState(_held(fetches, gone), _held(validated, gone), _held(tables, gone))
+
+
+def _held(found: dict[str | None, R], gone: set[str | None]) -> dict[str | None, R]:
+    """Without what is gone, and the one that stood for no file at all where there are others."""
+    held = {part: record for part, record in found.items() if part not in gone}
+    return {part: held[part] for part in held if part != NO_FILE or len(held) == 1}
 
 
 def _as_part(record: R | None) -> dict[str | None, R]:

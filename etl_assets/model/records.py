@@ -80,6 +80,7 @@ class Reason(StrEnum):
     REQUESTS_DUE = "requests without an answer"
     REQUESTS_CHANGED = "other requests than last time"
     OFF = "nothing more is asked"
+    FORGOTTEN = "forgotten"
 
 
 class Stored(StrEnum):

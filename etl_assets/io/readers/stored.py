@@ -23,7 +23,7 @@ UNBOUNDED = sys.maxsize  # validation has held the file to its declared limit
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes, half a mebibyte at most at a time; raises ContentError for broken gzip."""
+    """The unpacked bytes, half a mebibyte at a time; raises ContentError for broken gzip."""
     try:
         with path.open("rb") as file:
             is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC

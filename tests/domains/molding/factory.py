@@ -14,11 +14,13 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 
+from etl_assets.assets import forget
 from etl_assets.assets.launch import Launcher, open_instance
 from etl_assets.io import samples, workbook
 from etl_assets.io.declarations import load
 from etl_assets.model.home import Home
 from etl_assets.model.options import Options
+from etl_assets.model.records import Part
 from etl_assets.model.run import RunManifest
 from etl_assets.settings import Settings
 
@@ -63,6 +65,13 @@ class Factory:
     def run(self, options: Options | None = None) -> RunManifest:
         with self.launcher() as launcher:
             return launcher.run(DOMAIN, options or Options())
+
+    def forget(self, source: str, partition: str) -> None:
+        declared = self.domain.sources[source]
+        part = Part(source=declared.full_name, partition=partition)
+        with self.launcher() as launcher:
+            place, at = launcher.place, datetime.now(UTC)
+            forget.forget(launcher.instance, place, declared, part, by="me", why="moved", at=at)
 
     def plan(self) -> list[str]:
         with self.launcher() as launcher:

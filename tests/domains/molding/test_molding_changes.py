@@ -9,6 +9,8 @@ import pytest
 from domains.molding.factory import DOMAIN, ORDERS, REPORTS, STATIC, Cells
 
 from etl_assets.assets.location import build_defs
+from etl_assets.model.errors import UsageError
+from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
 
 if TYPE_CHECKING:
@@ -172,3 +174,31 @@ def sensor_tick(factory: Factory) -> Any:
             instance=instance, repository_def=defs.get_repository_def()
         )
         return defs.resolve_sensor_def(f"{DOMAIN}_probe").evaluate_tick(context)
+
+
+@pytest.mark.long
+def test_a_workbook_that_is_gone_stands_until_a_person_lets_it_go(factory: Factory) -> None:
+    orders = {row["poNo"] for row in factory.table("purchaseOrders")}
+    file = factory.mirror / FIRST_ORDERS
+    held = file.read_bytes()
+
+    with pytest.raises(UsageError, match="expected a file that is gone, found it in"):
+        factory.forget("purchase_orders", "241220")
+    file.unlink()
+    missing = factory.run()
+    told = factory.complaint("purchase_orders_raw", "fetched")
+    stood = {row["poNo"] for row in factory.table("purchaseOrders")}
+    factory.forget("purchase_orders", "241220")
+    without = factory.run(Options(accept_changes=True))
+    left = {row["poNo"] for row in factory.table("purchaseOrders")}
+    again = factory.run()
+    file.write_bytes(held)
+    back = factory.run()
+
+    assert (missing.status, stood) == (RunStatus.PARTIAL_SUCCESS, orders)
+    assert "`etl forget 'molding.purchase_orders[241220]' --why TEXT`" in told
+    assert without.status is RunStatus.SUCCESS
+    assert set() < left < orders
+    assert (again.status, factory.fetched(again)) == (RunStatus.SUCCESS, [])
+    assert factory.fetched(back) == ["purchase_orders_raw[241220]"]
+    assert {row["poNo"] for row in factory.table("purchaseOrders")} == orders
