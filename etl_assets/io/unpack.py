@@ -17,7 +17,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Gunzip:
-    """Takes a gzip file in pieces, gives its bytes unpacked in pieces of half a mebibyte at most."""
+    """Takes a gzip file in pieces, gives its bytes in pieces of half a mebibyte at most."""
 
     def __init__(self, max_bytes: int) -> None:
         self.unpacked_bytes = 0
