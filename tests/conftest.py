@@ -12,13 +12,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from sampled import AS_OF, Sampled
+from sampled import Sampled
 
 from etl_assets.io.lock import lock
 from etl_assets.model.home import Home
-from etl_assets.model.options import Options
 
-Once = Callable[[str, Callable[[Path], None]], Path]
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 # The same examples every time: a failure in CI is the failure that is seen by hand.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -52,7 +51,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
 
-    def made(name: str, fill: Callable[[Path], None]) -> Path:
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
         folder, is_made = shared / name, shared / f"{name}.made"
         with lock(shared / f"{name}.lock", say=lambda _: None):
             if not is_made.exists():
@@ -68,12 +67,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 @pytest.fixture(scope="session")
 def first_run(once: Once) -> Sampled:
     """The sample, run once; tests that change anything take a copy."""
-
-    def fill(folder: Path) -> None:
-        manifest = Sampled.packed(folder).run(Options(as_of=AS_OF))
-        assert manifest.published, manifest.note
-
-    return Sampled(once("first", fill))
+    return Sampled(once("first", Sampled.first))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -31,38 +31,63 @@ YEARS |= {"dagster/asset_partition_range_end": str(datetime.now(UTC).year)}
 
 
 class Sampled:
-    """One home with its mirror below one folder."""
+    """One home with its mirror below one folder; another domain's names that domain and its day."""
 
-    def __init__(self, folder: Path, *, mirror_url: str | None = None) -> None:
+    name: ClassVar[str] = DOMAIN
+    as_of: ClassVar[datetime] = AS_OF
+
+    def __init__(
+        self, folder: Path, *, mirror_url: str | None = None, dbt_dir: Path | None = None
+    ) -> None:
         self.folder = folder
         self.mirror = folder / "mirror"
         self.home = Home(folder / "home")
-        self.settings = Settings.load(
-            home=self.home.root,
-            dagster_home=self.home.dagster,
-        ).model_copy(update={"mirror": mirror_url or str(self.mirror)})
-        self.domain: Domain = load(self.settings.domains_dir)[DOMAIN]
+        found = Settings.load(home=self.home.root, dagster_home=self.home.dagster)
+        own = folder / "dbt_project"  # where the sample brings seeds of its own
+        self.settings = found.model_copy(
+            update={
+                "mirror": mirror_url or str(self.mirror),
+                "dbt_dir": dbt_dir or (own if own.exists() else found.dbt_dir),
+            }
+        )
+        self.domain: Domain = load(self.settings.domains_dir)[self.name]
 
     @classmethod
-    def packed(cls, folder: Path) -> Sampled:
+    def packed(cls, folder: Path) -> Self:
         sampled = cls(folder)
-        source = sampled.settings.samples_dir / DOMAIN
-        samples.pack(source, sampled.mirror, sampled.domain, at=AS_OF)
+        samples.pack(sampled.sample_dir, sampled.mirror, sampled.domain, at=cls.as_of)
         return sampled
 
-    def copied(self, folder: Path) -> Sampled:
+    @classmethod
+    def first(cls, folder: Path) -> Self:
+        """The sample, run once; tests that change anything take a copy."""
+        sampled = cls.packed(folder)
+        manifest = sampled.run(Options(as_of=cls.as_of))
+        assert manifest.published, manifest.note
+        return sampled
+
+    def copied(self, folder: Path) -> Self:
         """The same home and mirror in another place."""
         shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
-        return Sampled(folder)
+        return type(self)(folder)
+
+    @property
+    def sample_dir(self) -> Path:
+        return self.settings.samples_dir / self.name
 
     def run(self, options: Options | None = None, *, domain: Domain | None = None) -> RunManifest:
         with self.launcher(domain) as launcher:
-            return launcher.run(DOMAIN, options or Options())
+            return launcher.run(self.name, options or Options())
+
+    def plan(self, options: Options | None = None) -> list[str]:
+        with self.launcher() as launcher:
+            lines: list[str] = launcher.plan(self.name, options or Options()).lines()
+            return lines
 
     def launcher(
         self, domain: Domain | None = None, *, say: Callable[[str], None] = lambda _: None
     ) -> Any:
-        return Launcher.open(self.settings, {DOMAIN: domain or self.domain}, say=say)
+        return Launcher.open(self.settings, {self.name: domain or self.domain}, say=say)
 
     def launch_job(self) -> RunManifest:
         """A launch as Dagster's pages do it: the domain's whole job, without a probe before."""
@@ -84,7 +109,7 @@ class Sampled:
 
     @property
     def latest(self) -> Path:
-        return self.home.latest(DOMAIN).resolve()
+        return self.home.latest(self.name).resolve()
 
     def rows(self, mart: str) -> list[dict[str, Any]]:
         table = pq.read_table(self.latest / "marts" / f"{mart}.parquet")
@@ -101,6 +126,14 @@ class Sampled:
     def runs_launched(self) -> int:
         with self.instance() as instance:
             return len(instance.get_runs())
+
+    def complaint(self, asset: str, check: str) -> str:
+        """What the last evaluation of a check says."""
+        key = dg.AssetCheckKey(dg.AssetKey([self.name, asset]), check)
+        with self.instance() as instance:
+            rows = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
+        event = rows[key].event.dagster_event
+        return event.asset_check_evaluation_data.description or ""
 
     def defs(self) -> dg.Definitions:
         return build_defs(self.settings)

@@ -6,6 +6,7 @@ decided here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -34,6 +35,7 @@ MARKDOWN_FILE = "run_report.md"
 HTML_FILE = "run_report.html"
 FILES = (MARKDOWN_FILE, HTML_FILE)
 AGE = "age_days"
+IDENTIFIER = re.compile(r"(\w+_)?id\d*")
 
 
 def write_report(domain: Domain, manifest: RunManifest, marts: Path, run_dir: Path) -> RunReport:
@@ -118,7 +120,7 @@ def _read(chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Sect
         kind=chart.kind,
         columns=wanted.columns,
         rows=[
-            tuple(_cell(value) for value in row)
+            tuple(map(_cell_of, wanted.columns, row))
             for row in wanted.limit(chart.limit, skipped).fetchall()
         ],
         total=total,
@@ -227,6 +229,12 @@ def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
         for rule, number in count.items():
             total[rule] = total.get(rule, 0) + number
     return dict(sorted(total.items()))
+
+
+def _cell_of(column: str, value: object) -> Cell:
+    """The number of a thing is its name, and no amount: it is shown digit by digit."""
+    is_name = isinstance(value, int) and IDENTIFIER.fullmatch(column)
+    return str(value) if is_name else _cell(value)
 
 
 def _cell(value: object) -> Cell:

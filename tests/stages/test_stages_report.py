@@ -129,6 +129,15 @@ def test_values_of_every_type_become_cells(marts: Path) -> None:
     assert found.rows[2][1] == "2.0, 3.0"
 
 
+def test_the_number_of_a_thing_is_its_name_and_no_amount(tmp_path: Path) -> None:
+    table = pa.table({"plant_id64": [2_000], "height_cm": [2_000]})
+    pq.write_table(table, tmp_path / "mart_plants.parquet")
+
+    found = a_section_of(a_chart(columns=["plant_id64", "height_cm"]), tmp_path)
+
+    assert found.rows == [("2000", 2_000)]
+
+
 def test_a_model_that_was_not_built_is_said_to_be_missing(tmp_path: Path) -> None:
     found = a_section_of(a_chart(columns=["plant"]), tmp_path)
 

@@ -19,7 +19,7 @@ DUMP = "downloads.spansh.co.uk/systems_1day.json.gz"
 
 
 def systems(galaxy: Galaxy) -> list[int]:
-    return [row["id64"] for row in galaxy.mart("mart_systems")]
+    return [row["id64"] for row in galaxy.rows("mart_systems")]
 
 
 def test_a_dump_that_breaks_off_leaves_the_last_good_one_until_a_whole_one_comes(
@@ -86,7 +86,7 @@ def test_a_dump_that_nobody_serves_is_an_outage_of_that_source_alone(galaxy: Gal
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert [outage.source for outage in manifest.outages] == ["galaxy.stations"]
     assert 7001 in systems(galaxy)
-    assert len(galaxy.mart("mart_system_stations")) == 3
+    assert len(galaxy.rows("mart_system_stations")) == 3
 
 
 def test_a_dry_run_gives_a_reason_for_each_source_and_does_nothing(galaxy: Galaxy) -> None:

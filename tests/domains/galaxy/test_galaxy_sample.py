@@ -41,7 +41,7 @@ def test_the_sample_becomes_the_tables_that_were_declared(first_galaxy: Galaxy) 
 
 
 def test_unsigned_ids_survive_to_the_published_set(first_galaxy: Galaxy) -> None:
-    names = {row["id64"]: row["name"] for row in first_galaxy.mart("mart_systems")}
+    names = {row["id64"]: row["name"] for row in first_galaxy.rows("mart_systems")}
 
     assert names[2**64 - 1] == "Last Number"
     assert names[2**63] == "First Unsigned"
@@ -91,7 +91,7 @@ def test_stations_on_bodies_know_their_body_and_their_system(first_galaxy: Galax
 
 
 def test_systems_are_counted_by_cube(first_galaxy: Galaxy) -> None:
-    found = {r["cube"]: r["systems_count"] for r in first_galaxy.mart("mart_region_cubes")}
+    found = {r["cube"]: r["systems_count"] for r in first_galaxy.rows("mart_region_cubes")}
 
     assert found == {
         "-2/0/-1": 1,
@@ -107,7 +107,7 @@ def test_systems_are_counted_by_cube(first_galaxy: Galaxy) -> None:
 def test_stations_are_counted_by_system_and_joined_by_id_alone(first_galaxy: Galaxy) -> None:
     columns = ("system_name", "main_star", "stations_count", "carriers_count", "is_known_system")
 
-    rows = first_galaxy.mart("mart_system_stations")
+    rows = first_galaxy.rows("mart_system_stations")
 
     assert {r["system_id64"]: tuple(r[c] for c in columns) for r in rows} == {
         1001: ("Harbour", "G (White-Yellow) Star", 2, 0, True),
@@ -119,7 +119,7 @@ def test_stations_are_counted_by_system_and_joined_by_id_alone(first_galaxy: Gal
 def test_of_a_body_in_two_dumps_the_newest_report_counts(first_galaxy: Galaxy) -> None:
     columns = ("stars_count", "planets_count", "landable_count", "terraformable_count")
 
-    rows = first_galaxy.mart("mart_system_bodies")
+    rows = first_galaxy.rows("mart_system_bodies")
 
     assert {r["system_id64"]: tuple(r[c] for c in columns) for r in rows} == {
         1001: (1, 2, 1, 0),  # Harbour 2 is being terraformed by now
@@ -130,7 +130,7 @@ def test_of_a_body_in_two_dumps_the_newest_report_counts(first_galaxy: Galaxy) -
 
 
 def test_what_the_first_load_finds_is_no_change(first_galaxy: Galaxy) -> None:
-    assert first_galaxy.mart("mart_system_changes") == []
+    assert first_galaxy.rows("mart_system_changes") == []
 
 
 @pytest.mark.long
@@ -145,7 +145,7 @@ def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
 
     galaxy.dump(next_day)
     manifest = galaxy.run()
-    changes = {row["id64"]: row for row in galaxy.mart("mart_system_changes")}
+    changes = {row["id64"]: row for row in galaxy.rows("mart_system_changes")}
 
     assert manifest.status is RunStatus.SUCCESS, manifest.note
     assert {n: (r["change"], r["changed_columns"]) for n, r in changes.items()} == {
@@ -158,7 +158,7 @@ def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
         None,
         "Neutron Star",
     )
-    assert len(galaxy.mart("mart_systems")) == 61
+    assert len(galaxy.rows("mart_systems")) == 61
 
 
 @pytest.mark.long
@@ -169,10 +169,10 @@ def test_the_changes_stay_those_of_the_last_dump_until_the_next(galaxy: Galaxy) 
     galaxy.home.warehouse(DOMAIN).unlink()
     galaxy.home.whole_marker(DOMAIN).unlink()
     galaxy.run()
-    built_again = [row["id64"] for row in galaxy.mart("mart_system_changes")]
+    built_again = [row["id64"] for row in galaxy.rows("mart_system_changes")]
     galaxy.dump(lambda records: [*records, records[5] | {"id64": 6001}])
     galaxy.run()
-    after_the_next = [row["id64"] for row in galaxy.mart("mart_system_changes")]
+    after_the_next = [row["id64"] for row in galaxy.rows("mart_system_changes")]
 
     assert built_again == [1001]
     assert after_the_next == [6001]

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from domains.molding.factory import AS_OF, Factory
-
-from etl_assets.model.options import Options
+from domains.molding.factory import Factory
 
 
 @pytest.fixture(scope="session")
-def first_factory(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+def first_factory(once: Any) -> Factory:
     """The sample, run once; tests that change anything take a copy."""
-    factory = Factory.packed(tmp_path_factory.mktemp("molding"))
-    manifest = factory.run(Options(as_of=AS_OF))
-    assert manifest.published, manifest.note
-    return factory
+    return Factory(once("molding", Factory.first))
 
 
 @pytest.fixture

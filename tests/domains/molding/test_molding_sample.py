@@ -98,7 +98,7 @@ def test_orders_tell_how_far_they_are(first_factory: Factory) -> None:
 def test_production_is_told_by_day_machine_mold_and_item(first_factory: Factory) -> None:
     (duck,) = (
         row
-        for row in first_factory.mart("mart_production")
+        for row in first_factory.rows("mart_production")
         if (row["record_date"], row["item_code"]) == (date(2025, 1, 2), "7001M")
     )
 
@@ -182,4 +182,4 @@ def _tables(factory: Factory) -> list[Path]:
 
 
 def _progress(factory: Factory) -> list[dict]:
-    return factory.mart("mart_order_progress")
+    return factory.rows("mart_order_progress")

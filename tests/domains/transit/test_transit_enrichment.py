@@ -88,19 +88,19 @@ def test_without_its_key_the_enrichment_is_off_and_coverage_not_applicable(
 def test_answers_are_claims_and_make_no_exit(transit: Transit) -> None:
     give_key(transit)
     expect_coverage(transit, 0.1)
-    before = {row["exit_id"] for row in transit.mart("mart_exits")}
+    before = {row["exit_id"] for row in transit.rows("mart_exits")}
 
     manifest = transit.run()
 
     assert manifest.status is RunStatus.SUCCESS, manifest.note
-    assert {row["exit_id"] for row in transit.mart("mart_exits")} == before
+    assert {row["exit_id"] for row in transit.rows("mart_exits")} == before
     stations = transit.by("mart_stations", "station_id")
     assert stations["AB1"]["extraction_confidence"] == "high"
     assert stations["CD1"]["extraction_confidence"] is None  # its answer was about another station
-    exits = {(e["station_id"], e["exit_id"]): e for e in transit.mart("mart_exits")}
+    exits = {(e["station_id"], e["exit_id"]): e for e in transit.rows("mart_exits")}
     assert exits["AB1", "MRT-A"]["nearby_landmarks"] == ["Elm Park"]
     assert exits["AB1", "MRT-A"]["platforms"][0]["towards_code"] == "AB5"
-    unplaced = [c for c in transit.mart("mart_transit_claims") if not c["is_placed"]]
+    unplaced = [c for c in transit.rows("mart_transit_claims") if not c["is_placed"]]
     assert [(c["station_id"], c["told_exit_code"]) for c in unplaced] == [("AB1", "Z")]
     assert exits["AB1", "MRT-B"]["bus_stops"] == [{"code": "10011", "services": ["7", "12"]}]
 
@@ -123,7 +123,7 @@ def test_running_again_asks_nobody(first_transit: Transit, tmp_path: Path) -> No
     write_pages(transit.mirror / PAGES)
     with chats.endpoint(transit.mirror) as server:
         mine = type(transit)(
-            tmp_path / "fresh", mirror=server.url, dbt_dir=transit.settings.dbt_dir
+            tmp_path / "fresh", mirror_url=server.url, dbt_dir=transit.settings.dbt_dir
         )
         give_key(mine)
         without_manners(mine)

@@ -38,7 +38,7 @@ def place(row: dict[str, Any]) -> tuple[float, float]:
 def test_all_stations_of_the_file_are_there_and_no_other(
     real: Transit, features: list[dict[str, Any]]
 ) -> None:
-    found = {row["display_name"].upper() for row in real.mart("mart_stations")}
+    found = {row["display_name"].upper() for row in real.rows("mart_stations")}
 
     assert found == {name_of(feature) for feature in features}
     assert len(found) == 185
@@ -65,9 +65,9 @@ def test_names_that_contain_each_other_are_stations_of_their_own(
 def test_every_exit_is_published_where_it_is_and_none_is_made_up(
     real: Transit, features: list[dict[str, Any]]
 ) -> None:
-    names = {row["station_id"]: row["display_name"].upper() for row in real.mart("mart_stations")}
+    names = {row["station_id"]: row["display_name"].upper() for row in real.rows("mart_stations")}
 
-    found = Counter((names[row["station_id"]], place(row)) for row in real.mart("mart_exits"))
+    found = Counter((names[row["station_id"]], place(row)) for row in real.rows("mart_exits"))
 
     told = ((name_of(f), tuple(f["geometry"]["coordinates"][:2])) for f in features)
     assert found == Counter(told)
@@ -75,21 +75,21 @@ def test_every_exit_is_published_where_it_is_and_none_is_made_up(
 
 
 def test_all_exits_of_both_parts_of_bukit_panjang_are_there(real: Transit) -> None:
-    found = [e["exit_id"] for e in real.mart("mart_exits") if e["station_id"] == "DT1"]
+    found = [e["exit_id"] for e in real.rows("mart_exits") if e["station_id"] == "DT1"]
 
     assert found[:4] == ["LRT-A", "LRT-B", "LRT-C", "LRT-D"]
     assert found[4:] == ["MRT-A", "MRT-A-2", "MRT-A-3", "MRT-B"]
 
 
 def test_every_exit_lies_in_bounds(real: Transit) -> None:
-    places = [place(row) for row in real.mart("mart_exits")]
+    places = [place(row) for row in real.rows("mart_exits")]
 
     assert all(103 <= longitude <= 105 and 1 <= latitude <= 2 for longitude, latitude in places)
 
 
 def test_edges_join_the_next_code_of_the_line(real: Transit) -> None:
-    codes = [row["code"] for row in real.mart("mart_station_codes")]
-    edges = [row for row in real.mart("mart_transit_edges") if not row["is_declared"]]
+    codes = [row["code"] for row in real.rows("mart_station_codes")]
+    edges = [row for row in real.rows("mart_transit_edges") if not row["is_declared"]]
 
     by_prefix: dict[str, list[int]] = {}
     for code in codes:
@@ -105,7 +105,7 @@ def test_edges_join_the_next_code_of_the_line(real: Transit) -> None:
 
 def test_the_network_hangs_together_through_its_interchanges(real: Transit) -> None:
     ways: dict[str, set[str]] = {}
-    for edge in real.mart("mart_transit_edges"):
+    for edge in real.rows("mart_transit_edges"):
         ways.setdefault(edge["from_station_id"], set()).add(edge["to_station_id"])
         ways.setdefault(edge["to_station_id"], set()).add(edge["from_station_id"])
     seen, waiting = set[str](), ["NS1"]
@@ -126,7 +126,7 @@ def test_codes_are_those_that_others_have_compiled(real: Transit, mirror: Path) 
         for code in entry["codes"]
     }
 
-    found = {row["code"]: row["display_name"] for row in real.mart("mart_station_codes")}
+    found = {row["code"]: row["display_name"] for row in real.rows("mart_station_codes")}
 
     assert {code: name for code, name in known.items() if found.get(code) != name} == {
         "BP14": "Ten Mile Junction"  # closed in 2019

@@ -17,7 +17,7 @@ HTML = "<center><table><tr><th colspan='2'><em>Attributes</em></th></tr>{rows}</
 
 
 def exits_of(transit: Transit, station_id: str) -> list[str]:
-    return [e["exit_id"] for e in transit.mart("mart_exits") if e["station_id"] == station_id]
+    return [e["exit_id"] for e in transit.rows("mart_exits") if e["station_id"] == station_id]
 
 
 def without(name: str) -> Any:
@@ -52,7 +52,7 @@ def test_a_code_in_the_place_of_a_name_is_the_station_that_bears_it(first_transi
 
 
 def test_no_exit_is_there_that_the_source_does_not_tell_of(first_transit: Transit) -> None:
-    rows = sorted(row["source_row"] for row in first_transit.mart("mart_exits"))
+    rows = sorted(row["source_row"] for row in first_transit.rows("mart_exits"))
 
     assert rows == list(range(1, 22))
 
@@ -60,7 +60,7 @@ def test_no_exit_is_there_that_the_source_does_not_tell_of(first_transit: Transi
 def test_edges_follow_the_codes_and_declared_links_close_loops(first_transit: Transit) -> None:
     edges = [
         (e["line_code"], e["from_code"], e["to_code"])
-        for e in first_transit.mart("mart_transit_edges")
+        for e in first_transit.rows("mart_transit_edges")
     ]
 
     assert edges[:4] == [("ABL", f"AB{n}", f"AB{n + 1}") for n in range(1, 5)]
@@ -68,7 +68,7 @@ def test_edges_follow_the_codes_and_declared_links_close_loops(first_transit: Tr
 
 
 def test_lines_meet_at_interchanges(first_transit: Transit) -> None:
-    found = {row["station_id"]: row["lines"] for row in first_transit.mart("mart_interchanges")}
+    found = {row["station_id"]: row["lines"] for row in first_transit.rows("mart_interchanges")}
 
     assert found == {"AB4": ["ABL", "CDL"], "CD4": ["CDL", "LPL"]}
 
@@ -110,10 +110,10 @@ def test_a_station_that_nobody_knows_fails_the_gate_by_its_name(transit: Transit
 
 @pytest.mark.long
 def test_the_producers_other_shape_makes_the_same_network(transit: Transit) -> None:
-    before = transit.mart("mart_stations")
+    before = transit.rows("mart_stations")
     transit.serve(lambda features: [as_html(feature) for feature in features])
 
     manifest = transit.run()
 
     assert manifest.status is RunStatus.SUCCESS
-    assert transit.mart("mart_stations") == before
+    assert transit.rows("mart_stations") == before
