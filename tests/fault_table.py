@@ -69,8 +69,8 @@ NETWORK = (
     ),
     Fault(
         "no-validator",
-        "no validator at all",
-        "fetched again after a declared interval; never up to date for ever",
+        "no validator at all, or none any more",
+        "fetched again after a declared interval, or at once; never up to date for ever",
     ),
     Fault("error-page", "200 with an error page or a login page", QUARANTINE),
     Fault(

@@ -103,3 +103,19 @@ def test_whatever_is_served_the_last_good_set_stands(
     assert served.published() == before
     assert not [*leftovers_of(served.orchard.home), *offenders_of(served.orchard.home)]
     assert json.loads((served.orchard.latest / "manifest.json").read_bytes())["published"]
+
+
+@pytest.mark.long
+@pytest.mark.fault("empty-answer", "no-validator")
+def test_an_answer_without_body_and_validators_is_not_taken_for_an_unchanged_file(
+    served: Served,
+) -> None:
+    served.server.always[NOTES] = faults.serves_well
+    served.orchard.run()
+    served.server.always[NOTES] = faults.sends_nothing
+
+    manifest = served.orchard.run()
+
+    [outage] = manifest.outages
+    assert (outage.source, manifest.status) == (f"{DOMAIN}.notes", RunStatus.PARTIAL_SUCCESS)
+    assert "an empty file" in manifest.note

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     ETAG_CHANGED = "ETag changed"
     LAST_MODIFIED_CHANGED = "Last-Modified changed"
     LENGTH_CHANGED = "length changed"
+    ETAG_GONE = "ETag no longer stated"
     NO_VALIDATOR = "no validator, minimum interval passed"
     PROBE_FAILED = "probe failed"
     UP_TO_DATE = "up to date"

@@ -112,9 +112,14 @@ def _validator_causes(found: Validators, file: RawFile) -> Iterator[Cause]:
 def _interval_cause(
     source: Source, found: Validators, file: RawFile, now: datetime
 ) -> Iterator[Cause]:
-    """Without a validator that proves equality, only a download can tell: from time to time."""
+    """Without a validator that proves equality, only a download can tell: from time to time.
+
+    The interval is for remotes that never state any; one that has stopped may be serving an error.
+    """
     if _proofs(found, file):
         return
+    if file.etag and not found.etag:
+        yield Reason.ETAG_GONE, f"was {file.etag}"
     waited = now - file.fetched_at
     interval = timedelta(minutes=source.limits.min_interval_minutes)
     if waited >= interval or waited < timedelta(0):  # the clock was set back

@@ -40,7 +40,7 @@ from etl_assets.model.records import (
 CODE_VERSION = "1"
 WORKERS = 64  # most wait for their turn at a host and must not keep other hosts waiting
 # Where nothing but the question failed, the remote may answer that the held file still stands.
-MAY_BE_UNCHANGED = frozenset({Reason.PROBE_FAILED, Reason.LAST_WAS_OUTAGE})
+MAY_BE_UNCHANGED = frozenset({Reason.PROBE_FAILED, Reason.LAST_WAS_OUTAGE, Reason.ETAG_GONE})
 
 PartProgress = Callable[[Part, int, int | None], None]
 log = logging.getLogger(__name__)

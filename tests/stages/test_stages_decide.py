@@ -105,8 +105,8 @@ def test_a_weak_and_a_strong_form_of_one_etag_are_equal() -> None:
 @pytest.mark.parametrize(
     ("said", "file"),
     [
-        (Validators(), held()),
-        (Validators(size_bytes=10), held()),
+        (Validators(), held(etag=None)),
+        (Validators(size_bytes=10), held(etag=None)),
         (Validators(etag='W/"1"'), held(etag='W/"1"', last_modified=None)),
         (Validators(etag='"1"'), held(etag=None, last_modified=None)),
     ],
@@ -123,9 +123,20 @@ def test_without_proof_of_equality_a_file_is_fetched_from_time_to_time(
     assert (later.fetch, later.reason) == (True, Reason.NO_VALIDATOR)
 
 
+@pytest.mark.fault("validators", "no-validator")
+@pytest.mark.parametrize(
+    "said", [Validators(), Validators(size_bytes=10)], ids=["nothing", "length alone"]
+)
+def test_a_remote_that_states_its_etag_no_more_is_asked_at_once(said: Validators) -> None:
+    decision = choose(said, last(), now=NOW + timedelta(minutes=1))
+
+    assert (decision.fetch, decision.reason) == (True, Reason.ETAG_GONE)
+    assert decision.detail == 'was "1"'
+
+
 @pytest.mark.fault("clock")
 def test_a_clock_that_was_set_back_does_not_stop_fetching() -> None:
-    decision = choose(Validators(), last(), now=NOW - timedelta(days=400))
+    decision = choose(Validators(), last(held(etag=None)), now=NOW - timedelta(days=400))
 
     assert decision.reason is Reason.NO_VALIDATOR
 

@@ -136,12 +136,13 @@ def test_equal_bytes_under_a_new_etag_are_unchanged(get: Fetcher, server: Misbeh
     assert fetched.file.etag == '"another"'
 
 
-def test_after_a_failed_probe_the_server_may_say_that_nothing_changed(
-    get: Fetcher, server: Misbehaving
+@pytest.mark.parametrize("reason", [Reason.PROBE_FAILED, Reason.ETAG_GONE], ids=str)
+def test_where_a_probe_tells_nothing_the_server_may_say_that_nothing_changed(
+    get: Fetcher, server: Misbehaving, reason: Reason
 ) -> None:
     good = get()
 
-    fetched = get(last=good, reason=Reason.PROBE_FAILED)
+    fetched = get(last=good, reason=reason)
 
     assert (fetched.status, fetched.last_status) == (FetchStatus.UNCHANGED, 304)
     assert fetched.file == good.file
