@@ -10,7 +10,7 @@ import json
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from crashing import Ended, Strike, Warm, warm
 from orchard import DOMAIN, HOST, Files, Orchard, assemble, content_of, leftovers_of, offenders_of
+
+from etl_assets.io import outputs
 
 pytestmark = pytest.mark.long
 
@@ -40,6 +42,7 @@ class Scene:
 
     orchard: Orchard
     before: Path
+    first: str
     runner: Warm
     points: Counter[str]
     content: dict[str, str]
@@ -65,12 +68,25 @@ class Scene:
         It has the same logical time, unless that one is published already.
         """
         assert not offenders_of(self.orchard.home)
+        published = {self.first, self.orchard.latest.name}
+        assert published == self.said_to_be_published(outputs.runs(self.orchard.home, DOMAIN))
         manifest = json.loads((self.orchard.latest / "manifest.json").read_bytes())
         is_old = manifest["as_of"] < SECOND_DAY
         recovered = self.run(*(["--as-of", SECOND_DAY] if is_old else []))
         assert (recovered.code, content_of(self.orchard.home)) == (0, self.content), recovered.told
         assert not leftovers_of(self.orchard.home)
         assert not offenders_of(self.orchard.home)
+        published.add(self.orchard.latest.name)
+        assert published == self.said_to_be_published(self.orchard.home.outputs(DOMAIN).glob("2*"))
+
+    @staticmethod
+    def said_to_be_published(directories: Iterable[Path]) -> set[str]:
+        manifests = {path.name: path / "manifest.json" for path in directories}
+        return {
+            name
+            for name, file in manifests.items()
+            if file.exists() and json.loads(file.read_bytes())["published"]
+        }
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +97,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     files = Files.planted()
     orchard.serve(files)
     with warm(folder) as runner:
-        scene = Scene(orchard, folder / "before", runner, Counter(), {})
+        scene = Scene(orchard, folder / "before", "", runner, Counter(), {})
         assert scene.run("--as-of", FIRST_DAY).code == 0
+        scene.first = orchard.latest.name
         files.trees["T-90"] = "fig"
         files.harvests.update({("T-90", 2024): 7, ("T-90", 2025): -4})
         orchard.serve(files)

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -123,22 +122,45 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def publish(home: Home, domain: str, run_dir: Path) -> None:
-    """Make `latest` name the run's directory; readers see the old set or the new, never none."""
+def announce(home: Home, domain: str, run_dir: Path) -> None:
+    """Lay the link beside `latest` that is to become it.
+
+    While the link is there the run is not published, whatever its manifest says.
+    """
     parent = home.outputs(domain)
     if run_dir.parent != parent or not run_dir.is_dir():
         raise HomeError(f"{run_dir}: expected a run's directory below {parent}")
-    temporary = parent / f"{COMING}{uuid.uuid4().hex}"
     try:
-        temporary.symlink_to(run_dir.name, target_is_directory=True)
-        temporary.replace(home.latest(domain))
-        flush_directory(parent)
+        _coming(run_dir).symlink_to(run_dir.name, target_is_directory=True)
+    except OSError as error:
+        raise _unusable(home.latest(domain), "a symbolic link beside it", error) from error
+
+
+def publish(home: Home, domain: str, run_dir: Path) -> None:
+    """Let the announced link be `latest`; readers see the old set or the new, never none."""
+    if not is_announced(run_dir):
+        announce(home, domain, run_dir)
+    try:
+        _coming(run_dir).replace(home.latest(domain))
+        flush_directory(home.outputs(domain))
     except OSError as error:
         raise _unusable(
             home.latest(domain), "a symbolic link that can be replaced", error
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def is_announced(run_dir: Path) -> bool:
+    """Whether the run is about to be published, or was ended on the way."""
+    return _coming(run_dir).is_symlink()
+
+
+def withdraw(run_dir: Path) -> None:
+    """Take back what was announced, and the manifest that may say that it was published."""
+    if not is_announced(run_dir):
+        return
+    for file in (SUMS_FILE, MANIFEST_FILE):
+        (run_dir / file).unlink(missing_ok=True)
+    _coming(run_dir).unlink(missing_ok=True)
 
 
 def published(home: Home, domain: str) -> Path | None:
@@ -182,11 +204,13 @@ def read_manifest(run_dir: Path) -> RunManifest:
 
 
 def runs(home: Home, domain: str) -> Iterator[Path]:
-    """Directories of runs, the newest first; one cut off has no manifest and is left out."""
+    """Directories of runs, the newest first, without those that were cut off.
+
+    Such a one has no manifest, or one that was never followed by `latest`.
+    """
     found = [path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}")]
-    yield from sorted(
-        (path for path in found if _stamp(path)), key=_in_order_of_start, reverse=True
-    )
+    ended = (path for path in found if _stamp(path) and not is_announced(path))
+    yield from sorted(ended, key=_in_order_of_start, reverse=True)
 
 
 def domains(home: Home) -> list[str]:
@@ -237,11 +261,16 @@ def sweep(home: Home, domain: str) -> None:
 def sweep_cut_off(home: Home, domain: str) -> None:
     """Remove what a killed run has left half-written; for the one writer of the domain only."""
     for left in home.outputs(domain).glob(f"{COMING}*"):
-        left.unlink()
+        withdraw(left.with_name(left.name.removeprefix(COMING)))
+        left.unlink(missing_ok=True)
     for directory in directories(home, domain):
         if not (directory / SUMS_FILE).exists():
             for folder in (directory, *directory.glob("**/")):
                 files.sweep(folder)
+
+
+def _coming(run_dir: Path) -> Path:
+    return run_dir.with_name(f"{COMING}{run_dir.name}")
 
 
 def _stamp(directory: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -96,9 +97,20 @@ def unlike_schema(documents: Iterable[Document], run_dir: Path, declared: Path) 
 def conclude(home: Home, run_dir: Path, manifest: RunManifest) -> None:
     """Write the manifest and the sums; then, where the manifest says published, move `latest`.
 
-    The set is complete before a reader can see it; a run cut off before leaves `latest` as it was.
+    The set is complete before a reader can see it; a run cut off before leaves `latest` as it was,
+    and its manifest is known for one that came too early by the link that was announced before it.
     """
+    if not manifest.published:
+        _seal(run_dir, manifest)
+        return
+    with ExitStack() as unless_published:
+        unless_published.callback(outputs.withdraw, run_dir)
+        outputs.announce(home, manifest.domain, run_dir)
+        _seal(run_dir, manifest)
+        outputs.publish(home, manifest.domain, run_dir)
+        unless_published.pop_all()
+
+
+def _seal(run_dir: Path, manifest: RunManifest) -> None:
     outputs.write_manifest(run_dir, manifest)
     outputs.write_sums(run_dir)
-    if manifest.published:
-        outputs.publish(home, manifest.domain, run_dir)

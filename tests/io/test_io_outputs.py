@@ -171,6 +171,29 @@ def test_a_run_that_was_cut_off_has_a_directory_and_is_no_run(home: Home) -> Non
     assert outputs.domains(home) == ["plants"]
 
 
+@pytest.mark.fault("killed")
+def test_a_run_that_was_cut_off_before_latest_moved_is_no_run(home: Home) -> None:
+    run = outputs.create(home, "plants", NOON)
+    outputs.announce(home, "plants", run)
+    outputs.write_manifest(run, a_manifest(run.name))
+
+    assert list(outputs.runs(home, "plants")) == []
+    outputs.sweep_cut_off(home, "plants")
+
+    assert outputs.files_of(run) == []
+    assert not outputs.is_announced(run)
+
+
+def test_what_was_published_is_not_withdrawn(home: Home) -> None:
+    run = outputs.create(home, "plants", NOON)
+    outputs.write_manifest(run, a_manifest(run.name))
+    outputs.publish(home, "plants", run)
+
+    outputs.withdraw(run)
+
+    assert outputs.read_manifest(run).published
+
+
 def test_a_linked_file_is_free_with_the_last_directory_that_has_it(home: Home) -> None:
     first, second, third = (outputs.create(home, "plants", NOON) for _ in range(3))
     (first / "data.json").write_text("12345", encoding="utf-8")

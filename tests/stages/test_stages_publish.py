@@ -11,6 +11,7 @@ import pytest
 
 from etl_assets.io import outputs
 from etl_assets.model.domain import Document
+from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest, Written
@@ -39,6 +40,13 @@ def marts(tmp_path: Path) -> Path:
     return directory
 
 
+def a_manifest(run_id: str, written: list[Written], *, published: bool) -> RunManifest:
+    return RunManifest(
+        run_id=run_id, domain="plants", status=RunStatus.SUCCESS, published=published,
+        as_of=NOON, started_at=NOON, finished_at=NOON, code_version="1", documents=written,
+    )  # fmt: skip
+
+
 def run(
     home: Home, marts: Path, *, changed: set[str], as_of: datetime = NOON, published: bool = True
 ) -> tuple[Path, list[Written]]:
@@ -47,11 +55,8 @@ def run(
     written = publish.write_documents(
         DOCUMENTS, marts, run_dir, as_of=as_of, previous=previous, changed=changed
     )
-    manifest = RunManifest(
-        run_id=run_dir.name, domain="plants", status=RunStatus.SUCCESS, published=published,
-        as_of=as_of, started_at=NOON, finished_at=NOON, code_version="1", documents=written,
-    )  # fmt: skip
-    publish.conclude(home, run_dir, manifest)
+    manifest = a_manifest(run_dir.name, written, published=published)
+    publish.conclude(home, run_dir, manifest.model_copy(update={"as_of": as_of}))
     return run_dir, written
 
 
@@ -81,6 +86,16 @@ def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path)
 
     assert outputs.published(home, "plants") == first
     assert not outputs.read_manifest(second).published
+
+
+def test_a_manifest_that_says_published_goes_where_latest_cannot_move(home: Home) -> None:
+    run_dir = outputs.create(home, "plants", NOON)
+    home.latest("plants").mkdir()
+
+    with pytest.raises(HomeError, match="can be replaced"):
+        publish.conclude(home, run_dir, a_manifest(run_dir.name, [], published=True))
+
+    assert outputs.files_of(home.outputs("plants")) == []
 
 
 def test_a_complete_set_has_no_offender(home: Home, marts: Path) -> None:
