@@ -11,7 +11,7 @@ from datetime import datetime
 import dagster as dg
 
 from etl_assets.assets import keys
-from etl_assets.assets.rulings import record_ruling, said
+from etl_assets.assets.rulings import record_ruling, said, spread, was_cut_off
 from etl_assets.assets.state import history, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
@@ -43,9 +43,13 @@ def rollback(
 ) -> Fetch:
     """Pin the part to a version that begins with `to`, or to the one before the current.
 
-    Raises UsageError where there is no such version whose file is still stored and whole.
+    One that was cut off is completed, and goes no further back. Raises UsageError where there is no
+    such version whose file is still stored and whole.
     """
     last = _last(instance, source, part)
+    if to is None and last.pin and was_cut_off(place, source, last):
+        spread(instance, place, source, at)
+        return last
     file = _chosen(place, part, list(versions_of(instance, source, part)), last, to)
     held = last.pin.held if last.pin else last.file
     ruling = Ruling(sha256=file.sha256, by=by, why=said(why), at=at)
@@ -74,6 +78,9 @@ def unpin(
 ) -> Fetch:
     """Take the pin away: what stood before it stands again, and the next run asks the remote."""
     last = _last(instance, source, part)
+    if last.pin is None and was_cut_off(place, source, last):
+        spread(instance, place, source, at)
+        return last
     if last.pin is None:
         raise UsageError(f"{part} is not pinned; it is served as the remote has it")
     ruling = Ruling(sha256=last.pin.ruling.sha256, by=by, why=said(why), at=at)

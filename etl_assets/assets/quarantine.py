@@ -9,7 +9,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from etl_assets.assets.rulings import record_ruling, said
+from etl_assets.assets.rulings import record_ruling, said, spread
 from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import quarantine, store
@@ -57,13 +57,18 @@ def release(
 ) -> Fetch:
     """Make the file the source's current one; its content is accepted from now on, by its digest.
 
-    Raises UsageError where the source is pinned or the file is empty, HomeError where it is gone.
+    One that was cut off after the event log knew of it is completed. Raises UsageError where the
+    source is pinned or the file is empty, HomeError where it is gone.
     """
     part = quarantined.part
     ruling = Ruling(sha256=quarantined.sha256, by=by, why=said(why), at=at)
     last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
     if last and last.pin:
         raise UsageError(f"{part} is {last.pin}; unpin it first")
+    if last and _is_released(last, quarantined):
+        spread(instance, place, source, at)
+        quarantine.discard(place.home, quarantined)
+        return last
     if quarantined.size_bytes == 0:
         raise UsageError(f"{part}: an empty file cannot become a table; purge it")
     file = _stored(place, source, quarantined, ruling)
@@ -72,6 +77,12 @@ def release(
     record_ruling(instance, place, source, fetch, ruling)
     quarantine.discard(place.home, quarantined)
     return fetch
+
+
+def _is_released(last: Fetch, quarantined: Quarantined) -> bool:
+    verdict = last.file.verdict if last.file else None
+    accepted = verdict.accepted if verdict else None
+    return accepted is not None and accepted.sha256 == quarantined.sha256
 
 
 def purge(place: Workplace, name: str | None, sha256: str | None, *, everything: bool) -> list[int]:

@@ -5,6 +5,8 @@ What may be decided, and what becomes of it, are the callers'.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import dagster as dg
 
 from etl_assets.assets import keys, raw
@@ -12,8 +14,10 @@ from etl_assets.assets.ledger import export_ledger
 from etl_assets.assets.outcomes import evaluation_of, event_of
 from etl_assets.assets.state import read_sources
 from etl_assets.assets.workplace import Workplace
+from etl_assets.io import ledger
 from etl_assets.model.declaration import Source
 from etl_assets.model.errors import UsageError
+from etl_assets.model.ledger import DownloadRecord, Process
 from etl_assets.model.records import Fetch, Ruling
 
 
@@ -25,11 +29,24 @@ def record_ruling(
     event = event_of(key, fetch.part.partition, raw.outcome_of(source, fetch))
     told = {"by": ruling.by, "why": ruling.why, "at": ruling.at.isoformat()}
     instance.report_runless_asset_event(event.with_metadata({**event.metadata, **told}))
+    spread(instance, place, source, ruling.at)
+    return fetch
+
+
+def spread(instance: dg.DagsterInstance, place: Workplace, source: Source, at: datetime) -> None:
+    """Let the source's check and the exported ledger say what the event log says."""
+    key = keys.raw_key(source)
     fetches = read_sources(instance, [source])[source.name].fetches.values()
     outcomes = [raw.outcome_of(source, known) for known in fetches]
     instance.report_runless_asset_event(evaluation_of(key, raw.CHECK, outcomes))
-    export_ledger(instance, place, place.domains[source.domain], ruling.at)
-    return fetch
+    export_ledger(instance, place, place.domains[source.domain], at)
+
+
+def was_cut_off(place: Workplace, source: Source, last: Fetch) -> bool:
+    """Whether the exported ledger, which is written last, knows another pin or none."""
+    standing = ledger.load(place.home, source.domain, Process.DOWNLOAD)
+    record = standing.records.get(str(last.part)) if standing else None
+    return isinstance(record, DownloadRecord) and record.pin != last.pin
 
 
 def said(why: str) -> str:
