@@ -210,5 +210,31 @@ def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
     options = {"line": "{weight}"}
     document = a_document(file="plants.txt", format="plain_text", options=options)
 
-    with pytest.raises(BuildError, match=r"in braces \(plant, height_m, .*found '\{weight\}'"):
+    with pytest.raises(BuildError, match=r"in braces \(plant, height_m, .*found weight$"):
         writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+
+
+@pytest.mark.fault("templates")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{plant.__class__.__mro__}", "{plant[0]}", "{plant!r}", "{plant:>999999999}", "{}", "{0}",
+        "{plant", "plant}", "{{plant}}", "{plant:{height_m}}",
+    ],
+)  # fmt: skip
+def test_a_brace_that_holds_more_than_a_name_is_refused(line: str) -> None:
+    document = a_document(file="plants.txt", format="plain_text", options={"line": line})
+
+    with pytest.raises(DeclarationError, match="expected names of columns alone in braces"):
+        writer_for(document)
+
+
+@pytest.mark.fault("templates")
+def test_braces_in_the_data_are_text(tmp_path: Path) -> None:
+    mart = tmp_path / "mart.parquet"
+    pq.write_table(pa.table({"plant": ["{plant.__class__} {0} \\1 %s"]}), mart)
+    document = a_document(file="plants.txt", format="plain_text", options={"line": "{plant}!"})
+
+    writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+
+    assert (tmp_path / "plants.txt").read_text() == "{plant.__class__} {0} \\1 %s!\n"
