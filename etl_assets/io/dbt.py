@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from etl_assets.io.arrow import SOURCE_SHA256
-from etl_assets.io.files import appear
+from etl_assets.io.files import appear, write_text
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 SHARED = "shared"  # the folder beside those of the domains, whose files all of them read
 PARSED = "partial_parse.msgpack"  # as dbt names it
+KEPT = "parsed.json"
 READING_MEMORY = "500MB"  # a sort of more than that goes by way of the disk
 OFFENDERS_TOLD = 20
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
@@ -115,9 +117,13 @@ class DbtProject:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """dbt's manifest of the domain, read once."""
+        """dbt's manifest of the domain, read once.
+
+        A copy of our own is read: dbt writes its file anew with every build, in place, and a build
+        that is killed leaves the half of it.
+        """
         self._parse_what_changed()
-        manifest: dict[str, Any] = json.loads((self.target / "manifest.json").read_bytes())
+        manifest: dict[str, Any] = json.loads((self.target / KEPT).read_bytes())
         return manifest
 
     def _parse_what_changed(self) -> None:
@@ -129,8 +135,9 @@ class DbtProject:
             return
         stamp.unlink(missing_ok=True)
         self._invoke("parse", None)
-        with appear(stamp) as temporary:
-            temporary.write_text(wanted, encoding="utf-8")
+        with appear(self.target / KEPT) as temporary:
+            shutil.copyfile(self.target / "manifest.json", temporary)
+        write_text(stamp, wanted)
 
     def _parsed(self) -> Manifest:
         """What dbt made of the files; each invocation changes its own."""
