@@ -101,6 +101,7 @@ NETWORK = (
         "not-yet-published", "404 for the newest period, never held", "not yet published; no outage"
     ),
     Fault("unpublished", "404 for a file that was held", "an outage"),
+    Fault("no-result", "404 for a request of a row", "no result, counted; no outage"),
 )
 
 FILE = (

@@ -5,8 +5,11 @@ One home for all faults: after each, what is published must be what it was, what
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import misbehaving_server as faults
@@ -18,7 +21,7 @@ from etl_assets.io import outputs
 from etl_assets.model.options import Options
 from etl_assets.model.records import FetchStatus, RunStatus
 
-NOTES = f"/{HOST}/notes.json"
+TREES, HARVESTS, NOTES = (f"/{HOST}/{n}" for n in ("trees.json.gz", "harvests.csv", "notes.json"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         manifest = orchard.run(Options(as_of=FIRST))
         assert manifest.status is RunStatus.SUCCESS, manifest.note
         yield Served(orchard, server)
+
+
+def packed(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
 
 
 def serves(content: bytes) -> Fault:
@@ -92,7 +99,7 @@ def test_whatever_is_served_the_last_good_set_stands(
     served: Served, fault: Fault, told: str
 ) -> None:
     before = served.published()
-    served.server.always[NOTES] = fault
+    served.server.always = {NOTES: fault}
 
     manifest = served.orchard.run(Options(force_refresh=True))
 
@@ -110,12 +117,128 @@ def test_whatever_is_served_the_last_good_set_stands(
 def test_an_answer_without_body_and_validators_is_not_taken_for_an_unchanged_file(
     served: Served,
 ) -> None:
-    served.server.always[NOTES] = faults.serves_well
+    served.server.always = {}
     served.orchard.run()
-    served.server.always[NOTES] = faults.sends_nothing
+    served.server.always = {NOTES: faults.sends_nothing}
 
     manifest = served.orchard.run()
 
     [outage] = manifest.outages
     assert (outage.source, manifest.status) == (f"{DOMAIN}.notes", RunStatus.PARTIAL_SUCCESS)
     assert "an empty file" in manifest.note
+
+
+def serves_trees(unpacked: bytes, *, pack: Callable[[bytes], bytes] = packed) -> dict[str, Fault]:
+    """Another file of trees, and beside it the digest of what it holds."""
+    digest = f"sha256:{hashlib.sha256(unpacked).hexdigest()}\n".encode()
+    return {TREES: serves(pack(unpacked)), f"/{HOST}/trees.meta": serves(digest)}
+
+
+@pytest.mark.long
+@pytest.mark.fault(
+    "truncated-gzip", "digest", "zip-bomb", "missing-column", "csv-delimiter", "error-page",
+    "json-utf8", "json-endless",
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        pytest.param({TREES: faults.cuts_off}, "found it cut off after", id="truncated gzip"),
+        pytest.param(
+            {TREES: serves(packed(b'{"trees": []}'))},
+            "as the SHA-256 of the unpacked bytes, as published",
+            id="digest differs",
+        ),
+        pytest.param(
+            {f"/{HOST}/trees.meta": serves(b"sha256:none")}, "found 'sha256:none'", id="no digest"
+        ),
+        pytest.param(
+            serves_trees(b" " * 300_000),
+            "at most 200,000 unpacked bytes, found more",
+            id="gzip bomb",
+        ),
+        pytest.param(
+            serves_trees(b'{"trees": [{"tree_id": "\xff"}]}'),
+            "expected JSON, found 'utf-8' codec",
+            id="no UTF-8",
+        ),
+        pytest.param(
+            serves_trees(b'{"trees": "%s"}' % (b"y" * 190_000)),
+            "expected a list at 'trees', found",
+            id="huge string",
+        ),
+        pytest.param(
+            {HARVESTS: serves(b"tree_id,kilograms\nT-1,4\n")},
+            "with year once each",
+            id="column missing",
+        ),
+        pytest.param(
+            {HARVESTS: serves(b"tree_id;year;kilograms\n")},
+            'found ["tree_id;year;kilograms"]',
+            id="delimiter",
+        ),
+        pytest.param(
+            {HARVESTS: faults.asks_for_login}, "an HTML page titled 'Sign in'", id="login page"
+        ),
+    ],
+)
+def test_a_file_that_is_not_as_declared_is_refused_whole(
+    served: Served, answers: dict[str, Fault], told: str
+) -> None:
+    before = served.published()
+    served.server.always = answers
+
+    manifest = served.orchard.run(Options(force_refresh=True))
+
+    assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
+    assert told in manifest.note
+    assert served.published() == before
+    assert not [*leftovers_of(served.orchard.home), *offenders_of(served.orchard.home)]
+
+
+@pytest.mark.long
+@pytest.mark.fault(
+    "csv-ragged", "csv-latin-1", "bad-value", "null-key", "duplicate-key", "hostile-text",
+    "formula",
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        pytest.param(b"T-1,2020", "record", id="ragged"),
+        pytest.param(b"T-1,20\x0020,4", "record", id="NUL"),
+        pytest.param(b"T-1,2020,\xe9", "type", id="Latin-1"),
+        pytest.param(b"T-1,soon,4", "type", id="changed type"),
+        pytest.param(b",2020,4", "required", id="null in the key"),
+        pytest.param(b"T-2,2024,4", "key", id="key twice"),
+        pytest.param(b"=cmd|'/c',2020,4", "pattern", id="formula"),
+        pytest.param(b'"<b>\'; drop table x",2020,4', "pattern", id="markup and SQL"),
+    ],
+)
+def test_a_bad_row_is_rejected_and_costs_no_other(served: Served, line: bytes, rule: str) -> None:
+    before = served.published()
+    good = served.server.files[HARVESTS].content
+    served.server.always = {HARVESTS: serves(good + line + b"\n")}
+
+    manifest = served.orchard.run(Options(force_refresh=True))
+
+    [harvests] = [source for source in manifest.sources if source.rejected]
+    assert (manifest.status, harvests.rejects_by_rule) == (RunStatus.SUCCESS, {rule: 1})
+    assert served.published() == before
+
+
+@pytest.mark.long
+@pytest.mark.fault("unreachable", "outage")
+def test_remotes_that_cannot_be_reached_leave_the_published_set(served: Served) -> None:
+    before = served.published()
+    apart = copy(served.orchard)
+    apart.settings = apart.settings.model_copy(update={"mirror": "http://127.0.0.1:1"})
+
+    manifest = apart.run()
+
+    assert [outage.source for outage in manifest.outages] == list_of_sources(apart)
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert "Connection refused" in manifest.note
+    assert served.published() == before
+
+
+def list_of_sources(orchard: Orchard) -> list[str]:
+    return [source.full_name for source in orchard.domain.sources.values()]

@@ -24,7 +24,7 @@ from etl_assets.io.http import (
 from etl_assets.io.locate import Target
 from etl_assets.io.unpack import Gunzip
 from etl_assets.model.declaration import Limits
-from etl_assets.model.errors import ContentError, Refused, Unreachable
+from etl_assets.model.errors import ContentError, Problem, Refused, Unreachable
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
@@ -43,7 +43,7 @@ class Received:
     sha256: str
     size_bytes: int
     unpacked_sha256: str | None = None
-    unpack_fault: str | None = None
+    unpack_fault: Problem | None = None
     etag: str | None = None
     last_modified: datetime | None = None
     is_resumed: bool = False
@@ -65,7 +65,7 @@ class Sink:
         self._digest = hashlib.sha256()
         self._unpacked = hashlib.sha256()
         self._gunzip = Gunzip(self._unpack_limit) if self._unpack_limit is not None else None
-        self._fault: str | None = None
+        self._fault: Problem | None = None
 
     def add(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -107,7 +107,7 @@ class Sink:
         try:
             step()
         except ContentError as error:
-            self._fault = str(error)
+            self._fault = error.problem
 
 
 def persist(

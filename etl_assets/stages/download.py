@@ -207,14 +207,12 @@ def _check_digest(job: Job, desk: Desk, place: Place, received: Received) -> str
         published = read_digest(desk.client, place.digest, declared, job.source.limits)
     except NotPublished:
         return None
+    if fault := received.unpack_fault:
+        raise ContentError.of(str(place.file), fault.expected, fault.found)
     if not _agrees(job, received, published):
-        found = received.unpack_fault or _digest_of(job, received)
         of = "unpacked bytes" if declared.of == "unpacked" else "file"
-        raise ContentError.of(
-            str(place.file),
-            f"{published} as the SHA-256 of the {of}, as published",
-            found or "none",
-        )
+        expected = f"{published} as the SHA-256 of the {of}, as published"
+        raise ContentError.of(str(place.file), expected, _digest_of(job, received) or "none")
     return published
 
 

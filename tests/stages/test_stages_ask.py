@@ -320,10 +320,15 @@ def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
     assert asking.server.fetched == ["GET Elm.json", "GET Oak.json"] * 2
 
 
-def test_a_row_without_an_answer_has_no_result_and_is_no_outage(asking: Asking) -> None:
-    places = Places(asking.home.root, str(answers_lie(asking, "Elm")))
+@pytest.mark.fault("no-result")
+@pytest.mark.parametrize("mirror", ["directory", "server"])
+def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
+    asking: Asking, mirror: str
+) -> None:
+    directory = answers_lie(asking, "Elm")
+    where = str(directory) if mirror == "directory" else asking.server.url
 
-    fetch = asking.ask(places=places, **SEARCH)
+    fetch = asking.ask(places=Places(asking.home.root, where), **SEARCH)
 
     assert fetch.status is FetchStatus.FETCHED
     assert (asking.names(), asking.names("without")) == (["ELM"], ["OAK"])

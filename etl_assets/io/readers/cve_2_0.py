@@ -208,5 +208,5 @@ def _envelope(text: bytes) -> Envelope:
     try:
         return msgspec.json.decode(text, type=Envelope)
     except UNDECODABLE as error:
-        found = f"{error}; it begins {as_read(text)[:80]!r}"
+        found = f"{as_read(text)[:80]!r} ({error})"
         raise ContentError.of("", "an object with a list 'vulnerabilities'", found) from error

@@ -57,7 +57,7 @@ def _features(data: bytes) -> list[msgspec.Raw]:
         kind = msgspec.json.decode(document.get("type", b"null"))
         features = msgspec.json.decode(document.get("features", b"null"), type=list[msgspec.Raw])
     except UNDECODABLE as error:
-        found = f"{error}; it begins {as_read(data)[:80]!r}"
+        found = f"{as_read(data)[:80]!r} ({error})"
         raise ContentError.of("", expected, found) from error
     if kind != COLLECTION:
         raise ContentError.of("", expected, f"type {named(kind)}")

@@ -99,7 +99,7 @@ def _decode(data: bytes, kind: type[T], expected: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except UNDECODABLE as error:
-        found = f"{error}; it begins {as_read(data)[:80]!r}"
+        found = f"{as_read(data)[:80]!r} ({error})"
         raise ContentError.of("", expected, found) from error
 
 
