@@ -243,10 +243,16 @@ def _told(manifest: RunManifest) -> list[str]:
         f"{len(manifest.documents)} files published",
         *([f"{warned} warnings"] if warned else []),
     ]
+    faults = [source.fault for source in manifest.outages if source.fault]
+    noted = [fault for fault in faults if fault in manifest.note]
     return [
         f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counted)}",
         *([f"  {manifest.note}"] if manifest.note else []),
-        *(f"  {_verdict(c)}" for c in manifest.failed_checks if c.severity == "error"),
+        *(
+            f"  {_verdict(check)}"
+            for check in manifest.failed_checks
+            if check.severity == "error" and not any(f in check.description for f in noted)
+        ),
         *(f"  {answer}" for answer in manifest.answers),
     ]
 

@@ -26,6 +26,7 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.io.files import appear, refusals_told
 from etl_assets.io.lock import lock
+from etl_assets.model import errors
 from etl_assets.model.declaration import Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
@@ -45,6 +46,7 @@ concurrency:
     default_limit: 1
     granularity: op
 """
+OWN_ERRORS = frozenset(name for name in vars(errors))
 
 
 @dataclass(frozen=True)
@@ -243,13 +245,14 @@ def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
 
 
 def _root(result: dg.ExecuteInProcessResult) -> str:
-    """What the first failed step ran into, without Dagster's wrapping."""
+    """What the first failed step ran into: our own error with its advice, or the first cause."""
     for event in result.all_events:
         error = event.step_failure_data.error if event.is_step_failure else None
         if error is not None:
-            while error.cause is not None:
+            while error.cause is not None and error.cls_name not in OWN_ERRORS:
                 error = error.cause
-            return error.message.strip()
+            is_own = error.cls_name in OWN_ERRORS
+            return (error.message.partition(": ")[2] if is_own else error.message).strip()
     return "no step says why"
 
 

@@ -243,7 +243,8 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
     record = latest(instance, keys.published_key(domain), Published)
     published = outputs.published(place.home, domain.name)
     if record is None or published is None:
-        return "nothing is published yet"
+        no_record = "the event log does not know what is published"
+        return no_record if published else "nothing is published yet"
     if record.code_version != place.code_version(domain):
         return "the code or a declaration changed"
     if not warehouse.is_whole(place.home, domain.name):

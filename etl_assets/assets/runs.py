@@ -34,6 +34,7 @@ from etl_assets.stages import advise, publish, report
 
 AS_OF_TAG = "etl/as_of"
 TICK = timedelta(microseconds=1)
+PARTS_TOLD = 3  # of one source, one by one; more of them by their number
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
 
 
@@ -262,12 +263,27 @@ def status_of(sources: Iterable[RunSource]) -> RunStatus:
 
 
 def note_of(sources: Iterable[RunSource]) -> str:
-    """What a person should know of the sources, in one line; empty where all is well."""
-    return "; ".join(
-        f"{source.name}: {source.status}{f' ({source.fault})' if source.fault else ''}"
-        for source in sources
-        if not source.status.is_served
-    )
+    """What a person should know of the sources, in one line; empty where all is well.
+
+    Many parts of a source that share a status are told by the first of them.
+    """
+    unserved = [source for source in sources if not source.status.is_served]
+    alike: dict[tuple[str, FetchStatus], list[RunSource]] = {}
+    for source in unserved:
+        alike.setdefault((source.source, source.status), []).append(source)
+    return "; ".join(told for parts in alike.values() for told in _told_of(parts))
+
+
+def _told_of(parts: list[RunSource]) -> Iterator[str]:
+    if len(parts) <= PARTS_TOLD:
+        yield from (f"{part.name}: {_fault_of(part)}" for part in parts)
+    else:
+        first = parts[0]
+        yield f"{first.source}: {len(parts)} parts, first {first.partition}: {_fault_of(first)}"
+
+
+def _fault_of(part: RunSource) -> str:
+    return f"{part.status} ({part.fault})" if part.fault else str(part.status)
 
 
 def _source(fetch: Fetch, table: Tabulated | None, contacted_at: datetime | None) -> RunSource:
@@ -288,6 +304,7 @@ def _source(fetch: Fetch, table: Tabulated | None, contacted_at: datetime | None
         rejected=table.table.rejected if table else None,
         rejects_by_rule=table.table.rejects_by_rule if table else {},
         fault="; ".join(fault for fault in (fetch.fault, refused) if fault) or None,
+        refused_sha256=table.refused_sha256 if table and refused else None,
     )
 
 

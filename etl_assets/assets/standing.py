@@ -1,11 +1,11 @@
-"""How a domain stands: its sources with their ages, and its published set, for `etl status`.
+"""How a domain stands: its sources with their ages, its published set, its last run; `etl status`.
 
-Read from the event log and the published manifest; nothing is asked of a remote.
+Read from the event log and the manifests of runs; nothing is asked of a remote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,21 +17,28 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
 from etl_assets.model.domain import Domain
 from etl_assets.model.health import SourceHealth
+from etl_assets.model.records import RunStatus
 from etl_assets.model.run import RunManifest, age_hours
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One domain's sources and published set."""
+    """One domain's sources, its published set, and how the last run ended."""
 
     domain: str
     sources: Sequence[SourceHealth]
     published: RunManifest | None
     directory: str
+    last: RunManifest | None
+    last_directory: str
 
     def lines(self, now: datetime) -> list[str]:
-        """A line for the published set, and one per source with the age of contact and content."""
-        return [self._headline(now), *(_line(source, now) for source in self.sources)]
+        """The published set, each source with its ages, and what the last run asks of a person."""
+        return [
+            self._headline(now),
+            *(_line(source, now) for source in self.sources),
+            *self._of_last(),
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -39,7 +46,16 @@ class Standing:
             "directory": self.directory,
             "published": self.published.model_dump(mode="json") if self.published else None,
             "sources": [source.model_dump(mode="json") for source in self.sources],
+            "last_run": self.last.model_dump(mode="json") if self.last else None,
         }
+
+    def _of_last(self) -> Iterator[str]:
+        """The last run, where it has something to tell that the published set does not."""
+        if self.last is None or self.last.status is RunStatus.SUCCESS:
+            return
+        told = f": {self.last.note}" if self.last.note else ""
+        yield f"  last run, {self.last_directory}: {self.last.status}{told}"
+        yield from (f"  {answer}" for answer in self.last.answers)
 
     def _headline(self, now: datetime) -> str:
         if self.published is None:
@@ -54,11 +70,14 @@ class Standing:
 
 def standing_of(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> Standing:
     published = outputs.published(place.home, domain.name)
+    last = next(outputs.runs(place.home, domain.name), None)
     return Standing(
         domain=domain.name,
         sources=read_tables(instance, domain)[0],
         published=outputs.read_manifest(published) if published else None,
         directory=place.home.relative(published) if published else "",
+        last=outputs.read_manifest(last) if last else None,
+        last_directory=place.home.relative(last) if last else "",
     )
 
 

@@ -5,6 +5,7 @@ Looking, hashing and removing are done in `io` and `stages`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 from pydantic import Field
@@ -41,9 +42,17 @@ class Verification(Record):
     faults: list[StoreFault]
 
     def lines(self) -> list[str]:
-        word = f"{len(self.faults)} faults" if self.faults else "all as recorded"
+        number = len(self.faults)
+        word = f"{number} fault{'s' * (number > 1)}" if number else "all as recorded"
         told = [f"{self.files} raw files, {self.size_bytes:,} bytes: {word}"]
-        return [*told, *map(str, self.faults)]
+        return [*told, *map(str, self.faults), *self._advice()]
+
+    def _advice(self) -> Iterator[str]:
+        found = {each.fault for each in self.faults}
+        if found & {Fault.MISSING, Fault.ALTERED}:
+            yield "the next run fetches again what it needs of these, where a remote still has it"
+        if Fault.ORPHANED in found:
+            yield "what is orphaned goes with `etl prune`, once it is old"
 
 
 class Restored(Record):

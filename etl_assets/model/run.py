@@ -39,6 +39,9 @@ class RunSource(Record):
     rejected: int | None = Field(default=None, ge=0)
     rejects_by_rule: dict[str, int] = Field(default_factory=dict)
     fault: str | None = None
+    refused_sha256: Sha256 | None = Field(
+        default=None, description="of the newest raw file, where no table could be made of it"
+    )
 
     @property
     def name(self) -> str:

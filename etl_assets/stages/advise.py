@@ -44,6 +44,12 @@ def _of_source(domain: str, source: RunSource, aside: Sequence[Quarantined]) -> 
             f"look at the newest file of {source.name}: it was refused as a table; if it is right:"
             f" `etl run {domain} {ACCEPT}`"
         )
+    elif source.refused_sha256:
+        yield (
+            f"look at the newest file of {source.name}, {source.refused_sha256[:SHOWN_DIGITS]}:"
+            " no table could be made of it; until its producer or its declaration is mended:"
+            f" `etl rollback {_quoted(source)} --why TEXT`"
+        )
     for record in aside:
         file = f"{source.source} {record.sha256[:SHOWN_DIGITS]}"
         yield (

@@ -256,7 +256,7 @@ def _set_aside(job: Job, desk: Desk, place: Place, path: Path, error: ContentErr
 
 def _outage(job: Job, desk: Desk, effort: Effort, error: SourceError) -> Fetch:
     """The last good file stands in, if it is still there."""
-    log.warning("%s: %s", job.part, error)
+    log.info("%s: %s", job.part, error)  # the run tells it
     held = job.last.file if job.last else None
     fault = (
         str(error) if effort.attempts <= 1 else f"{error}; gave up after {effort.attempts} attempts"

@@ -15,8 +15,9 @@ def test_each_fault_names_the_first_of_its_manifests() -> None:
     fault = StoreFault(path="data/raw/ab/abc", fault=Fault.MISSING, named_by=["a", "b", "c", "d"])
 
     assert Verification(files=1, size_bytes=0, faults=[fault]).lines() == [
-        "1 raw files, 0 bytes: 1 faults",
+        "1 raw files, 0 bytes: 1 fault",
         "missing  data/raw/ab/abc, named by a, b, c and 1 more",
+        "the next run fetches again what it needs of these, where a remote still has it",
     ]
 
 

@@ -44,6 +44,13 @@ def test_a_refused_gate_names_the_report_and_the_command() -> None:
     assert "`etl run plants --accept-changes`" in answer
 
 
+def test_a_file_that_became_no_table_names_how_to_serve_the_one_before() -> None:
+    [answer] = advice(source(fault="no column year", refused_sha256=SHA256))
+
+    assert "plants.trees, abcdef123456" in answer
+    assert "`etl rollback plants.trees --why TEXT`" in answer
+
+
 @pytest.mark.parametrize("partition", [None, "2024"], ids=["whole", "a partition"])
 def test_a_quarantined_file_names_how_to_see_and_release_it(partition: str | None) -> None:
     record = aside(Part(source="plants.trees", partition=partition))
