@@ -42,7 +42,7 @@ def receive_local(target: Target, path: Path, limits: Limits, sink: Sink) -> Rec
                 f"{target}: expected at most {limits.max_bytes:,} bytes, found {before.st_size:,};"
                 " see limits.max_bytes"
             )
-        while piece := file.read(READ_BYTES):
+        while sink.size_bytes <= before.st_size and (piece := file.read(READ_BYTES)):
             sink.add(piece)
         after = os.fstat(file.fileno())
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, sink.size_bytes):

@@ -19,6 +19,7 @@ from etl_assets.io.http import Client
 from etl_assets.io.locate import Places
 from etl_assets.io.row_requests import RowRequest, requests_of
 from etl_assets.model.declaration import Source
+from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Fetch, FetchStatus, Part
 from etl_assets.stages import ask
@@ -62,10 +63,10 @@ class Asking:
         held = contract("name", column("n", "int64"))
         form = {"name": "json", "rows": "answers[]"}
         location: dict[str, Any] = {"url": self.server.url + declared.pop("path", "/v1/chat")}
+        limits = QUICK | declared.pop("limits", {})
         given |= declared
         if given["chat"]:
             location |= {"credentials": {"Authorization": {"env": "THE_KEY", "prefix": "Bearer "}}}
-        limits = QUICK | declared.pop("limits", {})
         return source(held, form, location=location, limits=limits, for_each=given)
 
     def requests(self, found: Source, places: Places | None = None) -> list[RowRequest]:
@@ -352,3 +353,34 @@ def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
 
     assert len(asking.server.asked) == 1
     assert asking.names() == ["ELM", "OAK"]
+
+
+@pytest.mark.fault("too-large")
+def test_an_answer_over_the_declared_size_is_no_answer(asking: Asking) -> None:
+    answers_lie(asking, "Elm", "Oak")
+    places = Places(asking.home.root, asking.server.url)
+
+    fetch = asking.ask(places=places, limits={"max_bytes": 5}, **SEARCH)
+
+    assert fetch.status is FetchStatus.MISSING
+    assert "expected at most 5 bytes; see limits.max_bytes" in (fetch.fault or "")
+
+
+def test_an_answer_that_a_mirror_cannot_give_is_an_outage(asking: Asking) -> None:
+    mirror = answers_lie(asking, "Elm")
+    folder = next(mirror.rglob("Elm.json")).parent
+    (folder / "Oak.json").mkdir()
+
+    fetch = asking.ask(places=Places(asking.home.root, str(mirror)), **SEARCH)
+
+    assert "Is a directory" in (fetch.fault or "")
+
+
+def test_a_kept_answer_that_was_damaged_is_named(asking: Asking) -> None:
+    places = Places(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+    asking.ask(places=places, **SEARCH)
+    kept = next(asking.home.root.rglob("answers/**/*.json"))
+    kept.write_text("{", encoding="utf-8")
+
+    with pytest.raises(HomeError, match=f"{kept}: expected a kept answer"):
+        asking.ask(places=places, **SEARCH)

@@ -390,3 +390,29 @@ def test_a_release_speaks_for_no_other_content(
 
     assert len(quarantined(home)) == 1
     assert fetched.file is None
+
+
+def test_not_modified_as_an_answer_to_no_condition_is_an_outage(
+    get: Fetcher, server: Misbehaving
+) -> None:
+    server.always[PATH] = faults.answers(304)
+
+    fetched = get()
+
+    assert fetched.status is FetchStatus.MISSING
+    assert "'not modified' to a request without a condition" in (fetched.fault or "")
+
+
+@pytest.mark.fault("interrupted")
+def test_a_transfer_ends_when_the_run_is_stopped(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    server.publish(PATH, GOOD)
+    stopping = desk(client, home, progress=lambda *_: client.stop())
+
+    first = fetch(Job(declared(server.url + PATH), PART, decision()), stopping)
+    second = fetch(Job(declared(server.url + PATH), PART, decision()), stopping)
+
+    assert [outcome.status for outcome in (first, second)] == [FetchStatus.MISSING] * 2
+    assert "the run is being stopped" in (first.fault or "")
+    assert (len(server.requests), leftovers(home)) == (1, [])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import misbehaving_server as faults
@@ -173,3 +175,69 @@ def test_a_mirror_directory_gives_the_published_digest_too(
 
     assert "as the SHA-256 of the file, as published" in (fetched.fault or "")
     assert [record.sha256 for record in quarantined(home)] == [DIGEST]
+
+
+@pytest.mark.fault("resume", "digest")
+def test_pieces_of_two_files_under_one_etag_are_not_joined(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    old, new = GOOD, GOOD.replace(b"1.2", b"1.3")
+    digest = hashlib.sha256(new).hexdigest()
+    server.publish("/a.json", old, etag='"same"')
+    server.publish("/a.meta", f"sha256:{digest}\n".encode())
+    server.misbehave("/a.json", replaced_after_a_reset(new))
+    source = declared(
+        location={
+            "url": f"{server.url}/a.json",
+            "digest": {"url": f"{server.url}/a.meta", "of": "file"},
+        },
+        limits={"requests_per_second": 1e6},
+    )
+
+    fetched = fetch(Job(source, PART, decision(), probed(digest)), desk(client, home))
+
+    assert stored(fetched, home) == new
+    assert len(server.asked("/a.json")) == 3
+
+
+def replaced_after_a_reset(content: bytes) -> faults.Fault:
+    def fault(handler: faults.Handler, file: faults.File | None) -> None:
+        handler.server.publish("/a.json", content, etag='"same"')
+        faults.resets_midway(handler, file or faults.File(b""))
+
+    return fault
+
+
+@pytest.mark.fault("too-large", "digest")
+def test_a_digest_file_that_is_too_large_for_one_is_refused(
+    server: Misbehaving, client: Client, home: Home
+) -> None:
+    source = with_digest(server, DIGEST)
+    server.publish("/feed.meta", b"x" * 1_000_000)
+
+    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+
+    assert fetched.status is FetchStatus.MISSING
+    assert re.search(r"feed\.meta: expected at most [\d,]+ bytes, found more", fetched.fault or "")
+
+
+@pytest.mark.parametrize(
+    ("makes", "status"),
+    [
+        pytest.param(lambda path: None, FetchStatus.FETCHED, id="none"),
+        pytest.param(lambda path: path.mkdir(), FetchStatus.MISSING, id="a directory"),
+    ],
+)
+def test_a_mirror_without_the_digest_serves_and_one_that_cannot_be_read_does_not(
+    client: Client, home: Home, makes: Callable[[Path], None], status: FetchStatus
+) -> None:
+    mirror = home.root / "mirror"
+    (mirror / "feeds.example").mkdir(parents=True)
+    (mirror / "feeds.example" / "a.json").write_bytes(GOOD)
+    makes(mirror / "feeds.example" / "a.meta")
+    digest = {"url": "https://feeds.example/a.meta", "of": "file"}
+    source = declared(location={"url": "https://feeds.example/a.json", "digest": digest})
+
+    fetched = fetch(Job(source, PART, decision()), desk(client, home, str(mirror)))
+
+    assert fetched.status is status
