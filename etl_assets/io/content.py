@@ -28,7 +28,7 @@ KINDS = {
     "excel": "zip",
 }
 WORKBOOKS = frozenset({"xl/workbook.xml", "xl/workbook.bin"})
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 16
 TAIL_BYTES = 64
 CLOSING = {b"{": b"}", b"[": b"]"}
 NO_RECORDS = (b"{}", b"[]")

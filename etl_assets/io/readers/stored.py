@@ -18,12 +18,12 @@ from etl_assets.model.errors import ContentError, HomeError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE_BYTES = 1 << 18  # what has not been used of a piece is copied for every chunk it gives
+PIECE_BYTES = 1 << 16  # what has not been used of a piece is copied for every chunk it gives
 UNBOUNDED = sys.maxsize  # validation has held the file to its declared limit
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes, half a mebibyte at a time; raises ContentError for broken gzip."""
+    """The unpacked bytes, 128 KiB at a time; raises ContentError for broken gzip."""
     try:
         with path.open("rb") as file:
             is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
