@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import galaxy
+from bench.child import SYSTEMS
 from bench.feeds import serving
 from bench.measure import Cost, measure
 from etl_assets.settings import Settings
@@ -22,7 +22,6 @@ from etl_assets.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
 LARGE_MEGABYTES = 500
-SYSTEMS = 3_000_000
 DOMAIN = "advisories"
 
 
@@ -157,7 +156,7 @@ class Bench:
         costs = {}
         for share in (10, 1):
             mirror = self._folder / f"dump-of-{SYSTEMS // share}"
-            size = galaxy.write(mirror / galaxy.PLACE, SYSTEMS // share)
+            _, _, size = self._child(f"dump-{share}", self._mirror, mirror)
             costs[share] = self._least("systems", mirror)
         bare = self._least("bare-systems", mirror)
         (_, tenth, fewer), (cost, whole, systems) = costs[10], costs[1]

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+SYSTEMS = 3_000_000
+
 WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
     "bare-nvd": ("bench.bare", lambda module: module.nvd),
     "bare-osv": ("bench.bare", lambda module: module.osv),
@@ -23,6 +25,8 @@ WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
     "lay-tenfold": ("bench.decisions", lambda m: lambda a, b: m.lay(a, b, copies=10)),
     "decide": ("bench.decisions", lambda module: module.decide),
     "document": ("bench.decisions", lambda module: module.document),
+    "dump-1": ("bench.galaxy", lambda m: lambda _, b: m.write(b / m.PLACE, SYSTEMS)),
+    "dump-10": ("bench.galaxy", lambda m: lambda _, b: m.write(b / m.PLACE, SYSTEMS // 10)),
     "systems": ("bench.ours", lambda m: lambda a, b: m.tables("galaxy", a, b)),
     "workbooks": ("bench.ours", lambda m: lambda a, b: m.tables("molding", a, b)),
     "osv": ("bench.ours", lambda m: lambda a, b: m.table("advisories.osv", a, b)),

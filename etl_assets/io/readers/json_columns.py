@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,11 @@ def read_columns(
         raise NotTaken
     kinds = {column.name: column.type for column in contract.columns}
     tree = _tree(ways, kinds)
-    getters = {name: attrgetter(_attribute(tree, names)) for name, names in ways.items()}
+    leading = {name: _getters(tree, names) for name, names in ways.items()}
     gathered, rows = list[Plain](), 0
     decode = msgspec.json.Decoder(_list_of(tree)).decode
     for count, records in _decoded(path, decode):
-        columns = records and _columns(records, kinds, getters)
+        columns = records and _columns(records, kinds, leading)
         if columns:
             gathered.append(columns)
             rows += count
@@ -122,11 +123,18 @@ def _record(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
     return msgspec.defstruct("Record", fields, rename=names, gc=False)
 
 
-def _attribute(tree: dict[str, Any], names: Names) -> str:
-    """The dotted attributes that lead to a field."""
-    first, *below = names
-    attribute = f"a{list(tree).index(first)}"
-    return f"{attribute}.{_attribute(tree[first], tuple(below))}" if below else attribute
+def _getters(tree: dict[str, Any], names: Names) -> tuple[Getter, ...]:
+    """What takes the attribute of each step to a field; the same step has the same getter."""
+    getters = []
+    for name in names:
+        getters.append(_getter(list(tree).index(name)))
+        tree = tree[name] if isinstance(tree[name], dict) else {}
+    return tuple(getters)
+
+
+@cache
+def _getter(place: int) -> Getter:
+    return attrgetter(f"a{place}")
 
 
 def _decoded(path: Path, decode: Decode) -> Iterator[Taken]:
@@ -208,34 +216,34 @@ class _Window:
 
 
 def _columns(
-    records: list[Any], kinds: dict[str, ColumnType], getters: Mapping[str, Getter]
+    records: list[Any],
+    kinds: dict[str, ColumnType],
+    leading: Mapping[str, tuple[Getter, ...]],
 ) -> Plain | None:
     """The columns in their types; None where a whole number is beyond its bits.
 
     A number beyond all floats is refused when it is decoded.
     """
+    values: dict[tuple[Getter, ...], list[Any]] = {(): records}
+    for getters in leading.values():
+        for depth, getter in enumerate(getters):
+            if getters[: depth + 1] not in values:
+                values[getters[: depth + 1]] = _of_each(values[getters[:depth]], getter)
     try:
         return {
-            name: pa.array(_values(records, getter), JSON_TYPES[kinds[name]][1])
-            for name, getter in getters.items()
+            name: pa.array(values[getters], JSON_TYPES[kinds[name]][1])
+            for name, getters in leading.items()
         }
     except (pa.ArrowException, OverflowError):
         return None
 
 
-def _values(records: list[Any], getter: Getter) -> list[Any]:
+def _of_each(records: list[Any], getter: Getter) -> list[Any]:
+    """One attribute of each record; None too where the record itself is left out."""
     try:
         return list(map(getter, records))
     except AttributeError:
-        return [_value(record, getter) for record in records]
-
-
-def _value(record: object, getter: Getter) -> object:
-    """None too where a record that leads to the value is left out."""
-    try:
-        return getter(record)
-    except AttributeError:
-        return None
+        return [record if record is None else getter(record) for record in records]
 
 
 def _together(gathered: list[Plain]) -> Plain:
