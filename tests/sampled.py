@@ -91,7 +91,7 @@ class Sampled:
 
     def launch_job(self) -> RunManifest:
         """A launch as Dagster's pages do it: the domain's whole job, without a probe before."""
-        defs = build_defs(self.settings)
+        defs = build_defs(self.settings, domains={self.name: self.domain})
         with open_instance(self.settings) as instance:
             result = defs.resolve_job_def(job_name(self.domain)).execute_in_process(
                 instance=instance, tags=YEARS, raise_on_error=False

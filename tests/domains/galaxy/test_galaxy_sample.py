@@ -212,7 +212,9 @@ def test_a_source_that_is_switched_off_is_never_asked(first_galaxy: Galaxy) -> N
 
 
 def test_the_asset_keys_are_those_that_were_agreed_on(first_galaxy: Galaxy) -> None:
-    graph = build_defs(first_galaxy.settings).resolve_asset_graph()
+    graph = build_defs(
+        first_galaxy.settings, domains={DOMAIN: first_galaxy.domain}
+    ).resolve_asset_graph()
     agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())

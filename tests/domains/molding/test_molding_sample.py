@@ -169,7 +169,9 @@ def test_the_change_log_has_one_line_per_table(first_factory: Factory) -> None:
 
 
 def test_the_asset_keys_are_those_that_were_agreed_on(first_factory: Factory) -> None:
-    graph = build_defs(first_factory.settings).resolve_asset_graph()
+    graph = build_defs(
+        first_factory.settings, domains={DOMAIN: first_factory.domain}
+    ).resolve_asset_graph()
     agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())

@@ -74,7 +74,9 @@ def test_lines_meet_at_interchanges(first_transit: Transit) -> None:
 
 
 def test_the_asset_keys_are_those_that_were_agreed_on(first_transit: Transit) -> None:
-    graph = build_defs(first_transit.settings).resolve_asset_graph()
+    graph = build_defs(
+        first_transit.settings, domains={first_transit.name: first_transit.domain}
+    ).resolve_asset_graph()
     agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
