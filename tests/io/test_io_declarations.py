@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -569,16 +568,17 @@ def test_a_root_that_cannot_be_read_is_the_machines_fault(tmp_path: Path) -> Non
 
 
 def test_loading_all_declarations_costs_little(repo_root: Path) -> None:
-    root = repo_root / "etl_assets" / "domains"
-    load(root)
+    program = (
+        "import time; from pathlib import Path; from etl_assets.io.declarations import load; "
+        f"root = Path({str(repo_root / 'etl_assets' / 'domains')!r}); "
+        "load(root); times = [time.process_time()]; "
+        "[(load(root), times.append(time.process_time())) for _ in range(5)]; "
+        "print(min(after - before for before, after in zip(times, times[1:])))"
+    )
 
-    costs = []
-    for _ in range(5):
-        started = time.process_time()
-        load(root)
-        costs.append(time.process_time() - started)
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
-    assert min(costs) < 0.05
+    assert float(told.stdout) < 0.05
 
 
 def test_loading_does_not_import_dagster(repo_root: Path) -> None:
