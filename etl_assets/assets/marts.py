@@ -94,11 +94,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     def marts(
         context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
-        chosen = frozenset(
-            model.unique_id
-            for model in graph.models.values()
-            if keys.model_key(domain.name, model.name) in context.selected_asset_keys
-        )
+        chosen = _chosen(graph, domain, context)
         run = runs.current(context.instance, context.run.run_id, place, domain)
         built = _Build(context.instance, place, domain, project, graph, run)
         made, results = built.run(chosen, rebuild=config.rebuild)
@@ -115,6 +111,15 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         built.finish()
 
     return marts
+
+
+def _chosen(graph: Graph, domain: Domain, context: dg.AssetExecutionContext) -> frozenset[str]:
+    """The models that the launch names."""
+    return frozenset(
+        model.unique_id
+        for model in graph.models.values()
+        if keys.model_key(domain.name, model.name) in context.selected_asset_keys
+    )
 
 
 def _specs(

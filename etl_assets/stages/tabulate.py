@@ -79,14 +79,7 @@ def tabulate(
         path=home.relative(target),
         sha256=digest,
         source_sha256=source_sha256,
-        records=making.records,
-        rows=making.rows,
-        rejected=rejects.by_rule.total(),
-        duplicates=making.duplicates,
-        rejects_by_rule=dict(sorted(rejects.by_rule.items())),
-        unknown_fields=sorted(making.unknown_fields),
-        unknown_values=making.unknown_values,
-        content_at=making.content_at,
+        **making.counted(),
         rejects_path=home.relative(rejects_target) if rejects.by_rule else None,
         code_version=code_version,
     )
@@ -174,6 +167,20 @@ class _Making:
             for value, count in values.items():
                 known = value in counted or len(counted) < UNKNOWN_VALUES_TOLD
                 counted[value if known else OTHERS] += count
+
+    def counted(self) -> dict[str, Any]:
+        """What the record of the table says of its rows, by the record's own fields."""
+        by_rule = self._rejects.by_rule
+        return {
+            "records": self.records,
+            "rows": self.rows,
+            "rejected": by_rule.total(),
+            "duplicates": self.duplicates,
+            "rejects_by_rule": dict(sorted(by_rule.items())),
+            "unknown_fields": sorted(self.unknown_fields),
+            "unknown_values": self.unknown_values,
+            "content_at": self.content_at,
+        }
 
     @property
     def unknown_values(self) -> dict[str, dict[str, int]]:
