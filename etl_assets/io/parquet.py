@@ -17,13 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etl_assets.io.arrow import SOURCE_SHA256
+from etl_assets.io.arrow import INSTANT, SOURCE_SHA256
 from etl_assets.io.files import appear, refusals_told
 from etl_assets.model.records import Reject
 
 COMPRESSION = "zstd"
 ROWS_PER_GROUP = 20_000  # some tens of megabytes of text; bounds what the writer holds
 ROWS_LOOKED_AT = 2_000  # to tell whether a column repeats itself
+# Of numbers that differ: what is alike in them lies together, which packs smaller and sooner.
+ENCODINGS = {
+    pa.float64(): "BYTE_STREAM_SPLIT",
+    pa.int64(): "DELTA_BINARY_PACKED",
+    pa.uint64(): "DELTA_BINARY_PACKED",
+    INSTANT: "DELTA_BINARY_PACKED",
+}
 REJECTS_TOLD = 3  # in the error that refuses a file
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in (*Reject.model_fields, SOURCE_SHA256)])
 
@@ -67,11 +74,17 @@ class TableWriter:
     def _opened(self, first_rows: pa.Table) -> pq.ParquetWriter:
         """The file, with dictionaries where the first rows repeat themselves: others only cost."""
         if self._writer is None:
+            repeating = {f.name for f in self._schema if _repeats(first_rows[f.name])}
             self._writer = pq.ParquetWriter(
                 self._path,
                 self._schema,
                 compression=COMPRESSION,
-                use_dictionary=[_path_of(f) for f in self._schema if _repeats(first_rows[f.name])],
+                use_dictionary=[_path_of(f) for f in self._schema if f.name in repeating],
+                column_encoding={
+                    field.name: ENCODINGS[field.type]
+                    for field in self._schema
+                    if field.type in ENCODINGS and field.name not in repeating
+                },
             )
         return self._writer
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.io import parquet
+from etl_assets.io.arrow import INSTANT
 from etl_assets.io.files import appear
 from etl_assets.io.parquet import ROWS_PER_GROUP, TableWriter
 from etl_assets.model.errors import HomeError
@@ -63,6 +64,31 @@ def test_the_bytes_do_not_depend_on_how_batches_were_cut(tmp_path: Path) -> None
 
     assert len(digests) == 1
     assert pq.ParquetFile(tmp_path / "t.parquet").num_row_groups == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [
+        pytest.param(pa.float64(), "BYTE_STREAM_SPLIT", id="float64"),
+        pytest.param(pa.int64(), "DELTA_BINARY_PACKED", id="int64"),
+        pytest.param(pa.uint64(), "DELTA_BINARY_PACKED", id="uint64"),
+        pytest.param(INSTANT, "DELTA_BINARY_PACKED", id="timestamp"),
+    ],
+)
+def test_numbers_that_differ_are_encoded_and_those_that_repeat_are_looked_up(
+    tmp_path: Path, kind: pa.DataType, encoding: str
+) -> None:
+    schema = pa.schema([("differs", kind), ("repeats", kind)])
+    columns = [pa.array(range(9)).cast(pa.int64()).cast(kind), pa.array([7] * 9).cast(kind)]
+    target = tmp_path / "t.parquet"
+
+    with TableWriter(target, schema) as table:
+        table.write(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+    differs, repeats = (pq.read_metadata(target).row_group(0).column(n) for n in range(2))
+    assert encoding in differs.encodings
+    assert "RLE_DICTIONARY" in repeats.encodings
+    assert pq.read_table(target).column("differs").to_pylist() == columns[0].to_pylist()
 
 
 def test_an_empty_table_has_its_types(tmp_path: Path) -> None:

@@ -30,13 +30,14 @@ TOP_LEVEL = [Step("items")]
 # Where one object ends and the next begins, be it of the array or of a list within an element.
 BETWEEN = re.compile(rb"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)")
 SPACES = b" \t\r\n"
+CLOSING = ord("]")
 LOOKED_BACK_BYTES = 1 << 14
 PLACES_TRIED = 8
 
 Names = tuple[str, ...]
 Plain = dict[str, pa.Array]
 Getter = Callable[[Any], Any]
-Decode = Callable[[bytes], list[Any]]
+Decode = Callable[[memoryview], list[Any]]
 Taken = tuple[int, list[Any] | None]
 
 # Times stay texts, which the contract's own cast reads.
@@ -142,37 +143,40 @@ def _decoded(path: Path, decode: Decode) -> Iterator[Taken]:
     window = _Window(path)
     window.open()
     size, is_first = WINDOW_BYTES, True
-    while text := window.text(size):
-        tried = ((end, _taken(text, end, decode)) for end in _ends(text))
+    while window.fill(size):
+        tried = ((end, _taken(window.text, end, decode)) for end in _ends(window.text))
         end, taken = next((found for found in tried if found[1]), (0, None))
         if taken:
             yield taken
-            window.at += text.index(b",", end) + 1
+            window.leave(end)
             size, is_first = WINDOW_BYTES, False
         elif size < MAX_WINDOW_BYTES:
             size *= 2
         else:
             raise NotTaken
-    text = window.last()
-    if taken := _taken(text, len(text), decode):
+    if taken := _taken(window.text, window.last(), decode):
         yield taken
-    elif not is_first or text.strip(SPACES):
+    elif not is_first or window.text.strip(b"[]" + SPACES):
         raise NotTaken
 
 
-def _taken(text: bytes, end: int, decode: Decode) -> Taken | None:
+def _taken(text: bytearray, end: int, decode: Decode) -> Taken | None:
     """How many elements the text is up to there, and their records; None where it is no such."""
-    listed = b"".join((b"[", memoryview(text)[:end], b"]"))
-    for attempt in (decode, PACKED):
-        try:
-            records = attempt(listed)
-        except UNDECODABLE:
-            continue
-        return (len(records), records if attempt is decode else None) if records else None
-    return None
+    # A bracket stands in for what follows them, so that no window is copied to be decoded.
+    follows, text[end] = text[end], CLOSING
+    try:
+        for attempt in (decode, PACKED):
+            try:
+                records = attempt(memoryview(text)[: end + 1])
+            except UNDECODABLE:
+                continue
+            return (len(records), records if attempt is decode else None) if records else None
+        return None
+    finally:
+        text[end] = follows
 
 
-def _ends(text: bytes) -> Iterator[int]:
+def _ends(text: bytearray) -> Iterator[int]:
     """Where whole elements may end, the likeliest first: with a line, or between two objects."""
     end = max(text.rfind(b",\n"), text.rfind(b",\r\n", -LOOKED_BACK_BYTES))
     if end > 0:
@@ -183,36 +187,38 @@ def _ends(text: bytes) -> Iterator[int]:
 
 
 class _Window:
-    """The part of the file that is held, and how far it has been read."""
+    """What is held of the file: an opening bracket, and the elements to come, cut off anywhere."""
 
     def __init__(self, path: Path) -> None:
         self._chunks = chunks(path)
-        self._data = b""
-        self.at = 0
+        self.text = bytearray()
 
     def open(self) -> None:
-        """Stand behind the bracket that opens the array."""
-        text = self.text(WINDOW_BYTES) or self._data
-        self.at = len(text) - len(text.removeprefix(BYTE_ORDER_MARK).lstrip(SPACES)) + 1
-        if text[self.at - 1 : self.at] != b"[":
+        """Stand at the bracket that opens the array."""
+        self.fill(WINDOW_BYTES)
+        self.text = self.text.removeprefix(BYTE_ORDER_MARK).lstrip(SPACES)
+        if not self.text.startswith(b"["):
             raise NotTaken
 
-    def text(self, size: int) -> bytes:
-        """So many bytes of what is to come; empty where the file ends before."""
-        while len(self._data) - self.at < size:
+    def fill(self, size: int) -> bool:
+        """Hold so many bytes; False where the file ends before."""
+        while len(self.text) < size:
             chunk = next(self._chunks, None)
             if chunk is None:
-                return b""
-            self._data = self._data[self.at :] + chunk
-            self.at = 0
-        return self._data[self.at : self.at + size]
+                return False
+            self.text += chunk
+        return True
 
-    def last(self) -> bytes:
-        """What is left, without the bracket that closes the array."""
-        text = self._data[self.at :].rstrip(SPACES)
-        if not text.endswith(b"]"):
+    def leave(self, end: int) -> None:
+        """Go on behind the comma that follows the elements up to there."""
+        self.text[1 : self.text.index(b",", end) + 1] = b""
+
+    def last(self) -> int:
+        """Where the bracket stands that closes the array."""
+        end = len(self.text.rstrip(SPACES)) - 1
+        if not self.text.endswith(b"]", 0, end + 1):
             raise NotTaken
-        return text[:-1]
+        return end
 
 
 def _columns(
