@@ -1,8 +1,8 @@
 """The `etl` command: each verb a few lines over the rooms below.
 
 Nothing heavy is imported before a verb runs, so that help is quick; what a verb does is in assets/.
-Verbs that answer are `etl_assets.answer_verbs`, those on the store `etl_assets.store_verbs`; what
-all share is `etl_assets.console`.
+Verbs that answer are `etl_assets.answer_verbs`, those on the store `etl_assets.store_verbs`, those
+that look at the place `etl_assets.place_verbs`; what all share is `etl_assets.console`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl_assets import answer_verbs, store_verbs
+from etl_assets import answer_verbs, place_verbs, store_verbs
 from etl_assets.console import FAILED, USAGE, DomainName, Json
 from etl_assets.console import open_launcher as _launcher
 from etl_assets.console import say as _say
@@ -42,6 +42,7 @@ app = typer.Typer(
 sources_app = typer.Typer(help="The declarations.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sources_app, name="sources")
 app.add_typer(answer_verbs.app)
+app.add_typer(place_verbs.app)
 app.add_typer(store_verbs.app)
 
 SourceNames = Annotated[

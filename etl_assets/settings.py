@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +23,20 @@ from etl_assets.model.home import Home
 
 PREFIX = "ETL_"
 PACKAGE = Path(__file__).parent
+ENVIRONMENT, DEFAULT = "environment", "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as a person may see it: of a secret, only whether it is set."""
+
+    name: str
+    variable: str
+    value: str | bool | None
+    is_secret: bool
+    origin: str
+    """`environment`, the `.env` that says it, or `default`."""
+    description: str
 
 
 class Settings(BaseSettings):
@@ -144,6 +160,34 @@ class Settings(BaseSettings):
         """The same; None where there is no such variable. An empty one is an error all the same."""
         return None if _layers(self.home).get(name) is None else self.secret(name)
 
+    def shown(self) -> Iterator[Setting]:
+        """Every setting in the order of this class."""
+        for name, field in type(self).model_fields.items():
+            value, variable = getattr(self, name), _variable(name)
+            if name == "no_color" and os.environ.get("NO_COLOR"):
+                variable = "NO_COLOR"
+            is_secret = "SecretStr" in str(field.annotation)
+            is_plain = isinstance(value, bool) or value is None
+            yield Setting(
+                name=name,
+                variable=variable,
+                value=bool(value) if is_secret else value if is_plain else _masked(str(value)),
+                is_secret=is_secret,
+                origin=self.origin_of(variable) or DEFAULT,
+                description=field.description or "",
+            )
+
+    def origin_of(self, variable: str) -> str | None:
+        """Where a variable has its value from, in whichever case; None where nothing says it."""
+        if _says(os.environ, variable):
+            return ENVIRONMENT
+        files = _env_files(self.home)
+        # The home's own file is found by the home, and is not asked where that is.
+        for file in files[:1] if variable == _variable("home") else reversed(files):
+            if _says(dotenv_values(file), variable):
+                return str(file)
+        return None
+
     def child_environment(self) -> dict[str, str]:
         """The environment for a child process that works in the same home on the same data."""
         decided = {
@@ -156,6 +200,16 @@ class Settings(BaseSettings):
         if self.mirror:
             decided[f"{PREFIX}MIRROR"] = self.mirror
         return {**os.environ, **decided}
+
+
+def _variable(field: str) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
+
+
+def _says(variables: Mapping[str, str | None], name: str) -> bool:
+    said = {key.upper() for key, value in variables.items() if value is not None}
+    return name.upper() in said
 
 
 def _env_files(home: Path) -> tuple[Path, ...]:

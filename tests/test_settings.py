@@ -235,3 +235,47 @@ def test_a_child_process_gets_what_was_decided_here(
     assert child["ETL_MIRROR"] == str(elsewhere / "feeds")
     assert child["DAGSTER_HOME"] == str(elsewhere / "place" / ".dagster")
     assert child["FEED_TOKEN"] == "kept"
+
+
+def origins() -> dict[str, str]:
+    return {setting.name: setting.origin for setting in Settings.load().shown()}
+
+
+def test_each_setting_says_where_it_is_from(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, home = elsewhere / ".env", elsewhere / "place" / ".env"
+    home.parent.mkdir()
+    here.write_text("ETL_HOME=place\nETL_LOG_LEVEL=ERROR\nETL_PROXY=http://a.example\n")
+    home.write_text("ETL_HOME=elsewhere\nETL_LOG_LEVEL=WARNING\n")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("DAGSTER_HOME", "events")
+
+    found = origins()
+
+    assert found == {
+        **dict.fromkeys(found, "default"),
+        "home": str(here),
+        "proxy": str(here),
+        "log_level": str(home),
+        "no_color": "environment",
+        "dagster_home": "environment",
+    }
+
+
+def test_a_variable_in_small_letters_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("etl_log_level", "DEBUG")
+
+    assert Settings.load().log_level == "DEBUG"
+    assert origins()["log_level"] == "environment"
+
+
+def test_what_is_shown_of_a_secret_is_that_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_PROXY", "http://me:s3cret@proxy.example:3128")
+    monkeypatch.setenv("ETL_MIRROR", "https://me:s3cret@mirror.example")
+
+    shown = {setting.name: setting for setting in Settings.load().shown()}
+
+    assert (shown["proxy"].value, shown["notify"].value) == (True, False)
+    assert shown["mirror"].value == "https://***@mirror.example"
+    assert "s3cret" not in str(shown)
