@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etl_assets.console import Json, say, settings, show
+from etl_assets.console import FAILED, AnyDomain, Json, say, settings, show
 from etl_assets.model.errors import DeclarationError, SettingsError
+from etl_assets.model.naming import domain_named
 
 if TYPE_CHECKING:
     from etl_assets.model.domain import Domain
+    from etl_assets.model.fitness import Fitness
     from etl_assets.settings import Setting, Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -24,6 +27,39 @@ config_app = typer.Typer(
     help="Settings and declarations, as they stand.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(config_app, name="config")
+
+
+@app.command()
+def health(domain: AnyDomain = None, *, as_json: Json = False) -> None:
+    """Is the place fit to run? Asks no remote; exit 1 where a run would fail."""
+    fitness = _examined(domain, datetime.now(UTC))
+    show(fitness.lines(), fitness.model_dump(mode="json"), as_json=as_json)
+    if fitness.status == "unfit":
+        raise typer.Exit(FAILED)
+
+
+def _examined(domain: str | None, now: datetime) -> Fitness:
+    """Settings and declarations that cannot be read are findings here, as a monitor wants them."""
+    from etl_assets.io.declarations import load
+    from etl_assets.model.fitness import Finding, Fitness, Level
+
+    try:
+        found = settings()
+    except SettingsError as error:
+        told = Finding.of(
+            Level.ERROR, "settings", str(error), "settings that can be read", "mend the variable"
+        )
+        return Fitness(checked_at=now, findings=[told])
+    declared: dict[str, Domain] | DeclarationError
+    try:
+        declared = load(found.domains_dir)
+    except DeclarationError as error:
+        declared = error
+    else:
+        declared = declared if domain is None else {domain: domain_named(declared, domain)}
+    from etl_assets.assets.fitness import examine
+
+    return examine(found, declared, now)
 
 
 @config_app.command("show")

@@ -30,6 +30,7 @@ from etl_assets.model import errors
 from etl_assets.model.declaration import Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
+from etl_assets.model.naming import domain_named
 from etl_assets.model.options import Options
 from etl_assets.model.run import RunManifest
 from etl_assets.model.waves import waves_of
@@ -71,10 +72,7 @@ class Launcher:
             yield cls(instance, Workplace(settings, domains, say=say, progress=progress))
 
     def domain(self, name: str) -> Domain:
-        if name not in self.place.domains:
-            known = ", ".join(sorted(self.place.domains))
-            raise UsageError(f"no domain {name!r}; declared are: {known}")
-        return self.place.domains[name]
+        return domain_named(self.place.domains, name)
 
     def plan(self, name: str, options: Options) -> Plan:
         """What a run would fetch and make, and why; nothing is fetched or made."""

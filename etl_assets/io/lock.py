@@ -38,17 +38,22 @@ def lock(path: Path, *, say: Callable[[str], None], wait: bool = True) -> Iterat
 
 def is_free(path: Path) -> bool:
     """Whether nobody holds the lock at this moment."""
+    return holder_of(path) is None
+
+
+def holder_of(path: Path) -> str | None:
+    """Who holds the lock at this moment; None where nobody does."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return True
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        return _holder(handle)
     finally:
         os.close(handle)
-    return True
+    return None
 
 
 def _acquire(handle: int, path: Path, *, say: Callable[[str], None], wait: bool) -> None:

@@ -224,6 +224,21 @@ def directories(home: Home, domain: str) -> list[Path]:
     return sorted(found, key=_in_order_of_start, reverse=True)
 
 
+def cut_off(home: Home, domain: str) -> list[Path]:
+    """What a killed run has left: half a removal, half a publication, directories without an end.
+
+    Only directories that are newer than every run that ended: what is older, pruning takes away.
+    """
+    parent = home.outputs(domain)
+    last = next(runs(home, domain), None)
+    newer = [
+        path
+        for path in directories(home, domain)
+        if last is None or _in_order_of_start(path) > _in_order_of_start(last)
+    ]
+    return sorted([*parent.glob(f"{GONE}*"), *parent.glob(f"{COMING}*"), *newer])
+
+
 def freed_by(directories: Iterable[Path]) -> dict[Path, int]:
     """The bytes that are free after each directory, when they go one after the other.
 

@@ -48,8 +48,13 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
 
 def discard_partials(home: Home, domain: str) -> None:
     """Remove the downloads that a killed run of the domain has left; for its one writer only."""
-    for leftover in home.partial.glob(f"{glob.escape(domain)}.*.part"):
+    for leftover in partials(home, domain):
         leftover.unlink(missing_ok=True)
+
+
+def partials(home: Home, domain: str) -> list[Path]:
+    """Downloads of the domain that are under way, or were cut off."""
+    return sorted(home.partial.glob(f"{glob.escape(domain)}.*.part"))
 
 
 def keep(home: Home, partial: Path, sha256: str) -> Path:

@@ -1,4 +1,4 @@
-"""Which source a person means: the bare name where it is unique, else `domain.source`.
+"""Which domain or source a person means; a source is `domain.source`, or its name where unique.
 
 A part of a partitioned source is named `source[partition]`; what is done with it is the caller's.
 """
@@ -14,6 +14,14 @@ from etl_assets.model.errors import UsageError
 from etl_assets.model.records import Part
 
 PART = re.compile(r"(?P<source>[^\[\]]+)(?:\[(?P<partition>[^\[\]]+)\])?")
+
+
+def domain_named(domains: Mapping[str, Domain], name: str) -> Domain:
+    """The domain; raises UsageError with those that there are."""
+    if name not in domains:
+        known = ", ".join(sorted(domains))
+        raise UsageError(f"no domain {name!r}; declared are: {known}")
+    return domains[name]
 
 
 def source_named(domains: Mapping[str, Domain], name: str) -> Source:
