@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etl_assets.console import FAILED, AnyDomain, Json, say, settings, show
+from etl_assets.console import FAILED, AnyDomain, Json, open_launcher, say, settings, show
 from etl_assets.model.errors import DeclarationError, SettingsError
-from etl_assets.model.naming import domain_named
+from etl_assets.model.naming import domain_named, source_named, split_part, with_switched_off
 
 if TYPE_CHECKING:
     from etl_assets.model.domain import Domain
@@ -60,6 +60,37 @@ def _examined(domain: str | None, now: datetime) -> Fitness:
     from etl_assets.assets.fitness import examine
 
     return examine(found, declared, now)
+
+
+@app.command()
+def sample(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Or SOURCE[PARTITION].", show_default=False)
+    ],
+    partition: Annotated[
+        str | None,
+        typer.Option("--partition", help="Default: the newest that is held.", show_default=False),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows, and refusals, shown.")] = 5,
+    *,
+    as_json: Json = False,
+) -> None:
+    """The first records of a source as its declaration reads them; exit 1 where it cannot be read.
+
+    Of the held file, else of one fetched for this once; nothing is recorded, no table touched.
+    """
+    from etl_assets.assets.head import first_records
+
+    name, own = split_part(source)
+    with open_launcher() as launcher:
+        declared = source_named(with_switched_off(launcher.place.domains), name)
+        now = datetime.now(UTC)
+        head = first_records(
+            launcher.instance, launcher.place, declared, partition or own, rows=rows, now=now
+        )
+    show(head.lines(), head.model_dump(mode="json"), as_json=as_json)
+    if head.fault:
+        raise typer.Exit(FAILED)
 
 
 @config_app.command("show")

@@ -39,10 +39,23 @@ def source_named(domains: Mapping[str, Domain], name: str) -> Source:
 
 def part_named(domains: Mapping[str, Domain], text: str) -> tuple[Source, Part]:
     """One part of a source, which names its partition where the source has any."""
-    match = PART.fullmatch(text)
-    source = source_named(domains, match["source"] if match else text)
-    partition = match["partition"] if match else None
+    name, partition = split_part(text)
+    source = source_named(domains, name)
     if (partition is None) != (source.partitions is None):
         expected = f"{source.name}[PARTITION]" if source.partitions else source.name
         raise UsageError(f"{source.full_name}: expected {expected}, found {text}")
     return source, Part(source=source.full_name, partition=partition)
+
+
+def split_part(text: str) -> tuple[str, str | None]:
+    """The source's name and the partition's, where the text names one."""
+    match = PART.fullmatch(text)
+    return (match["source"], match["partition"]) if match else (text, None)
+
+
+def with_switched_off(domains: Mapping[str, Domain]) -> dict[str, Domain]:
+    """The domains with the sources too that are declared and not enabled."""
+    return {
+        name: domain.model_copy(update={"sources": {**domain.sources, **domain.switched_off}})
+        for name, domain in domains.items()
+    }
