@@ -63,6 +63,32 @@ def _examined(domain: str | None, now: datetime) -> Fitness:
 
 
 @app.command()
+def stats(
+    domain: AnyDomain = None,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", min=1, help="So many runs; default: all.", show_default=False),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """How the kept runs went: outcomes, times, what stood in for what, which checks failed."""
+    from etl_assets.io.declarations import load
+    from etl_assets.model.home import Home
+    from etl_assets.stages.statistics import count
+
+    found = settings()
+    domains = load(found.domains_dir)
+    names = [domain_named(domains, domain).name] if domain else sorted(domains)
+    counted = [count(Home(found.home), name, last=last) for name in names]
+    show(
+        [line for each in counted for line in each.lines()],
+        [each.model_dump(mode="json") for each in counted],
+        as_json=as_json,
+    )
+
+
+@app.command()
 def sample(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Or SOURCE[PARTITION].", show_default=False)

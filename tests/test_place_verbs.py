@@ -7,8 +7,9 @@ import json
 import pytest
 from sampled import DOMAIN, Sampled
 from test_cli import call, environment
+from test_health_verb import ran
 
-__all__ = ["environment"]
+__all__ = ["environment", "ran"]
 Shown = pytest.CaptureFixture[str]
 
 
@@ -122,5 +123,37 @@ def test_an_unknown_key_is_told_with_what_there_is(
     environment: Sampled, capsys: Shown, key: str, told: str
 ) -> None:
     assert call("config", "get", key) == 2
+
+    assert told in capsys.readouterr().err
+
+
+def test_without_a_run_the_statistics_say_so(environment: Sampled, capsys: Shown) -> None:
+    assert call("stats", DOMAIN) == 0
+
+    assert capsys.readouterr().out == f"{DOMAIN}: no run is kept\n"
+
+
+def test_a_run_is_counted_in_text_and_in_json(ran: Sampled, capsys: Shown) -> None:
+    assert call("stats", DOMAIN) == 0
+    text = capsys.readouterr().out
+
+    assert call("stats", DOMAIN, "--last", "5", "--json") == 0
+    [told] = json.loads(capsys.readouterr().out)
+
+    assert text.startswith(f"{DOMAIN}: runs kept: 1, ")
+    assert (told["runs"], told["by_status"], told["success_pct"]) == (1, {"success": 1}, 100.0)
+    assert {each["source"]: each["last_rows"] for each in told["sources"]}[f"{DOMAIN}.kev"] == 3
+    assert set(told["steps"]) == {"raw", "validated", "tables", "marts", "publish"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["stats", "nowhere"], "no domain 'nowhere'"), (["stats", "--last", "0"], "--last")],
+    ids=["domain", "none"],
+)
+def test_a_wrong_word_to_the_statistics_is_told(
+    environment: Sampled, capsys: Shown, arguments: list[str], told: str
+) -> None:
+    assert call(*arguments) == 2
 
     assert told in capsys.readouterr().err

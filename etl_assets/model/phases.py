@@ -5,6 +5,7 @@ All of it follows from the run's manifest; nothing is looked up here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 COLLECT = ("raw", "validated", "tables")
 LOAD = ("marts", "publish")
+WAVE = re.compile(r"_[0-9]+$")
 FAULTY = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
 
 
@@ -113,8 +115,13 @@ def _healed(sources: Iterable[RunSource]) -> Iterable[str]:
 
 def _seconds(manifest: RunManifest, phases: Iterable[str]) -> list[float]:
     """How long each of the phases took that were begun."""
-    wanted = {f"{manifest.domain}_{phase}" for phase in phases}
-    return [phase.seconds for phase in manifest.phases if phase.name in wanted]
+    wanted = set(phases)
+    return [p.seconds for p in manifest.phases if stage_of(manifest.domain, p.name) in wanted]
+
+
+def stage_of(domain: str, step: str) -> str:
+    """The stage of a run's step; sources that ask from other sources' tables have further ones."""
+    return WAVE.sub("", step.removeprefix(f"{domain}_"))
 
 
 def _clock(seconds: Iterable[float]) -> str:

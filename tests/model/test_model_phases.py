@@ -79,3 +79,11 @@ def test_only_files_that_this_run_brought_are_fetched_ones() -> None:
 
     assert result_of(fetched).collector_result.files_fetched == 1
     assert result_of(repeated).collector_result.files_fetched == 0
+
+
+def test_the_steps_of_a_second_wave_count_too() -> None:
+    again = [f"{name}_2" for name in COLLECTED]
+
+    found = result_of(run(FetchStatus.FETCHED, [*COLLECTED, *again, *LOADED], published=True))
+
+    assert found.collector_result.execution_time == "00:04:30"
