@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,9 @@ DryRun = Annotated[
 ForceRefresh = Annotated[
     bool, typer.Option("--force-refresh", help="Fetch whatever the remotes say.")
 ]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Ask for nothing of which a file is held.")
+]
 AcceptChanges = Annotated[
     bool, typer.Option("--accept-changes", help="Take what a limit refused, after a look at it.")
 ]
@@ -71,6 +75,14 @@ MaxRetries = Annotated[
     ),
 ]
 NoNotify = Annotated[bool, typer.Option("--no-notify", help="Tell nobody, whatever comes of it.")]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-dir",
+        help="Put a copy of the published set there, too; a directory that is empty or not there.",
+        show_default=False,
+    ),
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option("--as-of", help="The run's logical time, UTC; default: now.", show_default=False),
@@ -100,24 +112,29 @@ def run(  # noqa: PLR0913 - each is an option of the command
     *,
     dry_run: DryRun = False,
     force_refresh: ForceRefresh = False,
+    skip_existing: SkipExisting = False,
     accept_changes: AcceptChanges = False,
     strict: Strict = False,
     no_wait: NoWait = False,
     max_retries: MaxRetries = None,
     no_notify: NoNotify = False,
     as_of: AsOf = None,
+    output_dir: OutputDir = None,
     as_json: Json = False,
 ) -> None:
     """Probe, fetch what moved, make what is below it, publish."""
     options = Options(
         sources=tuple(source or ()),
         force_refresh=force_refresh,
+        skip_existing=skip_existing,
         accept_changes=accept_changes,
         as_of=as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
         notify=not no_notify,
         max_retries=max_retries,
         wait=not no_wait,
+        output_dir=output_dir,
     )
+    _refuse_contradictions(options, domains, dry_run=dry_run)
     with _launcher() as launcher:
         if dry_run:
             plans = [launcher.plan(domain, options) for domain in domains]
@@ -133,6 +150,17 @@ def run(  # noqa: PLR0913 - each is an option of the command
     bad = {"failed", "partial_success"} if strict else {"failed"}
     if any(manifest.status.value in bad for manifest in manifests):
         raise typer.Exit(FAILED)
+
+
+def _refuse_contradictions(options: Options, domains: list[str], *, dry_run: bool) -> None:
+    """Words that do not go together, all of them at once and before anything starts."""
+    told = list(options.contradictions())
+    if options.output_dir and len(domains) != 1:
+        told.append(f"--output-dir: expected one domain, found {len(domains)}")
+    if options.output_dir and dry_run:
+        told.append("--output-dir: expected a run that publishes, found --dry-run")
+    if told:
+        raise UsageError("\n".join(told))
 
 
 @app.command()

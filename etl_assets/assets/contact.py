@@ -50,6 +50,19 @@ def _partitions(
             return in_order([*found, *(key for key in known if key)])
 
 
+def held_of(
+    place: Workplace, states: Mapping[str, SourceState], wanted: Sequence[tuple[Source, Part]]
+) -> list[download.Job]:
+    """The parts of which a file is held, each with the decision not to ask for it."""
+    found = []
+    for source, part in wanted:
+        last = states[source.name].fetches.get(part.partition)
+        stored = store.presence(place.home, last.file) if last and last.file else Stored.MISSING
+        if decision := decide.hold(part, last, stored=stored):
+            found.append(download.Job(source, part, decision, last=last))
+    return found
+
+
 def probes_of(
     place: Workplace,
     wanted: Sequence[tuple[Source, Part]],

@@ -19,7 +19,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DatabaseError
 
-from etl_assets.assets import keys, notices, remains, runs
+from etl_assets.assets import delivery, keys, notices, remains, runs
 from etl_assets.assets.plan import Plan, make_plan
 from etl_assets.assets.standing import Standing, standing_of
 from etl_assets.assets.workplace import Workplace
@@ -82,10 +82,8 @@ class Launcher:
             self.place,
             domain,
             _sources(domain, options.sources),
-            force=options.force_refresh,
-            accept=options.accept_changes,
             now=datetime.now(UTC),
-            max_retries=options.max_retries,
+            options=options,
         )
 
     def status(self, name: str) -> Standing:
@@ -104,13 +102,17 @@ class Launcher:
     def _run(
         self, domain: Domain, options: Options, *, within: tuple[str, str] | None = None
     ) -> RunManifest:
-        place = replace(self.place, notify=options.notify)
+        place, copy = replace(self.place, notify=options.notify), options.output_dir
+        copy = copy and delivery.require_place(place, domain, copy)
         with lock(place.home.lock(domain.name), say=place.say, wait=options.wait):
             try:
-                return self._run_alone(place, domain, options, within)
+                manifest = self._run_alone(place, domain, options, within)
             except (HomeError, BuildError) as error:
                 notices.tell_error(self.instance, place, domain, error)
                 raise
+            if copy:
+                delivery.deliver(place, domain, copy, published=manifest.published)
+            return manifest
 
     def _run_alone(
         self, place: Workplace, domain: Domain, options: Options, within: tuple[str, str] | None
@@ -290,6 +292,7 @@ def _run_config(
         if any(keys.raw_key(source) in selected for source in sources):
             told[keys.step_name(domain, "raw", wave)] = {
                 "force_refresh": options.force_refresh,
+                "skip_existing": options.skip_existing,
                 "max_retries": options.max_retries,
             }
         if any(keys.table_key(source) in selected for source in sources):

@@ -6,6 +6,7 @@ answers `stages.decide`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from etl_assets.assets import keys
 from etl_assets.assets.asking import decisions_of
-from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
+from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, strangers_of
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.state import SourceState, latest, read_sources
@@ -25,6 +26,7 @@ from etl_assets.io import outputs, warehouse
 from etl_assets.model.declaration import Files, Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
+from etl_assets.model.options import ORDINARY, Options
 from etl_assets.model.records import Decision, Part, Probe, Published, Reason
 from etl_assets.model.run import MARTS
 from etl_assets.stages import tabulate
@@ -118,8 +120,11 @@ class Plan:
     def news(self) -> list[str]:
         """The same without what is up to date, which is only counted."""
         told = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
-        kept = f"{len(self.decisions) - len(told)} of {len(self.decisions)} files are up to date"
-        return [*told, kept, *self._other()]
+        others = Counter(d.reason for d in self.decisions if str(d) not in told)
+        held, count = others.pop(Reason.HELD, 0), len(self.decisions)
+        kept = [f"{others.total()} of {count} files are up to date"]
+        spared = [f"{held} of {count} files are held and not asked for"] if held else []
+        return [*told, *kept, *spared, *self._other()]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -159,14 +164,12 @@ def make_plan(
     domain: Domain,
     sources: Sequence[Source],
     *,
-    force: bool,
     now: datetime,
-    accept: bool = False,
-    max_retries: int | None = None,
+    options: Options = ORDINARY,
 ) -> Plan:
     """Ask every remote at once and compare with what stands.
 
-    With `accept`, a file that was refused as a table is one to take.
+    Where changes are accepted, a file that was refused as a table is one to take.
     """
     states = read_sources(instance, sources)
     wanted = [
@@ -174,18 +177,21 @@ def make_plan(
         for source in sources
         for part in all_parts(place.places, source, now, known=states[source.name].fetches)
     ]
-    probed = [(source, part) for source, part in wanted if source.for_each is None]
-    probes = probes_of(place, probed, now=now, max_retries=max_retries)
-    jobs = jobs_of(place, states, probed, probes, force=force, now=now)
-    rows = [source for source in sources if source.for_each is not None]
-    decisions = [job.decision for job in jobs]
-    decisions += decisions_of(place, states, rows, force=force, now=now)
+    held = held_of(place, states, wanted) if options.skip_existing else []
+    spared = {job.part for job in held}
+    asked = [(source, part) for source, part in wanted if part not in spared]
+    probed = [(source, part) for source, part in asked if source.for_each is None]
+    probes = probes_of(place, probed, now=now, max_retries=options.max_retries)
+    jobs = jobs_of(place, states, probed, probes, force=options.force_refresh, now=now)
+    rows = [source for source, _ in asked if source.for_each is not None]
+    decisions = [job.decision for job in (*held, *jobs)]
+    decisions += decisions_of(place, states, rows, force=options.force_refresh, now=now)
     moved = {decision.part for decision in decisions if decision.fetch}
     unmoved = [(source, part) for source, part in wanted if part not in moved]
     return Plan(
         decisions,
         probes,
-        _stale(place, states, unmoved, accept=accept),
+        _stale(place, states, unmoved, accept=options.accept_changes),
         _stale_rest(instance, place, domain),
         strangers=[told for source in sources for told in strangers_of(place.places, source)],
         order=file_order(instance, domain, [part for _, part in wanted]),

@@ -13,7 +13,7 @@ import dagster as dg
 from etl_assets.assets import keys, runs, specs
 from etl_assets.assets.alone import alone
 from etl_assets.assets.asking import ask_all
-from etl_assets.assets.contact import all_parts, jobs_of, probes_of, strangers_of
+from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, strangers_of
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
@@ -31,6 +31,7 @@ class RawConfig(dg.Config):
     """What a person may say to this step at launch."""
 
     force_refresh: bool = False
+    skip_existing: bool = False
     max_retries: int | None = None
 
 
@@ -62,9 +63,12 @@ def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefin
             for source in chosen
             for partition in parts_of(context, source, _own(place, source, states[source.name]))
         ]
-        files = [(source, part) for source, part in wanted if source.for_each is None]
-        fetched = _fetch(place, states, files, config)
-        fetched |= _ask(place, states, [s for s in chosen if s.for_each], config)
+        held = held_of(place, states, wanted) if config.skip_existing else []
+        spared = {job.part for job in held}
+        asked = [(source, part) for source, part in wanted if part not in spared]
+        files = [(source, part) for source, part in asked if source.for_each is None]
+        fetched = _fetch(place, states, files, config, held)
+        fetched |= _ask(place, states, [s for s, _ in asked if s.for_each], config)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
             outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
@@ -96,11 +100,14 @@ def _fetch(
     states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     config: RawConfig,
+    held: Sequence[download.Job],
 ) -> dict[Part, Fetch]:
+    """What came of each file; those `held` are not asked for."""
     now = datetime.now(UTC)
     wanted = [(source.with_retries(config.max_retries), part) for source, part in wanted]
     probes = probes_of(place, wanted, now=now)
     jobs = jobs_of(place, states, wanted, probes, force=config.force_refresh, now=now)
+    jobs += held
     found = {}
     with place.client() as client:
         desk = download.Desk(

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from etl_assets.assets.candidate import attributions_of
+from etl_assets.assets.delivery import require_fresh
 from etl_assets.assets.scratch import Scratch, health_then, scratch
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs
@@ -84,9 +85,7 @@ def _fresh(place: Workplace, domain: Domain, run: Path, into: Path | None) -> Pa
     """A directory that is empty or not there yet."""
     if into is None:
         return place.home.outputs(domain.name) / REPLAYS / f"{run.name}.{secrets.token_hex(4)}"
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise UsageError(f"--output-dir: expected an empty directory or none, found {into}")
-    return into.resolve()
+    return require_fresh(into)
 
 
 def _build(

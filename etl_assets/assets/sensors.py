@@ -32,9 +32,7 @@ def build_sensor(domain: Domain, place: Workplace) -> dg.SensorDefinition:
     )
     def probe(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
-        plan = make_plan(
-            context.instance, place, domain, list(domain.sources.values()), force=False, now=now
-        )
+        plan = make_plan(context.instance, place, domain, list(domain.sources.values()), now=now)
         before: dict[str, str] = json.loads(context.cursor or "{}")
         moved = _moved(plan, before)
         cursor = json.dumps(before | _said(plan), sort_keys=True)

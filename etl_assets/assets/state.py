@@ -16,7 +16,7 @@ import dagster as dg
 from etl_assets.assets import keys
 from etl_assets.io.file_set import NO_FILE
 from etl_assets.model.declaration import Source
-from etl_assets.model.records import Fetch, FetchStatus, Record, Tabulated, Validated
+from etl_assets.model.records import Fetch, FetchStatus, Reason, Record, Tabulated, Validated
 
 R = TypeVar("R", bound=Record)
 
@@ -73,7 +73,7 @@ def contacts(
     for entry in instance.get_asset_records(list(by_key)):
         name = by_key[entry.asset_entry.asset_key]
         last = entry.asset_entry.last_materialization_record
-        served = all(fetch.status.is_served for fetch in states[name].fetches.values())
+        served = all(_was_asked(fetch) for fetch in states[name].fetches.values())
         if last is not None and served:
             found[name] = datetime.fromtimestamp(last.timestamp, UTC)
     for key, name in by_key.items():
@@ -83,6 +83,11 @@ def contacts(
             at = datetime.fromisoformat(str(seen.metadata["probed_at"].value))
             found[name] = max(found.get(name, at), at)
     return found
+
+
+def _was_asked(fetch: Fetch) -> bool:
+    """Whether the record is the word of the remote, and not of who left it alone."""
+    return fetch.status.is_served and fetch.decision.reason is not Reason.HELD
 
 
 def latest(instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R]) -> R | None:

@@ -59,11 +59,20 @@ def appear_directory(target: Path) -> Iterator[Path]:
         )
         try:
             yield temporary
-            for path in temporary.iterdir():
+            for path in temporary.rglob("*"):
                 _flush(path)
             settle(temporary, target, mode=0o755)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def can_hold(directory: Path) -> bool:
+    """Whether something can be made there; it is tried, for permissions do not tell all."""
+    try:
+        Path(tempfile.mkdtemp(suffix=".tmp", dir=directory)).rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def write_text(target: Path, text: str) -> None:

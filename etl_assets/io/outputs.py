@@ -73,6 +73,13 @@ def link_file(source: Path, target: Path) -> None:
             shutil.copy2(source, temporary)
 
 
+def copy_whole(published: Path, target: Path) -> None:
+    """A copy of all files of a run at `target`: there with its last byte, or not at all."""
+    files.sweep(target.parent, name=target.name)
+    with files.appear_directory(target) as temporary:
+        shutil.copytree(published, temporary, dirs_exist_ok=True)
+
+
 def files_of(directory: Path) -> list[str]:
     """The names of all files below a run's directory, in order."""
     return sorted(

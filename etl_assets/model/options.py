@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class Options:
     """Only these; empty for all."""
     force_refresh: bool = False
     """Fetch whatever the remotes say."""
+    skip_existing: bool = False
+    """Ask for nothing of which a file is held."""
     accept_changes: bool = False
     """Take what a limit refused, after a person has looked at it."""
     as_of: datetime | None = None
@@ -24,3 +28,13 @@ class Options:
     """Further attempts at each file in the place of what is declared."""
     wait: bool = True
     """For another run of the domain to end; else refuse to start."""
+    output_dir: Path | None = None
+    """Where a copy of the published set is to lie, too."""
+
+    def contradictions(self) -> Iterator[str]:
+        """What was said that cannot be done together; nothing where all is well."""
+        if self.force_refresh and self.skip_existing:
+            yield "--force-refresh: expected it or --skip-existing, found both"
+
+
+ORDINARY = Options()

@@ -75,6 +75,7 @@ class Reason(StrEnum):
     UP_TO_DATE = "up to date"
     NOT_YET_PUBLISHED = "not yet published"
     PINNED = "pinned"
+    HELD = "held, not asked for"
     UNPINNED = "unpinned"
     RELEASED = "released from quarantine"
     RESTORED = "restored from the manifest"

@@ -64,6 +64,16 @@ def decide(
     )
 
 
+def hold(part: Part, last: Fetch | None, *, stored: Stored) -> Decision | None:
+    """The decision that spares a part whose file is held the question; None where none is held."""
+    if last is None or last.file is None or stored in NOT_STORED:
+        return None
+    if last.pin:
+        return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
+    fetched = f"fetched {last.file.fetched_at.isoformat()}"
+    return Decision(part=part, fetch=False, reason=Reason.HELD, detail=fetched)
+
+
 def _own_causes(last: Fetch, file: RawFile, stored: Stored, code_version: str) -> Iterator[Cause]:
     """What speaks for a fetch whatever the remote says."""
     if stored in NOT_STORED:

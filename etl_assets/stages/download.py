@@ -98,6 +98,8 @@ def fetch(job: Job, desk: Desk) -> Fetch:
     held = job.last.file if job.last else None
     if job.last and job.decision.reason is Reason.PINNED:
         return job.last.model_copy(update={"decision": job.decision})
+    if job.last and job.decision.reason is Reason.HELD:
+        return _unasked(job, job.last)
     if job.decision.reason is Reason.NOT_YET_PUBLISHED:
         return _outcome(job, FetchStatus.NOT_YET_PUBLISHED, None, Effort())
     if not job.decision.fetch:
@@ -171,6 +173,13 @@ def _known_etag(job: Job, desk: Desk) -> str | None:
     if file is None or job.decision.reason not in MAY_BE_UNCHANGED:
         return None
     return file.etag if store.presence(desk.home, file) is Stored.PRESENT else None
+
+
+def _unasked(job: Job, last: Fetch) -> Fetch:
+    """What stood before; an outage is not over as long as nobody has asked."""
+    status = FetchStatus.UNCHANGED if last.status is FetchStatus.FETCHED else last.status
+    nothing_done = {"attempts": 0, "last_status": None, "waited_seconds": 0.0}
+    return last.model_copy(update={"status": status, "decision": job.decision, **nothing_done})
 
 
 def _still_held(job: Job) -> RawFile:

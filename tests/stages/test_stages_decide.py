@@ -22,7 +22,7 @@ from etl_assets.model.records import (
     Stored,
     Validators,
 )
-from etl_assets.stages.decide import decide
+from etl_assets.stages.decide import decide, hold
 
 PART = Part(source="advisories.feed")
 SHA = "ab" * 32
@@ -231,3 +231,23 @@ def test_a_pinned_part_is_kept_whatever_the_remote_says(force: bool) -> None:
     assert (decision.fetch, decision.reason) == (False, Reason.PINNED)
     assert "robin" in decision.detail
     assert "the newest is wrong" in decision.detail
+
+
+@pytest.mark.parametrize(
+    ("known", "stored", "reason"),
+    [
+        (last(), Stored.PRESENT, Reason.HELD),
+        (last(status=FetchStatus.OUTAGE), Stored.PRESENT, Reason.HELD),
+        (last(), Stored.MISSING, None),
+        (last(), Stored.DAMAGED, None),
+        (None, Stored.MISSING, None),
+    ],
+    ids=["held", "held since an outage", "lost", "damaged", "never fetched"],
+)
+def test_a_part_is_spared_the_question_only_while_its_file_is_there(
+    known: Fetch | None, stored: Stored, reason: Reason | None
+) -> None:
+    decision = hold(PART, known, stored=stored)
+
+    assert (decision and decision.reason) == reason
+    assert not (decision and decision.fetch)
