@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,41 @@ def test_edges_join_the_next_code_of_the_line(real: Transit) -> None:
     assert {(edge["from_code"], edge["to_code"]) for edge in edges} == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "ends"),
+    [
+        ("NSL", "NS1 NS28"),
+        ("EWL", "EW1 EW33"),
+        ("CGL", "CG CG2"),
+        ("NEL", "NE1 NE18"),
+        ("CCL", "CC1 CC4"),
+        ("DTL", "DT1 DT35"),
+        ("TEL", "TE1 TE29"),
+        ("BPL", "BP1 BP6"),
+        ("SKL", "STC STC"),
+        ("PGL", "PTC PTC"),
+    ],
+)
+def test_a_line_can_be_travelled_in_the_order_of_its_edges(
+    real: Transit, line: str, ends: str
+) -> None:
+    edges = [edge for edge in real.rows("mart_transit_edges") if edge["line_code"] == line]
+
+    way = sorted(edges, key=lambda edge: edge["edge_order"])
+
+    assert f"{way[0]['from_code']} {way[-1]['to_code']}" == ends
+    pairs = pairwise(way)
+    assert all(one["to_code"] == other["from_code"] for one, other in pairs)
+
+
+def test_lines_of_an_interchange_stand_in_the_order_of_its_codes(real: Transit) -> None:
+    stations = real.by("mart_stations", "station_id")
+
+    assert stations["NS27"]["mrt_codes"] == ["NS27", "CC33", "TE20"]
+    assert stations["NS27"]["lines"] == ["NSL", "CCL", "TEL"]
+    assert stations["CC34"]["official_name"] == "BAYFRONT MRT STATION"
+
+
 def test_the_network_hangs_together_through_its_interchanges(real: Transit) -> None:
     ways: dict[str, set[str]] = {}
     for edge in real.rows("mart_transit_edges"):
@@ -129,5 +165,7 @@ def test_codes_are_those_that_others_have_compiled(real: Transit, mirror: Path) 
     found = {row["code"]: row["display_name"] for row in real.rows("mart_station_codes")}
 
     assert {code: name for code, name in known.items() if found.get(code) != name} == {
-        "BP14": "Ten Mile Junction"  # closed in 2019
+        "BP14": "Ten Mile Junction",  # closed in 2019
+        "CE1": "Bayfront",  # CC34 since the Circle Line is a whole one, in July 2026
+        "CE2": "Marina Bay",  # CC33 since then
     }

@@ -64,7 +64,7 @@ def test_edges_follow_the_codes_and_declared_links_close_loops(first_transit: Tr
     ]
 
     assert edges[:4] == [("ABL", f"AB{n}", f"AB{n + 1}") for n in range(1, 5)]
-    assert edges[-3:] == [("LPL", "LP1", "LP2"), ("LPL", "LP2", "LP3"), ("LPL", "LP1", "LP3")]
+    assert edges[-3:] == [("LPL", "LP1", "LP2"), ("LPL", "LP2", "LP3"), ("LPL", "LP3", "LP1")]
 
 
 def test_lines_meet_at_interchanges(first_transit: Transit) -> None:

@@ -23,13 +23,34 @@ placed as (
 
 ),
 
+lines_of_stations as (
+
+    select
+        name_key,
+        line_code,
+        min(line_order) as line_order,
+    from codes
+    where line_code is not null
+    group by name_key, line_code
+
+),
+
+lined as (
+
+    select
+        name_key,
+        list(line_code order by line_order) as lines,
+    from lines_of_stations
+    group by name_key
+
+),
+
 coded as (
 
     select
         name_key,
         any_value(station_name order by line_order, number_on_line) as display_name,
         list(code order by line_order, number_on_line) as mrt_codes,
-        list(distinct line_code order by line_code) as lines,
         first(code order by number_on_line = 0, line_order, number_on_line) as station_id,
         bool_or(mode = 'mrt') as has_mrt,
         bool_or(mode = 'lrt') as has_lrt,
@@ -45,7 +66,7 @@ stations as (
         coded.station_id,
         coded.display_name,
         coded.mrt_codes,
-        coded.lines,
+        lined.lines,
         coded.has_mrt,
         coded.has_lrt,
         placed.longitude_degrees,
@@ -53,6 +74,7 @@ stations as (
         placed.exits_count,
     from placed
     left join coded on placed.name_key = coded.name_key
+    left join lined on placed.name_key = lined.name_key
 
 )
 

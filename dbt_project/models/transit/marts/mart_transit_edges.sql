@@ -1,4 +1,5 @@
--- One row per stretch between two stops of a line: in the order of codes, then as it is declared.
+-- One row per stretch between two stops of a line, in the order of codes. A declared one comes
+-- after the code that it starts from, or from a hub before the branch that it leads to.
 with stops as (
 
     select * from {{ ref('mart_station_codes') }}
@@ -45,10 +46,9 @@ edges as (
         row_number() over (
             partition by origin.line_code
             order by
-                stretches.is_declared,
-                origin.prefix,
+                if(origin.number_on_line = 0, target.prefix, origin.prefix),
                 origin.number_on_line,
-                target.prefix,
+                stretches.is_declared,
                 target.number_on_line
         ) as edge_order,
         origin.station_id as from_station_id,
