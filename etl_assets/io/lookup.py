@@ -46,6 +46,41 @@ def values_of(path: Path, column: str, where: Mapping[str, str]) -> list[str]:
     return [value for (value,) in found]
 
 
+def keys_named(
+    path: Path, key: Sequence[str], columns: Sequence[str], name: str
+) -> list[list[str]]:
+    """The keys of the rows that bear a name in one of the columns, whatever its case, in order."""
+    parts = ", ".join(f"{quoted(part)}::varchar" for part in key)
+    with _opened(path) as connection:
+        found = connection.execute(
+            f"select distinct {parts} from ({_named(connection, columns)}) "  # noqa: S608 - quoted
+            "where lower(a_name) = lower(?) order by all",
+            [name],
+        ).fetchall()
+    return [list(row) for row in found]
+
+
+def names_in(path: Path, columns: Sequence[str]) -> list[str]:
+    """The distinct values of all the columns, those of a list one by one, in order."""
+    with _opened(path) as connection:
+        found = connection.execute(
+            f"select distinct a_name from ({_named(connection, columns)}) "  # noqa: S608 - quoted
+            "where a_name is not null order by a_name"
+        ).fetchall()
+    return [name for (name,) in found]
+
+
+def _named(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> str:
+    """The model's rows, each as often as it has names, with the name beside it."""
+    model = connection.table("model")
+    lists = {n for n, kind in zip(model.columns, model.types, strict=True) if kind.id == "list"}
+    texts = [
+        f"{quoted(name)}::varchar[]" if name in lists else f"[{quoted(name)}::varchar]"
+        for name in columns
+    ]
+    return f"select *, unnest(flatten([{', '.join(texts)}])) as a_name from model"  # noqa: S608 - quoted
+
+
 def _condition(where: Mapping[str, str]) -> str:
     return " and ".join(["true", *(f"lower({quoted(n)}::varchar) = lower(?)" for n in where)])
 

@@ -161,6 +161,10 @@ class Explain(Declared):
 
     model: str = Field(alias="from", pattern=NAME)
     key: list[str] = Field(min_length=1, description="what a person names, in this order")
+    named_by: list[str] = Field(
+        default=[],
+        description="columns by whose value, or by one of a list there, a row is found too",
+    )
     answer: list[str] = Field(
         min_length=1, description="the columns that are the answer; the first sums it up"
     )

@@ -16,6 +16,7 @@ from etl_assets.model.records import Record, Sha256
 Cells = dict[str, Any]
 FILE = "file"  # of a claim: the raw file that it was read from, by its SHA-256
 SHORT = 12
+FIGURES = 8  # of a measured number: a place on the map to about a metre
 
 
 class FileOrigin(Record):
@@ -116,6 +117,8 @@ def _shown(value: object) -> str:
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, float):
+        return f"{value:.{FIGURES}g}"
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
     return str(value)

@@ -14,7 +14,7 @@ from typing import Any
 
 from etl_assets.io import outputs
 from etl_assets.io.arrow import SOURCE_SHA256
-from etl_assets.io.lookup import Row, rows_where, values_of
+from etl_assets.io.lookup import Row, keys_named, names_in, rows_where, values_of
 from etl_assets.model.domain import Claims, Domain, Explain, Periods
 from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.explanation import FILE, Explanation, FileOrigin
@@ -34,10 +34,11 @@ def explain(
     Raises UsageError for a domain or a key of another kind, NotFound for what is not published.
     """
     declared = _declared(domain, key)
-    where = dict(zip(declared.key, key, strict=True))
     latest = outputs.published(home, domain.name)
     if latest is None:
         raise NotFound(f"{domain.name}: nothing is published yet; run it first")
+    meant = _meant(declared, key, latest / MARTS)
+    where = dict(zip(declared.key, meant, strict=True))
     moment = at or outputs.read_manifest(latest).as_of
     directory = latest if at is None else _published_at(home, domain, at)
     history = _periods(declared.history, latest / MARTS, where, moment)
@@ -68,10 +69,34 @@ def choose(domains: Mapping[str, Domain], words: Sequence[str]) -> tuple[Domain,
 def _declared(domain: Domain, key: Sequence[str]) -> Explain:
     if domain.explain is None:
         raise UsageError(f"{domain.name} declares no explain in its _domain.yaml")
-    if len(key) != len(domain.explain.key):
+    if len(key) != len(domain.explain.key) and not (key and domain.explain.named_by):
         wanted = " and ".join(domain.explain.key)
         raise UsageError(f"{domain.name}: expected {wanted}, found: {' '.join(key) or 'nothing'}")
     return domain.explain
+
+
+def _meant(declared: Explain, words: Sequence[str], marts: Path) -> Sequence[str]:
+    """The key that the words are, or else the key of the one row that they name.
+
+    Raises UsageError where they name several rows, NotFound where they can be no key and name none.
+    """
+    file, name = marts / f"{declared.model}.parquet", " ".join(words)
+    is_key = len(words) == len(declared.key)
+    if not declared.named_by or (is_key and _is_published(file, declared, words)):
+        return words
+    found = keys_named(file, declared.key, declared.named_by, name)
+    if len(found) > 1:
+        keys = ", ".join(" ".join(key) for key in found)
+        raise UsageError(f"expected the name of one row, found {name!r} to be that of {keys}")
+    if not found and not is_key:
+        near = _nearest(name, names_in(file, declared.named_by))
+        raise NotFound(f"{name!r} is not published{near}")
+    return found[0] if found else words
+
+
+def _is_published(file: Path, declared: Explain, key: Sequence[str]) -> bool:
+    where = dict(zip(declared.key, key, strict=True))
+    return bool(rows_where(file, where, declared.key))
 
 
 def _published_at(home: Home, domain: Domain, at: datetime) -> Path | None:
@@ -183,9 +208,10 @@ def _unknown(declared: Explain, where: Mapping[str, str], marts: Path, at: datet
     for name, value in where.items():
         values = values_of(file, name, known)
         if value.lower() not in {other.lower() for other in values}:
+            names = names_in(file, declared.named_by) if declared.named_by else []
             return NotFound(
                 f"{' '.join(known.values())} {name} {value!r} is not published".strip()
-                + _nearest(value, values)
+                + _nearest(value, [*values, *names])
                 + _elsewhere(file, declared, name, value)
             )
         known[name] = value

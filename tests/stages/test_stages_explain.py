@@ -108,6 +108,60 @@ def test_a_row_is_explained_down_to_the_origin_of_its_files(garden: Home) -> Non
     assert origins[NOTE] == ("garden.note", '"1"', NOON)
 
 
+NAMED = GARDEN.model_copy(
+    update={
+        "explain": GARDEN.explain.model_copy(update={"named_by": ["label", "tags"]})
+        if GARDEN.explain
+        else None
+    }
+)
+
+
+@pytest.fixture
+def labelled(home: Home) -> Home:
+    oak, ash = PLANTS
+    rows = [oak | {"label": "the old one", "tags": ["tall", "7"]}, ash | {"tags": ["tall", "8"]}]
+    publish(home, NOON, rows, [source("diary", DIARY)])
+    return home
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        pytest.param(["North", "oak"], OAK, id="key"),
+        pytest.param(["The", "old", "ONE"], OAK, id="text"),
+        pytest.param(["7"], OAK, id="one of a list"),
+        pytest.param(["8"], {"bed": "South", "plant": "ash"}, id="another row's"),
+    ],
+)
+def test_a_row_is_found_by_its_key_or_by_a_name(
+    labelled: Home, words: list[str], key: dict[str, str]
+) -> None:
+    assert explain(labelled, NAMED, words).key == key
+
+
+def test_a_name_of_several_rows_is_told_with_their_keys(labelled: Home) -> None:
+    with pytest.raises(UsageError, match="found 'tall' to be that of North oak, South ash"):
+        explain(labelled, NAMED, ["tall"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(["the old won"], "'the old won' is not published; nearest: the old one"),
+        pytest.param(["The old", "0ne"], "bed 'The old' is not published; nearest: the old one"),
+    ],
+    ids=["a name", "as long as a key"],
+)
+def test_a_name_that_nothing_bears_is_told_with_what_is_near(
+    labelled: Home, words: list[str], told: str
+) -> None:
+    with pytest.raises(NotFound) as raised:
+        explain(labelled, NAMED, words)
+
+    assert str(raised.value) == told
+
+
 def test_a_file_says_whether_it_is_still_stored(garden: Home) -> None:
     file = garden.raw_file(DIARY)
     file.parent.mkdir(parents=True)

@@ -18,6 +18,10 @@ placed as (
         avg(longitude_degrees) as longitude_degrees,
         avg(latitude_degrees) as latitude_degrees,
         count(*) as exits_count,
+        struct_pack(
+            exits := list(concat(exit_id, ' (feature ', source_row, ')') order by exit_id),
+            source_sha256 := any_value(source_sha256)
+        ) as evidence,
     from exits
     group by name_key
 
@@ -72,6 +76,7 @@ stations as (
         placed.longitude_degrees,
         placed.latitude_degrees,
         placed.exits_count,
+        placed.evidence,
     from placed
     left join coded on placed.name_key = coded.name_key
     left join lined on placed.name_key = lined.name_key

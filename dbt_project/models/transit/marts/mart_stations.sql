@@ -47,8 +47,11 @@ named as (
         enriched.enriched_at,
         concat_ws(
             ' ',
-            concat('It has ', stations.exits_count, ' exits in the producer''s file;'),
-            concat('its codes are ', array_to_string(stations.mrt_codes, ', '), '.'),
+            concat('It has ', stations.exits_count),
+            if(stations.exits_count = 1, 'exit', 'exits'),
+            'in the producer''s file;',
+            if(len(stations.mrt_codes) = 1, 'its code is', 'its codes are'),
+            concat(array_to_string(stations.mrt_codes, ', '), '.'),
             if(
                 found.matched_by is null,
                 'The map service has no building of that name near its exits.',
@@ -63,6 +66,7 @@ named as (
                 concat('A model adds claims of ', enriched.extraction_confidence, ' confidence.')
             )
         ) as explanation,
+        stations.evidence,
     from stations
     left join found on stations.name_key = found.name_key
     left join enriched on stations.name_key = enriched.name_key
