@@ -21,7 +21,8 @@ import httpx
 
 from etl_assets.io.address import check_redirect, redact
 from etl_assets.io.host import Clock, Effort, Host
-from etl_assets.io.locate import Target
+from etl_assets.io.locate import Target, Teller
+from etl_assets.io.told import TOLD_BYTES, address_in
 from etl_assets.io.wire import Counted, Guarded, Network
 from etl_assets.model.declaration import Limits
 from etl_assets.model.errors import ContentError, NotPublished, Refused, Unreachable
@@ -177,11 +178,13 @@ class Client:
 
         Raises NotPublished, Refused, or Unreachable for every other answer and for none.
         """
+        url = self._told(target, target.teller, limits, effort) if target.teller else target.url
         host = self.host(target)
         with host.turn(limits, effort):
             effort.attempts += 1
             effort.last_status = None
-            response = self._follow(host, target, limits, method, headers or {}, body)
+            asked = url or ""
+            response = self._follow(host, target, asked, limits, method, headers or {}, body)
             try:
                 effort.last_status = response.status_code
                 self._judge(host, target, limits, response)
@@ -189,16 +192,29 @@ class Client:
             finally:
                 response.close()
 
+    def _told(self, target: Target, teller: Teller, limits: Limits, effort: Effort) -> str:
+        """The address at which the file is just now; asking for it is part of the same attempt."""
+        data = b""
+        with self.ask(teller.target, limits, effort) as answer:
+            for chunk in answer.chunks():
+                data += chunk
+                if len(data) > TOLD_BYTES:
+                    break
+        effort.attempts -= 1
+        told = address_in(data, teller.member, str(teller.target))
+        return check_redirect(teller.target.url or "", told, private=target.is_private)
+
     def _follow(
         self,
         host: Host,
         target: Target,
+        url: str,
         limits: Limits,
         method: str,
         headers: Mapping[str, str],
         body: bytes | None,
     ) -> httpx.Response:
-        url, way = target.url or "", [target.url or ""]
+        way = [url]
         while True:
             response = self._send(host, target, limits, url, method, headers, body)
             location = response.headers.get("Location")

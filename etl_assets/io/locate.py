@@ -35,6 +35,8 @@ class Target:
     """Whether private addresses may be asked: the declaration or the mirror is one."""
     credentials: tuple[tuple[str, SecretStr], ...] = ()
     """Headers that are sent to the declared origin and nowhere else."""
+    teller: Teller | None = None
+    """What is to be asked first, where the address of each moment is told by another answer."""
 
     def credentials_at(self, url: str) -> dict[str, str]:
         """The secret headers of a request to `url`, which a redirect may have named."""
@@ -45,6 +47,14 @@ class Target:
     def __str__(self) -> str:
         asked = redact(self.url) if self.url else str(self.path)
         return self.shown if asked == self.shown else f"{self.shown} (at {asked})"
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Whom to ask for a file's address, and which member of the answer in JSON tells it."""
+
+    target: Target
+    member: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +78,21 @@ class Places:
         file = self.resolve(
             location.url or location.path or "", partition, private=location.private
         )
-        file = replace(file, credentials=self.credentials(location))
+        teller = self._teller(location, partition)
+        file = replace(file, credentials=self.credentials(location), teller=teller)
         if location.digest is None:
             return Place(file)
         digest = self.resolve(location.digest.url, partition, private=location.private)
         is_beside = _origin(digest.url or "") == _origin(file.url or "")
         return Place(file, replace(digest, credentials=file.credentials if is_beside else ()))
+
+    def _teller(self, location: Location, partition: str | None) -> Teller | None:
+        """A mirror has the file itself under its name: nobody need tell where it is."""
+        if location.told_by is None or self.mirror is not None:
+            return None
+        target = self.resolve(location.told_by.url, partition, private=location.private)
+        secret = replace(target, credentials=self.credentials(location))
+        return Teller(secret, location.told_by.member)
 
     def credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
         """Only for the declared host: a mirror that stands in has no claim to them."""

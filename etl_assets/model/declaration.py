@@ -172,11 +172,23 @@ class PublishedDigest(Declared):
 class Credential(Declared):
     """A request's header whose value is a secret: the variable that holds it, read when it is used.
 
-    It is sent to the declared host alone, and to no mirror.
+    It is sent to the declared host alone, and to no mirror; to what `told_by` names too.
     """
 
     env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable's name")
     prefix: str = Field(default="", description="stands before the secret: 'Bearer '")
+
+
+class ToldBy(Declared):
+    """An answer in JSON that tells at which address the file is just now, such as a signed one.
+
+    The file's own `url` is then its name alone: in records, and where a mirror has it.
+    """
+
+    url: str
+    member: str = Field(
+        pattern=COLUMN_PATH, description="of the answer, from the outside in: data.url"
+    )
 
 
 class Location(Declared):
@@ -190,6 +202,9 @@ class Location(Declared):
     private: bool = Field(
         default=False,
         description="the host's name may stand for a private address; an address says so by itself",
+    )
+    told_by: ToldBy | None = Field(
+        default=None, description="asked first, each time; without a mirror only"
     )
     digest: PublishedDigest | None = None
     credentials: dict[str, Credential] = Field(

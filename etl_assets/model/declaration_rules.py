@@ -205,7 +205,10 @@ def _broken_in_location(source: Data) -> Iterator[Broken]:
         ("location", "url"): location.get("url"),
         ("location", "path"): location.get("path"),
         ("location", "digest", "url"): _mapping(location, "digest").get("url"),
+        ("location", "told_by", "url"): _mapping(location, "told_by").get("url"),
     }
+    if location.get("told_by") is not None:
+        yield from _broken_in_told_by(source, location)
     for path, text in texts.items():
         if not isinstance(text, str):
             continue
@@ -216,6 +219,14 @@ def _broken_in_location(source: Data) -> Iterator[Broken]:
             yield from _broken_in_credentials(path, text, location)
         elif _leaves_its_folder(text):
             yield Broken(path, "a relative path that stays inside", repr(text))
+
+
+def _broken_in_told_by(source: Data, location: Data) -> Iterator[Broken]:
+    """What is told is where one file lies: it needs a name, and requests of rows are many."""
+    if location.get("url") is None:
+        yield Broken(("location", "told_by"), "a url beside it, as the file's name", "none")
+    if source.get("for_each") is not None:
+        yield Broken(("location", "told_by"), "none, as requests come from a table", "told_by")
 
 
 def _broken_in_file_set(source: Data) -> Iterator[Broken]:

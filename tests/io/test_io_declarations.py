@@ -338,6 +338,20 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
             id="path that leaves",
         ),
         pytest.param(
+            "url: https://garden.example/trees.json",
+            "path: trees.json\n  told_by: {url: https://garden.example/where, member: data.url}",
+            "trees.yaml:10: location.told_by: expected a url beside it, as the file's name, "
+            "found none",
+            id="told of a path",
+        ),
+        pytest.param(
+            "url: https://garden.example/trees.json",
+            "url: https://garden.example/trees.json\n  told_by: {url: where, member: data.url}",
+            "trees.yaml:10: location.told_by.url: expected a URL, http://host/... or "
+            "https://host/..., found 'where'",
+            id="told by no address",
+        ),
+        pytest.param(
             "required: true",
             "required: true\nrequired: false",
             "trees.yaml:10: required: expected each key once, found it again in line 11",
