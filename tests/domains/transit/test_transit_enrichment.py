@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 SECRET = "sk-planted-in-a-test"
 NAMES = ["Elmgate", "Millpond_South", "Millpond_South_Pier", "Fairview", "Old_Quay", "Ab5"]
 NAMES += ["Linden", "Linden_East", "Hillcrest", "Copperwood", "Lp3"]
+BAD = [chats.not_json, chats.wrong_schema, chats.rate_limited, chats.refusal]  # all for the first
 PAGES = "singapore-mrt-lines.fandom.com/api.php"
 
 
@@ -117,25 +119,56 @@ def test_too_few_answers_fail_the_gate(transit: Transit) -> None:
     assert transit.latest == before
 
 
-@pytest.mark.long
-def test_running_again_asks_nobody(first_transit: Transit, tmp_path: Path) -> None:
-    transit = first_transit.copied(tmp_path / "asked")
+@pytest.fixture(scope="module")
+def endpoint(
+    first_transit: Transit, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[chats.Endpoint]:
+    """A mirror that is served, with a page for every name and a model that reads it."""
+    transit = first_transit.copied(tmp_path_factory.mktemp("asked"))
     write_pages(transit.mirror / PAGES)
     with chats.endpoint(transit.mirror) as server:
-        mine = type(transit)(
-            tmp_path / "fresh", mirror_url=server.url, dbt_dir=transit.settings.dbt_dir
-        )
-        give_key(mine)
-        without_manners(mine)
-        server.waiting += [chats.not_json, chats.wrong_schema, chats.rate_limited, chats.refusal]
-        first = mine.run()
-        asked = len(server.asked)
-        server.forget()
-        again = mine.run()
+        yield server
 
-        assert first.published, first.note
-        assert asked > len(NAMES)
-        assert (again.published, server.asked) == (True, [])
-        assert server.fetched == ["HEAD LTAMRTStationExitGEOJSON.geojson"]
-        assert {asset.outcome for asset in again.assets} == {"reused"}
-    assert files_with(mine.home.root, SECRET) == []
+
+@pytest.fixture(scope="module")
+def answered(
+    first_transit: Transit, endpoint: chats.Endpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Transit:
+    """A home that asked about every station, of an endpoint that first answered badly."""
+    transit = type(first_transit)(
+        tmp_path_factory.mktemp("fresh"),
+        mirror_url=endpoint.url,
+        dbt_dir=first_transit.settings.dbt_dir,
+    )
+    give_key(transit)
+    without_manners(transit)
+    endpoint.waiting += BAD
+    manifest = transit.run()
+    assert manifest.published, manifest.note
+    assert len(endpoint.asked) == len(BAD) + len(NAMES)  # Hillcrest is asked for each of its modes
+    return transit
+
+
+@pytest.mark.long
+def test_an_answer_about_one_part_of_a_station_is_not_of_the_other(answered: Transit) -> None:
+    exits = [e for e in answered.rows("mart_exits") if e["station_id"] == "CD4"]
+
+    assert {e["exit_id"]: e["nearby_landmarks"] for e in exits} == {
+        "LRT-A": ["a park by Hillcrest Lrt Station"],
+        "LRT-B": [],
+        "MRT-A": ["a park by Hillcrest Mrt Station"],
+        "MRT-A-2": ["a park by Hillcrest Mrt Station"],
+        "MRT-B": [],
+    }
+
+
+@pytest.mark.long
+def test_running_again_asks_nobody(answered: Transit, endpoint: chats.Endpoint) -> None:
+    endpoint.forget()
+
+    again = answered.run()
+
+    assert (again.published, endpoint.asked) == (True, [])
+    assert endpoint.fetched == ["HEAD LTAMRTStationExitGEOJSON.geojson"]
+    assert {asset.outcome for asset in again.assets} == {"reused"}
+    assert files_with(answered.home.root, SECRET) == []

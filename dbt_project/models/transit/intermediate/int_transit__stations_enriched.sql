@@ -14,7 +14,7 @@ enriched as (
             as accessibility_notes,
         max(answered_at) as enriched_at,
         count(*) as claims_count,
-        count(*) filter (where told_exit_code is not null and exit_id is null)
+        count(*) filter (where told_exit_code is not null and len(exit_ids) = 0)
             as unplaced_claims_count,
     from claims
     group by name_key

@@ -1,4 +1,4 @@
--- One row per claim of an answer, with the exit that it was given to; one about an exit that no
+-- One row per claim of an answer, with the exits that it was given to; one about an exit that no
 -- source tells of was given to none.
 with claims as (
 
@@ -23,19 +23,30 @@ told as (
         claims.asked_name,
         claims.claim,
         claims.told_exit_code,
-        claims.exit_id,
-        claims.told_exit_code is null or claims.exit_id is not null as is_placed,
+        claims.exit_ids,
+        claims.told_exit_code is null or len(claims.exit_ids) > 0 as is_placed,
         claims.extraction_confidence,
-        concat_ws(
-            '; ',
-            array_to_string(claims.accessibility_notes, ', '),
-            array_to_string(claims.accessibility, ', '),
-            array_to_string(claims.nearby_landmarks, ', '),
-            claims.platform_code,
-            claims.towards_code,
-            claims.bus_stop_code,
-            array_to_string(claims.bus_services, ', ')
-        ) as says,
+        case claims.claim
+            when 'station' then array_to_string(claims.accessibility_notes, ', ')
+            when 'exit'
+                then
+                    concat_ws(
+                        '; ',
+                        array_to_string(claims.accessibility, ', '),
+                        array_to_string(claims.nearby_landmarks, ', ')
+                    )
+            when 'platform'
+                then
+                    concat_ws(
+                        ' ',
+                        claims.platform_code,
+                        'towards ' || claims.towards_code,
+                        claims.told_line_code
+                    )
+            else concat_ws(
+                ': ', claims.bus_stop_code, array_to_string(claims.bus_services, ', ')
+            )
+        end as says,
         claims.answered_at,
         claims.source_sha256,
         claims.source_row,
