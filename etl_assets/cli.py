@@ -26,6 +26,7 @@ from etl_assets.console import settings as _settings
 from etl_assets.console import show as _show
 from etl_assets.model.errors import EtlError, Interrupted, UsageError
 from etl_assets.model.options import Options
+from etl_assets.model.stage import Stage, Stretch
 
 if TYPE_CHECKING:
     from etl_assets.model.run import RunCheck, RunManifest
@@ -48,6 +49,22 @@ app.add_typer(store_verbs.app)
 
 SourceNames = Annotated[
     list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
+]
+OneStage = Annotated[
+    Stage | None,
+    typer.Option(
+        "--stage",
+        help="This stage alone, on what stands; nothing is published before the last.",
+        show_default=False,
+    ),
+]
+FromStage = Annotated[
+    Stage | None,
+    typer.Option(
+        "--from",
+        help="From this stage on; what is before it is taken as it stands.",
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be fetched and why; do nothing.")
@@ -110,6 +127,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
     domains: Annotated[list[str], typer.Argument(help="Domains to run.", show_default=False)],
     source: SourceNames = None,
     *,
+    stage: OneStage = None,
+    start: FromStage = None,
     dry_run: DryRun = False,
     force_refresh: ForceRefresh = False,
     skip_existing: SkipExisting = False,
@@ -125,6 +144,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     """Probe, fetch what moved, make what is below it, publish."""
     options = Options(
         sources=tuple(source or ()),
+        stretch=_stretch(stage, start),
         force_refresh=force_refresh,
         skip_existing=skip_existing,
         accept_changes=accept_changes,
@@ -150,6 +170,12 @@ def run(  # noqa: PLR0913 - each is an option of the command
     bad = {"failed", "partial_success"} if strict else {"failed"}
     if any(manifest.status.value in bad for manifest in manifests):
         raise typer.Exit(FAILED)
+
+
+def _stretch(stage: Stage | None, start: Stage | None) -> Stretch:
+    if stage and start:
+        raise UsageError(f"--stage: expected it or --from, found {stage} and {start}")
+    return Stretch(stage, stage) if stage else Stretch(start or Stage.RAW)
 
 
 def _refuse_contradictions(options: Options, domains: list[str], *, dry_run: bool) -> None:

@@ -2,98 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import re
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
-from sampled import Sampled, fingerprint
+from commanded import (
+    DOMAIN,
+    SYSTEMS,
+    Galaxy,
+    Requests,
+    call,
+    empty,
+    galaxy,
+    packed,
+    published,
+    requests,
+    told,
+)
+from sampled import fingerprint
 
-from etl_assets.cli import main
 from etl_assets.io.outputs import SUMS_FILE, read_sums, sha256_of
-from etl_assets.io.server import serving
-from etl_assets.model.run import RunManifest
 
-DOMAIN = "galaxy"
-SYSTEMS = "downloads.spansh.co.uk/systems_1day.json.gz"
-REQUEST = re.compile(r'"(?:GET|HEAD) (\S+) ')
-
-
-class Galaxy(Sampled):
-    """The smallest of the samples."""
-
-    name: ClassVar[str] = DOMAIN
-
-
-def call(*arguments: str) -> int:
-    """The exit code of the command in this process."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
-
-
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> RunManifest:
-    """The manifest of a run that ends well."""
-    assert call("run", DOMAIN, "--json", *arguments) == 0
-    [manifest] = json.loads(capsys.readouterr().out)
-    return RunManifest.model_validate(manifest)
-
-
-def named_by(galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
-    monkeypatch.chdir(galaxy.folder)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setenv("ETL_HOME", str(galaxy.home.root))
-    monkeypatch.setenv("ETL_MIRROR", str(galaxy.mirror))
-    return galaxy
-
-
-@pytest.fixture(scope="session")
-def packed(once: Any) -> Galaxy:
-    return Galaxy(once("galaxy-packed", Galaxy.packed))
-
-
-@pytest.fixture(scope="session")
-def published(once: Any) -> Galaxy:
-    return Galaxy(once("galaxy", Galaxy.first))
-
-
-@pytest.fixture
-def empty(packed: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
-    """An empty home beside its mirror, both named by the environment."""
-    return named_by(packed.copied(tmp_path / "copy"), monkeypatch)
-
-
-@pytest.fixture
-def galaxy(published: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
-    """A home that has published, named by the environment."""
-    return named_by(published.copied(tmp_path / "copy"), monkeypatch)
-
-
-class Requests:
-    """What is asked of the mirror while it is served."""
-
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
-
-    @property
-    def paths(self) -> list[str]:
-        found = (REQUEST.search(record.getMessage()) for record in self._caplog.records)
-        return [match[1] for match in found if match]
-
-
-@pytest.fixture
-def requests(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Requests]:
-    """The mirror of the copy behind a local server."""
-    caplog.set_level(logging.DEBUG, logger="etl_assets.io.server")
-    with serving(tmp_path / "copy" / "mirror") as server:
-        monkeypatch.setenv("ETL_MIRROR", server.url)
-        yield Requests(caplog)
+__all__ = ["empty", "galaxy", "packed", "published", "requests"]
 
 
 def test_what_is_held_is_not_asked_for(
@@ -155,13 +84,25 @@ def test_a_run_that_publishes_nothing_leaves_no_copy_and_says_so(
     [
         (["--output-dir", "mirror"], "mirror, which is not empty"),
         (["--output-dir", "file"], "file, a file"),
-        (["--output-dir", "/proc/given"], "which cannot be made in /proc"),
+        (["--output-dir", "file/given"], "which cannot be made in"),
         (["--output-dir", "home/outputs/galaxy/mine"], "where the runs of galaxy lie"),
         (["--output-dir", "given", "--dry-run"], "expected a run that publishes"),
         (["--output-dir", "given", "advisories"], "expected one domain, found 2"),
         (["--skip-existing", "--force-refresh"], "--skip-existing, found both"),
+        (["--stage", "raw", "--from", "table"], "expected it or --from, found raw and table"),
+        (["--stage", "raw", "--output-dir", "given"], "expected a run that publishes"),
+        (["--from", "marts", "--source", "systems"], "raw, validated, table, found stages marts"),
+        (["--from", "table", "--force-refresh"], "a run that asks the remotes, found stages table"),
+        (["--stage", "table", "--skip-existing"], "asks the remotes, found stage table"),
+        (["--stage", "table", "--max-retries", "1"], "asks the remotes, found stage table"),
+        (["--stage", "marts", "--accept-changes"], "expected table, publish, found stage marts"),
+        (["--stage", "four"], "'four' is not one of 'raw', 'validated', 'table', 'marts'"),
     ],
-    ids=["full", "a file", "nowhere", "among runs", "dry run", "two domains", "force and skip"],
+    ids=[
+        *("full", "a file", "nowhere", "among runs", "dry run", "two domains", "force and skip"),
+        *("two stages", "no set", "no source", "no remote", "no remote to spare", "no attempt"),
+        *("nothing to accept", "no such stage"),
+    ],
 )
 def test_words_that_do_not_go_together_end_the_command_before_anything_is_fetched(
     empty: Galaxy, capsys: pytest.CaptureFixture[str], arguments: list[str], wanted: str

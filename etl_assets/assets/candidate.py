@@ -5,7 +5,7 @@ The step that drives it, and what Dagster hears of it, are `etl_assets.assets.pu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -224,11 +224,15 @@ class Candidate:
         return outputs.read_manifest(self._previous) if self._previous else None
 
     def _refused_before(self) -> Path | None:
-        """The directory of the last run, where the gate refused its candidate."""
-        last = next(outputs.runs(self._place.home, self._domain.name), None)
-        failed = outputs.read_manifest(last).failed_checks if last else []
+        """The directory of the last run that came to the gate, where it was refused there."""
+        told = ((run, outputs.read_manifest(run)) for run in self._runs())
+        last, manifest = next(((run, m) for run, m in told if not m.is_halfway), (None, None))
+        failed = manifest.failed_checks if manifest else []
         gate_of = (keys.name_of(keys.published_key(self._domain)), GATE)
         return last if any((check.asset, check.name) == gate_of for check in failed) else None
+
+    def _runs(self) -> Iterator[Path]:
+        return outputs.runs(self._place.home, self._domain.name)
 
     def _is_made_like(self, refused: RunManifest) -> bool:
         return gate.is_same_candidate(

@@ -11,11 +11,41 @@ from dagster import AssetKey
 
 from etl_assets.model.declaration import Source
 from etl_assets.model.domain import Document, Domain
+from etl_assets.model.stage import Stage
+from etl_assets.model.waves import waves_of
 
 
 def step_name(domain: Domain, stage: str, wave: int) -> str:
     """The step of a stage; sources that ask from other sources' tables have steps of their own."""
     return f"{domain.name}_{stage}" + (f"_{wave + 1}" if wave else "")
+
+
+def steps_of(domain: Domain) -> dict[str, Stage]:
+    """Every step of a domain, with the stage that it is of."""
+    of_sources = {"raw": Stage.RAW, "validated": Stage.VALIDATED, "tables": Stage.TABLE}
+    steps = {
+        step_name(domain, name, wave): stage
+        for wave in range(len(waves_of(domain.sources)))
+        for name, stage in of_sources.items()
+    }
+    return steps | {
+        f"{domain.name}_marts": Stage.MARTS,
+        f"{domain.name}_publish": Stage.PUBLISH,
+    }
+
+
+def stage_of(domain: Domain, key: AssetKey) -> Stage:
+    """The stage that makes an asset of the domain; what is of no source and no set is a model."""
+    sources = domain.sources.values()
+    made = {
+        **{raw_key(source): Stage.RAW for source in sources},
+        **{validated_key(source): Stage.VALIDATED for source in sources},
+        **{table_key(source): Stage.TABLE for source in sources},
+        **{document_key(domain, document): Stage.PUBLISH for document in domain.documents},
+        report_key(domain): Stage.PUBLISH,
+        published_key(domain): Stage.PUBLISH,
+    }
+    return made.get(key, Stage.MARTS)
 
 
 def raw_key(source: Source) -> AssetKey:

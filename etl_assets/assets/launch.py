@@ -19,7 +19,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DatabaseError
 
-from etl_assets.assets import delivery, keys, notices, remains, runs
+from etl_assets.assets import delivery, halfway, inputs, keys, notices, remains, runs
 from etl_assets.assets.plan import Plan, make_plan
 from etl_assets.assets.standing import Standing, standing_of
 from etl_assets.assets.workplace import Workplace
@@ -33,6 +33,7 @@ from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageErr
 from etl_assets.model.naming import domain_named
 from etl_assets.model.options import Options
 from etl_assets.model.run import RunManifest
+from etl_assets.model.stage import Stage
 from etl_assets.model.waves import waves_of
 from etl_assets.settings import Settings
 from etl_assets.stages.download import PartProgress, no_progress
@@ -77,11 +78,13 @@ class Launcher:
     def plan(self, name: str, options: Options) -> Plan:
         """What a run would fetch and make, and why; nothing is fetched or made."""
         domain = self.domain(name)
+        sources = _sources(domain, options.sources)
+        inputs.require(self.instance, self.place, domain, sources, options.stretch)
         return make_plan(
             self.instance,
             self.place,
             domain,
-            _sources(domain, options.sources),
+            sources,
             now=datetime.now(UTC),
             options=options,
         )
@@ -119,15 +122,30 @@ class Launcher:
     ) -> RunManifest:
         remains.clear(self.instance, place, domain)
         started_at = datetime.now(UTC)
-        as_of = self._as_of(domain, options.as_of)
         plan = self.plan(domain.name, options)
+        as_of = self._as_of(domain, options)
         plan = plan.within(*within) if within else plan
         for line in plan.news():
             place.say(line)
         plan.observe(self.instance, domain)
         if not plan.needs_run:
-            return runs.repeat(self.instance, place, domain, as_of=as_of, started_at=started_at)
+            return self._leave_unmoved(place, domain, options, as_of, started_at)
         return self._launch(place, domain, plan, as_of, options)
+
+    def _leave_unmoved(
+        self,
+        place: Workplace,
+        domain: Domain,
+        options: Options,
+        as_of: datetime | None,
+        started_at: datetime,
+    ) -> RunManifest:
+        """What a run leaves for which there is nothing to do."""
+        if options.stretch.publishes:
+            return runs.repeat(self.instance, place, domain, as_of=as_of, started_at=started_at)
+        return halfway.leave_unmoved(
+            self.instance, place, domain, options.stretch, as_of=as_of, started_at=started_at
+        )
 
     def _launch(
         self,
@@ -162,13 +180,19 @@ class Launcher:
             run_config=_run_config(domain, options, selected),
             raise_on_error=False,
         )
-        return self._outcome(place, domain, result)
+        return self._outcome(place, domain, result, options)
 
     def _outcome(
-        self, place: Workplace, domain: Domain, result: dg.ExecuteInProcessResult
+        self,
+        place: Workplace,
+        domain: Domain,
+        result: dg.ExecuteInProcessResult,
+        options: Options,
     ) -> RunManifest:
         run = runs.current(self.instance, result.run_id, place, domain)
         note = "interrupted" if was_interrupted(result) else "the run ended before it published"
+        if result.success and not options.stretch.publishes:
+            halfway.leave(self.instance, place, domain, run)
         runs.leave_failed(self.instance, place, domain, run, note)
         if was_interrupted(result):
             raise Interrupted(f"{domain.name}: the run was asked to stop")
@@ -180,12 +204,19 @@ class Launcher:
             )
         return manifest
 
-    def _as_of(self, domain: Domain, given: datetime | None) -> datetime | None:
-        """The run's logical time where it is not simply the start: history never goes back."""
-        published = outputs.published(self.place.home, domain.name)
-        if published is None:
+    def _as_of(self, domain: Domain, options: Options) -> datetime | None:
+        """The run's logical time where it is not simply the start: history never goes back.
+
+        Marts that were built to be published are published for the moment they were built for.
+        """
+        given, published = options.as_of, outputs.published(self.place.home, domain.name)
+        last = outputs.read_manifest(published).as_of if published else None
+        if options.stretch.first is Stage.PUBLISH:
+            built = inputs.built_at(self.instance, self.place, domain)
+            if built and (last is None or built > last):
+                return _only(built, given)
+        if last is None:
             return given
-        last = outputs.read_manifest(published).as_of
         if given is not None and given <= last:
             raise UsageError(
                 f"--as-of: expected a time after the published set's, {last.isoformat()}, "
@@ -273,6 +304,15 @@ def serve_ui(settings: Settings, port: int) -> int:
     program = [str(Path(sys.executable).parent / command[0]), *command[1:]]
     environment = settings.child_environment()
     return subprocess.call(program, cwd=root, env=environment)  # noqa: S603 - our own program
+
+
+def _only(built: datetime, given: datetime | None) -> datetime:
+    if given not in {None, built}:
+        raise UsageError(
+            f"--as-of: expected {built.isoformat()}, for which the marts were built, or no time at "
+            f"all, found {given}"
+        )
+    return built
 
 
 def _sources(domain: Domain, names: tuple[str, ...]) -> list[Source]:

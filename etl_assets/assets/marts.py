@@ -14,7 +14,7 @@ from dagster_dbt import DbtProject as DagsterDbtProject
 from dagster_dbt.asset_utils import build_dbt_specs
 from dagster_duckdb import DuckDBResource
 
-from etl_assets.assets import keys, runs
+from etl_assets.assets import halfway, keys, runs
 from etl_assets.assets.alone import alone
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.outcomes import digest_of
@@ -82,7 +82,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
     checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}
 
     @dg.multi_asset(
-        hooks={runs.failure_hook(place, domain)},
+        hooks={runs.failure_hook(place, domain), halfway.success_hook(place, domain)},
         name=f"{domain.name}_marts",
         specs=specs,
         check_specs=list(checks.values()),
@@ -151,19 +151,9 @@ class _Build:
     ) -> None:
         self._place, self._domain, self._project = place, domain, project
         self._graph, self._run = graph, run
-        self._health, tables = read_tables(instance, domain)
-        self._wanted = build.versions(
-            graph,
-            code_version=project.code_version,
-            tables=tables,
-            health=digest_of(*(_lasting(source) for source in self._health)),
-        )
-        by_name = model_records(instance, domain, graph)
-        self._before = {
-            unique_id: by_name[model.name]
-            for unique_id, model in graph.models.items()
-            if model.name in by_name
-        }
+        self._health, _ = read_tables(instance, domain)
+        self._wanted = versions_of(instance, domain, project, graph)
+        self._before = built_models(instance, domain, graph)
         self._history = graph.named(domain.history) if domain.history else None
         self._leaves_whole = False
         self._started_from: str | None = None
@@ -171,7 +161,7 @@ class _Build:
     def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
         whole = warehouse.is_whole(self._place.home, self._domain.name)
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
-        published = self._published_history()
+        published = published_history(self._place, self._domain)
         self._started_from = outputs.sha256_of(published) if published else None
         made = build.plan(
             self._graph,
@@ -232,18 +222,43 @@ class _Build:
             rows=pq.read_metadata(file).num_rows if file else None,
         )
 
-    def _published_history(self) -> Path | None:
-        published = outputs.published(self._place.home, self._domain.name)
-        if published is None or self._history is None:
-            return None
-        file = published / MARTS / f"{self._history.name}.parquet"
-        return file if file.exists() else None
-
     def _history_stands(self) -> bool:
         if self._history is None:
             return True
         before = self._before.get(self._history.unique_id)
         return before is not None and before.sha256 == self._started_from
+
+
+def versions_of(
+    instance: dg.DagsterInstance, domain: Domain, project: DbtProject, graph: Graph
+) -> dict[str, str]:
+    """The version that each model has when it is built now, by unique id."""
+    health, tables = read_tables(instance, domain)
+    return build.versions(
+        graph,
+        code_version=project.code_version,
+        tables=tables,
+        health=digest_of(*(_lasting(source) for source in health)),
+    )
+
+
+def published_history(place: Workplace, domain: Domain) -> Path | None:
+    """The file of the domain's history in the published set."""
+    published = outputs.published(place.home, domain.name)
+    if published is None or domain.history is None:
+        return None
+    file = published / MARTS / f"{domain.history}.parquet"
+    return file if file.exists() else None
+
+
+def built_models(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> dict[str, Built]:
+    """The last record of each model of the graph that was ever built, by unique id."""
+    by_name = model_records(instance, domain, graph)
+    return {
+        unique_id: by_name[model.name]
+        for unique_id, model in graph.models.items()
+        if model.name in by_name
+    }
 
 
 def model_records(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> dict[str, Built]:

@@ -7,7 +7,8 @@ answers `stages.decide`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
-from etl_assets.assets import keys
+from etl_assets.assets import inputs, keys
 from etl_assets.assets.asking import decisions_of
 from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, strangers_of
 from etl_assets.assets.health import read_tables
@@ -27,11 +28,22 @@ from etl_assets.model.declaration import Files, Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
 from etl_assets.model.options import ORDINARY, Options
-from etl_assets.model.records import Decision, Part, Probe, Published, Reason
+from etl_assets.model.records import (
+    Decision,
+    Fetch,
+    Part,
+    Probe,
+    Published,
+    Reason,
+    Tabulated,
+    Validated,
+)
 from etl_assets.model.run import MARTS
+from etl_assets.model.stage import WHOLE, Stage, Stretch
 from etl_assets.stages import tabulate
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+OTHER_FILE = "its table was made from another file"
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Plan:
     strangers: Sequence[str] = ()
     order: Sequence[str] = ()
     """Partitions of file sets in Dagster's order, those that it does not know yet at the end."""
+    stretch: Stretch = WHOLE
+    waiting: Sequence[str] = ()
 
     def within(self, start: str, end: str) -> Plan:
         """The plan for the partitions `start` to `end` alone; UsageError where there is none."""
@@ -80,17 +94,21 @@ class Plan:
             instance.add_dynamic_partitions(name, list(self.order))
 
     def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
-        """What moved and all below it; a step that makes several assets makes them together."""
+        """What moved and all below it, of the stages that take part.
+
+        A step that makes several assets makes them together.
+        """
         moved, stale = {p.source for p in self.moved}, {p.source for p in self.stale}
         roots: set[dg.AssetKey] = set()
         for source in domain.sources.values():
             if source.full_name in moved:
                 roots.add(keys.raw_key(source))
             elif source.full_name in stale:
-                roots.add(keys.validated_key(source))
-        below = dg.AssetSelection.assets(*roots).downstream().required_multi_asset_neighbors()
-        chosen = below.resolve(graph) if roots else set()
-        return sorted(chosen | (_rest(graph, domain) if self.rest else set()))
+                is_judged = Stage.VALIDATED in self.stretch
+                roots.add(keys.validated_key(source) if is_judged else keys.table_key(source))
+        chosen = roots if self.stretch.is_single else _below(graph, roots)
+        chosen = chosen | (_rest(graph, domain) if self.rest else set())
+        return sorted(key for key in chosen if keys.stage_of(domain, key) in self.stretch)
 
     def observe(self, instance: dg.DagsterInstance, domain: Domain) -> None:
         """Record each contact that fetches nothing; a fetch leaves its own event."""
@@ -115,14 +133,16 @@ class Plan:
 
     def _other(self) -> list[str]:
         stale = [f"{part}: {why}" for part, why in self.stale.items()]
-        return [*stale, *([self.rest] if self.rest else []), *self.strangers]
+        unasked = [] if self.stretch.asks else [f"{self.stretch}: no remote is asked"]
+        rest = [self.rest] if self.rest else []
+        return [*unasked, *stale, *rest, *self.strangers, *self.waiting]
 
     def news(self) -> list[str]:
         """The same without what is up to date, which is only counted."""
         told = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
         others = Counter(d.reason for d in self.decisions if str(d) not in told)
         held, count = others.pop(Reason.HELD, 0), len(self.decisions)
-        kept = [f"{others.total()} of {count} files are up to date"]
+        kept = [f"{others.total()} of {count} files are up to date"] if self.stretch.asks else []
         spared = [f"{held} of {count} files are held and not asked for"] if held else []
         return [*told, *kept, *spared, *self._other()]
 
@@ -169,8 +189,13 @@ def make_plan(
 ) -> Plan:
     """Ask every remote at once and compare with what stands.
 
-    Where changes are accepted, a file that was refused as a table is one to take.
+    Where changes are accepted, a file that was refused as a table is one to take. A run that begins
+    below the raw files asks nothing: what is above is taken as it stands.
     """
+    if not options.stretch.asks:
+        return _resumed(instance, place, domain, sources, options)
+    waiting = [] if options.stretch.publishes else [s for s in sources if inputs.waits(place, s)]
+    sources = [source for source in sources if source not in waiting]
     states = read_sources(instance, sources)
     wanted = [
         (source, part)
@@ -191,10 +216,35 @@ def make_plan(
     return Plan(
         decisions,
         probes,
-        _stale(place, states, unmoved, accept=options.accept_changes),
-        _stale_rest(instance, place, domain),
+        _stale(place, states, unmoved, options),
+        _stale_rest(instance, place, domain) if options.stretch.publishes else "",
         strangers=[told for source in sources for told in strangers_of(place.places, source)],
         order=file_order(instance, domain, [part for _, part in wanted]),
+        stretch=options.stretch,
+        waiting=[inputs.told_waiting(source) for source in waiting],
+    )
+
+
+def _resumed(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    domain: Domain,
+    sources: Sequence[Source],
+    options: Options,
+) -> Plan:
+    """The plan of a run over what was ever fetched."""
+    states = read_sources(instance, sources)
+    parts = [
+        (source, Part(source=source.full_name, partition=partition))
+        for source in sources
+        for partition in states[source.name].parts
+    ]
+    has_rest = options.stretch.publishes or Stage.MARTS in options.stretch
+    return Plan(
+        stale=_stale(place, states, parts, options),
+        rest=_stale_rest(instance, place, domain) if has_rest else "",
+        order=file_order(instance, domain, [part for _, part in parts]),
+        stretch=options.stretch,
     )
 
 
@@ -202,17 +252,16 @@ def _stale(
     place: Workplace,
     states: Mapping[str, SourceState],
     parts: Sequence[tuple[Source, Part]],
-    *,
-    accept: bool,
+    options: Options,
 ) -> dict[Part, str]:
     """The parts whose table no longer stands, each with the reason."""
     found = {}
     for source, part in parts:
         state = states[source.name]
-        why = _why_accepted(state, part) if accept else ""
-        if why := why or _why_stale(place, source, state, part):
+        why = _why_accepted(state, part) if options.accept_changes else ""
+        if why := why or next(_why_stale(place, source, state, part, options.stretch), ""):
             found[part] = why
-    return found
+    return found if {Stage.VALIDATED, Stage.TABLE} & set(options.stretch) else {}
 
 
 def _why_accepted(state: SourceState, part: Part) -> str:
@@ -220,28 +269,46 @@ def _why_accepted(state: SourceState, part: Part) -> str:
     return "its refused file is accepted" if table and table.fault else ""
 
 
-def _why_stale(place: Workplace, source: Source, state: SourceState, part: Part) -> str:
-    """Why a part's table no longer stands; empty where it does, or where nothing was fetched."""
+def _why_stale(
+    place: Workplace, source: Source, state: SourceState, part: Part, stretch: Stretch
+) -> Iterator[str]:
+    """Why a part does not stand as far as the stages go; nothing where it was never fetched."""
     fetch = state.fetches.get(part.partition)
     valid, table = state.validated.get(part.partition), state.tables.get(part.partition)
     if fetch is None:
-        return ""
+        return
+    if Stage.TABLE in stretch:
+        yield from _why_no_table(place, source, valid, table)
+    if Stage.VALIDATED in stretch and not _is_judged(fetch, valid):
+        yield "its newest file is not validated" if table is None else OTHER_FILE
+
+
+def _why_no_table(
+    place: Workplace, source: Source, valid: Validated | None, table: Tabulated | None
+) -> Iterator[str]:
+    """Why the table is not that of the file that was validated."""
     if valid is None or table is None:
-        return "no table was made of it yet"
+        yield "no table was made of it yet"
+        return
     if not (place.home.root / table.table.path).exists():
-        return "its table is missing"
+        yield "its table is missing"
     if table.table.code_version != tabulate.code_version(source):
-        return "its table was made by other code"
-    raw = fetch.file.sha256 if fetch.file else ""
+        yield "its table was made by other code"
     used = valid.file.sha256 if valid.file else ""
+    if used not in {table.table.source_sha256, table.refused_sha256}:
+        yield OTHER_FILE
+
+
+def _is_judged(fetch: Fetch, valid: Validated | None) -> bool:
+    """Whether the verdict that stands is on the newest download."""
+    if valid is None:
+        return False
+    raw = fetch.file.sha256 if fetch.file else ""
     is_released = fetch.file and fetch.file.verdict and fetch.file.verdict.accepted
-    judged = {
+    return raw in {
         valid.file.sha256 if valid.file else "",
         valid.verdict.sha256 if valid.verdict and not is_released else "",
     }
-    if raw not in judged or used not in {table.table.source_sha256, table.refused_sha256}:
-        return "its table was made from another file"
-    return ""
 
 
 def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> str:
@@ -261,6 +328,14 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
     if found != record.marts:
         return "what is published is not what was recorded"
     return ""
+
+
+def _below(graph: BaseAssetGraph[Any], roots: AbstractSet[dg.AssetKey]) -> set[dg.AssetKey]:
+    """The roots with everything below them."""
+    if not roots:
+        return set()
+    below = dg.AssetSelection.assets(*roots).downstream().required_multi_asset_neighbors()
+    return set(below.resolve(graph))
 
 
 def _rest(graph: BaseAssetGraph[Any], domain: Domain) -> set[dg.AssetKey]:

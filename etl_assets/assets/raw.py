@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys, runs, specs
+from etl_assets.assets import halfway, keys, runs, specs
 from etl_assets.assets.alone import alone
 from etl_assets.assets.asking import ask_all
 from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, strangers_of
@@ -40,7 +40,7 @@ def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefin
     sources = waves_of(domain.sources)[wave]
 
     @dg.multi_asset(
-        hooks={runs.failure_hook(place, domain)},
+        hooks={runs.failure_hook(place, domain), halfway.success_hook(place, domain)},
         name=keys.step_name(domain, "raw", wave),
         specs=[specs.raw_spec(domain, source, download.CODE_VERSION) for source in sources],
         check_specs=[

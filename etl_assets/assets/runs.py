@@ -19,7 +19,15 @@ from etl_assets.io import outputs, quarantine
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.phases import result_of
-from etl_assets.model.records import Fetch, FetchStatus, Quarantined, RunStatus, Tabulated
+from etl_assets.model.records import (
+    Fetch,
+    FetchStatus,
+    Quarantined,
+    RawFile,
+    RunStatus,
+    Tabulated,
+    Validated,
+)
 from etl_assets.model.run import (
     MANIFEST_FILE,
     MARTS,
@@ -182,14 +190,24 @@ def leave_failed(
     instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: Run, note: str
 ) -> None:
     """Write the manifest and report of a failed run, unless a step has written them already."""
-    if (run.directory / MANIFEST_FILE).exists():
-        return
-    failed = manifest(
-        instance, place, domain, run, status=RunStatus.FAILED, published=False, note=note
-    )
-    failed = advised(place, domain, failed, run.directory)
-    report.write_report(domain, failed, run.directory / MARTS, run.directory)
-    outputs.write_manifest(run.directory, failed)
+    if not (run.directory / MANIFEST_FILE).exists():
+        leave_unpublished(instance, place, domain, run, status=RunStatus.FAILED, note=note)
+
+
+def leave_unpublished(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    domain: Domain,
+    run: Run,
+    *,
+    status: RunStatus,
+    note: str,
+) -> None:
+    """Write the manifest and report of a run that has not published."""
+    told = manifest(instance, place, domain, run, status=status, published=False, note=note)
+    told = advised(place, domain, told, run.directory)
+    report.write_report(domain, told, run.directory / MARTS, run.directory)
+    outputs.write_manifest(run.directory, told)
 
 
 def repeat(
@@ -247,7 +265,12 @@ def sources_of(instance: dg.DagsterInstance, domain: Domain) -> list[RunSource]:
     states = read_sources(instance, domain.sources.values())
     contacted = contacts(instance, domain.sources.values(), states)
     return [
-        _source(state.fetches[part], state.tables.get(part), contacted.get(name))
+        _source(
+            state.fetches[part],
+            state.validated.get(part),
+            state.tables.get(part),
+            contacted.get(name),
+        )
         for name, state in states.items()
         for part in state.parts
     ]
@@ -286,8 +309,13 @@ def _fault_of(part: RunSource) -> str:
     return f"{part.status} ({part.fault})" if part.fault else str(part.status)
 
 
-def _source(fetch: Fetch, table: Tabulated | None, contacted_at: datetime | None) -> RunSource:
-    file = fetch.file
+def _source(
+    fetch: Fetch,
+    valid: Validated | None,
+    table: Tabulated | None,
+    contacted_at: datetime | None,
+) -> RunSource:
+    file = _file_of(fetch, valid, table)
     refused = table.fault if table else None
     return RunSource(
         source=fetch.part.source,
@@ -306,6 +334,13 @@ def _source(fetch: Fetch, table: Tabulated | None, contacted_at: datetime | None
         fault="; ".join(fault for fault in (fetch.fault, refused) if fault) or None,
         refused_sha256=table.refused_sha256 if table and refused else None,
     )
+
+
+def _file_of(fetch: Fetch, valid: Validated | None, table: Tabulated | None) -> RawFile | None:
+    """The newest file, unless the table that stands is known to be of the one before."""
+    before = valid.file if valid else None
+    used = table.table.source_sha256 if table else None
+    return before if before and before.sha256 == used else fetch.file
 
 
 def _of_domain(key: dg.AssetKey | None, domain: Domain) -> bool:

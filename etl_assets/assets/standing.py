@@ -51,7 +51,7 @@ class Standing:
 
     def _of_last(self) -> Iterator[str]:
         """The last run, where it has something to tell that the published set does not."""
-        if self.last is None or self.last.status is RunStatus.SUCCESS:
+        if self.last is None or (self.last.published and self.last.status is RunStatus.SUCCESS):
             return
         told = f": {self.last.note}" if self.last.note else ""
         yield f"  last run, {self.last_directory}: {self.last.status}{told}"

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
-from etl_assets.assets import keys, runs, specs
+from etl_assets.assets import halfway, keys, runs, specs
 from etl_assets.assets.alone import alone
 from etl_assets.assets.outcomes import Complaint, Outcome, digest_of, parts_of, results
 from etl_assets.assets.preview import preview
@@ -42,7 +42,7 @@ def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDe
     sources = waves_of(domain.sources)[wave]
 
     @dg.multi_asset(
-        hooks={runs.failure_hook(place, domain)},
+        hooks={runs.failure_hook(place, domain), halfway.success_hook(place, domain)},
         name=keys.step_name(domain, "tables", wave),
         specs=[specs.table_spec(domain, s, tabulate.code_version(s)) for s in sources],
         check_specs=[_check_spec(source) for source in sources],

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys, runs, specs
+from etl_assets.assets import halfway, keys, runs, specs
 from etl_assets.assets.alone import alone
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
@@ -32,7 +32,7 @@ def build_validated(domain: Domain, place: Workplace, wave: int = 0) -> dg.Asset
     sources = waves_of(domain.sources)[wave]
 
     @dg.multi_asset(
-        hooks={runs.failure_hook(place, domain)},
+        hooks={runs.failure_hook(place, domain), halfway.success_hook(place, domain)},
         name=keys.step_name(domain, "validated", wave),
         specs=[specs.validated_spec(domain, source, validate.CODE_VERSION) for source in sources],
         check_specs=[

@@ -158,6 +158,11 @@ class RunManifest(Record):
         return {sha256 for sha256 in named if sha256}
 
     @property
+    def is_halfway(self) -> bool:
+        """Whether the run ended well and before it published, as it was asked to."""
+        return not self.published and self.status in {RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS}
+
+    @property
     def failed_checks(self) -> list[RunCheck]:
         return [check for check in self.checks if not check.passed]
 

@@ -62,6 +62,31 @@ def plan(
     return [unique_id for unique_id in graph.models if unique_id in targets | above]
 
 
+def unfit(
+    graph: Graph,
+    wanted: Mapping[str, str],
+    standing: Mapping[str, Built],
+    *,
+    history_model: str | None,
+    history_sha256: str | None,
+) -> list[str]:
+    """Names of models that may not be published as they stand, parents first.
+
+    Those are of another version than is wanted, or read a history other than the published one,
+    of which `history_sha256` is the digest.
+    """
+    built = {graph.models[unique_id].name: record for unique_id, record in standing.items()}
+    published = built[history_model].sha256 if history_model in built else None
+    found = []
+    for unique_id, model in graph.models.items():
+        record = standing.get(unique_id)
+        is_of_now = record is not None and record.version == wanted[unique_id]
+        read = record.history_sha256 if record else None
+        if not is_of_now or (model.reads_history and history_sha256 not in {read, published}):
+            found.append(model.name)
+    return found
+
+
 def build(
     project: DbtProject,
     models: Sequence[Model],

@@ -29,7 +29,7 @@ def run(status: FetchStatus, phases: list[str], *, published: bool, **more: Any)
     told = {
         "run_id": "1",
         "domain": "plants",
-        "status": RunStatus.SUCCESS,
+        "status": RunStatus.SUCCESS if published else RunStatus.FAILED,
         "published": published,
         "as_of": AT,
         "started_at": AT,
@@ -60,6 +60,18 @@ def test_each_phase_has_a_status_of_its_own(
     result = result_of(run(status, phases, published=published))
 
     assert (result.collector_result.status, result.loader_result.status) == (collected, loaded)
+
+
+@pytest.mark.parametrize("phases", [COLLECTED[:1], [*COLLECTED, *LOADED[:1]]], ids=["raw", "marts"])
+def test_a_run_that_was_asked_to_end_early_has_not_failed_to_load(phases: list[str]) -> None:
+    ended = run(FetchStatus.FETCHED, phases, published=False)
+    manifest = ended.model_copy(update={"status": RunStatus.SUCCESS})
+
+    result = result_of(manifest)
+
+    assert result.collector_result.status == "success"
+    assert result.loader_result.status == "skipped"
+    assert result.loader_result.data_validation == "not_run"
 
 
 def test_records_times_and_what_was_healed_are_told() -> None:

@@ -121,3 +121,43 @@ def test_a_model_knows_its_tables_through_its_parents(graph: Graph) -> None:
     assert mart.tables == {"rain", "wind"}
     marts = {"mart_day", "mart_wind", "mart_history", "mart_health"}
     assert {model.name for model in graph.marts} == marts
+
+
+def _unfit(graph: Graph, wanted: dict[str, str], *, published: str | None, read: str) -> list[str]:
+    """What may not be published of models that were built from the history `read`."""
+    before = _standing(graph, _versions(graph))
+    built = {
+        unique_id: record.model_copy(update={"history_sha256": read * 64, "sha256": "b" * 64})
+        for unique_id, record in before.items()
+    }
+    return build.unfit(
+        graph,
+        wanted,
+        built,
+        history_model="mart_history",
+        history_sha256=published and published * 64,
+    )
+
+
+@pytest.mark.parametrize("published", ["a", "b"], ids=["built on it", "it is this very one"])
+def test_models_of_what_stands_may_be_published(graph: Graph, published: str) -> None:
+    assert _unfit(graph, _versions(graph), published=published, read="a") == []
+
+
+def test_models_of_another_table_may_not_be_published(graph: Graph) -> None:
+    unfit = _unfit(graph, _versions(graph, wind="w2"), published="a", read="a")
+
+    assert "mart_wind" in unfit
+    assert "stg_rain" not in unfit
+
+
+def test_a_history_that_another_one_overtook_may_not_be_published(graph: Graph) -> None:
+    assert _unfit(graph, _versions(graph), published="c", read="a") == ["mart_history"]
+
+
+def test_what_was_never_built_may_not_be_published(graph: Graph) -> None:
+    unfit = build.unfit(
+        graph, _versions(graph), {}, history_model="mart_history", history_sha256=None
+    )
+
+    assert len(unfit) == len(graph.models)

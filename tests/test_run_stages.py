@@ -1,0 +1,313 @@
+"""`etl run` over some of the stages: what it makes, asks and leaves, and what comes next."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commanded import (
+    AS_OF,
+    DOMAIN,
+    SYSTEMS,
+    Galaxy,
+    Requests,
+    call,
+    empty,
+    galaxy,
+    named_by,
+    packed,
+    published,
+    requests,
+    told,
+)
+from sampled import fingerprint
+
+from etl_assets.assets import keys
+from etl_assets.assets.location import build_defs, job_name
+from etl_assets.io import outputs
+from etl_assets.model.options import Options
+from etl_assets.model.records import FetchStatus, RunStatus
+from etl_assets.model.run import RunManifest
+from etl_assets.model.stage import Stage, Stretch
+
+__all__ = ["empty", "galaxy", "packed", "published", "requests"]
+
+OF_ONE_RUN = {"manifest.json", "run_report.md", "run_report.html", "SHA256SUMS"}
+OF_ONE_RUN |= {"marts/mart_galaxy_source_health.parquet"}
+
+
+def alone(*stages: Stage) -> list[Options]:
+    return [Options(stretch=Stretch(stage, stage), as_of=AS_OF) for stage in stages]
+
+
+def same_for_all(directory: Path) -> dict[str, bytes]:
+    """What of a published set does not tell of its own run or home."""
+    found = fingerprint(directory)
+    return {name: data for name, (_, data) in found.items() if name not in OF_ONE_RUN}
+
+
+@pytest.fixture(scope="session")
+def first_fetched(packed: Galaxy, once: Any) -> Galaxy:
+    def fill(folder: Path) -> None:
+        home = packed.copied(folder)
+        for options in alone(Stage.RAW):
+            assert home.run(options).status is RunStatus.SUCCESS
+
+    return Galaxy(once("galaxy-fetched", fill))
+
+
+@pytest.fixture(scope="session")
+def first_built(first_fetched: Galaxy, once: Any) -> Galaxy:
+    def fill(folder: Path) -> None:
+        home = first_fetched.copied(folder)
+        for options in alone(Stage.VALIDATED, Stage.TABLE, Stage.MARTS):
+            assert home.run(options).status is RunStatus.SUCCESS
+
+    return Galaxy(once("galaxy-built", fill))
+
+
+@pytest.fixture
+def fetched(first_fetched: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+    """A home after `--stage raw`."""
+    return named_by(first_fetched.copied(tmp_path / "copy"), monkeypatch)
+
+
+@pytest.fixture
+def built(first_built: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+    """A home after each stage but the last, one by one."""
+    return named_by(first_built.copied(tmp_path / "copy"), monkeypatch)
+
+
+def last_manifest(home: Galaxy) -> RunManifest:
+    return outputs.read_manifest(next(outputs.runs(home.home, DOMAIN)))
+
+
+def test_five_stages_one_by_one_make_the_bytes_of_one_run(
+    built: Galaxy, published: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = told(capsys, "--stage", "publish")
+
+    assert manifest.published
+    assert manifest.as_of == AS_OF
+    assert same_for_all(built.latest) == same_for_all(published.latest)
+
+
+def test_a_run_that_ends_before_it_publishes_says_so_and_moves_nothing(fetched: Galaxy) -> None:
+    manifest = last_manifest(fetched)
+
+    assert (manifest.status, manifest.published) == (RunStatus.SUCCESS, False)
+    assert manifest.note == "stage raw: nothing is published"
+    assert fetched.made(manifest) >= {"systems_raw", "stations_raw"}
+    assert not fetched.home.latest(DOMAIN).exists()
+    assert not fetched.home.tables(DOMAIN).exists()
+
+
+def test_its_report_and_its_result_tell_of_no_failure(built: Galaxy) -> None:
+    manifest = last_manifest(built)
+
+    report = next(outputs.runs(built.home, DOMAIN)) / "run_report.md"
+    assert manifest.result
+    assert manifest.result.collector_result.status == "success"
+    assert manifest.result.loader_result.status == "skipped"
+    assert "stage marts: nothing is published" in report.read_text(encoding="utf-8")
+
+
+def test_what_is_fetched_is_not_fetched_again(fetched: Galaxy, requests: Requests) -> None:
+    assert call("run", DOMAIN, "--stage", "raw") == 0
+
+    assert len(requests.paths) == 4  # one question for each file
+    assert last_manifest(fetched).note == "stage raw: nothing moved, nothing is published"
+    assert last_manifest(fetched).assets == []
+
+
+def test_from_a_later_stage_on_no_remote_is_asked(
+    fetched: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fetched.mirror / SYSTEMS).unlink()
+
+    manifest = told(capsys, "--stage", "validated")
+
+    assert requests.paths == []
+    assert manifest.note == "stage validated: nothing is published"
+    assert fetched.made(manifest) >= {"systems_validated"}
+
+
+@pytest.mark.long
+def test_the_rest_of_a_run_is_made_from_what_was_fetched(
+    fetched: Galaxy,
+    published: Galaxy,
+    requests: Requests,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    manifest = told(capsys, "--from", "validated", "--as-of", f"{AS_OF:%Y-%m-%dT%H:%M:%S}")
+
+    assert requests.paths == []
+    assert manifest.published
+    assert same_for_all(fetched.latest) == same_for_all(published.latest)
+
+
+@pytest.mark.long
+def test_the_next_run_goes_on_from_there(
+    built: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = told(capsys)
+
+    ran = {asset.key.rpartition("/")[2] for asset in manifest.assets}
+    assert manifest.published
+    assert len(requests.paths) == 4
+    assert not ran & {"systems_raw", "systems_validated", "systems"}
+
+
+@pytest.mark.parametrize("stage", ["validated", "table", "marts", "publish"])
+def test_from_any_stage_on_an_unmoved_home_publishes_nothing_new(
+    galaxy: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    before = galaxy.runs_launched(), same_for_all(galaxy.latest)
+
+    manifest = told(capsys, "--from", stage)
+
+    assert manifest.note == "nothing moved"
+    assert (galaxy.runs_launched(), same_for_all(galaxy.latest)) == before
+    assert requests.paths == []
+
+
+def test_what_was_never_fetched_is_fetched_and_the_rest_is_spared(
+    empty: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(capsys, "--stage", "raw", "--source", "systems")
+    asked = len(requests.paths)
+
+    manifest = told(capsys, "--stage", "raw", "--skip-existing")
+
+    assert asked == 2
+    assert not any(path.endswith(SYSTEMS) for path in requests.paths[asked:])
+    assert empty.made(manifest) == {"bodies_raw", "populated_bodies_raw", "stations_raw"}
+
+
+@pytest.mark.parametrize("stage", ["validated", "table", "marts"])
+def test_a_stage_without_its_input_names_the_sources_and_the_command(
+    empty: Galaxy, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    assert call("run", DOMAIN, "--from", stage) == 2
+
+    shown = capsys.readouterr().err
+    assert "galaxy.bodies, galaxy.populated_bodies, galaxy.stations, galaxy.systems" in shown
+    assert "nothing was fetched yet; `etl run galaxy --stage raw` first" in shown
+    assert not empty.home.outputs(DOMAIN).exists()
+
+
+@pytest.mark.parametrize("stage", ["table", "marts", "publish"])
+def test_the_first_stage_that_is_missing_is_named(
+    fetched: Galaxy, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    assert call("run", DOMAIN, "--stage", stage) == 2
+
+    wanted = "the newest file is not validated; `etl run galaxy --stage validated` first"
+    assert wanted in capsys.readouterr().err
+
+
+def test_a_table_that_is_gone_is_named_with_its_source(
+    built: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built.home.table_file(DOMAIN, "stations", None).unlink()
+
+    assert call("run", DOMAIN, "--stage", "marts") == 2
+
+    found = "galaxy.stations: no table stands; `etl run galaxy --stage table --source stations`"
+    assert found in capsys.readouterr().err
+
+
+def test_a_warehouse_that_was_cut_off_is_not_published(
+    built: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built.home.whole_marker(DOMAIN).unlink()
+
+    assert call("run", DOMAIN, "--stage", "publish") == 2
+
+    assert "a build was cut off; `etl run galaxy --stage marts` first" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_marts_of_other_tables_are_not_published(
+    built: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = built.mirror / SYSTEMS
+    dump.write_bytes(gzip.compress(gzip.decompress(dump.read_bytes()).replace(b"Quarry", b"Pit")))
+    for stage in ("raw", "validated", "table"):
+        told(capsys, "--stage", stage)
+
+    assert call("run", DOMAIN, "--stage", "publish") == 2
+
+    shown = capsys.readouterr().err
+    assert "mart_systems" in shown
+    assert "built from other code, tables or history than stand" in shown
+    assert "mart_system_bodies" not in shown
+
+
+def test_built_marts_are_published_for_the_moment_they_were_built_for(
+    built: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", DOMAIN, "--stage", "publish", "--as-of", "2026-04-01T00:00:00") == 2
+
+    assert f"--as-of: expected {AS_OF.isoformat()}" in capsys.readouterr().err
+
+
+def test_the_status_tells_of_a_run_that_published_nothing(
+    built: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("status", DOMAIN) == 0
+
+    shown = capsys.readouterr().out
+    assert "galaxy: nothing is published yet" in shown
+    assert ": success: stage marts: nothing is published" in shown
+
+
+def test_a_dry_run_says_what_a_stage_would_do(
+    fetched: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", DOMAIN, "--stage", "validated", "--dry-run") == 0
+
+    shown = capsys.readouterr().out
+    assert "stage validated: no remote is asked" in shown
+    assert f"{DOMAIN}.systems: its newest file is not validated" in shown
+    assert requests.paths == []
+
+
+def test_an_outage_of_a_fetch_that_ends_early_is_told(
+    fetched: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fetched.mirror / SYSTEMS).unlink()
+
+    manifest = told(capsys, "--stage", "raw")
+
+    [systems] = [source for source in manifest.sources if source.source.endswith(".systems")]
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert manifest.note.startswith("stage raw: nothing is published; galaxy.systems: outage")
+    assert systems.status is FetchStatus.OUTAGE
+
+
+def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
+    fetched: Galaxy,
+) -> None:
+    source = fetched.domain.sources["systems"]
+    defs = build_defs(fetched.settings, domains={DOMAIN: fetched.domain})
+
+    with fetched.instance() as instance:
+        result = defs.resolve_job_def(job_name(fetched.domain)).execute_in_process(
+            instance=instance,
+            asset_selection=[keys.validated_key(source), keys.table_key(source)],
+        )
+
+    manifest = last_manifest(fetched)
+    assert manifest.run_id == result.run_id
+    assert manifest.note == "stages validated to table: nothing is published"
+    assert fetched.made(manifest) == {"systems", "systems_validated"}
+
+
+def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:
+    stretch = Stretch.over([Stage.TABLE, Stage.RAW])
+
+    assert str(stretch) == "stages raw to table"
+    assert list(stretch) == [Stage.RAW, Stage.VALIDATED, Stage.TABLE]
