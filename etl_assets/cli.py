@@ -100,6 +100,14 @@ OutputDir = Annotated[
         show_default=False,
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="A YAML file of settings, which goes before the environment; default: ETL_CONFIG.",
+        show_default=False,
+    ),
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option("--as-of", help="The run's logical time, UTC; default: now.", show_default=False),
@@ -139,6 +147,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     no_notify: NoNotify = False,
     as_of: AsOf = None,
     output_dir: OutputDir = None,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Probe, fetch what moved, make what is below it, publish."""
@@ -155,7 +164,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         output_dir=output_dir,
     )
     _refuse_contradictions(options, domains, dry_run=dry_run)
-    with _launcher() as launcher:
+    with _launcher(config) as launcher:
         if dry_run:
             plans = [launcher.plan(domain, options) for domain in domains]
             lines = [line for plan in plans for line in plan.lines()]

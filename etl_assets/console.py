@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,18 +25,21 @@ DomainName = Annotated[str, typer.Argument(help="A folder under domains/.", show
 AnyDomain = Annotated[str | None, typer.Argument(help="Default: every domain.")]
 
 
-def settings() -> Settings:
+def settings(config: Path | None = None) -> Settings:
     from etl_assets.settings import Settings
 
-    return Settings.load()
+    return Settings.load(config=config)
 
 
 @contextmanager
-def open_launcher() -> Iterator[Launcher]:
-    """Declarations first: a wrong one is told before Dagster costs its seconds."""
+def open_launcher(config: Path | None = None) -> Iterator[Launcher]:
+    """Declarations first: a wrong one is told before Dagster costs its seconds.
+
+    `config` is a file of settings in the place of the one that `ETL_CONFIG` names.
+    """
     from etl_assets.io.declarations import load
 
-    found = settings()
+    found = settings(config)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("etl_assets").setLevel(found.log_level)
     domains = load(found.domains_dir)

@@ -1,4 +1,4 @@
-"""What this machine says: the only reader of the environment and of `.env`.
+"""What this machine says: the only reader of the environment, of `.env` and of a file of settings.
 
 Names and defaults of settings belong here. What is declared of a source is YAML under `domains/`;
 where things lie under the home is `etl_assets.model.home`.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +19,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from etl_assets.io import settings_file
+from etl_assets.model.declaration_rules import Broken
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
 
@@ -35,14 +38,15 @@ class Setting:
     value: str | bool | None
     is_secret: bool
     origin: str
-    """`environment`, the `.env` that says it, or `default`."""
+    """`environment`, the file that says it, or `default`."""
     description: str
 
 
 class Settings(BaseSettings):
     """Where to work and how; each field is the variable `ETL_<FIELD>` unless it says otherwise.
 
-    The environment goes before `.env` of the home, and that before `.env` of the current directory.
+    A file of settings goes before the environment, that before `.env` of the home, and that before
+    `.env` of the current directory.
     """
 
     model_config = SettingsConfigDict(
@@ -78,19 +82,28 @@ class Settings(BaseSettings):
         default="WARNING", description="from which level on the project's own log is shown"
     )
     no_color: bool = Field(default=False, description="plain output; so does NO_COLOR")
+    config: Path | None = Field(
+        default=None, description="a YAML file of settings, which goes before the environment"
+    )
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
         """Settings of this process; an override that is None counts as not given."""
         given = {name: value for name, value in overrides.items() if value is not None}
+        config = _config(given)
+        said = settings_file.read(config, _keys()) if config else None
+        given = {**(said.values if said else {}), **given, "config": config}
         home = _home(given)
         if "no_color" not in given and os.environ.get("NO_COLOR"):
             given["no_color"] = True
         try:
-            return cls(**{**given, "home": home}, _env_file=_env_files(home))
+            found = cls(**{**given, "home": home}, _env_file=_env_files(home))
         except ValidationError as error:
-            lines = [_line(detail) for detail in error.errors(include_url=False)]
-            raise SettingsError("\n".join(lines)) from error
+            details = error.errors(include_url=False)
+            raise SettingsError("\n".join(_lines(details, said, overrides))) from error
+        if said and said.broken:
+            raise SettingsError("\n".join(_lines([], said, overrides)))
+        return found
 
     @field_validator("*", mode="before")
     @classmethod
@@ -162,9 +175,10 @@ class Settings(BaseSettings):
 
     def shown(self) -> Iterator[Setting]:
         """Every setting in the order of this class."""
+        said = settings_file.read(self.config, _keys()).values if self.config else {}
         for name, field in type(self).model_fields.items():
             value, variable = getattr(self, name), _variable(name)
-            if name == "no_color" and os.environ.get("NO_COLOR"):
+            if name == "no_color" and name not in said and os.environ.get("NO_COLOR"):
                 variable = "NO_COLOR"
             is_secret = "SecretStr" in str(field.annotation)
             is_plain = isinstance(value, bool) or value is None
@@ -173,7 +187,7 @@ class Settings(BaseSettings):
                 variable=variable,
                 value=bool(value) if is_secret else value if is_plain else _masked(str(value)),
                 is_secret=is_secret,
-                origin=self.origin_of(variable) or DEFAULT,
+                origin=str(self.config) if name in said else self.origin_of(variable) or DEFAULT,
                 description=field.description or "",
             )
 
@@ -199,6 +213,8 @@ class Settings(BaseSettings):
         }
         if self.mirror:
             decided[f"{PREFIX}MIRROR"] = self.mirror
+        if self.config:
+            decided[f"{PREFIX}CONFIG"] = str(self.config)
         return {**os.environ, **decided}
 
 
@@ -232,13 +248,55 @@ def _home(given: dict[str, Any]) -> Path:
     return Path(named).expanduser().resolve()
 
 
-def _line(detail: ErrorDetails) -> str:
-    field = str(detail["loc"][0])
-    name = field if field.isupper() else f"{PREFIX}{field.upper()}"
+def _config(given: Mapping[str, Any]) -> Path | None:
+    """The file of settings may name the home, so it is known even before that."""
+    named = given.get("config", _layers(Path.cwd()).get(f"{PREFIX}CONFIG"))
+    if named is None:
+        return None
+    if not str(named).strip():
+        raise SettingsError(f"{PREFIX}CONFIG: expected a file of settings, found an empty text")
+    return Path(named).expanduser().resolve()
+
+
+@cache
+def _keys() -> settings_file.Keys:
+    """The settings that a file may hold: all but where it lies itself."""
+    kinds = {name: str(f.annotation) for name, f in Settings.model_fields.items()}
+    del kinds["config"]
+    return settings_file.Keys(
+        all=list(kinds),
+        flags={name for name, kind in kinds.items() if "bool" in kind},
+        paths={name for name, kind in kinds.items() if "Path" in kind} | {"mirror"},
+        secrets={name for name, kind in kinds.items() if "SecretStr" in kind},
+    )
+
+
+def _lines(
+    details: Sequence[ErrorDetails],
+    said: settings_file.SettingsFile | None,
+    overrides: Mapping[str, Any],
+) -> list[str]:
+    """One line for each fault: those of the file by their lines, then those of variables."""
+    of_file: list[Broken] = []
+    lines = []
+    for detail in details:
+        field = str(detail["loc"][0])
+        key = "dagster_home" if field == "DAGSTER_HOME" else field
+        expected, found = _sentence(detail)
+        if said and key in said.values and overrides.get(key) is None:
+            of_file.append(Broken((key,), expected, found))
+        else:
+            name = field if field.isupper() else f"{PREFIX}{field.upper()}"
+            lines.append(f"{name}: expected {expected}, found {found}")
+    return [*(str(problem) for problem in (said.located(of_file) if said else ())), *lines]
+
+
+def _sentence(detail: ErrorDetails) -> tuple[str, str]:
+    """What was expected, and what was found."""
     if cause := detail.get("ctx", {}).get("error"):
-        return f"{name}: {cause}"
-    expected = detail["msg"].removeprefix("Input should be ")
-    return f"{name}: expected {expected}, found {_masked(str(detail['input']))!r}"
+        expected, _, found = str(cause).removeprefix("expected ").rpartition(", found ")
+        return expected, found
+    return detail["msg"].removeprefix("Input should be "), repr(_masked(str(detail["input"])))
 
 
 def _masked(text: str) -> str:

@@ -8,7 +8,17 @@ import pytest
 from etl_assets.model.errors import SettingsError
 from etl_assets.settings import Settings
 
-VARIABLES = ["HOME", "MIRROR", "DOMAINS_DIR", "DBT_DIR", "LOG_LEVEL", "NO_COLOR", "NOTIFY", "PROXY"]
+VARIABLES = [
+    "HOME",
+    "MIRROR",
+    "DOMAINS_DIR",
+    "DBT_DIR",
+    "LOG_LEVEL",
+    "NO_COLOR",
+    "NOTIFY",
+    "PROXY",
+    "CONFIG",
+]
 
 
 @pytest.fixture(autouse=True)

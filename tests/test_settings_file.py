@@ -1,0 +1,193 @@
+"""A file of settings: what it may say, where its faults are told, and who reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from traceback import format_exception
+
+import pytest
+from commanded import DOMAIN, Galaxy, call, empty, packed
+from test_settings import elsewhere
+
+from etl_assets.model.errors import SettingsError
+from etl_assets.settings import Settings
+
+__all__ = ["elsewhere", "empty", "packed"]
+
+
+def written(folder: Path, *lines: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "settings.yaml"
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return file
+
+
+def test_a_file_goes_before_the_environment_and_an_override_before_it(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETL_LOG_LEVEL", "ERROR")
+    monkeypatch.setenv("ETL_HOME", str(elsewhere / "other"))
+    monkeypatch.setenv("DAGSTER_HOME", str(elsewhere / "events"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    file = written(
+        elsewhere, "log_level: DEBUG", "home: place", "dagster_home: log", "no_color: false"
+    )
+
+    settings = Settings.load(config=file)
+
+    assert (settings.log_level, settings.no_color) == ("DEBUG", False)
+    assert settings.home == elsewhere / "place"
+    assert settings.dagster_home == elsewhere / "log"
+    assert Settings.load(config=file, log_level="INFO").log_level == "INFO"
+
+
+def test_relative_paths_start_at_the_file(elsewhere: Path) -> None:
+    (elsewhere / "far" / "feeds").mkdir(parents=True)
+    file = written(elsewhere / "far", "home: ../place", "mirror: feeds", "domains_dir: declared")
+
+    settings = Settings.load(config=file)
+
+    assert settings.home == elsewhere / "place"
+    assert settings.mirror == str(elsewhere / "far" / "feeds")
+    assert settings.domains_dir == elsewhere / "far" / "declared"
+
+
+def test_a_mirror_may_be_a_url_there_too(elsewhere: Path) -> None:
+    file = written(elsewhere, "mirror: https://mirror.example/feeds/")
+
+    assert Settings.load(config=file).mirror == "https://mirror.example/feeds"
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_the_file_may_be_named_by_a_variable(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    file = written(elsewhere / "far", "log_level: INFO")
+    if place == ".env":
+        (elsewhere / ".env").write_text(f"ETL_CONFIG={file}\n", encoding="utf-8")
+    else:
+        monkeypatch.setenv("ETL_CONFIG", "far/settings.yaml")
+
+    settings = Settings.load()
+
+    assert (settings.config, settings.log_level) == (file, "INFO")
+
+
+def test_all_faults_are_told_at_once_with_their_lines(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETL_PROXY", "socks5://host")
+    file = written(
+        elsewhere,
+        "log_level: loud",
+        "hom: place",
+        "no_color: often",
+        "mirror: nowhere",
+        "domains_dir:",
+        "dbt_dir: ''",
+        "samples_dir: [a]",
+    )
+
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(config=file)
+
+    named = "home, mirror, dagster_home, notify, proxy, domains_dir, dbt_dir, samples_dir"
+    named += ", log_level, no_color, perhaps 'home'"
+    feeds = elsewhere / "nowhere"
+    assert str(raised.value).splitlines() == [
+        f"{file}:1: log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",
+        f"{file}:2: hom: expected one of {named}, found an unknown key",
+        f"{file}:3: no_color: expected true or false, found 'often'",
+        f"{file}:4: mirror: expected a URL (http, https) or a directory, found '{feeds}'",
+        f"{file}:5: domains_dir: expected a text, found nothing",
+        f"{file}:6: dbt_dir: expected a value, or no such line, found an empty text",
+        f"{file}:7: samples_dir: expected a text, found a list",
+        "ETL_PROXY: expected http://host:port or https://host:port, found another text",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["- home"], ":1: document: expected settings, one `key: value` a line, found a list"),
+        (["home: a", "home: b"], ":1: home: expected each key once, found it again in line 2"),
+        (["home: *x"], ":1: document: expected no alias, found *x"),
+        (["home: [a"], "expected well-formed YAML"),
+        (["config: other.yaml"], ":1: config: expected one of home, "),
+    ],
+    ids=["a list", "twice", "alias", "broken", "a file in a file"],
+)
+def test_what_is_no_file_of_settings_is_told(elsewhere: Path, lines: list[str], told: str) -> None:
+    file = written(elsewhere, *lines)
+
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(config=file)
+
+    assert str(file) in str(raised.value)
+    assert told in str(raised.value)
+
+
+def test_an_empty_file_says_nothing(elsewhere: Path) -> None:
+    assert Settings.load(config=written(elsewhere)).home == elsewhere
+
+
+def test_a_file_that_is_not_there_is_told(elsewhere: Path) -> None:
+    with pytest.raises(SettingsError, match="expected a YAML file of settings, found: No such"):
+        Settings.load(config=elsewhere / "none.yaml")
+
+
+@pytest.mark.parametrize("line", ["proxy: socks5://me:s3cret@host", "notify: [s3cret]"])
+def test_a_secret_of_the_file_is_not_told(elsewhere: Path, line: str) -> None:
+    file = written(elsewhere, line)
+
+    with pytest.raises(SettingsError) as raised:
+        Settings.load(config=file)
+
+    assert f"{file}:1: " in str(raised.value)
+    assert "s3cret" not in "".join(format_exception(raised.value))
+
+
+def test_a_child_process_reads_the_same_file(elsewhere: Path) -> None:
+    file = written(elsewhere, "home: place", "log_level: INFO")
+
+    child = Settings.load(config=file).child_environment()
+
+    assert child["ETL_CONFIG"] == str(file)
+    assert child["ETL_HOME"] == str(elsewhere / "place")
+
+
+def test_the_command_works_in_the_home_that_the_file_names(
+    empty: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ETL_MIRROR")
+    written(empty.folder, "home: another", "mirror: mirror")
+
+    assert call("run", DOMAIN, "--config", "settings.yaml", "--stage", "raw") == 0
+
+    assert "4 assets made" in capsys.readouterr().out
+    assert (empty.folder / "another" / "outputs" / DOMAIN).is_dir()
+    assert not empty.home.outputs(DOMAIN).exists()
+
+
+def test_a_wrong_file_ends_the_command_with_2(
+    empty: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(empty.folder, "log_level: loud")
+
+    assert call("run", DOMAIN, "--config", "settings.yaml") == 2
+
+    assert "settings.yaml:1: log_level: expected 'DEBUG'" in capsys.readouterr().err
+
+
+def test_the_file_is_shown_as_the_origin_of_what_it_says(
+    empty: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(empty.folder, "log_level: INFO")
+    monkeypatch.setenv("ETL_CONFIG", str(file))
+
+    assert call("config", "show", "--json") == 0
+
+    shown = {each["name"]: each for each in json.loads(capsys.readouterr().out)["settings"]}
+    assert (shown["log_level"]["value"], shown["log_level"]["origin"]) == ("INFO", str(file))
+    assert (shown["home"]["origin"], shown["config"]["origin"]) == ("environment", "environment")
