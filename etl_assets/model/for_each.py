@@ -23,8 +23,13 @@ class MirrorName(Declared):
     remove: str = Field(default="", description="a regular expression for what is left out")
     case: Literal["as_is", "lower", "upper", "title"] = "as_is"
     space: str = Field(default=" ", description="stands for each space")
+    spelt: dict[str, str] = Field(
+        default={}, description="values that are spelt in a way of their own, each with its way"
+    )
 
     def of(self, value: str) -> str:
+        if value in self.spelt:
+            return self.spelt[value]
         text = re.sub(self.remove, "", value) if self.remove else value
         spelt = {"lower": text.lower(), "upper": text.upper(), "title": text.title()}
         return spelt.get(self.case, text).replace(" ", self.space)

@@ -92,6 +92,38 @@ def test_a_model_without_rows_gives_an_empty_list(mart: Path, tmp_path: Path) ->
     assert json_envelope.held(a_document(), tmp_path) == 0
 
 
+def sown(path: Path, *years: int) -> Path:
+    rows = [{"plant": f"oak {number}", "garden": {"year": y}} for number, y in enumerate(years)]
+    schema = pa.schema({"plant": pa.string(), "garden": pa.struct({"year": pa.int64()})})
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("years", "head"), [((7, 7), {"year": 7}), ((), None)], ids=["rows", "no rows"]
+)
+def test_what_every_row_says_is_said_once(
+    tmp_path: Path, years: tuple[int, ...], head: object
+) -> None:
+    document = a_document(options=NAMES | {"once": "garden"})
+    mart = sown(tmp_path / "m.parquet", *years)
+
+    json_envelope.write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+
+    found = json.loads((tmp_path / "plants.json").read_text())
+    assert found["garden"] == head
+    assert found["plants"] == [{"plant": f"oak {number}"} for number in range(len(years))]
+    assert json_envelope.held(document, tmp_path) == len(years)
+
+
+def test_what_rows_differ_in_is_not_said_once(tmp_path: Path) -> None:
+    document = a_document(options=NAMES | {"once": "garden"})
+    mart = sown(tmp_path / "m.parquet", 7, 8)
+
+    with pytest.raises(BuildError, match="row 2: expected garden as in the first row"):
+        json_envelope.write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+
+
 def test_many_batches_are_one_document(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": range(10_000)}), tmp_path / "m.parquet")
 

@@ -321,6 +321,17 @@ def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
     assert asking.server.fetched == ["GET Elm.json", "GET Oak.json"] * 2
 
 
+@pytest.mark.parametrize("mirror", ["directory", "server"])
+def test_a_mirror_may_spell_a_value_in_a_way_of_its_own(asking: Asking, mirror: str) -> None:
+    directory = answers_lie(asking, "Elm", "oak_TREE")
+    where = str(directory) if mirror == "directory" else asking.server.url
+    named = {"column": "name", "case": "title", "spelt": {"OAK": "oak_TREE"}}
+
+    fetch = asking.ask(places=Places(asking.home.root, where), **SEARCH | {"mirror_name": named})
+
+    assert fetch.decision.detail == "2 requests: 2 answered"
+
+
 @pytest.mark.fault("no-result")
 @pytest.mark.parametrize("mirror", ["directory", "server"])
 def test_a_row_without_an_answer_has_no_result_and_is_no_outage(

@@ -5,6 +5,7 @@ The names of these come from the document's options, the rows' keys from the mod
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ class Options(Declared):
     count: str = Field(default="count", min_length=1)
     attributions: str = Field(default="attributions", min_length=1)
     rows: str = Field(default="rows", min_length=1)
+    once: str = Field(
+        default="", description="a column that says the same in every row, and stands in the head"
+    )
 
 
 def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
@@ -37,11 +41,20 @@ def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]
     head: dict[str, Any] = {options.time: candidate.as_of, options.count: len(rows)}
     if candidate.attributions:
         head[options.attributions] = texts(candidate.attributions)
+    if options.once:
+        head[options.once] = next((row.get(options.once) for row in rows), None)
     encoder = msgspec.json.Encoder(decimal_format="number")
     with sink(candidate.directory / document.file) as file:
-        lists = [(options.rows, map(encoder.encode, rows))]
+        lists = [(options.rows, map(encoder.encode, _elements(rows, options.once, head)))]
         carried = write_lines(file, encoder.encode(head), lists)
     return [file.written(document.file, document.file, carried)]
+
+
+def _elements(rows: Rows, once: str, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows, start=1):
+        if once and row.pop(once, None) != head[once]:
+            raise BuildError(f"{rows.path}: row {number}: expected {once} as in the first row")
+        yield row
 
 
 def held(document: Document, directory: Path) -> int:
@@ -65,9 +78,10 @@ def held(document: Document, directory: Path) -> int:
 
 def _decoders(options: Options) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
     names = {part: getattr(options, part) for part in ("time", "count", "attributions")}
+    names |= {"once": options.once or "once"}
     envelope = msgspec.defstruct(
         "Envelope",
-        [("time", str), ("count", int), ("attributions", tuple[str, ...], ())],
+        [("time", str), ("count", int), ("attributions", tuple[str, ...], ()), ("once", Any, None)],
         rename=names,
         forbid_unknown_fields=True,
     )

@@ -61,12 +61,29 @@ def test_stations_carry_all_their_exits(first_transit: Transit) -> None:
     assert sum(len(station["exits"]) for station in stations.values()) == 21
 
 
+def test_the_stations_begin_with_what_holds_of_them_all(first_transit: Transit) -> None:
+    metadata = document(first_transit, "stations.json")["metadata"]
+
+    assert metadata == {
+        "version": "2",
+        "source": "LTA MRT Station Exit",
+        "data_version": "2026-03-01",
+        "total_stations": 10,
+        "total_exits": 21,
+        "enriched_stations": 0,
+        "skipped_stations": 7,
+    }
+
+
 def test_the_graph_joins_known_nodes_and_names_interchanges(first_transit: Transit) -> None:
     graph = document(first_transit, "mrt_transit_graph.json")
 
     nodes = {node["station_id"] for node in graph["nodes"]}
     assert {end for edge in graph["edges"] for end in (edge["from"], edge["to"])} == nodes
     assert [i["station_id"] for i in graph["interchanges"]] == ["AB4", "CD4"]
+    assert {"code": "LPL", "name": "Hillcrest Loop", "mode": "lrt", "color": "#6b7a85"} in graph[
+        "lines"
+    ]
     red = [(e["from_code"], e["to_code"]) for e in graph["edges"] if e["line"] == "ABL"]
     assert red == [("AB1", "AB2"), ("AB2", "AB3"), ("AB3", "AB4"), ("AB4", "AB5")]
 

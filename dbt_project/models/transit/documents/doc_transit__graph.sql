@@ -54,6 +54,32 @@ edge_list as (
 
 ),
 
+line_list as (
+
+    select
+        list(
+            struct_pack(code := line_code, name := line_name, mode := mode, color := color)
+            order by line_order
+        ) as lines,
+    from (
+        select distinct
+            line_code,
+            line_name,
+            mode,
+            color,
+            line_order,
+        from {{ ref('mart_station_codes') }}
+    )
+
+),
+
+dated as (
+
+    select max(updated_local)::date::varchar as data_version
+    from {{ ref('stg_transit__station_exits') }}
+
+),
+
 interchange_list as (
 
     select
@@ -69,12 +95,16 @@ graph as (
 
     select
         'transit graph' as title,
+        dated.data_version,
+        coalesce(line_list.lines, []) as lines,
         node_list.nodes,
         coalesce(edge_list.edges, []) as edges,
         coalesce(interchange_list.interchanges, []) as interchanges,
     from node_list
     cross join edge_list
     cross join interchange_list
+    cross join line_list
+    cross join dated
 
 )
 

@@ -34,6 +34,41 @@ exits_listed as (
 
 ),
 
+dated as (
+
+    select max(updated_local)::date::varchar as data_version
+    from {{ ref('stg_transit__station_exits') }}
+
+),
+
+counted as (
+
+    select
+        count(*) as total_stations,
+        sum(exits_count)::bigint as total_exits,
+        count(*) filter (where extraction_status = 'completed') as enriched_stations,
+        count(*) filter (where extraction_status = 'no page') as skipped_stations,
+    from stations
+
+),
+
+metadata as (
+
+    select
+        struct_pack(
+            version := '2',
+            source := 'LTA MRT Station Exit',
+            data_version := dated.data_version,
+            total_stations := counted.total_stations,
+            total_exits := counted.total_exits,
+            enriched_stations := counted.enriched_stations,
+            skipped_stations := counted.skipped_stations
+        ) as metadata,
+    from counted
+    cross join dated
+
+),
+
 described as (
 
     select
@@ -47,14 +82,18 @@ described as (
         stations.accessibility_notes,
         stations.address,
         stations.postal_code,
+        stations.page_url,
         stations.enriched_at as enrichment_last_updated,
         struct_pack(
+            extraction_status := stations.extraction_status,
             extraction_confidence := stations.extraction_confidence,
             source := if(stations.extraction_confidence is null, 'official', 'official+model'),
             found_by := stations.found_by,
             found_distance_m := round(stations.found_distance_m, 1)
         ) as data_quality,
+        metadata.metadata,
     from stations
+    cross join metadata
     inner join exits_listed on stations.station_id = exits_listed.station_id
 
 )

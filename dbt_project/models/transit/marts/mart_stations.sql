@@ -18,6 +18,23 @@ enriched as (
 
 ),
 
+exits as (
+
+    select * from {{ ref('int_transit__exits_named') }}
+
+),
+
+pages as (
+
+    select
+        exits.name_key,
+        min(pages.title) as title,
+    from {{ ref('stg_transit__station_pages') }} as pages
+    inner join exits on pages.searched_name = exits.served_name
+    group by exits.name_key
+
+),
+
 named as (
 
     select
@@ -43,8 +60,15 @@ named as (
         found.matched_by as found_by,
         found.distance_m as found_distance_m,
         coalesce(enriched.accessibility_notes, []) as accessibility_notes,
+        case
+            when enriched.extraction_confidence is not null then 'completed'
+            when pages.title is not null then 'no answer'
+            else 'no page'
+        end as extraction_status,
         enriched.extraction_confidence,
         enriched.enriched_at,
+        'https://singapore-mrt-lines.fandom.com/wiki/' || url_encode(replace(pages.title, ' ', '_'))
+            as page_url,
         concat_ws(
             ' ',
             concat('It has ', stations.exits_count),
@@ -70,6 +94,7 @@ named as (
     from stations
     left join found on stations.name_key = found.name_key
     left join enriched on stations.name_key = enriched.name_key
+    left join pages on stations.name_key = pages.name_key
 
 )
 
