@@ -5,7 +5,7 @@ The step that drives it, and what Dagster hears of it, are `etl_assets.assets.pu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from etl_assets.model.run import (
     RunCheck,
     RunManifest,
     RunMart,
+    RunSource,
     Written,
 )
 from etl_assets.stages import gate, publish, report
@@ -43,11 +44,14 @@ ANOTHER = (
 )
 
 
-def attributions_of(domain: Domain, graph: Graph, document: Document) -> tuple[Attribution, ...]:
-    """Those of the sources that the document's model is made of."""
+def attributions_of(
+    domain: Domain, graph: Graph, document: Document, among: Collection[str] | None
+) -> tuple[Attribution, ...]:
+    """Those of the sources that the document's model is made of; with `among`, only of these."""
     model = graph.named(document.model)
-    sources = domain.sources.values()
-    return tuple(Attribution.of(s) for s in sources if model and s.name in model.tables)
+    tables = model.tables if model else frozenset()
+    named = tables if among is None else tables.intersection(among)
+    return tuple(Attribution.of(s) for s in domain.sources.values() if s.name in named)
 
 
 class Candidate:
@@ -79,7 +83,7 @@ class Candidate:
             previous=self._previous,
             changed=self.changed,
             attributions={
-                d.file: attributions_of(self._domain, self._graph, d)
+                d.file: attributions_of(self._domain, self._graph, d, self._speaking)
                 for d in self._domain.documents
             },
         )
@@ -125,7 +129,7 @@ class Candidate:
 
     def conclude(self, written: list[Written], verdict: GateVerdict) -> RunManifest:
         """Leave manifest, report and sums; where the gate has passed, move `latest`."""
-        sources = runs.sources_of(self._instance, self._domain)
+        sources = self._sources
         told = runs.manifest(
             self._instance,
             self._place,
@@ -203,11 +207,25 @@ class Candidate:
         for document in self._domain.documents:
             old = [w for w in before.documents if w.document == document.file] if before else []
             is_old = old == [w for w in written if w.document == document.file]
+            model = self._graph.named(document.model)
             made = Content(
-                document=document.file, as_of=self.run.as_of, mart=self._built[document.model]
+                document=document.file,
+                as_of=self.run.as_of,
+                mart=self._built[document.model],
+                sources=sorted(self._speaking & (model.tables if model else frozenset())),
             )
             contents.append(standing.get(document.file, made) if is_old else made)
         return contents
+
+    @cached_property
+    def _sources(self) -> list[RunSource]:
+        return runs.sources_of(self._instance, self._domain)
+
+    @property
+    def _speaking(self) -> set[str]:
+        """The sources that have rows: nothing is made of one that is off or empty."""
+        named = {source.full_name: name for name, source in self._domain.sources.items()}
+        return {named[found.source] for found in self._sources if found.rows != 0}
 
     @cached_property
     def changed(self) -> set[str]:
@@ -239,7 +257,7 @@ class Candidate:
             refused,
             code_version=self._place.code_version(self._domain),
             history_sha256=self._history_sha256(),
-            sources=runs.sources_of(self._instance, self._domain),
+            sources=self._sources,
         )
 
     def _history_sha256(self) -> str | None:

@@ -139,7 +139,7 @@ def _write_documents(
     documents = {document.file: document for document in domain.documents}
     for content in contents:
         document = documents[content.document]
-        attributions = attributions_of(domain, graph, document)
+        attributions = attributions_of(domain, graph, document, content.sources)
         candidate = Candidate(target, content.as_of, None, attributions)
         publish.write(document, marts[content.mart.model, _origin(content.mart)], candidate)
 

@@ -104,6 +104,10 @@ class Content(Record):
     document: str
     as_of: AwareDatetime = Field(description="logical time of the run that wrote it")
     mart: RunMart
+    sources: list[str] | None = Field(
+        default=None,
+        description="by name, those that had rows then and are named in it; null: all of its model",
+    )
 
 
 class Accepted(Record):

@@ -75,6 +75,17 @@ def test_the_stations_begin_with_what_holds_of_them_all(first_transit: Transit) 
     }
 
 
+def test_a_document_names_the_sources_that_had_something_to_say(first_transit: Transit) -> None:
+    named = document(first_transit, "stations.json")["attributions"]
+
+    assert not any("language model" in text for text in named)  # it is off without its key
+    assert [text.partition(". Licence")[0] for text in named] == [
+        "Contains information from LTA MRT Station Exit accessed from data.gov.sg",
+        "Singapore MRT Lines Wiki on Fandom, its editors",
+        "Contains information from OneMap accessed from the Singapore Land Authority",
+    ]
+
+
 def test_the_graph_joins_known_nodes_and_names_interchanges(first_transit: Transit) -> None:
     graph = document(first_transit, "mrt_transit_graph.json")
 
