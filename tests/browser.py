@@ -18,12 +18,15 @@ FLAGS = [
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
-def rendered(url: str, folder: Path, *flags: str) -> str:
-    """The page's document after its scripts have run; the profile is kept in `folder`."""
+def rendered(url: str, folder: Path, *flags: str, seconds: int = 20) -> str:
+    """The page's document after its scripts have run; the profile is kept in `folder`.
+
+    The seconds are the page's own: one that waits for its workers may spend them in a moment.
+    """
     shown = subprocess.run(
         [
             CHROMIUM or "", *FLAGS, f"--user-data-dir={folder / 'browser'}",
-            "--virtual-time-budget=20000", *flags, "--dump-dom", url,
+            f"--virtual-time-budget={seconds * 1000}", *flags, "--dump-dom", url,
         ],
         capture_output=True,
         text=True,

@@ -46,10 +46,11 @@ def mirror(repo_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Once:
     """What is made once for all workers: a folder by its name, which the first to ask fills."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    # Not by the environment, which a test hands on to tests that it runs in a process of their own.
+    shared = (base.parent if hasattr(request.config, "workerinput") else base) / "once"
 
     def made(name: str, fill: Callable[[Path], object]) -> Path:
         folder, is_made = shared / name, shared / f"{name}.made"

@@ -76,7 +76,7 @@ def test_the_lineage_page_shows_the_domains_assets(
 ) -> None:
     with _webserver(sampled, repo_root) as url:
         group = f"{url}/locations/etl_assets/asset-groups/{DOMAIN}"
-        lineage = rendered(f"{group}/lineage", tmp_path, WINDOW)
+        lineage = rendered(f"{group}/lineage", tmp_path, WINDOW, seconds=120)
         listed = rendered(f"{group}/list", tmp_path, WINDOW)
 
     # The graph draws what is in view and shortens long names; the list begins with the first.
