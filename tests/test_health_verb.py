@@ -108,11 +108,15 @@ HARMS: dict[str, tuple[Harm, str]] = {
         lambda s, env: in_the_way(s.home.root),
         "ERROR home: ",
     ),
-    "data": (lambda s, _: in_the_way(s.home.root / "data" / "answers"), "ERROR data: "),
+    "data": (lambda s, _: in_the_way(s.home.root / "data" / "rejects"), "ERROR data: "),
+    "data at need": (
+        lambda s, _: in_the_way(s.home.root / "data" / "quarantine"),
+        "WARN  data at need: ",
+    ),
     "outputs": (lambda s, _: in_the_way(s.home.outputs(DOMAIN)), "ERROR outputs: "),
     "manifests": (lambda s, _: in_the_way(s.home.manifests), "ERROR manifests: "),
     "storage": (
-        lambda s, _: in_the_way(s.home.dagster / "storage"),
+        lambda s, _: in_the_way(s.home.dagster / "history"),
         "ERROR Dagster's storage: ",
     ),
     "disk": (
@@ -131,6 +135,20 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "event log lost": (
         lambda s, _: shutil.rmtree(s.home.dagster),
         "WARN  event log: none, though there are manifests; expected the event log; `etl manifest",
+    ),
+    "dagster.yaml": (
+        lambda s, _: (s.home.dagster / "dagster.yaml").write_text("a: ["),
+        "ERROR event log: ",
+    ),
+    "warehouse": (
+        lambda s, _: s.home.warehouse(DOMAIN).write_bytes(b"no database" * 100),
+        f"WARN  {DOMAIN}: warehouse: data/warehouse/{DOMAIN}.duckdb was cut off in a build, or",
+    ),
+    "history": (
+        lambda s, _: (s.latest / "marts" / f"{s.domain.history}.parquet").write_bytes(
+            b"no parquet" * 100
+        ),
+        f"ERROR {DOMAIN}: published: ",
     ),
     "locations": (
         lambda s, _: (s.mirror / "advisory.echohq.com" / "data.json").unlink(),

@@ -17,7 +17,7 @@ from etl_assets.assets.state import read_sources
 from etl_assets.io import disk
 from etl_assets.io.locate import Places
 from etl_assets.model.domain import Domain
-from etl_assets.model.errors import DeclarationError
+from etl_assets.model.errors import DeclarationError, HomeError
 from etl_assets.model.fitness import Finding, Fitness, Level
 from etl_assets.model.home import Home
 from etl_assets.model.records import RawFile
@@ -99,7 +99,7 @@ def _event_log(
             cut_off = {name: _unended(instance, name) for name in domains}
             count = instance.get_runs_count()
     except Exception as error:  # noqa: BLE001 - Dagster and SQLite raise what they like
-        found = f"{settings.dagster_home}: {type(error).__name__}: {_first_line(error)}"
+        found = _told(error, settings)
         advice = "move it away, then `etl manifest restore`"
         return Finding.of(Level.ERROR, "event log", found, "a readable one", advice), {}, {}
     return Finding.ok("event log", f"{count} runs can be read"), files, cut_off
@@ -132,5 +132,8 @@ def _held_bytes(home: Home, domains: Mapping[str, Domain], files: Files) -> int:
     return sum(stands.values()) + sum(disk.size_of(home.tables(name)) for name in domains)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _told(error: Exception, settings: Settings) -> str:
+    if isinstance(error, HomeError):
+        return str(error)
+    first = str(error).strip().partition("\n")[0]
+    return f"{settings.dagster_home}: {type(error).__name__}: {first}"

@@ -18,6 +18,7 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import DatabaseError
+from yaml import YAMLError
 
 from etl_assets.assets import delivery, halfway, inputs, keys, notices, remains, runs
 from etl_assets.assets.plan import Plan, make_plan
@@ -263,6 +264,11 @@ def _refusals_of_storage_told(home: Path) -> Iterator[None]:
         raise HomeError(
             f"{home}: expected an event log that can be written, found: {error.orig}; "
             "free some space or make it writable, then run again"
+        ) from error
+    except YAMLError as error:
+        raise HomeError(
+            f"{home / 'dagster.yaml'}: expected YAML, found: {' '.join(str(error).split())}; "
+            "mend it, or move it away and run again to have a new one"
         ) from error
 
 

@@ -321,7 +321,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
     if record.code_version != place.code_version(domain):
         return "the code or a declaration changed"
     if not warehouse.is_whole(place.home, domain.name):
-        return "the last build was cut off"
+        return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"
     found = {p.stem: outputs.sha256_of(p) for p in (published / MARTS).glob("*.parquet")}

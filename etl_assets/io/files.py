@@ -24,6 +24,7 @@ REFUSALS = {
     errno.EACCES: "make it writable or set ETL_HOME to another directory",
     errno.EPERM: "make it writable or set ETL_HOME to another directory",
     errno.ENOTDIR: "move the file that is in the way",
+    errno.EEXIST: "move the file that is in the way",
 }
 
 

@@ -5,8 +5,12 @@ What is built in the warehouse is `etl_assets.io.dbt`'s.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from etl_assets.io.files import write_text
 from etl_assets.model.home import Home
+
+MAGIC = slice(8, 12)
 
 
 def mark_whole(home: Home, domain: str) -> None:
@@ -18,7 +22,17 @@ def unmark(home: Home, domain: str) -> None:
 
 
 def is_whole(home: Home, domain: str) -> bool:
-    return home.whole_marker(domain).exists() and home.warehouse(domain).exists()
+    """Whether it is marked, and a database by its first bytes: another file is built over."""
+    return home.whole_marker(domain).exists() and _is_database(home.warehouse(domain))
+
+
+def _is_database(path: Path) -> bool:
+    """By the magic bytes of https://duckdb.org/docs/stable/internals/storage."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAGIC.stop)[MAGIC] == b"DUCK"
+    except OSError:
+        return False
 
 
 def discard(home: Home, domain: str) -> None:

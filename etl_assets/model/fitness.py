@@ -58,8 +58,8 @@ class Finding(Record):
         advice: str,
         domain: str | None = None,
     ) -> Self:
-        """Something that is not as it should be; of several offenders the first are named."""
-        told = found if isinstance(found, str) else listed(found)
+        """Something that is not as it should be, in one line; of many offenders the first."""
+        told = " ".join((found if isinstance(found, str) else listed(found)).split("\n"))
         return cls(
             level=level, what=what, domain=domain, found=told, expected=expected, advice=advice
         )

@@ -5,7 +5,7 @@ No remote is asked and nothing is changed. What earlier runs have left is `stage
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,16 +20,20 @@ from etl_assets.model.fitness import Finding, Level, listed
 from etl_assets.model.home import Home
 
 MIN_FREE_BYTES = 256 << 20  # what a run writes beside its files: events, dbt's target, a report
-DATA = ("raw", "partial", "quarantine", "tables", "rejects", "warehouse", "answers", "scratch")
+EVERY_RUN = ("raw", "partial", "tables", "rejects", "warehouse")
+AT_NEED = ("quarantine", "scratch")  # for a bad file, or a verb that builds apart
 FindSecret = Callable[[str], SecretStr | None]
 
 
-def folders(home: Home, dagster_home: Path, domains: Iterable[str]) -> Iterator[Finding]:
+def folders(home: Home, dagster_home: Path, domains: Mapping[str, Domain]) -> Iterator[Finding]:
     """Whether files can be written wherever a run writes them."""
     data, outs = home.root / "data", home.root / "outputs"
-    storage = [dagster_home / name for name in ("history", "storage")]
+    storage = [dagster_home / name for name in ("history", "schedules")]
+    sources = [source for domain in domains.values() for source in domain.sources.values()]
+    names = [*EVERY_RUN, *(["answers"] if any(source.for_each for source in sources) else [])]
     yield _writable("home", [home.root])
-    yield _writable("data", [data, *(data / name for name in DATA)])
+    yield _writable("data", [data, *(data / name for name in names)])
+    yield _writable("data at need", [data / name for name in AT_NEED], level=Level.WARN)
     yield _writable("outputs", [outs, *map(home.outputs, domains)])
     yield _writable("manifests", [home.manifests])
     yield _writable("Dagster's storage", [dagster_home, *storage])
@@ -163,12 +167,12 @@ def _secret(name: str, find: FindSecret) -> str:
         return "empty"
 
 
-def _writable(what: str, paths: Sequence[Path]) -> Finding:
+def _writable(what: str, paths: Sequence[Path], *, level: Level = Level.ERROR) -> Finding:
     faults = dict.fromkeys(fault for path in paths if (fault := disk.refusal_to_write(path)))
     if not faults:
         return Finding.ok(what, f"{paths[0]} can be written")
     return Finding.of(
-        Level.ERROR,
+        level,
         what,
         list(faults),
         "a folder that can be written",

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from etl_assets.io import ledger, outputs, quarantine, store
+import pyarrow as pa
+
+from etl_assets.io import ledger, outputs, quarantine, store, warehouse
 from etl_assets.io.lock import holder_of
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import HomeError
@@ -17,7 +19,7 @@ from etl_assets.model.fitness import DomainDates, Finding, Level
 from etl_assets.model.home import Home
 from etl_assets.model.ledger import Process
 from etl_assets.model.records import RawFile, RunStatus
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run import MARTS, RunManifest
 
 
 def findings(
@@ -27,8 +29,9 @@ def findings(
     yield lock(home, domain.name)
     yield stored(home, domain.name, files)
     yield remains(home, domain.name, cut_off)
+    yield built(home, domain.name)
     yield last_run(home, domain.name)
-    yield published(home, domain.name)
+    yield published(home, domain.name, domain.history)
     yield waiting(home, domain)
     yield exported(home, domain.name)
 
@@ -80,6 +83,17 @@ def remains(home: Home, domain: str, cut_off: Sequence[str]) -> Finding:
     return Finding.of(Level.WARN, "remains", left, expected, advice, domain)
 
 
+def built(home: Home, domain: str) -> Finding:
+    """Whether the warehouse is what the event log says; one that is not is built anew."""
+    if not home.warehouse(domain).exists():
+        return Finding.ok("warehouse", "none, the next run builds it", domain)
+    if warehouse.is_whole(home, domain) or _is_held(home, domain):
+        return Finding.ok("warehouse", "stands", domain)
+    found = f"{home.relative(home.warehouse(domain))} was cut off in a build, or is damaged"
+    advice = f"`etl run {domain}` builds every model anew"
+    return Finding.of(Level.WARN, "warehouse", found, "a whole one", advice, domain)
+
+
 def last_run(home: Home, domain: str) -> Finding:
     """How the last run ended."""
     last = _last(home, domain)
@@ -96,11 +110,13 @@ def last_run(home: Home, domain: str) -> Finding:
     return Finding.of(Level.WARN, "last run", found, "success", advice, domain)
 
 
-def published(home: Home, domain: str) -> Finding:
-    """Whether readers find a published set."""
+def published(home: Home, domain: str, history: str | None) -> Finding:
+    """Whether readers find a published set, and the next run the history in it."""
     standing = _published(home, domain)
+    if standing and not isinstance(standing, HomeError) and history:
+        standing = _history_fault(home.latest(domain) / MARTS / f"{history}.parquet") or standing
     if isinstance(standing, HomeError):
-        advice = "put it back, or remove `latest` and run again"
+        advice = "put it back; else remove `latest`, and the next run begins anew"
         found = str(standing)
         return Finding.of(
             Level.ERROR, "published", found, "a set with its manifest", advice, domain
@@ -155,6 +171,16 @@ def _published(home: Home, domain: str) -> RunManifest | HomeError | None:
         return outputs.read_manifest(directory) if directory else None
     except HomeError as error:
         return error
+
+
+def _history_fault(file: Path) -> HomeError | None:
+    try:
+        outputs.rows_of(file)
+    except FileNotFoundError:  # it was not built yet, or is built from nothing
+        return None
+    except (OSError, pa.ArrowInvalid) as error:
+        return HomeError(f"{file}: {error}")
+    return None
 
 
 def _fault(home: Home, file: RawFile) -> str:
