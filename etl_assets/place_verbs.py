@@ -46,10 +46,12 @@ def _examined(domain: str | None, now: datetime) -> Fitness:
     try:
         found = settings()
     except SettingsError as error:
-        told = Finding.of(
-            Level.ERROR, "settings", str(error), "settings that can be read", "mend the variable"
-        )
-        return Fitness(checked_at=now, findings=[told])
+        wanted, advice = "settings that can be read", "mend it"
+        told = [
+            Finding.of(Level.ERROR, "settings", fault, wanted, advice)
+            for fault in str(error).splitlines()
+        ]
+        return Fitness(checked_at=now, findings=told)
     declared: dict[str, Domain] | DeclarationError
     try:
         declared = load(found.domains_dir)

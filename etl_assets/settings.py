@@ -197,7 +197,8 @@ class Settings(BaseSettings):
             return ENVIRONMENT
         files = _env_files(self.home)
         # The home's own file is found by the home, and is not asked where that is.
-        for file in files[:1] if variable == _variable("home") else reversed(files):
+        before_the_home = variable in {_variable("home"), _variable("config")}
+        for file in files[:1] if before_the_home else reversed(files):
             if _says(dotenv_values(file), variable):
                 return str(file)
         return None
