@@ -68,7 +68,10 @@ class DomainStats(Record):
     unread: list[str] = Field(default=[], description="manifests that cannot be read, with why")
     by_status: dict[str, int] = {}
     success_pct: float | None = None
-    published_pct: float | None = None
+    published_pct: float | None = Field(
+        default=None, description="of the runs that were asked to publish"
+    )
+    halfway: int = Field(default=0, description="runs that were asked to end before they publish")
     unmoved: int = Field(default=0, description="runs in which nothing moved, so no step ran")
     healed: int = Field(default=0, description="runs in which an earlier file stood in")
     asked: int = Field(default=0, description="runs that asked something of a person")
@@ -98,10 +101,12 @@ class DomainStats(Record):
             f"{self.domain}: runs kept: {self.runs}, {self.since:%Y-%m-%d %H:%M} to"
             f" {self.until:%Y-%m-%d %H:%M} UTC"
         )
-        yield f"  {told}: success {self.success_pct:g} %, published {self.published_pct:g} %"
+        published = "-" if self.published_pct is None else f"{self.published_pct:g} %"
+        yield f"  {told}: success {self.success_pct:g} %, published {published}"
+        halfway = f", ended before publishing, as asked: {self.halfway}" if self.halfway else ""
         yield (
             f"  nothing moved: {self.unmoved}, served from an earlier file: {self.healed},"
-            f" a person was asked: {self.asked}"
+            f" a person was asked: {self.asked}{halfway}"
         )
 
     def _times(self) -> Iterator[str]:

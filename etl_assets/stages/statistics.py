@@ -53,6 +53,7 @@ def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
         return DomainStats(domain=domain, runs=0, unread=unread)
     manifests = [run.manifest for run in told]
     moved = [run for run in told if run.manifest.phases]
+    halfway = sum(manifest.is_halfway for manifest in manifests)
     statuses = Counter(manifest.status.value for manifest in manifests)
     return DomainStats(
         domain=domain,
@@ -62,7 +63,8 @@ def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
         unread=unread,
         by_status=dict(statuses.most_common()),
         success_pct=_percent(statuses[RunStatus.SUCCESS.value], len(told)),
-        published_pct=_percent(sum(m.published for m in manifests), len(told)),
+        published_pct=_percent(sum(m.published for m in manifests), len(told) - halfway),
+        halfway=halfway,
         unmoved=len(told) - len(moved),
         healed=sum(any(map(_stood_in, m.sources)) for m in manifests),
         asked=sum(bool(m.answers) for m in manifests),
@@ -86,8 +88,8 @@ def _read(directories: Sequence[Path]) -> tuple[list[_Told], list[str]]:
     return told, unread
 
 
-def _percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 1)
+def _percent(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 1) if whole else None
 
 
 def _seconds(taken: Iterable[tuple[_Told, float]]) -> Seconds | None:
@@ -124,7 +126,7 @@ def _phase(
         phase=phase,
         runs=runs,
         succeeded=succeeded,
-        success_pct=_percent(succeeded, runs) if runs else None,
+        success_pct=_percent(succeeded, runs),
         seconds=seconds,
     )
 

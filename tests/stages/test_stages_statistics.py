@@ -48,11 +48,11 @@ def ran(
     """Leave the manifest of a run, a day after the one before."""
     day = FIRST + timedelta(days=len(outputs.directories(home, DOMAIN)))
     directory = outputs.create(home, DOMAIN, day)
+    more = {"published": status is not RunStatus.FAILED} | more
     told = RunManifest(
         run_id=directory.name,
         domain=DOMAIN,
         status=status,
-        published=status is not RunStatus.FAILED,
         as_of=day,
         started_at=day,
         finished_at=day + timedelta(seconds=seconds * len(steps)),
@@ -126,6 +126,16 @@ def test_only_the_last_runs_are_counted_where_a_person_says_so(week: Home) -> No
 
     assert found.by_status == {"failed": 1, "success": 1}
     assert found.sources[0].first_rows == 12
+
+
+def test_a_run_that_was_to_end_before_publishing_is_told_apart(week: Home) -> None:
+    ran(week, RunStatus.SUCCESS, steps=STEPS[:3], published=False)
+
+    found = count(week, DOMAIN)
+
+    assert (found.halfway, found.published_pct) == (1, 66.7)
+    assert [phase.runs for phase in found.phases] == [7, 4]
+    assert found.lines()[2].endswith(", ended before publishing, as asked: 1")
 
 
 def test_a_run_of_two_waves_counts_both_as_one_step(home: Home) -> None:
