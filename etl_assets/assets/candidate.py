@@ -127,7 +127,9 @@ class Candidate:
         advice = ANOTHER.format(refused=self._place.home.relative(refused))
         return gate.judge(checks, incomplete, findings, advice=advice)
 
-    def conclude(self, written: list[Written], verdict: GateVerdict) -> RunManifest:
+    def conclude(
+        self, written: list[Written], verdict: GateVerdict, standing: Sequence[RunCheck]
+    ) -> RunManifest:
         """Leave manifest, report and sums; where the gate has passed, move `latest`."""
         sources = self._sources
         told = runs.manifest(
@@ -138,6 +140,7 @@ class Candidate:
             status=runs.status_of(sources) if verdict.passed else RunStatus.FAILED,
             published=verdict.passed,
             note=runs.note_of(sources) if verdict.passed else f"the gate {verdict}",
+            standing=standing,
         )
         made = {
             "documents": written,

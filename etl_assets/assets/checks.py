@@ -13,8 +13,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from etl_assets.assets import candidate, keys, raw, runs, tables, validated
+from etl_assets.assets import candidate, keys, runs
 from etl_assets.assets.launch import Launcher
+from etl_assets.assets.publish import source_checks
 from etl_assets.assets.state import latest_checks, read_sources
 from etl_assets.io import samples, store
 from etl_assets.io.dbt import NodeResult
@@ -60,13 +61,8 @@ def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
 
 
 def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
-    wanted = [dg.AssetCheckKey(keys.published_key(domain), candidate.GATE)]
-    for source in domain.sources.values():
-        wanted += [
-            dg.AssetCheckKey(keys.raw_key(source), raw.CHECK),
-            dg.AssetCheckKey(keys.validated_key(source), validated.CHECK),
-            dg.AssetCheckKey(keys.table_key(source), tables.CHECK),
-        ]
+    gate = dg.AssetCheckKey(keys.published_key(domain), candidate.GATE)
+    wanted = [gate, *source_checks(domain)]
     for evaluation in latest_checks(launcher.instance, wanted).values():
         yield runs.check_of(evaluation)
 

@@ -94,7 +94,7 @@ class Plan:
             instance.add_dynamic_partitions(name, list(self.order))
 
     def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
-        """What moved and all below it, of the stages that take part.
+        """What moved and all below it, of the stages that take part, and what is judged by that.
 
         A step that makes several assets makes them together.
         """
@@ -107,6 +107,7 @@ class Plan:
                 is_judged = Stage.VALIDATED in self.stretch
                 roots.add(keys.validated_key(source) if is_judged else keys.table_key(source))
         chosen = roots if self.stretch.is_single else _below(graph, roots)
+        chosen = chosen | _judged_by(graph, chosen)
         chosen = chosen | (_rest(graph, domain) if self.rest else set())
         return sorted(key for key in chosen if keys.stage_of(domain, key) in self.stretch)
 
@@ -336,6 +337,15 @@ def _below(graph: BaseAssetGraph[Any], roots: AbstractSet[dg.AssetKey]) -> set[d
         return set()
     below = dg.AssetSelection.assets(*roots).downstream().required_multi_asset_neighbors()
     return set(below.resolve(graph))
+
+
+def _judged_by(graph: BaseAssetGraph[Any], chosen: AbstractSet[dg.AssetKey]) -> set[dg.AssetKey]:
+    """The assets with a check that reads one of the chosen too: its verdict may be another now."""
+    return {
+        check.asset_key
+        for check in graph.asset_check_keys
+        if not chosen.isdisjoint(graph.get(check).parent_entity_keys)
+    }
 
 
 def _rest(graph: BaseAssetGraph[Any], domain: Domain) -> set[dg.AssetKey]:

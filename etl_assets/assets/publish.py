@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys, runs, specs
+from etl_assets.assets import keys, raw, runs, specs, tables, validated
 from etl_assets.assets.alone import alone
 from etl_assets.assets.candidate import GATE, Candidate
 from etl_assets.assets.ledger import export_ledger
@@ -18,7 +18,7 @@ from etl_assets.assets.workplace import Workplace
 from etl_assets.model.domain import Domain
 from etl_assets.model.gate import Finding, GateVerdict
 from etl_assets.model.graph import Graph
-from etl_assets.model.run import RunManifest, Written
+from etl_assets.model.run import RunCheck, RunManifest, Written
 from etl_assets.stages import gate, report
 
 
@@ -47,8 +47,9 @@ def build_publish(
         candidate = Candidate(context.instance, place, domain, graph, run)
         written = candidate.write_documents()
         findings = candidate.compare()
+        standing = _standing(context.instance, domain, model_checks)
         verdict = candidate.judge(
-            [runs.check_of(e) for e in latest_checks(context.instance, model_checks).values()],
+            [check for key, check in standing.items() if key in model_checks],
             candidate.incomplete(written),
             findings,
             accept=config.accept_changes,
@@ -56,7 +57,7 @@ def build_publish(
         yield _gate_result(domain, verdict)
         yield from (_finding_result(domain, finding, verdict) for finding in findings)
         yield from _document_results(domain, candidate, written)
-        manifest = candidate.conclude(written, verdict)
+        manifest = candidate.conclude(written, verdict, list(standing.values()))
         yield _report_result(domain, candidate, manifest)
         if not verdict.passed:
             raise dg.Failure(
@@ -68,6 +69,27 @@ def build_publish(
         yield candidate.published(verdict)
 
     return published
+
+
+def _standing(
+    instance: dg.DagsterInstance, domain: Domain, model_checks: Sequence[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, RunCheck]:
+    """The last verdict of every check on models and sources, whichever run gave it."""
+    wanted = [*model_checks, *source_checks(domain)]
+    return {key: runs.check_of(e) for key, e in latest_checks(instance, wanted).items()}
+
+
+def source_checks(domain: Domain) -> list[dg.AssetCheckKey]:
+    """The checks on each source's files and rows."""
+    return [
+        dg.AssetCheckKey(key(source), check)
+        for source in domain.sources.values()
+        for key, check in (
+            (keys.raw_key, raw.CHECK),
+            (keys.validated_key, validated.CHECK),
+            (keys.table_key, tables.CHECK),
+        )
+    ]
 
 
 def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:

@@ -114,8 +114,12 @@ def manifest(
     status: RunStatus,
     published: bool,
     note: str = "",
+    standing: Iterable[RunCheck] = (),
 ) -> RunManifest:
-    """What the event log says of this run, so far; what it published is not known to it."""
+    """What the event log says of this run, so far; what it published is not known to it.
+
+    Of the `standing` verdicts those count that this run did not give anew.
+    """
     now = datetime.now(UTC)
     records = [entry.event_log_entry for entry in instance.get_records_for_run(run.run_id).records]
     told = RunManifest(
@@ -130,7 +134,7 @@ def manifest(
         note=note,
         sources=sources_of(instance, domain),
         assets=_assets(domain, records),
-        checks=_checks(domain, records),
+        checks=_checks(domain, records, standing),
         phases=_phases(records, now),
         accepted_changes=_accepted(domain, records, run.started_at),
     )
@@ -383,16 +387,19 @@ def _accepted(
     ]
 
 
-def _checks(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunCheck]:
-    found = []
+def _checks(
+    domain: Domain, records: Iterable[dg.EventLogEntry], standing: Iterable[RunCheck]
+) -> list[RunCheck]:
+    found = {(check.asset, check.name): check for check in standing}
     for entry in records:
         event = entry.dagster_event
         if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             continue
         evaluation = event.asset_check_evaluation_data
         if _of_domain(evaluation.asset_key, domain):
-            found.append(check_of(evaluation))
-    return sorted(found, key=lambda check: (check.asset, check.name))
+            check = check_of(evaluation)
+            found[check.asset, check.name] = check
+    return [check for _, check in sorted(found.items())]
 
 
 def check_of(evaluation: dg.AssetCheckEvaluation) -> RunCheck:

@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from etl_assets.assets import keys
 from etl_assets.io.file_set import NO_FILE
@@ -21,6 +25,9 @@ from etl_assets.model.records import Fetch, FetchStatus, Reason, Record, Tabulat
 R = TypeVar("R", bound=Record)
 
 RECORD = "record"
+EVALUATED = frozenset(
+    {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +160,24 @@ def metadata_of(record: Record, people: Mapping[str, Any]) -> dict[str, Any]:
 def latest_checks(
     instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
 ) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
-    """The last evaluation of each check that was ever evaluated."""
-    rows = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    evaluations = {}
-    for key, row in rows.items():
-        event = row.event.dagster_event if row.event else None
-        if event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION":
-            evaluations[key] = event.asset_check_evaluation_data
-    return evaluations
+    """The last evaluation of each check that was ever evaluated.
+
+    A run that plans a check and finds nothing new to judge leaves the earlier verdict standing.
+    """
+    storage = instance.event_log_storage
+    rows = storage.get_latest_asset_check_execution_by_key(keys)
+    found = {key: _evaluation(row) for key, row in rows.items()}
+    for key in [key for key, evaluation in found.items() if evaluation is None]:
+        earlier = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
+        found[key] = _evaluation(earlier[0]) if earlier else None
+    return {key: evaluation for key, evaluation in found.items() if evaluation is not None}
+
+
+def _evaluation(row: AssetCheckExecutionRecord) -> dg.AssetCheckEvaluation | None:
+    event = row.event.dagster_event if row.event else None
+    if event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    return event.asset_check_evaluation_data
 
 
 def _by_part(

@@ -48,6 +48,25 @@ def test_a_corrected_workbook_changes_exactly_its_rows(factory: Factory) -> None
     )
 
 
+def test_a_reference_is_judged_anew_when_the_master_that_it_names_changes(
+    factory: Factory,
+) -> None:
+    known = "molding__records_name_known_items"
+
+    factory.correct(
+        f"{STATIC}/itemInfo.xlsx", "itemInfo", lambda cells: [*cells, ["7001X", "DUCK-X"]]
+    )
+    manifest = factory.run()
+
+    failed = {check.name for check in manifest.failed_checks}
+    assert {known: True}.items() <= {check.name: check.passed for check in manifest.checks}.items()
+    assert failed >= {
+        "molding__records_name_known_molds",
+        "molding__shots_give_the_pieces",
+        "contract",
+    }, "a verdict that this run did not give anew still stands"
+
+
 @pytest.mark.long
 def test_a_later_workbook_has_the_word_on_an_order_of_an_earlier_one(factory: Factory) -> None:
     header, *rows = quantity("PO2501002", "9000")(factory.sample(FIRST_ORDERS, "poList"))
@@ -110,6 +129,23 @@ def test_one_bad_workbook_does_not_keep_the_others_back(factory: Factory) -> Non
     assert found["PO2501003"] == 2500
     assert len(factory.table("productRecords")) == 16
     assert list(factory.home.quarantine(DOMAIN, "product_records").iterdir())
+
+
+@pytest.mark.long
+def test_a_new_workbook_that_is_broken_does_not_keep_the_others_back(factory: Factory) -> None:
+    (factory.mirror / REPORTS / "monthlyReports_202503.xlsb").write_bytes(b"PK\x03\x04 half of it")
+    without = [[*row[:QUANTITY], *row[6:]] for row in factory.sample(FIRST_ORDERS, "poList")]
+    factory.put(f"{ORDERS}/purchaseOrder_250301.xlsx", "poList", without)
+    factory.correct(FIRST_ORDERS, "poList", quantity("PO2501003", "2500"))
+
+    manifest = factory.run()
+
+    found = {row["poNo"]: row["itemQuantity"] for row in factory.table("purchaseOrders")}
+    assert manifest.status is RunStatus.PARTIAL_SUCCESS
+    assert "product_records[202503]: missing" in manifest.note
+    assert "purchase_orders[250301]: outage (sheet poList, row 1: expected" in manifest.note
+    assert (len(found), found["PO2501003"]) == (9, 2500)
+    assert len(factory.table("productRecords")) == 16
 
 
 @pytest.mark.long
