@@ -17,6 +17,7 @@ from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, st
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
+from etl_assets.io.file_set import NO_FILE
 from etl_assets.model.declaration import Files, Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.records import Fetch, FetchStatus, Part
@@ -180,7 +181,7 @@ def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
         if fetch.file
         else "nothing is held"
     )
-    if isinstance(source.partitions, Files) and fetch.file:
+    if isinstance(source.partitions, Files) and fetch.part.partition != NO_FILE:
         held += f"; if it is gone for good: `etl forget '{fetch.part}' --why TEXT`"
     severity = dg.AssetCheckSeverity.ERROR if source.required else dg.AssetCheckSeverity.WARN
     return Complaint(f"{fetch.part}: {fetch.fault}; {held}", severity)

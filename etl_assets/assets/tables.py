@@ -19,7 +19,7 @@ from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
 from etl_assets.io.user import current_user
-from etl_assets.model.declaration import Source
+from etl_assets.model.declaration import Files, Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Part, RawFile, Ruling, Table, Tabulated
@@ -68,7 +68,7 @@ def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDe
                 if partition not in outcomes
             ]
             yield from results(context, keys.table_key(source), CHECK, shown, beside=beside)
-            lacking += _lacking(source, outcomes)
+            lacking += _lacking(source, states[source.name], outcomes)
         if lacking:
             raise dg.Failure(
                 f"required and no table was ever made: {', '.join(lacking)}", allow_retries=False
@@ -207,7 +207,8 @@ def outcome_of(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
 def _complaint(source: Source, record: Tabulated) -> Complaint | None:
     table = record.table
     if record.fault:
-        return Complaint(f"{record.part}: {record.fault}; the last table stands")
+        stands = "the last table stands" if table.source_sha256 else "no table was ever made of it"
+        return Complaint(f"{record.part}: {record.fault}; {stands}")
     warned = []
     if table.rejected:
         rules = ", ".join(f"{count} by {rule}" for rule, count in table.rejects_by_rule.items())
@@ -227,13 +228,21 @@ def _complaint(source: Source, record: Tabulated) -> Complaint | None:
     return Complaint(f"{record.part}: {'; '.join(warned)}", dg.AssetCheckSeverity.WARN)
 
 
-def _lacking(source: Source, outcomes: dict[str | None, Outcome]) -> list[str]:
-    """A required source whose first file was refused has no table worth reading."""
-    tabulated = [o.record for o in outcomes.values() if isinstance(o.record, Tabulated)]
+def _lacking(
+    source: Source, state: SourceState, outcomes: Mapping[str | None, Outcome]
+) -> list[str]:
+    """A required source whose first file was refused has no table worth reading.
+
+    A set of files has one where any of its files has.
+    """
+    made = {part: o.record for part, o in outcomes.items() if isinstance(o.record, Tabulated)}
+    held = [record.table.source_sha256 for record in {**state.tables, **made}.values()]
+    if not source.required or (isinstance(source.partitions, Files) and any(held)):
+        return []
     return [
         f"{record.part}: {record.fault or 'no file'}"
-        for record in tabulated
-        if source.required and not record.table.source_sha256
+        for record in made.values()
+        if not record.table.source_sha256
     ]
 
 

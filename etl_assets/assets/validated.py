@@ -16,7 +16,7 @@ from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import store
-from etl_assets.model.declaration import Source
+from etl_assets.model.declaration import Files, Source
 from etl_assets.model.domain import Domain
 from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
 from etl_assets.model.waves import waves_of
@@ -56,7 +56,7 @@ def build_validated(domain: Domain, place: Workplace, wave: int = 0) -> dg.Asset
             outcomes = _judge_source(context, place, source, states)
             beside = _beside(states[source.name], outcomes)
             yield from results(context, keys.validated_key(source), CHECK, outcomes, beside=beside)
-            lacking += [str(part) for part in _lacking(source, outcomes)]
+            lacking += [str(part) for part in _lacking(source, states[source.name], outcomes)]
         if lacking:
             raise dg.Failure(
                 f"required and nothing good was ever held: {', '.join(lacking)}",
@@ -194,8 +194,14 @@ def outcome_of(record: Validated, *, reused: bool, complaint: str | None = None)
     )
 
 
-def _lacking(source: Source, outcomes: dict[str | None, Outcome]) -> list[Part]:
-    if not source.required:
+def _lacking(
+    source: Source, state: SourceState, outcomes: Mapping[str | None, Outcome]
+) -> list[Part]:
+    """The parts of which no good file was ever held; a set of files stands on those it has."""
+    made = {part: o.record for part, o in outcomes.items() if isinstance(o.record, Validated)}
+    is_set = isinstance(source.partitions, Files)
+    if not source.required or (
+        is_set and any(r.file for r in {**state.validated, **made}.values())
+    ):
         return []
-    records = [outcome.record for outcome in outcomes.values()]
-    return [r.part for r in records if isinstance(r, Validated) and r.file is None]
+    return [record.part for record in made.values() if record.file is None]
