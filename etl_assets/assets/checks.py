@@ -15,10 +15,11 @@ import dagster as dg
 
 from etl_assets.assets import candidate, keys, runs
 from etl_assets.assets.launch import Launcher
+from etl_assets.assets.marts import found_by
 from etl_assets.assets.publish import source_checks
 from etl_assets.assets.state import latest_checks, read_sources
 from etl_assets.io import samples, store
-from etl_assets.io.dbt import NodeResult
+from etl_assets.io.dbt import DbtProject
 from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
 from etl_assets.model.options import Options
@@ -34,7 +35,7 @@ def check_standing(launcher: Launcher, name: str) -> list[RunCheck]:
     return [
         *_recorded(launcher, domain),
         *_stored(launcher, domain),
-        *(_tested(name, r) for r in launcher.place.dbt(domain).test() if r.kind == "test"),
+        *_tested(name, launcher.place.dbt(domain)),
     ]
 
 
@@ -87,11 +88,14 @@ def _stored(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
         )
 
 
-def _tested(domain: str, result: NodeResult) -> RunCheck:
-    return RunCheck(
-        asset=domain,
-        name=result.unique_id.split(".")[2],
-        passed=result.status == "pass",
-        severity="warn" if result.status == "warn" else "error",
-        description=result.message,
-    )
+def _tested(domain: str, project: DbtProject) -> Iterator[RunCheck]:
+    nodes = project.manifest["nodes"]
+    for result in project.test():
+        if result.kind == "test":
+            yield RunCheck(
+                asset=domain,
+                name=result.unique_id.split(".")[2],
+                passed=result.status == "pass",
+                severity="warn" if result.status == "warn" else "error",
+                description=found_by(result, nodes[result.unique_id].get("description")) or "",
+            )

@@ -330,17 +330,17 @@ def _check_results(
             check_name=spec.name,
             passed=result.status == "pass",
             severity=dg.AssetCheckSeverity.WARN if warned else dg.AssetCheckSeverity.ERROR,
-            description=_found(spec, result),
+            description=found_by(result, spec.description),
             metadata={"failures": result.failures or 0, "seconds": round(result.seconds, 3)},
         )
 
 
-def _found(spec: dg.AssetCheckSpec, result: NodeResult) -> str | None:
+def found_by(result: NodeResult, description: str | None) -> str | None:
     """What was found, in the words in which the check is declared, and the first rows of it."""
     if result.status == "pass":
         return None
-    if spec.description and result.failures:
-        told = f"{result.failures:,} found: {spec.description}"
+    if description and result.failures:
+        told = f"{result.failures:,} found: {description}"
         more = result.failures - len(result.offenders)
         rest = [f"and {more:,} more"] if more > 0 and result.offenders else []
         return "\n".join([told, *result.offenders, *rest])

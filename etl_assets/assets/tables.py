@@ -225,7 +225,10 @@ def _complaint(source: Source, record: Tabulated) -> Complaint | None:
     ]
     if not warned:
         return None
-    return Complaint(f"{record.part}: {'; '.join(warned)}", dg.AssetCheckSeverity.WARN)
+    told = [f"{record.part}: {'; '.join(warned)}", *table.first_rejects]
+    if table.first_rejects and (more := table.rejected - len(table.first_rejects)):
+        told.append(f"and {more:,} more")
+    return Complaint("\n".join(told), dg.AssetCheckSeverity.WARN)
 
 
 def _lacking(

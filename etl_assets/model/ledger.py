@@ -197,6 +197,7 @@ class IngestionRecord(ManifestRecord):
     rejected: int = Field(ge=0)
     duplicates: int = Field(default=0, ge=0)
     rejects_by_rule: dict[str, int] = {}
+    first_rejects: list[str] = []
     rejects_path: RelativePath | None = None
     unknown_fields: list[str] = []
     unknown_values: dict[str, dict[str, int]] = {}
@@ -220,6 +221,7 @@ class IngestionRecord(ManifestRecord):
                 "rejected": table.rejected,
                 "duplicates": table.duplicates,
                 "rejects_by_rule": table.rejects_by_rule,
+                "first_rejects": table.first_rejects,
                 "rejects_path": table.rejects_path,
                 "unknown_fields": table.unknown_fields,
                 "unknown_values": table.unknown_values,
@@ -246,6 +248,7 @@ class IngestionRecord(ManifestRecord):
             rejected=self.rejected,
             duplicates=self.duplicates,
             rejects_by_rule=self.rejects_by_rule,
+            first_rejects=self.first_rejects,
             unknown_fields=self.unknown_fields,
             unknown_values=self.unknown_values,
             content_at=self.content_at,

@@ -110,8 +110,15 @@ def _healed(sources: Iterable[RunSource]) -> Iterable[str]:
     for source in sources:
         if not source.status.is_served and source.sha256:
             why = source.fault or source.status
-            of = f" of {source.fetched_at:%Y-%m-%d %H:%M} UTC" if source.fetched_at else ""
-            yield f"{source.name}: the last good file{of} stands in: {why}"
+            yield f"{source.name}: {_stand_in(source)}: {why}"
+
+
+def _stand_in(source: RunSource) -> str:
+    """What is used; where the newest file was refused as a table, its time is not that one's."""
+    if source.refused_sha256:
+        return f"the rows of its last good file, {source.sha256}, stand in"
+    of = f" of {source.fetched_at:%Y-%m-%d %H:%M} UTC" if source.fetched_at else ""
+    return f"the last good file{of} stands in"
 
 
 def _seconds(manifest: RunManifest, phases: Iterable[str]) -> list[float]:

@@ -303,6 +303,9 @@ class Table(Record):
         default=0, ge=0, description="rows set aside because a later or newer one has their key"
     )
     rejects_by_rule: dict[str, int] = {}
+    first_rejects: list[str] = Field(
+        default=[], description="the first refused rows, each with place, column and reason"
+    )
     unknown_fields: list[str] = []
     unknown_values: dict[str, dict[str, int]] = Field(
         default={}, description="by column, how often a value occurs that is not among the known"

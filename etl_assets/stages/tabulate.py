@@ -177,6 +177,7 @@ class _Making:
             "rejected": by_rule.total(),
             "duplicates": self.duplicates,
             "rejects_by_rule": dict(sorted(by_rule.items())),
+            "first_rejects": [_told(reject) for reject in self._rejects.first],
             "unknown_fields": sorted(self.unknown_fields),
             "unknown_values": self.unknown_values,
             "content_at": self.content_at,
@@ -229,10 +230,7 @@ class _Making:
         judged = self.rows + self.duplicates + rejected
         if rejected * 100 > limit * judged:
             rules = ", ".join(f"{n} by {rule}" for rule, n in sorted(self._rejects.by_rule.items()))
-            told = " | ".join(
-                f"{reject.where}: expected {reject.expected}, found {reject.found}"
-                for reject in self._rejects.first
-            )
+            told = " | ".join(_told(reject) for reject in self._rejects.first)
             yield (
                 f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {judged:,}"
                 f" ({rules}), first: {told}"
@@ -255,6 +253,11 @@ class _Making:
                 f" {limits.max_shrink_pct:g} % and {limits.max_shrink_rows:,} rows fewer; look at"
                 " the file, and run with --accept-changes if it is right"
             )
+
+
+def _told(reject: Reject) -> str:
+    where = f"{reject.where}, {reject.column}" if reject.column else reject.where
+    return f"{where}: expected {reject.expected}, found {reject.found}"
 
 
 def _latest(known: datetime | None, rows: pa.RecordBatch, source: Source) -> datetime | None:

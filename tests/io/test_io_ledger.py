@@ -157,7 +157,8 @@ def a_table(sha256: str = SHA) -> Table:
     return Table(
         part=Part(source="plants.trees"), path="data/tables/plants/trees/trees.parquet",
         sha256="b" * 64, source_sha256=sha256, records=5, rows=2, rejected=2, duplicates=1,
-        rejects_by_rule={"key": 2}, unknown_fields=["bark"], unknown_values={"kind": {"fern": 1}},
+        rejects_by_rule={"key": 2}, first_rejects=["line 3, key: expected each once, found two"],
+        unknown_fields=["bark"], unknown_values={"kind": {"fern": 1}},
         content_at=NOON,
         rejects_path="data/rejects/plants/trees/trees.parquet", code_version="1",
     )  # fmt: skip

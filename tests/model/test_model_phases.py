@@ -85,6 +85,18 @@ def test_records_times_and_what_was_healed_are_told() -> None:
     ]
 
 
+def test_a_table_that_stands_in_is_not_given_the_time_of_the_refused_file() -> None:
+    told = run(FetchStatus.OUTAGE, [*COLLECTED, *LOADED], published=True)
+    refused = [s.model_copy(update={"refused_sha256": "b" * 64}) for s in told.sources]
+
+    (healed, *_) = result_of(
+        told.model_copy(update={"sources": refused})
+    ).collector_result.healing_actions
+
+    assert "2026-03-01" not in healed
+    assert healed.startswith("plants.trees: the rows of its last good file, ")
+
+
 def test_only_files_that_this_run_brought_are_fetched_ones() -> None:
     fetched = run(FetchStatus.FETCHED, COLLECTED, published=True)
     repeated = run(FetchStatus.FETCHED, [], published=True, assets=[])

@@ -68,6 +68,7 @@ def test_the_record_tells_what_came_of_the_file(home: Home, raw: Path) -> None:
     assert table.sha256 == hashlib.sha256((home.root / table.path).read_bytes()).hexdigest()
     assert (table.records, table.rows, table.rejected) == (3, 1, 2)
     assert table.rejects_by_rule == {"minimum": 1, "record": 1}
+    assert "line 3, weight: expected at least 0, found -1" in table.first_rejects
     assert table.rejects_path == "data/rejects/orchard/fruits/fruits.parquet"
 
 
