@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from etl_assets.model.phases import CollectorResult, LoaderResult, PipelineResult
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.report import DocumentLine, RunReport, Section, SourceLine
 from etl_assets.model.run import Accepted, RunAsset, RunCheck, RunManifest, RunPhase
@@ -19,6 +20,21 @@ def a_manifest(**changes: Any) -> RunManifest:
         "finished_at": NOON + timedelta(seconds=75), "code_version": "1",
     }  # fmt: skip
     return RunManifest(**(values | changes))
+
+
+def a_result(healed: str) -> PipelineResult:
+    """One file could not be read, and its last good one was loaded in its place."""
+    collected = CollectorResult(
+        status="error", files_processed=3, files_fetched=2, records_count=1200,
+        execution_time="00:00:04", healing_actions=[healed],
+    )  # fmt: skip
+    loaded = LoaderResult(
+        status="success", tables_created=2, data_validation="passed", execution_time="00:00:06"
+    )
+    return PipelineResult(
+        overall_status=RunStatus.PARTIAL_SUCCESS,
+        collector_result=collected, loader_result=loaded, timestamp=NOON,
+    )  # fmt: skip
 
 
 def a_section(kind: str = "table", **changes: Any) -> Section:
@@ -57,6 +73,7 @@ def a_report_that_says(text: str) -> RunReport:
             for passed in (True, False)
         ],
         phases=[RunPhase(name=text, seconds=1)],
+        result=a_result(text),
         accepted_changes=[Accepted(what=text, sha256="a" * 64)],
     )  # fmt: skip
     rows: dict[str, Any] = {"title": text, "columns": [text, text], "rows": [(text, 3), (text, 1)]}

@@ -9,7 +9,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
-from reported import NOON, a_manifest, a_report, a_report_that_says, a_section, a_source
+from reported import NOON, a_manifest, a_report, a_report_that_says, a_result, a_section, a_source
 
 from etl_assets.io.report_html import html, link
 from etl_assets.model.records import FetchStatus, RunStatus
@@ -68,7 +68,9 @@ def a_full_report() -> RunReport:
         RunCheck(asset="plants/trees", name="valid", passed=True, severity="error"),
     ]  # fmt: skip
     return a_report(
-        manifest=a_manifest(checks=checks, phases=[RunPhase(name="build", seconds=60)]),
+        manifest=a_manifest(
+            checks=checks, phases=[RunPhase(name="build", seconds=60)], result=a_result("ferns")
+        ),
         sections=[a_section("bar"), a_section("line"), a_section("table", total=9)],
         sources=[a_source(), a_source("ferns", status=FetchStatus.OUTAGE, faults=["timed out"])],
         tones={"alive": "good", "dead": "bad"},
@@ -292,3 +294,13 @@ def test_a_map_and_a_diagram_stand_in_the_page_and_escape_what_they_show() -> No
     assert "Elm &amp; Oak" in page
     assert "<Fir>" not in page
     assert "<Red>" not in page
+
+
+def test_each_phase_is_told_with_what_stands_in_for_what() -> None:
+    page = Page(
+        html(a_report(manifest=a_manifest(result=a_result("ferns: an old file stands in"))))
+    )
+
+    assert "collect error 3 files, 2 of them new; 1,200 records 00:00:04" in page.text
+    assert "load success 2 tables; data validation passed 00:00:06" in page.text
+    assert "ferns: an old file stands in" in page.text

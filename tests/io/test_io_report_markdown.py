@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from reported import a_report, a_report_that_says, a_section
+from reported import a_manifest, a_report, a_report_that_says, a_result, a_section
 
 from etl_assets.io import report_markdown
 
@@ -62,3 +62,12 @@ def _columns(line: str) -> int:
         pipes += sign == "|" and not escaped
         escaped = sign == "\\" and not escaped
     return pipes
+
+
+def test_the_phases_are_a_table_with_what_was_healed_below() -> None:
+    text = report_markdown.markdown(a_report(manifest=a_manifest(result=a_result("ferns: old"))))
+
+    assert "| collect | error | 3 files, 2 of them new; 1,200 records | 00:00:04 |" in text
+    assert (
+        "| load | success | 2 tables; data validation passed | 00:00:06 |\n\n- ferns: old\n" in text
+    )
