@@ -68,6 +68,20 @@ def test_a_reference_is_judged_anew_when_the_master_that_it_names_changes(
 
 
 @pytest.mark.long
+def test_the_sixteenth_digit_of_a_number_is_no_change(factory: Factory) -> None:
+    def saved_anew(cells: Cells) -> Cells:
+        return [[{"100.4": "100.40000000000002"}.get(cell, cell) for cell in row] for row in cells]
+
+    corrected = quantity("PO2501003", "2500")
+    factory.correct(FIRST_ORDERS, "poList", lambda cells: corrected(saved_anew(cells)))
+    factory.run()
+
+    (first, *_) = factory.table("purchaseOrders")
+    assert first["plasticResinQuantity"] == 100.40000000000002
+    assert factory.change_log()[-1].endswith("0 added, 1 changed, 0 removed")
+
+
+@pytest.mark.long
 def test_a_later_workbook_has_the_word_on_an_order_of_an_earlier_one(factory: Factory) -> None:
     header, *rows = quantity("PO2501002", "9000")(factory.sample(FIRST_ORDERS, "poList"))
 
