@@ -95,6 +95,34 @@ def test_orders_tell_how_far_they_are(first_factory: Factory) -> None:
     }
 
 
+def test_open_orders_are_told_with_what_they_still_take(first_factory: Factory) -> None:
+    columns = ("po_no", "remaining_pieces", "days_left", "fitting_molds", "last_machine_no")
+
+    found = [tuple(row[c] for c in columns) for row in first_factory.rows("mart_open_orders")]
+
+    assert found == [
+        ("PO2501004", 838, -16, "SPAD-M-001", "NO.03"),
+        ("PO2501005", 2812, 5, "DUCK-M-001", "NO.01"),
+        ("PO2501006", 902, 7, "BUCK-M-001, BUCK-M-002", "NO.02"),
+        ("PO2501007", 1000, 7, "SPAD-M-001", None),
+        ("PO2501008", 1200, 15, "SPAD-M-001", "NO.02"),
+        ("PO2501009", 3000, 15, "BEAK-M-001", None),
+    ]
+
+
+def test_a_day_is_told_as_the_sum_of_its_machines(first_factory: Factory) -> None:
+    days = {row["record_date"]: row for row in first_factory.rows("mart_daily_production")}
+
+    assert days[date(2025, 2, 4)] == {
+        "record_date": date(2025, 2, 4),
+        "machines_count": 2,
+        "total_pieces": 2590,
+        "good_pieces": 2568,
+        "ng_pieces": 22,
+        "yield_pct": 99.15,
+    }
+
+
 def test_production_is_told_by_day_machine_mold_and_item(first_factory: Factory) -> None:
     (duck,) = (
         row

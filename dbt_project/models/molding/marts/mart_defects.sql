@@ -30,7 +30,7 @@ shared as (
 
     select
         row_number() over (order by pieces desc, cause) as rank,
-        cause,
+        replace(cause, '_', ' ') as cause,
         pieces,
         round(100.0 * pieces / nullif(sum(pieces) over (), 0), 2)::double as share_pct,
     from by_cause

@@ -21,7 +21,7 @@ records as (
 
 horizon as (
 
-    select max(record_date) as recorded_until from {{ ref('int_molding__product_records') }}
+    select max(record_date) as recorded_until_date from {{ ref('int_molding__product_records') }}
 
 ),
 
@@ -63,7 +63,8 @@ measured as (
         made.first_made_date,
         made.last_made_date,
         made.completed_date,
-        coalesce(made.completed_date, horizon.recorded_until) - orders.eta_date as days_over,
+        horizon.recorded_until_date,
+        coalesce(made.completed_date, horizon.recorded_until_date) - orders.eta_date as days_over,
         orders.source_sha256,
     from orders
     cross join horizon
