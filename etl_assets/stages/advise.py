@@ -47,8 +47,7 @@ def _of_source(domain: str, source: RunSource, aside: Sequence[Quarantined]) -> 
     elif source.refused_sha256:
         yield (
             f"look at the newest file of {source.name}, {source.refused_sha256[:SHOWN_DIGITS]}:"
-            " no table could be made of it; until its producer or its declaration is mended:"
-            f" `etl rollback {_quoted(source)} --why TEXT`"
+            f" no table could be made of it; {_until_mended(source)}"
         )
     for record in aside:
         file = f"{source.source} {record.sha256[:SHOWN_DIGITS]}"
@@ -56,6 +55,16 @@ def _of_source(domain: str, source: RunSource, aside: Sequence[Quarantined]) -> 
             f"look at `etl quarantine show {file}`: what {source.name} served was refused;"
             f" if it is right: `etl quarantine release {file} --why TEXT`"
         )
+
+
+def _until_mended(source: RunSource) -> str:
+    """An earlier file may serve, where there is one."""
+    if source.sha256 is None:
+        return "correct it where it comes from; until then nothing of it is published"
+    return (
+        "until its producer or its declaration is mended:"
+        f" `etl rollback {_quoted(source)} --why TEXT`"
+    )
 
 
 def _quoted(source: RunSource) -> str:

@@ -45,7 +45,7 @@ def test_a_refused_gate_names_the_report_and_the_command() -> None:
 
 
 def test_a_file_that_became_no_table_names_how_to_serve_the_one_before() -> None:
-    [answer] = advice(source(fault="no column year", refused_sha256=SHA256))
+    [answer] = advice(source(fault="no column year", refused_sha256=SHA256, sha256="b" * 64))
 
     assert "plants.trees, abcdef123456" in answer
     assert "`etl rollback plants.trees --why TEXT`" in answer
@@ -82,3 +82,10 @@ def test_a_pin_names_its_end(partition: str | None, named: str) -> None:
     [answer] = advice(source(FetchStatus.PINNED, partition=partition))
 
     assert named in answer
+
+
+def test_a_first_file_that_became_no_table_has_none_before_to_serve() -> None:
+    [answer] = advice(source(fault="no column year", refused_sha256=SHA256, sha256=None))
+
+    assert "plants.trees, abcdef123456" in answer
+    assert answer.endswith("correct it where it comes from; until then nothing of it is published")
