@@ -121,14 +121,15 @@ class DomainStats(Record):
             yield f"  {'run, nothing moved':24} {'':12}{_timed(self.seconds_unmoved)}"
 
     def _sources(self) -> Iterator[str]:
-        yield f"  {'source':24} {'rows first -> last':>27} {'rejected':>15} {'stood in':>10}"
-        for each in self.sources:
-            name = each.source.removeprefix(f"{self.domain}.")
+        names = [each.source.removeprefix(f"{self.domain}.") for each in self.sources]
+        width = max(24, *map(len, names))
+        yield f"  {'source':{width}} {'rows first -> last':>27} {'rejected':>15} {'stood in':>10}"
+        for name, each in zip(names, self.sources, strict=True):
             rows = _course(each.first_rows, each.last_rows)
             rejected = _course(each.first_rejected, each.last_rejected)
             stood_in = f"{each.stood_in} of {each.runs}" if each.stood_in else "-"
             missing = f", missing in {each.missing}" if each.missing else ""
-            yield f"  {name:24} {rows:>27} {rejected:>15} {stood_in:>10}{missing}"
+            yield f"  {name:{width}} {rows:>27} {rejected:>15} {stood_in:>10}{missing}"
 
     def _checks(self) -> Iterator[str]:
         if self.checks:
