@@ -10,17 +10,44 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from etl_assets.model.report import Cell
 
+Box = tuple[float, float, float, float]
 COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 MAP_WIDTH = 1000.0
 MARGIN = 24.0
 LABEL_HEIGHT = 15.0
 LABEL_CHARACTER = 6.6
+LABEL_CHOICES: tuple[tuple[float, float, Literal["start", "middle", "end"]], ...] = (
+    (9, 4, "start"),
+    (-9, 4, "end"),
+    (0, -9, "middle"),
+    (0, 18, "middle"),
+    (7, -5, "start"),
+    (7, 13, "start"),
+    (-7, -5, "end"),
+    (-7, 13, "end"),
+)  # the best first; the last four stand askew, where places are dense
 STRIP_WIDTH = 910.0  # of all stops together, so that a line of forty needs no scrolling
 STOP_STEP = 34.0
 LAST_LABEL = 80.0
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Where a name is written, and which end of it stands there: fonts are not equally wide."""
+
+    x: float
+    y: float
+    anchor: Literal["start", "middle", "end"]
+
+    def box(self, name: str) -> Box:
+        """What it covers: left, top, right and bottom."""
+        wide = len(name) * LABEL_CHARACTER
+        left = self.x - wide * {"start": 0, "middle": 0.5, "end": 1}[self.anchor]
+        return left, self.y - LABEL_HEIGHT + 3, left + wide, self.y + 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +58,7 @@ class Spot:
     x: float
     y: float
     is_large: bool
-    label: tuple[float, float] | None = None
+    label: Label | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +171,8 @@ def _spot(row: Sequence[Cell], x: float, y: float) -> Spot:
 
 
 def _labelled(spots: Sequence[Spot]) -> list[Spot]:
-    """The large spots with a label right, left, above or below, where it covers no other."""
-    taken: list[tuple[float, float, float, float]] = [
+    """The large spots with a label beside, above or below them, where it covers no other."""
+    taken: list[Box] = [
         (s.x - r, s.y - r, s.x + r, s.y + r) for s in spots for r in [5 if s.is_large else 2]
     ]
     found = []
@@ -155,22 +182,18 @@ def _labelled(spots: Sequence[Spot]) -> list[Spot]:
     return found
 
 
-def _label(
-    spot: Spot, taken: list[tuple[float, float, float, float]]
-) -> tuple[float, float] | None:
-    wide = len(spot.name) * LABEL_CHARACTER
-    choices = [(9.0, 4.0), (-9.0 - wide, 4.0), (-wide / 2, -9.0), (-wide / 2, 18.0)]
-    for right, down in choices:
-        x, y = spot.x + right, spot.y + down
-        box = (x, y - LABEL_HEIGHT + 3, x + wide, y + 3)
+def _label(spot: Spot, taken: list[Box]) -> Label | None:
+    for right, down, anchor in LABEL_CHOICES:
+        label = Label(round(spot.x + right, 1), round(spot.y + down, 1), anchor)
+        box = label.box(spot.name)
         fits = box[0] >= 0 and box[2] <= MAP_WIDTH
         if fits and not any(_overlap(box, other) for other in taken):
             taken.append(box)
-            return round(x, 1), round(y, 1)
+            return label
     return None
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 

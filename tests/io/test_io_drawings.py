@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -49,10 +49,23 @@ def test_few_places_make_a_map_too(rows: list[tuple[drawings.Cell, ...]]) -> Non
 def test_labels_of_large_places_never_cover_each_other() -> None:
     rows = [(f"Station {n}", 1 + n % 20 / 9, 1 + n // 20 / 99, True) for n in range(200)]
 
-    labels = [spot.label for spot in drawings.drawn_map(rows).spots if spot.label]
+    spots = drawings.drawn_map(rows).spots
 
-    assert 0 < len(labels) < len(rows)
-    assert len(set(labels)) == len(labels)
+    boxes = [spot.label.box(spot.name) for spot in spots if spot.label]
+    assert 0 < len(boxes) < len(rows)
+    assert not any(
+        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        for a, b in combinations(boxes, 2)
+    )
+
+
+@pytest.mark.parametrize(("longitude", "anchor"), [(1, "start"), (9, "end")], ids=["west", "east"])
+def test_a_label_has_its_end_at_its_place(longitude: float, anchor: str) -> None:
+    rows = [("West", 1, 1, False), ("East", 9, 2, False), ("A long name", longitude, 1.5, True)]
+
+    [label] = [spot.label for spot in drawings.drawn_map(rows).spots if spot.label]
+
+    assert label.anchor == anchor
 
 
 @given(EDGES)

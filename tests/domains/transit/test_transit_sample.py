@@ -97,6 +97,18 @@ def test_a_lost_station_fails_the_gate_by_its_name(transit: Transit) -> None:
 
 
 @pytest.mark.long
+def test_a_wrong_count_fails_the_gate_and_says_what_is_there(transit: Transit) -> None:
+    counts = transit.settings.dbt_dir / "seeds" / transit.name / "expected_counts.csv"
+    counts.write_text("measure,expected\nstation names,11\nlines,4\n", encoding="utf-8")
+
+    manifest = transit.run()
+
+    assert not manifest.published
+    assert "11, 10, fail, nothing known is missing, nothing unknown is there" in manifest.note
+    assert "lines, 4, 3, fail, there are ABL, CDL, LPL" in manifest.note
+
+
+@pytest.mark.long
 def test_a_station_that_nobody_knows_fails_the_gate_by_its_name(transit: Transit) -> None:
     def opened(features: Rows) -> Rows:
         named = {**features[0]["properties"], "STATION_NA": "LINDEN WEST MRT STATION"}

@@ -58,6 +58,7 @@ lines as (
         'lines' as check_name,
         count(distinct line_code)::varchar as found,
         null::varchar[] as offenders,
+        list_sort(list(distinct line_code)) as there,
     from stops
 
 ),
@@ -155,15 +156,15 @@ covered as (
 all_checks as (
 
     select * from names
-    union all
+    union all by name
     select * from lines
-    union all
+    union all by name
     select * from codes_without_line
-    union all
+    union all by name
     select * from stations_without_code
-    union all
+    union all by name
     select * from parts_far_away
-    union all
+    union all by name
     select * from exits_out_of_bounds
 
 ),
@@ -181,7 +182,14 @@ judged as (
             'pass',
             'fail'
         ) as verdict,
-        array_to_string(all_checks.offenders, ', ') as note,
+        case
+            when len(all_checks.offenders) > 0 then array_to_string(all_checks.offenders, ', ')
+            when all_checks.found != coalesce(expected_counts.expected, 0)::varchar
+                then coalesce(
+                    'there are ' || array_to_string(all_checks.there, ', '),
+                    'nothing known is missing, nothing unknown is there: see expected_counts.csv'
+                )
+        end as note,
     from all_checks
     left join expected_counts on all_checks.check_name = expected_counts.measure
     union all
