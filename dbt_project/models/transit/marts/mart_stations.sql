@@ -69,6 +69,7 @@ named as (
         enriched.enriched_at,
         'https://singapore-mrt-lines.fandom.com/wiki/' || url_encode(replace(pages.title, ' ', '_'))
             as page_url,
+        pages.title as page_title,
         concat_ws(
             ' ',
             concat('It has ', stations.exits_count),
