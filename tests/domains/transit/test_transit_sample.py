@@ -24,6 +24,11 @@ def without(name: str) -> Any:
     return lambda features: [f for f in features if f["properties"]["STATION_NA"] != name]
 
 
+def known(transit: Transit) -> Rows:
+    """The stations without the digest of the file that they were read from."""
+    return [{**row, "evidence": row["evidence"]["exits"]} for row in transit.rows("mart_stations")]
+
+
 def as_html(feature: dict[str, Any]) -> dict[str, Any]:
     rows = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in feature["properties"].items())
     described = {"Name": "kml_1", "Description": HTML.format(rows=rows)}
@@ -124,10 +129,10 @@ def test_a_station_that_nobody_knows_fails_the_gate_by_its_name(transit: Transit
 
 @pytest.mark.long
 def test_the_producers_other_shape_makes_the_same_network(transit: Transit) -> None:
-    before = transit.rows("mart_stations")
+    before = known(transit)
     transit.serve(lambda features: [as_html(feature) for feature in features])
 
     manifest = transit.run()
 
     assert manifest.status is RunStatus.SUCCESS
-    assert transit.rows("mart_stations") == before
+    assert known(transit) == before
