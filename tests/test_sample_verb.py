@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_read_exits_with_1(environment: Sampled, capsys: S
     ids=["source", "no partitions", "partition", "rows", "answers", "set", "missing"],
 )
 def test_what_cannot_be_shown_is_told(
-    environment: Sampled, capsys: Shown, arguments: list[str], code: int, told: str
+    ran: Sampled, capsys: Shown, arguments: list[str], code: int, told: str
 ) -> None:
     assert call("sample", *arguments) == code
 
