@@ -19,7 +19,8 @@ used as (
     select
         machine_no,
         count(distinct shift) as shifts_count,
-        count(distinct shift) filter (where item_code is null) as idle_shifts_count,
+        count(distinct shift)
+        - count(distinct shift) filter (where item_code is not null) as idle_shifts_count,
         coalesce(sum(mold_shots), 0)::bigint as mold_shots,
         coalesce(sum(total_pieces), 0)::bigint as total_pieces,
         coalesce(sum(good_pieces), 0)::bigint as good_pieces,
