@@ -60,15 +60,16 @@ def build_publish(
         manifest = candidate.conclude(written, verdict, list(standing.values()))
         yield _report_result(domain, candidate, manifest)
         if not verdict.passed:
-            raise dg.Failure(
-                f"the gate {verdict}\nwhat is published stays; the candidate and its report are in "
-                f"{place.home.relative(run.directory)}",
-                allow_retries=False,
-            )
+            raise _refused(verdict, place.home.relative(run.directory))
         export_ledger(context.instance, place, domain, run.started_at)
         yield candidate.published(verdict)
 
     return published
+
+
+def _refused(verdict: GateVerdict, directory: str) -> dg.Failure:
+    stays = f"what is published stays; the candidate and its report are in {directory}"
+    return dg.Failure(f"the gate {verdict}\n{stays}", allow_retries=False)
 
 
 def _standing(

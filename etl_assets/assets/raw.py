@@ -64,12 +64,7 @@ def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefin
             for source in chosen
             for partition in parts_of(context, source, _own(place, source, states[source.name]))
         ]
-        held = held_of(place, states, wanted) if config.skip_existing else []
-        spared = {job.part for job in held}
-        asked = [(source, part) for source, part in wanted if part not in spared]
-        files = [(source, part) for source, part in asked if source.for_each is None]
-        fetched = _fetch(place, states, files, config, held)
-        fetched |= _ask(place, states, [s for s, _ in asked if s.for_each], config)
+        fetched = _get(place, states, wanted, config)
         for source in chosen:
             mine = [part for owner, part in wanted if owner is source]
             outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
@@ -94,6 +89,21 @@ def _beside(
             yield _complaint(source, fetch)
     for stranger in strangers_of(place.places, source):
         yield Complaint(stranger, dg.AssetCheckSeverity.WARN)
+
+
+def _get(
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    wanted: Sequence[tuple[Source, Part]],
+    config: RawConfig,
+) -> dict[Part, Fetch]:
+    """What came of each part, by whichever way its source is asked."""
+    held = held_of(place, states, wanted) if config.skip_existing else []
+    spared = {job.part for job in held}
+    asked = [(source, part) for source, part in wanted if part not in spared]
+    files = [(source, part) for source, part in asked if source.for_each is None]
+    rows = [source for source, _ in asked if source.for_each is not None]
+    return _fetch(place, states, files, config, held) | _ask(place, states, rows, config)
 
 
 def _fetch(
