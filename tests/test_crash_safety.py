@@ -221,3 +221,31 @@ def test_a_read_only_directory_is_told_and_harms_nothing(scene: Scene, folder: s
     told = any(text in ended.told for text in ("Permission denied", "readonly database"))
     assert ended.code == 0 or told, ended.told
     scene.assert_unharmed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage"),
+    [("table", "validated"), ("warehouse", "marts"), ("latest", "publish")],
+    ids=["table", "warehouse", "latest"],
+)
+def test_a_killed_run_goes_on_from_the_stage_that_it_had_come_to(
+    scene: Scene, kind: str, stage: str
+) -> None:
+    scene.struck("kill", kind, "middle")
+
+    resumed = scene.run("--from", stage, "--as-of", SECOND_DAY)
+
+    assert resumed.code == 0, resumed.told
+    assert content_of(scene.orchard.home) == scene.content
+
+
+@pytest.mark.parametrize("kind", ["table", "event log", "manifest"])
+def test_a_killed_run_of_one_stage_harms_nothing(scene: Scene, kind: str) -> None:
+    scene.restore()
+    for stage in ("raw", "validated"):
+        assert scene.run("--stage", stage, "--as-of", SECOND_DAY).code == 0
+
+    ended = scene.run("--stage", "table", "--as-of", SECOND_DAY, strike=Strike("kill", kind, 1))
+
+    assert ended.code == -signal.SIGKILL
+    scene.assert_unharmed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ from commanded import (
     requests,
     told,
 )
-from sampled import fingerprint
+from sampled import Sampled, fingerprint
 
 from etl_assets.assets import keys
 from etl_assets.assets.location import build_defs, job_name
 from etl_assets.io import outputs
 from etl_assets.model.options import Options
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run import RunManifest, RunSource
 from etl_assets.model.stage import Stage, Stretch
 
 __all__ = ["empty", "galaxy", "packed", "published", "requests"]
@@ -46,6 +47,12 @@ def same_for_all(directory: Path) -> dict[str, bytes]:
     """What of a published set does not tell of its own run or home."""
     found = fingerprint(directory)
     return {name: data for name, (_, data) in found.items() if name not in OF_ONE_RUN}
+
+
+def another_dump(home: Galaxy) -> bytes:
+    """The dump of a day on which a system bears another name."""
+    dump = gzip.decompress((home.mirror / SYSTEMS).read_bytes())
+    return gzip.compress(dump.replace(b"Quarry", b"Pit"))
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +91,10 @@ def last_manifest(home: Galaxy) -> RunManifest:
     return outputs.read_manifest(next(outputs.runs(home.home, DOMAIN)))
 
 
+def systems_of(manifest: RunManifest) -> RunSource:
+    return next(source for source in manifest.sources if source.source.endswith(".systems"))
+
+
 def test_five_stages_one_by_one_make_the_bytes_of_one_run(
     built: Galaxy, published: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,6 +103,21 @@ def test_five_stages_one_by_one_make_the_bytes_of_one_run(
     assert manifest.published
     assert manifest.as_of == AS_OF
     assert same_for_all(built.latest) == same_for_all(published.latest)
+
+
+@pytest.mark.long
+def test_five_stages_go_on_from_a_published_history_as_one_run_does(
+    galaxy: Galaxy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (galaxy.mirror / SYSTEMS).write_bytes(another_dump(galaxy))
+    at_once = galaxy.copied(tmp_path / "at once")
+    at_once.run(Options(as_of=AS_OF + timedelta(days=1)))
+    for stage in ("raw", "validated", "table", "marts"):
+        told(capsys, "--stage", stage, "--as-of", f"{AS_OF + timedelta(days=1):%Y-%m-%dT%H:%M:%S}")
+
+    told(capsys, "--stage", "publish")
+
+    assert same_for_all(galaxy.latest) == same_for_all(at_once.latest)
 
 
 def test_a_run_that_ends_before_it_publishes_says_so_and_moves_nothing(fetched: Galaxy) -> None:
@@ -233,8 +259,7 @@ def test_a_warehouse_that_was_cut_off_is_not_published(
 def test_marts_of_other_tables_are_not_published(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dump = built.mirror / SYSTEMS
-    dump.write_bytes(gzip.compress(gzip.decompress(dump.read_bytes()).replace(b"Quarry", b"Pit")))
+    (built.mirror / SYSTEMS).write_bytes(another_dump(built))
     for stage in ("raw", "validated", "table"):
         told(capsys, "--stage", stage)
 
@@ -282,10 +307,9 @@ def test_an_outage_of_a_fetch_that_ends_early_is_told(
 
     manifest = told(capsys, "--stage", "raw")
 
-    [systems] = [source for source in manifest.sources if source.source.endswith(".systems")]
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert manifest.note.startswith("stage raw: nothing is published; galaxy.systems: outage")
-    assert systems.status is FetchStatus.OUTAGE
+    assert systems_of(manifest).status is FetchStatus.OUTAGE
 
 
 def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
@@ -311,3 +335,33 @@ def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:
 
     assert str(stretch) == "stages raw to table"
     assert list(stretch) == [Stage.RAW, Stage.VALIDATED, Stage.TABLE]
+
+
+class Transit(Sampled):
+    """Its later sources ask for the rows of earlier ones."""
+
+    name = "transit"
+
+
+def test_a_source_that_asks_for_the_rows_of_a_table_waits_for_it(tmp_path: Path) -> None:
+    lines = Transit.packed(tmp_path).plan(Options(stretch=Stretch(Stage.RAW, Stage.RAW)))
+
+    waiting = [line for line in lines if "waits for the table" in line]
+    assert waiting[0] == (
+        "transit.station_answers: waits for the table station_pages, whose rows it asks for"
+    )
+    assert len(waiting) == 3
+    assert "transit.station_exits: fetch, no record" in lines
+
+
+def test_a_manifest_tells_of_the_file_that_the_table_is_of(
+    built: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (built.mirror / SYSTEMS).write_bytes(another_dump(built))
+
+    fetched = told(capsys, "--stage", "raw")
+
+    before = outputs.read_manifest(list(outputs.runs(built.home, DOMAIN))[1])
+    assert "systems_raw" in built.made(fetched)
+    assert systems_of(fetched).fetched_at == systems_of(before).fetched_at
+    assert systems_of(fetched).sha256 == systems_of(before).sha256

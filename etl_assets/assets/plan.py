@@ -153,6 +153,8 @@ class Plan:
             "stale": {str(part): why for part, why in self.stale.items()},
             "rest": self.rest,
             "strangers": list(self.strangers),
+            "waiting": list(self.waiting),
+            "stages": [stage.value for stage in self.stretch],
         }
 
 

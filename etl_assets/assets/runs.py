@@ -342,9 +342,10 @@ def _source(
 
 def _file_of(fetch: Fetch, valid: Validated | None, table: Tabulated | None) -> RawFile | None:
     """The newest file, unless the table that stands is known to be of the one before."""
-    before = valid.file if valid else None
+    newest, before = fetch.file, valid.file if valid else None
     used = table.table.source_sha256 if table else None
-    return before if before and before.sha256 == used else fetch.file
+    is_ahead = newest is not None and newest.sha256 != used
+    return before if is_ahead and before and before.sha256 == used else newest
 
 
 def _of_domain(key: dg.AssetKey | None, domain: Domain) -> bool:

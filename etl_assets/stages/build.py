@@ -72,19 +72,21 @@ def unfit(
 ) -> list[str]:
     """Names of models that may not be published as they stand, parents first.
 
-    Those are of another version than is wanted, or read a history other than the published one,
-    of which `history_sha256` is the digest.
+    Those are of another version than is wanted; or they are the history or below it, and were built
+    on another than the published one, of which `history_sha256` is the digest.
     """
-    built = {graph.models[unique_id].name: record for unique_id, record in standing.items()}
-    published = built[history_model].sha256 if history_model in built else None
-    found = []
-    for unique_id, model in graph.models.items():
+    history = graph.named(history_model) if history_model else None
+    kept = standing.get(history.unique_id) if history else None
+
+    def is_fit(unique_id: str) -> bool:
         record = standing.get(unique_id)
-        is_of_now = record is not None and record.version == wanted[unique_id]
-        read = record.history_sha256 if record else None
-        if not is_of_now or (model.reads_history and history_sha256 not in {read, published}):
-            found.append(model.name)
-    return found
+        if record is None or record.version != wanted[unique_id]:
+            return False
+        if history is None or history.unique_id not in {unique_id, *graph.ancestors(unique_id)}:
+            return True
+        return history_sha256 in {record.history_sha256, kept.sha256 if kept else None}
+
+    return [model.name for unique_id, model in graph.models.items() if not is_fit(unique_id)]
 
 
 def build(

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from hearing import TOKEN, Hook
 from pydantic import SecretStr
-from sampled import DOMAIN, Sampled
+from sampled import AS_OF, DOMAIN, Sampled
 
 from etl_assets.assets.notices import last_told
+from etl_assets.io import samples
 from etl_assets.model.errors import HomeError
 from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
+from etl_assets.model.stage import Stage, Stretch
 
 FEED = "advisory.echohq.com/data.json"
 PAGE = "<!doctype html><title>Sign in</title>"
@@ -43,6 +45,17 @@ def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
     [message] = hook.messages
     assert message["title"] == "advisories: failed"
     assert "advisories.echo" in message["message"]
+
+
+@pytest.mark.long
+def test_a_run_that_publishes_nothing_is_no_recovery(never_there: Sampled, hook: Hook) -> None:
+    never_there.run()
+    samples.pack(never_there.sample_dir, never_there.mirror, never_there.domain, at=AS_OF)
+
+    fetched = never_there.run(Options(stretch=Stretch(Stage.RAW, Stage.RAW)))
+
+    assert fetched.status is RunStatus.SUCCESS
+    assert hook.titles == ["advisories: failed"]
 
 
 @pytest.mark.long

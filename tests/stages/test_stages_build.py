@@ -161,3 +161,14 @@ def test_what_was_never_built_may_not_be_published(graph: Graph) -> None:
     )
 
     assert len(unfit) == len(graph.models)
+
+
+def test_what_reads_the_history_above_its_model_may_have_read_an_older_one() -> None:
+    nodes = [
+        _node("stg_history", "source.history"),
+        _node("mart_history", "model.etl.stg_history", key=["day"]),
+    ]
+    manifest = {"nodes": {node["unique_id"]: node for node in nodes}}
+    graph = Graph.of(manifest | {"sources": {"source.history": _source("build", "history")}})
+
+    assert _unfit(graph, _versions(graph), published="c", read="a") == ["mart_history"]
