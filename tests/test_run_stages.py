@@ -186,7 +186,7 @@ def test_the_next_run_goes_on_from_there(
     assert not ran & {"systems_raw", "systems_validated", "systems"}
 
 
-@pytest.mark.parametrize("stage", ["validated", "table", "marts", "publish"])
+@pytest.mark.parametrize("stage", ["validated", "publish"])
 def test_from_any_stage_on_an_unmoved_home_publishes_nothing_new(
     galaxy: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
@@ -212,7 +212,7 @@ def test_what_was_never_fetched_is_fetched_and_the_rest_is_spared(
     assert empty.made(manifest) == {"bodies_raw", "populated_bodies_raw", "stations_raw"}
 
 
-@pytest.mark.parametrize("stage", ["validated", "table", "marts"])
+@pytest.mark.parametrize("stage", ["validated", "marts"])
 def test_a_stage_without_its_input_names_the_sources_and_the_command(
     empty: Galaxy, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
@@ -224,7 +224,7 @@ def test_a_stage_without_its_input_names_the_sources_and_the_command(
     assert not empty.home.outputs(DOMAIN).exists()
 
 
-@pytest.mark.parametrize("stage", ["table", "marts", "publish"])
+@pytest.mark.parametrize("stage", ["table", "publish"])
 def test_the_first_stage_that_is_missing_is_named(
     fetched: Galaxy, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
@@ -328,6 +328,25 @@ def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
     assert manifest.run_id == result.run_id
     assert manifest.note == "stages validated to table: nothing is published"
     assert fetched.made(manifest) == {"systems", "systems_validated"}
+
+
+@pytest.mark.long
+def test_a_launch_of_the_pages_may_leave_alone_what_is_held(galaxy: Galaxy) -> None:
+    (galaxy.mirror / SYSTEMS).unlink()
+    source = galaxy.domain.sources["systems"]
+    defs = build_defs(galaxy.settings, domains={DOMAIN: galaxy.domain})
+
+    with galaxy.instance() as instance:
+        defs.resolve_job_def(job_name(galaxy.domain)).execute_in_process(
+            instance=instance,
+            asset_selection=[keys.raw_key(source)],
+            run_config={"ops": {f"{DOMAIN}_raw": {"config": {"skip_existing": True}}}},
+        )
+
+    before = outputs.read_manifest(galaxy.latest)
+    systems = systems_of(last_manifest(galaxy))
+    assert systems.status is FetchStatus.UNCHANGED
+    assert systems.contacted_at == systems_of(before).fetched_at
 
 
 def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:

@@ -125,6 +125,27 @@ def test_what_is_up_to_date_is_not_asked_for(get: Fetcher, server: Misbehaving) 
 
 
 @pytest.mark.fault("validators")
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (FetchStatus.FETCHED, FetchStatus.UNCHANGED),
+        (FetchStatus.OUTAGE, FetchStatus.OUTAGE),
+    ],
+    ids=["good", "an outage that nobody has seen end"],
+)
+def test_what_is_held_and_not_asked_for_stays_what_it_was(
+    get: Fetcher, server: Misbehaving, before: FetchStatus, now: FetchStatus
+) -> None:
+    last = get().model_copy(update={"status": before, "fault": "it did not answer"})
+    server.requests.clear()
+
+    fetched = get(last=last, reason=Reason.HELD)
+
+    assert (fetched.status, fetched.file, fetched.fault) == (now, last.file, last.fault)
+    assert (fetched.decision.reason, fetched.attempts) == (Reason.HELD, 0)
+    assert server.requests == []
+
+
 def test_equal_bytes_under_a_new_etag_are_unchanged(get: Fetcher, server: Misbehaving) -> None:
     good = get()
     server.publish(PATH, GOOD, etag='"another"')
