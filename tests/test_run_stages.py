@@ -349,6 +349,28 @@ def test_a_launch_of_the_pages_may_leave_alone_what_is_held(galaxy: Galaxy) -> N
     assert systems.contacted_at == systems_of(before).fetched_at
 
 
+@pytest.mark.long
+def test_old_marts_that_the_pages_publish_are_made_anew_by_the_next_run(
+    galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (galaxy.mirror / SYSTEMS).write_bytes(another_dump(galaxy))
+    for stage in ("raw", "validated", "table"):
+        told(capsys, "--stage", stage)
+    defs = build_defs(galaxy.settings, domains={DOMAIN: galaxy.domain})
+
+    with galaxy.instance() as instance:
+        job = defs.resolve_job_def(job_name(galaxy.domain))
+        assets = list(job.asset_layer.executable_asset_keys)
+        job.execute_in_process(
+            instance=instance,
+            asset_selection=[
+                key for key in assets if keys.stage_of(galaxy.domain, key) is Stage.PUBLISH
+            ],
+        )
+
+    assert "some of what is published is older than its tables or its code" in galaxy.plan()
+
+
 def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:
     stretch = Stretch.over([Stage.TABLE, Stage.RAW])
 

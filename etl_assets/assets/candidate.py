@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.assets import keys, runs
+from etl_assets.assets import inputs, keys, runs
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.marts import model_records, provide_marts
 from etl_assets.assets.outcomes import digest_of
@@ -24,7 +24,7 @@ from etl_assets.model.domain import Document, Domain
 from etl_assets.model.errors import Problem
 from etl_assets.model.gate import Finding, GateVerdict
 from etl_assets.model.graph import Graph
-from etl_assets.model.records import Published, RunStatus
+from etl_assets.model.records import MIXED, Published, RunStatus
 from etl_assets.model.run import (
     MARTS,
     Accepted,
@@ -166,10 +166,12 @@ class Candidate:
 
     def published(self, verdict: GateVerdict) -> dg.MaterializeResult[Any]:
         _, tables = read_tables(self._instance, self._domain)
+        # A launch of some assets may publish models that it left old: the next run is to see that.
+        is_mixed = bool(inputs.unfit_models(self._instance, self._place, self._domain))
         record = Published(
             directory=self.run.directory.name,
             tables=tables,
-            code_version=self._place.code_version(self._domain),
+            code_version=MIXED if is_mixed else self._place.code_version(self._domain),
             marts=self._files,
         )
         return dg.MaterializeResult(

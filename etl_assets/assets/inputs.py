@@ -69,6 +69,20 @@ def built_at(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> 
     return max((record.as_of for record in records), default=None)
 
 
+def unfit_models(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> list[str]:
+    """Models that were not built from the code, the tables and the history that stand."""
+    project = place.dbt(domain)
+    graph = Graph.of(project.manifest)
+    history = published_history(place, domain)
+    return build.unfit(
+        graph,
+        versions_of(instance, domain, project, graph),
+        built_models(instance, domain, graph),
+        history_model=domain.history,
+        history_sha256=outputs.sha256_of(history) if history else None,
+    )
+
+
 def _first_stages(
     place: Workplace, domain: Domain, sources: Sequence[Source], stretch: Stretch
 ) -> Iterator[tuple[Source, Stage]]:
@@ -114,15 +128,5 @@ def _unfit(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> It
     if not warehouse.is_whole(place.home, domain.name):
         yield f"{domain.name}: nothing was built yet, or a build was cut off; {command}"
         return
-    project = place.dbt(domain)
-    graph = Graph.of(project.manifest)
-    history = published_history(place, domain)
-    unfit = build.unfit(
-        graph,
-        versions_of(instance, domain, project, graph),
-        built_models(instance, domain, graph),
-        history_model=domain.history,
-        history_sha256=outputs.sha256_of(history) if history else None,
-    )
-    if unfit:
+    if unfit := unfit_models(instance, place, domain):
         yield f"{', '.join(unfit)}: built from other code, tables or history than stand; {command}"

@@ -29,6 +29,7 @@ from etl_assets.model.domain import Domain
 from etl_assets.model.errors import UsageError
 from etl_assets.model.options import ORDINARY, Options
 from etl_assets.model.records import (
+    MIXED,
     Decision,
     Fetch,
     Part,
@@ -43,6 +44,7 @@ from etl_assets.model.stage import WHOLE, Stage, Stretch
 from etl_assets.stages import tabulate
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+OLDER_MODELS = "some of what is published is older than its tables or its code"
 OTHER_FILE = "its table was made from another file"
 
 
@@ -322,7 +324,8 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
         no_record = "the event log does not know what is published"
         return no_record if published else "nothing is published yet"
     if record.code_version != place.code_version(domain):
-        return "the code or a declaration changed"
+        is_mixed = record.code_version == MIXED
+        return OLDER_MODELS if is_mixed else "the code or a declaration changed"
     if not warehouse.is_whole(place.home, domain.name):
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(instance, domain)[1]:

@@ -269,6 +269,9 @@ class Built(Record):
     rows: int | None = Field(default=None, ge=0)
 
 
+MIXED = "mixed"  # the code version of a set in which models are older than tables or code
+
+
 class Published(Record):
     """The published set: its directory, and the versions of everything it was made from."""
 
