@@ -199,6 +199,7 @@ def test_from_any_stage_on_an_unmoved_home_publishes_nothing_new(
     assert requests.paths == []
 
 
+@pytest.mark.long
 def test_what_was_never_fetched_is_fetched_and_the_rest_is_spared(
     empty: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
 ) -> None:

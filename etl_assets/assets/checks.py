@@ -13,10 +13,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from etl_assets.assets import candidate, keys, runs
+from etl_assets.assets import candidate, keys
 from etl_assets.assets.launch import Launcher
 from etl_assets.assets.marts import found_by
 from etl_assets.assets.publish import source_checks
+from etl_assets.assets.run_events import check_of
 from etl_assets.assets.state import latest_checks, read_sources
 from etl_assets.io import samples, store
 from etl_assets.io.dbt import DbtProject
@@ -65,7 +66,7 @@ def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
     gate = dg.AssetCheckKey(keys.published_key(domain), candidate.GATE)
     wanted = [gate, *source_checks(domain)]
     for evaluation in latest_checks(launcher.instance, wanted).values():
-        yield runs.check_of(evaluation)
+        yield check_of(evaluation)
 
 
 def _stored(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:

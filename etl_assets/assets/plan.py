@@ -207,15 +207,7 @@ def make_plan(
         for source in sources
         for part in all_parts(place.places, source, now, known=states[source.name].fetches)
     ]
-    held = held_of(place, states, wanted) if options.skip_existing else []
-    spared = {job.part for job in held}
-    asked = [(source, part) for source, part in wanted if part not in spared]
-    probed = [(source, part) for source, part in asked if source.for_each is None]
-    probes = probes_of(place, probed, now=now, max_retries=options.max_retries)
-    jobs = jobs_of(place, states, probed, probes, force=options.force_refresh, now=now)
-    rows = [source for source, _ in asked if source.for_each is not None]
-    decisions = [job.decision for job in (*held, *jobs)]
-    decisions += decisions_of(place, states, rows, force=options.force_refresh, now=now)
+    decisions, probes = _decided(place, states, wanted, now, options)
     moved = {decision.part for decision in decisions if decision.fetch}
     unmoved = [(source, part) for source, part in wanted if part not in moved]
     return Plan(
@@ -228,6 +220,26 @@ def make_plan(
         stretch=options.stretch,
         waiting=[inputs.told_waiting(source) for source in waiting],
     )
+
+
+def _decided(
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    wanted: Sequence[tuple[Source, Part]],
+    now: datetime,
+    options: Options,
+) -> tuple[list[Decision], Mapping[Part, Probe]]:
+    """What is to become of each part, and the answers of the remotes that were asked."""
+    held = held_of(place, states, wanted) if options.skip_existing else []
+    spared = {job.part for job in held}
+    asked = [(source, part) for source, part in wanted if part not in spared]
+    probed = [(source, part) for source, part in asked if source.for_each is None]
+    probes = probes_of(place, probed, now=now, max_retries=options.max_retries)
+    jobs = jobs_of(place, states, probed, probes, force=options.force_refresh, now=now)
+    rows = [source for source, _ in asked if source.for_each is not None]
+    decisions = [job.decision for job in (*held, *jobs)]
+    decisions += decisions_of(place, states, rows, force=options.force_refresh, now=now)
+    return decisions, probes
 
 
 def _resumed(

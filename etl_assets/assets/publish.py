@@ -13,6 +13,7 @@ from etl_assets.assets.alone import alone
 from etl_assets.assets.candidate import GATE, Candidate
 from etl_assets.assets.ledger import export_ledger
 from etl_assets.assets.outcomes import digest_of
+from etl_assets.assets.run_events import check_of
 from etl_assets.assets.state import latest_checks
 from etl_assets.assets.workplace import Workplace
 from etl_assets.model.domain import Domain
@@ -77,7 +78,7 @@ def _standing(
 ) -> dict[dg.AssetCheckKey, RunCheck]:
     """The last verdict of every check on models and sources, whichever run gave it."""
     wanted = [*model_checks, *source_checks(domain)]
-    return {key: runs.check_of(e) for key, e in latest_checks(instance, wanted).items()}
+    return {key: check_of(e) for key, e in latest_checks(instance, wanted).items()}
 
 
 def source_checks(domain: Domain) -> list[dg.AssetCheckKey]:
