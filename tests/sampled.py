@@ -68,7 +68,9 @@ class Sampled:
 
     def copied(self, folder: Path) -> Self:
         """The same home and mirror in another place."""
-        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
+        # Another worker may be reading the home meanwhile, which needs files of its own beside.
+        reading = shutil.ignore_patterns("*.db-wal", "*.db-shm")
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True, ignore=reading)
         return type(self)(folder)
 
     @property
