@@ -68,6 +68,7 @@ def test_an_empty_directory_takes_the_copy(galaxy: Galaxy) -> None:
     assert fingerprint(galaxy.folder / "given") == fingerprint(galaxy.latest)
 
 
+@pytest.mark.long
 def test_a_run_that_publishes_nothing_leaves_no_copy_and_says_so(
     empty: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:

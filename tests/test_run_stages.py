@@ -95,6 +95,7 @@ def systems_of(manifest: RunManifest) -> RunSource:
     return next(source for source in manifest.sources if source.source.endswith(".systems"))
 
 
+@pytest.mark.long
 def test_five_stages_one_by_one_make_the_bytes_of_one_run(
     built: Galaxy, published: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_run_that_ends_before_it_publishes_says_so_and_moves_nothing(fetched: 
     assert not fetched.home.tables(DOMAIN).exists()
 
 
+@pytest.mark.long
 def test_its_report_and_its_result_tell_of_no_failure(built: Galaxy) -> None:
     manifest = last_manifest(built)
 
@@ -235,6 +237,7 @@ def test_the_first_stage_that_is_missing_is_named(
     assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_table_that_is_gone_is_named_with_its_source(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +249,7 @@ def test_a_table_that_is_gone_is_named_with_its_source(
     assert found in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_warehouse_that_was_cut_off_is_not_published(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,6 +276,7 @@ def test_marts_of_other_tables_are_not_published(
     assert "mart_system_bodies" not in shown
 
 
+@pytest.mark.long
 def test_built_marts_are_published_for_the_moment_they_were_built_for(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,6 +285,7 @@ def test_built_marts_are_published_for_the_moment_they_were_built_for(
     assert f"--as-of: expected {AS_OF.isoformat()}" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_status_tells_of_a_run_that_published_nothing(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -396,6 +402,7 @@ def test_a_source_that_asks_for_the_rows_of_a_table_waits_for_it(tmp_path: Path)
     assert "transit.station_exits: fetch, no record" in lines
 
 
+@pytest.mark.long
 def test_a_manifest_tells_of_the_file_that_the_table_is_of(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:

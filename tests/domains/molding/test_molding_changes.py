@@ -33,6 +33,7 @@ def quantity(po_no: str, value: str) -> Any:
     return corrected
 
 
+@pytest.mark.long
 def test_a_corrected_workbook_changes_exactly_its_rows(factory: Factory) -> None:
     before = {row["poNo"]: row for row in factory.table("purchaseOrders")}
 
@@ -48,6 +49,7 @@ def test_a_corrected_workbook_changes_exactly_its_rows(factory: Factory) -> None
     )
 
 
+@pytest.mark.long
 def test_a_reference_is_judged_anew_when_the_master_that_it_names_changes(
     factory: Factory,
 ) -> None:
