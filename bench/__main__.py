@@ -89,8 +89,7 @@ class Bench:
         yield Row("vendor feed to parquet", cost.peak_megabytes, "MB", 150, _detail(cost))
 
     def _against_bare(self, name: str, what: str) -> Iterator[Row]:
-        ours = self._least(name, self._mirror)
-        bare = self._least(f"bare-{name}", self._mirror)
+        ours, bare = self._least(self._mirror, name, f"bare-{name}")
         detail = f"{ours[1]:.2f} s to {bare[1]:.2f} s CPU, {ours[2]:,} to {bare[2]:,} rows"
         yield Row(f"{what} to parquet : bare loop", ours[1] / bare[1], "x", 1.6, detail)
         memory = f"bare loop: {bare[0].peak_megabytes:.0f} MB"
@@ -153,13 +152,11 @@ class Bench:
         writes the same columns. Both read the same file, each in a process of its own; fetching
         and marts are in neither.
         """
-        costs = {}
-        for share in (10, 1):
-            mirror = self._folder / f"dump-of-{SYSTEMS // share}"
+        mirrors = {share: self._folder / f"dump-of-{SYSTEMS // share}" for share in (10, 1)}
+        for share, mirror in mirrors.items():
             _, _, size = self._child(f"dump-{share}", self._mirror, mirror)
-            costs[share] = self._least("systems", mirror)
-        bare = self._least("bare-systems", mirror)
-        (_, tenth, fewer), (cost, whole, systems) = costs[10], costs[1]
+        ((_, tenth, fewer),) = self._least(mirrors[10], "systems")
+        (cost, whole, systems), bare = self._least(mirrors[1], "systems", "bare-systems")
         if not systems == bare[2] == SYSTEMS:
             raise RuntimeError(f"expected {SYSTEMS:,} rows, found {systems:,} and {bare[2]:,}")
         what = f"dump of {SYSTEMS:,} systems"
@@ -172,9 +169,13 @@ class Bench:
         detail = f"{whole:.2f} s to {tenth:.2f} s CPU, {systems:,} to {fewer:,}"
         yield Row(f"{what}, cost of one : of a tenth", grows, "x", 1.2, detail)
 
-    def _least(self, name: str, mirror: Path) -> tuple[Cost, float, int]:
-        """Of some repeats the one that took the least CPU time."""
-        return min((self._work(name, mirror) for _ in range(REPEATS)), key=lambda found: found[1])
+    def _least(self, mirror: Path, *names: str) -> list[tuple[Cost, float, int]]:
+        """Of some repeats the one of each that took the least CPU time.
+
+        They are taken in turn: a machine that drifts meets all of them alike.
+        """
+        rounds = [[self._work(name, mirror) for name in names] for _ in range(REPEATS)]
+        return [min(found, key=lambda cost: cost[1]) for found in zip(*rounds, strict=True)]
 
     def _transfer(self, url: str) -> Iterator[Row]:
         """Against a pipe of three programs that also hashes and stores; ours syncs to disk too."""
