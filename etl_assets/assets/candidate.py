@@ -14,7 +14,8 @@ import dagster as dg
 
 from etl_assets.assets import inputs, keys, runs
 from etl_assets.assets.health import read_tables
-from etl_assets.assets.marts import model_records, provide_marts
+from etl_assets.assets.marts import provide_marts
+from etl_assets.assets.models import model_records
 from etl_assets.assets.outcomes import digest_of
 from etl_assets.assets.state import metadata_of
 from etl_assets.assets.workplace import Workplace

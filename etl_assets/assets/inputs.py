@@ -11,7 +11,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from etl_assets.assets.marts import built_models, published_history, versions_of
+from etl_assets.assets.models import built_models, published_history, versions_of
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
 from etl_assets.io import outputs, warehouse

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from etl_assets.io.readers.batch import UNDECODABLE
 from etl_assets.model.errors import Unreachable
 
 TOLD_BYTES = 1 << 16
@@ -24,7 +23,7 @@ def address_in(data: bytes, member: str, where: str) -> str:
         raise Unreachable(f"{expected}, found more than {TOLD_BYTES:,} bytes")
     try:
         found = _member(msgspec.json.decode(data), member)
-    except UNDECODABLE as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Unreachable(f"{expected}, found no JSON") from error
     if not isinstance(found, str) or not found:
         raise Unreachable(f"{expected}, found none")

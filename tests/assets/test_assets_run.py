@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +37,19 @@ def test_a_run_in_which_nothing_moved_launches_nothing_and_rewrites_nothing(
     assert manifest.status is RunStatus.SUCCESS
     assert sampled.latest.name == manifest.run_id
     assert not sampled.made(manifest)
+
+
+@pytest.mark.parametrize(
+    ("room", "spared"),
+    [
+        pytest.param("etl_assets.assets.launch", "dagster_dbt", id="a run in which nothing moved"),
+        pytest.param("etl_assets.io.http", "pyarrow", id="a fetch"),
+    ],
+)
+def test_what_is_dear_to_import_is_not_imported_for(room: str, spared: str) -> None:
+    program = f"import sys, {room}; sys.exit({spared!r} in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_a_changed_ruling_runs_only_what_is_below_it(sampled: Sampled) -> None:
