@@ -15,8 +15,9 @@ placed as (
 
     select
         name_key,
-        avg(longitude_degrees) as longitude_degrees,
-        avg(latitude_degrees) as latitude_degrees,
+        -- In one order: the last digit of a sum depends on it.
+        avg(longitude_degrees order by longitude_degrees) as longitude_degrees,
+        avg(latitude_degrees order by latitude_degrees) as latitude_degrees,
         count(*) as exits_count,
         struct_pack(
             exits := list(concat(exit_id, ' (feature ', source_row, ')') order by exit_id),
