@@ -6,6 +6,7 @@ Gathers what the stages need from the event log and the store; it decides nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from etl_assets.assets.state import SourceState
@@ -50,7 +51,31 @@ def _partitions(
             return in_order([*found, *(key for key in known if key)])
 
 
-def held_of(
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The parts of a launch by how they are come by: held already, a file, rows of a table."""
+
+    held: Sequence[download.Job]
+    files: Sequence[tuple[Source, Part]]
+    rows: Sequence[Source]
+
+
+def asked_of(
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    wanted: Sequence[tuple[Source, Part]],
+    *,
+    skip_existing: bool,
+) -> Asked:
+    """Who is to be asked for what; of what is held nobody, where that is to be skipped."""
+    held = _held(place, states, wanted) if skip_existing else []
+    spared = {job.part for job in held}
+    asked = [(source, part) for source, part in wanted if part not in spared]
+    files = [(source, part) for source, part in asked if source.for_each is None]
+    return Asked(held, files, [source for source, _ in asked if source.for_each is not None])
+
+
+def _held(
     place: Workplace, states: Mapping[str, SourceState], wanted: Sequence[tuple[Source, Part]]
 ) -> list[download.Job]:
     """The parts of which a file is held, each with the decision not to ask for it."""

@@ -18,7 +18,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 
 from etl_assets.assets import inputs, keys
 from etl_assets.assets.asking import decisions_of
-from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, strangers_of
+from etl_assets.assets.contact import all_parts, asked_of, jobs_of, probes_of, strangers_of
 from etl_assets.assets.health import read_tables
 from etl_assets.assets.specs import file_partitions
 from etl_assets.assets.state import SourceState, latest, read_sources
@@ -230,15 +230,11 @@ def _decided(
     options: Options,
 ) -> tuple[list[Decision], Mapping[Part, Probe]]:
     """What is to become of each part, and the answers of the remotes that were asked."""
-    held = held_of(place, states, wanted) if options.skip_existing else []
-    spared = {job.part for job in held}
-    asked = [(source, part) for source, part in wanted if part not in spared]
-    probed = [(source, part) for source, part in asked if source.for_each is None]
-    probes = probes_of(place, probed, now=now, max_retries=options.max_retries)
-    jobs = jobs_of(place, states, probed, probes, force=options.force_refresh, now=now)
-    rows = [source for source, _ in asked if source.for_each is not None]
-    decisions = [job.decision for job in (*held, *jobs)]
-    decisions += decisions_of(place, states, rows, force=options.force_refresh, now=now)
+    asked = asked_of(place, states, wanted, skip_existing=options.skip_existing)
+    probes = probes_of(place, asked.files, now=now, max_retries=options.max_retries)
+    jobs = jobs_of(place, states, asked.files, probes, force=options.force_refresh, now=now)
+    decisions = [job.decision for job in (*asked.held, *jobs)]
+    decisions += decisions_of(place, states, asked.rows, force=options.force_refresh, now=now)
     return decisions, probes
 
 

@@ -13,7 +13,7 @@ import dagster as dg
 from etl_assets.assets import halfway, keys, runs, specs
 from etl_assets.assets.alone import alone
 from etl_assets.assets.asking import ask_all
-from etl_assets.assets.contact import all_parts, held_of, jobs_of, probes_of, strangers_of
+from etl_assets.assets.contact import all_parts, asked_of, jobs_of, probes_of, strangers_of
 from etl_assets.assets.outcomes import Complaint, Outcome, parts_of, results
 from etl_assets.assets.state import SourceState, read_sources
 from etl_assets.assets.workplace import Workplace
@@ -98,12 +98,9 @@ def _get(
     config: RawConfig,
 ) -> dict[Part, Fetch]:
     """What came of each part, by whichever way its source is asked."""
-    held = held_of(place, states, wanted) if config.skip_existing else []
-    spared = {job.part for job in held}
-    asked = [(source, part) for source, part in wanted if part not in spared]
-    files = [(source, part) for source, part in asked if source.for_each is None]
-    rows = [source for source, _ in asked if source.for_each is not None]
-    return _fetch(place, states, files, config, held) | _ask(place, states, rows, config)
+    asked = asked_of(place, states, wanted, skip_existing=config.skip_existing)
+    fetched = _fetch(place, states, asked.files, config, asked.held)
+    return fetched | _ask(place, states, asked.rows, config)
 
 
 def _fetch(
