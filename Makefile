@@ -52,7 +52,7 @@ drill: ## every further write point and fault of many alike (half an hour)
 
 .PHONY: soak
 soak: setup-dev ## 200 runs with random faults, each judged: make soak RUNS=200 SEED=1
-	PYTHONPATH=tests $(BIN)/python -W ignore tests/soak.py $(RUNS) $(SEED)
+	PYTHONPATH=tests $(BIN)/python -W ignore -m support.soak $(RUNS) $(SEED)
 
 .PHONY: check
 check: setup-dev ## format, lint, types, import law, SQL, YAML, layout
@@ -78,13 +78,13 @@ bench: setup-dev ## measure, and compare within one run
 
 .PHONY: add-source
 add-source: setup ## write both skeletons: make add-source NAME=<domain>.<source>
-	$(BIN)/python -m etl_assets.io.skeleton etl_assets/domains dbt_project "$(NAME)"
+	$(BIN)/python -m etl_assets.declarations.scaffold etl_assets/domains dbt_project "$(NAME)"
 
 .PHONY: schemas
 schemas: setup ## write what follows from others: JSON Schemas, dbt's sources, docs/reliability.md
-	$(BIN)/python -m etl_assets.io.schemas docs/schemas
-	$(BIN)/python -m etl_assets.io.dbt_sources etl_assets/domains dbt_project
-	$(BIN)/python tests/reliability.py docs/reliability.md
+	$(BIN)/python -m etl_assets.declarations.json_schema docs/schemas
+	$(BIN)/python -m etl_assets.declarations.dbt_sources etl_assets/domains dbt_project
+	PYTHONPATH=tests $(BIN)/python -m support.reliability_page docs/reliability.md
 
 .PHONY: update-golden
 update-golden: setup-dev ## accept what the golden tests produce now; read the diff

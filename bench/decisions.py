@@ -10,15 +10,15 @@ from pathlib import Path
 
 import duckdb
 
-from etl_assets.io import build_inputs, outputs
-from etl_assets.io.dbt import DbtProject, NodeResult
-from etl_assets.io.declarations import load
-from etl_assets.model.domain import Domain
-from etl_assets.model.graph import Graph, Model
+from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.load import load
+from etl_assets.marts import build_inputs
+from etl_assets.marts.dbt import DbtProject, NodeResult
+from etl_assets.marts.graph import Graph, Model
 from etl_assets.model.home import Home
-from etl_assets.model.run import MARTS
+from etl_assets.model.run_manifest import MARTS
+from etl_assets.publish import documents, run_directory
 from etl_assets.settings import PACKAGE
-from etl_assets.stages import publish
 
 DOMAIN = "advisories"
 HISTORY = "history.parquet"
@@ -63,7 +63,7 @@ def decide(home: Path, _: Path) -> int:
         history_types=history.column_types if history else {},
     )
     _build(project, _decided(graph, domain), home)
-    return outputs.rows_of(home / MARTS / f"{domain.gate[0].model}.parquet")
+    return run_directory.rows_of(home / MARTS / f"{domain.gate[0].model}.parquet")
 
 
 def document(home: Path, _: Path) -> int:
@@ -78,7 +78,7 @@ def document(home: Path, _: Path) -> int:
     _build(project, [model for model in graph.models.values() if model not in decided], home)
     _sound(project.test())
     marts, directory = home / MARTS, home / "documents"
-    written = publish.write_documents(
+    written = documents.write_documents(
         domain.documents,
         marts,
         directory,
@@ -86,7 +86,7 @@ def document(home: Path, _: Path) -> int:
         previous=None,
         changed={document.model for document in domain.documents},
     )
-    assert publish.incomplete(domain.documents, marts, directory, written) == []
+    assert documents.incomplete(domain.documents, marts, directory, written) == []
     return len(written)
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from etl_assets.io.declarations import load
-from etl_assets.io.file_set import find
-from etl_assets.io.locate import Places
-from etl_assets.model.declaration import Files, Source, Years
+from etl_assets.declarations.load import load
+from etl_assets.declarations.source import Files, Source, Years
+from etl_assets.fetch.file_set import find
+from etl_assets.fetch.locations import Places
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part
 from etl_assets.settings import PACKAGE
-from etl_assets.stages.tabulate import tabulate
-from etl_assets.stages.validate import validate
+from etl_assets.tables.tabulate import tabulate
+from etl_assets.validate.validate import validate
 
 SHA256 = "0" * 64
 

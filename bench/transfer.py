@@ -12,12 +12,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from etl_assets.io.http import Client
-from etl_assets.io.locate import Places
-from etl_assets.model.declaration import Source
+from etl_assets.declarations.source import Source
+from etl_assets.fetch.download import Desk, Job, fetch_all
+from etl_assets.fetch.http import Client
+from etl_assets.fetch.locations import Places
 from etl_assets.model.home import Home
 from etl_assets.model.records import Decision, FetchStatus, Part, Reason
-from etl_assets.stages.download import Desk, Job, fetch_all
 
 DECLARED = {
     "title": "Feed",

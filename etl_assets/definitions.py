@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from etl_assets.assets.location import build_defs
+from etl_assets.defs.definitions import build_defs
 from etl_assets.settings import Settings
 
 

@@ -19,8 +19,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from etl_assets.io import settings_file
-from etl_assets.model.declaration_rules import Broken
+from etl_assets import settings_file
+from etl_assets.declarations.rules import Broken
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
 

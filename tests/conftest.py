@@ -12,10 +12,30 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from sampled import Sampled
+from support.command_homes import environment, ran
+from support.notification_servers import hook, letters
+from support.sample_home import Sampled
+from support.second_runs import crowd, crowd_run, ruled, second_run
+from support.transfers import client, full_port, get, hands, server
 
-from etl_assets.io.lock import lock
 from etl_assets.model.home import Home
+from etl_assets.storage.lock import lock
+
+__all__ = [
+    "client",
+    "crowd",
+    "crowd_run",
+    "environment",
+    "full_port",
+    "get",
+    "hands",
+    "hook",
+    "letters",
+    "ran",
+    "ruled",
+    "second_run",
+    "server",
+]
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 

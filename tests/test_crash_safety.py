@@ -16,10 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import Ended, Strike, Warm, warm
-from orchard import DOMAIN, HOST, Files, Orchard, assemble, content_of, leftovers_of, offenders_of
+from support.crashes import Ended, Strike, Warm, warm
+from support.orchard import (
+    DOMAIN,
+    HOST,
+    Files,
+    Orchard,
+    assemble,
+    content_of,
+    leftovers_of,
+    offenders_of,
+)
 
-from etl_assets.io import outputs
+from etl_assets.publish import run_directory
 
 pytestmark = pytest.mark.long
 
@@ -69,7 +78,7 @@ class Scene:
         """
         assert not offenders_of(self.orchard.home)
         published = {self.first, self.orchard.latest.name}
-        assert published == self.said_to_be_published(outputs.runs(self.orchard.home, DOMAIN))
+        assert published == self.said_to_be_published(run_directory.runs(self.orchard.home, DOMAIN))
         manifest = json.loads((self.orchard.latest / "manifest.json").read_bytes())
         is_old = manifest["as_of"] < SECOND_DAY
         recovered = self.run(*(["--as-of", SECOND_DAY] if is_old else []))

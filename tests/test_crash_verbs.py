@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crashing import Ended, Strike, Warm, warm
-from orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, offenders_of
+from support.crashes import Ended, Strike, Warm, warm
+from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, offenders_of
 
-from etl_assets.assets.launch import open_instance
-from etl_assets.assets.state import read_sources
-from etl_assets.io import quarantine
-from etl_assets.model.options import Options
+from etl_assets.defs.event_log import read_sources
+from etl_assets.model.run_options import Options
+from etl_assets.operations.run import open_instance
+from etl_assets.validate import quarantine_store
 
 pytestmark = pytest.mark.long
 
@@ -62,7 +62,7 @@ class Scene:
             "exported": {r["source_id"]: r["checksum"] for r in records},
             "exported pins": {r["source_id"] for r in records if r["pin"]},
             "quarantine": [
-                q.sha256 for q in quarantine.listed(self.orchard.home, sources["notes"])
+                q.sha256 for q in quarantine_store.listed(self.orchard.home, sources["notes"])
             ],
         }
 

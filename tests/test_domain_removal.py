@@ -56,7 +56,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_domain_the_rest_is_green(domain: str, repo_root: Path, tmp_path: Path) -> None:
     project = without(domain, repo_root, tmp_path / "project")
 
-    checked = run(project, "-m", "etl_assets.cli", "sources", "check")
+    checked = run(project, "-m", "etl_assets.cli.main", "sources", "check")
     loaded = run(project, "-c", "from etl_assets.definitions import defs; defs()")
     samples = [str(file) for file in project.glob("tests/domains/*/test_*sample*.py")]
     tested = run(project, "-m", "pytest", "-q", "-m", "not long", "tests/test_layout.py", *samples)

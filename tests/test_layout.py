@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Source
-from etl_assets.model.domain import Domain
+from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.load import load
+from etl_assets.declarations.source import Source
 
-SPEAKS_DAGSTER = ("assets/", "definitions.py", "cli.py")
-KNOWS_STANDARDS = ("io/", "model/")
+SPEAKS_DAGSTER = ("defs/", "operations/", "definitions.py")
+KNOWS_STANDARDS = ("tables/", "publish/", "declarations/")
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"})
 WRITTEN_BY_PEOPLE = frozenset(
     {".py", ".sql", ".yaml", ".yml", ".md", ".toml", ".csv", ".json", ".sh", ".lock", ".j2", ""}
@@ -85,7 +85,7 @@ def names_as_literals(repo: Repository) -> Offenders:
     """A domain or a source that Python names, where a declaration should."""
     domains = set(repo.domains)
     names = domains | {source.name for source in repo.sources}
-    standards = {path.stem for path in repo.package.glob("io/*ers/*.py")}
+    standards = {path.stem for path in repo.package.glob("*/*ers/*.py")}
     for module, path in repo.modules():
         known = standards if module.startswith(KNOWS_STANDARDS) else set()
         for line, text in _literals(ast.parse(path.read_text(encoding="utf-8"))):
@@ -242,7 +242,7 @@ def small(tmp_path: Path) -> Repository:
         "README.md": "see [docs](docs)\n",
         "docs/b.txt": "",
         "etl_assets/__init__.py": '"""A package."""\n',
-        "etl_assets/io/readers/osv.py": '"""Reads osv."""\nNAME = "osv"\n',
+        "etl_assets/tables/readers/osv.py": '"""Reads osv."""\nNAME = "osv"\n',
         "etl_assets/domains/plants/_domain.yaml": (
             "title: Plants\ndescription: d\nowner: team:garden\nschedule: 0 5 * * *\n"
         ),
@@ -286,23 +286,23 @@ MART = "dbt_project/models/plants/marts/mart_tree.sql"
     [
         pytest.param(
             names_as_literals,
-            "etl_assets/stages/a.py",
+            "etl_assets/fetch/a.py",
             "def f():\n    return 'trees'\n",
-            "stages/a.py:2: trees",
+            "fetch/a.py:2: trees",
             id="source as literal",
         ),
         pytest.param(
             names_as_literals,
-            "etl_assets/stages/a.py",
+            "etl_assets/fetch/a.py",
             "P = f'outputs/plants/{1}'\n",
-            "stages/a.py:1: plants",
+            "fetch/a.py:1: plants",
             id="domain in a path",
         ),
         pytest.param(
             names_as_literals,
-            "etl_assets/io/a.py",
+            "etl_assets/storage/a.py",
             "Q = 'select * from stg_plants__x'\n",
-            "io/a.py:1: plants",
+            "storage/a.py:1: plants",
             id="domain in a query",
         ),
         pytest.param(
@@ -314,23 +314,31 @@ MART = "dbt_project/models/plants/marts/mart_tree.sql"
         ),
         pytest.param(
             dagster_outside_its_room,
-            "etl_assets/stages/a.py",
+            "etl_assets/fetch/a.py",
             "def f():\n    from dagster_dbt import x\n",
-            "stages/a.py:2",
+            "fetch/a.py:2",
             id="late import of Dagster",
         ),
         pytest.param(
-            vague_module_names, "etl_assets/io/utils.py", "", "io/utils.py", id="vague name"
+            vague_module_names,
+            "etl_assets/storage/utils.py",
+            "",
+            "storage/utils.py",
+            id="vague name",
         ),
         pytest.param(
             code_in_init_files,
-            "etl_assets/io/__init__.py",
+            "etl_assets/storage/__init__.py",
             '"""A room."""\nimport os\n',
-            "io/__init__.py",
+            "storage/__init__.py",
             id="code in init",
         ),
         pytest.param(
-            code_in_init_files, "etl_assets/io/__init__.py", "", "io/__init__.py", id="bare init"
+            code_in_init_files,
+            "etl_assets/storage/__init__.py",
+            "",
+            "storage/__init__.py",
+            id="bare init",
         ),
         pytest.param(
             staging_models_that_read_more_than_one_thing,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fault_table import ROOMS
-from reliability import held, page
+from support.fault_table import ROOMS
+from support.reliability_page import held, page
 
 
 def test_every_fault_has_a_test_and_every_mark_a_fault() -> None:

@@ -6,20 +6,17 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import misbehaving_server as faults
 import pytest
-from hearing import TOKEN, Hook, hook
-from misbehaving_server import Misbehaving
 from pydantic import SecretStr
-from sampled import AS_OF, DOMAIN, Sampled
-from transfers import server
+from support import misbehaving_server as faults
+from support.misbehaving_server import Misbehaving
+from support.notification_servers import TOKEN, Hook
+from support.sample_home import AS_OF, DOMAIN, Sampled
 
-from etl_assets.model.declaration import Location, Source
-from etl_assets.model.domain import Domain
-from etl_assets.model.options import Options
+from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.source import Location, Source
 from etl_assets.model.records import RunStatus
-
-__all__ = ["hook", "server"]
+from etl_assets.model.run_options import Options
 
 KEY, PROXY, SIGNATURE = "k3y-for-the-feed", "pr0xy-passw0rd", "s1gnature-of-an-address"
 SECRETS = (KEY, PROXY, SIGNATURE, TOKEN, "passw0rd")

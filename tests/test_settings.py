@@ -4,32 +4,12 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
+from support.command_homes import elsewhere
 
 from etl_assets.model.errors import SettingsError
 from etl_assets.settings import Settings
 
-VARIABLES = [
-    "HOME",
-    "MIRROR",
-    "DOMAINS_DIR",
-    "DBT_DIR",
-    "LOG_LEVEL",
-    "NO_COLOR",
-    "NOTIFY",
-    "PROXY",
-    "CONFIG",
-]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current directory without `.env`, in an environment without settings."""
-    for name in VARIABLES:
-        monkeypatch.delenv(f"ETL_{name}", raising=False)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+__all__ = ["elsewhere"]
 
 
 def test_without_any_variable_the_current_directory_is_the_home(elsewhere: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
-from commanded import DOMAIN, Galaxy, call, empty, packed
-from test_settings import elsewhere
+from support.command_homes import DOMAIN, Galaxy, call, elsewhere, empty, packed
 
 from etl_assets.model.errors import SettingsError
 from etl_assets.settings import Settings

@@ -1,1 +1,4 @@
-"""What things are: frozen records, declarations and the exception tree. No I/O happens here."""
+"""Records and rules that several packages use.
+
+Errors, paths of a home, file records, run options. No I/O.
+"""

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from etl_assets.model.records import FetchStatus, Record, RunStatus
 
 if TYPE_CHECKING:
-    from etl_assets.model.run import RunManifest, RunSource
+    from etl_assets.model.run_manifest import RunManifest, RunSource
 
 COLLECT = ("raw", "validated", "tables")
 LOAD = ("marts", "publish")

@@ -1,6 +1,7 @@
 """The stages of a run in the data's order, and a stretch of them.
 
-What a stage does is said in `etl_assets.stages`; which asset belongs to which, in `assets.keys`.
+What a stage does is said in `etl_assets.stages`; which asset belongs to which, in
+`defs.asset_keys`.
 """
 
 from __future__ import annotations

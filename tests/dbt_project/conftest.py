@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.io import build_inputs
-from etl_assets.io.arrow import table_schema
-from etl_assets.io.dbt import DbtProject, NodeResult
-from etl_assets.io.declarations import load
-from etl_assets.model.graph import Graph
+from etl_assets.marts import build_inputs
+from etl_assets.tables.arrow_types import table_schema
+from etl_assets.marts.dbt import DbtProject, NodeResult
+from etl_assets.declarations.load import load
+from etl_assets.marts.graph import Graph
 from etl_assets.model.home import Home
 
 DOMAIN = "advisories"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from decision_cases import CASES, NAMES, cve_of
+from support.decision_cases import CASES, NAMES, cve_of
 
 if TYPE_CHECKING:
     from conftest import Warehouse

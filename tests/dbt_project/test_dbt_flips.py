@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from decision_cases import CASES, NAMES, cve_of, feed, fixed_in
+from support.decision_cases import CASES, NAMES, cve_of, feed, fixed_in
 
 if TYPE_CHECKING:
     from conftest import Row, Warehouse

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from published import PublishedSet
-from sampled import AS_OF, Sampled
+from support.published import PublishedSet
+from support.sample_home import AS_OF, Sampled
 
-from etl_assets.model.options import Options
+from etl_assets.model.run_options import Options
 
 
 @pytest.fixture(scope="session")

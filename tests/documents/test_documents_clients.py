@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import Environment, install
-from published import PublishedSet
+from support.environments import Environment, install
+from support.published import PublishedSet
 
-from etl_assets.io.server import serving
+from etl_assets.demo.server import serving
 
 HERE = Path(__file__).parent
 VUNNEL = "vunnel==0.44.0"  # the last for Python 3.11

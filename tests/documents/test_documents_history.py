@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published import PublishedSet
-from sampled import AS_OF, Sampled
+from support.published import PublishedSet
+from support.sample_home import AS_OF, Sampled
 
-from etl_assets.model.options import Options
+from etl_assets.model.run_options import Options
 
 pytestmark = pytest.mark.long
 

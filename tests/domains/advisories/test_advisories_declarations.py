@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from etl_assets.io.declarations import load
+from etl_assets.declarations.load import load
 
 
 def test_the_yearly_and_the_modified_feed_have_one_contract(repo_root: Path) -> None:

@@ -28,11 +28,11 @@ from domains.advisories.snapshots import (
     read_histories,
     retold_id,
 )
-from sampled import Sampled
+from support.sample_home import Sampled
 
-from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_options import Options
 
 pytestmark = pytest.mark.long
 

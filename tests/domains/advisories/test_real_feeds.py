@@ -35,11 +35,11 @@ from domains.advisories.raw_feeds import (
 )
 from domains.advisories.reading import TARGETS, Decision, decide
 from domains.advisories.versions import RELEASE_MARK, is_rebuild
-from sampled import DOMAIN, Sampled, fingerprint
+from support.sample_home import DOMAIN, Sampled, fingerprint
 
-from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run import MANIFEST_FILE, RunManifest
+from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
+from etl_assets.model.run_options import Options
 
 pytestmark = pytest.mark.long
 
@@ -357,7 +357,7 @@ def test_the_command_makes_the_same_bytes_in_another_home(
     real: Sampled, first: RunManifest, mirror: Path, tmp_path: Path
 ) -> None:
     other = Sampled(tmp_path, mirror_url=str(mirror))
-    program = [sys.executable, "-m", "etl_assets.cli", "run", DOMAIN]
+    program = [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN]
 
     done = subprocess.run(
         [*program, "--as-of", AS_OF.isoformat()],

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sampled import AS_OF, Sampled
+from support.sample_home import AS_OF, Sampled
 
-from etl_assets.io import ledger, outputs
-from etl_assets.model.ledger import Process
-from etl_assets.model.options import Options
+from etl_assets.ledger import files as ledger_files
+from etl_assets.ledger.manifest import Process
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_options import Options
+from etl_assets.publish import run_directory
 
 DOMAIN = "advisories"
 EXPECTED: dict[str, Any] = json.loads(
@@ -27,7 +28,7 @@ SEED_KEYS = [
 
 @pytest.fixture(scope="module")
 def manifest(first_run: Sampled) -> RunManifest:
-    return outputs.read_manifest(first_run.latest)
+    return run_directory.read_manifest(first_run.latest)
 
 
 def test_the_sample_runs_to_a_full_success(manifest: RunManifest) -> None:
@@ -87,7 +88,7 @@ def test_the_ledger_names_every_file_once_per_process(
 ) -> None:
     files = {source.name: source.sha256 for source in manifest.sources}
 
-    ledgers = [ledger.load(first_run.home, DOMAIN, process) for process in Process]
+    ledgers = [ledger_files.load(first_run.home, DOMAIN, process) for process in Process]
 
     for found in ledgers:
         assert found is not None
@@ -119,7 +120,9 @@ def test_another_home_gives_the_same_bytes(first_run: Sampled, tmp_path: Path) -
 
     other.run(Options(as_of=AS_OF))
 
-    names = [n for n in outputs.files_of(first_run.latest) if n.startswith(("advisory", "marts/"))]
+    names = [
+        n for n in run_directory.files_of(first_run.latest) if n.startswith(("advisory", "marts/"))
+    ]
     different = [
         name
         for name in names

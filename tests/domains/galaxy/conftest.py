@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sampled import Sampled
+from support.sample_home import Sampled
 
-from etl_assets.assets.launch import open_instance
+from etl_assets.operations.run import open_instance
 
 DOMAIN = "galaxy"
 AS_OF = datetime(2026, 3, 1, 9, tzinfo=UTC)

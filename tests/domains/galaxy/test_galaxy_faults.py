@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
+from etl_assets.model.run_options import Options
 
 if TYPE_CHECKING:
     from conftest import Galaxy

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.io.declarations import load
-from etl_assets.model.declaration import Source
+from etl_assets.declarations.load import load
+from etl_assets.declarations.source import Source
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part
-from etl_assets.stages.tabulate import tabulate
+from etl_assets.tables.tabulate import tabulate
 
 HOST = "downloads.spansh.co.uk"
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl_assets.assets.location import build_defs
-from etl_assets.io import ledger
-from etl_assets.model.ledger import Process
-from etl_assets.model.options import Options
+from etl_assets.defs.definitions import build_defs
+from etl_assets.ledger import files
+from etl_assets.ledger.manifest import Process
 from etl_assets.model.records import RunStatus
+from etl_assets.model.run_options import Options
 
 if TYPE_CHECKING:
     from conftest import Galaxy
@@ -189,7 +189,7 @@ def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy
     path = first_galaxy.home.root / "manifests" / "galaxy_download.manifest.json"
     written = json.loads(path.read_bytes())
 
-    found = ledger.load(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
+    found = files.load(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
 
     assert found is not None
     assert set(written["metadata"]) == {

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.parquet as pq
-from sampled import Sampled
+from support.sample_home import Sampled
 
-from etl_assets.assets import forget
-from etl_assets.io import workbook
+from etl_assets.demo import workbooks
 from etl_assets.model.records import Part
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.operations import forget
 
 DOMAIN = "molding"
 AS_OF = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -48,7 +48,7 @@ class Factory(Sampled):
     def put(self, file: str, sheet: str, cells: Cells) -> None:
         """Lay a workbook into the mirror; its modification time moves."""
         path = self.mirror / file
-        data = (workbook.xlsb if path.suffix == ".xlsb" else workbook.xlsx)({sheet: cells})
+        data = (workbooks.xlsb if path.suffix == ".xlsb" else workbooks.xlsx)({sheet: cells})
         path.write_bytes(data)
         later = path.stat().st_mtime + 60
         os.utime(path, (later, later))

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from domains.molding.factory import DOMAIN, ORDERS, REPORTS, STATIC, Cells
 
-from etl_assets.assets.location import build_defs
+from etl_assets.defs.definitions import build_defs
 from etl_assets.model.errors import UsageError
-from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
+from etl_assets.model.run_options import Options
 
 if TYPE_CHECKING:
     from domains.molding.factory import Factory

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from domains.molding.factory import AS_OF, ORDERS, Factory, Rows
-from environments import Environment
+from support.environments import Environment
 
-from etl_assets.model.options import Options
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_options import Options
 
 pytestmark = pytest.mark.long
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.assets.location import build_defs
+from etl_assets.defs.definitions import build_defs
 
 if TYPE_CHECKING:
     from domains.molding.factory import Factory

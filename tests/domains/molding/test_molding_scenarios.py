@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from domains.molding.factory import DOMAIN, ORDERS, Cells, Factory
 
-from etl_assets.assets.launch import Launcher
-from etl_assets.model.options import Options
+from etl_assets.model.run_options import Options
+from etl_assets.operations.run import Launcher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from etl_assets.model.run import RunManifest
+    from etl_assets.model.run_manifest import RunManifest
 
 FIRST_ORDERS = f"{ORDERS}/purchaseOrder_241220.xlsx"
 SECOND_ORDERS = f"{ORDERS}/purchaseOrder_250105.xlsx"

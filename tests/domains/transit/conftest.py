@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from sampled import Sampled
+from support.sample_home import Sampled
 
-from etl_assets.io import samples
+from etl_assets.demo import samples
 from etl_assets.model.records import RunStatus
 
 DOMAIN = "transit"

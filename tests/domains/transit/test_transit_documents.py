@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 import pytest
 
-from etl_assets.model.run import RunManifest
+from etl_assets.model.run_manifest import RunManifest
 
 if TYPE_CHECKING:
     from conftest import Transit

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import chat_endpoint as chats
 import pytest
+from support import chat_endpoint as chats
 
 from etl_assets.model.records import RunStatus
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from etl_assets.assets.location import build_defs
+from etl_assets.defs.definitions import build_defs
 from etl_assets.model.records import RunStatus
 
 if TYPE_CHECKING:

@@ -1,1 +1,0 @@
-"""The only room that speaks Dagster; its modules bear the stages' names."""

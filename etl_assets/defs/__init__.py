@@ -1,0 +1,4 @@
+"""Everything that speaks Dagster.
+
+Asset keys, specs, steps, sensors, and the event log read back.
+"""

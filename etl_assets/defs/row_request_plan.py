@@ -1,0 +1,69 @@
+"""Sources whose requests come from a table, on behalf of a launch: surveys, decisions, answers.
+
+Gathers what the stage needs from the tables and the settings; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from etl_assets.declarations.source import Source
+from etl_assets.defs.context import Workplace
+from etl_assets.defs.event_log import SourceState
+from etl_assets.fetch import request_rows
+from etl_assets.fetch.http import Client
+from etl_assets.fetch.row_requests import requests_of
+from etl_assets.model.records import Decision, Fetch, Part
+
+
+def ask_all(
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    sources: Sequence[Source],
+    *,
+    force: bool,
+) -> Iterator[Fetch]:
+    """What came of each source, one after the other."""
+    for source in sources:
+        part, last = Part(source=source.full_name), states[source.name].fetches.get(None)
+        with place.client() as client:
+            desk = _desk(place, source, client, force=force, now=datetime.now(UTC))
+            found = _survey(place, source, desk)
+            yield request_rows.gather(
+                part, found, request_rows.decide(part, found, last, desk), last, desk
+            )
+
+
+def decisions_of(
+    place: Workplace,
+    states: Mapping[str, SourceState],
+    sources: Sequence[Source],
+    *,
+    force: bool,
+    now: datetime,
+) -> list[Decision]:
+    """What would be asked from the tables as they stand; nothing is asked for this."""
+    found = []
+    with place.client() as client:
+        for source in sources:
+            part, last = Part(source=source.full_name), states[source.name].fetches.get(None)
+            desk = _desk(place, source, client, force=force, now=now)
+            found.append(request_rows.decide(part, _survey(place, source, desk), last, desk))
+    return found
+
+
+def _survey(place: Workplace, source: Source, desk: request_rows.Desk) -> request_rows.Survey:
+    table = place.home.table_file(source.domain, request_rows.declared_of(source).table, None)
+    requests = requests_of(source, table, place.places, with_credentials=not desk.missing)
+    return request_rows.survey(source, requests, desk)
+
+
+def _desk(
+    place: Workplace, source: Source, client: Client, *, force: bool, now: datetime
+) -> request_rows.Desk:
+    names = [each.env for each in source.location.credentials.values()]
+    missing = [name for name in names if place.settings.find_secret(name) is None]
+    return request_rows.Desk(
+        client=client, home=place.home, now=now, missing=", ".join(missing), force=force
+    )

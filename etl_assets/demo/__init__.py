@@ -1,0 +1,1 @@
+"""Plays the demo of a domain on its samples."""

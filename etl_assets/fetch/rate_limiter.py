@@ -1,0 +1,114 @@
+"""Good manners towards one host: how often, how many at once, and when to leave it alone.
+
+What is asked of the host, and what an answer means, is `etl_assets.fetch.http`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Condition, Event
+
+from etl_assets.declarations.source import Limits
+from etl_assets.model.errors import Unreachable
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time and chance, given so that a test decides both."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wait: Callable[[Event, float], object] = Event.wait
+    random: Callable[[], float] = random.random
+    now: Callable[[], datetime] = _utc_now
+
+
+@dataclass(slots=True)
+class Effort:
+    """What one file has cost so far: requests, the last answer, and time spent waiting."""
+
+    attempts: int = 0
+    last_status: int | None = None
+    waited_seconds: float = 0.0
+
+
+class Host:
+    """The turns of one host; shared by all threads of a run."""
+
+    def __init__(self, name: str, clock: Clock, stop: Event) -> None:
+        self._name = name
+        self._clock = clock
+        self._stop = stop
+        self._free = Condition()
+        self._active = 0
+        self._next_start = 0.0
+        self._failures = 0
+        self._paused_until = 0.0
+        self._last_failure = ""
+
+    @contextmanager
+    def turn(self, limits: Limits, effort: Effort) -> Iterator[None]:
+        """Wait until the host may be asked and hold one of its connections.
+
+        Raises Unreachable at once while the host is left alone after failures in a row.
+        """
+        with self._free:
+            self._free.wait_for(lambda: self._active < limits.connections)
+            self._active += 1
+        try:
+            self._refuse_while_paused()
+            self._wait_for_start(limits, effort)
+            yield
+        finally:
+            with self._free:
+                self._active -= 1
+                self._free.notify()
+
+    def hold(self, seconds: float) -> None:
+        """Ask nothing more for so long: the host has said so."""
+        with self._free:
+            self._next_start = max(self._next_start, self._clock.monotonic() + seconds)
+
+    def succeeded(self) -> None:
+        with self._free:
+            self._failures = 0
+
+    def failed(self, limits: Limits, failure: str) -> None:
+        """Count a failure of the host itself; enough of them in a row pause it."""
+        with self._free:
+            self._failures += 1
+            self._last_failure = failure
+            if self._failures >= limits.failures_before_pause:
+                self._paused_until = self._clock.monotonic() + limits.pause_seconds
+
+    def pause(self, seconds: float, effort: Effort) -> None:
+        """Wait, and count it; raises Unreachable where the run is being stopped."""
+        if seconds > 0:
+            self._clock.wait(self._stop, seconds)
+            effort.waited_seconds += seconds
+        if self._stop.is_set():
+            raise Unreachable(f"{self._name}: the run is being stopped", is_final=True)
+
+    def _wait_for_start(self, limits: Limits, effort: Effort) -> None:
+        with self._free:
+            now = self._clock.monotonic()
+            start = max(now, self._next_start)
+            self._next_start = start + 1 / limits.requests_per_second
+        self.pause(start - now, effort)
+
+    def _refuse_while_paused(self) -> None:
+        left = self._paused_until - self._clock.monotonic()
+        if left > 0:
+            raise Unreachable(
+                f"{self._name}: left alone for another {left:.0f} s after {self._failures} failures"
+                f" in a row, the last: {self._last_failure}",
+                is_final=True,
+            )

@@ -1,0 +1,1 @@
+"""The exported ledger of files under `manifests/`."""

@@ -1,0 +1,1 @@
+"""dbt in process: which models to build, from which inputs, and their export as parquet."""

@@ -1,0 +1,1 @@
+"""Notifications: whether a run is news, and sending it."""

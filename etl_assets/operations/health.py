@@ -1,0 +1,139 @@
+"""Is the place fit to run: everything that can be looked at without asking a remote; `etl health`.
+
+What the event log says is read here, the rest is looked at by the stages. A first look at an empty
+home makes nothing, not even an event log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+import dagster as dg
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.defs.event_log import read_sources
+from etl_assets.fetch.locations import Places
+from etl_assets.model.errors import DeclarationError, HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import RawFile
+from etl_assets.operations import health_leftovers, health_machine
+from etl_assets.operations.health_result import Finding, Fitness, Level
+from etl_assets.operations.recovery import COMMAND_TAG, IN_PROGRESS
+from etl_assets.operations.run import open_instance
+from etl_assets.settings import Settings
+from etl_assets.storage import disk
+
+Files = Mapping[str, Sequence[RawFile]]
+
+
+def examine(
+    settings: Settings, domains: Mapping[str, Domain] | DeclarationError, now: datetime
+) -> Fitness:
+    """Every finding on the place and on the domains, as far as these could be read."""
+    home = Home(settings.home)
+    readable = {} if isinstance(domains, DeclarationError) else domains
+    event_log, files, cut_off = _event_log(settings, readable)
+    free, held = disk.free_bytes(home.root / "data"), _held_bytes(home, readable, files)
+    return Fitness(
+        home=str(home.root),
+        checked_at=now,
+        free_bytes=free,
+        domains=[health_leftovers.dates(home, domain) for domain in readable.values()],
+        findings=[
+            *_declarations(domains),
+            *health_machine.folders(home, settings.dagster_home, readable),
+            health_machine.space(free, held),
+            health_machine.dbt_project(settings.dbt_dir),
+            health_machine.mirror(settings.mirror),
+            event_log,
+            *(
+                finding
+                for domain in readable.values()
+                for finding in _of_domain(settings, domain, files, cut_off, now)
+            ),
+        ],
+    )
+
+
+def _declarations(domains: Mapping[str, Domain] | DeclarationError) -> Iterator[Finding]:
+    if isinstance(domains, DeclarationError):
+        for problem in domains.problems:
+            yield Finding(
+                level=Level.ERROR,
+                what="declarations",
+                found=f"{problem.where}: {problem.found}",
+                expected=problem.expected,
+                advice="mend it; `etl sources check` reads them again",
+            )
+    else:
+        count = sum(len(domain.sources) for domain in domains.values())
+        yield Finding.ok("declarations", f"{count} sources in {len(domains)} domains read well")
+
+
+def _of_domain(
+    settings: Settings,
+    domain: Domain,
+    files: Files,
+    cut_off: Mapping[str, Sequence[str]],
+    now: datetime,
+) -> Iterator[Finding]:
+    home = Home(settings.home)
+    places = Places(settings.home, settings.mirror, settings.secret)
+    held = files.get(domain.name, [])
+    names = {file.part.source.removeprefix(f"{domain.name}.") for file in held}
+    yield from health_machine.locations(domain, places, now, names)
+    yield from health_machine.secrets(domain, places, settings.find_secret)
+    yield from health_leftovers.findings(home, domain, held, cut_off.get(domain.name, []))
+
+
+def _event_log(
+    settings: Settings, domains: Mapping[str, Domain]
+) -> tuple[Finding, Files, Mapping[str, Sequence[str]]]:
+    """Whether it can be read, and by domain the files that stand and the runs that never ended."""
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        return _none_yet(Home(settings.home)), {}, {}
+    try:
+        with open_instance(settings) as instance:
+            files = {name: _standing(instance, domain) for name, domain in domains.items()}
+            cut_off = {name: _unended(instance, name) for name in domains}
+            count = instance.get_runs_count()
+    except Exception as error:  # noqa: BLE001 - Dagster and SQLite raise what they like
+        found = _told(error, settings)
+        advice = "move it away, then `etl manifest restore`"
+        return Finding.of(Level.ERROR, "event log", found, "a readable one", advice), {}, {}
+    return Finding.ok("event log", f"{count} runs can be read"), files, cut_off
+
+
+def _none_yet(home: Home) -> Finding:
+    if not any(home.manifests.glob("*.manifest.json")):
+        return Finding.ok("event log", "none yet, the first run makes it")
+    advice = "`etl manifest restore` gives it back, and the next run downloads nothing"
+    return Finding.of(
+        Level.WARN, "event log", "none, though there are manifests", "the event log", advice
+    )
+
+
+def _standing(instance: dg.DagsterInstance, domain: Domain) -> list[RawFile]:
+    states = read_sources(instance, domain.sources.values())
+    fetches = [fetch for state in states.values() for fetch in state.fetches.values()]
+    return [fetch.file for fetch in fetches if fetch.file]
+
+
+def _unended(instance: dg.DagsterInstance, domain: str) -> list[str]:
+    """A command's runs that are in progress by the event log; without a lock they are dead."""
+    wanted = dg.RunsFilter(statuses=IN_PROGRESS, tags={COMMAND_TAG: domain})
+    return [run.run_id for run in instance.get_runs(wanted)]
+
+
+def _held_bytes(home: Home, domains: Mapping[str, Domain], files: Files) -> int:
+    """What a run would write if all of it were made again: raw files that stand, and tables."""
+    stands = {file.sha256: file.size_bytes for held in files.values() for file in held}
+    return sum(stands.values()) + sum(disk.size_of(home.tables(name)) for name in domains)
+
+
+def _told(error: Exception, settings: Settings) -> str:
+    if isinstance(error, HomeError):
+        return str(error)
+    first = str(error).strip().partition("\n")[0]
+    return f"{settings.dagster_home}: {type(error).__name__}: {first}"

@@ -1,0 +1,124 @@
+"""Bad files that a person has looked at and lets pass: back into the raw store, by an event.
+
+Setting files aside is the stages' part, listing and removing them `validate.quarantine_store`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import dagster as dg
+
+from etl_assets.declarations.names import source_named
+from etl_assets.declarations.source import Source
+from etl_assets.defs.context import Workplace
+from etl_assets.defs.event_log import read_sources
+from etl_assets.fetch import download, raw_store
+from etl_assets.model.errors import HomeError, UsageError
+from etl_assets.model.records import (
+    Decision,
+    Fetch,
+    FetchStatus,
+    Part,
+    Quarantined,
+    RawFile,
+    Reason,
+    Ruling,
+    Verdict,
+)
+from etl_assets.operations.operator_decisions import record_ruling, said, spread
+from etl_assets.validate import quarantine_store, validate
+
+
+def find(place: Workplace, source: Source, sha256: str | None) -> Quarantined:
+    """The quarantined file whose digest begins so; the only one where none is named.
+
+    Raises UsageError with all that is there where it is not one.
+    """
+    known = quarantine_store.listed(place.home, source)
+    meant = [record for record in known if record.sha256.startswith(sha256 or "")]
+    if len(meant) != 1:
+        wanted = f"one quarantined file {sha256 or ''}".rstrip()
+        lines = [f"  {record.sha256} of {record.part}" for record in known] or ["  none"]
+        told = "\n".join([f"{source.full_name}: expected {wanted}, there are:", *lines])
+        raise UsageError(told)
+    return meant[0]
+
+
+def release(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    source: Source,
+    quarantined: Quarantined,
+    *,
+    by: str,
+    why: str,
+    at: datetime,
+) -> Fetch:
+    """Make the file the source's current one; its content is accepted from now on, by its digest.
+
+    One that was cut off after the event log knew of it is completed. Raises UsageError where the
+    source is pinned or the file is empty, HomeError where it is gone.
+    """
+    part = quarantined.part
+    ruling = Ruling(sha256=quarantined.sha256, by=by, why=said(why), at=at)
+    last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
+    if last and last.pin:
+        raise UsageError(f"{part} is {last.pin}; unpin it first")
+    if last and _is_released(last, quarantined):
+        spread(instance, place, source, at)
+        quarantine_store.discard(place.home, quarantined)
+        return last
+    if quarantined.size_bytes == 0:
+        raise UsageError(f"{part}: an empty file cannot become a table; purge it")
+    file = _stored(place, source, quarantined, ruling)
+    decision = Decision(part=part, fetch=False, reason=Reason.RELEASED, detail=str(ruling))
+    fetch = Fetch(part=part, status=FetchStatus.FETCHED, decision=decision, file=file)
+    record_ruling(instance, place, source, fetch, ruling)
+    quarantine_store.discard(place.home, quarantined)
+    return fetch
+
+
+def _is_released(last: Fetch, quarantined: Quarantined) -> bool:
+    verdict = last.file.verdict if last.file else None
+    accepted = verdict.accepted if verdict else None
+    return accepted is not None and accepted.sha256 == quarantined.sha256
+
+
+def purge(place: Workplace, name: str | None, sha256: str | None, *, everything: bool) -> list[int]:
+    """Delete one quarantined file, those of a source, or everything; the bytes of each."""
+    if (name is None) != everything:
+        raise UsageError("purge: expected either a source or --all, found both or neither")
+    every = [source for domain in place.domains.values() for source in domain.sources.values()]
+    wanted = every if name is None else [source_named(place.domains, name)]
+    if sha256:
+        return [quarantine_store.discard(place.home, find(place, wanted[0], sha256))]
+    records = [
+        record for source in wanted for record in quarantine_store.listed(place.home, source)
+    ]
+    return [quarantine_store.discard(place.home, record) for record in records]
+
+
+def _stored(place: Workplace, source: Source, quarantined: Quarantined, ruling: Ruling) -> RawFile:
+    path = place.home.root / quarantined.path
+    if not path.exists() or raw_store.hash_file(path) != quarantined.sha256:
+        found = "another content" if path.exists() else "no file"
+        raise HomeError(f"{path}: expected the file that was quarantined, found {found}; purge it")
+    stored = raw_store.copy_in(place.home, path)
+    return RawFile(
+        part=quarantined.part,
+        sha256=quarantined.sha256,
+        size_bytes=quarantined.size_bytes,
+        path=place.home.relative(stored),
+        url=quarantined.url,
+        fetched_at=quarantined.quarantined_at,
+        verdict=_accepted(source, quarantined.part, ruling, place),
+        code_version=download.CODE_VERSION,
+    )
+
+
+def _accepted(source: Source, part: Part, ruling: Ruling, place: Workplace) -> Verdict:
+    """What the rules say of it, overruled by the person."""
+    path = place.home.raw_file(ruling.sha256)
+    verdict = validate.validate(source, part, path, sha256=ruling.sha256)
+    return verdict.model_copy(update={"ok": True, "accepted": ruling})

@@ -1,0 +1,144 @@
+"""An earlier file that a person puts in the place of what a remote serves, until it is unpinned.
+
+Both are events of the raw asset, with who and why; what a run makes of a pin is `fetch.decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import dagster as dg
+
+from etl_assets.declarations.source import Source
+from etl_assets.defs import asset_keys
+from etl_assets.defs.context import Workplace
+from etl_assets.defs.event_log import history, read_sources
+from etl_assets.fetch import raw_store
+from etl_assets.model.errors import UsageError
+from etl_assets.model.records import (
+    Decision,
+    Fetch,
+    FetchStatus,
+    Part,
+    Pin,
+    RawFile,
+    Reason,
+    Ruling,
+    Stored,
+)
+from etl_assets.operations.operator_decisions import record_ruling, said, spread, was_cut_off
+
+
+def rollback(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    source: Source,
+    part: Part,
+    *,
+    to: str | None,
+    by: str,
+    why: str,
+    at: datetime,
+) -> Fetch:
+    """Pin the part to a version that begins with `to`, or to the one before the current.
+
+    One that was cut off is completed, and goes no further back. Raises UsageError where there is no
+    such version whose file is still stored and whole.
+    """
+    last = _last(instance, source, part)
+    if to is None and last.pin and was_cut_off(place, source, last):
+        spread(instance, place, source, at)
+        return last
+    file = _chosen(place, part, list(versions_of(instance, source, part)), last, to)
+    held = last.pin.held if last.pin else last.file
+    ruling = Ruling(sha256=file.sha256, by=by, why=said(why), at=at)
+    pin = Pin(ruling=ruling, held=held)
+    decision = Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(pin))
+    fetch = Fetch(
+        part=part,
+        status=FetchStatus.PINNED,
+        decision=decision,
+        file=file,
+        fault=str(pin),
+        pin=pin,
+    )
+    return record_ruling(instance, place, source, fetch, ruling)
+
+
+def unpin(
+    instance: dg.DagsterInstance,
+    place: Workplace,
+    source: Source,
+    part: Part,
+    *,
+    by: str,
+    why: str,
+    at: datetime,
+) -> Fetch:
+    """Take the pin away: what stood before it stands again, and the next run asks the remote."""
+    last = _last(instance, source, part)
+    if last.pin is None and was_cut_off(place, source, last):
+        spread(instance, place, source, at)
+        return last
+    if last.pin is None:
+        raise UsageError(f"{part} is not pinned; it is served as the remote has it")
+    ruling = Ruling(sha256=last.pin.ruling.sha256, by=by, why=said(why), at=at)
+    held = last.pin.held
+    fetch = Fetch(
+        part=part,
+        status=FetchStatus.UNCHANGED if held else FetchStatus.MISSING,
+        decision=Decision(part=part, fetch=False, reason=Reason.UNPINNED, detail=str(ruling)),
+        file=held,
+        fault=None if held else "nothing was held before the pin",
+    )
+    return record_ruling(instance, place, source, fetch, ruling)
+
+
+def versions_of(instance: dg.DagsterInstance, source: Source, part: Part) -> Iterator[RawFile]:
+    """Every file that was fetched for the part, the newest first, each content once."""
+    seen = set()
+    for fetch in history(instance, asset_keys.raw_key(source), part.partition, Fetch):
+        if fetch.file and fetch.pin is None and fetch.file.sha256 not in seen:
+            seen.add(fetch.file.sha256)
+            yield fetch.file
+
+
+def _last(instance: dg.DagsterInstance, source: Source, part: Part) -> Fetch:
+    last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
+    if last is None:
+        raise UsageError(f"{part}: nothing was ever fetched; run `etl run {source.domain}` first")
+    return last
+
+
+def _chosen(
+    place: Workplace, part: Part, versions: list[RawFile], last: Fetch, to: str | None
+) -> RawFile:
+    current = last.file.sha256 if last.file else ""
+    if to is None:
+        wanted = f"a stored version before {current[:12] or 'the current'}"
+        meant = _before(versions, current)
+    else:
+        wanted = f"one stored version {to}"
+        meant = [version for version in versions if version.sha256.startswith(to)]
+    is_clear = to is None or len(meant) == 1
+    stored = (v for v in meant if raw_store.verify(place.home, v.sha256) is Stored.PRESENT)
+    chosen = next(stored, None) if is_clear else None
+    if chosen is None:
+        found = f"{len(meant)} known ones" if len(meant) > 1 and not is_clear else "none"
+        raise UsageError(f"{part}: expected {wanted}, found {found}; {_known(versions, current)}")
+    return chosen
+
+
+def _before(versions: list[RawFile], current: str) -> list[RawFile]:
+    digests = [version.sha256 for version in versions]
+    return versions[digests.index(current) + 1 :] if current in digests else versions
+
+
+def _known(versions: list[RawFile], current: str) -> str:
+    lines = [
+        f"  {version.sha256} of {version.fetched_at:%Y-%m-%d %H:%M} UTC"
+        f"{' (current)' if version.sha256 == current else ''}"
+        for version in versions
+    ]
+    return "\n".join(["known are, the newest first, stored or not:", *lines])

@@ -1,0 +1,1 @@
+"""The report of a run: gathered once, rendered as HTML and Markdown."""

@@ -1,0 +1,42 @@
+"""Which module reads which format; a module is imported when its format is first read.
+
+A new format is a model in `etl_assets.declarations.source`, a module here and one line below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from etl_assets.declarations.source import Contract, Format
+from etl_assets.tables.readers.batch import Batch
+
+MODULES = {
+    "json": "etl_assets.tables.readers.json_document",
+    "json_array": "etl_assets.tables.readers.json_array",
+    "csv": "etl_assets.tables.readers.csv_text",
+    "geojson": "etl_assets.tables.readers.geojson",
+    "excel": "etl_assets.tables.readers.excel",
+    "osv": "etl_assets.tables.readers.osv",
+    "cve_2_0": "etl_assets.tables.readers.cve_2_0",
+}
+
+# What a reader is made of besides its module: a change there is a change of the reader.
+PARTS = {
+    "geojson": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
+    "json": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
+    "json_array": (
+        "etl_assets.tables.readers.json_columns",
+        "etl_assets.tables.readers.json_elements",
+        "etl_assets.tables.readers.json_records",
+        "etl_assets.declarations.json_path",
+    ),
+}
+
+
+def read(path: Path, form: Format, contract: Contract) -> Iterator[Batch]:
+    """The rows of a file by the `read` of its declared format's module."""
+    reader: Callable[[Path, Format, Contract], Iterator[Batch]]
+    reader = import_module(MODULES[form.name]).read
+    return reader(path, form, contract)

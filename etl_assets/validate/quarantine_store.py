@@ -1,0 +1,92 @@
+"""Bad files, kept apart with the reason beside them.
+
+Setting a file aside belongs here; judging it is `etl_assets.validate.content` and the stages.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from etl_assets.declarations.source import Source
+from etl_assets.fetch.raw_store import hash_file
+from etl_assets.model.errors import HomeError, Problem
+from etl_assets.model.home import Home
+from etl_assets.model.records import Part, Quarantined
+from etl_assets.storage.atomic_write import appear, refusals_told, write_text
+
+REASON_SUFFIX = ".json"
+
+
+def set_aside(
+    home: Home,
+    source: Source,
+    part: Part,
+    path: Path,
+    problem: Problem,
+    *,
+    url: str,
+    at: datetime,
+    keep_original: bool = False,
+) -> Quarantined:
+    """Move a bad file to quarantine and write why; the same bytes are kept there once.
+
+    With `keep_original` the file stays where it is too: another source's record names it.
+    """
+    sha256 = hash_file(path)
+    target = home.quarantine(source.domain, source.name) / sha256
+    record = Quarantined(
+        part=part,
+        sha256=sha256,
+        size_bytes=path.stat().st_size,
+        path=home.relative(target),
+        url=url,
+        where=problem.where,
+        expected=problem.expected,
+        found=problem.found,
+        quarantined_at=at,
+    )
+    write_text(_reason_of(target), record.model_dump_json(indent=2) + "\n")
+    if keep_original:
+        with appear(target) as temporary:
+            shutil.copyfile(path, temporary)
+    else:
+        with refusals_told(target):
+            os.replace(path, target)
+    return record
+
+
+def listed(home: Home, source: Source) -> list[Quarantined]:
+    """What is set aside of a source, the newest first; HomeError for a reason that is damaged."""
+    folder = home.quarantine(source.domain, source.name)
+    found = [_read(path) for path in sorted(folder.glob(f"*{REASON_SUFFIX}"))]
+    return sorted(found, key=lambda record: record.quarantined_at, reverse=True)
+
+
+def discard(home: Home, record: Quarantined) -> int:
+    """Remove a file and its reason; the bytes that are free then."""
+    path = home.root / record.path
+    freed = path.stat().st_size if path.exists() else 0
+    with refusals_told(path):
+        path.unlink(missing_ok=True)
+        _reason_of(path).unlink(missing_ok=True)
+    return freed
+
+
+def _reason_of(path: Path) -> Path:
+    return path.with_name(path.name + REASON_SUFFIX)
+
+
+def _read(path: Path) -> Quarantined:
+    try:
+        return Quarantined.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(step) for step in first["loc"]) or "the whole file"
+        raise HomeError(
+            f"{path}: {field}: {first['msg']}; mend it, or remove it with the file beside it"
+        ) from error

@@ -1,0 +1,157 @@
+"""The verbs that look at the place, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.command_homes import call
+from support.sample_home import DOMAIN, Sampled
+
+Shown = pytest.CaptureFixture[str]
+
+
+def test_every_setting_is_shown_with_its_value_and_origin(
+    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = environment.home.root / ".env"
+    env.parent.mkdir()
+    env.write_text("ETL_LOG_LEVEL=ERROR\n", encoding="utf-8")
+    monkeypatch.setenv("ETL_NOTIFY", "json://s3cret.example")
+
+    assert call("config", "show") == 0
+
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["mirror", str(environment.mirror), "(environment,", "ETL_MIRROR)"] in shown
+    assert ["log_level", "ERROR", f"({env},", "ETL_LOG_LEVEL)"] in shown
+    assert ["notify", "set,", "not", "shown", "(environment,", "ETL_NOTIFY)"] in shown
+    assert "s3cret" not in str(shown)
+
+
+def test_settings_and_named_secrets_are_one_json_document(
+    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "s3cret")
+
+    assert call("config", "show", "--json") == 0
+
+    out = capsys.readouterr().out
+    shown = json.loads(out)
+    assert {each["name"] for each in shown["settings"]} >= {"home", "mirror", "notify"}
+    [key] = shown["secrets"]
+    assert (key["name"], key["is_set"], key["origin"]) == (
+        "OPENROUTER_API_KEY",
+        True,
+        "environment",
+    )
+    assert "s3cret" not in out
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(None, "not set"), ("", "empty, which is an error")],
+    ids=["missing", "empty"],
+)
+def test_a_secret_that_a_declaration_names_is_shown_as_it_stands(
+    environment: Sampled,
+    capsys: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str | None,
+    told: str,
+) -> None:
+    if value is None:
+        monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    else:
+        monkeypatch.setenv("OPENROUTER_API_KEY", value)
+
+    assert call("config", "show") == 0
+
+    [line] = [x for x in capsys.readouterr().out.splitlines() if x.startswith("OPENROUTER")]
+    assert told in line
+
+
+def test_settings_are_shown_where_declarations_cannot_be_read(
+    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETL_DOMAINS_DIR", str(environment.folder / "nowhere"))
+
+    assert call("config", "show") == 0
+
+    assert "nowhere: cannot be read; `etl sources check` says why" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("log_level", "WARNING"),
+        ("no_color", "false"),
+        ("notify", "false"),
+        (f"{DOMAIN}.kev.format.name", "json"),
+        (f"{DOMAIN}.sources.kev.limits.attempts", "4"),
+        (f"{DOMAIN}.documents.data.json.format", "json_map"),
+    ],
+    ids=["setting", "switch", "secret", "source", "by the long way", "document"],
+)
+def test_one_value_stands_alone(
+    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    monkeypatch.delenv("ETL_NOTIFY", raising=False)
+
+    assert call("config", "get", key) == 0
+
+    assert capsys.readouterr().out == f"{value}\n"
+
+
+def test_a_value_of_several_is_json(environment: Sampled, capsys: Shown) -> None:
+    assert call("config", "get", f"{DOMAIN}.retention") == 0
+
+    assert set(json.loads(capsys.readouterr().out)) == {"versions", "days", "keep_runs"}
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("hom", "no 'hom'; there are: home, mirror,"),
+        (f"{DOMAIN}.nowhere", f"no 'nowhere' in {DOMAIN}; there are: debian,"),
+        (f"{DOMAIN}.kev.limits.attempt", "there are: connect_timeout_seconds,"),
+    ],
+    ids=["top", "domain", "deep"],
+)
+def test_an_unknown_key_is_told_with_what_there_is(
+    environment: Sampled, capsys: Shown, key: str, told: str
+) -> None:
+    assert call("config", "get", key) == 2
+
+    assert told in capsys.readouterr().err
+
+
+def test_without_a_run_the_statistics_say_so(environment: Sampled, capsys: Shown) -> None:
+    assert call("stats", DOMAIN) == 0
+
+    assert capsys.readouterr().out == f"{DOMAIN}: no run is kept\n"
+
+
+def test_a_run_is_counted_in_text_and_in_json(ran: Sampled, capsys: Shown) -> None:
+    assert call("stats", DOMAIN) == 0
+    text = capsys.readouterr().out
+
+    assert call("stats", DOMAIN, "--last", "5", "--json") == 0
+    [told] = json.loads(capsys.readouterr().out)
+
+    assert text.startswith(f"{DOMAIN}: runs kept: 1, ")
+    assert (told["runs"], told["by_status"], told["success_pct"]) == (1, {"success": 1}, 100.0)
+    assert {each["source"]: each["last_rows"] for each in told["sources"]}[f"{DOMAIN}.kev"] == 3
+    assert set(told["steps"]) == {"raw", "validated", "tables", "marts", "publish"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["stats", "nowhere"], "no domain 'nowhere'"), (["stats", "--last", "0"], "--last")],
+    ids=["domain", "none"],
+)
+def test_a_wrong_word_to_the_statistics_is_told(
+    environment: Sampled, capsys: Shown, arguments: list[str], told: str
+) -> None:
+    assert call(*arguments) == 2
+
+    assert told in capsys.readouterr().err

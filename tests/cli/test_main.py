@@ -1,0 +1,180 @@
+"""The command, as a person or a cron job calls it: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.command_homes import call
+from support.sample_home import AS_OF, DOMAIN, Sampled
+
+
+def test_help_is_quick_and_names_every_verb() -> None:
+    started = os.times()
+
+    shown = subprocess.run(
+        [sys.executable, "-m", "etl_assets.cli.main", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    spent = os.times()
+    verbs = {"run", "probe", "status", "demo", "check", "health", "stats", "sample", "config"}
+    assert verbs <= set(shown.stdout.split())
+    assert spent.children_user - started.children_user < 0.5
+
+
+def test_a_dry_run_says_what_would_be_fetched_and_leaves_no_trace(
+    environment: Sampled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", DOMAIN, "--dry-run") == 0
+
+    assert "advisories.kev: fetch, no record" in capsys.readouterr().out
+    assert not (environment.home.root / "data" / "raw").exists()
+    assert not environment.home.outputs(DOMAIN).exists()
+
+
+def test_a_probe_answers_in_json(environment: Sampled, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("probe", DOMAIN, "--source", "kev", "--json") == 0
+
+    [decision] = json.loads(capsys.readouterr().out)["decisions"]
+    assert decision["part"]["source"] == f"{DOMAIN}.kev"
+    assert decision["fetch"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "nowhere"], "no domain 'nowhere'"),
+        (["run", DOMAIN, "--source", "nothing"], "no source nothing"),
+        (["backfill", "kev", "--from", "2020", "--to", "2021"], "has no partitions"),
+        (["check", DOMAIN], "nothing was built yet"),
+        (["demo", "nowhere"], "no demo of 'nowhere'"),
+    ],
+    ids=["domain", "source", "partitions", "check", "demo"],
+)
+def test_a_wrong_word_is_told_with_what_is_known(
+    environment: Sampled,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    told: str,
+) -> None:
+    assert call(*arguments) == 2
+
+    assert told in capsys.readouterr().err
+
+
+def test_wrong_declarations_are_told_with_file_and_line(
+    environment: Sampled, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domains = environment.folder / "domains" / "weather"
+    domains.mkdir(parents=True)
+    (domains / "_domain.yaml").write_text("title: Weather\n", encoding="utf-8")
+    (domains / "rain.yaml").write_text("titel: Rain\n", encoding="utf-8")
+    monkeypatch.setenv("ETL_DOMAINS_DIR", str(domains.parent))
+
+    assert call("sources", "check") == 2
+
+    told = capsys.readouterr().err
+    assert "rain.yaml:1: titel: expected" in told
+    assert "_domain.yaml:1: owner: expected" in told
+
+
+def test_the_declared_sources_are_listed(
+    environment: Sampled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("sources", "list") == 0
+
+    assert f"{DOMAIN}.kev" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_publish_exits_with_1_and_names_the_source(
+    environment: Sampled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (environment.mirror / "advisory.echohq.com" / "data.json").unlink()
+
+    assert call("run", DOMAIN) == 1
+
+    assert "advisories.echo" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_the_verbs_tell_one_story(environment: Sampled, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", DOMAIN, "--as-of", AS_OF.strftime("%Y-%m-%dT%H:%M:%S")) == 0
+    assert "advisories: success" in capsys.readouterr().out
+
+    assert call("status", DOMAIN) == 0
+    assert "echo             ok" in capsys.readouterr().out
+
+    assert call("check", DOMAIN) == 0
+    assert "ok    advisories/kev_raw: stored" in capsys.readouterr().out
+
+    assert call("backfill", "nvd", "--from", "2020", "--to", "2024") == 0
+    assert " 0 assets made" in capsys.readouterr().out
+
+    (environment.mirror / "advisory.echohq.com" / "data.json").unlink()
+    assert call("run", DOMAIN, "--strict") == 1
+    assert "advisories: partial_success" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_a_damaged_stored_file_fails_the_check(
+    environment: Sampled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", DOMAIN) == 0
+    stored = max(environment.home.raw.rglob("*"), key=lambda path: path.stat().st_size)
+    stored.chmod(0o644)
+    stored.write_bytes(stored.read_bytes()[::-1])
+
+    assert call("check", DOMAIN) == 1
+
+    assert "is damaged; the next run fetches it again" in capsys.readouterr().out
+
+
+@pytest.mark.fault("interrupted")
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    environment: Sampled, number: signal.Signals, expected: int
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        next(line for line in process.stderr if "fetch" in line)  # it is under way
+        process.send_signal(number)
+        told = process.stderr.read()
+        code = process.wait(timeout=60)
+
+    assert code == expected
+    assert "run the same command again" in told
+    assert not environment.home.latest(DOMAIN).exists()
+
+
+@pytest.mark.long
+def test_the_demo_plays_its_three_scenes(
+    environment: Sampled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("demo") == 0
+
+    shown = capsys.readouterr().out
+    assert "under_investigation, low, NEW_CVE  ->  not_applicable, high, CSV_OVERRIDE" in shown
+    assert "pending_upstream, medium, AWAITING_FIX  ->  fixed, 1.3-2" in shown
+
+
+@pytest.mark.long
+def test_the_samples_pass_every_check_of_severity_error(
+    environment: Sampled, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("check", DOMAIN, "--samples") == 0
+
+    assert "advisories/advisories_published: gate" in capsys.readouterr().out

@@ -1,0 +1,747 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl_assets.declarations.load import load
+from etl_assets.model.errors import DeclarationError, HomeError
+
+DOMAIN = """\
+title: Plants
+description: What grows where.
+owner: team:garden
+schedule: 0 5 * * *
+"""
+
+SOURCE = """\
+# a comment first, so that the first key is not on the first line
+title: Trees
+description: One row per tree.
+producer: The gardeners
+licence:
+  name: CC0-1.0
+  attribution: The gardeners
+location:
+  url: https://garden.example/trees.json
+required: true
+freshness:
+  warn_after_hours: 24
+  fail_after_hours: 72
+  content_column: planted_at
+format:
+  name: json
+  rows: "{tree_id}"
+contract:
+  columns:
+    - name: tree_id
+      type: string
+      description: the tree's number
+      pattern: T\\d+
+    - name: planted_at
+      type: timestamp
+      description: when it was planted
+    - name: height_m
+      type: float64
+      description: height of the tree
+      unit: m
+      minimum: 0
+      maximum: 120
+  key: [tree_id]
+  rules:
+    - name: tall_trees_have_a_date
+      when: {tree_id: T1}
+      require: [planted_at]
+"""
+
+
+@pytest.fixture
+def domains(tmp_path: Path) -> Path:
+    """A folder with one sound domain of one sound source, plants.trees."""
+    folder = tmp_path / "domains" / "plants"
+    folder.mkdir(parents=True)
+    (folder / "_domain.yaml").write_text(DOMAIN, encoding="utf-8")
+    (folder / "trees.yaml").write_text(SOURCE, encoding="utf-8")
+    return folder.parent
+
+
+def faults(root: Path) -> list[str]:
+    """The problems that loading reports, with paths from the folder of the domain."""
+    with pytest.raises(DeclarationError) as raised:
+        load(root)
+    return [str(problem).removeprefix(f"{root}/plants/") for problem in raised.value.problems]
+
+
+def change(root: Path, old: str, new: str, file: str = "trees.yaml") -> None:
+    path = root / "plants" / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_folder_and_file_names_are_the_names(domains: Path) -> None:
+    plants = load(domains)["plants"]
+
+    assert plants.name == "plants"
+    assert plants.sources["trees"].full_name == "plants.trees"
+
+
+def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
+    loaded = load(repo_root / "etl_assets" / "domains")
+
+    assert all(domain.sources for domain in loaded.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        pytest.param(
+            "licence:",
+            "licens:",
+            "trees.yaml:5: licens: expected one of title, description, producer, licence, "
+            "location, partitions, for_each, required, enabled, expect, limits, freshness, "
+            "format, contract, perhaps 'licence', found an unknown key",
+            id="misspelt key",
+        ),
+        pytest.param(
+            "      unit: m",
+            "      units: m",
+            "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
+            "unit, from, required, case, pattern, values, known_values, minimum, maximum, "
+            "perhaps 'unit', found an unknown key",
+            id="misspelt key in a list",
+        ),
+        pytest.param(
+            "  rows:",
+            "  rowz:",
+            "trees.yaml:17: format.rowz: expected one of name, rows, perhaps 'rows', "
+            "found an unknown key",
+            id="misspelt key in a union",
+        ),
+        pytest.param(
+            "required: true",
+            "required: 'yes'",
+            "trees.yaml:10: required: expected true or false, found 'yes'",
+            id="wrong type",
+        ),
+        pytest.param(
+            "  warn_after_hours: 24",
+            "  warn_after_hours: a day",
+            "trees.yaml:12: freshness.warn_after_hours: expected a number, found 'a day'",
+            id="text for a number",
+        ),
+        pytest.param(
+            "  warn_after_hours: 24",
+            "  warn_after_hours: .inf",
+            "trees.yaml:12: freshness.warn_after_hours: expected a finite number, found inf",
+            id="no finite number",
+        ),
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: tree_id",
+            "trees.yaml:33: contract.key: expected a list, found 'tree_id'",
+            id="text for a list",
+        ),
+        pytest.param(
+            "producer: The gardeners\n",
+            "",
+            "trees.yaml:2: producer: expected a value, found nothing",
+            id="missing field",
+        ),
+        pytest.param(
+            "  attribution: The gardeners\n",
+            "",
+            "trees.yaml:5: licence.attribution: expected a value, found nothing",
+            id="missing field of a mapping",
+        ),
+        pytest.param(
+            "title: Trees",
+            "title:",
+            "trees.yaml:2: title: expected text, found nothing",
+            id="empty field",
+        ),
+        pytest.param(
+            "type: float64",
+            "type: flot64",
+            "trees.yaml:28: contract.columns[2].type: expected 'string', 'int64', 'uint64', "
+            "'float64', 'boolean', 'date', 'timestamp' or 'list[string]', perhaps 'float64', "
+            "found 'flot64'",
+            id="unknown word",
+        ),
+        pytest.param(
+            "required: true",
+            "partitions:\n  by: file\nrequired: true",
+            "trees.yaml:9: location.url: expected a path, as a folder is looked into, found a URL",
+            id="a set of files behind a URL",
+        ),
+        pytest.param(
+            "  name: json",
+            "  name: jsn",
+            "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', 'excel', "
+            "'geojson', 'osv', 'cve_2_0', perhaps 'json', found 'jsn'",
+            id="unknown format",
+        ),
+        pytest.param(
+            "  name: json\n",
+            "",
+            "trees.yaml:15: format.name: expected a value, found nothing",
+            id="missing format",
+        ),
+        pytest.param(
+            "      unit: m\n",
+            "",
+            "trees.yaml:27: contract.columns[2]: expected a unit for a number, '1' where it has "
+            "none, found none",
+            id="number without unit",
+        ),
+        pytest.param(
+            "required: true",
+            "required: true\nname: oaks",
+            "trees.yaml:11: name: expected no such key, as folder and file name say it, "
+            "found 'oaks'",
+            id="a name that the file name says",
+        ),
+    ],
+)
+def test_a_fault_is_reported_with_line_field_expected_and_found(
+    domains: Path, old: str, new: str, fault: str
+) -> None:
+    change(domains, old, new)
+
+    assert fault in faults(domains)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        pytest.param(
+            "key: [tree_id]",
+            "key: [tree]",
+            "trees.yaml:33: contract.key[0]: expected a column of the contract, perhaps 'tree_id', "
+            "found 'tree'",
+            id="key",
+        ),
+        pytest.param(
+            "when: {tree_id: T1}",
+            "when: {oak: T1}",
+            "trees.yaml:36: contract.rules[0].when.oak: expected a column of the contract, "
+            "found 'oak'",
+            id="condition of a rule",
+        ),
+        pytest.param(
+            "require: [planted_at]",
+            "require: [planted]",
+            "trees.yaml:37: contract.rules[0].require[0]: expected a column of the contract, "
+            "perhaps 'planted_at', found 'planted'",
+            id="demand of a rule",
+        ),
+        pytest.param(
+            "content_column: planted_at",
+            "content_column: planted",
+            "trees.yaml:14: freshness.content_column: expected a column of the contract, perhaps "
+            "'planted_at', found 'planted'",
+            id="content column",
+        ),
+        pytest.param(
+            "content_column: planted_at",
+            "content_column: height_m",
+            "trees.yaml:14: freshness.content_column: expected a column of type date or timestamp, "
+            "found float64 'height_m'",
+            id="content column without a date",
+        ),
+        pytest.param(
+            'rows: "{tree_id}"',
+            'rows: "{tree}"',
+            "trees.yaml:17: format.rows: expected a column of the contract, perhaps 'tree_id', "
+            "found 'tree'",
+            id="path to the rows",
+        ),
+        pytest.param(
+            "- name: height_m",
+            "- name: tree_id",
+            "trees.yaml:27: contract.columns[2].name: expected each once, "
+            "found 'tree_id' a second time",
+            id="column declared twice",
+        ),
+        pytest.param(
+            "pattern: T\\d+",
+            "pattern: (T",
+            "trees.yaml:23: contract.columns[0].pattern: expected a regular expression, found '(T' "
+            "(missing ), unterminated subpattern at position 0)",
+            id="pattern",
+        ),
+        pytest.param(
+            "type: string",
+            "type: boolean",
+            "trees.yaml:23: contract.columns[0].pattern: expected it on columns of type string, "
+            "list[string] only, found a column of type boolean",
+            id="pattern of a boolean",
+        ),
+        pytest.param(
+            "minimum: 0",
+            "minimum: 121",
+            "trees.yaml:31: contract.columns[2].minimum: expected no more than the maximum, 120, "
+            "found 121",
+            id="minimum above maximum",
+        ),
+        pytest.param(
+            "trees.json",
+            "trees-{partition}.json",
+            "trees.yaml:9: location.url: expected no {partition}, as no partitions are declared, "
+            "found 'https://garden.example/trees-{partition}.json'",
+            id="placeholder without partitions",
+        ),
+        pytest.param(
+            "required: true",
+            "partitions:\n  by: year\n  start: 2002\nrequired: true",
+            "trees.yaml:9: location.url: expected {partition} in it, as partitions are declared, "
+            "found 'https://garden.example/trees.json'",
+            id="partitions without placeholder",
+        ),
+        pytest.param(
+            "trees.json",
+            "{year}.json",
+            "trees.yaml:9: location.url: expected no placeholder but {partition}, found {year}",
+            id="unknown placeholder",
+        ),
+        pytest.param(
+            "https://garden.example",
+            "file:///etc",
+            "trees.yaml:9: location.url: expected a URL, http://host/... or https://host/..., "
+            "found 'file:///etc/trees.json'",
+            id="scheme",
+        ),
+        pytest.param(
+            "https://garden.example/",
+            "https://[garden/",
+            "trees.yaml:9: location.url: expected a URL, http://host/... or https://host/..., "
+            "found 'https://[garden/trees.json'",
+            id="malformed URL",
+        ),
+        pytest.param(
+            "https://garden",
+            "https://me:pass@garden",
+            "trees.yaml:9: location.url: expected a URL without credentials; name a variable "
+            "instead, found credentials in it",
+            id="credentials",
+        ),
+        pytest.param(
+            "url: https://garden.example/trees.json",
+            "path: ../trees.json",
+            "trees.yaml:9: location.path: expected a relative path that stays inside, "
+            "found '../trees.json'",
+            id="path that leaves",
+        ),
+        pytest.param(
+            "url: https://garden.example/trees.json",
+            "path: trees.json\n  told_by: {url: https://garden.example/where, member: data.url}",
+            "trees.yaml:10: location.told_by: expected a url beside it, as the file's name, "
+            "found none",
+            id="told of a path",
+        ),
+        pytest.param(
+            "url: https://garden.example/trees.json",
+            "url: https://garden.example/trees.json\n  told_by: {url: where, member: data.url}",
+            "trees.yaml:10: location.told_by.url: expected a URL, http://host/... or "
+            "https://host/..., found 'where'",
+            id="told by no address",
+        ),
+        pytest.param(
+            "required: true",
+            "required: true\nrequired: false",
+            "trees.yaml:10: required: expected each key once, found it again in line 11",
+            id="duplicate key",
+        ),
+        pytest.param(
+            "url: https",
+            "path: trees.json\n  url: https",
+            "trees.yaml:8: location: expected either url or path, found both",
+            id="two locations",
+        ),
+        pytest.param(
+            "warn_after_hours: 24",
+            "warn_after_hours: 96",
+            "trees.yaml:11: freshness: expected warn_after_hours not to exceed fail_after_hours, "
+            "found 96 and 72",
+            id="warns after it fails",
+        ),
+    ],
+)
+def test_fields_that_contradict_each_other_are_one_fault(
+    domains: Path, old: str, new: str, fault: str
+) -> None:
+    change(domains, old, new)
+
+    assert faults(domains) == [fault]
+
+
+def test_a_credential_goes_over_no_open_line(domains: Path) -> None:
+    change(
+        domains,
+        "location:",
+        "location:\n  credentials: {X-Key: {env: FEED_KEY}}",
+    )
+    change(domains, "url: https://", "url: http://")
+
+    assert "expected https, as credentials are sent there" in "".join(faults(domains))
+
+
+@pytest.mark.fault("templates")
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param("", "document: expected a mapping, found nothing", id="empty"),
+        pytest.param("- a", "document: expected a mapping, found a list", id="list"),
+        pytest.param("a: &x 1", "document: expected no anchor, found &x", id="anchor"),
+        pytest.param("a: *x", "document: expected no alias, found *x", id="alias"),
+        pytest.param(
+            "a: !!python/object:os.system {}",
+            "document: expected no tag, found tag:yaml.org,2002:python/object:os.system",
+            id="tag",
+        ),
+        pytest.param(
+            "a: {b: 1]",
+            "document: expected well-formed YAML, found a fault: did not find expected ',' or '}'",
+            id="syntax",
+        ),
+        pytest.param("[" * 30, "document: expected at most 20 levels, found more", id="depth"),
+        pytest.param(
+            f"title: {'9' * 5000}",
+            f"title: expected a plain value, found '{'9' * 60}'",
+            id="endless number",
+        ),
+        pytest.param("<<: {a: 1}", "document: expected a plain key, found '<<'", id="merge key"),
+    ],
+)
+def test_yaml_beyond_plain_data_is_refused(domains: Path, text: str, fault: str) -> None:
+    (domains / "plants" / "trees.yaml").write_text(text, encoding="utf-8")
+
+    assert f"trees.yaml:1: {fault}" in faults(domains)
+
+
+@pytest.mark.fault("templates")
+@pytest.mark.parametrize(
+    ("old", "new", "file", "fault"),
+    [
+        pytest.param(
+            "title: ", "title: '{{ env_var(\"HOME\") }}' #", "trees.yaml",
+            "trees.yaml:2: title: expected plain text, for no template is run, found {{",
+            id="expression",
+        ),
+        pytest.param(
+            "description: ", "description: '{% set x = 1 %}' #", "_domain.yaml",
+            "_domain.yaml:2: description: expected plain text, for no template is run, found {%",
+            id="statement",
+        ),
+    ],
+)  # fmt: skip
+def test_a_template_in_a_declaration_is_refused(
+    domains: Path, old: str, new: str, file: str, fault: str
+) -> None:
+    change(domains, old, new, file)
+
+    assert fault in faults(domains)
+
+
+def test_text_that_is_no_utf8_is_refused(domains: Path) -> None:
+    (domains / "plants" / "trees.yaml").write_bytes("title: Bäume".encode("latin-1"))
+
+    assert faults(domains)[0].startswith("trees.yaml:1: document: expected UTF-8 text, found ")
+
+
+def test_the_problems_of_all_files_come_at_once_and_in_the_order_of_their_lines(
+    domains: Path,
+) -> None:
+    change(domains, "owner: team:garden\n", "", file="_domain.yaml")
+    change(domains, "title: Trees", "titel: Trees")
+    change(domains, "key: [tree_id]", "key: [oak]")
+    change(domains, "type: float64", "type: float")
+    (domains / "plants" / "weeds.yaml").write_text("a: {b: 1]", encoding="utf-8")
+
+    assert [fault.split(": expected")[0] for fault in faults(domains)] == [
+        "trees.yaml:2: title",
+        "trees.yaml:2: titel",
+        "trees.yaml:28: contract.columns[2].type",
+        "trees.yaml:33: contract.key[0]",
+        "weeds.yaml:1: document",
+        "_domain.yaml:1: owner",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("added", "fault"),
+    [
+        pytest.param(
+            "documents:\n  - {file: ../a.json, title: A, format: f, from: m}",
+            "_domain.yaml:6: documents[0].file: expected a path inside the run's folder, "
+            "found '../a.json'",
+            id="document outside the run",
+        ),
+        pytest.param(
+            "gate:\n"
+            "  - {from: m, key: [a], max_vanished_pct: 1}\n"
+            "  - {from: m, key: [a], max_vanished_pct: 2}",
+            "_domain.yaml:7: gate[1].from: expected each once, found 'm' a second time",
+            id="one model for two checks of the gate",
+        ),
+        pytest.param(
+            "gate:\n"
+            "  - from: m\n"
+            "    key: [a]\n"
+            "    max_vanished_pct: 1\n"
+            "    states: {column: s, affected: [a, b], silent: [b, c], max_silenced_pct: 1,"
+            " max_flipped_pct: 1}",
+            "_domain.yaml:9: gate[0].states: expected no state to be both affected and silent, "
+            "found b",
+            id="a state that is affected and silent",
+        ),
+        pytest.param(
+            "vars:\n  depth: {a: 1}",
+            "_domain.yaml:6: vars.depth: expected text or a whole number or a number or a list, "
+            "found a mapping",
+            id="variable of no known type",
+        ),
+        pytest.param(
+            "sources: {}",
+            "_domain.yaml:5: sources: expected no such key, as folder and file name say it, "
+            "found an empty mapping",
+            id="sources that the files say",
+        ),
+    ],
+)
+def test_a_domain_is_checked_as_its_sources_are(domains: Path, added: str, fault: str) -> None:
+    change(domains, "schedule: 0 5 * * *\n", f"schedule: 0 5 * * *\n{added}\n", "_domain.yaml")
+
+    assert faults(domains) == [fault]
+
+
+def test_a_schedule_has_five_fields(domains: Path) -> None:
+    change(domains, "0 5 * * *", "daily", "_domain.yaml")
+
+    assert faults(domains) == [
+        "_domain.yaml:4: schedule: expected a cron line of 5 fields, found 'daily'"
+    ]
+
+
+def test_a_domain_without_sources_is_a_fault(domains: Path) -> None:
+    (domains / "plants" / "trees.yaml").unlink()
+
+    assert faults(domains) == [
+        "_domain.yaml:1: document: expected at least one source beside it, found none"
+    ]
+
+
+def test_a_folder_without_a_domain_file_is_a_fault(domains: Path) -> None:
+    (domains / "plants" / "_domain.yaml").unlink()
+
+    assert faults(domains) == [
+        "_domain.yaml:1: document: expected a file that describes the domain, found none"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        pytest.param("oak-trees.yaml", "expected a name of small letters", id="name"),
+        pytest.param("oaks.yml", "expected the ending .yaml, found .yml", id="ending"),
+    ],
+)
+def test_a_file_name_that_is_no_source_name_is_a_fault(
+    domains: Path, name: str, fault: str
+) -> None:
+    (domains / "plants" / "trees.yaml").rename(domains / "plants" / name)
+
+    assert faults(domains)[0].startswith(f"{name}:1: document: {fault}")
+
+
+def test_hidden_files_and_notes_are_nobodys_declaration(domains: Path) -> None:
+    (domains / "plants" / ".trees.yaml.swp").write_text("a: [", encoding="utf-8")
+    (domains / "plants" / "notes.txt").write_text("water them", encoding="utf-8")
+
+    assert list(load(domains)["plants"].sources) == ["trees"]
+
+
+def test_a_missing_or_empty_root_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="expected a folder of declarations"):
+        load(tmp_path / "nowhere")
+
+    with pytest.raises(DeclarationError, match="expected a folder for each domain, found none"):
+        load(tmp_path)
+
+
+def test_a_root_that_cannot_be_read_is_the_machines_fault(tmp_path: Path) -> None:
+    (tmp_path / "domains").write_text("a file", encoding="utf-8")
+
+    with pytest.raises(HomeError, match="domains: expected a readable folder, found Not a dir"):
+        load(tmp_path / "domains")
+
+
+def test_loading_all_declarations_costs_little(repo_root: Path) -> None:
+    program = (
+        "import time; from pathlib import Path; from etl_assets.declarations.load import load; "
+        f"root = Path({str(repo_root / 'etl_assets' / 'domains')!r}); "
+        "load(root); times = [time.process_time()]; "
+        "[(load(root), times.append(time.process_time())) for _ in range(5)]; "
+        "print(min(after - before for before, after in zip(times, times[1:])))"
+    )
+
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+    assert float(told.stdout) < 0.05
+
+
+def test_loading_does_not_import_dagster(repo_root: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from etl_assets.declarations.load import load; "
+        f"load(Path({str(repo_root / 'etl_assets' / 'domains')!r})); "
+        "sys.exit('dagster' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=12,
+)
+
+
+@given(text=st.text(max_size=200) | PLAIN.map(str) | st.binary(max_size=200))
+def test_any_text_loads_or_is_a_declaration_error(
+    tmp_path_factory: pytest.TempPathFactory, text: str | bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("domains") / "plants"
+    folder.mkdir()
+    (folder / "_domain.yaml").write_text(DOMAIN, encoding="utf-8")
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    (folder / "trees.yaml").write_bytes(raw)
+
+    with pytest.raises(DeclarationError):
+        load(folder.parent)
+
+
+@given(
+    field=st.sampled_from(["licence", "location", "freshness", "format", "contract"]), value=PLAIN
+)
+def test_any_value_of_a_field_loads_or_is_a_declaration_error(
+    tmp_path_factory: pytest.TempPathFactory, field: str, value: object
+) -> None:
+    folder = tmp_path_factory.mktemp("domains") / "plants"
+    folder.mkdir()
+    (folder / "_domain.yaml").write_text(DOMAIN, encoding="utf-8")
+    before, _, after = SOURCE.partition(f"{field}:\n")
+    kept = "\n".join(line for line in after.splitlines() if not line.startswith(" "))
+    written = f"{before}{field}: {yaml.safe_dump(value, default_flow_style=True)}\n{kept}"
+    (folder / "trees.yaml").write_text(written, encoding="utf-8")
+
+    with pytest.raises(DeclarationError):
+        load(folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: [tree_id]\n  duplicates: keep_newest",
+            "trees.yaml:34: contract.duplicates: expected newest_by beside keep_newest, found none",
+            id="newest by nothing",
+        ),
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: [tree_id]\n  newest_by: planted_at",
+            "trees.yaml:34: contract.newest_by: expected it with duplicates: keep_newest only, "
+            "found 'planted_at'",
+            id="newest without its rule",
+        ),
+        pytest.param(
+            "  key: [tree_id]",
+            "  key: [tree_id]\n  duplicates: keep_newest\n  newest_by: planted",
+            "trees.yaml:35: contract.newest_by: expected a column of the contract, perhaps "
+            "'planted_at', found 'planted'",
+            id="newest by no column",
+        ),
+        pytest.param(
+            "required: true",
+            "required: true\nenabled: false",
+            "trees.yaml:11: enabled: expected true, as the source is required, found false",
+            id="required and switched off",
+        ),
+        pytest.param(
+            "      minimum: 0\n",
+            "      known_values: [a]\n",
+            "trees.yaml:31: contract.columns[2].known_values: expected it on columns of type "
+            "string, list[string] only, found a column of type float64",
+            id="known values of a number",
+        ),
+        pytest.param(
+            "      description: when it was planted",
+            '      description: when it was planted\n      from: "[].planted"',
+            "trees.yaml:27: contract.columns[1].from: expected a field of a record that {tree_id} "
+            "passes, found '[].planted'",
+            id="from a record that is not passed",
+        ),
+        pytest.param(
+            '  name: json\n  rows: "{tree_id}"',
+            '  name: json_array\n  rows: ["[]", "{tree_id}"]',
+            "trees.yaml:17: format.rows: expected a path that begins with [], found '{tree_id}'",
+            id="a list that begins as a map",
+        ),
+    ],
+)
+def test_what_contradicts_another_field_is_a_fault(
+    domains: Path, old: str, new: str, fault: str
+) -> None:
+    change(domains, old, new)
+
+    assert any(found.startswith(fault) for found in faults(domains)), faults(domains)
+
+
+def test_a_source_that_is_switched_off_stands_apart(domains: Path) -> None:
+    change(domains, "required: true", "required: false\nenabled: false")
+
+    plants = load(domains)["plants"]
+
+    assert (list(plants.sources), list(plants.switched_off)) == ([], ["trees"])
+
+
+YEARLY = SOURCE.replace("trees.json", "{partition}.json") + "partitions: {by: year, start: 2002}\n"
+
+
+@pytest.mark.parametrize(
+    ("second", "found"),
+    [
+        pytest.param(
+            YEARLY.replace("url: https://garden.example/", "path: trees/").replace(
+                "{by: year, start: 2002}", "{by: file}"
+            ),
+            "by file",
+            id="years and files",
+        ),
+        pytest.param(YEARLY.replace("2002", "2010"), "by year from 2010", id="two first years"),
+    ],
+)
+def test_partitions_of_two_kinds_in_one_domain_are_refused_where_they_stand(
+    tmp_path: Path, second: str, found: str
+) -> None:
+    folder = tmp_path / "plants"
+    folder.mkdir()
+    (folder / "_domain.yaml").write_text(DOMAIN)
+    (folder / "elms.yaml").write_text(YEARLY)
+    (folder / "oaks.yaml").write_text(second)
+    line = second.splitlines().index(next(x for x in second.splitlines() if "partitions:" in x)) + 1
+
+    with pytest.raises(DeclarationError) as error:
+        load(tmp_path)
+
+    assert (
+        f"oaks.yaml:{line}: partitions: expected by year from 2002, as elms is partitioned: "
+        in (str(error.value))
+    )
+    assert str(error.value).endswith(f"a run carries one kind only, found {found}")

@@ -1,0 +1,115 @@
+"""Who hears of a run: once per change of state, whatever launched it, and never at its cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from support.notification_servers import TOKEN, Hook
+from support.sample_home import AS_OF, DOMAIN, Sampled
+
+from etl_assets.defs.notify import last_told
+from etl_assets.demo import samples
+from etl_assets.model.errors import HomeError
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run_options import Options
+from etl_assets.model.stage import Stage, Stretch
+
+FEED = "advisory.echohq.com/data.json"
+PAGE = "<!doctype html><title>Sign in</title>"
+
+
+def heard_by(sampled: Sampled, hook: Hook) -> Sampled:
+    notify = SecretStr(hook.target)
+    sampled.settings = sampled.settings.model_copy(update={"notify": notify})
+    return sampled
+
+
+@pytest.fixture
+def never_there(tmp_path: Path, hook: Hook) -> Sampled:
+    """A home in which nothing was run yet, without a required feed: a run fails in two seconds."""
+    sampled = Sampled.packed(tmp_path)
+    (sampled.mirror / FEED).unlink()
+    return heard_by(sampled, hook)
+
+
+@pytest.mark.long
+def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
+    never_there: Sampled, hook: Hook
+) -> None:
+    never_there.run(Options(notify=False))
+    never_there.run()
+    never_there.run()
+
+    [message] = hook.messages
+    assert message["title"] == "advisories: failed"
+    assert "advisories.echo" in message["message"]
+
+
+@pytest.mark.long
+def test_a_run_that_publishes_nothing_is_no_recovery(never_there: Sampled, hook: Hook) -> None:
+    never_there.run()
+    samples.pack(never_there.sample_dir, never_there.mirror, never_there.domain, at=AS_OF)
+
+    fetched = never_there.run(Options(stretch=Stretch(Stage.RAW, Stage.RAW)))
+
+    assert fetched.status is RunStatus.SUCCESS
+    assert hook.titles == ["advisories: failed"]
+
+
+@pytest.mark.long
+@pytest.mark.fault("unheard")
+def test_a_target_that_cannot_be_reached_is_reported_and_asked_again(
+    never_there: Sampled, hook: Hook
+) -> None:
+    said: list[str] = []
+    hook.status = 500
+
+    with never_there.launcher(say=said.append) as launcher:
+        manifest = launcher.run(DOMAIN, Options())
+        told = last_told(launcher.instance, never_there.domain)
+        hook.status = 200
+        launcher.run(DOMAIN, Options())
+
+    assert manifest.status is RunStatus.FAILED
+    assert told
+    assert [line for line in said if line.startswith("not notified: target 1")]
+    assert "not notified" in str(told.unsent[0])
+    assert TOKEN not in "".join(said)
+    assert hook.titles == ["advisories: failed"]
+
+
+def test_a_home_that_cannot_be_used_is_told(sampled: Sampled, hook: Hook) -> None:
+    heard_by(sampled, hook)
+    (sampled.latest / "manifest.json").write_text("{", encoding="utf-8")
+
+    with pytest.raises(HomeError):
+        sampled.run()
+
+    assert hook.titles == ["advisories: failed"]
+
+
+@pytest.mark.long
+def test_an_outage_and_its_end_are_told_once_each(sampled: Sampled, hook: Hook) -> None:
+    heard_by(sampled, hook)
+    good = (sampled.mirror / FEED).read_text(encoding="utf-8")
+    sampled.change(FEED, lambda _: PAGE)
+    sampled.run()
+    sampled.run()
+    sampled.change(FEED, lambda _: good)
+    sampled.run()
+    sampled.run()
+
+    assert hook.titles == ["advisories: partial_success", "advisories: recovered"]
+    assert "etl quarantine release advisories.echo" in hook.messages[0]["message"]
+
+
+@pytest.mark.long
+def test_a_launch_from_dagsters_pages_is_told_too(sampled: Sampled, hook: Hook) -> None:
+    heard_by(sampled, hook)
+    (sampled.mirror / FEED).unlink()
+
+    sampled.launch_job()
+
+    assert hook.titles == ["advisories: partial_success"]

@@ -1,0 +1,64 @@
+"""Sets of files in real folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.table_declarations import contract, source
+
+from etl_assets.declarations.source import Files, Source
+from etl_assets.fetch.file_set import NO_FILE, FileSet, find, in_order
+from etl_assets.fetch.locations import Places
+from etl_assets.model.errors import UsageError
+
+
+@pytest.fixture
+def orders() -> Source:
+    return source(
+        contract("name"),
+        {"name": "csv"},
+        location={"path": "fruits/in/order_{partition}.csv"},
+        partitions={"by": "file", "names": "[0-9]{6}"},
+    )
+
+
+def found(orders: Source, folder: Path) -> FileSet:
+    assert isinstance(orders.partitions, Files)
+    return find(orders, orders.partitions, Places(folder))
+
+
+def test_every_file_of_the_form_is_a_partition(orders: Source, tmp_path: Path) -> None:
+    (tmp_path / "fruits/in").mkdir(parents=True)
+    for name in ("order_250102.csv", "order_241220.csv", "~$order_250102.csv", "notes.txt"):
+        (tmp_path / "fruits/in" / name).touch()
+
+    assert found(orders, tmp_path) == FileSet(["241220", "250102"], [])
+
+
+def test_a_file_of_nearly_the_form_is_a_stranger(orders: Source, tmp_path: Path) -> None:
+    (tmp_path / "fruits/in").mkdir(parents=True)
+    (tmp_path / "fruits/in/order_2501 (copy).csv").touch()
+
+    assert found(orders, tmp_path).strangers == [
+        (
+            "orchard.fruits: 'order_2501 (copy).csv' is left alone: "
+            "expected order_{partition}.csv with [0-9]{6}"
+        )
+    ]
+
+
+def test_a_folder_that_is_not_there_holds_nothing(orders: Source, tmp_path: Path) -> None:
+    assert found(orders, tmp_path) == FileSet([], [])
+
+
+def test_a_mirror_behind_a_url_has_no_folder_to_look_into(orders: Source, tmp_path: Path) -> None:
+    assert isinstance(orders.partitions, Files)
+
+    with pytest.raises(UsageError, match="expected ETL_MIRROR to be a directory"):
+        find(orders, orders.partitions, Places(tmp_path, "http://127.0.0.1:9"))
+
+
+def test_no_file_stands_for_itself_only_where_there_is_none() -> None:
+    assert in_order([]) == [NO_FILE]
+    assert in_order(["b", NO_FILE, "a", "b"]) == ["a", "b"]

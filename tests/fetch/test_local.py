@@ -1,0 +1,37 @@
+"""Files of a directory are judged as those of a server are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from etl_assets.declarations.source import Limits
+from etl_assets.fetch.local import receive_local
+from etl_assets.fetch.locations import Target
+from etl_assets.fetch.transfer import Sink
+from etl_assets.model.errors import Unreachable
+
+
+class Busy(Sink):
+    """Takes from a file that somebody else goes on writing to, for as long as it is read."""
+
+    path: Path
+
+    def add(self, data: bytes) -> None:
+        super().add(data)
+        with self.path.open("ab") as file:
+            file.write(b"more")
+
+
+@pytest.mark.fault("wrong-length")
+def test_a_file_that_is_written_to_while_it_is_read_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "trees.csv"
+    path.write_bytes(b"tree_id\n")
+    target = Target(shown="trees.csv", host="", path=path)
+
+    with (tmp_path / "copy").open("w+b") as copy:
+        sink = Busy(copy)
+        sink.path = path
+        with pytest.raises(Unreachable, match="it was written to while it was read; run again"):
+            receive_local(target, path, Limits(max_bytes=5_000), sink)

@@ -1,0 +1,165 @@
+"""Where declared locations lead, with and without a mirror."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from etl_assets.declarations.source import Location
+from etl_assets.fetch.locations import Places
+from etl_assets.model.errors import SettingsError, UsageError
+
+HOME = Path("/srv/etl")
+URL = "https://feeds.example/v1/{partition}.json"
+
+
+def test_a_url_is_asked_as_it_is_declared() -> None:
+    target = Places(HOME).resolve(URL, "2026")
+
+    assert (target.url, target.path) == ("https://feeds.example/v1/2026.json", None)
+    assert (target.host, target.is_private) == ("feeds.example", False)
+    assert str(target) == "https://feeds.example/v1/2026.json"
+
+
+@pytest.mark.fault("hostile-name")
+def test_a_partition_is_percent_encoded() -> None:
+    target = Places(HOME).resolve(URL, "../a b")
+
+    assert target.url == "https://feeds.example/v1/..%2Fa%20b.json"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "url", "path"),
+    [
+        ("/mnt/mirror", None, Path("/mnt/mirror/feeds.example/v1/2026.json")),
+        ("http://10.0.0.1:81/m/", "http://10.0.0.1:81/m/feeds.example/v1/2026.json", None),
+    ],
+    ids=["directory", "server"],
+)
+def test_a_mirror_stands_for_a_host(mirror: str, url: str | None, path: Path | None) -> None:
+    target = Places(HOME, mirror).resolve(URL, "2026")
+
+    assert (target.url, target.path) == (url, path)
+    assert target.shown == "https://feeds.example/v1/2026.json"
+    assert str(target) == f"{target.shown} (at {url or path})"
+
+
+def test_limits_are_kept_for_the_declared_host_also_through_a_mirror() -> None:
+    assert Places(HOME, "http://10.0.0.1").resolve(URL, "1").host == "feeds.example"
+
+
+def test_a_port_is_part_of_the_host() -> None:
+    target = Places(HOME, "/m").resolve("http://feeds.example:8080/a", None)
+
+    assert target.path == Path("/m/feeds.example:8080/a")
+
+
+@pytest.mark.parametrize(
+    ("mirror", "url", "path"),
+    [
+        (None, None, HOME / "rulings/a.csv"),
+        ("/mnt/mirror", None, Path("/mnt/mirror/rulings/a.csv")),
+        ("http://10.0.0.1/m", "http://10.0.0.1/m/rulings/a.csv", None),
+    ],
+    ids=["home", "directory", "server"],
+)
+def test_a_relative_path_is_in_the_mirror_or_in_the_home(
+    mirror: str | None, url: str | None, path: Path | None
+) -> None:
+    target = Places(HOME, mirror).resolve("rulings/a.csv", None)
+
+    assert (target.url, target.path, target.shown) == (url, path, "rulings/a.csv")
+
+
+def test_an_absolute_path_is_a_place_of_its_own() -> None:
+    assert Places(HOME, "/mnt/mirror").resolve("/srv/a.csv", None).path == Path("/srv/a.csv")
+
+
+def test_a_query_is_one_file_of_the_mirror() -> None:
+    places, url = Places(HOME, "/m"), "https://feeds.example/search?q=One Two"
+
+    named = places.resolve(url, None, mirror_name="One_Two")
+
+    assert named.path == Path("/m/feeds.example/search/One_Two.json")
+    assert places.resolve(url, None).path == Path("/m/feeds.example/search/q%3DOne%20Two.json")
+
+
+@pytest.mark.parametrize("mirror", [None, "/m", "http://10.0.0.1"])
+@pytest.mark.parametrize("path", ["../a", "a/../../b", "a\0b", "a/{partition}"])
+def test_a_path_that_leads_out_is_refused(mirror: str | None, path: str) -> None:
+    with pytest.raises(UsageError, match="expected a path that stays inside"):
+        Places(HOME, mirror).resolve(path, "../../b")
+
+
+@pytest.mark.parametrize("mirror", ["/m", "http://10.0.0.1/m"])
+@pytest.mark.parametrize("url", ["https://feeds.example/../../etc/passwd", "https://../passwd"])
+def test_a_url_that_leads_out_of_the_mirror_is_refused(mirror: str, url: str) -> None:
+    with pytest.raises(UsageError, match="expected a path that stays inside"):
+        Places(HOME, mirror).resolve(url, None)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://h/a", "file:///etc/passwd", "https:///a", "https://[h/a", "https://h:x/a"]
+)
+def test_what_is_no_web_address_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="expected an http or https URL with a host"):
+        Places(HOME).resolve(url, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "declared", "private"),
+    [
+        ("https://h.example/a", False, False),
+        ("https://h.example/a", True, True),
+        ("http://192.168.0.1/a", False, True),
+    ],
+    ids=["public", "declared private", "private by itself"],
+)
+def test_private_is_what_is_declared_or_an_address(url: str, declared: bool, private: bool) -> None:
+    place = Places(HOME).of(Location(url=url, private=declared), None)
+
+    assert place.file.is_private is private
+
+
+@pytest.mark.fault("secrets")
+def test_a_secret_that_is_not_there_is_told_by_its_name() -> None:
+    location = Location.model_validate({"url": URL, "credentials": {"X-Key": {"env": "FEED_KEY"}}})
+
+    with pytest.raises(SettingsError, match="FEED_KEY: expected a secret"):
+        Places(HOME).of(location, None)
+
+
+@pytest.mark.parametrize(
+    ("digest", "names"),
+    [("https://one.example/a.meta", ["X-Key"]), ("https://two.example/a.meta", [])],
+    ids=["beside the file", "elsewhere"],
+)
+def test_a_digest_gets_the_files_credentials_from_its_own_host_only(
+    digest: str, names: list[str]
+) -> None:
+    declared = {
+        "url": "https://one.example/a",
+        "digest": {"url": digest, "of": "file"},
+        "credentials": {"X-Key": {"env": "FEED_KEY", "prefix": "k "}},
+    }
+    places = Places(HOME, secret=lambda name: SecretStr(name.lower()))
+
+    place = places.of(Location.model_validate(declared), None)
+
+    assert place.digest is not None
+    assert [name for name, _ in place.digest.credentials] == names
+    assert place.file.credentials_at("https://one.example:443/b") == {"X-Key": "k feed_key"}
+    assert "feed_key" not in repr(place)
+
+
+def test_a_digest_has_a_target_of_its_own() -> None:
+    location = Location.model_validate(
+        {"url": URL, "digest": {"url": URL.replace("json", "meta"), "of": "file"}}
+    )
+
+    place = Places(HOME).of(location, "2026")
+
+    assert place.digest is not None
+    assert place.digest.url == "https://feeds.example/v1/2026.meta"

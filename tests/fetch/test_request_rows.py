@@ -1,0 +1,397 @@
+"""Requests from the rows of a table: each answered and paid for once, held to its contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+from support import chat_endpoint as chats
+from support.table_declarations import column, contract, source
+
+from etl_assets.declarations.source import Source
+from etl_assets.fetch import request_rows
+from etl_assets.fetch.http import Client
+from etl_assets.fetch.locations import Places
+from etl_assets.fetch.row_requests import RowRequest, requests_of
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import Fetch, FetchStatus, Part
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PART = Part(source="orchard.fruits")
+SECRET = "sk-planted"
+SCHEMA = {
+    "type": "object",
+    "required": ["station_name", "exits"],
+    "properties": {"extraction_confidence": {"enum": ["high", "low"]}, "exits": {"type": "array"}},
+}
+CHAT = {
+    "model": "m",
+    "system": "Answer in JSON.",
+    "prompt": "Station: {name}\n{text}",
+    "max_tokens": 1000,
+    "usd_per_million_prompt_tokens": 100,
+    "usd_per_million_completion_tokens": 100,
+    "attempts": 2,
+    "repeats": {"station_name": "name"},
+    "answer": SCHEMA,
+}
+QUICK = {"backoff_seconds": 0, "attempts": 2, "requests_per_second": 1000}
+
+
+class Asking:
+    """A table of names, an endpoint, and the source that asks about each name."""
+
+    def __init__(self, folder: Path, server: chats.Endpoint) -> None:
+        self.home, self.server, self.folder = Home(folder / "home"), server, folder
+        self.last: Fetch | None = None
+        self.rows("ELM", "OAK")
+
+    def rows(self, *names: str, text: str = "a page") -> None:
+        table = pa.table({"name": list(names), "text": [text for _ in names]})
+        pq.write_table(table, self.folder / "names.parquet")
+
+    def source(self, **declared: Any) -> Source:
+        given: dict[str, Any] = {"table": "names", "columns": ["name"], "chat": CHAT}
+        held = contract("name", column("n", "int64"))
+        form = {"name": "json", "rows": "answers[]"}
+        location: dict[str, Any] = {"url": self.server.url + declared.pop("path", "/v1/chat")}
+        limits = QUICK | declared.pop("limits", {})
+        given |= declared
+        if given["chat"]:
+            location |= {"credentials": {"Authorization": {"env": "THE_KEY", "prefix": "Bearer "}}}
+        return source(held, form, location=location, limits=limits, for_each=given)
+
+    def requests(self, found: Source, places: Places | None = None) -> list[RowRequest]:
+        table = self.folder / "names.parquet"
+        mine = places or Places(self.home.root, secret=lambda _: SecretStr(SECRET))
+        return requests_of(found, table, mine)
+
+    def ask(
+        self,
+        *,
+        missing: str = "",
+        at: datetime = NOON,
+        force: bool = False,
+        places: Places | None = None,
+        **declared: Any,
+    ) -> Fetch:
+        with Client() as client:
+            desk = request_rows.Desk(client, self.home, at, missing=missing, force=force)
+            found = self.source(**declared)
+            survey = request_rows.survey(found, self.requests(found, places), desk)
+            decision = request_rows.decide(PART, survey, self.last, desk)
+            self.last = request_rows.gather(PART, survey, decision, self.last, desk)
+        return self.last
+
+    @property
+    def index(self) -> dict[str, Any]:
+        assert self.last
+        assert self.last.file
+        found: dict[str, Any] = json.loads((self.home.root / self.last.file.path).read_bytes())
+        return found
+
+    def names(self, kind: str = "answers") -> list[str]:
+        return [entry["key"]["name"] for entry in self.index[kind]]
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Asking]:
+    with chats.endpoint(tmp_path / "mirror") as server:
+        yield Asking(tmp_path, server)
+
+
+def test_each_row_is_asked_about_once_ever(asking: Asking) -> None:
+    first = asking.ask()
+    again = asking.ask(at=NOON + timedelta(days=900))
+
+    assert (first.status, again.status) == (FetchStatus.FETCHED, FetchStatus.UNCHANGED)
+    assert asking.server.asked == ["ELM", "OAK"]
+    assert asking.names() == ["ELM", "OAK"]
+
+
+def test_a_row_that_asks_something_else_is_asked_about_anew(asking: Asking) -> None:
+    asking.ask()
+    asking.rows("ELM", "OAK", text="another page")
+    asking.ask()
+    asking.rows("ELM", "OAK", text="a page")
+    asking.ask()
+
+    assert asking.server.asked == ["ELM", "OAK"] * 2
+
+
+def test_a_row_that_is_gone_leaves_the_file_and_not_the_store(asking: Asking) -> None:
+    asking.ask()
+    asking.rows("OAK")
+    asking.ask()
+    gone = asking.names()
+    asking.rows("ELM", "OAK")
+    asking.ask()
+
+    assert gone == ["OAK"]
+    assert asking.names() == ["ELM", "OAK"]
+    assert len(asking.server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        pytest.param(chats.not_json, "expected JSON, found", id="not JSON"),
+        pytest.param(chats.wrong_schema, "under the declared schema", id="wrong schema"),
+        pytest.param(chats.wrong_station, "expected station_name 'ELM'", id="wrong station"),
+        pytest.param(chats.refusal, "found a refusal", id="refusal"),
+        pytest.param(chats.cut_off, "found an answer that is cut off", id="cut off"),
+        pytest.param(chats.no_completion, "expected a completion", id="a page"),
+    ],
+)
+def test_a_bad_answer_is_asked_for_again_and_then_refused_for_good(
+    asking: Asking, behaviour: chats.Behaviour, why: str
+) -> None:
+    asking.rows("ELM")
+    asking.server.always = behaviour
+
+    fetch = asking.ask()
+    asking.ask(at=NOON + timedelta(days=3))
+
+    assert asking.server.asked == ["ELM", "ELM"]
+    assert asking.names("without") == ["ELM"]
+    assert why in (fetch.warning or "")
+    assert fetch.status is FetchStatus.FETCHED
+
+
+def test_the_next_answer_makes_good_for_a_bad_one(asking: Asking) -> None:
+    asking.server.waiting.append(chats.wrong_schema)
+
+    fetch = asking.ask()
+
+    assert asking.server.asked == ["ELM", "ELM", "OAK"]
+    assert (asking.names(), fetch.warning) == (["ELM", "OAK"], None)
+
+
+def test_an_answer_in_a_fence_is_an_answer(asking: Asking) -> None:
+    asking.server.always = chats.fenced
+
+    asking.ask()
+
+    assert asking.names() == ["ELM", "OAK"]
+
+
+def test_force_asks_again_for_what_was_refused_only(asking: Asking) -> None:
+    asking.server.waiting += [chats.refusal, chats.refusal]
+    asking.ask()
+
+    asking.ask(force=True)
+
+    assert asking.server.asked == ["ELM", "ELM", "OAK", "ELM"]
+    assert asking.names() == ["ELM", "OAK"]
+
+
+@pytest.mark.parametrize("behaviour", [chats.rate_limited, chats.out_of_order])
+def test_a_passing_fault_costs_a_try_and_no_answer(
+    asking: Asking, behaviour: chats.Behaviour
+) -> None:
+    asking.server.waiting.append(behaviour)
+
+    fetch = asking.ask()
+
+    assert (fetch.status, fetch.attempts) == (FetchStatus.FETCHED, 3)
+    assert asking.names() == ["ELM", "OAK"]
+
+
+def test_what_fails_is_an_outage_and_what_was_answered_stands(asking: Asking) -> None:
+    asking.server.waiting += [chats.good, chats.rate_limited, chats.rate_limited]
+
+    fetch = asking.ask()
+    healed = asking.ask()
+
+    assert (fetch.status, healed.status) == (FetchStatus.OUTAGE, FetchStatus.FETCHED)
+    assert "1 of 2 requests failed, first: OAK" in (fetch.fault or "")
+    assert asking.names() == ["ELM", "OAK"]
+    assert asking.server.asked == ["ELM", "OAK", "OAK", "OAK"]
+
+
+def test_a_refused_key_ends_the_asking_at_once(asking: Asking) -> None:
+    asking.server.always = chats.no_key
+
+    fetch = asking.ask()
+
+    assert fetch.status is FetchStatus.MISSING
+    assert asking.server.asked == ["ELM"]
+    assert "answered 401" in (fetch.fault or "")
+
+
+def test_without_its_key_it_is_off_and_says_so(asking: Asking) -> None:
+    fetch = asking.ask(missing="THE_KEY")
+    again = asking.ask(missing="THE_KEY")
+
+    assert (fetch.status, again.status) == (FetchStatus.OFF, FetchStatus.OFF)
+    assert "off, as THE_KEY is not set" in fetch.decision.detail
+    assert (again.decision.fetch, asking.server.asked) == (False, [])
+
+
+def test_answers_that_are_held_stand_without_the_key(asking: Asking) -> None:
+    asking.ask()
+
+    fetch = asking.ask(missing="THE_KEY")
+
+    assert fetch.status is FetchStatus.UNCHANGED
+    assert asking.names() == ["ELM", "OAK"]
+
+
+def test_the_daily_limit_leaves_the_rest_for_another_day(asking: Asking) -> None:
+    asking.ask(daily_limit=1)
+    same_day = asking.ask(daily_limit=1, at=NOON + timedelta(hours=1))
+    first = asking.names()
+    asking.ask(daily_limit=1, at=NOON + timedelta(days=1))
+
+    assert first == ["ELM"]
+    assert "the daily limit of 1 requests is reached" in same_day.decision.detail
+    assert asking.names() == ["ELM", "OAK"]
+    assert asking.server.asked == ["ELM", "OAK"]
+
+
+def test_bad_answers_count_against_the_daily_limit(asking: Asking) -> None:
+    asking.server.always = chats.refusal
+
+    asking.ask(daily_limit=1)
+
+    assert asking.server.asked == ["ELM"]
+
+
+def test_the_cost_cap_is_never_passed(asking: Asking) -> None:
+    fetch = asking.ask(max_cost_usd_per_day=0.3)
+
+    spent = 0.2  # 2,000 tokens at 100 USD a million
+    assert asking.server.asked == ["ELM"]
+    assert f"leaves {0.3 - spent:.4f} USD" in fetch.decision.detail
+
+
+def test_the_key_goes_with_the_request_and_is_written_nowhere(asking: Asking) -> None:
+    def echoing(station: str) -> chats.Reply:
+        said = {"station_name": station, "exits": [], "note": f"your key is {SECRET}"}
+        return chats.completion(said)
+
+    asking.server.always = echoing
+    asking.ask()
+
+    assert asking.server.keys == [f"Bearer {SECRET}"] * 2
+    files = [path for path in asking.home.root.rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_a_redirect_never_takes_a_question_elsewhere(asking: Asking) -> None:
+    elsewhere = f"{asking.server.url}/other"
+    asking.server.always = lambda _: (307, {"Location": elsewhere}, b"")
+
+    fetch = asking.ask()
+
+    assert fetch.status is FetchStatus.MISSING
+    assert "found a redirect" in (fetch.fault or "")
+
+
+SEARCH = {"path": "/search?of={name}", "chat": None, "keep_days": 30}
+SEARCH |= {"mirror_name": {"column": "name", "case": "title"}}
+
+
+def answers_lie(asking: Asking, *names: str) -> Path:
+    """A mirror that has an answer for each of these names."""
+    mirror = asking.folder / "mirror"
+    folder = mirror / asking.server.url.removeprefix("http://") / "search"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / f"{name}.json").write_text('{"found": 1}', encoding="utf-8")
+    return mirror
+
+
+def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
+    answers_lie(asking, "Elm", "Oak")
+    places = Places(asking.home.root, asking.server.url)
+
+    for days in (0, 29, 30):
+        asking.ask(at=NOON + timedelta(days=days), places=places, **SEARCH)
+
+    assert asking.server.fetched == ["GET Elm.json", "GET Oak.json"] * 2
+
+
+@pytest.mark.parametrize("mirror", ["directory", "server"])
+def test_a_mirror_may_spell_a_value_in_a_way_of_its_own(asking: Asking, mirror: str) -> None:
+    directory = answers_lie(asking, "Elm", "oak_TREE")
+    where = str(directory) if mirror == "directory" else asking.server.url
+    named = {"column": "name", "case": "title", "spelt": {"OAK": "oak_TREE"}}
+
+    fetch = asking.ask(places=Places(asking.home.root, where), **SEARCH | {"mirror_name": named})
+
+    assert fetch.decision.detail == "2 requests: 2 answered"
+
+
+@pytest.mark.fault("no-result")
+@pytest.mark.parametrize("mirror", ["directory", "server"])
+def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
+    asking: Asking, mirror: str
+) -> None:
+    directory = answers_lie(asking, "Elm")
+    where = str(directory) if mirror == "directory" else asking.server.url
+
+    fetch = asking.ask(places=Places(asking.home.root, where), **SEARCH)
+
+    assert fetch.status is FetchStatus.FETCHED
+    assert (asking.names(), asking.names("without")) == (["ELM"], ["OAK"])
+    assert fetch.decision.detail == "2 requests: 1 answered, 1 no result"
+
+
+def test_an_answer_that_a_mirror_has_now_is_taken(asking: Asking) -> None:
+    places = Places(asking.home.root, str(answers_lie(asking, "Elm")))
+    asking.ask(places=places, **SEARCH)
+    answers_lie(asking, "Oak")
+
+    asking.ask(places=places, **SEARCH)
+
+    assert asking.names() == ["ELM", "OAK"]
+
+
+def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
+    asking.server.always = lambda _: chats.completion({"station_name": "X", "exits": []})
+
+    asking.ask(chat=CHAT | {"prompt": "Name a fruit.", "repeats": {}})
+
+    assert len(asking.server.asked) == 1
+    assert asking.names() == ["ELM", "OAK"]
+
+
+@pytest.mark.fault("too-large")
+def test_an_answer_over_the_declared_size_is_no_answer(asking: Asking) -> None:
+    answers_lie(asking, "Elm", "Oak")
+    places = Places(asking.home.root, asking.server.url)
+
+    fetch = asking.ask(places=places, limits={"max_bytes": 5}, **SEARCH)
+
+    assert fetch.status is FetchStatus.MISSING
+    assert "expected at most 5 bytes; see limits.max_bytes" in (fetch.fault or "")
+
+
+def test_an_answer_that_a_mirror_cannot_give_is_an_outage(asking: Asking) -> None:
+    mirror = answers_lie(asking, "Elm")
+    folder = next(mirror.rglob("Elm.json")).parent
+    (folder / "Oak.json").mkdir()
+
+    fetch = asking.ask(places=Places(asking.home.root, str(mirror)), **SEARCH)
+
+    assert "Is a directory" in (fetch.fault or "")
+
+
+def test_a_kept_answer_that_was_damaged_is_named(asking: Asking) -> None:
+    places = Places(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+    asking.ask(places=places, **SEARCH)
+    kept = next(asking.home.root.rglob("answers/**/*.json"))
+    kept.write_text("{", encoding="utf-8")
+
+    with pytest.raises(HomeError, match=f"{kept}: expected a kept answer"):
+        asking.ask(places=places, **SEARCH)

@@ -1,0 +1,101 @@
+"""Which addresses are public, where a redirect may lead, and what is shown of a URL."""
+
+from __future__ import annotations
+
+import pytest
+
+from etl_assets.fetch.url_policy import (
+    check_redirect,
+    is_private_name,
+    is_public,
+    redact,
+    redact_text,
+)
+from etl_assets.model.errors import Refused
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.215.14", "2606:2800:21f:cb07::1", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1"]
+)
+def test_an_address_that_all_can_reach_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+        "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1%eth0", "fc00::1",
+        "ff02::1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::",
+    ],
+)  # fmt: skip
+def test_any_other_address_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        ("feeds.example.org", False), ("localhost", True), ("LOCALHOST.", True),
+        ("a.localhost", True), ("intranet", True), ("10.0.0.1", True), ("93.184.215.14", False),
+    ],
+)  # fmt: skip
+def test_some_names_say_that_they_are_private(host: str, private: bool) -> None:
+    assert is_private_name(host) is private
+
+
+@pytest.mark.fault("secrets")
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/a?b=1", "https://h/a?b=1"),
+        ("https://user:pw@h:8/a#frag", "https://h:8/a"),
+        (
+            "https://h/a?api_key=x&b=1&access_token=y",
+            "https://h/a?api_key=***&b=1&access_token=***",
+        ),
+        ("https://h/a?X-Amz-Signature=x&apiKey=y", "https://h/a?X-Amz-Signature=***&apiKey=***"),
+        ("https://h/a?keyword=x", "https://h/a?keyword=x"),
+    ],
+)
+def test_secrets_are_not_shown(url: str, shown: str) -> None:
+    assert redact(url) == shown
+
+
+def test_what_is_no_url_is_not_shown_at_all() -> None:
+    assert redact_text("http://[user:secret@") == "***"
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/b", "https://one.example/b"),
+        ("//two.example/b", "https://two.example/b"),
+        ("https://two.example/b?c=d", "https://two.example/b?c=d"),
+    ],
+)
+def test_a_redirect_may_lead_to_another_public_host(location: str, target: str) -> None:
+    assert check_redirect("https://one.example/a", location, private=False) == target
+
+
+@pytest.mark.fault("redirect-scheme", "redirect-private")
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("http://one.example/a", "https to stay https"),
+        ("http://[::1]/a", "https to stay https"),
+        ("https://127.0.0.1/a", "a public address"),
+        ("file:///etc/passwd", "an http or https address"),
+        ("data:text/plain,hello", "an http or https address"),
+        ("https://one.example:99999/a", "a valid address"),
+    ],
+)
+def test_a_redirect_elsewhere_is_refused(location: str, expected: str) -> None:
+    with pytest.raises(Refused, match=f"redirect: expected {expected}, found"):
+        check_redirect("https://one.example/a", location, private=False)
+
+
+def test_a_private_source_may_redirect_to_a_private_address() -> None:
+    target = check_redirect("http://127.0.0.1:1/a", "http://127.0.0.1:2/a", private=True)
+
+    assert target == "http://127.0.0.1:2/a"

@@ -1,0 +1,258 @@
+"""The exported ledger: written where it changed, and never trusted where it is damaged."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from etl_assets.ledger import files as ledger_files
+from etl_assets.ledger.manifest import DownloadRecord, IngestionRecord, Process, ValidationRecord
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import (
+    Part,
+    Pin,
+    RawFile,
+    Ruling,
+    Table,
+    Tabulated,
+    Validated,
+    Verdict,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SHA = "a" * 64
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def a_file(source: str = "plants.trees", partition: str | None = None) -> RawFile:
+    return RawFile(
+        part=Part(source=source, partition=partition),
+        sha256=SHA,
+        size_bytes=10,
+        path=f"data/raw/aa/{SHA}",
+        url="https://plants.example/trees.json",
+        etag='"1"',
+        fetched_at=NOON,
+        code_version="1",
+    )
+
+
+def export(home: Home, *files: RawFile, at: datetime = NOON) -> bool:
+    records = [DownloadRecord.of(file) for file in files]
+    return ledger_files.export(
+        home, "plants", Process.DOWNLOAD, records, etl_version="0.1.0", at=at
+    )
+
+
+def test_a_domain_without_files_has_a_skeleton(home: Home) -> None:
+    export(home)
+
+    found = json.loads((home.manifests / "plants_download.manifest.json").read_text())
+    assert found["records"] == {}
+    assert found["metadata"] == {
+        "process": "download",
+        "etl_version": "0.1.0",
+        "root_dir": ".",
+        "total_records": 0,
+        "ts_created": "2026-03-01T12:00:00Z",
+        "ts_updated": "2026-03-01T12:00:00Z",
+    }
+
+
+def test_two_sources_with_equal_bytes_keep_two_records(home: Home) -> None:
+    export(home, a_file("plants.trees"), a_file("plants.shrubs"), a_file("plants.trees", "2024"))
+
+    found = ledger_files.load(home, "plants", Process.DOWNLOAD)
+    assert found is not None
+    assert list(found.records) == ["plants.shrubs", "plants.trees", "plants.trees[2024]"]
+    assert {record.checksum for record in found.records.values()} == {SHA}
+
+
+def test_an_unchanged_ledger_is_not_written_again(home: Home) -> None:
+    export(home, a_file())
+    before = (home.manifests / "plants_download.manifest.json").stat()
+
+    written = export(home, a_file(), at=NOON + timedelta(days=1))
+
+    after = (home.manifests / "plants_download.manifest.json").stat()
+    assert not written
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_changed_ledger_keeps_the_day_it_was_created(home: Home) -> None:
+    export(home)
+
+    export(home, a_file(), at=NOON + timedelta(days=1))
+
+    found = ledger_files.load(home, "plants", Process.DOWNLOAD)
+    assert found is not None
+    assert found.metadata.ts_created == NOON
+    assert found.metadata.ts_updated == NOON + timedelta(days=1)
+
+
+def test_verdicts_and_tables_keep_the_file_that_they_speak_of(home: Home) -> None:
+    file, part = a_file(), Part(source="plants.trees")
+    verdict = Verdict(part=part, sha256=SHA, ok=True, expected="JSON", found="JSON")
+    table = Table(
+        part=part, path="data/tables/plants/trees/trees.parquet", sha256="b" * 64,
+        source_sha256=SHA, records=3, rows=2, rejected=1, code_version="1",
+    )  # fmt: skip
+    validated = [ValidationRecord.of(file, verdict, version="1")]
+    ingested = [IngestionRecord.of(file, Tabulated(part=part, table=table))]
+
+    ledger_files.export(home, "plants", Process.VALIDATION, validated, etl_version="1", at=NOON)
+    ledger_files.export(home, "plants", Process.INGESTION, ingested, etl_version="1", at=NOON)
+
+    found = [
+        ledger_files.load(home, "plants", process)
+        for process in (Process.VALIDATION, Process.INGESTION)
+    ]
+    assert [list(f.records.values()) for f in found if f] == [validated, ingested]
+
+
+def test_no_manifest_is_no_ledger(home: Home) -> None:
+    assert ledger_files.load(home, "plants", Process.DOWNLOAD) is None
+
+
+@pytest.mark.fault("corrupt-manifest")
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(SHA, "A" * 63, "json:15: .*checksum: String should match", id="digest"),
+        pytest.param('size": 10', 'size": 0', "json:17: .*file_size: .*greater than 0", id="size"),
+        pytest.param('records": 1', 'records": 2', "is 2, but there are 1", id="count"),
+        pytest.param('"plants.trees": {', '"plants.x": {', "other file's key: plants.x", id="key"),
+        pytest.param("data/raw", "/data/raw", "must be relative to ETL_HOME", id="absolute path"),
+        pytest.param('"etag"', "etag", "json:19: expected JSON, found Expecting", id="not JSON"),
+        pytest.param('"download"', '"validation"', "expected the process download", id="process"),
+        pytest.param("plants.example", "plants.\udcff", "expected UTF-8 text", id="not UTF-8"),
+    ],
+)
+def test_a_damaged_manifest_is_named_by_line_and_stays(
+    home: Home, old: str, new: str, message: str
+) -> None:
+    export(home, a_file())
+    path = home.manifests / "plants_download.manifest.json"
+    damaged = path.read_text().replace(old, new, 1).encode("utf-8", "surrogateescape")
+    path.write_bytes(damaged)
+
+    with pytest.raises(HomeError, match=message):
+        export(home, a_file())
+
+    assert path.read_bytes() == damaged
+
+
+def a_ruling(sha256: str = SHA) -> Ruling:
+    return Ruling(sha256=sha256, by="robin", why="it was right", at=NOON)
+
+
+def a_table(sha256: str = SHA) -> Table:
+    return Table(
+        part=Part(source="plants.trees"), path="data/tables/plants/trees/trees.parquet",
+        sha256="b" * 64, source_sha256=sha256, records=5, rows=2, rejected=2, duplicates=1,
+        rejects_by_rule={"key": 2}, first_rejects=["line 3, key: expected each once, found two"],
+        unknown_fields=["bark"], unknown_values={"kind": {"fern": 1}},
+        content_at=NOON,
+        rejects_path="data/rejects/plants/trees/trees.parquet", code_version="1",
+    )  # fmt: skip
+
+
+def test_a_download_is_known_again_with_its_pin_and_its_verdict() -> None:
+    part = Part(source="plants.trees")
+    verdict = Verdict(
+        part=part, sha256=SHA, ok=True, expected="JSON", found="text", accepted=a_ruling()
+    )
+    file = a_file().model_copy(
+        update={"verdict": verdict, "last_status": 200, "waited_seconds": 1.5, "attempts": 2}
+    )
+    pin = Pin(ruling=a_ruling(), held=file.model_copy(update={"sha256": "c" * 64}))
+
+    record = DownloadRecord.of(file, pin)
+
+    assert (record.file, record.pin) == (file, pin)
+    assert record.named == {SHA, "c" * 64}
+
+
+@pytest.mark.parametrize("newest", [SHA, "c" * 64], ids=["good", "a good one stands in"])
+def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> None:
+    file = a_file()
+    verdict = Verdict(
+        part=file.part, sha256=newest, ok=newest == SHA, expected="JSON", found="?", where="line 1",
+        unpacked_bytes=9, code_version="2",
+    )  # fmt: skip
+    stands_in = newest != SHA
+
+    record = ValidationRecord.of(file, verdict, version="3", stands_in=stands_in)
+
+    assert record.validated == Validated(
+        part=file.part, file=file, verdict=verdict, stands_in=stands_in, code_version="3"
+    )
+    assert record.named == {SHA}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"fault": "it shrank", "refused_sha256": SHA},
+        {"accepted": [a_ruling()], "baseline": a_table("d" * 64)},
+    ],
+    ids=["made", "refused", "accepted"],
+)
+def test_a_table_is_known_again_with_what_was_said_of_it(more: dict[str, Any]) -> None:
+    made = Tabulated(part=Part(source="plants.trees"), table=a_table("c" * 64), **more)
+
+    record = IngestionRecord.of(a_file(), made)
+
+    assert record.tabulated == made
+    assert record.named == {SHA, "c" * 64}
+
+
+def test_every_ledger_is_found_with_its_domain(home: Home) -> None:
+    export(home, a_file())
+    (home.manifests / "notes.txt").write_text("by hand", encoding="utf-8")
+
+    [(domain, path, found)] = ledger_files.load_all(home)
+
+    assert (domain, path.name) == ("plants", "plants_download.manifest.json")
+    assert set(found.records) == {"plants.trees"}
+
+
+def unsaid(record: BaseModel) -> set[str]:
+    """Fields that stand at their default, and so would not be missed if a ledger lost them."""
+    fields = type(record).model_fields.items()
+    return {name for name, field in fields if getattr(record, name) == field.get_default()}
+
+
+def test_a_field_that_a_ledger_might_lose_is_one_that_these_tests_fill() -> None:
+    part = Part(source="plants.trees", partition="2024")
+    verdict = Verdict(
+        part=part, sha256=SHA, ok=True, expected="JSON", found="text", unpacked_bytes=9,
+        where="line 1", code_version="2", accepted=a_ruling(),
+    )  # fmt: skip
+    file = RawFile(
+        part=part, sha256=SHA, size_bytes=10, path=f"data/raw/aa/{SHA}",
+        url="https://plants.example/trees.json", etag='"1"', last_modified=NOON,
+        published_sha256="c" * 64, fetched_at=NOON, attempts=2, last_status=200,
+        waited_seconds=1.5, verdict=verdict, code_version="1",
+    )  # fmt: skip
+    table = a_table("c" * 64).model_copy(update={"part": part})
+    validated = Validated(part=part, file=file, verdict=verdict, code_version="3")
+    made = Tabulated(part=part, table=table)
+
+    judged = ValidationRecord.of(file, verdict, version="3").validated
+
+    assert set().union(*map(unsaid, (verdict, file, table))) == set()
+    assert DownloadRecord.of(file).file == file
+    assert judged.verdict == validated.verdict
+    assert IngestionRecord.of(file, made).tabulated == made

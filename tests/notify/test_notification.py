@@ -1,0 +1,103 @@
+"""When a run is news and what is said of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.report_runs import a_manifest
+
+from etl_assets.model.records import FetchStatus, RunStatus
+from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
+from etl_assets.notify.notice import Condition
+from etl_assets.notify.notification import condition_of, is_news, notice_of, notice_of_error
+
+GATE = "plants/plants_published"
+GOOD = Condition(status=RunStatus.SUCCESS)
+PARTIAL = Condition(status=RunStatus.PARTIAL_SUCCESS, causes=["plants.trees"])
+FAILED = Condition(status=RunStatus.FAILED, causes=["plants.trees"])
+
+
+def outage(name: str = "trees", **fields: Any) -> RunSource:
+    return RunSource(source=f"plants.{name}", status=FetchStatus.OUTAGE, **fields)
+
+
+def bad(status: RunStatus = RunStatus.PARTIAL_SUCCESS, **fields: Any) -> RunManifest:
+    published = status is not RunStatus.FAILED
+    return a_manifest(status=status, published=published, sources=[outage()], **fields)
+
+
+@pytest.mark.parametrize(
+    ("heard", "now", "expected"),
+    [
+        (None, GOOD, False),
+        (None, PARTIAL, True),
+        (GOOD, GOOD, False),
+        (GOOD, FAILED, True),
+        (PARTIAL, PARTIAL, False),
+        (PARTIAL, FAILED, True),
+        (PARTIAL, PARTIAL.model_copy(update={"causes": ["plants.herbs"]}), True),
+        (FAILED, PARTIAL, True),
+        (FAILED, GOOD, True),
+    ],
+    ids=[
+        "the first, good", "the first, bad", "still good", "failure", "still partial",
+        "from partial to failed", "another source", "from failed to partial", "recovery",
+    ],
+)  # fmt: skip
+def test_a_change_of_state_is_news(heard: Condition | None, now: Condition, expected: bool) -> None:
+    assert is_news(heard, now) is expected
+
+
+def test_a_condition_is_the_same_whatever_the_fault_is_worded_like() -> None:
+    first = bad(note="timed out after 3 attempts")
+    again = a_manifest(
+        status=RunStatus.PARTIAL_SUCCESS, sources=[outage(fault="refused")], note="refused"
+    )
+
+    assert condition_of(first, GATE) == condition_of(again, GATE) == PARTIAL
+
+
+def test_of_checks_only_those_of_the_gate_are_causes() -> None:
+    def failing(asset: str, name: str, severity: str = "error") -> RunCheck:
+        values = {"asset": asset, "name": name, "severity": severity, "passed": False}
+        return RunCheck.model_validate(values)
+
+    checks = [failing(GATE, "rows_vanished"), failing(GATE, "x", "warn"), failing("plants/y", "z")]
+
+    found = condition_of(a_manifest(status=RunStatus.FAILED, checks=checks), GATE)
+
+    assert found.causes == [f"{GATE}: rows_vanished"]
+
+
+def test_a_failure_says_what_stands_and_what_a_person_may_do() -> None:
+    notice = notice_of(bad(RunStatus.FAILED, note="why", answers=["look"]), None, "outputs/x")
+
+    assert (notice.kind, notice.title) == ("failure", "plants: failed")
+    assert notice.lines == [
+        "why",
+        "nothing was published; the last set stands",
+        "a person is asked to:",
+        "- look",
+        "run: outputs/x",
+    ]
+
+
+def test_a_partial_success_is_a_warning() -> None:
+    notice = notice_of(bad(note="x" * 1000), None, "outputs/x")
+
+    assert (notice.kind, notice.title) == ("warning", "plants: partial_success")
+    assert notice.lines[0] == "x" * 500 + " ..."
+
+
+def test_a_recovery_says_from_what() -> None:
+    notice = notice_of(a_manifest(), FAILED, "outputs/x")
+
+    assert (notice.kind, notice.title) == ("success", "plants: recovered")
+    assert notice.lines == ["success, after failed", "run: outputs/x"]
+
+
+def test_a_run_without_a_manifest_is_told_by_its_error() -> None:
+    notice = notice_of_error("plants", "/home: no space left")
+
+    assert (notice.kind, notice.lines[0]) == ("failure", "/home: no space left")

@@ -1,0 +1,189 @@
+"""What would change in what is published, told without touching anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.large_sample import FEED, unfix
+from support.sample_home import DOMAIN, Sampled, fingerprint
+
+from etl_assets.cli.main import main
+from etl_assets.model.errors import ContentError, NotFound, UsageError
+from etl_assets.operations.diff import diff
+from etl_assets.operations.diff_result import Difference
+
+RULINGS = "analyst/advisory-not-applicable.csv"
+RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
+
+
+def ask(sampled: Sampled, **replace: Path) -> Difference:
+    with sampled.launcher() as launcher:
+        return diff(launcher.instance, launcher.place, sampled.domain, replace)
+
+
+def ruled(sampled: Sampled, folder: Path) -> Path:
+    """The rulings with one more."""
+    file = folder / "rulings.csv"
+    file.write_text((sampled.mirror / RULINGS).read_text(encoding="utf-8") + RULING)
+    return file
+
+
+def sounder_scores(sampled: Sampled, folder: Path) -> Path:
+    """The rules, in which a score alone gives high confidence."""
+    [seed] = sampled.settings.dbt_dir.glob("seeds/*/decision_rules.csv")
+    rows = list(csv.DictReader(io.StringIO(seed.read_text(encoding="utf-8"))))
+    file = folder / "rules.csv"
+    with file.open("w", encoding="utf-8", newline="") as target:
+        writer = csv.DictWriter(target, fieldnames=list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row | ({"confidence": "high"} if row["claim"] == "nvd_scored" else {}))
+    return file
+
+
+def test_a_file_in_a_sources_place_tells_what_it_changes_and_touches_nothing(
+    sampled: Sampled, tmp_path: Path
+) -> None:
+    standing = fingerprint(sampled.home.root)
+
+    found = ask(sampled, overrides=ruled(sampled, tmp_path))
+
+    [change] = found.changes
+    assert change.key == {"package_name": "pebble", "cve_id": "CVE-2026-900043"}
+    assert change.before
+    assert change.before["state"] == "under_investigation"
+    assert change.after
+    assert change.after["state"] == "not_applicable"
+    assert change.why
+    assert "our analysts have ruled so" in change.why
+    assert change.details["decision_rule"] == "R0"
+    assert fingerprint(sampled.home.root) == standing
+
+
+@pytest.mark.long
+def test_a_seed_is_replaced_in_a_copy_of_the_project(sampled: Sampled, tmp_path: Path) -> None:
+    seeds = fingerprint(sampled.settings.dbt_dir / "seeds")
+
+    found = ask(sampled, decision_rules=sounder_scores(sampled, tmp_path))
+
+    assert found.changes
+    assert {change.after["confidence"] for change in found.changes if change.after} == {"high"}
+    assert {change.details["decision_rule"] for change in found.changes} == {"R6"}
+    assert fingerprint(sampled.settings.dbt_dir / "seeds") == seeds
+
+
+@pytest.mark.long
+def test_without_a_file_it_tells_what_a_run_would_change(sampled: Sampled) -> None:
+    sampled.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
+    standing = fingerprint(sampled.home.root)
+
+    found = ask(sampled)
+
+    assert fingerprint(sampled.home.root) == standing
+    sampled.run()
+    changed = {r["advisory_id"] for r in sampled.rows("mart_advisory_transitions")}
+    assert {":".join(change.key.values()) for change in found.changes} == changed
+    assert changed == {"garnet:CVE-2024-900046"}
+
+
+@pytest.mark.long
+def test_a_feed_that_a_run_would_not_take_is_told(sampled: Sampled) -> None:
+    sampled.change(FEED, lambda _: "<!doctype html><title>Sign in</title>")
+
+    found = ask(sampled)
+
+    assert found.changes == []
+    assert "advisories.echo" in found.faults[0]
+    assert "the last file would stand" in "\n".join(found.lines())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "told"),
+    [
+        pytest.param("ecco", "{}", UsageError, "perhaps 'echo', found 'ecco'", id="no such source"),
+        pytest.param("nvd", "{}", UsageError, r"expected nvd\[PARTITION\]", id="no partition"),
+        pytest.param("echo", None, UsageError, "expected a file, found none at", id="no file"),
+        pytest.param("echo", "<html>", ContentError, "found an HTML page", id="a page"),
+    ],
+)
+def test_what_cannot_be_put_in_a_place_is_refused(
+    first_run: Sampled,
+    tmp_path: Path,
+    name: str,
+    content: str | None,
+    kind: type[Exception],
+    told: str,
+) -> None:
+    file = tmp_path / "given"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+
+    with pytest.raises(kind, match=told):
+        ask(first_run, **{name: file})
+
+
+@pytest.mark.long
+def test_a_refused_candidate_is_no_part_of_what_is_compared(crowd: Sampled, tmp_path: Path) -> None:
+    crowd.change(FEED, unfix(120))
+    assert not crowd.run().published
+    same = tmp_path / "same.csv"
+    same.write_bytes((crowd.mirror / RULINGS).read_bytes())
+
+    by_file, by_run = ask(crowd, overrides=same), ask(crowd)
+
+    assert by_file.changes == []
+    assert len(by_run.changes) == 120
+    assert "mart_advisory_current_flipped" in by_run.refused_by[0]
+    assert "the gate would refuse this:" in by_run.lines()
+
+
+def test_without_a_published_set_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="nothing is published yet"):
+        ask(Sampled.packed(tmp_path))
+
+
+@pytest.fixture
+def command(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    monkeypatch.setenv("ETL_HOME", str(sampled.home.root))
+    monkeypatch.setenv("ETL_MIRROR", str(sampled.mirror))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(sampled.folder)
+
+    def call(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        return int(ended.value.code or 0)
+
+    return call
+
+
+@pytest.mark.long
+def test_the_command_prints_each_change_with_its_reason(
+    sampled: Sampled,
+    command: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = ruled(sampled, tmp_path)
+
+    assert command("diff", "--replace", f"overrides={file}") == 0
+    shown = capsys.readouterr().out
+    assert command("diff", DOMAIN, "--replace", f"overrides={file}", "--json") == 0
+    [change] = json.loads(capsys.readouterr().out)["changes"]
+
+    assert "1 under_investigation -> not_applicable" in shown
+    assert "pebble CVE-2026-900043: under_investigation -> not_applicable" in shown
+    assert change["after"]["state"] == "not_applicable"
+
+
+def test_the_command_refuses_half_a_replacement(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("diff", "--replace", "overrides") == 2
+
+    assert "expected SOURCE_OR_SEED=FILE, found 'overrides'" in capsys.readouterr().err

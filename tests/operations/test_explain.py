@@ -1,0 +1,282 @@
+"""What explains a published row: evidence, files, claims, periods, and what to say of no row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.model.errors import NotFound, UsageError
+from etl_assets.model.home import Home
+from etl_assets.model.records import FetchStatus, RunStatus
+from etl_assets.model.run_manifest import RunManifest, RunSource
+from etl_assets.operations.explain import choose, explain
+from etl_assets.publish import run_directory
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+DIARY, NOTE, OLD = "a" * 64, "b" * 64, "c" * 64
+GARDEN = Domain.model_validate(
+    {
+        "title": "Garden",
+        "description": "What grows.",
+        "owner": "team:garden",
+        "schedule": "0 5 * * *",
+        "explain": {
+            "from": "mart_plant",
+            "key": ["bed", "plant"],
+            "answer": ["state"],
+            "columns": ["since_date"],
+            "sentence": "sentence",
+            "flip": "flip",
+            "evidence": "evidence",
+            "claims": {"from": "mart_claim", "order_by": ["rank"], "columns": ["verdict", "says"]},
+            "history": {
+                "from": "mart_period", "since": "begun", "until": "ended", "columns": ["state"],
+            },
+        },
+    }
+).model_copy(update={"name": "garden"})  # fmt: skip
+OAK = {"bed": "North", "plant": "oak"}
+EVIDENCE = {"record_id": "page 3", "source_sha256": DIARY}
+PLANTS = [
+    OAK | {"state": "well", "since_date": "2026-03-01", "sentence": "Oak is well.",
+           "flip": "Ill once the diary says so.", "evidence": EVIDENCE},
+    {"bed": "South", "plant": "ash", "state": "well", "since_date": None, "sentence": "Well.",
+     "flip": None, "evidence": None},
+]  # fmt: skip
+CLAIMS = [
+    OAK | {"rank": 2, "verdict": "lost", "says": "ill", "source_sha256": NOTE},
+    OAK | {"rank": 1, "verdict": "won", "says": "well", "source_sha256": DIARY},
+]
+PERIODS = [
+    OAK | {"state": "ill", "begun": NOON - 9 * DAY, "ended": NOON},
+    OAK | {"state": "well", "begun": NOON, "ended": None},
+    {"bed": "South", "plant": "ash", "state": "well", "begun": NOON, "ended": None},
+    {"bed": "South", "plant": "yew", "state": "well", "begun": NOON - 9 * DAY, "ended": NOON},
+]
+
+
+def source(name: str, sha256: str) -> RunSource:
+    return RunSource(
+        source=f"garden.{name}", status=FetchStatus.FETCHED, sha256=sha256, etag='"1"',
+        url=f"https://garden.example/{name}", fetched_at=NOON, rows=1,
+    )  # fmt: skip
+
+
+def publish(
+    home: Home, at: datetime, plants: list[dict[str, Any]], sources: list[RunSource]
+) -> Path:
+    directory = run_directory.create(home, "garden", at)
+    marts = directory / "marts"
+    marts.mkdir()
+    for name, rows in (("plant", plants), ("claim", CLAIMS), ("period", PERIODS)):
+        pq.write_table(pa.Table.from_pylist(rows), marts / f"mart_{name}.parquet")
+    manifest = RunManifest(
+        run_id=directory.name, domain="garden", status=RunStatus.SUCCESS, published=True,
+        as_of=at, started_at=at, finished_at=at, code_version="1", sources=sources,
+    )  # fmt: skip
+    run_directory.write_manifest(directory, manifest)
+    run_directory.publish(home, "garden", directory)
+    return directory
+
+
+@pytest.fixture
+def garden(home: Home) -> Home:
+    """A published set of this noon, and one of ten days ago that said otherwise."""
+    ill = [PLANTS[0] | {"state": "ill", "sentence": "Oak is ill."}]
+    publish(home, NOON - 9 * DAY, ill, [source("diary", OLD), source("note", NOTE)])
+    publish(home, NOON, PLANTS, [source("diary", DIARY)])
+    return home
+
+
+def test_a_row_is_explained_down_to_the_origin_of_its_files(garden: Home) -> None:
+    found = explain(garden, GARDEN, ["north", "OAK"])
+
+    origins = {file.sha256: (file.source, file.etag, file.fetched_at) for file in found.files}
+    assert (found.key, found.answer, found.run) == (OAK, {"state": "well"}, "20260301_120000")
+    assert (found.sentence, found.flip) == ("Oak is well.", "Ill once the diary says so.")
+    assert found.evidence == EVIDENCE
+    assert [claim["verdict"] for claim in found.claims] == ["won", "lost"]
+    assert [period["state"] for period in found.history] == ["ill", "well"]
+    assert list(origins) == [DIARY, NOTE]
+    assert origins[NOTE] == ("garden.note", '"1"', NOON)
+
+
+NAMED = GARDEN.model_copy(
+    update={
+        "explain": GARDEN.explain.model_copy(update={"named_by": ["label", "tags"]})
+        if GARDEN.explain
+        else None
+    }
+)
+
+
+@pytest.fixture
+def labelled(home: Home) -> Home:
+    oak, ash = PLANTS
+    rows = [oak | {"label": "the old one", "tags": ["tall", "7"]}, ash | {"tags": ["tall", "8"]}]
+    publish(home, NOON, rows, [source("diary", DIARY)])
+    return home
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        pytest.param(["North", "oak"], OAK, id="key"),
+        pytest.param(["The", "old", "ONE"], OAK, id="text"),
+        pytest.param(["7"], OAK, id="one of a list"),
+        pytest.param(["8"], {"bed": "South", "plant": "ash"}, id="another row's"),
+    ],
+)
+def test_a_row_is_found_by_its_key_or_by_a_name(
+    labelled: Home, words: list[str], key: dict[str, str]
+) -> None:
+    assert explain(labelled, NAMED, words).key == key
+
+
+def test_a_name_of_several_rows_is_told_with_their_keys(labelled: Home) -> None:
+    with pytest.raises(UsageError, match="found 'tall' to be that of North oak, South ash"):
+        explain(labelled, NAMED, ["tall"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(["the old won"], "'the old won' is not published; nearest: the old one"),
+        pytest.param(["The old", "0ne"], "bed 'The old' is not published; nearest: the old one"),
+    ],
+    ids=["a name", "as long as a key"],
+)
+def test_a_name_that_nothing_bears_is_told_with_what_is_near(
+    labelled: Home, words: list[str], told: str
+) -> None:
+    with pytest.raises(NotFound) as raised:
+        explain(labelled, NAMED, words)
+
+    assert str(raised.value) == told
+
+
+def test_a_file_says_whether_it_is_still_stored(garden: Home) -> None:
+    file = garden.raw_file(DIARY)
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    found = explain(garden, GARDEN, ["North", "oak"])
+
+    assert [origin.is_stored for origin in found.files] == [True, False]
+
+
+def test_a_file_that_no_run_names_is_told_as_it_is(home: Home) -> None:
+    publish(home, NOON, PLANTS, [])
+
+    found = explain(home, GARDEN, ["North", "oak"])
+
+    assert found.files[0].source is None
+    assert "no run that is kept names its origin" in "\n".join(found.lines())
+
+
+def test_an_earlier_moment_is_answered_by_the_set_that_stood_then(garden: Home) -> None:
+    found = explain(garden, GARDEN, ["North", "oak"], at=NOON - DAY)
+
+    assert (found.answer, found.sentence) == ({"state": "ill"}, "Oak is ill.")
+    assert found.run == "20260220_120000"
+    assert len(found.history) == 1
+
+
+def test_without_the_run_of_that_time_the_history_answers(home: Home) -> None:
+    publish(home, NOON, PLANTS, [])
+
+    found = explain(home, GARDEN, ["North", "oak"], at=NOON - DAY)
+
+    assert (found.answer, found.run) == ({"state": "ill"}, None)
+    assert "no longer kept" in found.note
+
+
+def test_what_is_gone_says_since_when(garden: Home) -> None:
+    found = explain(garden, GARDEN, ["South", "yew"])
+
+    assert found.note == "no longer published since 2026-03-01 12:00:00+00:00"
+    assert found.answer == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "at", "told"),
+    [
+        pytest.param(
+            ["Nort", "oak"], None, "bed 'Nort' is not published; nearest: North", id="bed"
+        ),
+        pytest.param(
+            ["North", "oka"], None, "North plant 'oka' is not published; nearest: oak", id="plant"
+        ),
+        pytest.param(
+            ["North", "ash"],
+            None,
+            "North plant 'ash' is not published; it is published for South",
+            id="plant of another bed",
+        ),
+        pytest.param(
+            ["North", "oak"],
+            NOON - 30 * DAY,
+            "North oak was not yet published at 2026-01-30T12:00:00+00:00",
+            id="too early",
+        ),
+    ],
+)
+def test_what_is_not_published_is_told_with_what_is_near(
+    garden: Home, key: list[str], at: datetime | None, told: str
+) -> None:
+    with pytest.raises(NotFound) as raised:
+        explain(garden, GARDEN, key, at=at)
+
+    assert str(raised.value) == told
+
+
+def test_nothing_published_explains_nothing(home: Home) -> None:
+    with pytest.raises(NotFound, match="nothing is published yet"):
+        explain(home, GARDEN, ["North", "oak"])
+
+
+@pytest.mark.parametrize(
+    ("domain", "key", "told"),
+    [
+        pytest.param(GARDEN, ["oak"], "expected bed and plant, found: oak", id="half a key"),
+        pytest.param(
+            GARDEN.model_copy(update={"explain": None}), ["oak"], "declares no explain", id="mute"
+        ),
+    ],
+)
+def test_a_question_of_another_kind_is_refused(
+    garden: Home, domain: Domain, key: list[str], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        explain(garden, domain, key)
+
+
+def test_the_domain_may_be_left_out_where_one_alone_explains() -> None:
+    mute = GARDEN.model_copy(update={"name": "attic", "explain": None})
+    domains = {"garden": GARDEN, "attic": mute}
+
+    assert choose(domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert choose(domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
+
+
+def test_where_several_explain_the_domain_is_named() -> None:
+    other = GARDEN.model_copy(update={"name": "park"})
+
+    with pytest.raises(UsageError, match="garden bed plant, or park bed plant"):
+        choose({"garden": GARDEN, "park": other}, ["North", "oak"])
+
+
+def test_the_text_shows_each_part_under_its_title(garden: Home) -> None:
+    text = "\n".join(explain(garden, GARDEN, ["North", "oak"]).lines())
+
+    assert text.startswith("North oak (garden, as of 2026-03-01 12:00:00 UTC, run 20260301_120000)")
+    assert "\nstate       well\n" in text
+    assert "\n  verdict  says  file\n  won      well  aaaaaaaaaaaa\n" in text
+    assert "of garden.diary, fetched 2026-03-01 12:00:00 UTC from https://garden.example" in text

@@ -1,0 +1,68 @@
+"""What `etl health` foresees comes true: the same harm, asked of it and of a run that has work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command_homes import call, garbled, in_the_way
+from support.orchard import DOMAIN, Files, Orchard, assemble
+
+Harm = Callable[[Orchard], object]
+
+HARMS: dict[str, Harm] = {
+    "none": lambda _: None,
+    "a file for data": lambda o: in_the_way(o.home.root / "data" / "rejects"),
+    "a file for quarantine": lambda o: in_the_way(o.home.root / "data" / "quarantine"),
+    "a file for manifests": lambda o: in_the_way(o.home.manifests),
+    "a file for schedules": lambda o: in_the_way(o.home.dagster / "schedules"),
+    "no YAML": lambda o: (o.home.dagster / "dagster.yaml").write_text("a: ["),
+    "no event log": lambda o: shutil.rmtree(o.home.dagster),
+    "a damaged event log": lambda o: garbled(o.home.dagster),
+    "no lock": lambda o: (o.home.lock(DOMAIN).unlink(), o.home.lock(DOMAIN).mkdir()),
+    "no raw files": lambda o: shutil.rmtree(o.home.raw),
+    "no tables": lambda o: shutil.rmtree(o.home.tables(DOMAIN)),
+    "a damaged warehouse": lambda o: o.home.warehouse(DOMAIN).write_bytes(b"nothing" * 99),
+    "nothing published": lambda o: o.home.latest(DOMAIN).unlink(),
+    "no published set": lambda o: shutil.rmtree(o.latest),
+    "a damaged history": lambda o: (o.latest / "marts" / "mart_tree_history.parquet").write_bytes(
+        b"nothing" * 99
+    ),
+    "a damaged ledger": lambda o: next(o.home.manifests.iterdir()).write_text("{"),
+    "a file that is gone": lambda o: (o.mirror / "orchard.example" / "harvests.csv").unlink(),
+}
+
+
+@pytest.fixture(scope="session")
+def first(once: Any) -> Path:
+    """An orchard that has run once."""
+
+    def fill(folder: Path) -> None:
+        orchard = Orchard(folder / "live", project=assemble(folder / "project"))
+        orchard.serve(Files.planted())
+        assert orchard.run().published
+
+    folder: Path = once("orchard", fill)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_run_fails_where_health_says_so_and_nowhere_else(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    shutil.copytree(first / "live", tmp_path / "live", symlinks=True)
+    orchard = Orchard(tmp_path / "live", project=first / "project")
+    orchard.describe_itself()
+    orchard.serve(Files.planted(33))
+    monkeypatch.chdir(orchard.home.root)
+    for name in ("DAGSTER_HOME", "ETL_HOME", "ETL_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    HARMS[harm](orchard)
+
+    foreseen = call("health", DOMAIN)
+
+    assert call("run", DOMAIN, "--no-notify") == foreseen

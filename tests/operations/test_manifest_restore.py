@@ -1,0 +1,149 @@
+"""An event log that was lost, and what the exported ledger gives back of it."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+from support.sample_home import DOMAIN, Sampled, fingerprint
+
+from etl_assets.defs.event_log import SourceState, read_sources
+from etl_assets.defs.export_manifest import export_asked
+from etl_assets.ledger import files
+from etl_assets.ledger.manifest import Process
+from etl_assets.model.errors import HomeError, UsageError
+from etl_assets.model.records import Reason, RunStatus
+from etl_assets.model.run_options import Options
+from etl_assets.operations.manifest_restore import restore
+from etl_assets.operations.store_results import Restored
+
+
+@pytest.fixture
+def lost(ruled: Sampled) -> Sampled:
+    """A home whose event log is gone."""
+    shutil.rmtree(ruled.home.dagster)
+    return ruled
+
+
+def restored(sampled: Sampled) -> Restored:
+    with sampled.launcher() as launcher:
+        return restore(launcher.instance, launcher.place, sampled.domain)
+
+
+def states(sampled: Sampled) -> dict[str, SourceState]:
+    with sampled.instance() as instance:
+        return read_sources(instance, sampled.domain.sources.values())
+
+
+def test_files_verdicts_and_tables_are_known_again(lost: Sampled, second_run: Sampled) -> None:
+    restored(lost)
+
+    before, after = states(second_run), states(lost)
+    for name, state in before.items():
+        held = {part: fetch.file for part, fetch in state.fetches.items() if fetch.file}
+        judged = {part: found for part, found in state.validated.items() if found.file}
+        made = {part: state.tables[part] for part in judged}
+        assert {part: fetch.file for part, fetch in after[name].fetches.items()} == held
+        assert (after[name].validated, after[name].tables) == (judged, made)
+
+
+@pytest.mark.fault("event-log-lost")
+def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: Sampled) -> None:
+    restored(lost)
+
+    with lost.launcher() as launcher:
+        plan = launcher.plan(DOMAIN, Options())
+
+    assert (plan.moved, plan.stale) == ([], {})
+
+
+@pytest.mark.long
+def test_the_next_run_publishes_the_same_and_leaves_the_tables_alone(lost: Sampled) -> None:
+    tables, rows = fingerprint(lost.home.tables(DOMAIN)), lost.states()
+    restored(lost)
+
+    manifest = lost.run()
+
+    made = lost.made(manifest)
+    assert manifest.status is RunStatus.SUCCESS
+    assert not {name for name in made if name.endswith("_raw")} | made & set(lost.domain.sources)
+    assert (fingerprint(lost.home.tables(DOMAIN)), lost.states()) == (tables, rows)
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"x")])
+def test_a_table_that_is_not_what_was_recorded_is_made_again(lost: Sampled, damage) -> None:
+    path = lost.home.table_file(DOMAIN, "kev", None)
+    good = path.read_bytes()
+    damage(path)
+
+    found = restored(lost)
+
+    assert found.made == [f"{DOMAIN}.kev"]
+    assert path.read_bytes() == good
+
+
+def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampled) -> None:
+    known = files.load(lost.home, DOMAIN, Process.DOWNLOAD)
+    assert known
+    path = lost.home.root / known.records[f"{DOMAIN}.kev"].file_path
+    path.unlink()
+
+    found = restored(lost)
+
+    with lost.launcher() as launcher:
+        plan = launcher.plan(DOMAIN, Options())
+    told = f"{DOMAIN}.kev: {lost.home.relative(path)} is missing: the next run fetches it"
+    assert found.unheard == [told]
+    assert [d.reason for d in plan.decisions if d.fetch] == [Reason.FILE_MISSING]
+
+
+def test_a_source_that_is_not_declared_any_more_is_told(lost: Sampled) -> None:
+    sources = {name: s for name, s in lost.domain.sources.items() if name != "kev"}
+    fewer = lost.domain.model_copy(update={"sources": sources})
+
+    with lost.launcher(fewer) as launcher:
+        found = restore(launcher.instance, launcher.place, fewer)
+
+    assert found.unheard == [f"{DOMAIN}.kev: is not declared any more"]
+
+
+def test_an_event_log_that_knows_the_domain_is_left_as_it_is(ruled: Sampled) -> None:
+    with pytest.raises(UsageError, match="restore is for an empty DAGSTER_HOME"):
+        restored(ruled)
+
+
+def test_without_a_ledger_nothing_is_restored(lost: Sampled) -> None:
+    shutil.rmtree(lost.home.manifests)
+
+    with pytest.raises(HomeError, match="expected the exported ledger, found none"):
+        restored(lost)
+
+
+@pytest.mark.fault("corrupt-manifest")
+def test_a_damaged_ledger_restores_nothing(lost: Sampled) -> None:
+    path = files.manifest_file(lost.home, DOMAIN, Process.INGESTION)
+    path.write_text(path.read_text("utf-8")[:-10], encoding="utf-8")
+
+    with pytest.raises(HomeError, match=rf"{path}:\d+: expected JSON"):
+        restored(lost)
+
+    assert not any(state.fetches for state in states(lost).values())
+
+
+def test_an_empty_event_log_is_not_exported_over_a_ledger_that_knows_more(lost: Sampled) -> None:
+    before = fingerprint(lost.home.manifests)
+
+    with lost.launcher() as launcher, pytest.raises(HomeError, match="etl manifest restore"):
+        export_asked(launcher.instance, launcher.place, lost.domain, datetime.now(UTC))
+
+    assert fingerprint(lost.home.manifests) == before
+
+
+def test_what_was_restored_is_exported_as_it_was(lost: Sampled) -> None:
+    restored(lost)
+
+    with lost.launcher() as launcher:
+        written = export_asked(launcher.instance, launcher.place, lost.domain, datetime.now(UTC))
+
+    assert written == []

@@ -1,0 +1,218 @@
+"""What `etl prune` removes, and what it leaves whatever its age."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.sample_home import DOMAIN, Sampled
+
+from etl_assets.declarations.domain import Domain, Retention
+from etl_assets.defs import asset_keys, raw
+from etl_assets.defs.materialize import event_of
+from etl_assets.ledger import files as ledger_files
+from etl_assets.ledger.manifest import DownloadRecord, Process
+from etl_assets.model.records import Decision, Fetch, FetchStatus, Part, RawFile, Reason
+from etl_assets.model.run_manifest import MARTS
+from etl_assets.operations import prune as operations_prune
+from etl_assets.operations import rollback
+from etl_assets.operations.run import Launcher
+from etl_assets.operations.store_results import Removed
+from etl_assets.publish import run_directory
+
+SOURCE = "kev"
+PART = Part(source=f"{DOMAIN}.{SOURCE}")
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def keeping(sampled: Sampled, **bounds: int) -> Domain:
+    return sampled.domain.model_copy(update={"retention": Retention(**bounds)})
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    """An empty home whose domain keeps two versions and one run."""
+    empty = Sampled(tmp_path)
+    with empty.launcher(keeping(empty, versions=2, days=90, keep_runs=1)) as found:
+        yield found
+
+
+def fetched(launcher: Launcher, text: str, days_ago: int = 0) -> RawFile:
+    """A file of the source that was fetched so long ago, with its event."""
+    path = store(launcher, text)
+    file = RawFile(
+        part=PART, sha256=path.name, size_bytes=len(text),
+        path=launcher.place.home.relative(path), url="https://kev.example/kev.json",
+        fetched_at=NOW - timedelta(days=days_ago), code_version="1",
+    )  # fmt: skip
+    decision = Decision(part=PART, fetch=True, reason=Reason.ETAG_CHANGED)
+    fetch = Fetch(part=PART, status=FetchStatus.FETCHED, decision=decision, file=file)
+    source = launcher.domain(DOMAIN).sources[SOURCE]
+    event = event_of(asset_keys.raw_key(source), None, raw.outcome_of(source, fetch))
+    launcher.instance.report_runless_asset_event(event)
+    return file
+
+
+def store(launcher: Launcher, text: str) -> Path:
+    path = launcher.place.home.raw_file(hashlib.sha256(text.encode()).hexdigest())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def prune(launcher: Launcher, *, dry_run: bool = False) -> list[Removed]:
+    return operations_prune.prune(
+        launcher.instance, launcher.place, [DOMAIN], now=NOW, dry_run=dry_run
+    )
+
+
+def paths(removed: list[Removed]) -> list[str]:
+    return [each.path for each in removed]
+
+
+def test_versions_beyond_the_count_go_with_their_bytes_told(launcher: Launcher) -> None:
+    first, second, third = (fetched(launcher, text) for text in ("one", "second", "third"))
+
+    [removed] = prune(launcher)
+
+    home = launcher.place.home
+    assert (removed.path, removed.size_bytes) == (first.path, 3)
+    assert removed.why == f"{PART}: beyond 2 versions"
+    assert not (home.root / first.path).exists()
+    assert all((home.root / file.path).exists() for file in (second, third))
+
+
+def test_a_dry_run_tells_the_same_and_removes_nothing(launcher: Launcher) -> None:
+    for text in ("one", "second", "third"):
+        fetched(launcher, text)
+
+    told = prune(launcher, dry_run=True)
+
+    assert all((launcher.place.home.root / each.path).exists() for each in told)
+    assert told == prune(launcher)
+
+
+def test_a_version_that_was_replaced_long_ago_goes(launcher: Launcher) -> None:
+    old = fetched(launcher, "old", 300)
+    fetched(launcher, "new", 100)
+
+    assert [each.why for each in prune(launcher)] == [f"{PART}: replaced 100 days ago"]
+    assert not (launcher.place.home.root / old.path).exists()
+
+
+def test_a_pinned_version_and_what_stood_before_it_stay(launcher: Launcher) -> None:
+    oldest = fetched(launcher, "oldest")
+    for text in ("second", "third", "newest"):
+        fetched(launcher, text)
+    source = launcher.domain(DOMAIN).sources[SOURCE]
+    rollback.rollback(
+        launcher.instance, launcher.place, source, PART,
+        to=oldest.sha256, by="robin", why="it was right", at=NOW,
+    )  # fmt: skip
+
+    [removed] = prune(launcher)
+
+    assert removed.path.endswith(hashlib.sha256(b"second").hexdigest())
+
+
+def test_a_version_that_an_exported_ledger_names_stays(launcher: Launcher) -> None:
+    file, home = fetched(launcher, "first"), launcher.place.home
+    other = file.model_copy(update={"part": Part(source="another.list")})
+    record = DownloadRecord.of(other)
+    ledger_files.export(home, "another", Process.DOWNLOAD, [record], etl_version="1", at=NOW)
+    for text in ("second", "third"):
+        fetched(launcher, text)
+
+    assert prune(launcher) == []
+
+
+@pytest.mark.parametrize(("days", "gone"), [(89, False), (90, True)])
+def test_a_file_that_nothing_names_goes_when_it_is_old(
+    launcher: Launcher, days: int, gone: bool
+) -> None:
+    stray = store(launcher, "stray")
+    then = (NOW - timedelta(days=days)).timestamp()
+    os.utime(stray, (then, then))
+
+    prune(launcher)
+
+    assert stray.exists() is not gone
+
+
+def test_a_version_that_the_manifest_of_a_kept_run_names_stays(ruled: Sampled) -> None:
+    rulings = f"{DOMAIN}.overrides"
+    runs = list(run_directory.runs(ruled.home, DOMAIN))
+    manifests = [run_directory.read_manifest(path) for path in runs]
+    [first] = [s.sha256 for s in manifests[-1].sources if s.source == rulings]
+
+    with ruled.launcher(keeping(ruled, versions=1, days=1)) as launcher:
+        removed = prune(launcher)
+
+    assert removed == []
+    assert ruled.home.raw_file(first or "").exists()
+
+
+def test_of_old_runs_only_the_base_of_the_kept_history_stays(sampled: Sampled) -> None:
+    first, second, third = sampled.latest, *(_repeat(sampled, n) for n in (1, 2))
+    kept = run_directory.sha256_of(third / MARTS / f"{sampled.domain.history}.parquet")
+    _say_history(third, kept)
+
+    with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
+        removed = prune(launcher)
+
+    assert paths(removed) == [sampled.home.relative(p) for p in (first, second)]
+    assert sampled.latest == third
+
+
+def test_a_run_that_a_kept_run_started_from_stays(sampled: Sampled) -> None:
+    first = sampled.latest
+    second, third = (_repeat(sampled, number) for number in (1, 2))
+    for later in (second, third):
+        file = later / MARTS / f"{sampled.domain.history}.parquet"
+        data = file.read_bytes()
+        file.unlink()
+        file.write_bytes(data + b" ")
+    _say_history(
+        third, run_directory.sha256_of(first / MARTS / f"{sampled.domain.history}.parquet")
+    )
+
+    with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
+        removed = prune(launcher)
+
+    assert paths(removed) == [sampled.home.relative(second)]
+    assert first.exists()
+
+
+def test_a_shared_file_of_a_run_frees_nothing_while_another_links_it(sampled: Sampled) -> None:
+    first = sampled.latest
+    _repeat(sampled, 1)
+    own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
+
+    with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
+        [removed] = prune(launcher, dry_run=True)
+
+    expected = sum((first / name).stat().st_size for name in own if (first / name).exists())
+    assert removed.path == sampled.home.relative(first)
+    assert removed.size_bytes == expected
+
+
+def _repeat(sampled: Sampled, number: int) -> Path:
+    """A later run in which nothing moved, published as the newest."""
+    started_at = datetime(2099, 1, number, tzinfo=UTC)
+    directory = run_directory.create(sampled.home, DOMAIN, started_at)
+    before = sampled.latest
+    own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
+    files = [file for file in run_directory.files_of(before) if file not in own]
+    run_directory.link_unchanged(before, directory, files)
+    run_directory.write_manifest(directory, run_directory.read_manifest(before))
+    run_directory.publish(sampled.home, DOMAIN, directory)
+    return directory
+
+
+def _say_history(directory: Path, sha256: str) -> None:
+    manifest = run_directory.read_manifest(directory)
+    run_directory.write_manifest(directory, manifest.model_copy(update={"history_sha256": sha256}))

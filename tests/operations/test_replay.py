@@ -1,0 +1,161 @@
+"""A run made again after everything has changed: from its raw files and its history."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.defs.context import Workplace
+from etl_assets.model.errors import BuildError, HomeError, NotFound, UsageError
+from etl_assets.operations.replay import replay
+from etl_assets.publish import run_directory
+
+RULINGS = "analyst/advisory-not-applicable.csv"
+FEED = "advisory.echohq.com/data.json"
+RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
+
+
+def place(sampled: Sampled, domain: Domain | None = None) -> Workplace:
+    return Workplace(sampled.settings, {DOMAIN: domain or sampled.domain})
+
+
+@pytest.fixture(scope="module")
+def lived(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    """A home with four runs: the first, of scores alone, without a change, of a ruling."""
+    sampled = first_run.copied(tmp_path_factory.mktemp("lived"))
+    scores = next(sampled.mirror.glob("epss*/*"))
+    scores.write_bytes(rescored(scores.read_bytes()))
+    assert sampled.run().published
+    assert sampled.run().note == "nothing moved"
+    sampled.change(RULINGS, lambda text: text + RULING)
+    sampled.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
+    assert sampled.run().published
+    return sampled
+
+
+def rescored(packed: bytes) -> bytes:
+    return gzip.compress(gzip.decompress(packed).replace(b"0.4", b"0.3"))
+
+
+def runs_of(sampled: Sampled) -> list[Path]:
+    """The directories of runs, the oldest first."""
+    return sorted(run_directory.runs(sampled.home, DOMAIN), key=lambda path: path.name)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(0, id="the first", marks=pytest.mark.long),
+        pytest.param(1, id="in which only some documents changed", marks=pytest.mark.long),
+        pytest.param(2, id="in which nothing moved", marks=pytest.mark.long),
+        pytest.param(3, id="the last", marks=pytest.mark.long),
+    ],
+)
+def test_a_run_is_made_again_byte_for_byte(lived: Sampled, number: int) -> None:
+    run = runs_of(lived)[number]
+    standing = fingerprint(lived.home.root / "data"), lived.latest
+
+    replayed = replay(place(lived), run.name)
+
+    again = Path(replayed.directory)
+    documents = {w.file for w in run_directory.read_manifest(run).documents}
+    assert replayed.different == []
+    assert documents <= set(replayed.equal)
+    assert "marts/mart_advisory_current.parquet" in replayed.equal
+    assert all((again / name).read_bytes() == (run / name).read_bytes() for name in documents)
+    assert (fingerprint(lived.home.root / "data"), lived.latest) == standing
+
+
+@pytest.mark.long
+def test_the_runs_differ_in_some_documents_only(lived: Sampled) -> None:
+    times = [
+        {content.document: content.as_of for content in run_directory.read_manifest(run).contents}
+        for run in runs_of(lived)
+    ]
+
+    assert set(times[0].values()) == {AS_OF}
+    assert times[1]["advisory_current.json"] > AS_OF
+    assert times[1]["osv/all.zip"] == AS_OF
+    assert times[2] == times[1]
+    assert times[3]["osv/all.zip"] > times[2]["advisory_current.json"]
+
+
+@pytest.mark.long
+def test_a_replay_goes_where_it_is_told_and_says_what_differs(
+    lived: Sampled, tmp_path: Path
+) -> None:
+    run = runs_of(lived)[-1]
+    sums = (run / "SHA256SUMS").read_text(encoding="utf-8")
+    (run / "SHA256SUMS").write_text(
+        "".join(
+            f"{'0' * 64}  data.json\n" if line.endswith("  data.json\n") else line
+            for line in sums.splitlines(keepends=True)
+        ),
+        encoding="utf-8",
+    )
+
+    replayed = replay(place(lived), f"{DOMAIN}/latest", into=tmp_path / "again")
+
+    (run / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    assert replayed.different == ["data.json"]
+    assert "differs: data.json" in "\n".join(replayed.lines())
+    assert (tmp_path / "again" / "data.json").exists()
+
+
+def test_the_only_run_is_made_again_byte_for_byte(sampled: Sampled) -> None:
+    replayed = replay(place(sampled), "latest")
+
+    assert replayed.is_equal
+    assert Path(replayed.directory).parent == sampled.home.outputs(DOMAIN) / "replays"
+    assert not any(sampled.home.scratch.iterdir())
+
+
+def test_other_code_is_refused(first_run: Sampled) -> None:
+    other = first_run.domain.model_copy(update={"title": "Another"})
+
+    with pytest.raises(BuildError, match="was made by code version"):
+        replay(place(first_run, other), "latest")
+
+
+def test_a_raw_file_that_is_gone_is_named(sampled: Sampled) -> None:
+    sources = run_directory.read_manifest(sampled.latest).sources
+    used = next(source for source in sources if source.source.endswith("kev"))
+    sampled.home.raw_file(used.sha256 or "").unlink()
+
+    with pytest.raises(HomeError, match=r"advisories.kev: data/raw/.* is missing"):
+        replay(place(sampled), "latest")
+
+
+@pytest.mark.long
+def test_a_history_that_is_gone_is_named(lived: Sampled, tmp_path: Path) -> None:
+    copy = lived.copied(tmp_path)
+    for run in runs_of(copy)[:-1]:
+        (run / "marts" / "mart_advisory_state_history.parquet").unlink()
+
+    with pytest.raises(HomeError, match="found it in none that is kept"):
+        replay(place(copy), "latest")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        pytest.param("20200101_000000", NotFound, "the newest kept: advisories/", id="no run"),
+        pytest.param("nowhere/latest", NotFound, "no run 'nowhere/latest'", id="no domain"),
+    ],
+)
+def test_an_unknown_run_is_told_with_what_there_is(
+    first_run: Sampled, name: str, kind: type[Exception], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        replay(place(first_run), name)
+
+
+def test_a_directory_with_something_in_it_is_refused(first_run: Sampled, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+
+    with pytest.raises(UsageError, match="expected an empty directory"):
+        replay(place(first_run), "latest", into=tmp_path)

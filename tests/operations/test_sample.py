@@ -1,0 +1,99 @@
+"""`etl sample` on real homes: what it reads, what it says, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.command_homes import call
+from support.sample_home import DOMAIN, Sampled, fingerprint
+
+from etl_assets.demo.server import serving
+
+Shown = pytest.CaptureFixture[str]
+KEV = Path("www.cisa.gov") / "sites/default/files/feeds/known_exploited_vulnerabilities.json"
+
+
+def events(sampled: Sampled) -> int:
+    with sampled.instance() as instance:
+        return sum(
+            record.asset_entry.last_materialization_storage_id or 0
+            for record in instance.get_asset_records()
+        )
+
+
+def test_the_held_file_is_read_and_nothing_is_recorded(ran: Sampled, capsys: Shown) -> None:
+    before = events(ran), fingerprint(ran.home.root / "data"), fingerprint(ran.latest)
+    (ran.mirror / KEV).unlink()
+
+    assert call("sample", "kev", "--rows", "1") == 0
+
+    first, counted, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{DOMAIN}.kev: data/raw/")
+    assert counted == "of all 3 records, 3 rows hold, 0 refused"
+    assert lines[:2] == ["record 1", '  cve_id              string        "CVE-2024-900001"']
+    assert (events(ran), fingerprint(ran.home.root / "data"), fingerprint(ran.latest)) == before
+
+
+def test_what_is_not_held_is_fetched_for_once(
+    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(environment.mirror) as server:
+        monkeypatch.setenv("ETL_MIRROR", server.url)
+        assert call("sample", "kev", "--json") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert [row["record"] for row in told["rows"]] == [1, 2, 3]
+    assert told["path"].startswith("https://www.cisa.gov/")
+    assert [path for path in (environment.home.root / "data").rglob("*") if path.is_file()] == []
+    assert events(environment) == 0
+
+
+def test_a_file_of_this_machine_is_read_where_it_lies(environment: Sampled, capsys: Shown) -> None:
+    assert call("sample", "overrides", "--rows", "1") == 0
+
+    path = environment.mirror / "analyst" / "advisory-not-applicable.csv"
+    assert f"{DOMAIN}.overrides: {path}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "partition"),
+    [(["nvd[2020]"], "2020"), (["nvd", "--partition", "2021"], "2021"), (["nvd"], "2026")],
+    ids=["by its name", "by the option", "the newest"],
+)
+def test_a_partition_is_named_or_the_newest(
+    ran: Sampled, capsys: Shown, arguments: list[str], partition: str
+) -> None:
+    assert call("sample", *arguments, "--json") == 0
+
+    assert json.loads(capsys.readouterr().out)["part"]["partition"] == partition
+
+
+def test_a_file_that_cannot_be_read_exits_with_1(environment: Sampled, capsys: Shown) -> None:
+    (environment.mirror / KEV).write_text("<html>please log in</html>", encoding="utf-8")
+
+    assert call("sample", "kev") == 1
+
+    assert "no more could be read: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["nothing"], 2, "no source 'nothing'"),
+        (["kev", "--partition", "2020"], 2, "advisories.kev has no partitions"),
+        (["nvd", "--partition", "1999"], 2, "no partition '1999' of advisories.nvd; there are: 20"),
+        (["kev", "--rows", "0"], 2, "--rows"),
+        (["station_answers"], 1, "`etl run transit --source station_answers` asks for them"),
+        (["purchase_orders"], 1, "molding.purchase_orders: no file of the set in "),
+        (["station_exits"], 1, "transit.station_exits: expected a file at "),
+    ],
+    ids=["source", "no partitions", "partition", "rows", "answers", "set", "missing"],
+)
+def test_what_cannot_be_shown_is_told(
+    ran: Sampled, capsys: Shown, arguments: list[str], code: int, told: str
+) -> None:
+    assert call("sample", *arguments) == code
+
+    assert told in capsys.readouterr().err

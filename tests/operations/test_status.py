@@ -1,0 +1,86 @@
+"""What a person reads after a run that did not go well: `etl status`, a note, an error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support.orchard import DOMAIN, HOST, Files, Orchard, assemble
+
+from etl_assets.defs.run_context import note_of
+from etl_assets.ledger import files
+from etl_assets.ledger.manifest import Process
+from etl_assets.model.errors import BuildError
+from etl_assets.model.records import FetchStatus
+from etl_assets.model.run_manifest import RunSource
+from etl_assets.operations.run import Launcher
+
+
+@pytest.fixture
+def orchard(tmp_path: Path) -> Orchard:
+    """A home of one run."""
+    orchard = Orchard(tmp_path / "live", project=assemble(tmp_path / "project"))
+    orchard.serve(Files.planted())
+    orchard.run()
+    return orchard
+
+
+def status(orchard: Orchard) -> str:
+    domains = {DOMAIN: orchard.domain}
+    with Launcher.open(orchard.settings, domains, say=lambda _: None) as launcher:
+        return "\n".join(launcher.status(DOMAIN).lines(datetime.now(UTC)))
+
+
+@pytest.mark.long
+def test_the_status_tells_why_a_source_is_out_and_what_answers_it(orchard: Orchard) -> None:
+    before = status(orchard)
+    (orchard.mirror / HOST / "notes.json").write_bytes(b"<html><title>Sign in</title></html>")
+    orchard.run()
+
+    after = status(orchard)
+
+    assert "last run" not in before
+    assert "partial_success: orchard.notes: outage (" in after
+    assert "found an HTML page titled 'Sign in'" in after
+    assert "`etl quarantine release orchard.notes " in after
+
+
+@pytest.mark.long
+@pytest.mark.fault("corrupt-manifest")
+def test_a_run_that_meets_a_damaged_ledger_tells_file_line_and_what_to_do(orchard: Orchard) -> None:
+    path = files.manifest_file(orchard.home, DOMAIN, Process.DOWNLOAD)
+    damaged = path.read_text("utf-8").replace('"url"', "url", 1)
+    path.write_text(damaged, encoding="utf-8")
+    (orchard.mirror / HOST / "notes.json").write_bytes(b'{"T-1": {"note": "changed"}}')
+
+    with pytest.raises(
+        BuildError, match=rf"{path}:\d+: expected JSON, found .*\nPut the file back"
+    ):
+        orchard.run()
+
+    assert path.read_text("utf-8") == damaged
+
+
+def parts(count: int) -> list[RunSource]:
+    return [
+        RunSource(
+            source="plants.trees",
+            partition=str(2001 + number),
+            status=FetchStatus.MISSING,
+            fault="gone",
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "note"),
+    [
+        (0, ""),
+        (2, "plants.trees[2001]: missing (gone); plants.trees[2002]: missing (gone)"),
+        (25, "plants.trees: 25 parts, first 2001: missing (gone)"),
+    ],
+)
+def test_many_parts_of_a_source_are_told_by_the_first(count: int, note: str) -> None:
+    assert note_of(parts(count)) == note

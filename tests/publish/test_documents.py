@@ -1,0 +1,130 @@
+"""Documents are made where their model changed, linked where not, and counted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run_manifest import RunManifest, Written
+from etl_assets.publish import documents, run_directory
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DOCUMENTS = [
+    Document.model_validate(
+        {"file": f"{name}.json", "title": name, "format": "json_envelope", "from": f"mart_{name}"}
+    )
+    for name in ("trees", "shrubs")
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def marts(tmp_path: Path) -> Path:
+    directory = tmp_path / "marts"
+    directory.mkdir()
+    for document in DOCUMENTS:
+        pq.write_table(pa.table({"name": ["a", "b", "c"]}), directory / f"{document.model}.parquet")
+    return directory
+
+
+def a_manifest(run_id: str, written: list[Written], *, published: bool) -> RunManifest:
+    return RunManifest(
+        run_id=run_id, domain="plants", status=RunStatus.SUCCESS, published=published,
+        as_of=NOON, started_at=NOON, finished_at=NOON, code_version="1", documents=written,
+    )  # fmt: skip
+
+
+def run(
+    home: Home, marts: Path, *, changed: set[str], as_of: datetime = NOON, published: bool = True
+) -> tuple[Path, list[Written]]:
+    previous = run_directory.published(home, "plants")
+    run_dir = run_directory.create(home, "plants", NOON)
+    written = documents.write_documents(
+        DOCUMENTS, marts, run_dir, as_of=as_of, previous=previous, changed=changed
+    )
+    manifest = a_manifest(run_dir.name, written, published=published)
+    documents.conclude(home, run_dir, manifest.model_copy(update={"as_of": as_of}))
+    return run_dir, written
+
+
+def test_the_first_run_writes_every_document_whatever_changed(home: Home, marts: Path) -> None:
+    run_dir, written = run(home, marts, changed=set())
+
+    assert [(w.file, w.rows) for w in written] == [("trees.json", 3), ("shrubs.json", 3)]
+    assert run_directory.published(home, "plants") == run_dir
+    assert run_directory.files_of(run_dir) == [
+        "SHA256SUMS",
+        "manifest.json",
+        "shrubs.json",
+        "trees.json",
+    ]
+
+
+def test_an_unchanged_document_is_the_file_that_was_published(home: Home, marts: Path) -> None:
+    first, _ = run(home, marts, changed=set())
+
+    second, written = run(home, marts, changed={"mart_trees"}, as_of=NOON + timedelta(days=1))
+
+    assert (second / "shrubs.json").samefile(first / "shrubs.json")
+    assert "2026-03-01" in (second / "shrubs.json").read_text()
+    assert "2026-03-02" in (second / "trees.json").read_text()
+    assert [w.rows for w in written] == [3, 3]
+
+
+def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path) -> None:
+    first, _ = run(home, marts, changed=set())
+
+    second, _ = run(home, marts, changed={"mart_trees"}, published=False)
+
+    assert run_directory.published(home, "plants") == first
+    assert not run_directory.read_manifest(second).published
+
+
+def test_a_manifest_that_says_published_goes_where_latest_cannot_move(home: Home) -> None:
+    run_dir = run_directory.create(home, "plants", NOON)
+    home.latest("plants").mkdir()
+
+    with pytest.raises(HomeError, match="can be replaced"):
+        documents.conclude(home, run_dir, a_manifest(run_dir.name, [], published=True))
+
+    assert run_directory.files_of(home.outputs("plants")) == []
+
+
+def test_a_complete_set_has_no_offender(home: Home, marts: Path) -> None:
+    run_dir, written = run(home, marts, changed=set())
+
+    assert documents.incomplete(DOCUMENTS, marts, run_dir, written) == []
+
+
+def test_a_document_that_lost_a_row_is_named(home: Home, marts: Path) -> None:
+    run_dir, written = run(home, marts, changed=set())
+    path = run_dir / "trees.json"
+    path.write_text(
+        path.read_text().replace(',\n{"name":"c"}', "").replace('"count":3', '"count":2')
+    )
+
+    [problem] = documents.incomplete(DOCUMENTS, marts, run_dir, written)
+
+    assert str(problem) == "trees.json: expected 3 rows of mart_trees, found 2 and 3"
+
+
+def test_a_document_that_was_not_written_is_named(home: Home, marts: Path) -> None:
+    run_dir, written = run(home, marts, changed=set())
+
+    problems = documents.incomplete(DOCUMENTS, marts, run_dir, written[1:])
+
+    assert [str(p) for p in problems] == [
+        "trees.json: expected 3 rows of mart_trees, found 0 and 3"
+    ]

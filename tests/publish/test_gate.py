@@ -1,0 +1,219 @@
+"""What the gate measures, what it refuses, and what a person may accept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.declarations.domain import GateCheck
+from etl_assets.model.errors import Problem
+from etl_assets.model.records import FetchStatus, RunStatus
+from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
+from etl_assets.publish import gate
+from etl_assets.publish.gate_result import Finding
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CHECK = GateCheck.model_validate(
+    {
+        "from": "mart_plant",
+        "key": ["id"],
+        "floor": 5,
+        "max_vanished_pct": 10,
+        "group": "bed",
+        "whole_group_min": 10,
+        "states": {
+            "column": "state",
+            "decided_by": "by",
+            "affected": ["wilting", "ill"],
+            "silent": ["well"],
+            "max_silenced_pct": 1,
+            "max_flipped_pct": 5,
+        },
+    }
+)
+Rows = dict[str, dict[str, Any]]
+
+
+def garden(size: int = 200) -> Rows:
+    """Plants in beds of twenty; the odd ones are well, the even ones ill."""
+    return {
+        f"p{n:03}": {"bed": f"bed{n // 20}", "state": "well" if n % 2 else "ill", "by": "diary"}
+        for n in range(size)
+    }
+
+
+def laid(path: Path, rows: Rows) -> Path:
+    pq.write_table(pa.Table.from_pylist([{"id": name, **row} for name, row in rows.items()]), path)
+    return path
+
+
+def measure(
+    folder: Path, after: Rows, *, appeared: frozenset[str] = frozenset()
+) -> dict[str, Finding]:
+    before = laid(folder / "before.parquet", garden())
+    found = gate.compare(CHECK, before, laid(folder / "after.parquet", after), appeared=appeared)
+    return {finding.check.removeprefix("mart_plant_"): finding for finding in found}
+
+
+def changed(count: int, of: str, to: str, *, by: str = "diary") -> Rows:
+    """The garden in which the first so many plants of one state are in another."""
+    rows = garden()
+    for name in [name for name, row in rows.items() if row["state"] == of][:count]:
+        rows[name] |= {"state": to, "by": by}
+    return rows
+
+
+def refusals(findings: dict[str, Finding]) -> set[str]:
+    return {name for name, finding in findings.items() if finding.refused}
+
+
+def test_the_same_rows_pass_every_measure(tmp_path: Path) -> None:
+    findings = measure(tmp_path, garden())
+
+    assert list(findings) == ["vanished", "silenced", "flipped", "groups_vanished"]
+    assert not refusals(findings)
+
+
+@pytest.mark.parametrize(
+    ("after", "refused"),
+    [
+        pytest.param(changed(2, "ill", "well"), set(), id="1 % silenced"),
+        pytest.param(changed(5, "ill", "well"), set(), id="no more than the floor"),
+        pytest.param(changed(6, "ill", "well"), {"silenced"}, id="3 % silenced"),
+        pytest.param(changed(10, "well", "ill"), set(), id="5 % flipped"),
+        pytest.param(changed(11, "well", "ill"), {"flipped"}, id="more flipped"),
+        pytest.param(changed(11, "ill", "wilting"), {"flipped"}, id="affected otherwise"),
+        pytest.param(changed(11, "well", "odd"), {"flipped"}, id="a state nobody knows"),
+        pytest.param(dict(list(garden().items())[10:]), set(), id="5 % vanished"),
+        pytest.param(dict(list(garden().items())[20:]), {"groups_vanished"}, id="a bed vanished"),
+        pytest.param(
+            {n: r for n, r in garden().items() if int(n[1:]) % 8}, {"vanished"}, id="13 % vanished"
+        ),
+        pytest.param(garden(2000), set(), id="many more rows"),
+    ],
+)
+def test_a_limit_refuses_what_exceeds_it(after: Rows, refused: set[str], tmp_path: Path) -> None:
+    assert refusals(measure(tmp_path, after)) == refused
+
+
+def test_what_a_source_changes_when_it_is_first_heard_is_not_counted(tmp_path: Path) -> None:
+    after = changed(50, "ill", "well", by="radio")
+
+    assert refusals(measure(tmp_path, after)) == {"silenced"}
+    assert refusals(measure(tmp_path, after, appeared=frozenset({"radio"}))) == set()
+
+
+def test_a_finding_says_how_many_and_names_the_first(tmp_path: Path) -> None:
+    finding = measure(tmp_path, changed(30, "ill", "well"))["silenced"]
+
+    assert (finding.count, finding.of, len(finding.offenders)) == (30, 200, 20)
+    assert str(finding).startswith(
+        "mart_plant_silenced: expected at most 1 % of rows to go from affected to silent, "
+        "or 5 rows, found 30 of 200 (15.00 %): p000 (ill -> well), p002 (ill -> well)"
+    )
+    assert str(finding).endswith("and 10 more")
+
+
+def test_a_first_candidate_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    after = laid(tmp_path / "after.parquet", garden())
+
+    found = gate.compare(CHECK, None, after, appeared=frozenset())
+
+    assert [finding.check for finding in found] == list(gate.measures(CHECK))
+    assert not any(finding.refused for finding in found)
+
+
+def test_a_model_that_lost_a_column_is_refused(tmp_path: Path) -> None:
+    before = laid(tmp_path / "before.parquet", garden())
+    pq.write_table(pa.table({"id": ["p000"]}), after := tmp_path / "after.parquet")
+
+    found = gate.compare(CHECK, before, after, appeared=frozenset())
+
+    assert all(finding.refused for finding in found)
+    assert "columns" in str(found[0])
+
+
+EXCEEDED = Finding(check="vanished", limit="none", found="all", refused=True)
+KEPT = Finding(check="flipped", limit="none", found="none", refused=False)
+BAD_MODEL = RunCheck(asset="garden/plants", name="known", passed=False, severity="error")
+DOUBTFUL = RunCheck(asset="garden/plants", name="stale", passed=False, severity="warn")
+LOST = Problem("plants.json", "3 rows", "2")
+
+
+def test_warnings_and_kept_limits_pass() -> None:
+    verdict = gate.judge([DOUBTFUL], [], [KEPT])
+
+    assert str(verdict) == "passed, 1 warnings"
+
+
+def test_a_person_may_accept_an_exceeded_limit() -> None:
+    assert not gate.judge([], [], [EXCEEDED]).passed
+    assert "--accept-changes" in str(gate.judge([], [], [EXCEEDED]))
+
+    verdict = gate.judge([], [], [EXCEEDED, KEPT], accept=True)
+
+    assert verdict.passed
+    assert verdict.accepted == ["vanished"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "incomplete"),
+    [
+        pytest.param([BAD_MODEL], [], id="a blocking check"),
+        pytest.param([], [LOST], id="a document that lost a row"),
+    ],
+)
+def test_nobody_may_accept_a_candidate_that_is_wrong(
+    checks: list[RunCheck], incomplete: list[Problem]
+) -> None:
+    verdict = gate.judge(checks, incomplete, [EXCEEDED], accept=True)
+
+    assert not verdict.passed
+    assert not verdict.accepted
+    assert len(verdict.refused_by) == 2
+    assert "--accept-changes" not in str(verdict)
+
+
+def test_acceptance_of_a_sound_candidate_does_nothing() -> None:
+    assert gate.judge([], [], [KEPT], accept=True).accepted == []
+
+
+SOURCES = [
+    RunSource(source="garden.diary", status=FetchStatus.FETCHED, sha256="a" * 64, rows=3),
+    RunSource(source="garden.radio", status=FetchStatus.MISSING),
+]
+REFUSED = RunManifest(
+    run_id="1", domain="garden", status=RunStatus.FAILED, published=False, as_of=NOON,
+    started_at=NOON, finished_at=NOON, code_version="1", history_sha256="b" * 64, sources=SOURCES,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("difference", "same"),
+    [
+        pytest.param({}, True, id="nothing"),
+        pytest.param({"code_version": "2"}, False, id="code"),
+        pytest.param({"history_sha256": None}, False, id="history"),
+        pytest.param({"sources": SOURCES[:1]}, False, id="a source more"),
+        pytest.param(
+            {"sources": [SOURCES[0].model_copy(update={"sha256": "c" * 64}), SOURCES[1]]},
+            False,
+            id="another file",
+        ),
+    ],
+)
+def test_a_candidate_is_known_by_what_it_is_made_from(
+    difference: dict[str, Any], same: bool
+) -> None:
+    made_from = {"code_version": "1", "history_sha256": "b" * 64, "sources": SOURCES} | difference
+
+    assert gate.is_same_candidate(REFUSED, **made_from) is same
+
+
+def test_a_source_was_heard_where_it_had_rows() -> None:
+    assert gate.heard(SOURCES) == {"diary"}

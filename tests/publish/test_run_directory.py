@@ -1,0 +1,236 @@
+"""Run directories, hard links and the name that readers follow."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.publish import run_directory
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def a_manifest(run_id: str) -> RunManifest:
+    return RunManifest(
+        run_id=run_id,
+        domain="plants",
+        status=RunStatus.SUCCESS,
+        published=True,
+        as_of=NOON,
+        started_at=NOON,
+        finished_at=NOON,
+        code_version="1",
+    )
+
+
+@pytest.mark.fault("clock")
+def test_two_runs_in_one_second_get_two_directories(home: Home) -> None:
+    names = [run_directory.create(home, "plants", NOON).name for _ in range(3)]
+
+    assert names == ["20260301_120000", "20260301_120000_2", "20260301_120000_3"]
+
+
+def test_runs_are_listed_by_start_then_number_and_only_with_a_manifest(home: Home) -> None:
+    directories = [run_directory.create(home, "plants", NOON) for _ in range(11)]
+    for directory in directories[:10]:
+        run_directory.write_manifest(directory, a_manifest(directory.name))
+    run_directory.publish(home, "plants", directories[0])
+
+    names = [path.name for path in run_directory.runs(home, "plants")]
+
+    assert names == [f"20260301_120000_{n}" for n in range(10, 1, -1)] + ["20260301_120000"]
+
+
+@pytest.mark.fault("read-only")
+def test_a_place_that_cannot_be_written_is_named(home: Home) -> None:
+    home.outputs("plants").parent.mkdir()
+    home.outputs("plants").write_text("in the way")
+
+    with pytest.raises(HomeError, match="outputs/plants: expected a directory that can be written"):
+        run_directory.create(home, "plants", NOON)
+
+
+def test_a_linked_file_keeps_its_bytes_and_time(home: Home) -> None:
+    first, second = (
+        run_directory.create(home, "plants", NOON),
+        run_directory.create(home, "plants", NOON),
+    )
+    (first / "marts").mkdir()
+    (first / "marts" / "a.parquet").write_bytes(b"rows")
+
+    run_directory.link_unchanged(first, second, ["marts/a.parquet"])
+
+    assert (first / "marts" / "a.parquet").samefile(second / "marts" / "a.parquet")
+
+
+def test_linking_a_file_that_is_gone_says_what_to_do(home: Home) -> None:
+    first, second = (
+        run_directory.create(home, "plants", NOON),
+        run_directory.create(home, "plants", NOON),
+    )
+
+    with pytest.raises(
+        HomeError, match=r"a\.json: expected the published file, found none; remove .*latest"
+    ):
+        run_directory.link_unchanged(first, second, ["a.json"])
+
+
+def test_latest_moves_and_stays_relative(home: Home) -> None:
+    first, second = (
+        run_directory.create(home, "plants", NOON),
+        run_directory.create(home, "plants", NOON),
+    )
+    run_directory.publish(home, "plants", first)
+
+    run_directory.publish(home, "plants", second)
+
+    assert home.latest("plants").readlink() == Path(second.name)
+    assert sorted(p.name for p in home.outputs("plants").iterdir()) == [
+        first.name,
+        second.name,
+        "latest",
+    ]
+
+
+def test_a_directory_from_elsewhere_is_not_published(home: Home, tmp_path: Path) -> None:
+    with pytest.raises(HomeError, match="expected a run's directory below"):
+        run_directory.publish(home, "plants", tmp_path)
+
+
+def test_nothing_is_published_at_first(home: Home) -> None:
+    assert run_directory.published(home, "plants") is None
+
+
+def test_a_link_that_leads_nowhere_is_named(home: Home) -> None:
+    run = run_directory.create(home, "plants", NOON)
+    run_directory.publish(home, "plants", run)
+    run.rmdir()
+
+    with pytest.raises(
+        HomeError, match=r"latest: expected the published directory .*20260301_120000"
+    ):
+        run_directory.published(home, "plants")
+
+
+def test_a_directory_in_place_of_the_link_is_named(home: Home) -> None:
+    home.latest("plants").mkdir(parents=True)
+
+    with pytest.raises(HomeError, match="expected a symbolic link, found a file or directory"):
+        run_directory.published(home, "plants")
+
+
+def test_the_sums_hold_for_every_file(home: Home) -> None:
+    run = run_directory.create(home, "plants", NOON)
+    (run / "marts").mkdir()
+    (run / "marts" / "a.parquet").write_bytes(b"rows")
+    (run / "b.json").write_text("{}")
+
+    sums = run_directory.write_sums(run)
+
+    checked = subprocess.run(
+        ["sha256sum", "--check", sums.name], check=True, cwd=run, capture_output=True, text=True
+    )
+    assert checked.stdout == "b.json: OK\nmarts/a.parquet: OK\n"
+
+
+def test_a_manifest_reads_back_as_it_was_written(home: Home) -> None:
+    run = run_directory.create(home, "plants", NOON)
+    run_directory.write_manifest(run, a_manifest("r1"))
+
+    assert run_directory.read_manifest(run) == a_manifest("r1")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "expected the manifest of a run, found: No such file", id="missing"),
+        pytest.param(b"{", "Invalid JSON", id="cut off"),
+        pytest.param(b'{"run_id": 1}', r"run_id: Input should be a valid string", id="wrong type"),
+    ],
+)
+def test_a_bad_manifest_is_named(home: Home, content: bytes | None, message: str) -> None:
+    run = run_directory.create(home, "plants", NOON)
+    if content is not None:
+        (run / "manifest.json").write_bytes(content)
+
+    with pytest.raises(HomeError, match=message):
+        run_directory.read_manifest(run)
+
+
+@pytest.mark.fault("killed")
+def test_a_run_that_was_cut_off_has_a_directory_and_is_no_run(home: Home) -> None:
+    whole, cut_off = (run_directory.create(home, "plants", NOON) for _ in range(2))
+    run_directory.write_manifest(whole, a_manifest(whole.name))
+    run_directory.publish(home, "plants", whole)
+
+    assert list(run_directory.runs(home, "plants")) == [whole]
+    assert run_directory.directories(home, "plants") == [cut_off, whole]
+    assert run_directory.domains(home) == ["plants"]
+
+
+@pytest.mark.fault("killed")
+def test_a_run_that_was_cut_off_before_latest_moved_is_no_run(home: Home) -> None:
+    run = run_directory.create(home, "plants", NOON)
+    run_directory.announce(home, "plants", run)
+    run_directory.write_manifest(run, a_manifest(run.name))
+
+    assert list(run_directory.runs(home, "plants")) == []
+    run_directory.sweep_cut_off(home, "plants")
+
+    assert run_directory.files_of(run) == []
+    assert not run_directory.is_announced(run)
+
+
+def test_what_was_published_is_not_withdrawn(home: Home) -> None:
+    run = run_directory.create(home, "plants", NOON)
+    run_directory.write_manifest(run, a_manifest(run.name))
+    run_directory.publish(home, "plants", run)
+
+    run_directory.withdraw(run)
+
+    assert run_directory.read_manifest(run).published
+
+
+def test_a_linked_file_is_free_with_the_last_directory_that_has_it(home: Home) -> None:
+    first, second, third = (run_directory.create(home, "plants", NOON) for _ in range(3))
+    (first / "data.json").write_text("12345", encoding="utf-8")
+    (first / "own.json").write_text("123", encoding="utf-8")
+    run_directory.link_unchanged(first, second, ["data.json"])
+
+    alone, both = run_directory.freed_by([first]), run_directory.freed_by([first, second, third])
+
+    assert alone == {first: 3}
+    assert both == {first: 3, second: 5, third: 0}
+
+
+def test_a_removal_that_was_cut_off_is_no_run_and_is_finished_later(home: Home) -> None:
+    directory = run_directory.create(home, "plants", NOON)
+    run_directory.write_manifest(directory, a_manifest(directory.name))
+    directory.rename(directory.with_name(f".gone-{directory.name}"))
+
+    assert list(run_directory.runs(home, "plants")) == []
+    run_directory.sweep(home, "plants")
+
+    assert list(home.outputs("plants").iterdir()) == []
+
+
+def test_a_directory_is_removed_whole(home: Home) -> None:
+    directory = run_directory.create(home, "plants", NOON)
+    (directory / "marts").mkdir()
+    (directory / "marts" / "a.parquet").touch()
+
+    run_directory.remove(directory)
+
+    assert list(home.outputs("plants").iterdir()) == []

@@ -1,0 +1,65 @@
+"""Two versions of a model, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.model.errors import Incomparable
+from etl_assets.publish.table_diff import Pair, differing, lost_groups
+
+BEFORE = [
+    {"id": "a", "bed": "north", "state": "sown", "by": {"source": "diary"}},
+    {"id": "b", "bed": "north", "state": "sown", "by": {"source": "diary"}},
+    {"id": "c", "bed": "south", "state": None, "by": {"source": "diary"}},
+]
+
+
+def laid(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows, pa.Table.from_pylist(BEFORE).schema), path)
+    return path
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    return laid(tmp_path / "before.parquet", BEFORE)
+
+
+def test_equal_files_differ_nowhere(before: Path) -> None:
+    assert differing(before, before, key=["id"], columns=["state"], along=[]) == []
+
+
+def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path: Path) -> None:
+    rows = [
+        {"id": "d", "bed": "east", "state": "sown", "by": {"source": "note"}},
+        {"id": "b", "bed": "north", "state": "sown", "by": {"source": "note"}},
+        {"id": "c", "bed": "south", "state": "sown", "by": {"source": "note"}},
+    ]
+    after = laid(tmp_path / "after.parquet", rows)
+
+    found = differing(before, after, key=["id"], columns=["state"], along=["by.source"])
+
+    assert found == [
+        Pair(("a",), {"state": "sown", "by.source": "diary"}, None),
+        Pair(("c",), {"state": None, "by.source": "diary"}, {"state": "sown", "by.source": "note"}),
+        Pair(("d",), None, {"state": "sown", "by.source": "note"}),
+    ]
+
+
+def test_a_group_that_is_gone_is_told_with_its_size(before: Path, tmp_path: Path) -> None:
+    after = laid(tmp_path / "after.parquet", BEFORE[2:])
+
+    assert lost_groups(before, after, group="bed", at_least=2) == {"north": 2}
+    assert lost_groups(before, after, group="bed", at_least=3) == {}
+
+
+def test_files_without_a_common_column_cannot_be_compared(before: Path, tmp_path: Path) -> None:
+    after = tmp_path / "after.parquet"
+    pq.write_table(pa.table({"id": ["a"]}), after)
+
+    with pytest.raises(Incomparable, match="state"):
+        differing(before, after, key=["id"], columns=["state"], along=[])

@@ -1,0 +1,38 @@
+"""Marts of a few rows, as a writer takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from etl_assets.declarations.attribution import Attribution
+from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.rows import Rows
+
+AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
+GARDEN = Attribution("garden", "Garden list. Licence: CC0-1.0")
+
+Lay = Callable[..., Rows]
+
+
+@pytest.fixture
+def lay(tmp_path: Path) -> Lay:
+    """A mart of the given rows, in their order."""
+
+    def _lay(*rows: dict[str, Any]) -> Rows:
+        path = tmp_path / "mart.parquet"
+        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+        return Rows(path)
+
+    return _lay
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Candidate:
+    return Candidate(tmp_path / "run", AS_OF, attributions=(GARDEN,))

@@ -1,0 +1,246 @@
+"""The rows of a package become its CSAF document; the document changes only with them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import BuildError
+from etl_assets.publish.writers import csaf
+
+JANUARY, MARCH = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+DOCUMENT = Document.model_validate(
+    {
+        "file": "csaf",
+        "title": "One per package",
+        "format": "csaf",
+        "from": "doc_packages",
+        "options": {
+            "id_prefix": "GARDEN-",
+            "publisher_name": "Garden",
+            "publisher_namespace": "https://garden.example",
+            "purl_type": "deb",
+            "purl_namespace": "garden",
+        },
+    }
+)
+FIX = {"product_status": "fixed", "version": "1-2"}
+SPARED = {"product_status": "known_not_affected", "impact": "Not built."}
+GIVEN_UP = {
+    "product_status": "known_affected",
+    "remediation_category": "no_fix_planned",
+    "remediation": "Remove it.",
+}
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    row = dict.fromkeys(field.name for field in csaf.msgspec.structs.fields(csaf.Row))
+    return row | {
+        "package_name": "oak",
+        "vulnerability_id": "CVE-2026-900001",
+        "note": "Decided.",
+        "product_status": "under_investigation",
+        "stated_at": JANUARY,
+        "first_released_at": JANUARY,
+        "last_released_at": JANUARY,
+        "updates_count": 0,
+        **changes,
+    }
+
+
+def oak(candidate) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((candidate.directory / "csaf/oak.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param(
+            FIX,
+            {
+                "product_status": {
+                    "fixed": ["pkg:deb/garden/oak@1-2"],
+                    "first_fixed": ["pkg:deb/garden/oak@1-2"],
+                }
+            },
+            id="fixed",
+        ),
+        pytest.param(
+            SPARED | {"flag": "vulnerable_code_not_present"},
+            {
+                "product_status": {"known_not_affected": ["pkg:deb/garden/oak"]},
+                "flags": [
+                    {
+                        "label": "vulnerable_code_not_present",
+                        "product_ids": ["pkg:deb/garden/oak"],
+                        "date": "2026-01-01T00:00:00Z",
+                    }
+                ],
+                "threats": [
+                    {
+                        "category": "impact",
+                        "details": "Not built.",
+                        "product_ids": ["pkg:deb/garden/oak"],
+                        "date": "2026-01-01T00:00:00Z",
+                    }
+                ],
+            },
+            id="not affected",
+        ),
+        pytest.param(
+            GIVEN_UP,
+            {
+                "product_status": {"known_affected": ["pkg:deb/garden/oak"]},
+                "remediations": [
+                    {
+                        "category": "no_fix_planned",
+                        "details": "Remove it.",
+                        "product_ids": ["pkg:deb/garden/oak"],
+                        "date": "2026-01-01T00:00:00Z",
+                    }
+                ],
+            },
+            id="affected",
+        ),
+        pytest.param(
+            {},
+            {"product_status": {"under_investigation": ["pkg:deb/garden/oak"]}},
+            id="under investigation",
+        ),
+    ],
+)
+def test_a_vulnerability_says_what_its_status_asks_for(
+    lay, candidate, changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    csaf.write(lay(a_row(**changes)), DOCUMENT, candidate)
+
+    [found] = oak(candidate)["vulnerabilities"]
+    notes = [{"category": "details", "text": "Decided.", "title": "Decision"}]
+    assert found == {"cve": "CVE-2026-900001", "notes": notes} | expected
+
+
+def test_an_id_that_is_no_cve_names_its_system(lay, candidate) -> None:
+    csaf.write(lay(a_row(vulnerability_id="TEMP-1", id_system="Tracker")), DOCUMENT, candidate)
+
+    [found] = oak(candidate)["vulnerabilities"]
+    assert found["ids"] == [{"system_name": "Tracker", "text": "TEMP-1"}]
+    assert "cve" not in found
+
+
+def test_a_package_is_one_file_with_each_version_once(lay, candidate) -> None:
+    ids = ("CVE-2026-900001", "CVE-2026-900002")
+    rows = lay(a_row(package_name="fir"), *(a_row(vulnerability_id=i, **FIX) for i in ids))
+
+    written = csaf.write(rows, DOCUMENT, candidate)
+
+    assert [(w.file, w.rows) for w in written] == [
+        ("csaf/changes.csv", 0), ("csaf/index.txt", 0), ("csaf/fir.json", 1), ("csaf/oak.json", 2),
+    ]  # fmt: skip
+    assert [p["name"] for p in oak(candidate)["product_tree"]["full_product_names"]] == ["oak 1-2"]
+    assert csaf.held(DOCUMENT, candidate.directory) == 3
+
+
+def test_the_history_counts_updates_and_the_digest_tells_texts_apart(lay, candidate) -> None:
+    dates = {"last_released_at": MARCH, "updates_count": 4}
+    csaf.write(lay(a_row(**dates)), DOCUMENT, candidate)
+    tracking = oak(candidate)["document"]["tracking"]
+    other = csaf.Candidate(candidate.directory / "other", candidate.as_of)
+
+    csaf.write(lay(a_row(**dates, record_url="https://garden.example")), DOCUMENT, other)
+
+    reworded = oak(other)["document"]["tracking"]
+    assert [entry["number"] for entry in tracking["revision_history"]] == ["1.0.0", "1.4.0"]
+    assert tracking["current_release_date"] == "2026-03-01T00:00:00Z"
+    assert tracking["version"].startswith("1.4.0+")
+    assert tracking["version"] != reworded["version"]
+    assert tracking["revision_history"] == reworded["revision_history"]
+
+
+def test_another_moment_changes_no_document(lay, candidate) -> None:
+    rows = lay(a_row())
+    later = csaf.Candidate(
+        candidate.directory / "later", candidate.as_of.replace(year=2027), None,
+        candidate.attributions,
+    )  # fmt: skip
+
+    first, second = (csaf.write(rows, DOCUMENT, each) for each in (candidate, later))
+
+    assert first == second
+
+
+def test_the_newest_document_leads_the_changes(lay, candidate) -> None:
+    rows = lay(a_row(package_name="fir"), a_row(last_released_at=MARCH, updates_count=1))
+
+    csaf.write(rows, DOCUMENT, candidate)
+
+    folder: Path = candidate.directory / "csaf"
+    assert (folder / "index.txt").read_text() == "fir.json\noak.json\n"
+    assert (folder / "changes.csv").read_text() == (
+        '"oak.json","2026-03-01T00:00:00Z"\n"fir.json","2026-01-01T00:00:00Z"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("package", "file"),
+    [
+        ("libstdc++", "libstdc++.json"),
+        ("a/b", "a%2Fb.json"),
+        ("..", "%2E..json"),
+        ("50% più", "50%25%20pi%C3%B9.json"),
+    ],
+)
+def test_a_name_is_escaped_where_it_would_hurt(package: str, file: str) -> None:
+    assert csaf.file_name(package) == file
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param(SPARED | {"impact": None}, "known_not_affected without a reason", id="reason"),
+        pytest.param(GIVEN_UP | {"remediation": None}, "without a remediation", id="remediation"),
+        pytest.param({"product_status": "fine"}, "Invalid enum value", id="status"),
+        pytest.param({"flag": "because"}, "Invalid enum value", id="flag"),
+    ],
+)
+def test_what_the_profile_refuses_is_not_written(
+    lay, candidate, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BuildError, match=message):
+        csaf.write(lay(a_row(**changes)), DOCUMENT, candidate)
+
+    assert list(candidate.directory.iterdir()) == []
+
+
+def test_rows_in_another_order_are_refused(lay, candidate) -> None:
+    with pytest.raises(BuildError, match="in the order of packages, found fir"):
+        csaf.write(lay(a_row(), a_row(package_name="fir")), DOCUMENT, candidate)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param('"csaf_vex"', '"csaf_base"', "expected a CSAF document", id="profile"),
+        pytest.param('"fixed":["pkg:', '"fixed":["url:', "expected the product", id="product"),
+    ],
+)
+def test_a_spoiled_document_is_refused(lay, candidate, old: str, new: str, message: str) -> None:
+    csaf.write(lay(a_row(**FIX)), DOCUMENT, candidate)
+    path: Path = candidate.directory / "csaf/oak.json"
+    path.write_text(path.read_text().replace(old, new))
+
+    with pytest.raises(BuildError, match=message):
+        csaf.held(DOCUMENT, candidate.directory)
+
+
+def test_a_lost_document_is_noticed(lay, candidate) -> None:
+    csaf.write(lay(a_row()), DOCUMENT, candidate)
+    (candidate.directory / "csaf/oak.json").unlink()
+
+    with pytest.raises(BuildError, match="expected every document once"):
+        csaf.held(DOCUMENT, candidate.directory)

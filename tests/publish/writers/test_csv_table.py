@@ -1,0 +1,69 @@
+"""Rows for a spreadsheet, in which no text becomes a formula."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import BuildError
+from etl_assets.publish.writers import csv_table
+
+DOCUMENT = Document.model_validate(
+    {"file": "plants.csv", "title": "Plants", "format": "csv_table", "from": "mart_plants"}
+)
+
+
+def written(lay, candidate, *rows: dict[str, object]) -> list[list[str]]:
+    csv_table.write(lay(*rows), DOCUMENT, candidate)
+    with (candidate.directory / "plants.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_values_stand_under_their_names(lay, candidate) -> None:
+    row = {
+        "name": 'a "pear", ripe\nor not', "weight": -1.5, "is_ripe": True,
+        "picked": date(2026, 3, 1), "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
+        "tags": ["a"], "nothing": None,
+    }  # fmt: skip
+
+    header, cells = written(lay, candidate, row)
+
+    assert header == list(row)
+    assert cells == [
+        'a "pear", ripe\nor not', "-1.5", "true", "2026-03-01", "2026-03-01T12:00:00+00:00",
+        '["a"]', "",
+    ]  # fmt: skip
+    assert csv_table.held(DOCUMENT, candidate.directory) == 1
+
+
+@pytest.mark.fault("formula")
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "  ="])
+def test_a_text_that_looks_like_a_formula_is_text(lay, candidate, start: str) -> None:
+    _, cells = written(lay, candidate, {"name": f"{start}cmd|' /C calc'!A0", "note": "fine"})
+
+    assert cells == [f"'{start}cmd|' /C calc'!A0", "fine"]
+
+
+def test_many_rows_are_written_in_pieces(lay, candidate) -> None:
+    rows = [{"name": "x" * 1000, "number": number} for number in range(200)]
+
+    found = written(lay, candidate, *rows)
+
+    assert [int(number) for _, number in found[1:]] == list(range(200))
+    assert csv_table.held(DOCUMENT, candidate.directory) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("a,b\r\n1\r\n", "2 cells"), ("", "0 cells"), ('a\r\n"x"y\r\n', "comma-separated text")],
+    ids=["ragged", "empty", "broken"],
+)
+def test_another_shape_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "plants.csv").write_text(text, encoding="utf-8", newline="")
+
+    with pytest.raises(BuildError, match=told):
+        csv_table.held(DOCUMENT, tmp_path)

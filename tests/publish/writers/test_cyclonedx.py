@@ -1,0 +1,129 @@
+"""Rows become vulnerabilities of a CycloneDX VEX, and every reference has its component."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import BuildError
+from etl_assets.publish.writers import cyclonedx
+
+DOCUMENT = Document.model_validate(
+    {
+        "file": "bom.json",
+        "title": "Analyses",
+        "format": "cyclonedx",
+        "from": "doc_analyses",
+        "options": {
+            "id": "https://garden.example/bom",
+            "author": "Garden",
+            "purl_type": "deb",
+            "purl_namespace": "garden",
+        },
+    }
+)
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    row = dict.fromkeys(field.name for field in cyclonedx.msgspec.structs.fields(cyclonedx.Row))
+    return row | {
+        "package_name": "oak",
+        "vulnerability_id": "CVE-2026-900001",
+        "source_name": "NVD",
+        "state": "not_affected",
+        "detail": "Not affected.",
+        "first_issued_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "last_updated_at": datetime(2026, 2, 1, tzinfo=UTC),
+        **changes,
+    }
+
+
+def found_in(candidate) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((candidate.directory / "bom.json").read_text())
+    return found
+
+
+def test_a_vulnerability_has_its_analysis_and_package(lay, candidate) -> None:
+    row = a_row(justification="code_not_present", version="1-1", response="update")
+
+    cyclonedx.write(lay(row), DOCUMENT, candidate)
+
+    assert found_in(candidate)["vulnerabilities"] == [
+        {
+            "id": "CVE-2026-900001",
+            "source": {"name": "NVD"},
+            "analysis": {
+                "state": "not_affected",
+                "justification": "code_not_present",
+                "response": ["update"],
+                "detail": "Not affected.",
+                "firstIssued": "2026-01-01T00:00:00Z",
+                "lastUpdated": "2026-02-01T00:00:00Z",
+            },
+            "affects": [{"ref": "pkg:deb/garden/oak@1-1"}],
+        }
+    ]
+
+
+def test_a_package_is_one_component_however_often_it_is_named(lay, candidate) -> None:
+    ids = ("CVE-2026-900001", "CVE-2026-900002")
+    rows = lay(*(a_row(vulnerability_id=i) for i in ids), a_row(version="1-1"))
+
+    cyclonedx.write(rows, DOCUMENT, candidate)
+
+    refs = [component["bom-ref"] for component in found_in(candidate)["components"]]
+    assert refs == ["pkg:deb/garden/oak", "pkg:deb/garden/oak@1-1"]
+    assert cyclonedx.held(DOCUMENT, candidate.directory) == 3
+
+
+def test_the_sources_are_properties_of_the_document(lay, candidate) -> None:
+    cyclonedx.write(lay(a_row()), DOCUMENT, candidate)
+
+    assert found_in(candidate)["metadata"]["properties"] == [
+        {"name": "attribution", "value": "Garden list. Licence: CC0-1.0"}
+    ]
+
+
+def test_the_serial_number_stays_and_the_version_rises(lay, candidate) -> None:
+    rows = lay(a_row())
+    cyclonedx.write(rows, DOCUMENT, candidate)
+    first = found_in(candidate)
+
+    later = candidate.as_of.replace(microsecond=1)
+    cyclonedx.write(rows, DOCUMENT, cyclonedx.Candidate(candidate.directory, later))
+
+    second = found_in(candidate)
+    assert second["serialNumber"] == first["serialNumber"]
+    assert second["version"] == first["version"] + 1
+
+
+def test_a_reference_without_a_component_is_refused(lay, candidate) -> None:
+    cyclonedx.write(lay(a_row()), DOCUMENT, candidate)
+    path: Path = candidate.directory / "bom.json"
+    path.write_text(path.read_text().replace('"bom-ref":"pkg:', '"bom-ref":"url:'))
+
+    with pytest.raises(BuildError, match="expected a component for each reference"):
+        cyclonedx.held(DOCUMENT, candidate.directory)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param('"state":"not_affected"', '"state":"fine"', id="unknown state"),
+        pytest.param('"1.6"', '"1.5"', id="another version of the standard"),
+        pytest.param('"components"', '"parts"', id="other list"),
+        pytest.param('"library"', '"tree"', id="unknown kind of component"),
+    ],
+)
+def test_a_spoiled_document_is_refused(lay, candidate, old: str, new: str) -> None:
+    cyclonedx.write(lay(a_row()), DOCUMENT, candidate)
+    path: Path = candidate.directory / "bom.json"
+    path.write_text(path.read_text().replace(old, new))
+
+    with pytest.raises(BuildError, match=r"bom\.json: expected"):
+        cyclonedx.held(DOCUMENT, candidate.directory)

@@ -1,0 +1,37 @@
+"""One row is one object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import BuildError
+from etl_assets.publish.writers import json_record
+
+DOCUMENT = Document.model_validate(
+    {"file": "today.json", "title": "Today", "format": "json_record", "from": "mart_today"}
+)
+
+
+def test_the_row_s_columns_are_members(lay, candidate) -> None:
+    json_record.write(lay({"first": True, "found": [{"plant": "oak"}]}), DOCUMENT, candidate)
+
+    found = json.loads((candidate.directory / "today.json").read_text())
+    assert found == {"first": True, "found": [{"plant": "oak"}]}
+    assert json_record.held(DOCUMENT, candidate.directory) == 1
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_no_row_or_several_are_refused(lay, candidate, count: int) -> None:
+    with pytest.raises(BuildError, match=f"expected one row for today.json, found {count}"):
+        json_record.write(lay(*[{"first": True}] * count), DOCUMENT, candidate)
+
+
+def test_another_shape_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "today.json").write_text("[]")
+
+    with pytest.raises(BuildError, match="expected one object"):
+        json_record.held(DOCUMENT, tmp_path)

@@ -1,0 +1,197 @@
+"""Rows of one id become one OSV record; the zip's bytes follow from the rows alone."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import BuildError
+from etl_assets.publish.writers import osv
+
+JANUARY, MARCH = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+DOCUMENT = Document.model_validate(
+    {
+        "file": "osv/all.zip",
+        "title": "Records",
+        "format": "osv",
+        "from": "doc_records",
+        "options": {
+            "ecosystem": "Echo",
+            "prefix": "ECHO-",
+            "purl_type": "deb",
+            "purl_namespace": "garden",
+        },
+    }
+)
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    row = dict.fromkeys(field.name for field in osv.msgspec.structs.fields(osv.Row))
+    return row | {
+        "vulnerability_id": "CVE-2026-900001",
+        "package_name": "oak",
+        "published_at": JANUARY,
+        "modified_at": MARCH,
+        "summary": "s",
+        "details": "d",
+        "is_affected": True,
+        "source": "garden",
+        **changes,
+    }
+
+
+def records(directory: Path) -> dict[str, dict[str, Any]]:
+    with zipfile.ZipFile(directory / "osv/all.zip") as archive:
+        return {name: json.loads(archive.read(name)) for name in archive.namelist()}
+
+
+def test_a_fix_ends_the_affected_range(lay, candidate) -> None:
+    osv.write(lay(a_row(fixed_version="1-2", specific={"state": "fixed"})), DOCUMENT, candidate)
+
+    assert records(candidate.directory) == {
+        "ECHO-CVE-2026-900001.json": {
+            "schema_version": "1.7.5",
+            "id": "ECHO-CVE-2026-900001",
+            "published": "2026-01-01T00:00:00Z",
+            "modified": "2026-03-01T00:00:00Z",
+            "upstream": ["CVE-2026-900001"],
+            "summary": "s",
+            "details": "d",
+            "affected": [
+                {
+                    "package": {
+                        "ecosystem": "Echo",
+                        "name": "oak",
+                        "purl": "pkg:deb/garden/oak",
+                    },
+                    "ranges": [
+                        {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1-2"}]}
+                    ],
+                    "database_specific": {"state": "fixed"},
+                }
+            ],
+            "database_specific": {"attributions": ["Garden list. Licence: CC0-1.0"]},
+        }
+    }
+
+
+def test_all_packages_of_an_id_stand_in_one_record(lay, candidate) -> None:
+    rows = lay(
+        a_row(package_name="fir", is_affected=False),
+        a_row(package_name="oak"),
+        a_row(vulnerability_id="CVE-2026-900002"),
+    )
+
+    osv.write(rows, DOCUMENT, candidate)
+
+    first, second = records(candidate.directory).values()
+    assert [a["package"]["name"] for a in first["affected"]] == ["oak"]
+    assert first["affected"][0]["ranges"][0]["events"] == [{"introduced": "0"}]
+    spared = first["database_specific"]["not_applicable"]
+    assert [part["package"]["name"] for part in spared] == ["fir"]
+    assert second["id"] == "ECHO-CVE-2026-900002"
+    assert osv.held(DOCUMENT, candidate.directory) == 3
+
+
+def test_what_is_withdrawn_says_so_and_stays(lay, candidate) -> None:
+    osv.write(lay(a_row(withdrawn_at=MARCH)), DOCUMENT, candidate)
+
+    [record] = records(candidate.directory).values()
+    assert record["withdrawn"] == "2026-03-01T00:00:00Z"
+
+
+def test_pages_are_named_once(lay, candidate) -> None:
+    rows = lay(
+        a_row(package_name="fir", page_url="https://a.example", record_url="https://b.example"),
+        a_row(package_name="oak", page_url="https://a.example", record_url="https://a.example"),
+    )
+
+    osv.write(rows, DOCUMENT, candidate)
+
+    [record] = records(candidate.directory).values()
+    assert record["references"] == [
+        {"type": "ADVISORY", "url": "https://a.example"},
+        {"type": "WEB", "url": "https://b.example"},
+    ]
+
+
+def test_the_newest_change_leads_the_list(lay, candidate) -> None:
+    ids = ("CVE-2026-900001", "CVE-2026-900002", "CVE-2026-900003")
+    moments = (JANUARY, MARCH, MARCH)
+    rows = lay(
+        *(a_row(vulnerability_id=i, modified_at=at) for i, at in zip(ids, moments, strict=True))
+    )
+
+    written = osv.write(rows, DOCUMENT, candidate)
+
+    assert (candidate.directory / "osv/modified_id.csv").read_text() == (
+        "2026-03-01T00:00:00Z,ECHO-CVE-2026-900002\n"
+        "2026-03-01T00:00:00Z,ECHO-CVE-2026-900003\n"
+        "2026-01-01T00:00:00Z,ECHO-CVE-2026-900001\n"
+    )
+    assert [(w.file, w.rows) for w in written] == [("osv/all.zip", 3), ("osv/modified_id.csv", 0)]
+
+
+def test_equal_rows_give_equal_bytes(lay, candidate) -> None:
+    rows = lay(a_row())
+
+    assert osv.write(rows, DOCUMENT, candidate) == osv.write(rows, DOCUMENT, candidate)
+
+
+def test_rows_in_another_order_are_refused(lay, candidate) -> None:
+    rows = lay(a_row(vulnerability_id="CVE-2026-900002"), a_row())
+
+    with pytest.raises(BuildError, match="in the order of their ids, found CVE-2026-900001"):
+        osv.write(rows, DOCUMENT, candidate)
+
+
+def respoil(path: Path, name: str, content: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        pytest.param("a.json", "{}", "missing required field", id="no record"),
+        pytest.param("a.json", None, "expected the record a.json", id="another name"),
+    ],
+)
+def test_a_spoiled_zip_is_refused(lay, candidate, name, content, message: str) -> None:
+    osv.write(lay(a_row()), DOCUMENT, candidate)
+    [record] = records(candidate.directory).values()
+    respoil(candidate.directory / "osv/all.zip", name, content or json.dumps(record))
+
+    with pytest.raises(BuildError, match=message):
+        osv.held(DOCUMENT, candidate.directory)
+
+
+def test_bytes_that_are_no_zip_are_refused(lay, candidate) -> None:
+    osv.write(lay(a_row()), DOCUMENT, candidate)
+    (candidate.directory / "osv/all.zip").write_text("PK")
+
+    with pytest.raises(BuildError, match="expected a zip of OSV records"):
+        osv.held(DOCUMENT, candidate.directory)
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        pytest.param("", "expected 1 records, found 0", id="lost"),
+        pytest.param("2026-01-01T00:00:00Z,ECHO-CVE-2026-900001\n", "no such line", id="stale"),
+    ],
+)
+def test_a_list_that_is_not_of_the_records_is_refused(
+    lay, candidate, listed: str, message: str
+) -> None:
+    osv.write(lay(a_row()), DOCUMENT, candidate)
+    (candidate.directory / "osv/modified_id.csv").write_text(listed)
+
+    with pytest.raises(BuildError, match=message):
+        osv.held(DOCUMENT, candidate.directory)

@@ -1,0 +1,281 @@
+"""The report of a run: what it gathers, and that data cannot write markup into it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.report_runs import NOON, a_manifest
+from support.table_declarations import contract, source
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from etl_assets.declarations.domain import Chart, Domain
+from etl_assets.model.errors import BuildError
+from etl_assets.model.records import FetchStatus, RunStatus
+from etl_assets.model.run_manifest import RunAsset, RunCheck, RunPhase, RunSource, Written
+from etl_assets.report import gather
+from etl_assets.report.report import Section
+
+DAY = timedelta(days=1)
+
+
+class Markdown(SingleFileSnapshotExtension):
+    """One golden file that reads as what it is."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "md"
+
+
+def a_chart(**declared: Any) -> Chart:
+    return Chart.model_validate({"title": "Plants", "from": "mart_plants"} | declared)
+
+
+def a_section_of(chart: Chart, marts: Path) -> Section:
+    [found] = gather.sections([chart], marts, NOON)
+    return found
+
+
+def a_domain(*charts: Chart) -> Domain:
+    return Domain(
+        title="Plants", description="All plants", owner="team:garden", schedule="0 5 * * *",
+        report=list(charts), name="plants",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def marts(tmp_path: Path) -> Path:
+    table = pa.table(
+        {
+            "plant": ["ash", "elm", "fir", "oak"],
+            "state": ["alive", "dead", "alive", "alive"],
+            "changed_at": pa.array([NOON, NOON - DAY, NOON - DAY, NOON], pa.timestamp("us", "UTC")),
+            "heights_m": [[1.5], [], [2.0, 3.0], None],
+            "place": [{"lon": 1.5}, None, None, None],
+            "planted_on": [NOON.date(), None, None, None],
+        }
+    )
+    pq.write_table(table, tmp_path / "mart_plants.parquet")
+    return tmp_path
+
+
+def test_rows_are_counted_by_a_column_the_most_first(marts: Path) -> None:
+    found = a_section_of(a_chart(count_by=["state"], kind="bar"), marts)
+
+    assert found.columns == ["state", "count"]
+    assert found.rows == [("alive", 3), ("dead", 1)]
+
+
+def test_only_rows_of_the_run_are_shown_where_a_time_is_named(marts: Path) -> None:
+    found = a_section_of(a_chart(columns=["plant"], at="changed_at"), marts)
+
+    assert found.rows == [("ash",), ("oak",)]
+
+
+def test_a_long_section_is_cut_and_counted(marts: Path) -> None:
+    found = a_section_of(a_chart(columns=["plant"], limit=3), marts)
+
+    assert (len(found.rows), found.total) == (3, 4)
+
+
+def test_a_count_knows_its_whole_also_where_rows_are_cut(marts: Path) -> None:
+    found = a_section_of(a_chart(count_by=["plant"], limit=1), marts)
+
+    assert (found.rows, found.total, found.whole, found.unseen) == ([("ash", 1)], 4, 4, 3)
+
+
+def test_a_line_goes_in_order_and_keeps_its_end(marts: Path) -> None:
+    found = a_section_of(a_chart(count_by=["plant"], kind="line", limit=2), marts)
+
+    assert found.rows == [("fir", 1), ("oak", 1)]
+
+
+@pytest.mark.parametrize(
+    ("column", "plants"),
+    [("heights_m", ["ash", "fir"]), ("planted_on", ["ash"])],
+    ids=["an empty list is no value", "null is no value"],
+)
+def test_only_rows_with_a_value_are_shown_where_that_is_asked(
+    marts: Path, column: str, plants: list[str]
+) -> None:
+    found = a_section_of(a_chart(columns=["plant"], only_with=column), marts)
+
+    assert [row[0] for row in found.rows] == plants
+
+
+def test_rows_are_shown_by_their_age_the_oldest_first(marts: Path) -> None:
+    found = a_section_of(a_chart(columns=["plant"], aged_by="changed_at"), marts)
+
+    assert found.columns == ["plant", "age_days"]
+    assert found.rows == [("elm", 1), ("fir", 1), ("ash", 0), ("oak", 0)]
+
+
+def test_only_what_is_older_than_the_limit_counts_as_aged(marts: Path) -> None:
+    chart = a_chart(count_by=["state"], aged_by="changed_at", over_days=0)
+
+    assert a_section_of(chart, marts).rows == [("alive", 1), ("dead", 1)]
+
+
+def test_values_of_every_type_become_cells(marts: Path) -> None:
+    columns = ["changed_at", "heights_m", "place", "planted_on"]
+
+    found = a_section_of(a_chart(columns=columns), marts)
+
+    assert found.rows[0] == ("2026-03-01 12:00:00", "1.5", "lon: 1.5", "2026-03-01")
+    assert found.rows[2][1] == "2.0, 3.0"
+
+
+def test_the_number_of_a_thing_is_its_name_and_no_amount(tmp_path: Path) -> None:
+    table = pa.table({"plant_id64": [2_000], "height_cm": [2_000]})
+    pq.write_table(table, tmp_path / "mart_plants.parquet")
+
+    found = a_section_of(a_chart(columns=["plant_id64", "height_cm"]), tmp_path)
+
+    assert found.rows == [("2000", 2_000)]
+
+
+def test_a_model_that_was_not_built_is_said_to_be_missing(tmp_path: Path) -> None:
+    found = a_section_of(a_chart(columns=["plant"]), tmp_path)
+
+    assert found.note == "mart_plants was not built in this run"
+
+
+def test_a_column_that_is_not_there_names_the_section(marts: Path) -> None:
+    with pytest.raises(BuildError, match=r"report: Plants: mart_plants\.parquet cannot be read so"):
+        a_section_of(a_chart(columns=["colour"]), marts)
+
+
+def test_a_name_with_quotes_is_a_name_and_no_sql(marts: Path) -> None:
+    with pytest.raises(BuildError, match="cannot be read so"):
+        a_section_of(a_chart(columns=['plant" from read_text("/etc/passwd") --']), marts)
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        pytest.param({}, "either columns or count_by", id="neither"),
+        pytest.param(
+            {"columns": ["a"], "count_by": ["b"]}, "either columns or count_by", id="both"
+        ),
+        pytest.param(
+            {"columns": ["a"], "kind": "bar"}, "a label and a number", id="bar of one column"
+        ),
+    ],
+)
+def test_a_section_that_cannot_be_drawn_is_no_declaration(declared: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        a_chart(**declared)
+
+
+def test_the_files_of_a_source_are_one_line_with_the_worst_status() -> None:
+    files = [
+        RunSource(source="plants.trees", partition="2024", status=FetchStatus.FETCHED, rows=3,
+                  rejected=1, rejects_by_rule={"height": 1}, fetched_at=NOON - DAY),
+        RunSource(source="plants.trees", partition="2025", status=FetchStatus.OUTAGE, rows=2,
+                  fetched_at=NOON - 2 * DAY, content_at=NOON - 5 * DAY, fault="timed out"),
+    ]  # fmt: skip
+
+    [line] = gather.source_lines(a_domain(), a_manifest(sources=files))
+
+    assert line.status is FetchStatus.OUTAGE
+    assert (line.files, line.rows, line.rejected) == (2, 5, 1)
+    assert (line.contact_age_hours, line.content_age_hours) == (24, 120)
+    assert line.rejects_by_rule == {"height": 1}
+    assert line.faults == ["plants.trees[2025]: timed out"]
+
+
+def test_a_contact_that_brought_nothing_new_is_one_all_the_same() -> None:
+    file = RunSource(source="plants.trees", status=FetchStatus.UNCHANGED,
+                     fetched_at=NOON - 9 * DAY, contacted_at=NOON - DAY)  # fmt: skip
+
+    [line] = gather.source_lines(a_domain(), a_manifest(sources=[file]))
+
+    assert line.contact_age_hours == 24
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [(None, "unknown"), (24.0, "fresh"), (25.0, "ageing"), (73.0, "stale")],
+)
+def test_an_age_is_judged_by_the_declared_limits(hours: float | None, expected: str) -> None:
+    limits = {"warn_after_hours": 24, "fail_after_hours": 72}
+    trees = source(contract("tree"), {"name": "csv"}, freshness=limits)
+
+    assert gather.freshness(trees, hours) == expected
+
+
+def test_a_fault_names_its_file_once() -> None:
+    files = [
+        RunSource(source="plants.trees", partition=year, status=FetchStatus.OUTAGE, fault=fault)
+        for year, fault in [("2024", "timed out"), ("2025", "plants.trees[2025]: empty")]
+    ]
+
+    [line] = gather.source_lines(a_domain(), a_manifest(sources=files))
+
+    assert line.faults == ["plants.trees[2024]: timed out", "plants.trees[2025]: empty"]
+
+
+def test_the_files_of_a_document_are_one_line() -> None:
+    documents = [
+        Written(document="all", file=f"all/{name}", sha256=name * 64, size_bytes=10, rows=rows)
+        for name, rows in (("a", 3), ("b", 0))
+    ]
+
+    [line] = gather.document_lines(a_domain(), a_manifest(documents=documents))
+
+    assert (line.files, line.rows, line.size_bytes) == (["all/a", "all/b"], 3, 20)
+    assert line.sha256 is None
+
+
+def test_a_full_report_reads_as_recorded(marts: Path, snapshot: SnapshotAssertion) -> None:
+    manifest = a_manifest(
+        status=RunStatus.PARTIAL_SUCCESS,
+        note="trees were served from the last good file",
+        sources=[
+            RunSource(source="plants.trees", status=FetchStatus.OUTAGE, rows=1200, rejected=2,
+                      fetched_at=NOON - DAY, content_at=NOON - 4 * DAY, fault="timed out",
+                      rejects_by_rule={"height_m: minimum": 2}),
+        ],
+        assets=[RunAsset(key="plants/trees", outcome="made", data_version="1")],
+        checks=[
+            RunCheck(asset="plants/trees", name="fresh", passed=False, severity="warn",
+                     description="1 d old"),
+            RunCheck(asset="plants/trees", name="valid", passed=True, severity="error"),
+        ],
+        phases=[RunPhase(name="probe", seconds=0.25)],
+        documents=[Written(document="trees.json", file="trees.json", sha256="a" * 64,
+                           size_bytes=12345, rows=4)],
+    )  # fmt: skip
+    charts = [
+        a_chart(title="States", count_by=["state"], kind="bar"),
+        a_chart(columns=["plant"], limit=1),
+    ]
+
+    gather.write_report(a_domain(*charts), manifest, marts, marts)
+
+    written = (marts / gather.MARKDOWN_FILE).read_text(encoding="utf-8")
+    assert written == snapshot(extension_class=Markdown)
+
+
+def test_an_empty_run_still_has_a_report(tmp_path: Path) -> None:
+    gather.write_report(a_domain(), a_manifest(), tmp_path, tmp_path)
+
+    for file in gather.FILES:
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        assert "No source was looked at." in text
+        assert "No check was evaluated." in text
+
+
+def test_the_same_manifest_gives_the_same_bytes(marts: Path, tmp_path: Path) -> None:
+    domain = a_domain(a_chart(count_by=["state"], kind="bar"), a_chart(columns=["plant"]))
+    twice = [tmp_path / "one", tmp_path / "two"]
+
+    for folder in twice:
+        gather.write_report(domain, a_manifest(), marts, folder)
+
+    one, two = ([(folder / file).read_bytes() for file in gather.FILES] for folder in twice)
+    assert one == two

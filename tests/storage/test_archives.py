@@ -1,0 +1,195 @@
+"""Each kind of zip archive that must not be read, and one that may."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from etl_assets.model.errors import ContentError
+from etl_assets.storage.archives import check_zip
+
+LIMIT = 100 << 20
+Writer = Callable[[zipfile.ZipFile], None]
+
+
+def zipped(write: Writer, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        write(archive)
+    return buffer.getvalue()
+
+
+def check(tmp_path: Path, content: bytes, limit: int = LIMIT) -> int:
+    path = tmp_path / "all.zip"
+    path.write_bytes(content)
+    return check_zip(path, max_unpacked_bytes=limit)
+
+
+def member(name: str, content: bytes = b"{}") -> Writer:
+    return lambda archive: archive.writestr(name, content)
+
+
+def link(archive: zipfile.ZipFile) -> None:
+    info = zipfile.ZipInfo("link.json")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    archive.writestr(info, "/etc/passwd")
+
+
+def encrypted(content: bytes) -> bytes:
+    """Set the flag that says so, in the local header and in the directory."""
+    flagged = bytearray(content)
+    flagged[6] |= 1
+    flagged[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(flagged)
+
+
+def test_a_good_archive_says_how_much_it_holds(tmp_path: Path) -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        archive.mkdir("records")
+        archive.writestr("records/a.json", b'{"id": "A-1"}')
+        archive.writestr("b.json", b'{"id": "A-2"}')
+
+    assert check(tmp_path, zipped(write)) == 26
+
+
+@pytest.mark.fault("zip-outside")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../a.json",
+        "a/../../b.json",
+        "..\\a.json",
+        "C:\\a.json",
+        "C:a.json",
+        "\\a.json",
+    ],
+)
+def test_a_name_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ContentError, match="names that stay inside the archive, found names:"):
+        check(tmp_path, zipped(member(name)))
+
+
+@pytest.mark.fault("zip-outside")
+def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
+    content = zipped(member("a.jsonX.exe")).replace(b"a.jsonX", b"a.json\0")
+
+    with pytest.raises(ContentError, match="stay inside"):
+        check(tmp_path, content)
+
+
+def test_all_offending_names_are_told_up_to_ten(tmp_path: Path) -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        for number in range(12):
+            archive.writestr(f"../{number:02}.json", "{}")
+
+    with pytest.raises(ContentError, match=r"'\.\./00\.json'.*'\.\./09\.json', and 2 more$"):
+        check(tmp_path, zipped(write))
+
+
+@pytest.mark.fault("zip-link")
+def test_a_link_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ContentError, match="expected plain files only, found symbolic links: 'link"
+    ):
+        check(tmp_path, zipped(link))
+
+
+@pytest.mark.fault("zip-encrypted")
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match=r"found encrypted ones: 'a\.json'"):
+        check(tmp_path, encrypted(zipped(member("a.json"))))
+
+
+@pytest.mark.fault("zip-twice")
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    def write(archive: zipfile.ZipFile) -> None:
+        archive.writestr("a.json", "{}")
+        archive.writestr("a.json", "[]")
+
+    with pytest.raises(ContentError, match=r"expected each name once, found duplicates: 'a\.json'"):
+        check(tmp_path, zipped(write))
+
+
+@pytest.mark.fault("zip-nested")
+@pytest.mark.parametrize(
+    ("inner", "found"),
+    [(zipped(member("b.json")), "zip"), (b"\x1f\x8b\x08 and so on", "gzip")],
+    ids=["zip", "gzip"],
+)
+def test_an_archive_in_the_archive_is_refused(tmp_path: Path, inner: bytes, found: str) -> None:
+    with pytest.raises(ContentError, match=f"a.json: expected no archive .*, found {found}"):
+        check(tmp_path, zipped(member("a.json", inner)))
+
+
+@pytest.mark.fault("zip-bomb")
+def test_a_bomb_by_size_is_refused_without_unpacking(tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match="expected at most 1,000 unpacked bytes, found 1,001"):
+        check(tmp_path, zipped(member("a.json", b" " * 1001)), limit=1000)
+
+
+@pytest.mark.fault("zip-bomb")
+def test_a_bomb_by_ratio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ContentError, match=r"expected a ratio of at most 250, found bombs: 'a\.json'"
+    ):
+        check(tmp_path, zipped(member("a.json", b" " * (16 << 20))))
+
+
+@pytest.mark.fault("zip-bomb")
+def test_a_member_that_holds_more_than_it_says_is_refused(tmp_path: Path) -> None:
+    content = zipped(member("a.json", b" " * 5000))
+    lying = content.replace(struct.pack("<L", 5000), struct.pack("<L", 10))
+
+    with pytest.raises(ContentError, match=r"a\.json: expected a whole member with its checksum"):
+        check(tmp_path, lying)
+
+
+@pytest.mark.fault("zip-bomb")
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    """Several entries of the directory point at one member's bytes."""
+
+    def write(archive: zipfile.ZipFile) -> None:
+        archive.writestr("a.json", bytes(range(256)) * 40)
+        shared = archive.infolist()[0]
+        for number in range(3):
+            other = zipfile.ZipInfo(f"{number}.json")
+            for field in ("header_offset", "compress_size", "file_size", "CRC", "compress_type"):
+                setattr(other, field, getattr(shared, field))
+            archive.filelist.append(other)
+
+    with pytest.raises(ContentError, match="found members that overlap"):
+        check(tmp_path, zipped(write, zipfile.ZIP_STORED))
+
+
+@pytest.mark.fault("zip-crc")
+def test_a_wrong_checksum_is_named(tmp_path: Path) -> None:
+    content = zipped(member("a.json", b'{"id": "A-1"}'), zipfile.ZIP_STORED)
+
+    with pytest.raises(ContentError, match=r"a\.json: .*Bad CRC-32"):
+        check(tmp_path, content.replace(b'"A-1"', b'"B-2"'))
+
+
+@pytest.mark.fault("truncated-zip")
+@pytest.mark.parametrize("kept", [0, 3, 30, 60, -1], ids=lambda kept: f"{kept} bytes")
+def test_a_cut_archive_is_refused(tmp_path: Path, kept: int) -> None:
+    with pytest.raises(ContentError, match="expected a whole zip archive"):
+        check(tmp_path, zipped(member("a.json"))[:kept])
+
+
+def test_a_real_archive_of_many_members_is_checked_in_seconds(mirror: Path) -> None:
+    path = mirror / "osv-vulnerabilities.storage.googleapis.com" / "Debian" / "all.zip"
+    before = time.process_time()
+
+    unpacked = check_zip(path, max_unpacked_bytes=LIMIT)
+
+    assert unpacked > path.stat().st_size
+    assert time.process_time() - before < 10

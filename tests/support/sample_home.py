@@ -1,0 +1,150 @@
+"""A home in which a domain's sample has been run, and the mirror that it was fetched from.
+
+Tests change the mirror, run again and look at what happened. Copies are made of one first run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.load import load
+from etl_assets.defs.definitions import build_defs, job_name
+from etl_assets.demo import samples
+from etl_assets.model.home import Home
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_options import Options
+from etl_assets.operations.run import Launcher, open_instance
+from etl_assets.settings import Settings
+
+DOMAIN = "advisories"
+AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
+YEARS = {"dagster/asset_partition_range_start": "2002"}
+YEARS |= {"dagster/asset_partition_range_end": str(datetime.now(UTC).year)}
+
+
+class Sampled:
+    """One home with its mirror below one folder; another domain's names that domain and its day."""
+
+    name: ClassVar[str] = DOMAIN
+    as_of: ClassVar[datetime] = AS_OF
+
+    def __init__(
+        self, folder: Path, *, mirror_url: str | None = None, dbt_dir: Path | None = None
+    ) -> None:
+        self.folder = folder
+        self.mirror = folder / "mirror"
+        self.home = Home(folder / "home")
+        found = Settings.load(home=self.home.root, dagster_home=self.home.dagster)
+        own = folder / "dbt_project"  # where the sample brings seeds of its own
+        self.settings = found.model_copy(
+            update={
+                "mirror": mirror_url or str(self.mirror),
+                "dbt_dir": dbt_dir or (own if own.exists() else found.dbt_dir),
+            }
+        )
+        self.domain: Domain = load(self.settings.domains_dir)[self.name]
+
+    @classmethod
+    def packed(cls, folder: Path) -> Self:
+        sampled = cls(folder)
+        samples.pack(sampled.sample_dir, sampled.mirror, sampled.domain, at=cls.as_of)
+        return sampled
+
+    @classmethod
+    def first(cls, folder: Path) -> Self:
+        """The sample, run once; tests that change anything take a copy."""
+        sampled = cls.packed(folder)
+        manifest = sampled.run(Options(as_of=cls.as_of))
+        assert manifest.published, manifest.note
+        return sampled
+
+    def copied(self, folder: Path) -> Self:
+        """The same home and mirror in another place."""
+        # Another worker may be reading the home meanwhile, which needs files of its own beside.
+        reading = shutil.ignore_patterns("*.db-wal", "*.db-shm")
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True, ignore=reading)
+        return type(self)(folder)
+
+    @property
+    def sample_dir(self) -> Path:
+        return self.settings.samples_dir / self.name
+
+    def run(self, options: Options | None = None, *, domain: Domain | None = None) -> RunManifest:
+        with self.launcher(domain) as launcher:
+            return launcher.run(self.name, options or Options())
+
+    def plan(self, options: Options | None = None) -> list[str]:
+        with self.launcher() as launcher:
+            lines: list[str] = launcher.plan(self.name, options or Options()).lines()
+            return lines
+
+    def launcher(
+        self, domain: Domain | None = None, *, say: Callable[[str], None] = lambda _: None
+    ) -> Any:
+        return Launcher.open(self.settings, {self.name: domain or self.domain}, say=say)
+
+    def launch_job(self) -> RunManifest:
+        """A launch as Dagster's pages do it: the domain's whole job, without a probe before."""
+        defs = build_defs(self.settings, domains={self.name: self.domain})
+        with open_instance(self.settings) as instance:
+            result = defs.resolve_job_def(job_name(self.domain)).execute_in_process(
+                instance=instance, tags=YEARS, raise_on_error=False
+            )
+            assert result.success
+        return RunManifest.model_validate_json((self.latest / "manifest.json").read_bytes())
+
+    def instance(self) -> Any:
+        return open_instance(self.settings)
+
+    def change(self, file: str, how: Callable[[str], str]) -> None:
+        """Change one text file of the mirror; its modification time moves with it."""
+        path = self.mirror / file
+        path.write_text(how(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+    @property
+    def latest(self) -> Path:
+        return self.home.latest(self.name).resolve()
+
+    def rows(self, mart: str) -> list[dict[str, Any]]:
+        table = pq.read_table(self.latest / "marts" / f"{mart}.parquet")
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+
+    def states(self) -> dict[str, str]:
+        return {row["advisory_id"]: row["state"] for row in self.rows("mart_advisory_current")}
+
+    def made(self, manifest: RunManifest) -> set[str]:
+        """The last parts of the keys of assets for which work was done."""
+        return {a.key.rpartition("/")[2] for a in manifest.assets if a.outcome == "made"}
+
+    def runs_launched(self) -> int:
+        with self.instance() as instance:
+            return len(instance.get_runs())
+
+    def complaint(self, asset: str, check: str) -> str:
+        """What the last evaluation of a check says."""
+        key = dg.AssetCheckKey(dg.AssetKey([self.name, asset]), check)
+        with self.instance() as instance:
+            rows = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
+        event = rows[key].event.dagster_event
+        return event.asset_check_evaluation_data.description or ""
+
+    def defs(self) -> dg.Definitions:
+        return build_defs(self.settings)
+
+
+def fingerprint(directory: Path) -> dict[str, tuple[int, bytes]]:
+    """Modification time and bytes of every file below a directory."""
+    return {
+        path.relative_to(directory).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,37 @@
+"""Declarations for tests of tables, written as short as a test reads well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etl_assets.declarations.source import NUMERIC, Contract, Source
+
+
+def column(name: str, kind: str = "string", **rules: Any) -> dict[str, Any]:
+    unit = {"unit": "1"} if kind in NUMERIC else {}
+    return {"name": name, "type": kind, "description": f"the {name}"} | unit | rules
+
+
+def contract(*columns: str | dict[str, Any], **rules: Any) -> Contract:
+    """A contract whose key is its first column; a bare name is a column of text."""
+    declared = [column(c) if isinstance(c, str) else c for c in columns]
+    return Contract.model_validate({"columns": declared, "key": [declared[0]["name"]]} | rules)
+
+
+def source(held: Contract, form: dict[str, Any], **fields: Any) -> Source:
+    """A source `orchard.fruits` of this contract and format."""
+    source = Source.model_validate(
+        {
+            "title": "Fruits",
+            "description": "Every fruit of the orchard.",
+            "producer": "The orchard",
+            "licence": {"name": "none", "attribution": "The orchard"},
+            "location": {"path": "fruits"},
+            "required": False,
+            "freshness": {"warn_after_hours": 1, "fail_after_hours": 2},
+            "format": form,
+            "contract": held,
+        }
+        | fields
+    )
+    return source.model_copy(update={"domain": "orchard", "name": "fruits"})

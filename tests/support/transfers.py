@@ -1,0 +1,172 @@
+"""What tests of transfers start from: a clock that is moved by hand, a declared source, a client.
+
+Fixtures are taken into a room's tests by its conftest.py.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import pytest
+from support.misbehaving_server import Misbehaving, misbehaving
+
+from etl_assets.declarations.source import Source
+from etl_assets.fetch.download import Desk, Job, fetch
+from etl_assets.fetch.http import Client
+from etl_assets.fetch.locations import Places
+from etl_assets.fetch.network_guard import Network
+from etl_assets.fetch.rate_limiter import Clock
+from etl_assets.model.home import Home
+from etl_assets.model.records import Decision, Fetch, Part, Probe, Quarantined, Reason
+
+NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
+PART = Part(source="advisories.feed")
+PATH = "/feed.json"
+GOOD = b'{"abacus": {"CVE-2026-0001": {"fixed_version": "1.2"}}, "filler": "%s"}' % (b"x" * 4000)
+Fetcher = Callable[..., Fetch]
+
+
+@dataclass
+class Hands:
+    """The hands of a clock: waiting moves them, and so does looking where `tick` says so."""
+
+    seconds: float = 1000.0
+    tick: float = 0.0
+    chance: float = 1.0
+    waits: list[float] = field(default_factory=list)
+
+    def look(self) -> float:
+        self.seconds += self.tick
+        return self.seconds
+
+    def wait(self, _stop: object, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.seconds += seconds
+
+    def clock(self) -> Clock:
+        return Clock(
+            monotonic=self.look, wait=self.wait, random=lambda: self.chance, now=lambda: NOW
+        )
+
+
+@dataclass(frozen=True)
+class Elsewhere(Network):
+    """A network in which names stand for given addresses, and every connection ends here."""
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        return self.names.get(host) or super().addresses(host, port)
+
+
+class AlwaysHere(httpcore.SyncBackend):
+    """Connects to the loopback address, whatever is asked for."""
+
+    def connect_tcp(self, host: str, port: int, *args: Any) -> httpcore.NetworkStream:
+        return super().connect_tcp("127.0.0.1", port, *args)
+
+
+def elsewhere(**names: list[str]) -> Network:
+    """A network where `feeds_example=["93.184.215.14"]` gives feeds.example that address."""
+    return Elsewhere(AlwaysHere(), {name.replace("_", "."): found for name, found in names.items()})
+
+
+def declared(url: str | None = None, **fields: Any) -> Source:
+    """A source of JSON with the given location and other fields."""
+    source = Source.model_validate(
+        {
+            "title": "Feed",
+            "description": "A feed.",
+            "producer": "Somebody",
+            "licence": {"name": "none stated", "attribution": "Somebody"},
+            "location": {"url": url},
+            "required": True,
+            "freshness": {"warn_after_hours": 24, "fail_after_hours": 48},
+            "format": {"name": "json", "rows": "{package_name}.{cve_id}"},
+            "contract": {
+                "columns": [{"name": "cve_id", "type": "string", "description": "id"}],
+                "key": ["cve_id"],
+            },
+            **fields,
+        }
+    )
+    return source.model_copy(update={"domain": "advisories", "name": "feed"})
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    with misbehaving() as running:
+        yield running
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def client(hands: Hands) -> Iterator[Client]:
+    with Client(clock=hands.clock()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def get(server: Misbehaving, client: Client, home: Home) -> Fetcher:
+    """Fetch /feed.json (or another location) once, with limits as given."""
+    server.publish(PATH, GOOD)
+
+    def run(
+        *,
+        url: str = server.url + PATH,
+        last: Fetch | None = None,
+        reason: Reason = Reason.NO_RECORD,
+        probe: Probe | None = None,
+        mirror: str | None = None,
+        asker: Client = client,
+        **limits: Any,
+    ) -> Fetch:
+        source = declared(url, limits={"requests_per_second": 1e6, **limits})
+        job = Job(source, PART, decision(reason), probe, last)
+        return fetch(job, desk(asker, home, mirror))
+
+    return run
+
+
+def decision(reason: Reason = Reason.NO_RECORD, part: Part = PART) -> Decision:
+    return Decision(part=part, fetch=reason is not Reason.UP_TO_DATE, reason=reason)
+
+
+def desk(client: Client, home: Home, mirror: str | None = None, **fields: Any) -> Desk:
+    return Desk(client=client, places=Places(home.root, mirror), home=home, now=NOW, **fields)
+
+
+def stored(fetched: Fetch, home: Home) -> bytes:
+    assert fetched.file is not None
+    return (home.root / fetched.file.path).read_bytes()
+
+
+def quarantined(home: Home) -> list[Quarantined]:
+    found = home.quarantine("advisories", "feed").glob("*.json")
+    return [Quarantined.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
+
+
+def leftovers(home: Home) -> list[Path]:
+    return list(home.partial.iterdir())
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port whose queue of connections is full, so that one more gets no answer."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

@@ -1,0 +1,143 @@
+"""Rows of delimited text, and the lines that are none."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from support.table_declarations import column, contract
+
+from etl_assets.declarations.source import Contract, CsvFormat
+from etl_assets.model.errors import ContentError
+from etl_assets.tables.readers.batch import Batch
+from etl_assets.tables.readers.csv_text import MAX_LINE_CHARACTERS, read
+
+FRUITS = contract("name", "colour")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "text"
+
+
+def batch_of(file: Path, text: str | bytes, held: Contract = FRUITS, **form: str) -> Batch:
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    (batch,) = read(file, CsvFormat(name="csv", **form), held)
+    return batch
+
+
+def test_cells_stand_under_their_header_and_empty_ones_are_null(file: Path) -> None:
+    batch = batch_of(file, "colour,name\ngreen,pear\n,plum\n")
+
+    assert batch.columns == {"name": ["pear", "plum"], "colour": ["green", None]}
+    assert batch.lines == [2, 3]
+
+
+def test_a_column_may_have_another_name_in_the_header(file: Path) -> None:
+    held = contract(column("name", **{"from": "Fruit name"}))
+
+    batch = batch_of(file, "Fruit name;x\npear;1\n", held, delimiter=";")
+
+    assert batch.columns == {"name": ["pear"]}
+
+
+def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(file: Path) -> None:
+    batch = batch_of(file, 'name,colour\n"pe,ar","a ""b""\nc"\r\nplum,blue\n')
+
+    assert batch.columns["colour"] == ['a "b"\nc', "blue"]
+    assert batch.lines == [2, 4]
+
+
+@pytest.mark.fault("csv-ragged")
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        pytest.param(b"plum", "1 cells", id="short"),
+        pytest.param(b"plum,blue,big", "3 cells", id="long"),
+        pytest.param(b"pl\0um,blue", "a NUL character", id="NUL"),
+        pytest.param(b'"plum"x,blue', "expected after", id="quote inside"),
+    ],
+)
+def test_a_bad_line_is_rejected_by_its_number(file: Path, line: bytes, found: str) -> None:
+    batch = batch_of(file, b"name,colour\npear,green\n" + line + b"\nfig,brown\n")
+
+    (reject,) = batch.rejects
+    assert reject.where == "line 3"
+    assert found in reject.found
+    assert batch.columns["name"] == ["pear", "fig"]
+    assert batch.ordinals == [1, 3]
+
+
+def test_a_quote_that_never_closes_is_rejected_with_all_it_swallows(file: Path) -> None:
+    batch = batch_of(file, 'name,colour\npear,green\n"plum,blue\nfig,brown\n')
+
+    (reject,) = batch.rejects
+    assert reject.where == "line 3"
+    assert "to line 4" in reject.found
+
+
+def test_blank_lines_are_no_rows(file: Path) -> None:
+    batch = batch_of(file, "name,colour\n\npear,green\n\n\n")
+
+    assert batch.records == 1
+    assert batch.lines == [3]
+
+
+def test_leading_comments_are_left_out_and_counted_as_lines(file: Path) -> None:
+    batch = batch_of(file, "#version 1\n#date 2\nname,colour\n#pear,green\n", comment="#")
+
+    assert batch.columns["name"] == ["#pear"]
+    assert batch.lines == [4]
+
+
+@pytest.mark.fault("bom")
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_a_byte_order_mark_is_accepted(file: Path, *, packed: bool) -> None:
+    text = "\ufeffname,colour\npear,grün\n".encode()
+
+    batch = batch_of(file, gzip.compress(text) if packed else text)
+
+    assert batch.columns == {"name": ["pear"], "colour": ["grün"]}
+
+
+def test_unknown_columns_are_named_where_the_contract_asks(file: Path) -> None:
+    held = contract("name", unknown_fields="evolve")
+
+    batch = batch_of(file, "name,weight\npear,1\n", held)
+
+    assert batch.unknown_fields == {"weight"}
+
+
+@pytest.mark.fault("missing-column", "csv-delimiter")
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"name;colour\npear;green\n", id="wrong delimiter"),
+        pytest.param(b"name\npear\n", id="column missing"),
+        pytest.param(b"name,name,colour\n1,2,3\n", id="column twice"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"<!doctype html>\n<html>", id="page"),
+        pytest.param(b'"name"x,colour\n', id="broken header"),
+        pytest.param(b"name,colour\n" + b"x" * (MAX_LINE_CHARACTERS + 1), id="endless line"),
+        pytest.param(gzip.compress(b"name,colour\npear,green\n")[:-9], id="gzip cut off"),
+    ],
+)
+def test_what_is_not_the_declared_table_is_refused(file: Path, text: bytes) -> None:
+    with pytest.raises(ContentError, match="expected"):
+        batch_of(file, text)
+
+
+@pytest.mark.fault("csv-delimiter")
+def test_a_wrong_delimiter_is_told_by_the_header_found(file: Path) -> None:
+    with pytest.raises(ContentError, match=r'with name, colour once each, found \["name;colour"\]'):
+        batch_of(file, "name;colour\n")
+
+
+def test_many_rows_come_in_batches(file: Path) -> None:
+    file.write_text("name,colour\n" + "pear,green\n" * 12_000)
+
+    batches = list(read(file, CsvFormat(name="csv"), FRUITS))
+
+    assert [len(batch.ordinals) for batch in batches] == [5_000, 5_000, 2_000]
+    assert batches[-1].where(1_999) == "line 12001"

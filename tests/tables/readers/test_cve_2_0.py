@@ -1,0 +1,209 @@
+"""CVE records cut out of a stream, with the score that counts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.table_declarations import contract
+
+from etl_assets.declarations.source import Contract, CveFormat
+from etl_assets.model.errors import ContentError
+from etl_assets.tables.readers.batch import Batch
+from etl_assets.tables.readers.cve_2_0 import MAX_RECORD_BYTES, OFFERED, read
+
+ALL = contract(*OFFERED)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "feed"
+
+
+def document(*records: dict[str, Any], **fields: Any) -> str:
+    return json.dumps({"vulnerabilities": [{"cve": cve} for cve in records]} | fields)
+
+
+def batch_of(file: Path, text: str | bytes, held: Contract = ALL) -> Batch:
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    (batch,) = read(file, CveFormat(name="cve_2_0"), held)
+    return batch
+
+
+def metric(score: float, kind: str = "Primary", **fields: Any) -> dict[str, Any]:
+    return {"source": "grader", "type": kind, "cvssData": {"baseScore": score}} | fields
+
+
+def test_a_record_becomes_a_row(file: Path) -> None:
+    texts = [{"lang": "es", "value": "Pera"}, {"lang": "en", "value": "Pear"}]
+    data = {"version": "3.1", "vectorString": "V", "baseScore": 7.5, "baseSeverity": "HIGH"}
+    cve = {
+        "id": "CVE-2024-0001",
+        "vulnStatus": "Analyzed",
+        "published": "2024-01-02T03:04:05.678",
+        "lastModified": "2024-02-02T03:04:05.678Z",
+        "descriptions": texts,
+        "metrics": {"cvssMetricV31": [{"source": "s", "type": "Primary", "cvssData": data}]},
+    }
+
+    batch = batch_of(file, document(cve, resultsPerPage=1))
+
+    assert [column[0] for column in batch.columns.values()] == [
+        *("CVE-2024-0001", "Analyzed", "2024-01-02T03:04:05.678", "2024-02-02T03:04:05.678Z"),
+        *("Pear", "3.1", 7.5, "HIGH", "V", "s"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "score"),
+    [
+        pytest.param({"cvssMetricV2": [metric(2)], "cvssMetricV40": [metric(4)]}, 4, id="4.0"),
+        pytest.param({"cvssMetricV30": [metric(3)], "cvssMetricV31": [metric(3.1)]}, 3.1, id="3.1"),
+        pytest.param({"cvssMetricV2": [metric(2)], "cvssMetricV30": [metric(3)]}, 3, id="3.0"),
+        pytest.param({"cvssMetricV40": [], "cvssMetricV2": [metric(2)]}, 2, id="empty list"),
+        pytest.param({"cvssMetricV31": [metric(1, "Secondary"), metric(2)]}, 2, id="primary"),
+        pytest.param({"cvssMetricV31": [metric(1, "Secondary")]}, 1, id="secondary alone"),
+        pytest.param({"cvssMetricV31": None, "cvssMetricV2": [{"source": "s"}]}, None, id="none"),
+    ],
+)
+def test_the_newest_version_and_the_primary_score_count(
+    file: Path, metrics: dict[str, Any], score: float | None
+) -> None:
+    batch = batch_of(file, document({"id": "CVE-2024-0001", "metrics": metrics}))
+
+    assert batch.columns["cvss_score"] == [score]
+
+
+def test_the_rating_of_an_old_score_stands_beside_its_vector(file: Path) -> None:
+    metrics = {"cvssMetricV2": [metric(5, baseSeverity="MEDIUM")]}
+
+    batch = batch_of(file, document({"id": "CVE-2001-0001", "metrics": metrics}))
+
+    assert batch.columns["cvss_severity"] == ["MEDIUM"]
+
+
+@pytest.mark.parametrize(
+    "cve",
+    [
+        pytest.param('{"id": 7}', id="wrong type"),
+        pytest.param('{"id": "CVE-1", "metrics": []}', id="list for an object"),
+        pytest.param('{"id": "CVE-1", "descriptions": [{"lang": 1}]}', id="deep inside"),
+        pytest.param('{"id": "CVE-1", "score": NaN}', id="NaN"),
+        pytest.param('{"id": "CVE-1"', id="brace missing"),
+        pytest.param('{"id": "CVE-1", "x": ' + "[" * 5_000 + "]" * 5_000 + "}", id="depth bomb"),
+    ],
+)
+def test_a_bad_record_costs_no_other(file: Path, cve: str) -> None:
+    text = f'{{"vulnerabilities":[{{"cve":{{"id":"A"}}}},{{"cve":{cve}}},{{"cve":{{"id":"C"}}}}]}}'
+
+    batch = batch_of(file, text)
+
+    assert [reject.where for reject in batch.rejects] == ["record 2"]
+    assert batch.columns["cve_id"] == ["A", "C"]
+    assert batch.ordinals == [1, 3]
+
+
+def test_a_null_is_no_wrong_type(file: Path) -> None:
+    cve = {"id": "CVE-1", "published": None, "metrics": None, "descriptions": None}
+
+    batch = batch_of(file, document(cve))
+
+    assert batch.columns["published_at"] == [None]
+
+
+def test_text_that_looks_like_a_record_is_text(file: Path) -> None:
+    cve = {"id": "CVE-1", "descriptions": [{"lang": "en", "value": '},{"cve":{"id":"CVE-2"}}]}'}]}
+
+    batch = batch_of(file, document(cve))
+
+    assert batch.columns["cve_id"] == ["CVE-1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"vulnerabilities": []}', id="plain"),
+        pytest.param('\ufeff{"vulnerabilities": [], "resultsPerPage": 0}', id="marked"),
+    ],
+)
+def test_no_records_are_no_rows(file: Path, text: str) -> None:
+    batch = batch_of(file, text)
+
+    assert batch.records == 0
+
+
+def test_fields_may_follow_the_list(file: Path) -> None:
+    text = document({"id": "CVE-1"}, resultsPerPage=1, notes=[[], {"a": [1]}])
+
+    batch = batch_of(file, text)
+
+    assert batch.columns["cve_id"] == ["CVE-1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("[]", id="list"),
+        pytest.param('{"error": "try later"}', id="no list"),
+        pytest.param('{"others": [{"cve": {"id": "A"}}]}', id="another list"),
+        pytest.param('{"vulnerabilities": [{"cve": {"id": "A"}}]} x', id="trailing bytes"),
+        pytest.param('{"vulnerabilities": [{"cve": {"id": "A"}}', id="cut between"),
+        pytest.param('{"vulnerabilities": [{"cve": {"id": "A', id="cut inside"),
+        pytest.param('{"vulnerabilities": [{"cve": {"id": ' + "[" * 99_999, id="depth bomb"),
+        pytest.param(document({"id": "A"}, resultsPerPage=2), id="fewer than promised"),
+        pytest.param("<html>" + " " * (MAX_RECORD_BYTES + 1), id="endless"),
+    ],
+)
+def test_what_is_no_such_document_is_refused(file: Path, text: str) -> None:
+    with pytest.raises(ContentError, match="expected"):
+        batch_of(file, text)
+
+
+def test_unknown_fields_are_named_where_the_contract_asks(file: Path) -> None:
+    text = document({"id": "CVE-1", "weaknesses": [], "affected": []})
+
+    batch = batch_of(file, text, contract("cve_id", unknown_fields="evolve"))
+
+    assert batch.unknown_fields == {"affected"}
+
+
+def test_gzip_may_have_several_members(file: Path) -> None:
+    text = document({"id": "CVE-1"}, {"id": "CVE-2"}).encode()
+    packed = gzip.compress(text[:40]) + gzip.compress(text[40:]) + b"\0" * 8
+
+    batch = batch_of(file, packed)
+
+    assert batch.columns["cve_id"] == ["CVE-1", "CVE-2"]
+
+
+PACKED = gzip.compress(document({"id": "CVE-1"}).encode())
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pytest.param(PACKED[:-1], id="last byte missing"),
+        pytest.param(PACKED[:20], id="cut off"),
+        pytest.param(PACKED[:-8] + bytes(8), id="wrong check sum"),
+        pytest.param(PACKED + b"junk", id="junk after it"),
+    ],
+)
+def test_a_broken_gzip_is_refused(file: Path, packed: bytes) -> None:
+    with pytest.raises(ContentError, match="expected"):
+        batch_of(file, packed)
+
+
+def test_records_come_in_batches_wherever_chunks_end(file: Path) -> None:
+    ids = [f"CVE-2024-{number:05}" for number in range(12_000)]
+    filler = [{"lang": "en", "value": "x" * 200}]
+    text = document(*({"id": id_, "descriptions": filler} for id_ in ids), resultsPerPage=12_000)
+    file.write_bytes(gzip.compress(text.encode(), compresslevel=1))
+
+    batches = list(read(file, CveFormat(name="cve_2_0"), ALL))
+
+    assert [cve_id for batch in batches for cve_id in batch.columns["cve_id"]] == ids
+    assert [len(batch.ordinals) for batch in batches] == [5_000, 5_000, 2_000]

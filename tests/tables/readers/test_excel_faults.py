@@ -1,0 +1,166 @@
+"""What a workbook may bring that is no plain table, and what becomes of it."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.table_declarations import column, contract, source
+
+from etl_assets.declarations.source import ExcelFormat
+from etl_assets.demo.workbooks import Cells, xlsb, xlsx
+from etl_assets.model.errors import ContentError
+from etl_assets.tables.readers import excel
+from etl_assets.tables.readers.batch import Batch
+from etl_assets.validate.content import examine
+
+FORM = ExcelFormat(name="excel", sheet="Fruits")
+HELD = contract("name", column("weight", "int64"), column("picked", "date"))
+TABLE: Cells = [["name", "weight", "picked"], ["'007", "12", "2026-03-01"], ["fig", "", ""]]
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "book"
+
+
+def read(file: Path, content: bytes) -> Batch:
+    file.write_bytes(content)
+    [batch] = excel.read(file, FORM, HELD)
+    return batch
+
+
+def texts(batch: Batch) -> dict[str, list[str | None]]:
+    return {name: list(values.to_pylist()) for name, values in batch.columns.items()}  # type: ignore[attr-defined]
+
+
+def changed(part: str, how: Callable[[bytes], bytes], content: bytes) -> bytes:
+    """The workbook with one part of it changed, or added."""
+    old, new = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    parts = {name: old.read(name) for name in old.namelist()}
+    parts[part] = how(parts.get(part, b""))
+    with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    return new.getvalue()
+
+
+def refused(file: Path, content: bytes) -> str:
+    file.write_bytes(content)
+    with pytest.raises(ContentError) as error:
+        examine(source(HELD, {"name": "excel", "sheet": "Fruits"}), file)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("written", [xlsx, xlsb], ids=["xlsx", "xlsb"])
+def test_cells_are_texts_under_their_header_with_their_rows(
+    file: Path, written: Callable[..., bytes]
+) -> None:
+    batch = read(file, written({"Other": [["x"]], "Fruits": [[], *TABLE]}))
+
+    assert texts(batch) == {
+        "name": ["007", "fig"],
+        "weight": ["12", None],
+        "picked": ["2026-03-01", None],
+    }
+    assert (batch.records, list(batch.lines or [])) == (2, [3, 4])
+
+
+def test_rows_without_a_value_are_no_records(file: Path) -> None:
+    batch = read(file, xlsx({"Fruits": [TABLE[0], [""], TABLE[1], [], TABLE[2]]}))
+
+    assert list(batch.lines or []) == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("serial", "expected"),
+    [("46082", "2026-03-01"), ("46082.5", "2026-03-01 12:00:00"), ("7", "7"), ("soon", "soon")],
+    ids=["day", "time", "before all days", "no day"],
+)
+def test_a_serial_number_counts_days(file: Path, serial: str, expected: str) -> None:
+    batch = read(file, xlsb({"Fruits": [TABLE[0], ["fig", "1", serial]]}))
+
+    assert texts(batch)["picked"] == [expected]
+
+
+@pytest.mark.fault("excel-formula")
+def test_a_formula_is_its_last_value(file: Path) -> None:
+    formula = b'<c r="B2"><f>HYPERLINK("http://x",6*7)</f><v>42</v></c>'
+    book = xlsx({"Fruits": [TABLE[0], ["fig", "1", ""]]})
+
+    batch = read(
+        file, changed(SHEET, lambda x: x.replace(b'<c r="B2"><v>1.0</v></c>', formula), book)
+    )
+
+    assert texts(batch)["weight"] == ["42"]
+
+
+@pytest.mark.fault("excel-macro")
+def test_a_macro_is_not_looked_at(file: Path) -> None:
+    book = changed(
+        "xl/vbaProject.bin", lambda _: b"\xd0\xcf\x11\xe0 Shell", xlsx({"Fruits": TABLE})
+    )
+
+    assert texts(read(file, book))["name"] == ["007", "fig"]
+
+
+@pytest.mark.fault("excel-header")
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (["name", "weight", ""], "picked once each"),
+        (["name", "weight", "weight"], "weight, picked once each"),
+    ],
+    ids=["merged", "twice"],
+)
+def test_a_header_with_a_gap_is_refused_with_sheet_and_row(
+    file: Path, header: list[str], told: str
+) -> None:
+    merged = b'</sheetData><mergeCells count="1"><mergeCell ref="B1:C1"/></mergeCells>'
+    book = xlsx({"Fruits": [header, ["fig", "1", "2"]]})
+
+    with pytest.raises(ContentError, match=rf"sheet Fruits, row 1: expected a header with {told}"):
+        read(file, changed(SHEET, lambda x: x.replace(b"</sheetData>", merged), book))
+
+
+@pytest.mark.fault("excel-sheet")
+def test_a_missing_sheet_is_told_with_those_that_there_are(file: Path) -> None:
+    with pytest.raises(ContentError, match="a sheet named Fruits, found Herbs, Trees"):
+        read(file, xlsx({"Herbs": TABLE, "Trees": TABLE}))
+
+
+@pytest.mark.fault("excel-sheet")
+def test_an_empty_sheet_has_no_header(file: Path) -> None:
+    with pytest.raises(ContentError, match="sheet Fruits: expected a header"):
+        read(file, xlsx({"Fruits": []}))
+
+
+@pytest.mark.fault("excel-password")
+def test_a_workbook_with_a_password_is_refused(file: Path) -> None:
+    ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"EncryptedPackage" * 100
+
+    assert "expected zip, found an old or encrypted Office file" in refused(file, ole)
+
+
+@pytest.mark.fault("excel-bomb")
+def test_a_bomb_is_refused_before_it_is_read(file: Path) -> None:
+    book = changed(SHEET, lambda x: x + b" " * (64 << 20), xlsx({"Fruits": TABLE}))
+
+    assert "bombs: 'xl/worksheets/sheet1.xml'" in refused(file, book)
+
+
+def test_an_archive_without_a_workbook_is_refused(file: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.txt", "x")
+
+    assert "workbook" in refused(file, packed.getvalue())
+
+
+def test_a_damaged_workbook_is_refused(file: Path) -> None:
+    with pytest.raises(ContentError, match="a workbook that can be read"):
+        read(file, changed("xl/workbook.xml", lambda _: b"<workbook", xlsx({"Fruits": TABLE})))

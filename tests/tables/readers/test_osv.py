@@ -1,0 +1,223 @@
+"""OSV records taken apart into intervals, and archives that are not safe to read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.table_declarations import column, contract
+
+from etl_assets.declarations.source import Contract, OsvFormat
+from etl_assets.model.errors import ContentError, DeclarationError
+from etl_assets.tables.readers.batch import Batch
+from etl_assets.tables.readers.osv import OFFERED, read
+
+TYPES = {"aliases": "list[string]", "upstream": "list[string]", "related": "list[string]"}
+ALL = contract(*(column(name, TYPES.get(name, "string")) for name in OFFERED))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "all.zip"
+
+
+def pack(file: Path, *members: dict[str, Any] | bytes, packing: int = zipfile.ZIP_DEFLATED) -> None:
+    with zipfile.ZipFile(file, "w", packing) as archive:
+        for number, member in enumerate(members, start=1):
+            data = member if isinstance(member, bytes) else json.dumps(member).encode()
+            archive.writestr(f"{number}.json", data)
+
+
+def batch_of(file: Path, held: Contract = ALL) -> Batch:
+    (batch,) = read(file, OsvFormat(name="osv"), held)
+    return batch
+
+
+def record(*events: dict[str, str], **fields: Any) -> dict[str, Any]:
+    ranges = [{"type": "ECOSYSTEM", "events": list(events)}]
+    package = {"ecosystem": "Grove:1", "name": "pear"}
+    return {"id": "O-1", "affected": [{"package": package, "ranges": ranges}]} | fields
+
+
+def intervals(batch: Batch) -> list[tuple[str | None, str | None, str | None]]:
+    columns = (batch.columns[name] for name in ("introduced", "fixed", "last_affected"))
+    return list(zip(*columns, strict=True))
+
+
+def test_a_record_with_all_its_fields_becomes_a_row(file: Path) -> None:
+    fields = {"modified": "2024-01-02T03:04:05Z", "aliases": ["A-1"], "summary": "Soft core"}
+    pack(file, record({"introduced": "0"}, {"fixed": "1.2"}, **fields))
+
+    batch = batch_of(file)
+
+    row = {name: values[0] for name, values in batch.columns.items() if values[0] is not None}
+    assert row == {
+        "osv_id": "O-1",
+        "aliases": ["A-1"],
+        "modified_at": "2024-01-02T03:04:05Z",
+        "summary": "Soft core",
+        "ecosystem": "Grove:1",
+        "package_name": "pear",
+        "versions_count": 0,
+        "range_type": "ECOSYSTEM",
+        "introduced": "0",
+        "fixed": "1.2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param([{"introduced": "0"}], [("0", None, None)], id="open"),
+        pytest.param(
+            [{"introduced": "0"}, {"last_affected": "3"}], [("0", None, "3")], id="last affected"
+        ),
+        pytest.param(
+            [{"introduced": "0"}, {"fixed": "1"}, {"introduced": "2"}, {"fixed": "3"}],
+            [("0", "1", None), ("2", "3", None)],
+            id="two intervals",
+        ),
+        pytest.param(
+            [{"introduced": "0"}, {"introduced": "2"}, {"fixed": "3"}],
+            [("0", None, None), ("2", "3", None)],
+            id="two starts",
+        ),
+        pytest.param([{"fixed": "1"}], [(None, "1", None)], id="end without start"),
+        pytest.param([], [(None, None, None)], id="no events"),
+        pytest.param([{"limit": "9"}], [(None, None, None)], id="limit only"),
+    ],
+)
+def test_events_pair_to_intervals(
+    file: Path, events: list[dict[str, str]], expected: list[tuple[str | None, ...]]
+) -> None:
+    pack(file, record(*events))
+
+    assert intervals(batch_of(file)) == expected
+
+
+def test_each_affected_package_has_its_rows(file: Path) -> None:
+    affected = [{"package": {"ecosystem": "Grove", "name": name}} for name in ("pear", "plum")]
+    pack(file, {"id": "O-1", "affected": affected}, {"id": "O-2"})
+
+    batch = batch_of(file)
+
+    assert batch.columns["osv_id"] == ["O-1", "O-1", "O-2"]
+    assert batch.columns["package_name"] == ["pear", "plum", None]
+    assert batch.ordinals == [1, 1, 2]
+    assert batch.records == 2
+
+
+def test_versions_are_counted_and_the_urgency_is_found(file: Path) -> None:
+    affected = {"versions": ["1", "2"], "ecosystem_specific": {"urgency": "ripe"}}
+    other = {"database_specific": {"urgency": "green"}}
+    pack(file, {"id": "O-1", "affected": [affected, other]})
+
+    batch = batch_of(file)
+
+    assert batch.columns["versions_count"] == [2, 0]
+    assert batch.columns["urgency"] == ["ripe", "green"]
+
+
+def test_a_single_range_is_read_like_a_list_of_it(file: Path) -> None:
+    listed = record({"introduced": "0"}, {"fixed": "1.2"})
+    [affected] = listed["affected"]
+    [span] = affected["ranges"]
+    pack(file, listed, listed | {"affected": [affected | {"ranges": span}]})
+
+    batch = batch_of(file)
+
+    assert batch.rejects == []
+    assert intervals(batch) == [("0", "1.2", None)] * 2
+    assert batch.columns["range_type"] == ["ECOSYSTEM", "ECOSYSTEM"]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pytest.param({"id": "O-9", "affected": [{"ranges": ["events", "type"]}]}, id="texts"),
+        pytest.param({"id": "O-9", "affected": [{"ranges": {"type": 1}}]}, id="no range"),
+        pytest.param({"affected": []}, id="no id"),
+        pytest.param(b"[]", id="list"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b'{"id": "p\xe4r"}', id="Latin-1"),
+        pytest.param(b'{"id": "O-9", "summary": NaN}', id="NaN"),
+        pytest.param(b'{"id": "O-9"} x', id="trailing bytes"),
+        pytest.param(b'{"id": ' + b"[" * 100_000, id="depth bomb"),
+    ],
+)
+def test_a_malformed_record_is_a_reject_by_its_file(
+    file: Path, member: dict[str, Any] | bytes
+) -> None:
+    pack(file, {"id": "O-1"}, member, {"id": "O-3"})
+
+    batch = batch_of(file)
+
+    assert [reject.where for reject in batch.rejects] == ["2.json"]
+    assert batch.columns["osv_id"] == ["O-1", "O-3"]
+
+
+def test_a_field_the_standard_does_not_know_is_named_where_the_contract_asks(file: Path) -> None:
+    pack(file, {"id": "O-1", "details": "known", "ripeness": 1})
+
+    batch = batch_of(file, contract("osv_id", unknown_fields="evolve"))
+
+    assert batch.unknown_fields == {"ripeness"}
+
+
+def test_a_column_that_the_format_does_not_offer_is_a_wrong_declaration(file: Path) -> None:
+    pack(file, {"id": "O-1"})
+
+    with pytest.raises(DeclarationError, match="column ripeness: expected osv to offer it"):
+        batch_of(file, contract("osv_id", "ripeness"))
+
+
+def spoil(file: Path, old: bytes, new: bytes) -> None:
+    data = file.read_bytes()
+    assert old in data
+    file.write_bytes(data.replace(old, new))
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2], ids=["lzma", "bzip2"])
+def test_a_packing_other_than_deflate_is_refused(file: Path, packing: int) -> None:
+    pack(file, {"id": "O-1"}, packing=packing)
+
+    with pytest.raises(ContentError, match=r"1\.json: expected plain deflate"):
+        batch_of(file)
+
+
+def test_a_damaged_record_refuses_the_archive(file: Path) -> None:
+    pack(file, {"id": "O-1"}, packing=zipfile.ZIP_STORED)
+    spoil(file, b"O-1", b"O-2")
+
+    with pytest.raises(ContentError, match="CRC"):
+        batch_of(file)
+
+
+def test_an_archive_cut_off_is_refused(file: Path) -> None:
+    pack(file, {"id": "O-1"})
+    file.write_bytes(file.read_bytes()[:-30])
+
+    with pytest.raises(ContentError, match="expected a sound zip"):
+        batch_of(file)
+
+
+def test_a_record_without_a_name_is_read_like_any_other(file: Path) -> None:
+    pack(file, b"[]", {"id": "O-2"})
+    spoil(file, b"1.json", b"\0.json")
+
+    batch = batch_of(file)
+
+    assert [reject.where for reject in batch.rejects] == ["(no name)"]
+    assert batch.columns["osv_id"] == ["O-2"]
+
+
+def test_a_record_that_is_larger_than_it_declares_is_refused(file: Path) -> None:
+    pack(file, {"id": "O-1", "details": "x" * 100_000})
+    size = zipfile.ZipFile(file).infolist()[0].file_size
+    spoil(file, size.to_bytes(4, "little"), (31).to_bytes(4, "little"))
+
+    with pytest.raises(ContentError, match="expected a sound zip"):
+        batch_of(file)

@@ -1,0 +1,205 @@
+"""What a contract lets through, and how it names what it does not."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from support.table_declarations import column, contract
+
+from etl_assets.declarations.source import Contract
+from etl_assets.model.errors import DeclarationError
+from etl_assets.tables.contract_check import Checked, Checker
+from etl_assets.tables.readers.batch import ROW_CHARACTERS, Batch, unreadable
+
+
+def checked(held: Contract, **columns: list[Any]) -> Checked:
+    count = len(next(iter(columns.values())))
+    return Checker(held).check(Batch(columns, list(range(1, count + 1)), count))
+
+
+@pytest.mark.fault("bad-value", "null-key")
+@pytest.mark.parametrize(
+    ("declared", "bad", "rule", "expected", "found"),
+    [
+        pytest.param(column("x", "int64"), "a", "type", "a whole number", '"a"', id="type"),
+        pytest.param(
+            column("x", required=True), None, "required", "a value", "null", id="required"
+        ),
+        pytest.param(
+            column("x", pattern="[a-c]+"), "bad", "pattern", "text like", '"bad"', id="pattern"
+        ),
+        pytest.param(
+            column("x", pattern="b|ba"), "bac", "pattern", "b|ba", '"bac"', id="whole match"
+        ),
+        pytest.param(
+            column("x", pattern=r"\d"), "\u0661", "pattern", r"\d", '"\u0661"', id="ASCII digits"
+        ),
+        pytest.param(
+            column("x", values=["a", "b"]), "c", "values", "one of a, b", '"c"', id="values"
+        ),
+        pytest.param(
+            column("x", "float64", minimum=0), -0.5, "minimum", "at least 0", "-0.5", id="min"
+        ),
+        pytest.param(column("x", "int64", maximum=9), "10", "maximum", "at most 9", "10", id="max"),
+        pytest.param(
+            column("x", "list[string]", pattern="a"),
+            ["a", "b"],
+            "pattern",
+            "text like a",
+            '"b"',
+            id="list",
+        ),
+    ],
+)
+def test_a_row_is_rejected_with_column_rule_expected_and_found(
+    declared: dict[str, Any], bad: object, rule: str, expected: str, found: str
+) -> None:
+    held = contract("name", declared)
+
+    result = checked(held, name=["pear", "plum"], x=[bad, None if rule != "required" else "a"])
+
+    (reject,) = result.rejects
+    assert (reject.where, reject.column, reject.rule) == ("record 1", "x", rule)
+    assert expected in reject.expected
+    assert reject.found == found
+    assert json.loads(reject.row) == {"name": "pear", "x": bad}
+    assert result.rows.column("name").to_pylist() == ["plum"]
+    assert result.ordinals == [2]
+
+
+def test_bounds_belong_to_the_range() -> None:
+    held = contract(column("x", "int64", minimum=0, maximum=9))
+
+    assert checked(held, x=[0, 9]).rejects == []
+
+
+def test_a_row_is_rejected_once_for_its_first_faulty_column() -> None:
+    held = contract(column("a", "int64"), column("b", required=True))
+
+    (reject,) = checked(held, a=["x"], b=[None]).rejects
+
+    assert reject.column == "a"
+
+
+def test_a_null_passes_every_rule_but_required() -> None:
+    held = contract(
+        "name", column("x", "float64", minimum=0), column("y", pattern="a", values=["a"])
+    )
+
+    assert checked(held, name=["pear"], x=[None], y=[None]).rejects == []
+
+
+RULE = {"name": "cut_names_a_knife", "when": {"state": "cut", "ripe": "true"}, "require": ["knife"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "ripe", "knife", "holds"),
+    [
+        pytest.param("cut", True, "small", True, id="filled"),
+        pytest.param("cut", True, None, False, id="missing"),
+        pytest.param("whole", True, None, True, id="other state"),
+        pytest.param("cut", False, None, True, id="one of two conditions"),
+        pytest.param(None, True, None, True, id="null state"),
+    ],
+)
+def test_a_row_rule_requires_where_its_condition_holds(
+    state: str | None, ripe: bool, knife: str | None, holds: bool
+) -> None:
+    held = contract("name", "state", column("ripe", "boolean"), "knife", rules=[RULE])
+
+    result = checked(held, name=["pear"], state=[state], ripe=[ripe], knife=[knife])
+
+    assert [reject.rule for reject in result.rejects] == ([] if holds else ["cut_names_a_knife"])
+
+
+def test_a_rule_on_a_list_is_a_wrong_declaration() -> None:
+    rule = {"name": "tagged", "when": {"tags": "a"}, "require": ["name"]}
+
+    with pytest.raises(DeclarationError, match="rule tagged: expected a column of one value"):
+        Checker(contract("name", column("tags", "list[string]"), rules=[rule]))
+
+
+def test_what_the_reader_refused_stays_refused() -> None:
+    refused = unreadable("line 3", "2 cells", "1 cells", "[]")
+
+    result = Checker(contract("name")).check(Batch({"name": ["pear"]}, [1], 2, [refused]))
+
+    assert result.rejects == [refused]
+
+
+def test_a_row_is_told_by_its_line_where_the_file_has_lines() -> None:
+    held = contract(column("x", "int64"))
+
+    (reject,) = Checker(held).check(Batch({"x": ["a"]}, [1], 1, lines=[7])).rejects
+
+    assert reject.where == "line 7"
+
+
+def test_a_rejected_row_is_shown_cut() -> None:
+    (reject,) = checked(contract("name", column("x", "int64")), name=["p" * 9_000], x=["a"]).rejects
+
+    assert len(reject.row) == ROW_CHARACTERS
+
+
+def test_text_that_is_no_unicode_is_rejected_and_shown_escaped() -> None:
+    (reject,) = checked(contract("name"), name=["p\udce4r"]).rejects
+
+    assert reject.rule == "type"
+    assert reject.found == r'"p\udce4r"'
+
+
+def test_values_that_are_not_known_are_kept_and_counted() -> None:
+    held = contract("name", column("colour", known_values=["green", "blue"]))
+
+    result = checked(held, name=list("abcd"), colour=["green", "red", None, "red"])
+
+    assert result.rows.num_rows == 4
+    assert result.unknown_values == {"colour": {"red": 2}}
+
+
+def test_each_text_of_a_list_is_looked_up_among_the_known_values() -> None:
+    held = contract("name", column("tags", "list[string]", known_values=["ripe"]))
+
+    result = checked(held, name=["a", "b"], tags=[["ripe", "soft"], None])
+
+    assert result.unknown_values == {"tags": {"soft": 1}}
+
+
+def test_a_rejected_row_has_no_unknown_values() -> None:
+    held = contract(column("name", required=True), column("colour", known_values=["green"]))
+
+    assert checked(held, name=[None], colour=["red"]).unknown_values == {}
+
+
+def test_columns_that_come_as_arrays_are_judged_like_lists() -> None:
+    held = contract("name", column("x", "int64", minimum=0), column("at", "timestamp"))
+    columns = {
+        "name": pa.array(["pear", "plum"]),
+        "x": pa.array([1, -1]),
+        "at": pa.array(["2026-01-02", "2026-01-02T03:04:05Z"]),
+    }
+
+    result = Checker(held).check(Batch(columns, range(1, 3), 2))
+
+    assert result.rows.column("at").to_pylist() == [datetime(2026, 1, 2, tzinfo=UTC)]
+    assert [(r.where, r.rule, r.found) for r in result.rejects] == [("record 2", "minimum", "-1")]
+
+
+def test_a_batch_with_a_fault_is_read_again_where_it_can_be() -> None:
+    held = contract(column("name", required=True))
+    again = Batch({"name": ["pear", None]}, [1, 2], 2, lines=[7, 9])
+    first = Batch({"name": pa.array(["pear", None])}, range(1, 3), 2, exact=lambda: again)
+
+    (reject,) = Checker(held).check(first).rejects
+
+    assert reject.where == "line 9"
+
+
+def test_an_empty_batch_is_an_empty_table() -> None:
+    result = checked(contract("name", column("x", "list[string]")), name=[], x=[])
+
+    assert result.rows.num_rows == 0
