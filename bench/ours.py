@@ -10,8 +10,8 @@ from pathlib import Path
 
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Files, Source, Years
-from etl_assets.fetch.file_set import find
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.file_set import list_files
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part
 from etl_assets.settings import PACKAGE
@@ -46,7 +46,7 @@ def tables(domain: str, mirror: Path, target: Path) -> int:
 
 def _files(source: Source, mirror: Path, target: Path) -> list[tuple[Part, Path]]:
     """The parts whose file the mirror has, the largest last."""
-    places = Places(target, str(mirror))
+    places = LocationResolver(target, str(mirror))
     found = []
     for partition in _partitions(source, places):
         file = places.of(source.location, partition).file.path
@@ -55,11 +55,11 @@ def _files(source: Source, mirror: Path, target: Path) -> list[tuple[Part, Path]
     return sorted(found, key=lambda pair: pair[1].stat().st_size)
 
 
-def _partitions(source: Source, places: Places) -> Iterable[str | None]:
+def _partitions(source: Source, places: LocationResolver) -> Iterable[str | None]:
     match source.partitions:
         case None:
             return [None]
         case Years(start=start):
             return map(str, range(start, 2100))
         case Files() as declared:
-            return find(source, declared, places).partitions
+            return list_files(source, declared, places).partitions

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.download import Desk, Job, fetch_all
+from etl_assets.fetch.download import FetchContext, FetchJob, fetch_all
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.home import Home
 from etl_assets.model.records import Decision, FetchStatus, Part, Reason
 
@@ -40,7 +40,7 @@ def main(target: str, *urls: str) -> None:
     home = Home(Path(target) / "home")
     began, cpu = time.perf_counter(), time.process_time()
     with Client() as client:
-        desk = Desk(client, Places(home.root, None), home, datetime.now(UTC))
+        desk = FetchContext(client, LocationResolver(home.root, None), home, datetime.now(UTC))
         for fetch in fetch_all([_job(number, url) for number, url in enumerate(urls)], desk):
             if fetch.status is not FetchStatus.FETCHED:
                 raise RuntimeError(f"{fetch.part}: {fetch.status}: {fetch.fault}")
@@ -48,11 +48,11 @@ def main(target: str, *urls: str) -> None:
     print(json.dumps(told))
 
 
-def _job(number: int, url: str) -> Job:
+def _job(number: int, url: str) -> FetchJob:
     source = Source.model_validate({**DECLARED, "location": {"url": url}})
     source = source.model_copy(update={"domain": "bench", "name": f"feed{number}"})
     part = Part(source=source.full_name)
-    return Job(source, part, Decision(part=part, fetch=True, reason=Reason.NO_RECORD))
+    return FetchJob(source, part, Decision(part=part, fetch=True, reason=Reason.NO_RECORD))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from etl_assets import settings_file
-from etl_assets.declarations.rules import Broken
+from etl_assets.declarations.rules import RuleViolation
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
 
@@ -278,14 +278,14 @@ def _lines(
     overrides: Mapping[str, Any],
 ) -> list[str]:
     """One line for each fault: those of the file by their lines, then those of variables."""
-    of_file: list[Broken] = []
+    of_file: list[RuleViolation] = []
     lines = []
     for detail in details:
         field = str(detail["loc"][0])
         key = "dagster_home" if field == "DAGSTER_HOME" else field
         expected, found = _sentence(detail)
         if said and key in said.values and overrides.get(key) is None:
-            of_file.append(Broken((key,), expected, found))
+            of_file.append(RuleViolation((key,), expected, found))
         else:
             name = field if field.isupper() else f"{PREFIX}{field.upper()}"
             lines.append(f"{name}: expected {expected}, found {found}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from etl_assets.declarations import yaml_positions
 from etl_assets.declarations.messages import shown
-from etl_assets.declarations.rules import Broken, nearest
+from etl_assets.declarations.rules import RuleViolation, nearest
 from etl_assets.model.errors import DeclarationError, Problem, SettingsError
 
 
@@ -31,9 +31,9 @@ class SettingsFile:
 
     tree: yaml_positions.Tree
     values: dict[str, str | bool]
-    broken: list[Broken]
+    broken: list[RuleViolation]
 
-    def located(self, more: Iterable[Broken] = ()) -> list[Problem]:
+    def located(self, more: Iterable[RuleViolation] = ()) -> list[Problem]:
         """What is wrong in the file, and `more` of it, in the order of its lines."""
         return self.tree.located([*self.broken, *more])
 
@@ -50,7 +50,7 @@ def read(file: Path, keys: Keys) -> SettingsFile:
         raise SettingsError(str(error)) from error
     data = {} if tree.data is None else tree.data
     if not isinstance(data, dict):
-        not_one = Broken((), "settings, one `key: value` a line", shown(data))
+        not_one = RuleViolation((), "settings, one `key: value` a line", shown(data))
         return SettingsFile(tree, {}, [*tree.faults, not_one])
     broken = [*tree.faults, *_broken(data, keys)]
     wrong = {fault.path[0] for fault in broken if fault.path}
@@ -58,17 +58,17 @@ def read(file: Path, keys: Keys) -> SettingsFile:
     return SettingsFile(tree, values, broken)
 
 
-def _broken(data: dict[str, object], keys: Keys) -> Iterator[Broken]:
+def _broken(data: dict[str, object], keys: Keys) -> Iterator[RuleViolation]:
     for key, value in data.items():
         expected = "true or false" if key in keys.flags else "a text"
         if key not in keys.all:
             wanted = f"one of {', '.join(keys.all)}{nearest(key, keys.all)}"
-            yield Broken((key,), wanted, "an unknown key")
+            yield RuleViolation((key,), wanted, "an unknown key")
         elif not isinstance(value, bool if key in keys.flags else str):
             found = "another value" if key in keys.secrets and value is not None else shown(value)
-            yield Broken((key,), expected, found)
+            yield RuleViolation((key,), expected, found)
         elif isinstance(value, str) and not value.strip():
-            yield Broken((key,), "a value, or no such line", "an empty text")
+            yield RuleViolation((key,), "a value, or no such line", "an empty text")
 
 
 def _rooted(file: Path, key: str, value: object, keys: Keys) -> str | bool:

@@ -16,7 +16,7 @@ from support.crashes import Ended, Strike, Warm, warm
 from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, offenders_of
 
 from etl_assets.defs.event_log import read_sources
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import open_instance
 from etl_assets.validate import quarantine_store
 
@@ -74,7 +74,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     orchard.describe_itself()
     files = Files.planted()
     orchard.serve(files)
-    orchard.run(Options(as_of=FIRST))
+    orchard.run(RunOptions(as_of=FIRST))
     files.harvests["T-1", 2026] = 70
     orchard.serve(files)
     (orchard.mirror / HOST / "notes.json").write_bytes(b"<html>Sign in</html>")

@@ -16,7 +16,7 @@ from support.sample_home import AS_OF, DOMAIN, Sampled
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Location, Source
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 KEY, PROXY, SIGNATURE = "k3y-for-the-feed", "pr0xy-passw0rd", "s1gnature-of-an-address"
 SECRETS = (KEY, PROXY, SIGNATURE, TOKEN, "passw0rd")
@@ -75,9 +75,9 @@ def test_a_secret_is_in_no_log_event_manifest_or_report(
     hook.status = 500
 
     with sampled.launcher(domain, say=said.append) as launcher:
-        first = launcher.run(DOMAIN, Options(as_of=AS_OF))
+        first = launcher.run(DOMAIN, RunOptions(as_of=AS_OF))
         server.always[KEV] = faults.repeats_the_secret
-        second = launcher.run(DOMAIN, Options(force_refresh=True))
+        second = launcher.run(DOMAIN, RunOptions(force_refresh=True))
 
     assert (first.status, second.status) == (RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS), (
         first.note,

@@ -36,10 +36,10 @@ def explain(
     """Why a published row says what it says: evidence, claims, history, and what would flip it."""
     from etl_assets.declarations.load import load
     from etl_assets.model.home import Home
-    from etl_assets.operations.explain import choose, explain
+    from etl_assets.operations.explain import domain_and_key, explain
 
     found = settings()
-    domain, wanted = choose(load(found.domains_dir), key)
+    domain, wanted = domain_and_key(load(found.domains_dir), key)
     explanation = explain(Home(found.home), domain, wanted, at=_moment(as_of))
     show(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
 
@@ -62,11 +62,11 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What would change in what is published, and why; nothing is touched."""
-    from etl_assets.operations.diff import diff, meant
+    from etl_assets.operations.diff import diff, domain_of_changes
 
     files = dict(_assigned(text) for text in replace or ())
     with open_launcher() as launcher:
-        chosen = launcher.domain(domain) if domain else meant(launcher.place, files)
+        chosen = launcher.domain(domain) if domain else domain_of_changes(launcher.place, files)
         difference = diff(launcher.instance, launcher.place, chosen, files)
     show(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
 
@@ -88,11 +88,11 @@ def replay(
 ) -> None:
     """Make a run again from its raw files and history; exit 1 where it is not the same bytes."""
     from etl_assets.declarations.load import load
-    from etl_assets.defs.context import Workplace
+    from etl_assets.defs.context import ProjectContext
     from etl_assets.operations.replay import replay
 
     found = settings()
-    replayed = replay(Workplace(found, load(found.domains_dir)), run_name, into=output_dir)
+    replayed = replay(ProjectContext(found, load(found.domains_dir)), run_name, into=output_dir)
     show(replayed.lines(), replayed.model_dump(mode="json"), as_json=as_json)
     if not replayed.is_equal:
         raise typer.Exit(FAILED)

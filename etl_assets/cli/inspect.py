@@ -19,7 +19,7 @@ from etl_assets.model.errors import DeclarationError, SettingsError
 
 if TYPE_CHECKING:
     from etl_assets.declarations.domain import Domain
-    from etl_assets.operations.health_result import Fitness
+    from etl_assets.operations.health_result import HealthReport
     from etl_assets.settings import Setting, Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -38,20 +38,20 @@ def health(domain: AnyDomain = None, *, as_json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def _examined(domain: str | None, now: datetime) -> Fitness:
+def _examined(domain: str | None, now: datetime) -> HealthReport:
     """Settings and declarations that cannot be read are findings here, as a monitor wants them."""
     from etl_assets.declarations.load import load
-    from etl_assets.operations.health_result import Finding, Fitness, Level
+    from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
 
     try:
         found = settings()
     except SettingsError as error:
         wanted, advice = "settings that can be read", "mend it"
         told = [
-            Finding.of(Level.ERROR, "settings", fault, wanted, advice)
+            HealthFinding.of(Level.ERROR, "settings", fault, wanted, advice)
             for fault in str(error).splitlines()
         ]
-        return Fitness(checked_at=now, findings=told)
+        return HealthReport(checked_at=now, findings=told)
     declared: dict[str, Domain] | DeclarationError
     try:
         declared = load(found.domains_dir)

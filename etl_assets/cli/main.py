@@ -25,8 +25,8 @@ from etl_assets.cli.output import say as _say
 from etl_assets.cli.output import settings as _settings
 from etl_assets.cli.output import show as _show
 from etl_assets.model.errors import EtlError, Interrupted, UsageError
-from etl_assets.model.run_options import Options
-from etl_assets.model.stage import Stage, Stretch
+from etl_assets.model.run_options import RunOptions
+from etl_assets.model.stage import Stage, StageRange
 
 if TYPE_CHECKING:
     from etl_assets.model.run_manifest import RunCheck, RunManifest
@@ -151,9 +151,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
     as_json: Json = False,
 ) -> None:
     """Probe, fetch what moved, make what is below it, publish."""
-    options = Options(
+    options = RunOptions(
         sources=tuple(source or ()),
-        stretch=_stretch(stage, start),
+        stages=_stretch(stage, start),
         force_refresh=force_refresh,
         skip_existing=skip_existing,
         accept_changes=accept_changes,
@@ -181,13 +181,13 @@ def run(  # noqa: PLR0913 - each is an option of the command
         raise typer.Exit(FAILED)
 
 
-def _stretch(stage: Stage | None, start: Stage | None) -> Stretch:
+def _stretch(stage: Stage | None, start: Stage | None) -> StageRange:
     if stage and start:
         raise UsageError(f"--stage: expected it or --from, found {stage} and {start}")
-    return Stretch(stage, stage) if stage else Stretch(start or Stage.RAW)
+    return StageRange(stage, stage) if stage else StageRange(start or Stage.RAW)
 
 
-def _refuse_contradictions(options: Options, domains: list[str], *, dry_run: bool) -> None:
+def _refuse_contradictions(options: RunOptions, domains: list[str], *, dry_run: bool) -> None:
     """Words that do not go together, all of them at once and before anything starts."""
     told = list(options.contradictions())
     if options.output_dir and len(domains) != 1:
@@ -202,7 +202,7 @@ def _refuse_contradictions(options: Options, domains: list[str], *, dry_run: boo
 def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = False) -> None:
     """Ask the remotes what they have, and say what a run would fetch."""
     with _launcher() as launcher:
-        plan = launcher.plan(domain, Options(sources=tuple(source or ())))
+        plan = launcher.plan(domain, RunOptions(sources=tuple(source or ())))
     _show(plan.lines(), plan.as_dict(), as_json=as_json)
 
 
@@ -224,11 +224,11 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Evaluate the asset checks; exit 1 where one of severity error fails."""
-    from etl_assets.operations.check import check_samples, check_standing
+    from etl_assets.operations.check import check_domain, check_samples
 
     with _launcher() as launcher:
         names = [domain] if domain else sorted(launcher.place.domains)
-        evaluate = check_samples if samples else check_standing
+        evaluate = check_samples if samples else check_domain
         found = [evaluation for name in names for evaluation in evaluate(launcher, name)]
     _show(
         [_verdict(evaluation) for evaluation in found],
@@ -249,7 +249,7 @@ def backfill(
 ) -> None:
     """Fetch a range of a source's partitions and make what is below; unchanged ones are free."""
     with _launcher() as launcher:
-        manifest = launcher.backfill(source, start, end, Options(force_refresh=force_refresh))
+        manifest = launcher.backfill(source, start, end, RunOptions(force_refresh=force_refresh))
     _show(_told(manifest), manifest.model_dump(mode="json"), as_json=False)
     if manifest.status == "failed":
         raise typer.Exit(FAILED)

@@ -43,11 +43,11 @@ def open_launcher(config: Path | None = None) -> Iterator[Launcher]:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("etl_assets").setLevel(found.log_level)
     domains = load(found.domains_dir)
-    from etl_assets.cli.progress import Narration
+    from etl_assets.cli.progress import ProgressDisplay
     from etl_assets.operations.run import Launcher
 
     with (
-        Narration(plain=found.no_color) as heard,
+        ProgressDisplay(plain=found.no_color) as heard,
         Launcher.open(found, domains, say=heard.say, progress=heard.transfer) as launcher,
     ):
         yield launcher

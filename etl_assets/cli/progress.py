@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TransferS
 from etl_assets.model.records import Part
 
 
-class Narration:
+class ProgressDisplay:
     """Lines and transfers on stderr, so that stdout holds the result alone."""
 
     def __init__(self, console: Console | None = None, *, plain: bool = False) -> None:

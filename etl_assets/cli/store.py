@@ -184,7 +184,7 @@ def quarantine_show(source: SourceName, sha256: Digest = None) -> None:
 
     with open_launcher() as launcher:
         declared = source_named(launcher.place.domains, source)
-        found = quarantine.find(launcher.place, declared, sha256)
+        found = quarantine.find_quarantined(launcher.place, declared, sha256)
     show([], found.model_dump(mode="json"), as_json=True)
 
 
@@ -196,7 +196,7 @@ def quarantine_release(source: SourceName, sha256: Digest = None, *, why: Why) -
     with open_launcher() as launcher:
         declared = source_named(launcher.place.domains, source)
         with _alone(launcher, declared.domain):
-            found = quarantine.find(launcher.place, declared, sha256)
+            found = quarantine.find_quarantined(launcher.place, declared, sha256)
             quarantine.release(launcher.instance, launcher.place, declared, found, **_word(why))
     _tell(f"{found.part}: {found.sha256} released", f"`etl run {declared.domain}` takes it up")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import ColumnType, Source
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 HEAD = """\
 # Written by make schemas from the declarations; a change by hand is lost.
@@ -56,7 +56,7 @@ def write(domains: Path, dbt_project: Path) -> list[Path]:
     files = []
     for domain in load(domains).values():
         file = dbt_project / "models" / domain.name / "staging" / "_sources.yml"
-        with appear(file) as temporary:
+        with atomic_file(file) as temporary:
             temporary.write_text(render(domain), encoding="utf-8")
         files.append(file)
     return files

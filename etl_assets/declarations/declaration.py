@@ -11,7 +11,7 @@ NAME = r"^[a-z][a-z0-9_]*$"
 COLUMN_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 
 
-class Declared(BaseModel):
+class Declaration(BaseModel):
     """Base of every declaration: frozen, and a misspelt key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

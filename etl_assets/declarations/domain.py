@@ -10,11 +10,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declared
+from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
 from etl_assets.declarations.source import COLUMN_PATH, Source
 
 
-class Document(Declared):
+class Document(Declaration):
     """One published file: which writer makes it from which model."""
 
     file: str = Field(min_length=1)
@@ -43,14 +43,14 @@ SHAPED = {"map": (3, 4), "graph": (3, 4)}
 Tone = Literal["good", "neutral", "waiting", "open", "bad"]
 
 
-class Strokes(Declared):
+class Strokes(Declaration):
     """Lines between the places of a map: two pairs of longitude and latitude, then a colour."""
 
     model: str = Field(alias="from", pattern=NAME)
     columns: list[str] = Field(min_length=4, max_length=5)
 
 
-class Chart(Declared):
+class Chart(Declaration):
     """One section of the run report: a model's rows, or counted by some of its columns.
 
     A map shows places: name, longitude, latitude, and whether it is one of the large ones. A graph
@@ -95,7 +95,7 @@ class Chart(Declared):
         return self
 
 
-class GatedStates(Declared):
+class GatedStates(Declaration):
     """How many rows of a model may change their state from one published set to the next."""
 
     column: str = Field(pattern=COLUMN_NAME)
@@ -119,7 +119,7 @@ class GatedStates(Declared):
         return self
 
 
-class GateCheck(Declared):
+class GateCheck(Declaration):
     """How far a model may move from its last published rows without a person's look at it.
 
     A share is exceeded only where more than `floor` rows are concerned too.
@@ -136,7 +136,7 @@ class GateCheck(Declared):
     states: GatedStates | None = None
 
 
-class Claims(Declared):
+class Claims(Declaration):
     """The rows of a model that speak for or against an answer."""
 
     model: str = Field(alias="from", pattern=NAME)
@@ -144,7 +144,7 @@ class Claims(Declared):
     columns: list[str] = Field(min_length=1, description="shown, in this order")
 
 
-class Periods(Declared):
+class Periods(Declaration):
     """The rows of a model that say what the answer was, and from when to when."""
 
     model: str = Field(alias="from", pattern=NAME)
@@ -153,7 +153,7 @@ class Periods(Declared):
     columns: list[str] = Field(min_length=1, description="shown beside the two times")
 
 
-class Explain(Declared):
+class Explain(Declaration):
     """How `etl explain` answers for one row of a model, found by its key.
 
     The models of claims and periods have the key's columns too.
@@ -180,7 +180,7 @@ class Explain(Declared):
     history: Periods | None = None
 
 
-class Retention(Declared):
+class Retention(Declaration):
     """What `etl prune` leaves of what is no longer in use; beyond either bound a raw file goes."""
 
     versions: int = Field(default=10, ge=1, description="raw files kept of each part of a source")
@@ -188,7 +188,7 @@ class Retention(Declared):
     keep_runs: int = Field(default=60, ge=1, description="directories of runs that are kept")
 
 
-class Domain(Declared):
+class Domain(Declaration):
     """What a domain is for and what it publishes."""
 
     title: str = Field(min_length=1)

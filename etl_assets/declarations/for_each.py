@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declared
+from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 
 
-class MirrorName(Declared):
+class MirrorName(Declaration):
     """How a mirror spells a row in the name of the file that stands for its answer."""
 
     column: str = Field(pattern=COLUMN_NAME)
@@ -35,7 +35,7 @@ class MirrorName(Declared):
         return spelt.get(self.case, text).replace(" ", self.space)
 
 
-class Chat(Declared):
+class ChatRequest(Declaration):
     """A completion of an OpenAI-compatible chat endpoint, whose answer is JSON under a contract.
 
     An answer that is not as declared is asked for again, and then refused for good: the same
@@ -59,7 +59,7 @@ class Chat(Declared):
     answer: dict[str, Any] = Field(description="the JSON Schema of an answer")
 
 
-class ForEach(Declared):
+class ForEach(Declaration):
     """One request for each row of another source's table that differs in what is asked.
 
     Without a credential that the location names, nothing is asked, and the source is off.
@@ -75,7 +75,7 @@ class ForEach(Declared):
     daily_limit: int | None = Field(default=None, ge=1, description="requests in a day, UTC")
     max_cost_usd_per_day: float | None = Field(default=None, ge=0)
     mirror_name: MirrorName | None = None
-    chat: Chat | None = None
+    chat: ChatRequest | None = None
 
     def used(self, url: str) -> list[str]:
         """The columns that a row gives: its own names and what the templates ask for."""

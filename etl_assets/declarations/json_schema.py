@@ -10,19 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-FILES: dict[str, type[Declared]] = {
+FILES: dict[str, type[Declaration]] = {
     "source.schema.json": Source,
     "domain.schema.json": Domain,
 }
 
 
-def json_schema(model: type[Declared]) -> dict[str, Any]:
+def json_schema(model: type[Declaration]) -> dict[str, Any]:
     """The schema of what may be written: without the fields that folder and file name say."""
     schema = model.model_json_schema()
     for name, info in model.model_fields.items():
@@ -34,7 +34,7 @@ def json_schema(model: type[Declared]) -> dict[str, Any]:
     return {"$schema": DIALECT, **schema, "$defs": kept}
 
 
-def render(model: type[Declared]) -> str:
+def render(model: type[Declaration]) -> str:
     """The schema as text; the same for the same model."""
     return json.dumps(json_schema(model), indent=2, ensure_ascii=False) + "\n"
 
@@ -42,7 +42,7 @@ def render(model: type[Declared]) -> str:
 def write(folder: Path) -> list[Path]:
     """Writes every schema into the folder, and returns the files."""
     for name, model in FILES.items():
-        with appear(folder / name) as temporary:
+        with atomic_file(folder / name) as temporary:
             temporary.write_text(render(model), encoding="utf-8")
     return [folder / name for name in FILES]
 

@@ -15,15 +15,15 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from etl_assets.declarations import yaml_positions
-from etl_assets.declarations.declaration import NAME, Declared
+from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.messages import derived_fields, faults_of
-from etl_assets.declarations.order import waves_of
+from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.rules import (
-    Broken,
     Data,
-    broken_in_domain,
-    broken_in_source,
+    RuleViolation,
+    domain_violations,
+    source_violations,
     templates,
 )
 from etl_assets.declarations.source import Source
@@ -31,8 +31,8 @@ from etl_assets.model.errors import DeclarationError, HomeError, Problem
 
 DOMAIN_FILE = "_domain.yaml"
 
-Rules = Callable[[Data], Iterable[Broken]]
-Declaration = TypeVar("Declaration", bound=Declared)
+Rules = Callable[[Data], Iterable[RuleViolation]]
+AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
 
 
 def load(root: Path) -> dict[str, Domain]:
@@ -46,7 +46,7 @@ def load(root: Path) -> dict[str, Domain]:
         raise DeclarationError(problems)
     found = {domain.name: domain for domain in domains if domain}
     for domain in found.values():
-        waves_of(domain.sources)
+        fetch_order(domain.sources)
     return found
 
 
@@ -60,7 +60,7 @@ def _domain(folder: Path, problems: list[Problem]) -> Domain | None:
         problems.append(_problem(file, "a file that describes the domain", "none"))
         return None
     problems += _mixed_partitions(folder, [source for source in sources if source.enabled])
-    rules = partial(broken_in_domain, sources=len(named))
+    rules = partial(domain_violations, sources=len(named))
     domain = _declared(Domain, file, rules, problems)
     found = {
         "name": folder.name,
@@ -71,7 +71,7 @@ def _domain(folder: Path, problems: list[Problem]) -> Domain | None:
 
 
 def _source(file: Path, domain: str, problems: list[Problem]) -> Source | None:
-    source = _declared(Source, file, broken_in_source, problems)
+    source = _declared(Source, file, source_violations, problems)
     return source and source.model_copy(update={"domain": domain, "name": file.stem})
 
 
@@ -85,13 +85,13 @@ def _mixed_partitions(folder: Path, sources: list[Source]) -> Iterator[Problem]:
             name = partitioned[0].name
             wanted = f"{first.of_a_run}, as {name} is partitioned: a run carries one kind only"
             yield from yaml_positions.read(file).located(
-                [Broken(("partitions",), wanted, found.of_a_run)]
+                [RuleViolation(("partitions",), wanted, found.of_a_run)]
             )
 
 
 def _declared(
-    model: type[Declaration], file: Path, rules: Rules, problems: list[Problem]
-) -> Declaration | None:
+    model: type[AnyDeclaration], file: Path, rules: Rules, problems: list[Problem]
+) -> AnyDeclaration | None:
     """The file as a model; its faults go to `problems`, in the order of its lines."""
     try:
         tree = yaml_positions.read(file)

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.json_schema import json_schema
-from etl_assets.declarations.rules import Broken, FieldPath, nearest
+from etl_assets.declarations.rules import FieldPath, RuleViolation, nearest
 from etl_assets.declarations.yaml_positions import Tree
 
 EXPECTED = {
@@ -45,22 +45,24 @@ NOTHING_THERE = frozenset({"missing", "union_tag_not_found"})
 SHOWN_CHARACTERS = 60
 
 
-def derived_fields(model: type[Declared], tree: Tree) -> Iterator[Broken]:
+def derived_fields(model: type[Declaration], tree: Tree) -> Iterator[RuleViolation]:
     """The keys that a declaration may not give, as its folder and file already say them."""
     for name, info in model.model_fields.items():
         if info.exclude and isinstance(tree.data, dict) and name in tree.data:
             expected = "no such key, as folder and file name say it"
-            yield Broken((name,), expected, shown(tree.data[name]))
+            yield RuleViolation((name,), expected, shown(tree.data[name]))
 
 
-def faults_of(error: ValidationError, model: type[Declared], tree: Tree) -> Iterator[Broken]:
+def faults_of(
+    error: ValidationError, model: type[Declaration], tree: Tree
+) -> Iterator[RuleViolation]:
     """One fault per offending field; where a value fits no branch of a union, all are expected."""
     expected: dict[tuple[FieldPath, str], list[str]] = {}
     for detail in error.errors(include_url=False):
         wanted, found = _sentence(detail, model)
         expected.setdefault((_path(detail, tree), found), []).append(wanted)
     for (path, found), wanted_ones in expected.items():
-        yield Broken(path, " or ".join(wanted_ones), found)
+        yield RuleViolation(path, " or ".join(wanted_ones), found)
 
 
 def shown(value: object) -> str:
@@ -87,7 +89,7 @@ def _path(detail: ErrorDetails, tree: Tree) -> FieldPath:
     return path
 
 
-def _sentence(detail: ErrorDetails, model: type[Declared]) -> tuple[str, str]:
+def _sentence(detail: ErrorDetails, model: type[Declaration]) -> tuple[str, str]:
     """What was expected, and what was found."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
@@ -105,7 +107,7 @@ def _sentence(detail: ErrorDetails, model: type[Declared]) -> tuple[str, str]:
     return wanted, "nothing" if kind in NOTHING_THERE else shown(given)
 
 
-def _known_keys(model: type[Declared], location: tuple[str | int, ...]) -> list[str]:
+def _known_keys(model: type[Declaration], location: tuple[str | int, ...]) -> list[str]:
     """The keys of the mapping at a location, as the model's JSON Schema names them."""
     schema = json_schema(model)
     node = schema

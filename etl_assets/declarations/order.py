@@ -12,7 +12,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.model.errors import DeclarationError, Problem
 
 
-def waves_of(sources: Mapping[str, Source]) -> list[list[Source]]:
+def fetch_order(sources: Mapping[str, Source]) -> list[list[Source]]:
     """Sources that need no other first, then those that need only these, and so on.
 
     Raises DeclarationError for a table or column that no source has, and for a circle.

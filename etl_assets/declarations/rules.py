@@ -37,7 +37,7 @@ TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class RuleViolation:
     """One field that breaks a rule."""
 
     path: FieldPath
@@ -45,10 +45,10 @@ class Broken:
     found: str
 
 
-def templates(data: object, path: FieldPath = ()) -> Iterator[Broken]:
+def templates(data: object, path: FieldPath = ()) -> Iterator[RuleViolation]:
     """Every text with the marks of a template: dbt would run what a description says."""
     if isinstance(data, str) and (mark := TEMPLATE.search(data)):
-        yield Broken(path, "plain text, for no template is run", mark.group())
+        yield RuleViolation(path, "plain text, for no template is run", mark.group())
     elif isinstance(data, Mapping):
         for key, value in data.items():
             yield from templates(value, (*path, key))
@@ -57,7 +57,7 @@ def templates(data: object, path: FieldPath = ()) -> Iterator[Broken]:
             yield from templates(value, (*path, index))
 
 
-def broken_in_source(source: Data) -> Iterator[Broken]:
+def source_violations(source: Data) -> Iterator[RuleViolation]:
     """Every field of a source's declaration that contradicts another field or cannot be used."""
     contract = _mapping(source, "contract")
     columns = _mappings(contract, "columns")
@@ -70,22 +70,24 @@ def broken_in_source(source: Data) -> Iterator[Broken]:
     yield from _broken_in_location(source)
     yield from _broken_in_file_set(source)
     if source.get("enabled") is False and source.get("required") is True:
-        yield Broken(("enabled",), "true, as the source is required", "false")
+        yield RuleViolation(("enabled",), "true, as the source is required", "false")
 
 
-def broken_in_domain(domain: Data, sources: int) -> Iterator[Broken]:
+def domain_violations(domain: Data, sources: int) -> Iterator[RuleViolation]:
     """Every field of a domain's declaration that contradicts another; it has so many `sources`."""
     if not sources:
-        yield Broken((), "at least one source beside it", "none")
+        yield RuleViolation((), "at least one source beside it", "none")
     schedule = domain.get("schedule")
     if isinstance(schedule, str) and len(schedule.split()) != CRON_FIELDS:
-        yield Broken(("schedule",), f"a cron line of {CRON_FIELDS} fields", repr(schedule))
+        yield RuleViolation(("schedule",), f"a cron line of {CRON_FIELDS} fields", repr(schedule))
     yield from _named_twice(domain, "documents", "file")
     yield from _named_twice(domain, "gate", "from")
     for index, document in _mappings(domain, "documents"):
         file = document.get("file")
         if isinstance(file, str) and _leaves_its_folder(file):
-            yield Broken(("documents", index, "file"), "a path inside the run's folder", repr(file))
+            yield RuleViolation(
+                ("documents", index, "file"), "a path inside the run's folder", repr(file)
+            )
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
@@ -94,24 +96,28 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f", perhaps {near[0]!r}" if near else ""
 
 
-def _named_twice(data: Data, key: str, field: str, above: FieldPath = ()) -> Iterator[Broken]:
+def _named_twice(
+    data: Data, key: str, field: str, above: FieldPath = ()
+) -> Iterator[RuleViolation]:
     seen = []
     for index, entry in _mappings(data, key):
         name = entry.get(field)
         if name is not None and name in seen:
-            yield Broken((*above, key, index, field), "each once", f"{name!r} a second time")
+            yield RuleViolation((*above, key, index, field), "each once", f"{name!r} a second time")
         seen.append(name)
 
 
-def _names_that_are_no_column(source: Data, columns: list[tuple[int, Data]]) -> Iterator[Broken]:
+def _names_that_are_no_column(
+    source: Data, columns: list[tuple[int, Data]]
+) -> Iterator[RuleViolation]:
     types = {str(column.get("name")): column.get("type") for _, column in columns}
     for path, name in _column_references(source):
         if isinstance(name, str) and name not in types:
-            yield Broken(path, f"a column of the contract{nearest(name, types)}", repr(name))
+            yield RuleViolation(path, f"a column of the contract{nearest(name, types)}", repr(name))
     content = _mapping(source, "freshness").get("content_column")
     if isinstance(content, str) and types.get(content, DATED[0]) not in DATED:
         path = ("freshness", "content_column")
-        yield Broken(
+        yield RuleViolation(
             path, f"a column of type {' or '.join(DATED)}", f"{types[content]} {content!r}"
         )
 
@@ -136,32 +142,36 @@ def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
         yield ("format", "rows"), name
 
 
-def _broken_in_duplicates(contract: Data, columns: list[tuple[int, Data]]) -> Iterator[Broken]:
+def _broken_in_duplicates(
+    contract: Data, columns: list[tuple[int, Data]]
+) -> Iterator[RuleViolation]:
     wanted = contract.get("duplicates") == "keep_newest"
     newest_by = contract.get("newest_by")
     if wanted and newest_by is None:
-        yield Broken(("contract", "duplicates"), "newest_by beside keep_newest", "none")
+        yield RuleViolation(("contract", "duplicates"), "newest_by beside keep_newest", "none")
     if newest_by is not None and not wanted:
         path = ("contract", "newest_by")
-        yield Broken(path, "it with duplicates: keep_newest only", repr(newest_by))
+        yield RuleViolation(path, "it with duplicates: keep_newest only", repr(newest_by))
     for _, column in columns:
         kind = column.get("type")
         if column.get("name") == newest_by and kind in TYPES and kind not in ORDERED:
             path = ("contract", "newest_by")
-            yield Broken(path, f"a column of type {', '.join(ORDERED)}", f"{kind} {newest_by!r}")
+            yield RuleViolation(
+                path, f"a column of type {', '.join(ORDERED)}", f"{kind} {newest_by!r}"
+            )
 
 
-def _broken_in_paths(source: Data, columns: list[tuple[int, Data]]) -> Iterator[Broken]:
+def _broken_in_paths(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:
     form = _mapping(source, "format")
     rows = form.get("rows", "")
     paths = rows if isinstance(rows, list) else [rows]
     if not all(isinstance(path, str) for path in paths):
         return
     if not paths:
-        yield Broken(("format", "rows"), "at least one path", "none")
+        yield RuleViolation(("format", "rows"), "at least one path", "none")
     for path in paths:
         if form.get("name") == "json_array" and path and not path.startswith("[]"):
-            yield Broken(("format", "rows"), "a path that begins with []", repr(path))
+            yield RuleViolation(("format", "rows"), "a path that begins with []", repr(path))
     ways = [parse_path(path) for path in paths]
     for index, column in columns:
         origin = column.get("from")
@@ -169,20 +179,20 @@ def _broken_in_paths(source: Data, columns: list[tuple[int, Data]]) -> Iterator[
             continue
         if not any(origin_along(origin, way) for way in ways):
             expected = f"a field of a record that {' or '.join(paths) or '[]'} passes"
-            yield Broken(("contract", "columns", index, "from"), expected, repr(origin))
+            yield RuleViolation(("contract", "columns", index, "from"), expected, repr(origin))
 
 
-def _broken_in_column(path: FieldPath, column: Data) -> Iterator[Broken]:
+def _broken_in_column(path: FieldPath, column: Data) -> Iterator[RuleViolation]:
     kind, pattern = column.get("type"), column.get("pattern")
     if isinstance(pattern, str) and (fault := _fault_of_pattern(pattern)):
-        yield Broken((*path, "pattern"), "a regular expression", f"{pattern!r} ({fault})")
+        yield RuleViolation((*path, "pattern"), "a regular expression", f"{pattern!r} ({fault})")
     for bound, kinds in BOUNDS.items():
         if column.get(bound) is not None and kind in TYPES and kind not in kinds:
             expected = f"it on columns of type {', '.join(kinds)} only"
-            yield Broken((*path, bound), expected, f"a column of type {kind}")
+            yield RuleViolation((*path, bound), expected, f"a column of type {kind}")
     low, high = column.get("minimum"), column.get("maximum")
     if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
-        yield Broken((*path, "minimum"), f"no more than the maximum, {high}", str(low))
+        yield RuleViolation((*path, "minimum"), f"no more than the maximum, {high}", str(low))
 
 
 def _fault_of_pattern(pattern: str) -> str | None:
@@ -193,14 +203,16 @@ def _fault_of_pattern(pattern: str) -> str | None:
     return None
 
 
-def _broken_in_location(source: Data) -> Iterator[Broken]:
+def _broken_in_location(source: Data) -> Iterator[RuleViolation]:
     location = _mapping(source, "location")
     partitioned = source.get("partitions") is not None
     if source.get("for_each") is not None:
         if not isinstance(location.get("url"), str):
-            yield Broken(("location",), "a url, as requests come from a table", "none")
+            yield RuleViolation(("location",), "a url, as requests come from a table", "none")
         if partitioned:
-            yield Broken(("partitions",), "none, as requests come from a table", "partitions")
+            yield RuleViolation(
+                ("partitions",), "none, as requests come from a table", "partitions"
+            )
     texts = {
         ("location", "url"): location.get("url"),
         ("location", "path"): location.get("path"),
@@ -218,63 +230,67 @@ def _broken_in_location(source: Data) -> Iterator[Broken]:
             yield from _broken_in_url(path, text)
             yield from _broken_in_credentials(path, text, location)
         elif _leaves_its_folder(text):
-            yield Broken(path, "a relative path that stays inside", repr(text))
+            yield RuleViolation(path, "a relative path that stays inside", repr(text))
 
 
-def _broken_in_told_by(source: Data, location: Data) -> Iterator[Broken]:
+def _broken_in_told_by(source: Data, location: Data) -> Iterator[RuleViolation]:
     """What is told is where one file lies: it needs a name, and requests of rows are many."""
     if location.get("url") is None:
-        yield Broken(("location", "told_by"), "a url beside it, as the file's name", "none")
+        yield RuleViolation(("location", "told_by"), "a url beside it, as the file's name", "none")
     if source.get("for_each") is not None:
-        yield Broken(("location", "told_by"), "none, as requests come from a table", "told_by")
+        yield RuleViolation(
+            ("location", "told_by"), "none, as requests come from a table", "told_by"
+        )
 
 
-def _broken_in_file_set(source: Data) -> Iterator[Broken]:
+def _broken_in_file_set(source: Data) -> Iterator[RuleViolation]:
     """A set of files is found in one folder, which only a path can name."""
     partitions, location = _mapping(source, "partitions"), _mapping(source, "location")
     if partitions.get("by") != "file":
         return
     if location.get("url") is not None:
-        yield Broken(("location", "url"), "a path, as a folder is looked into", "a URL")
+        yield RuleViolation(("location", "url"), "a path, as a folder is looked into", "a URL")
     path = location.get("path")
     if isinstance(path, str) and not (
         path.count("{partition}") == path.rpartition("/")[2].count("{partition}") == 1
     ):
-        yield Broken(("location", "path"), "{partition} once, in its last part", repr(path))
+        yield RuleViolation(("location", "path"), "{partition} once, in its last part", repr(path))
     names = partitions.get("names")
     if isinstance(names, str) and (fault := _fault_of_pattern(names)):
-        yield Broken(("partitions", "names"), "a regular expression", f"{names!r} ({fault})")
+        yield RuleViolation(("partitions", "names"), "a regular expression", f"{names!r} ({fault})")
 
 
-def _broken_in_placeholders(path: FieldPath, text: str, *, partitioned: bool) -> Iterator[Broken]:
+def _broken_in_placeholders(
+    path: FieldPath, text: str, *, partitioned: bool
+) -> Iterator[RuleViolation]:
     names = set(re.findall(r"\{(.*?)\}", text))
     for name in sorted(names - {"partition"}):
-        yield Broken(path, "no placeholder but {partition}", f"{{{name}}}")
+        yield RuleViolation(path, "no placeholder but {partition}", f"{{{name}}}")
     if partitioned and "partition" not in names:
-        yield Broken(path, "{partition} in it, as partitions are declared", repr(text))
+        yield RuleViolation(path, "{partition} in it, as partitions are declared", repr(text))
     if not partitioned and "partition" in names:
-        yield Broken(path, "no {partition}, as no partitions are declared", repr(text))
+        yield RuleViolation(path, "no {partition}, as no partitions are declared", repr(text))
 
 
-def _broken_in_url(path: FieldPath, text: str) -> Iterator[Broken]:
+def _broken_in_url(path: FieldPath, text: str) -> Iterator[RuleViolation]:
     try:
         parts = urlsplit(text)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.fragment
     except ValueError:
         sound = False
     if not sound:
-        yield Broken(path, "a URL, http://host/... or https://host/...", repr(text))
+        yield RuleViolation(path, "a URL, http://host/... or https://host/...", repr(text))
     elif parts.username or parts.password:
-        yield Broken(
+        yield RuleViolation(
             path, "a URL without credentials; name a variable instead", "credentials in it"
         )
 
 
-def _broken_in_credentials(path: FieldPath, text: str, location: Data) -> Iterator[Broken]:
+def _broken_in_credentials(path: FieldPath, text: str, location: Data) -> Iterator[RuleViolation]:
     """A secret goes over an open line to nobody but a host of one's own."""
     is_open = text.startswith("http://") and location.get("private") is not True
     if _mapping(location, "credentials") and is_open:
-        yield Broken(path, "https, as credentials are sent there", repr(text))
+        yield RuleViolation(path, "https, as credentials are sent there", repr(text))
 
 
 def _leaves_its_folder(text: str) -> bool:

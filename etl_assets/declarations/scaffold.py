@@ -11,7 +11,7 @@ from pathlib import Path
 
 from etl_assets.declarations.declaration import NAME
 from etl_assets.model.errors import UsageError
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 DECLARATION = """\
 # yaml-language-server: $schema=../../../docs/schemas/source.schema.json
@@ -72,7 +72,7 @@ def add_source(domains: Path, dbt_project: Path, full_name: str) -> list[Path]:
     if there := [str(file) for file in texts if file.exists()]:
         raise UsageError(f"{', '.join(there)}: expected no such file yet, found one")
     for file, text in texts.items():
-        with appear(file) as temporary:
+        with atomic_file(file) as temporary:
             filled = text.replace("@domain", domain).replace("@source", source)
             temporary.write_text(filled, encoding="utf-8")
     return list(texts)

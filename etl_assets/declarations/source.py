@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declared
+from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
 from etl_assets.declarations.for_each import ForEach
 
 COLUMN_PATH = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$"  # also a field of a struct
@@ -23,7 +23,7 @@ ColumnType = Literal[
 NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
 
 
-class Column(Declared):
+class Column(Declaration):
     """One column of a table: what it holds and what makes a value of it acceptable."""
 
     name: str = Field(pattern=COLUMN_NAME)
@@ -55,7 +55,7 @@ class Column(Declared):
         return self
 
 
-class RowRule(Declared):
+class RowRule(Declaration):
     """A rule over several columns: where `when` holds, every column of `require` must be filled."""
 
     name: str = Field(pattern=NAME)
@@ -63,7 +63,7 @@ class RowRule(Declared):
     require: list[str] = Field(min_length=1)
 
 
-class Contract(Declared):
+class Contract(Declaration):
     """The table that a source becomes: its columns, its key and what happens to bad rows."""
 
     columns: list[Column] = Field(min_length=1)
@@ -91,7 +91,7 @@ class Contract(Declared):
     )
 
 
-class JsonFormat(Declared):
+class JsonFormat(Declaration):
     """A JSON document; `rows` is the path to its records, or several paths, one after the other.
 
     `{column}` takes a map's keys into a column, `[]` walks a list, a plain name descends:
@@ -103,7 +103,7 @@ class JsonFormat(Declared):
     rows: str | list[str] = ""
 
 
-class JsonArrayFormat(Declared):
+class JsonArrayFormat(Declaration):
     """A JSON document that is one list, read as a stream whatever its size.
 
     `rows` as for json; a path begins with `[]`, and an empty one is the list's own elements. Of
@@ -114,7 +114,7 @@ class JsonArrayFormat(Declared):
     rows: str | list[str] = ""
 
 
-class CsvFormat(Declared):
+class CsvFormat(Declaration):
     """Delimited text with a header line."""
 
     name: Literal["csv"]
@@ -124,7 +124,7 @@ class CsvFormat(Declared):
     )
 
 
-class GeoJsonFormat(Declared):
+class GeoJsonFormat(Declaration):
     """A collection of GeoJSON features (RFC 7946), one row each.
 
     A column comes from `properties.<name>`, `id`, `geometry.type`, `geometry.longitude` or
@@ -134,20 +134,20 @@ class GeoJsonFormat(Declared):
     name: Literal["geojson"]
 
 
-class ExcelFormat(Declared):
+class ExcelFormat(Declaration):
     """One sheet of a workbook, xlsx or xlsb; the first row that has cells is its header."""
 
     name: Literal["excel"]
     sheet: str = Field(min_length=1)
 
 
-class OsvFormat(Declared):
+class OsvFormat(Declaration):
     """A zip of OSV records (https://ossf.github.io/osv-schema/), one row per affected interval."""
 
     name: Literal["osv"]
 
 
-class CveFormat(Declared):
+class CveFormat(Declaration):
     """CVE records in the schema of the CVE API 2.0 (https://nvd.nist.gov/developers/vulnerabilities)."""
 
     name: Literal["cve_2_0"]
@@ -159,7 +159,7 @@ Format = Annotated[
 ]
 
 
-class PublishedDigest(Declared):
+class PublishedDigest(Declaration):
     """A small file beside the source, of `name:value` lines, that states the content's SHA-256."""
 
     url: str
@@ -169,7 +169,7 @@ class PublishedDigest(Declared):
     )
 
 
-class Credential(Declared):
+class Credential(Declaration):
     """A request's header whose value is a secret: the variable that holds it, read when it is used.
 
     It is sent to the declared host alone, and to no mirror; to what `told_by` names too.
@@ -179,7 +179,7 @@ class Credential(Declared):
     prefix: str = Field(default="", description="stands before the secret: 'Bearer '")
 
 
-class ToldBy(Declared):
+class AddressSource(Declaration):
     """An answer in JSON that tells at which address the file is just now, such as a signed one.
 
     The file's own `url` is then its name alone: in records, and where a mirror has it.
@@ -191,7 +191,7 @@ class ToldBy(Declared):
     )
 
 
-class Location(Declared):
+class Location(Declaration):
     """Where the file is: a URL, or a path relative to the mirror or ETL_HOME.
 
     `{partition}` stands for the partition's key. Without `digest`, the answer's validators decide.
@@ -203,7 +203,7 @@ class Location(Declared):
         default=False,
         description="the host's name may stand for a private address; an address says so by itself",
     )
-    told_by: ToldBy | None = Field(
+    told_by: AddressSource | None = Field(
         default=None, description="asked first, each time; without a mirror only"
     )
     digest: PublishedDigest | None = None
@@ -220,7 +220,7 @@ class Location(Declared):
         return self
 
 
-class Years(Declared):
+class Years(Declaration):
     """One file per calendar year, from `start` to the current one."""
 
     by: Literal["year"]
@@ -232,7 +232,7 @@ class Years(Declared):
         return f"by year from {self.start}"
 
 
-class Files(Declared):
+class Files(Declaration):
     """One file per name in a folder; `{partition}` in the path's last part tells them apart.
 
     A file that comes into the folder is one more partition.
@@ -255,7 +255,7 @@ class Files(Declared):
 Partitions = Annotated[Years | Files, Field(discriminator="by")]
 
 
-class Limits(Declared):
+class Limits(Declaration):
     """How far a transfer may go before it is given up; defaults suit a file of some megabytes."""
 
     connect_timeout_seconds: float = Field(default=10, gt=0, description="for each address")
@@ -295,7 +295,7 @@ class Limits(Declared):
         return lost > self.max_shrink_rows and lost * 100 > self.max_shrink_pct * before
 
 
-class Expectation(Declared):
+class Expectation(Declaration):
     """What a file must look like before anybody reads its rows."""
 
     compression: Literal["none", "gzip", "zip"] = "none"
@@ -303,7 +303,7 @@ class Expectation(Declared):
     min_rows: int = Field(default=1, ge=0)
 
 
-class Freshness(Declared):
+class Freshness(Declaration):
     """How old a contact and a content may be, in hours, before a check warns or fails."""
 
     warn_after_hours: float = Field(gt=0)
@@ -323,7 +323,7 @@ class Freshness(Declared):
         return self
 
 
-class Licence(Declared):
+class Licence(Declaration):
     """Under what terms the data may be used, and whom to name."""
 
     name: str = Field(min_length=1)
@@ -331,7 +331,7 @@ class Licence(Declared):
     attribution: str = Field(min_length=1)
 
 
-class Source(Declared):
+class Source(Declaration):
     """One published file (or one per partition) and the table that it becomes."""
 
     title: str = Field(min_length=1)

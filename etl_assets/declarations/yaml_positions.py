@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from etl_assets.declarations.rules import Broken, FieldPath
+from etl_assets.declarations.rules import FieldPath, RuleViolation
 from etl_assets.model.errors import DeclarationError, Problem
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -33,7 +33,7 @@ class Tree:
     file: Path
     data: object
     lines: dict[FieldPath, int]
-    faults: list[Broken]
+    faults: list[RuleViolation]
 
     def line(self, path: FieldPath) -> int:
         """The field's line; the nearest parent's where the field is missing."""
@@ -41,7 +41,7 @@ class Tree:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def located(self, broken: Iterable[Broken]) -> list[Problem]:
+    def located(self, broken: Iterable[RuleViolation]) -> list[Problem]:
         """The faults as `file:line: field`, in the order of the file."""
         ordered = sorted(broken, key=lambda one: self.line(one.path))
         return [
@@ -110,7 +110,7 @@ class _Walk:
     """Turns nodes into data, and keeps lines and faults on the way."""
 
     lines: dict[FieldPath, int] = field(default_factory=dict)
-    faults: list[Broken] = field(default_factory=list)
+    faults: list[RuleViolation] = field(default_factory=list)
 
     def value(self, node: yaml.Node, path: FieldPath) -> object:
         self.lines.setdefault(path, node.start_mark.line + 1)
@@ -126,11 +126,11 @@ class _Walk:
             # A key is taken as written: `on` and `no` are booleans to YAML 1.1 alone.
             key = str(key_node.value)[:SHOWN_CHARACTERS]
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in PLAIN_TAGS:
-                self.faults.append(Broken(path, "a plain key", repr(key)))
+                self.faults.append(RuleViolation(path, "a plain key", repr(key)))
             elif key in data:
                 line = key_node.start_mark.line + 1
                 self.faults.append(
-                    Broken((*path, key), "each key once", f"it again in line {line}")
+                    RuleViolation((*path, key), "each key once", f"it again in line {line}")
                 )
             else:
                 self.lines[*path, key] = key_node.start_mark.line + 1
@@ -144,7 +144,7 @@ class _Walk:
             return _SCALARS.construct_object(node)
         except (ValueError, yaml.YAMLError):
             shown = repr(str(node.value)[:SHOWN_CHARACTERS])
-            self.faults.append(Broken(path, "a plain value", shown))
+            self.faults.append(RuleViolation(path, "a plain value", shown))
             return None
 
 

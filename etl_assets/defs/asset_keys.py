@@ -10,7 +10,7 @@ import re
 from dagster import AssetKey
 
 from etl_assets.declarations.domain import Document, Domain
-from etl_assets.declarations.order import waves_of
+from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Source
 from etl_assets.model.stage import Stage
 
@@ -25,7 +25,7 @@ def steps_of(domain: Domain) -> dict[str, Stage]:
     of_sources = {"raw": Stage.RAW, "validated": Stage.VALIDATED, "tables": Stage.TABLE}
     steps = {
         step_name(domain, name, wave): stage
-        for wave in range(len(waves_of(domain.sources)))
+        for wave in range(len(fetch_order(domain.sources)))
         for name, stage in of_sources.items()
     }
     return steps | {

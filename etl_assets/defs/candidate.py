@@ -15,7 +15,7 @@ import dagster as dg
 from etl_assets.declarations.attribution import Attribution
 from etl_assets.declarations.domain import Document, Domain
 from etl_assets.defs import asset_keys, prerequisites, run_context
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import metadata_of
 from etl_assets.defs.marts import provide_marts
 from etl_assets.defs.materialize import digest_of
@@ -23,20 +23,20 @@ from etl_assets.defs.model_state import model_records
 from etl_assets.defs.source_health import read_tables
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import Problem
-from etl_assets.model.records import MIXED, Published, RunStatus
+from etl_assets.model.records import MIXED, PublishedSet, RunStatus
 from etl_assets.model.run_manifest import (
     MARTS,
-    Accepted,
-    Content,
+    AcceptedChange,
+    DocumentContent,
+    PublishedFile,
     RunCheck,
     RunManifest,
     RunMart,
     RunSource,
-    Written,
 )
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import gate, run_directory
-from etl_assets.publish.gate_result import Finding, GateVerdict
+from etl_assets.publish.gate_result import GateFinding, GateVerdict
 from etl_assets.report import gather
 
 GATE = "gate"
@@ -62,7 +62,7 @@ class Candidate:
     def __init__(
         self,
         instance: dg.DagsterInstance,
-        place: Workplace,
+        place: ProjectContext,
         domain: Domain,
         graph: Graph,
         run: run_context.Run,
@@ -78,7 +78,7 @@ class Candidate:
             path.stem: run_directory.sha256_of(path) for path in self._marts.glob("*.parquet")
         }
 
-    def write_documents(self) -> list[Written]:
+    def write_documents(self) -> list[PublishedFile]:
         return publish_documents.write_documents(
             self._domain.documents,
             self._marts,
@@ -92,7 +92,7 @@ class Candidate:
             },
         )
 
-    def incomplete(self, written: list[Written]) -> list[Any]:
+    def incomplete(self, written: list[PublishedFile]) -> list[Any]:
         declared = self._place.settings.domains_dir / self._domain.name
         documents = self._domain.documents
         return [
@@ -100,10 +100,10 @@ class Candidate:
             *publish_documents.unlike_schema(documents, self.run.directory, declared),
         ]
 
-    def compare(self) -> list[Finding]:
+    def compare(self) -> list[GateFinding]:
         """How far the candidate is from what is published."""
         known = self._published_manifest.sources if self._published_manifest else []
-        appeared = set(self._domain.sources) - gate.heard(known)
+        appeared = set(self._domain.sources) - gate.sources_with_rows(known)
         before = self._previous / MARTS if self._previous else None
         return [
             finding
@@ -120,7 +120,7 @@ class Candidate:
         self,
         checks: Sequence[RunCheck],
         incomplete: Sequence[Problem],
-        findings: Sequence[Finding],
+        findings: Sequence[GateFinding],
         *,
         accept: bool,
     ) -> GateVerdict:
@@ -132,7 +132,7 @@ class Candidate:
         return gate.judge(checks, incomplete, findings, advice=advice)
 
     def conclude(
-        self, written: list[Written], verdict: GateVerdict, standing: Sequence[RunCheck]
+        self, written: list[PublishedFile], verdict: GateVerdict, standing: Sequence[RunCheck]
     ) -> RunManifest:
         """Leave manifest, report and sums; where the gate has passed, move `latest`."""
         sources = self._sources
@@ -153,14 +153,14 @@ class Candidate:
             "history_sha256": self._history_sha256(),
             "accepted_changes": [
                 *told.accepted_changes,
-                *(Accepted(what=check, sha256=self.digest) for check in verdict.accepted),
+                *(AcceptedChange(what=check, sha256=self.digest) for check in verdict.accepted),
             ],
         }
         manifest = run_context.advised(
             self._place, self._domain, told.model_copy(update=made), self.run.directory
         )
         gather.write_report(self._domain, manifest, self._marts, self.run.directory)
-        publish_documents.conclude(self._place.home, self.run.directory, manifest)
+        publish_documents.publish_candidate(self._place.home, self.run.directory, manifest)
         return manifest
 
     @property
@@ -172,7 +172,7 @@ class Candidate:
         _, tables = read_tables(self._instance, self._domain)
         # A launch of some assets may publish models that it left old: the next run is to see that.
         is_mixed = bool(prerequisites.unfit_models(self._instance, self._place, self._domain))
-        record = Published(
+        record = PublishedSet(
             directory=self.run.directory.name,
             tables=tables,
             code_version=MIXED if is_mixed else self._place.code_version(self._domain),
@@ -208,7 +208,7 @@ class Candidate:
             for name, sha256 in sorted(self._files.items())
         }
 
-    def _contents(self, written: Sequence[Written]) -> list[Content]:
+    def _contents(self, written: Sequence[PublishedFile]) -> list[DocumentContent]:
         """What each document was written from; one with its old bytes, from what it was then."""
         before = self._published_manifest
         standing = {c.document: c for c in before.contents} if before else {}
@@ -217,7 +217,7 @@ class Candidate:
             old = [w for w in before.documents if w.document == document.file] if before else []
             is_old = old == [w for w in written if w.document == document.file]
             model = self._graph.named(document.model)
-            made = Content(
+            made = DocumentContent(
                 document=document.file,
                 as_of=self.run.as_of,
                 mart=self._built[document.model],
@@ -255,7 +255,7 @@ class Candidate:
     def _refused_before(self) -> Path | None:
         """The directory of the last run that came to the gate, where it was refused there."""
         told = ((run, run_directory.read_manifest(run)) for run in self._runs())
-        last, manifest = next(((run, m) for run, m in told if not m.is_halfway), (None, None))
+        last, manifest = next(((run, m) for run, m in told if not m.is_partial), (None, None))
         failed = manifest.failed_checks if manifest else []
         gate_of = (asset_keys.name_of(asset_keys.published_key(self._domain)), GATE)
         return last if any((check.asset, check.name) == gate_of for check in failed) else None

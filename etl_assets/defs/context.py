@@ -14,7 +14,7 @@ from pathlib import Path
 from etl_assets.declarations.domain import Domain
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
@@ -26,7 +26,7 @@ def _silent(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class ProjectContext:
     """Settings, domains, and the probes that the launching process has already made."""
 
     settings: Settings
@@ -35,7 +35,7 @@ class Workplace:
     say: Callable[[str], None] = _silent
     progress: PartProgress = no_progress
     notify: bool = True
-    is_alone: bool = False
+    holds_lock: bool = False
     """Whether the launching process holds the lock of the domain that it runs."""
 
     @cached_property
@@ -43,8 +43,8 @@ class Workplace:
         return Home(self.settings.home)
 
     @property
-    def places(self) -> Places:
-        return Places(self.settings.home, self.settings.mirror, self.settings.secret)
+    def places(self) -> LocationResolver:
+        return LocationResolver(self.settings.home, self.settings.mirror, self.settings.secret)
 
     def client(self) -> Client:
         """What asks the remotes, through the proxy where one is set."""

@@ -15,8 +15,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
-from etl_assets.declarations.order import waves_of
-from etl_assets.defs.context import Workplace
+from etl_assets.declarations.order import fetch_order
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.fetch_plan import all_parts
 from etl_assets.defs.marts import build_marts
@@ -41,17 +41,19 @@ def build_defs(
     say: Callable[[str], None] | None = None,
     progress: PartProgress = no_progress,
     notify: bool = True,
-    is_alone: bool = False,
+    holds_lock: bool = False,
 ) -> dg.Definitions:
     """Assets, checks, jobs, schedules and sensors of every domain; raises DeclarationError.
 
     `probes` are answers that the launching process already has; `say` and `progress` hear of the
     steps and of the bytes; with `notify`, the targets of the settings hear of the outcome; with
-    `is_alone`, it holds the domain's lock already.
+    `holds_lock`, it holds the domain's lock already.
     """
-    told: dict[str, Any] = {"progress": progress, "notify": notify, "is_alone": is_alone}
+    told: dict[str, Any] = {"progress": progress, "notify": notify, "holds_lock": holds_lock}
     told |= {"say": say} if say else {}
-    place = Workplace(settings, domains or load(settings.domains_dir), dict(probes or {}), **told)
+    place = ProjectContext(
+        settings, domains or load(settings.domains_dir), dict(probes or {}), **told
+    )
     return dg.Definitions.merge(
         *(_domain_defs(domain, place) for domain in place.domains.values()),
         dg.Definitions(resources={"duckdb": in_memory()}, executor=dg.in_process_executor),
@@ -62,7 +64,7 @@ def job_name(domain: Domain) -> str:
     return f"refresh_{domain.name}"
 
 
-def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
+def _domain_defs(domain: Domain, place: ProjectContext) -> dg.Definitions:
     marts = build_marts(domain, place)
     graph = Graph.of(place.dbt(domain).manifest)
     job = dg.define_asset_job(
@@ -74,7 +76,7 @@ def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
         assets=[
             *(
                 build(domain, place, wave)
-                for wave in range(len(waves_of(domain.sources)))
+                for wave in range(len(fetch_order(domain.sources)))
                 for build in (build_raw, build_validated, build_tables)
             ),
             marts,
@@ -87,7 +89,7 @@ def _domain_defs(domain: Domain, place: Workplace) -> dg.Definitions:
 
 
 def _schedule(
-    domain: Domain, place: Workplace, job: UnresolvedAssetJobDefinition
+    domain: Domain, place: ProjectContext, job: UnresolvedAssetJobDefinition
 ) -> dg.ScheduleDefinition:
     """The full run that is right without any sensor, over every partition that there is."""
 

@@ -10,20 +10,20 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.storage.lock import lock
 
 P = ParamSpec("P")
 Step = Callable[P, Iterator[Any]]
 
 
-def alone(place: Workplace, domain: Domain) -> Callable[[Step[P]], Step[P]]:
+def domain_lock(place: ProjectContext, domain: Domain) -> Callable[[Step[P]], Step[P]]:
     """The step under its domain's lock, unless the launching process holds it already."""
 
     def guarded(step: Step[P]) -> Step[P]:
         @wraps(step)
         def run(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
-            if place.is_alone:
+            if place.holds_lock:
                 yield from step(*args, **kwargs)
                 return
             with lock(place.home.lock(domain.name), say=place.say):

@@ -20,7 +20,14 @@ from dagster._core.storage.asset_check_execution_record import (
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys
 from etl_assets.fetch.file_set import NO_FILE
-from etl_assets.model.records import Fetch, FetchStatus, Reason, Record, Tabulated, Validated
+from etl_assets.model.records import (
+    FetchResult,
+    FetchStatus,
+    Reason,
+    Record,
+    TableResult,
+    ValidationResult,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -34,9 +41,9 @@ EVALUATED = frozenset(
 class SourceState:
     """What was last recorded of each part of a source; one without partitions has the part None."""
 
-    fetches: Mapping[str | None, Fetch]
-    validated: Mapping[str | None, Validated]
-    tables: Mapping[str | None, Tabulated]
+    fetches: Mapping[str | None, FetchResult]
+    validated: Mapping[str | None, ValidationResult]
+    tables: Mapping[str | None, TableResult]
 
     @property
     def parts(self) -> list[str | None]:
@@ -48,9 +55,11 @@ def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dic
     """The state of each source, by name; unpartitioned ones cost one query together."""
     wanted = list(sources)
     whole = [source for source in wanted if source.partitions is None]
-    raws = latest_of(instance, [asset_keys.raw_key(source) for source in whole], Fetch)
-    judged = latest_of(instance, [asset_keys.validated_key(source) for source in whole], Validated)
-    tables = latest_of(instance, [asset_keys.table_key(source) for source in whole], Tabulated)
+    raws = latest_of(instance, [asset_keys.raw_key(source) for source in whole], FetchResult)
+    judged = latest_of(
+        instance, [asset_keys.validated_key(source) for source in whole], ValidationResult
+    )
+    tables = latest_of(instance, [asset_keys.table_key(source) for source in whole], TableResult)
     states = {
         source.name: SourceState(
             fetches=_as_part(raws.get(asset_keys.raw_key(source))),
@@ -61,9 +70,9 @@ def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dic
     }
     states |= {
         source.name: _by_part(
-            by_partition(instance, asset_keys.raw_key(source), Fetch),
-            by_partition(instance, asset_keys.validated_key(source), Validated),
-            by_partition(instance, asset_keys.table_key(source), Tabulated),
+            by_partition(instance, asset_keys.raw_key(source), FetchResult),
+            by_partition(instance, asset_keys.validated_key(source), ValidationResult),
+            by_partition(instance, asset_keys.table_key(source), TableResult),
         )
         for source in wanted
         if source.partitions is not None
@@ -92,7 +101,7 @@ def contacts(
     return found
 
 
-def _was_asked(fetch: Fetch) -> bool:
+def _was_asked(fetch: FetchResult) -> bool:
     """Whether the record is the word of the remote, and not of who left it alone."""
     return fetch.status.is_served and fetch.decision.reason is not Reason.HELD
 
@@ -181,9 +190,9 @@ def _evaluation(row: AssetCheckExecutionRecord) -> dg.AssetCheckEvaluation | Non
 
 
 def _by_part(
-    fetches: dict[str | None, Fetch],
-    validated: dict[str | None, Validated],
-    tables: dict[str | None, Tabulated],
+    fetches: dict[str | None, FetchResult],
+    validated: dict[str | None, ValidationResult],
+    tables: dict[str | None, TableResult],
 ) -> SourceState:
     """Without the parts that a person has let go of: a file that comes back is a new one."""
     gone = {part for part, last in fetches.items() if last.status is FetchStatus.FORGOTTEN}

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.ledger import files
 from etl_assets.ledger.manifest import (
@@ -27,7 +27,7 @@ DISTRIBUTION = "etl-assets"
 
 
 def export_ledger(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, at: datetime
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, at: datetime
 ) -> list[str]:
     """Write the manifests that changed; returns their processes."""
     etl_version = version(DISTRIBUTION)
@@ -41,10 +41,10 @@ def export_ledger(
 
 
 def export_asked(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, at: datetime
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, at: datetime
 ) -> list[str]:
     """The same when a person asks for it; HomeError where an event log that was lost would win."""
-    standing = files.load(place.home, domain.name, Process.DOWNLOAD)
+    standing = files.load_manifest(place.home, domain.name, Process.DOWNLOAD)
     if standing and standing.records and not _records(instance, domain)[Process.DOWNLOAD]:
         path = files.manifest_file(place.home, domain.name, Process.DOWNLOAD)
         raise HomeError(

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from etl_assets.declarations.source import Files, Source, Years
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState
 from etl_assets.fetch import decide, download, probe, raw_store
-from etl_assets.fetch.file_set import find, in_order
-from etl_assets.fetch.locations import Places
-from etl_assets.model.records import Part, Probe, Stored
+from etl_assets.fetch.file_set import in_order, list_files
+from etl_assets.fetch.locations import LocationResolver
+from etl_assets.model.records import Part, Probe, StoredState
 
 
 def all_parts(
-    places: Places, source: Source, now: datetime, *, known: Iterable[str | None] = ()
+    places: LocationResolver, source: Source, now: datetime, *, known: Iterable[str | None] = ()
 ) -> list[Part]:
     """Every part that a source has at a moment; the newest one last.
 
@@ -31,14 +31,14 @@ def all_parts(
     ]
 
 
-def strangers_of(places: Places, source: Source) -> list[str]:
+def unrecognized_files(places: LocationResolver, source: Source) -> list[str]:
     """What lies in a file set's folder and is left alone, each as a sentence."""
     declared = source.partitions
-    return find(source, declared, places).strangers if isinstance(declared, Files) else []
+    return list_files(source, declared, places).strangers if isinstance(declared, Files) else []
 
 
 def _partitions(
-    places: Places, source: Source, now: datetime, known: Iterable[str | None]
+    places: LocationResolver, source: Source, now: datetime, known: Iterable[str | None]
 ) -> Sequence[str | None]:
     match source.partitions:
         case None:
@@ -46,7 +46,7 @@ def _partitions(
         case Years(start=start):
             return [str(year) for year in range(start, now.year + 1)]
         case Files() as declared:
-            found = find(source, declared, places).partitions
+            found = list_files(source, declared, places).partitions
             return in_order([*found, *(key for key in known if key)])
 
 
@@ -54,13 +54,13 @@ def _partitions(
 class Asked:
     """The parts of a launch by how they are come by: held already, a file, rows of a table."""
 
-    held: Sequence[download.Job]
+    held: Sequence[download.FetchJob]
     files: Sequence[tuple[Source, Part]]
     rows: Sequence[Source]
 
 
 def asked_of(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     *,
@@ -75,20 +75,24 @@ def asked_of(
 
 
 def _held(
-    place: Workplace, states: Mapping[str, SourceState], wanted: Sequence[tuple[Source, Part]]
-) -> list[download.Job]:
+    place: ProjectContext, states: Mapping[str, SourceState], wanted: Sequence[tuple[Source, Part]]
+) -> list[download.FetchJob]:
     """The parts of which a file is held, each with the decision not to ask for it."""
     found = []
     for source, part in wanted:
         last = states[source.name].fetches.get(part.partition)
-        stored = raw_store.presence(place.home, last.file) if last and last.file else Stored.MISSING
-        if decision := decide.hold(part, last, stored=stored):
-            found.append(download.Job(source, part, decision, last=last))
+        stored = (
+            raw_store.stored_state(place.home, last.file)
+            if last and last.file
+            else StoredState.MISSING
+        )
+        if decision := decide.skip_probe(part, last, stored=stored):
+            found.append(download.FetchJob(source, part, decision, last=last))
     return found
 
 
 def probes_of(
-    place: Workplace,
+    place: ProjectContext,
     wanted: Sequence[tuple[Source, Part]],
     *,
     now: datetime,
@@ -102,14 +106,14 @@ def probes_of(
 
 
 def jobs_of(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     probes: Mapping[Part, Probe],
     *,
     force: bool,
     now: datetime,
-) -> list[download.Job]:
+) -> list[download.FetchJob]:
     """What is known of each part and what is decided on it."""
     found = []
     for source, part in wanted:
@@ -120,11 +124,11 @@ def jobs_of(
             part,
             probes[part],
             last,
-            stored=raw_store.presence(place.home, file) if file else Stored.MISSING,
+            stored=raw_store.stored_state(place.home, file) if file else StoredState.MISSING,
             force=force,
             code_version=download.CODE_VERSION,
             now=now,
             newest=part.partition == str(now.year),
         )
-        found.append(download.Job(source, part, decision, probes[part], last))
+        found.append(download.FetchJob(source, part, decision, probes[part], last))
     return found

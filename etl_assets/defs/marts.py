@@ -16,8 +16,8 @@ from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, partial_runs, run_context
-from etl_assets.defs.context import Workplace
-from etl_assets.defs.domain_lock import alone
+from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.domain_lock import domain_lock
 from etl_assets.defs.event_log import metadata_of
 from etl_assets.defs.model_state import built_models, published_history, versions_of
 from etl_assets.defs.preview import preview
@@ -25,7 +25,7 @@ from etl_assets.defs.source_health import read_tables
 from etl_assets.marts import build, warehouse
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
-from etl_assets.model.records import Built
+from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
 
@@ -74,7 +74,7 @@ class Translator(DagsterDbtTranslator):
                 )
 
 
-def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
+def build_marts(domain: Domain, place: ProjectContext) -> dg.AssetsDefinition:
     """One step that builds the stale models and copies the marts into the run's directory."""
     project = place.dbt(domain)
     manifest = project.manifest
@@ -91,7 +91,7 @@ def build_marts(domain: Domain, place: Workplace) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="duckdb",
     )
-    @alone(place, domain)
+    @domain_lock(place, domain)
     def marts(
         context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
@@ -144,7 +144,7 @@ class _Build:
     def __init__(
         self,
         instance: dg.DagsterInstance,
-        place: Workplace,
+        place: ProjectContext,
         domain: Domain,
         project: DbtProject,
         graph: Graph,
@@ -160,7 +160,7 @@ class _Build:
         self._started_from: str | None = None
 
     def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
-        whole = warehouse.is_whole(self._place.home, self._domain.name)
+        whole = warehouse.is_complete(self._place.home, self._domain.name)
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = published_history(self._place, self._domain)
         self._started_from = run_directory.sha256_of(published) if published else None
@@ -191,7 +191,7 @@ class _Build:
         )
         return made, results
 
-    def records(self, made: list[str]) -> dict[str, Built]:
+    def records(self, made: list[str]) -> dict[str, ModelBuild]:
         files = provide_marts(
             self._project, self._graph, self._run.directory, kept=self._kept(made)
         )
@@ -203,18 +203,18 @@ class _Build:
     def finish(self) -> None:
         """The events are stored: from now on the warehouse is what they say, if it all is."""
         if self._leaves_whole:
-            warehouse.mark_whole(self._place.home, self._domain.name)
+            warehouse.mark_complete(self._place.home, self._domain.name)
 
-    def _kept(self, made: list[str]) -> dict[str, Built]:
+    def _kept(self, made: list[str]) -> dict[str, ModelBuild]:
         return {
             self._graph.models[unique_id].name: record
             for unique_id, record in self._before.items()
             if unique_id not in made
         }
 
-    def _record(self, unique_id: str, file: Path | None, *, made: bool) -> Built:
+    def _record(self, unique_id: str, file: Path | None, *, made: bool) -> ModelBuild:
         before = None if made else self._before.get(unique_id)
-        return Built(
+        return ModelBuild(
             model=self._graph.models[unique_id].name,
             version=self._wanted[unique_id],
             as_of=before.as_of if before else self._run.as_of,
@@ -231,7 +231,7 @@ class _Build:
 
 
 def provide_marts(
-    project: DbtProject, graph: Graph, directory: Path, *, kept: Mapping[str, Built]
+    project: DbtProject, graph: Graph, directory: Path, *, kept: Mapping[str, ModelBuild]
 ) -> dict[str, Path]:
     """All marts below `directory`: the unchanged as links, the others from the warehouse."""
     published = run_directory.published(project.home, project.domain)
@@ -254,7 +254,7 @@ def provide_marts(
 
 
 def _materialization(
-    domain: Domain, record: Built, *, made: bool, people: Mapping[str, Any]
+    domain: Domain, record: ModelBuild, *, made: bool, people: Mapping[str, Any]
 ) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         asset_key=asset_keys.model_key(domain.name, record.model),

@@ -19,7 +19,7 @@ from etl_assets.model.records import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class CheckFailure:
     """Why a check did not pass for one part."""
 
     text: str
@@ -27,14 +27,14 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PartOutcome:
     """One part's record, its version, and what its check has to say."""
 
     record: Record
     version: str
     reused: bool
     people: Mapping[str, Any] = field(default_factory=dict)
-    complaint: Complaint | None = None
+    complaint: CheckFailure | None = None
 
 
 def parts_of(
@@ -56,9 +56,9 @@ def results(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
     check: str,
-    outcomes: Mapping[str | None, Outcome],
+    outcomes: Mapping[str | None, PartOutcome],
     *,
-    beside: Iterable[Complaint | None] = (),
+    beside: Iterable[CheckFailure | None] = (),
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """One materialization with each part's own metadata, and one check over all parts.
 
@@ -68,7 +68,9 @@ def results(
     yield _check(key, check, [*(outcome.complaint for outcome in outcomes.values()), *beside])
 
 
-def event_of(key: dg.AssetKey, partition: str | None, outcome: Outcome) -> dg.AssetMaterialization:
+def event_of(
+    key: dg.AssetKey, partition: str | None, outcome: PartOutcome
+) -> dg.AssetMaterialization:
     """The same materialization of one part outside of a run, for what a person decides."""
     return dg.AssetMaterialization(
         key,
@@ -79,7 +81,7 @@ def event_of(key: dg.AssetKey, partition: str | None, outcome: Outcome) -> dg.As
 
 
 def evaluation_of(
-    key: dg.AssetKey, check: str, outcomes: Iterable[Outcome]
+    key: dg.AssetKey, check: str, outcomes: Iterable[PartOutcome]
 ) -> dg.AssetCheckEvaluation:
     """The check over all parts outside of a run."""
     result = _check(key, check, [outcome.complaint for outcome in outcomes])
@@ -107,7 +109,7 @@ def digest_of(*texts: str) -> str:
 
 
 def _materialization(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, outcomes: Mapping[str | None, Outcome]
+    context: dg.AssetExecutionContext, key: dg.AssetKey, outcomes: Mapping[str | None, PartOutcome]
 ) -> dg.MaterializeResult[Any]:
     whole: dict[str, Any] = {"reused": all(outcome.reused for outcome in outcomes.values())}
     for partition, outcome in outcomes.items():
@@ -127,7 +129,7 @@ def _materialization(
 
 
 def _check(
-    key: dg.AssetKey, name: str, complaints: Sequence[Complaint | None]
+    key: dg.AssetKey, name: str, complaints: Sequence[CheckFailure | None]
 ) -> dg.AssetCheckResult:
     given = [complaint for complaint in complaints if complaint is not None]
     worst = dg.AssetCheckSeverity.ERROR

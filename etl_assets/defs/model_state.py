@@ -11,7 +11,7 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import latest_of
 from etl_assets.defs.materialize import digest_of
 from etl_assets.defs.source_health import read_tables
@@ -19,7 +19,7 @@ from etl_assets.marts import build
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth
-from etl_assets.model.records import Built
+from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
 
@@ -37,7 +37,7 @@ def versions_of(
     )
 
 
-def published_history(place: Workplace, domain: Domain) -> Path | None:
+def published_history(place: ProjectContext, domain: Domain) -> Path | None:
     """The file of the domain's history in the published set."""
     published = run_directory.published(place.home, domain.name)
     if published is None or domain.history is None:
@@ -46,7 +46,9 @@ def published_history(place: Workplace, domain: Domain) -> Path | None:
     return file if file.exists() else None
 
 
-def built_models(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> dict[str, Built]:
+def built_models(
+    instance: dg.DagsterInstance, domain: Domain, graph: Graph
+) -> dict[str, ModelBuild]:
     """The last record of each model of the graph that was ever built, by unique id."""
     by_name = model_records(instance, domain, graph)
     return {
@@ -56,10 +58,12 @@ def built_models(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> 
     }
 
 
-def model_records(instance: dg.DagsterInstance, domain: Domain, graph: Graph) -> dict[str, Built]:
+def model_records(
+    instance: dg.DagsterInstance, domain: Domain, graph: Graph
+) -> dict[str, ModelBuild]:
     """The last record of each model that was ever built, by the model's name."""
     wanted = [asset_keys.model_key(domain.name, model.name) for model in graph.models.values()]
-    return {record.model: record for record in latest_of(instance, wanted, Built).values()}
+    return {record.model: record for record in latest_of(instance, wanted, ModelBuild).values()}
 
 
 def _lasting(source: SourceHealth) -> str:

@@ -14,19 +14,24 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import RECORD, metadata_of
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.notify import notification, send
-from etl_assets.notify.notice import Condition, Notice, Told, Unsent
+from etl_assets.notify.notice import (
+    DomainState,
+    Notification,
+    SentNotifications,
+    UnsentNotification,
+)
 
-Words = Callable[[Condition | None], Notice]
+Words = Callable[[DomainState | None], Notification]
 
 
-def tell(
+def notify_run(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     manifest: RunManifest,
     *,
@@ -34,30 +39,38 @@ def tell(
 ) -> None:
     """Tell every target of `ETL_NOTIFY` for which the run is news."""
     where = place.home.relative(directory)
-    now = notification.condition_of(
+    now = notification.state_after_run(
         manifest, gate=asset_keys.name_of(asset_keys.published_key(domain))
     )
-    _tell(
-        instance, place, domain, now, lambda heard: notification.notice_of(manifest, heard, where)
-    )
-
-
-def tell_error(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, error: Exception
-) -> None:
-    """The same for a run that could not even leave its manifest."""
-    now = Condition(status=RunStatus.FAILED, causes=[type(error).__name__])
     _tell(
         instance,
         place,
         domain,
         now,
-        lambda _: notification.notice_of_error(domain.name, str(error)),
+        lambda heard: notification.notification_for_run(manifest, heard, where),
+    )
+
+
+def notify_error(
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, error: Exception
+) -> None:
+    """The same for a run that could not even leave its manifest."""
+    now = DomainState(status=RunStatus.FAILED, causes=[type(error).__name__])
+    _tell(
+        instance,
+        place,
+        domain,
+        now,
+        lambda _: notification.notification_for_error(domain.name, str(error)),
     )
 
 
 def _tell(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, now: Condition, words: Words
+    instance: dg.DagsterInstance,
+    place: ProjectContext,
+    domain: Domain,
+    now: DomainState,
+    words: Words,
 ) -> None:
     if not place.notify or not place.settings.targets:
         return
@@ -68,11 +81,15 @@ def _tell(
 
 
 def _send(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, now: Condition, words: Words
+    instance: dg.DagsterInstance,
+    place: ProjectContext,
+    domain: Domain,
+    now: DomainState,
+    words: Words,
 ) -> None:
     targets = {send.target_id(target): target for target in place.settings.targets}
-    heard = dict(told.heard) if (told := last_told(instance, domain)) else {}
-    unsent: list[Unsent] = []
+    heard = dict(told.heard) if (told := last_sent(instance, domain)) else {}
+    unsent: list[UnsentNotification] = []
     for number, (name, target) in enumerate(targets.items(), start=1):
         if not notification.is_news(heard.get(name), now):
             continue
@@ -83,20 +100,22 @@ def _send(
             unsent.append(failure)
             place.say(str(failure))
     if unsent or told is None or heard != told.heard:
-        _record(instance, domain, Told(heard=heard, unsent=unsent, at=datetime.now(UTC)))
+        _record(
+            instance, domain, SentNotifications(heard=heard, unsent=unsent, at=datetime.now(UTC))
+        )
 
 
-def last_told(instance: dg.DagsterInstance, domain: Domain) -> Told | None:
+def last_sent(instance: dg.DagsterInstance, domain: Domain) -> SentNotifications | None:
     """What the targets have heard of a domain; None where nobody was ever told."""
     for entry in instance.fetch_observations(asset_keys.published_key(domain), limit=1).records:
         seen = entry.asset_observation
         value = seen.metadata.get(RECORD) if seen else None
         if isinstance(value, dg.JsonMetadataValue):
-            return Told.model_validate(value.data)
+            return SentNotifications.model_validate(value.data)
     return None
 
 
-def _record(instance: dg.DagsterInstance, domain: Domain, told: Told) -> None:
+def _record(instance: dg.DagsterInstance, domain: Domain, told: SentNotifications) -> None:
     people = {"not_notified": "\n".join(map(str, told.unsent)) or None}
     event = dg.AssetObservation(
         asset_keys.published_key(domain), metadata=metadata_of(told, people)

@@ -12,17 +12,17 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, run_context
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.model.phases import result_of
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
-from etl_assets.model.stage import Stage, Stretch
+from etl_assets.model.stage import Stage, StageRange
 from etl_assets.publish import run_directory
 from etl_assets.report import gather
 
 UNPUBLISHED = "nothing is published"
 
 
-def success_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
+def success_hook(place: ProjectContext, domain: Domain) -> dg.HookDefinition:
     """Leaves the manifest when the last step of a run that does not publish has ended well."""
 
     @dg.success_hook(name=f"{domain.name}_leave_halfway")
@@ -37,12 +37,12 @@ def success_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
 
 
 def leave(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: run_context.Run
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, run: run_context.Run
 ) -> None:
     """Write manifest and report of a run that ended well and early, unless a step has done so."""
     if (run.directory / MANIFEST_FILE).exists():
         return
-    stretch = Stretch.over(_planned(instance, run.run_id, domain).values())
+    stretch = StageRange.over(_planned(instance, run.run_id, domain).values())
     sources = run_context.sources_of(instance, domain)
     run_context.leave_unpublished(
         instance,
@@ -56,9 +56,9 @@ def leave(
 
 def leave_unmoved(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
-    stretch: Stretch,
+    stretch: StageRange,
     *,
     as_of: datetime | None,
     started_at: datetime,

@@ -19,9 +19,9 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, prerequisites
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, latest, read_sources
-from etl_assets.defs.fetch_plan import all_parts, asked_of, jobs_of, probes_of, strangers_of
+from etl_assets.defs.fetch_plan import all_parts, asked_of, jobs_of, probes_of, unrecognized_files
 from etl_assets.defs.row_request_plan import decisions_of
 from etl_assets.defs.source_health import read_tables
 from etl_assets.defs.specs import file_partitions
@@ -30,17 +30,17 @@ from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
     MIXED,
     Decision,
-    Fetch,
+    FetchResult,
     Part,
     Probe,
-    Published,
+    PublishedSet,
     Reason,
-    Tabulated,
-    Validated,
+    TableResult,
+    ValidationResult,
 )
 from etl_assets.model.run_manifest import MARTS
-from etl_assets.model.run_options import ORDINARY, Options
-from etl_assets.model.stage import WHOLE, Stage, Stretch
+from etl_assets.model.run_options import ORDINARY, RunOptions
+from etl_assets.model.stage import WHOLE, Stage, StageRange
 from etl_assets.publish import run_directory
 from etl_assets.tables import tabulate
 
@@ -60,7 +60,7 @@ class Plan:
     strangers: Sequence[str] = ()
     order: Sequence[str] = ()
     """Partitions of file sets in Dagster's order, those that it does not know yet at the end."""
-    stretch: Stretch = WHOLE
+    stages: StageRange = WHOLE
     waiting: Sequence[str] = ()
 
     def within(self, start: str, end: str) -> Plan:
@@ -107,14 +107,14 @@ class Plan:
             if source.full_name in moved:
                 roots.add(asset_keys.raw_key(source))
             elif source.full_name in stale:
-                is_judged = Stage.VALIDATED in self.stretch
+                is_judged = Stage.VALIDATED in self.stages
                 roots.add(
                     asset_keys.validated_key(source) if is_judged else asset_keys.table_key(source)
                 )
-        chosen = roots if self.stretch.is_single else _below(graph, roots)
+        chosen = roots if self.stages.is_single else _below(graph, roots)
         chosen = chosen | _judged_by(graph, chosen)
         chosen = chosen | (_rest(graph, domain) if self.rest else set())
-        return sorted(key for key in chosen if asset_keys.stage_of(domain, key) in self.stretch)
+        return sorted(key for key in chosen if asset_keys.stage_of(domain, key) in self.stages)
 
     def observe(self, instance: dg.DagsterInstance, domain: Domain) -> None:
         """Record each contact that fetches nothing; a fetch leaves its own event."""
@@ -139,7 +139,7 @@ class Plan:
 
     def _other(self) -> list[str]:
         stale = [f"{part}: {why}" for part, why in self.stale.items()]
-        unasked = [] if self.stretch.asks else [f"{self.stretch}: no remote is asked"]
+        unasked = [] if self.stages.asks else [f"{self.stages}: no remote is asked"]
         rest = [self.rest] if self.rest else []
         return [*unasked, *stale, *rest, *self.strangers, *self.waiting]
 
@@ -148,7 +148,7 @@ class Plan:
         told = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
         others = Counter(d.reason for d in self.decisions if str(d) not in told)
         held, count = others.pop(Reason.HELD, 0), len(self.decisions)
-        kept = [f"{others.total()} of {count} files are up to date"] if self.stretch.asks else []
+        kept = [f"{others.total()} of {count} files are up to date"] if self.stages.asks else []
         spared = [f"{held} of {count} files are held and not asked for"] if held else []
         return [*told, *kept, *spared, *self._other()]
 
@@ -159,7 +159,7 @@ class Plan:
             "rest": self.rest,
             "strangers": list(self.strangers),
             "waiting": list(self.waiting),
-            "stages": [stage.value for stage in self.stretch],
+            "stages": [stage.value for stage in self.stages],
         }
 
 
@@ -188,22 +188,22 @@ def file_order(
 
 def make_plan(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     sources: Sequence[Source],
     *,
     now: datetime,
-    options: Options = ORDINARY,
+    options: RunOptions = ORDINARY,
 ) -> Plan:
     """Ask every remote at once and compare with what stands.
 
     Where changes are accepted, a file that was refused as a table is one to take. A run that begins
     below the raw files asks nothing: what is above is taken as it stands.
     """
-    if not options.stretch.asks:
+    if not options.stages.asks:
         return _resumed(instance, place, domain, sources, options)
     waiting = (
-        [] if options.stretch.publishes else [s for s in sources if prerequisites.waits(place, s)]
+        [] if options.stages.publishes else [s for s in sources if prerequisites.waits(place, s)]
     )
     sources = [source for source in sources if source not in waiting]
     states = read_sources(instance, sources)
@@ -219,20 +219,20 @@ def make_plan(
         decisions,
         probes,
         _stale(place, states, unmoved, options),
-        _stale_rest(instance, place, domain) if options.stretch.publishes else "",
-        strangers=[told for source in sources for told in strangers_of(place.places, source)],
+        _stale_rest(instance, place, domain) if options.stages.publishes else "",
+        strangers=[told for source in sources for told in unrecognized_files(place.places, source)],
         order=file_order(instance, domain, [part for _, part in wanted]),
-        stretch=options.stretch,
+        stages=options.stages,
         waiting=[prerequisites.told_waiting(source) for source in waiting],
     )
 
 
 def _decided(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     now: datetime,
-    options: Options,
+    options: RunOptions,
 ) -> tuple[list[Decision], Mapping[Part, Probe]]:
     """What is to become of each part, and the answers of the remotes that were asked."""
     asked = asked_of(place, states, wanted, skip_existing=options.skip_existing)
@@ -245,10 +245,10 @@ def _decided(
 
 def _resumed(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     sources: Sequence[Source],
-    options: Options,
+    options: RunOptions,
 ) -> Plan:
     """The plan of a run over what was ever fetched."""
     states = read_sources(instance, sources)
@@ -257,29 +257,29 @@ def _resumed(
         for source in sources
         for partition in states[source.name].parts
     ]
-    has_rest = options.stretch.publishes or Stage.MARTS in options.stretch
+    has_rest = options.stages.publishes or Stage.MARTS in options.stages
     return Plan(
         stale=_stale(place, states, parts, options),
         rest=_stale_rest(instance, place, domain) if has_rest else "",
         order=file_order(instance, domain, [part for _, part in parts]),
-        stretch=options.stretch,
+        stages=options.stages,
     )
 
 
 def _stale(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     parts: Sequence[tuple[Source, Part]],
-    options: Options,
+    options: RunOptions,
 ) -> dict[Part, str]:
     """The parts whose table no longer stands, each with the reason."""
     found = {}
     for source, part in parts:
         state = states[source.name]
         why = _why_accepted(state, part) if options.accept_changes else ""
-        if why := why or next(_why_stale(place, source, state, part, options.stretch), ""):
+        if why := why or next(_why_stale(place, source, state, part, options.stages), ""):
             found[part] = why
-    return found if {Stage.VALIDATED, Stage.TABLE} & set(options.stretch) else {}
+    return found if {Stage.VALIDATED, Stage.TABLE} & set(options.stages) else {}
 
 
 def _why_accepted(state: SourceState, part: Part) -> str:
@@ -288,7 +288,7 @@ def _why_accepted(state: SourceState, part: Part) -> str:
 
 
 def _why_stale(
-    place: Workplace, source: Source, state: SourceState, part: Part, stretch: Stretch
+    place: ProjectContext, source: Source, state: SourceState, part: Part, stretch: StageRange
 ) -> Iterator[str]:
     """Why a part does not stand as far as the stages go; nothing where it was never fetched."""
     fetch = state.fetches.get(part.partition)
@@ -302,7 +302,7 @@ def _why_stale(
 
 
 def _why_no_table(
-    place: Workplace, source: Source, valid: Validated | None, table: Tabulated | None
+    place: ProjectContext, source: Source, valid: ValidationResult | None, table: TableResult | None
 ) -> Iterator[str]:
     """Why the table is not that of the file that was validated."""
     if valid is None or table is None:
@@ -317,7 +317,7 @@ def _why_no_table(
         yield OTHER_FILE
 
 
-def _is_judged(fetch: Fetch, valid: Validated | None) -> bool:
+def _is_judged(fetch: FetchResult, valid: ValidationResult | None) -> bool:
     """Whether the verdict that stands is on the newest download."""
     if valid is None:
         return False
@@ -329,9 +329,9 @@ def _is_judged(fetch: Fetch, valid: Validated | None) -> bool:
     }
 
 
-def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> str:
+def _stale_rest(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> str:
     """Why models and documents are looked at though no table moved; empty where they stand."""
-    record = latest(instance, asset_keys.published_key(domain), Published)
+    record = latest(instance, asset_keys.published_key(domain), PublishedSet)
     published = run_directory.published(place.home, domain.name)
     if record is None or published is None:
         no_record = "the event log does not know what is published"
@@ -339,7 +339,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: Workplace, domain: Domain) 
     if record.code_version != place.code_version(domain):
         is_mixed = record.code_version == MIXED
         return OLDER_MODELS if is_mixed else "the code or a declaration changed"
-    if not warehouse.is_whole(place.home, domain.name):
+    if not warehouse.is_complete(place.home, domain.name):
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"

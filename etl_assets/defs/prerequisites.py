@@ -13,13 +13,13 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.model_state import built_models, published_history, versions_of
 from etl_assets.marts import build, warehouse
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import UsageError
-from etl_assets.model.stage import OF_SOURCES, Stage, Stretch
+from etl_assets.model.stage import OF_SOURCES, Stage, StageRange
 from etl_assets.publish import run_directory
 
 LACKING = {
@@ -29,7 +29,7 @@ LACKING = {
 }
 
 
-def waits(place: Workplace, source: Source) -> bool:
+def waits(place: ProjectContext, source: Source) -> bool:
     """Whether a source asks from a table that does not stand yet: its turn comes after that."""
     table = source.for_each.table if source.for_each else None
     return table is not None and not place.home.table_file(source.domain, table, None).exists()
@@ -42,39 +42,41 @@ def told_waiting(source: Source) -> str:
 
 def require(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     sources: Sequence[Source],
-    stretch: Stretch,
+    stages: StageRange,
 ) -> None:
-    """Raise UsageError with all that a run over `stretch` lacks, and the commands that make it."""
-    if stretch.asks:
+    """Raise UsageError with all that a run over `stages` lacks, and the commands that make it."""
+    if stages.asks:
         return
     states = read_sources(instance, domain.sources.values())
     lacking: dict[Stage, list[Source]] = {}
-    for source, first in _first_stages(place, domain, sources, stretch):
+    for source, first in _first_stages(place, domain, sources, stages):
         if stage := _lacking(place, states[source.name], first):
             lacking.setdefault(stage, []).append(source)
     faults = [_told_lacking(domain, stage, found) for stage, found in lacking.items()]
-    if stretch.first is Stage.PUBLISH and not faults:
+    if stages.first is Stage.PUBLISH and not faults:
         faults += _unfit(instance, place, domain)
     if faults:
-        raise UsageError(f"{stretch}: expected what it starts from, found:\n" + "\n".join(faults))
+        raise UsageError(f"{stages}: expected what it starts from, found:\n" + "\n".join(faults))
 
 
-def built_at(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> datetime | None:
+def built_at(
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain
+) -> datetime | None:
     """The logical time of the newest build; None where nothing was ever built."""
     graph = Graph.of(place.dbt(domain).manifest)
     records = built_models(instance, domain, graph).values()
     return max((record.as_of for record in records), default=None)
 
 
-def unfit_models(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> list[str]:
+def unfit_models(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> list[str]:
     """Models that were not built from the code, the tables and the history that stand."""
     project = place.dbt(domain)
     graph = Graph.of(project.manifest)
     history = published_history(place, domain)
-    return build.unfit(
+    return build.stale_models(
         graph,
         versions_of(instance, domain, project, graph),
         built_models(instance, domain, graph),
@@ -84,19 +86,19 @@ def unfit_models(instance: dg.DagsterInstance, place: Workplace, domain: Domain)
 
 
 def _first_stages(
-    place: Workplace, domain: Domain, sources: Sequence[Source], stretch: Stretch
+    place: ProjectContext, domain: Domain, sources: Sequence[Source], stages: StageRange
 ) -> Iterator[tuple[Source, Stage]]:
     """The stage at which each source begins; those that are not chosen give models their table."""
-    needs_all = stretch.publishes or Stage.MARTS in stretch
+    needs_all = stages.publishes or Stage.MARTS in stages
     for source in domain.sources.values():
-        if source in sources and stretch.first in OF_SOURCES:
+        if source in sources and stages.first in OF_SOURCES:
             if needs_all or not waits(place, source):
-                yield source, stretch.first
+                yield source, stages.first
         elif needs_all:
             yield source, Stage.MARTS
 
 
-def _lacking(place: Workplace, state: SourceState, first: Stage) -> Stage | None:
+def _lacking(place: ProjectContext, state: SourceState, first: Stage) -> Stage | None:
     """The first stage before `first` that has not made what it should; None where all stands."""
     lacks = {
         Stage.RAW: not state.fetches,
@@ -104,7 +106,7 @@ def _lacking(place: Workplace, state: SourceState, first: Stage) -> Stage | None
         Stage.TABLE: _lacks_table(place, state),
     }
     return next(
-        (stage for stage in Stretch(last=first) if lacks.get(stage) and stage != first), None
+        (stage for stage in StageRange(last=first) if lacks.get(stage) and stage != first), None
     )
 
 
@@ -116,16 +118,16 @@ def _told_lacking(domain: Domain, stage: Stage, sources: Sequence[Source]) -> st
     return f"{names}: {LACKING[stage]}; `etl run {domain.name} --stage {stage}{chosen}` first"
 
 
-def _lacks_table(place: Workplace, state: SourceState) -> bool:
+def _lacks_table(place: ProjectContext, state: SourceState) -> bool:
     tables = state.tables.values()
     is_gone = any(not (place.home.root / made.table.path).exists() for made in tables)
     return bool(state.fetches.keys() - state.tables.keys()) or is_gone
 
 
-def _unfit(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> Iterator[str]:
+def _unfit(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> Iterator[str]:
     """Models that were not built from the tables and the history that stand."""
     command = f"`etl run {domain.name} --stage {Stage.MARTS}` first"
-    if not warehouse.is_whole(place.home, domain.name):
+    if not warehouse.is_complete(place.home, domain.name):
         yield f"{domain.name}: nothing was built yet, or a build was cut off; {command}"
         return
     if unfit := unfit_models(instance, place, domain):

@@ -11,16 +11,16 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, raw, run_context, specs, tables, validated
 from etl_assets.defs.candidate import GATE, Candidate
-from etl_assets.defs.context import Workplace
-from etl_assets.defs.domain_lock import alone
+from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.domain_lock import domain_lock
 from etl_assets.defs.event_log import latest_checks
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import digest_of
 from etl_assets.defs.run_events import check_of
 from etl_assets.marts.graph import Graph
-from etl_assets.model.run_manifest import RunCheck, RunManifest, Written
+from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
 from etl_assets.publish import gate
-from etl_assets.publish.gate_result import Finding, GateVerdict
+from etl_assets.publish.gate_result import GateFinding, GateVerdict
 from etl_assets.report import gather
 
 
@@ -31,7 +31,7 @@ class PublishConfig(dg.Config):
 
 
 def build_publish(
-    domain: Domain, place: Workplace, graph: Graph, model_checks: Sequence[dg.AssetCheckKey]
+    domain: Domain, place: ProjectContext, graph: Graph, model_checks: Sequence[dg.AssetCheckKey]
 ) -> dg.AssetsDefinition:
     """One step from marts to `latest`; `model_checks` are the checks that the gate weighs."""
 
@@ -42,7 +42,7 @@ def build_publish(
         specs=_specs(domain, place, graph),
         check_specs=_check_specs(domain),
     )
-    @alone(place, domain)
+    @domain_lock(place, domain)
     def published(context: dg.AssetExecutionContext, config: PublishConfig) -> Iterator[Any]:
         run = run_context.current(context.instance, context.run.run_id, place, domain)
         run_context.refuse_overtaken(place, domain, run)
@@ -109,7 +109,7 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def _specs(domain: Domain, place: Workplace, graph: Graph) -> list[dg.AssetSpec]:
+def _specs(domain: Domain, place: ProjectContext, graph: Graph) -> list[dg.AssetSpec]:
     common: dict[str, Any] = {"group_name": domain.name, "owners": [domain.owner]}
     models = {model.name for model in graph.models.values()}
     code_version = place.code_version(domain)
@@ -162,7 +162,9 @@ def _gate_result(domain: Domain, verdict: GateVerdict) -> dg.AssetCheckResult:
     )
 
 
-def _finding_result(domain: Domain, finding: Finding, verdict: GateVerdict) -> dg.AssetCheckResult:
+def _finding_result(
+    domain: Domain, finding: GateFinding, verdict: GateVerdict
+) -> dg.AssetCheckResult:
     """One measure; one that a person has accepted stays red and no longer blocks."""
     accepted = finding.check in verdict.accepted
     return dg.AssetCheckResult(
@@ -181,7 +183,7 @@ def _finding_result(domain: Domain, finding: Finding, verdict: GateVerdict) -> d
 
 
 def _document_results(
-    domain: Domain, candidate: Candidate, written: Sequence[Written]
+    domain: Domain, candidate: Candidate, written: Sequence[PublishedFile]
 ) -> Iterator[dg.MaterializeResult[Any]]:
     for document in domain.documents:
         files = [part for part in written if part.document == document.file]

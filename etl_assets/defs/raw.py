@@ -11,18 +11,18 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.order import waves_of
+from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, partial_runs, run_context, specs
-from etl_assets.defs.context import Workplace
-from etl_assets.defs.domain_lock import alone
+from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.domain_lock import domain_lock
 from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.fetch_plan import all_parts, asked_of, jobs_of, probes_of, strangers_of
-from etl_assets.defs.materialize import Complaint, Outcome, parts_of, results
+from etl_assets.defs.fetch_plan import all_parts, asked_of, jobs_of, probes_of, unrecognized_files
+from etl_assets.defs.materialize import CheckFailure, PartOutcome, parts_of, results
 from etl_assets.defs.row_request_plan import ask_all
 from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
-from etl_assets.model.records import Fetch, FetchStatus, Part
+from etl_assets.model.records import FetchResult, FetchStatus, Part
 from etl_assets.validate import validate
 
 CHECK = "fetched"
@@ -37,9 +37,9 @@ class RawConfig(dg.Config):
     max_retries: int | None = None
 
 
-def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefinition:
+def build_raw(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
     """One step that fetches what has moved."""
-    sources = waves_of(domain.sources)[wave]
+    sources = fetch_order(domain.sources)[wave]
 
     @dg.multi_asset(
         hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
@@ -56,7 +56,7 @@ def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefin
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @alone(place, domain)
+    @domain_lock(place, domain)
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
         chosen = [s for s in sources if asset_keys.raw_key(s) in context.selected_asset_keys]
         states = read_sources(context.instance, chosen)
@@ -75,29 +75,32 @@ def build_raw(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefin
     return raw
 
 
-def _own(place: Workplace, source: Source, state: SourceState) -> list[str | None]:
+def _own(place: ProjectContext, source: Source, state: SourceState) -> list[str | None]:
     """The source's own partitions, those of files that have vanished too."""
     now = datetime.now(UTC)
     return [p.partition for p in all_parts(place.places, source, now, known=state.fetches)]
 
 
 def _beside(
-    place: Workplace, source: Source, state: SourceState, outcomes: Mapping[str | None, Outcome]
-) -> Iterator[Complaint | None]:
+    place: ProjectContext,
+    source: Source,
+    state: SourceState,
+    outcomes: Mapping[str | None, PartOutcome],
+) -> Iterator[CheckFailure | None]:
     """What there is to say of files that this launch does not ask for."""
     for partition, fetch in state.fetches.items():
         if partition not in outcomes:
             yield _complaint(source, fetch)
-    for stranger in strangers_of(place.places, source):
-        yield Complaint(stranger, dg.AssetCheckSeverity.WARN)
+    for stranger in unrecognized_files(place.places, source):
+        yield CheckFailure(stranger, dg.AssetCheckSeverity.WARN)
 
 
 def _get(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     config: RawConfig,
-) -> dict[Part, Fetch]:
+) -> dict[Part, FetchResult]:
     """What came of each part, by whichever way its source is asked."""
     asked = asked_of(place, states, wanted, skip_existing=config.skip_existing)
     fetched = _fetch(place, states, asked.files, config, asked.held)
@@ -105,12 +108,12 @@ def _get(
 
 
 def _fetch(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     wanted: Sequence[tuple[Source, Part]],
     config: RawConfig,
-    held: Sequence[download.Job],
-) -> dict[Part, Fetch]:
+    held: Sequence[download.FetchJob],
+) -> dict[Part, FetchResult]:
     """What came of each file; those `held` are not asked for."""
     now = datetime.now(UTC)
     wanted = [(source.with_retries(config.max_retries), part) for source, part in wanted]
@@ -119,7 +122,7 @@ def _fetch(
     jobs += held
     found = {}
     with place.client() as client:
-        desk = download.Desk(
+        desk = download.FetchContext(
             client=client,
             places=place.places,
             home=place.home,
@@ -135,11 +138,11 @@ def _fetch(
 
 
 def _ask(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     sources: Sequence[Source],
     config: RawConfig,
-) -> dict[Part, Fetch]:
+) -> dict[Part, FetchResult]:
     """The sources whose requests come from a table."""
     wanted = [source.with_retries(config.max_retries) for source in sources]
     found = {}
@@ -150,10 +153,10 @@ def _ask(
     return found
 
 
-def outcome_of(source: Source, fetch: Fetch) -> Outcome:
+def outcome_of(source: Source, fetch: FetchResult) -> PartOutcome:
     """How the materialization of one part looks, and what its check has to say."""
     file = fetch.file
-    return Outcome(
+    return PartOutcome(
         record=fetch,
         version=file.sha256 if file else fetch.status.value,
         reused=fetch.status is FetchStatus.UNCHANGED,
@@ -177,11 +180,11 @@ def outcome_of(source: Source, fetch: Fetch) -> Outcome:
     )
 
 
-def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
+def _complaint(source: Source, fetch: FetchResult) -> CheckFailure | None:
     if fetch.pin is not None:
-        return Complaint(f"{fetch.part}: {fetch.pin}", dg.AssetCheckSeverity.WARN)
+        return CheckFailure(f"{fetch.part}: {fetch.pin}", dg.AssetCheckSeverity.WARN)
     if fetch.warning and fetch.status not in AT_FAULT:
-        return Complaint(f"{fetch.part}: {fetch.warning}", dg.AssetCheckSeverity.WARN)
+        return CheckFailure(f"{fetch.part}: {fetch.warning}", dg.AssetCheckSeverity.WARN)
     if fetch.status not in AT_FAULT:
         return None
     held = (
@@ -192,10 +195,10 @@ def _complaint(source: Source, fetch: Fetch) -> Complaint | None:
     if isinstance(source.partitions, Files) and fetch.part.partition != NO_FILE:
         held += f"; if it is gone for good: `etl forget '{fetch.part}' --why TEXT`"
     severity = dg.AssetCheckSeverity.ERROR if source.required else dg.AssetCheckSeverity.WARN
-    return Complaint(f"{fetch.part}: {fetch.fault}; {held}", severity)
+    return CheckFailure(f"{fetch.part}: {fetch.fault}; {held}", severity)
 
 
-def _told(fetch: Fetch) -> str:
+def _told(fetch: FetchResult) -> str:
     if fetch.status is FetchStatus.OFF:
         return f"{fetch.part}: {fetch.decision.detail}"
     if fetch.status in AT_FAULT or fetch.file is None:

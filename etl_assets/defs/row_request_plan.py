@@ -9,21 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState
 from etl_assets.fetch import request_rows
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.row_requests import requests_of
-from etl_assets.model.records import Decision, Fetch, Part
+from etl_assets.model.records import Decision, FetchResult, Part
 
 
 def ask_all(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     sources: Sequence[Source],
     *,
     force: bool,
-) -> Iterator[Fetch]:
+) -> Iterator[FetchResult]:
     """What came of each source, one after the other."""
     for source in sources:
         part, last = Part(source=source.full_name), states[source.name].fetches.get(None)
@@ -36,7 +36,7 @@ def ask_all(
 
 
 def decisions_of(
-    place: Workplace,
+    place: ProjectContext,
     states: Mapping[str, SourceState],
     sources: Sequence[Source],
     *,
@@ -53,17 +53,19 @@ def decisions_of(
     return found
 
 
-def _survey(place: Workplace, source: Source, desk: request_rows.Desk) -> request_rows.Survey:
+def _survey(
+    place: ProjectContext, source: Source, desk: request_rows.RequestContext
+) -> request_rows.RequestSurvey:
     table = place.home.table_file(source.domain, request_rows.declared_of(source).table, None)
     requests = requests_of(source, table, place.places, with_credentials=not desk.missing)
     return request_rows.survey(source, requests, desk)
 
 
 def _desk(
-    place: Workplace, source: Source, client: Client, *, force: bool, now: datetime
-) -> request_rows.Desk:
+    place: ProjectContext, source: Source, client: Client, *, force: bool, now: datetime
+) -> request_rows.RequestContext:
     names = [each.env for each in source.location.credentials.values()]
     missing = [name for name in names if place.settings.find_secret(name) is None]
-    return request_rows.Desk(
+    return request_rows.RequestContext(
         client=client, home=place.home, now=now, missing=", ".join(missing), force=force
     )

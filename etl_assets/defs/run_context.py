@@ -14,19 +14,19 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, notify
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import contacts, read_sources
 from etl_assets.defs.run_events import accepted_in, assets_in, checks_in, phases_in
 from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.phases import result_of
 from etl_assets.model.records import (
-    Fetch,
+    FetchResult,
     FetchStatus,
-    Quarantined,
+    QuarantinedFile,
     RawFile,
     RunStatus,
-    Tabulated,
-    Validated,
+    TableResult,
+    ValidationResult,
 )
 from etl_assets.model.run_manifest import (
     MANIFEST_FILE,
@@ -58,7 +58,9 @@ def directory_tag(domain: Domain) -> str:
     return f"etl/directory/{domain.name}"
 
 
-def current(instance: dg.DagsterInstance, run_id: str, place: Workplace, domain: Domain) -> Run:
+def current(
+    instance: dg.DagsterInstance, run_id: str, place: ProjectContext, domain: Domain
+) -> Run:
     """The run as its tags tell; the first step that asks makes its directory."""
     stored = instance.get_run_record_by_id(run_id)
     if stored is None:
@@ -82,14 +84,14 @@ def current(instance: dg.DagsterInstance, run_id: str, place: Workplace, domain:
     )
 
 
-def _after_the_last(place: Workplace, domain: Domain, started_at: datetime) -> datetime:
+def _after_the_last(place: ProjectContext, domain: Domain, started_at: datetime) -> datetime:
     """The run's logical time: its start, or just after the published set where that is later."""
     published = run_directory.published(place.home, domain.name)
     last = run_directory.read_manifest(published).as_of if published else started_at - TICK
     return max(started_at, last + TICK)
 
 
-def refuse_overtaken(place: Workplace, domain: Domain, run: Run) -> None:
+def refuse_overtaken(place: ProjectContext, domain: Domain, run: Run) -> None:
     """Fails a run that was launched beside another one, which has published meanwhile."""
     published = run_directory.published(place.home, domain.name)
     if published is None or published == run.directory:
@@ -105,7 +107,7 @@ def refuse_overtaken(place: Workplace, domain: Domain, run: Run) -> None:
 
 def manifest(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     run: Run,
     *,
@@ -139,9 +141,11 @@ def manifest(
     return told.model_copy(update={"result": result_of(told)})
 
 
-def advised(place: Workplace, domain: Domain, told: RunManifest, directory: Path) -> RunManifest:
+def advised(
+    place: ProjectContext, domain: Domain, told: RunManifest, directory: Path
+) -> RunManifest:
     """The manifest with what it asks of a person."""
-    answers = next_actions.answers(
+    answers = next_actions.next_actions(
         told,
         list(_set_aside(place, domain, since=told.started_at)),
         gate=asset_keys.name_of(asset_keys.published_key(domain)),
@@ -150,7 +154,9 @@ def advised(place: Workplace, domain: Domain, told: RunManifest, directory: Path
     return told.model_copy(update={"answers": answers})
 
 
-def _set_aside(place: Workplace, domain: Domain, *, since: datetime) -> Iterator[Quarantined]:
+def _set_aside(
+    place: ProjectContext, domain: Domain, *, since: datetime
+) -> Iterator[QuarantinedFile]:
     for source in domain.sources.values():
         try:
             found = quarantine_store.listed(place.home, source)
@@ -159,7 +165,7 @@ def _set_aside(place: Workplace, domain: Domain, *, since: datetime) -> Iterator
         yield from (record for record in found if record.quarantined_at >= since)
 
 
-def failure_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
+def failure_hook(place: ProjectContext, domain: Domain) -> dg.HookDefinition:
     """Leaves the manifest of a run that one of its steps ended, launched from wherever."""
 
     @dg.failure_hook(name=f"{domain.name}_leave_manifest")
@@ -171,7 +177,7 @@ def failure_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
     return leave_manifest
 
 
-def success_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
+def success_hook(place: ProjectContext, domain: Domain) -> dg.HookDefinition:
     """Tells of a run that has published, launched from wherever."""
 
     @dg.success_hook(name=f"{domain.name}_tell")
@@ -182,14 +188,14 @@ def success_hook(place: Workplace, domain: Domain) -> dg.HookDefinition:
     return tell
 
 
-def _notify(instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: Run) -> None:
-    notify.tell(
+def _notify(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, run: Run) -> None:
+    notify.notify_run(
         instance, place, domain, run_directory.read_manifest(run.directory), directory=run.directory
     )
 
 
 def leave_failed(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: Run, note: str
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, run: Run, note: str
 ) -> None:
     """Write the manifest and report of a failed run, unless a step has written them already."""
     if not (run.directory / MANIFEST_FILE).exists():
@@ -198,7 +204,7 @@ def leave_failed(
 
 def leave_unpublished(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     run: Run,
     *,
@@ -214,7 +220,7 @@ def leave_unpublished(
 
 def repeat(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     domain: Domain,
     *,
     as_of: datetime | None,
@@ -250,8 +256,8 @@ def repeat(
     again = again.model_copy(update={"result": result_of(again)})
     again = advised(place, domain, again, directory)
     gather.write_report(domain, again, directory / MARTS, directory)
-    documents.conclude(place.home, directory, again)
-    notify.tell(instance, place, domain, again, directory=directory)
+    documents.publish_candidate(place.home, directory, again)
+    notify.notify_run(instance, place, domain, again, directory=directory)
     return again
 
 
@@ -314,9 +320,9 @@ def _fault_of(part: RunSource) -> str:
 
 
 def _source(
-    fetch: Fetch,
-    valid: Validated | None,
-    table: Tabulated | None,
+    fetch: FetchResult,
+    valid: ValidationResult | None,
+    table: TableResult | None,
     contacted_at: datetime | None,
 ) -> RunSource:
     file = _file_of(fetch, valid, table)
@@ -340,7 +346,9 @@ def _source(
     )
 
 
-def _file_of(fetch: Fetch, valid: Validated | None, table: Tabulated | None) -> RawFile | None:
+def _file_of(
+    fetch: FetchResult, valid: ValidationResult | None, table: TableResult | None
+) -> RawFile | None:
     """The newest file, unless the table that stands is known to be of the one before."""
     newest, before = fetch.file, valid.file if valid else None
     used = table.table.source_sha256 if table else None

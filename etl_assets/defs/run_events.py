@@ -13,8 +13,8 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
 from etl_assets.defs.event_log import record_of
-from etl_assets.model.records import Tabulated
-from etl_assets.model.run_manifest import Accepted, RunAsset, RunCheck, RunPhase
+from etl_assets.model.records import TableResult
+from etl_assets.model.run_manifest import AcceptedChange, RunAsset, RunCheck, RunPhase
 
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
 
@@ -41,13 +41,13 @@ def assets_in(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAs
 
 def accepted_in(
     domain: Domain, records: Iterable[dg.EventLogEntry], since: datetime
-) -> list[Accepted]:
+) -> list[AcceptedChange]:
     """Smaller files that a person took in this run."""
     tables = {asset_keys.table_key(source) for source in domain.sources.values()}
     events = (entry.asset_materialization for entry in records)
-    made = (record_of(e, Tabulated) for e in events if e is not None and e.asset_key in tables)
+    made = (record_of(e, TableResult) for e in events if e is not None and e.asset_key in tables)
     return [
-        Accepted(what=str(table.part), sha256=ruling.sha256)
+        AcceptedChange(what=str(table.part), sha256=ruling.sha256)
         for table in made
         if table is not None
         for ruling in table.accepted

@@ -14,14 +14,14 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.materialize import digest_of
 from etl_assets.defs.plan import Plan, make_plan
 from etl_assets.defs.specs import file_partitions
 from etl_assets.model.records import Probe, Reason
 
 
-def build_sensor(domain: Domain, place: Workplace) -> dg.SensorDefinition:
+def build_sensor(domain: Domain, place: ProjectContext) -> dg.SensorDefinition:
     """The domain's sensor; its cursor holds what each remote said when a run was last requested."""
 
     @dg.sensor(

@@ -12,20 +12,20 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.order import waves_of
+from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, partial_runs, run_context, specs
-from etl_assets.defs.context import Workplace
-from etl_assets.defs.domain_lock import alone
+from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.domain_lock import domain_lock
 from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.materialize import Complaint, Outcome, digest_of, parts_of, results
+from etl_assets.defs.materialize import CheckFailure, PartOutcome, digest_of, parts_of, results
 from etl_assets.defs.preview import preview
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import ContentError
-from etl_assets.model.records import Part, RawFile, Ruling, Table, Tabulated
+from etl_assets.model.records import OperatorDecision, Part, RawFile, Table, TableResult
 from etl_assets.storage.user import current_user
 from etl_assets.tables import tabulate
-from etl_assets.tables.shrink_override import Leave
+from etl_assets.tables.shrink_override import ShrinkOverride
 
 CHECK = "contract"
 ACCEPTED = "--accept-changes"
@@ -37,9 +37,9 @@ class TablesConfig(dg.Config):
     accept_changes: bool = False
 
 
-def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefinition:
+def build_tables(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
     """One step that reads the domain's validated files under their contracts."""
-    sources = waves_of(domain.sources)[wave]
+    sources = fetch_order(domain.sources)[wave]
 
     @dg.multi_asset(
         hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
@@ -49,7 +49,7 @@ def build_tables(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDe
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @alone(place, domain)
+    @domain_lock(place, domain)
     def tables(
         context: dg.AssetExecutionContext, config: TablesConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
@@ -88,12 +88,12 @@ def _check_spec(source: Source) -> dg.AssetCheckSpec:
 
 def _tabulate_source(
     context: dg.AssetExecutionContext,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     state: SourceState,
     *,
     accept: bool,
-) -> dict[str | None, Outcome]:
+) -> dict[str | None, PartOutcome]:
     outcomes = {}
     for partition in parts_of(context, source, state.fetches):
         part = Part(source=source.full_name, partition=partition)
@@ -104,10 +104,10 @@ def _tabulate_source(
 
 def _previews(
     duckdb: DuckDBResource,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
-    outcomes: Mapping[str | None, Outcome],
-) -> Mapping[str | None, Outcome]:
+    outcomes: Mapping[str | None, PartOutcome],
+) -> Mapping[str | None, PartOutcome]:
     """The same with a few rows to look at; parts of one table would all look alike."""
     if source.partitions is not None:
         return outcomes
@@ -119,8 +119,8 @@ def _previews(
 
 
 def _tabulate(
-    place: Workplace, source: Source, part: Part, state: SourceState, *, accept: bool
-) -> Outcome:
+    place: ProjectContext, source: Source, part: Part, state: SourceState, *, accept: bool
+) -> PartOutcome:
     validated, last = state.validated.get(part.partition), state.tables.get(part.partition)
     version = tabulate.code_version(source)
     file = validated.file if validated else None
@@ -128,16 +128,18 @@ def _tabulate(
         return outcome_of(source, _without_old_fault(last, file), reused=True)
     if file is None:
         table = tabulate.empty_table(place.home, source, part, code_version=version)
-        return outcome_of(source, Tabulated(part=part, table=table), reused=False)
-    word = Ruling(sha256=file.sha256, by=current_user(), why=ACCEPTED, at=datetime.now(UTC))
+        return outcome_of(source, TableResult(part=part, table=table), reused=False)
+    word = OperatorDecision(
+        sha256=file.sha256, by=current_user(), why=ACCEPTED, at=datetime.now(UTC)
+    )
     fetch = state.fetches.get(part.partition)
-    leave = Leave(source, fetch, last, file, word=word if accept else None)
+    leave = ShrinkOverride(source, fetch, last, file, word=word if accept else None)
     try:
         table = tabulate.tabulate(
             place.home,
             source,
             part,
-            raw_store.located(place.home, file),
+            raw_store.path_of(place.home, file),
             file.sha256,
             code_version=version,
             previous=leave.previous,
@@ -145,14 +147,14 @@ def _tabulate(
         )
     except ContentError as error:
         table, fault = _standing_table(place, source, part, last), f"{error}{leave.advice}"
-        record = Tabulated(part=part, table=table, fault=fault, refused_sha256=file.sha256)
+        record = TableResult(part=part, table=table, fault=fault, refused_sha256=file.sha256)
     else:
         dated = table.content_at or file.last_modified
-        record = Tabulated(part=part, table=table.model_copy(update={"content_at": dated}))
+        record = TableResult(part=part, table=table.model_copy(update={"content_at": dated}))
     return outcome_of(source, leave.noted(record), reused=False)
 
 
-def _stands(place: Workplace, last: Tabulated, file: RawFile | None, version: str) -> bool:
+def _stands(place: ProjectContext, last: TableResult, file: RawFile | None, version: str) -> bool:
     """Whether the last table was made from this file by this code, and is still there."""
     wanted = file.sha256 if file else ""
     tried = {last.table.source_sha256, last.refused_sha256}
@@ -160,14 +162,16 @@ def _stands(place: Workplace, last: Tabulated, file: RawFile | None, version: st
     return wanted in tried and last.table.code_version == version and present
 
 
-def _without_old_fault(last: Tabulated, file: RawFile | None) -> Tabulated:
+def _without_old_fault(last: TableResult, file: RawFile | None) -> TableResult:
     """A refusal counts while its file is the newest; it is over when the table's own is back."""
     if file is None or file.sha256 != last.table.source_sha256:
         return last
     return last.model_copy(update={"fault": None, "refused_sha256": None})
 
 
-def _standing_table(place: Workplace, source: Source, part: Part, last: Tabulated | None) -> Table:
+def _standing_table(
+    place: ProjectContext, source: Source, part: Part, last: TableResult | None
+) -> Table:
     """The last table; one without rows where there is none."""
     if last is not None and (place.home.root / last.table.path).exists():
         return last.table
@@ -175,11 +179,11 @@ def _standing_table(place: Workplace, source: Source, part: Part, last: Tabulate
     return tabulate.empty_table(place.home, source, part, code_version=version)
 
 
-def outcome_of(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
+def outcome_of(source: Source, record: TableResult, *, reused: bool) -> PartOutcome:
     """How the materialization of one part looks, and what its check has to say."""
     table = record.table
     accepted = [str(ruling) for ruling in record.accepted]
-    return Outcome(
+    return PartOutcome(
         record=record,
         version=digest_of(table.sha256),
         reused=reused,
@@ -204,11 +208,11 @@ def outcome_of(source: Source, record: Tabulated, *, reused: bool) -> Outcome:
     )
 
 
-def _complaint(source: Source, record: Tabulated) -> Complaint | None:
+def _complaint(source: Source, record: TableResult) -> CheckFailure | None:
     table = record.table
     if record.fault:
         stands = "the last table stands" if table.source_sha256 else "no table was ever made of it"
-        return Complaint(f"{record.part}: {record.fault}; {stands}")
+        return CheckFailure(f"{record.part}: {record.fault}; {stands}")
     warned = []
     if table.rejected:
         rules = ", ".join(f"{count} by {rule}" for rule, count in table.rejects_by_rule.items())
@@ -228,17 +232,17 @@ def _complaint(source: Source, record: Tabulated) -> Complaint | None:
     told = [f"{record.part}: {'; '.join(warned)}", *table.first_rejects]
     if table.first_rejects and (more := table.rejected - len(table.first_rejects)):
         told.append(f"and {more:,} more")
-    return Complaint("\n".join(told), dg.AssetCheckSeverity.WARN)
+    return CheckFailure("\n".join(told), dg.AssetCheckSeverity.WARN)
 
 
 def _lacking(
-    source: Source, state: SourceState, outcomes: Mapping[str | None, Outcome]
+    source: Source, state: SourceState, outcomes: Mapping[str | None, PartOutcome]
 ) -> list[str]:
     """A required source whose first file was refused has no table worth reading.
 
     A set of files has one where any of its files has.
     """
-    made = {part: o.record for part, o in outcomes.items() if isinstance(o.record, Tabulated)}
+    made = {part: o.record for part, o in outcomes.items() if isinstance(o.record, TableResult)}
     held = [record.table.source_sha256 for record in {**state.tables, **made}.values()]
     if not source.required or (isinstance(source.partitions, Files) and any(held)):
         return []
@@ -249,7 +253,7 @@ def _lacking(
     ]
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: PartOutcome) -> str:
     record = outcome.record
-    table: Table = record.table if isinstance(record, Tabulated) else None  # type: ignore[assignment]
+    table: Table = record.table if isinstance(record, TableResult) else None  # type: ignore[assignment]
     return f"{table.rows:,} rows" + (f", {table.rejected:,} rejected" if table.rejected else "")

@@ -11,15 +11,22 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.order import waves_of
+from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, partial_runs, run_context, specs
-from etl_assets.defs.context import Workplace
-from etl_assets.defs.domain_lock import alone
+from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.domain_lock import domain_lock
 from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.materialize import Complaint, Outcome, parts_of, results
+from etl_assets.defs.materialize import CheckFailure, PartOutcome, parts_of, results
 from etl_assets.fetch import raw_store
-from etl_assets.model.records import Fetch, FetchStatus, Part, RawFile, Validated, Verdict
+from etl_assets.model.records import (
+    FetchResult,
+    FetchStatus,
+    Part,
+    RawFile,
+    ValidationResult,
+    Verdict,
+)
 from etl_assets.validate import validate
 
 CHECK = "content"
@@ -27,9 +34,9 @@ ABSENT = "absent"
 EXPECTED = frozenset({FetchStatus.NOT_YET_PUBLISHED, FetchStatus.OFF})
 
 
-def build_validated(domain: Domain, place: Workplace, wave: int = 0) -> dg.AssetsDefinition:
+def build_validated(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
     """One step that judges the domain's downloads."""
-    sources = waves_of(domain.sources)[wave]
+    sources = fetch_order(domain.sources)[wave]
 
     @dg.multi_asset(
         hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
@@ -46,7 +53,7 @@ def build_validated(domain: Domain, place: Workplace, wave: int = 0) -> dg.Asset
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @alone(place, domain)
+    @domain_lock(place, domain)
     def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
         lacking: list[str] = []
         states = read_sources(context.instance, domain.sources.values())
@@ -70,10 +77,10 @@ def build_validated(domain: Domain, place: Workplace, wave: int = 0) -> dg.Asset
 
 def _judge_source(
     context: dg.AssetExecutionContext,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     states: Mapping[str, SourceState],
-) -> dict[str | None, Outcome]:
+) -> dict[str | None, PartOutcome]:
     state = states[source.name]
     named = Counter(f.file.sha256 for s in states.values() for f in s.fetches.values() if f.file)
     return {
@@ -90,23 +97,23 @@ def _judge_source(
 
 
 def _beside(
-    state: SourceState, outcomes: Mapping[str | None, Outcome]
-) -> Iterator[Complaint | None]:
+    state: SourceState, outcomes: Mapping[str | None, PartOutcome]
+) -> Iterator[CheckFailure | None]:
     """What there is to say of files that this launch does not ask for."""
     for partition, record in state.validated.items():
         if partition not in outcomes and record.stands_in:
-            yield Complaint(f"{record.verdict or record.part}; the last good file stands in")
+            yield CheckFailure(f"{record.verdict or record.part}; the last good file stands in")
 
 
 def _judge(
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     part: Part,
-    fetch: Fetch | None,
-    last: Validated | None,
+    fetch: FetchResult | None,
+    last: ValidationResult | None,
     *,
     shared: Set[str],
-) -> Outcome:
+) -> PartOutcome:
     file = fetch.file if fetch else None
     if file is None and last and last.file:
         stands_in = last.model_copy(update={"stands_in": True})
@@ -116,11 +123,13 @@ def _judge(
         return _absent(part, None if expected else f"{part}: nothing was ever held")
     if last and last.file and _same(last, file) and not last.stands_in:
         return outcome_of(last.model_copy(update={"file": file}), reused=True)
-    path = raw_store.located(place.home, file)
+    path = raw_store.path_of(place.home, file)
     verdict = _verdict_on_arrival(file) or validate.validate(source, part, path, sha256=file.sha256)
     if verdict.ok:
         return outcome_of(
-            Validated(part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION),
+            ValidationResult(
+                part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION
+            ),
             reused=False,
         )
     keep = file.sha256 in shared or (fetch is not None and fetch.pin is not None)
@@ -137,10 +146,10 @@ def _judge(
     return _refused(part, verdict, last.file if last else None)
 
 
-def _refused(part: Part, verdict: Verdict, stand_in: RawFile | None) -> Outcome:
+def _refused(part: Part, verdict: Verdict, stand_in: RawFile | None) -> PartOutcome:
     """A file that may not be used, and the last good one in its place where there is any."""
     return outcome_of(
-        Validated(
+        ValidationResult(
             part=part,
             file=stand_in,
             verdict=verdict,
@@ -163,7 +172,7 @@ def _verdict_on_arrival(file: RawFile) -> Verdict | None:
     return found if stands else None
 
 
-def _same(last: Validated, file: RawFile) -> bool:
+def _same(last: ValidationResult, file: RawFile) -> bool:
     return (
         last.file is not None
         and last.file.sha256 == file.sha256
@@ -171,16 +180,20 @@ def _same(last: Validated, file: RawFile) -> bool:
     )
 
 
-def _absent(part: Part, complaint: str | None) -> Outcome:
+def _absent(part: Part, complaint: str | None) -> PartOutcome:
     return outcome_of(
-        Validated(part=part, code_version=validate.CODE_VERSION), reused=False, complaint=complaint
+        ValidationResult(part=part, code_version=validate.CODE_VERSION),
+        reused=False,
+        complaint=complaint,
     )
 
 
-def outcome_of(record: Validated, *, reused: bool, complaint: str | None = None) -> Outcome:
+def outcome_of(
+    record: ValidationResult, *, reused: bool, complaint: str | None = None
+) -> PartOutcome:
     """How the materialization of one part looks, and what its check has to say."""
     file, verdict = record.file, record.verdict
-    return Outcome(
+    return PartOutcome(
         record=record,
         version=file.sha256 if file else ABSENT,
         reused=reused,
@@ -192,15 +205,17 @@ def outcome_of(record: Validated, *, reused: bool, complaint: str | None = None)
             "stands_in": record.stands_in,
             "accepted": str(verdict.accepted) if verdict and verdict.accepted else None,
         },
-        complaint=Complaint(complaint) if complaint else None,
+        complaint=CheckFailure(complaint) if complaint else None,
     )
 
 
 def _lacking(
-    source: Source, state: SourceState, outcomes: Mapping[str | None, Outcome]
+    source: Source, state: SourceState, outcomes: Mapping[str | None, PartOutcome]
 ) -> list[Part]:
     """The parts of which no good file was ever held; a set of files stands on those it has."""
-    made = {part: o.record for part, o in outcomes.items() if isinstance(o.record, Validated)}
+    made = {
+        part: o.record for part, o in outcomes.items() if isinstance(o.record, ValidationResult)
+    }
     is_set = isinstance(source.partitions, Files)
     if not source.required or (
         is_set and any(r.file for r in {**state.validated, **made}.values())

@@ -20,7 +20,7 @@ from etl_assets.demo.script import DEMO_FILE, Demo, Edit, Scene
 from etl_assets.demo.server import serving
 from etl_assets.model.errors import BuildError, UsageError
 from etl_assets.model.run_manifest import MARTS
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
 from etl_assets.publish.run_directory import published
 from etl_assets.settings import Settings
@@ -86,7 +86,7 @@ class _Stage:
         samples.pack(self._samples, self.mirror, self._domain, at=datetime.now(UTC))
 
     def _run(self, launcher: Launcher) -> Path:
-        manifest = launcher.run(self._domain.name, Options())
+        manifest = launcher.run(self._domain.name, RunOptions())
         made = sum(asset.outcome == "made" for asset in manifest.assets)
         self._say(
             f"run: {manifest.status} in {manifest.seconds:.1f} s, {made} assets made, "

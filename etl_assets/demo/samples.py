@@ -28,10 +28,10 @@ from etl_assets.declarations.messages import faults_of
 from etl_assets.declarations.source import Files, PublishedDigest, Source, Years
 from etl_assets.demo import workbooks
 from etl_assets.demo.script import DEMO_FILE, Demo, Edit
-from etl_assets.fetch.file_set import find
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.file_set import list_files
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import DeclarationError, Problem, UsageError
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 SEEDS = "seeds"
 PARTITION = "{partition}"
@@ -85,7 +85,7 @@ def apply(edit: Edit, samples: Path) -> None:
     """Change one file of a copy of the sample; raises DeclarationError where it cannot be done."""
     path = samples / edit.file
     text = _edited(edit, path) if edit.content is None else edit.content
-    with appear(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -106,7 +106,7 @@ def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Ma
     files: dict[Path, bytes] = {}
     if source.for_each is not None:
         return _answers_of(samples, target, source)
-    places = Places(home=target, mirror=str(target))
+    places = LocationResolver(home=target, mirror=str(target))
     for partition in _partitions(samples, source, last_year):
         place = places.of(source.location, partition)
         sample = _sample(samples, target, source, place.file.path, partition)
@@ -135,7 +135,7 @@ def _partitions(samples: Path, source: Source, last_year: int) -> Iterable[str |
         case Years(start=start):
             return map(str, range(start, last_year + 1))
         case Files() as declared:
-            return find(source, declared, Places(home=samples)).partitions
+            return list_files(source, declared, LocationResolver(home=samples)).partitions
 
 
 def _sample(
@@ -145,7 +145,9 @@ def _sample(
     if path is None:
         return None
     own = samples / path.relative_to(target)
-    common = Places(home=target, mirror=str(target)).of(source.location, PARTITION).file.path
+    common = (
+        LocationResolver(home=target, mirror=str(target)).of(source.location, PARTITION).file.path
+    )
     choices = (
         [own] if partition is None or common is None else [own, _unquoted(samples, target, common)]
     )
@@ -210,7 +212,7 @@ def _digest_file(digest: PublishedDigest, content: Mapping[str, bytes], packed: 
 def _put(path: Path, data: bytes, at: datetime) -> bool:
     if path.is_file() and path.read_bytes() == data:
         return False
-    with appear(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data)
         os.utime(temporary, (at.timestamp(), at.timestamp()))
     return True

@@ -9,13 +9,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from etl_assets.declarations.declaration import NAME, Declared
+from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.model.records import Record
 
 DEMO_FILE = "demo.yaml"
 
 
-class Edit(Declared):
+class Edit(Declaration):
     """One change to a file of the sample: a text for another, lines added, or a new content."""
 
     file: str = Field(min_length=1, description="relative to the domain's sample")
@@ -36,7 +36,7 @@ class Edit(Declared):
         return self
 
 
-class Show(Declared):
+class Show(Declaration):
     """Which model is compared before and after each step, row by row of its key."""
 
     model: str = Field(alias="from", pattern=NAME)
@@ -44,7 +44,7 @@ class Show(Declared):
     columns: list[str] = Field(min_length=1)
 
 
-class Step(Declared):
+class Step(Declaration):
     """One scene: what is said, what changes, and which values the run must then show."""
 
     say: str = Field(min_length=1)
@@ -54,7 +54,7 @@ class Step(Declared):
     )
 
 
-class Demo(Declared):
+class Demo(Declaration):
     """A domain's demo."""
 
     title: str = Field(min_length=1)

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field
 from etl_assets.model.records import Record, Sha256
 
 
-class Asked(Record):
+class RequestResult(Record):
     """One answer that came, good or bad; a bad one has been paid for too."""
 
     at: AwareDatetime
@@ -27,7 +27,7 @@ class Answer(Record):
     request_sha256: Sha256
     key: dict[str, str]
     status: Literal["answered", "no_result", "refused"]
-    asked: list[Asked] = Field(min_length=1)
+    asked: list[RequestResult] = Field(min_length=1)
     body: Any = Field(default=None, description="the JSON of the answer, where there is a good one")
 
     @property

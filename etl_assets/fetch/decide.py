@@ -11,18 +11,18 @@ from datetime import datetime, timedelta
 from etl_assets.declarations.source import Source
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
     Part,
     Probe,
     RawFile,
     Reason,
-    Stored,
+    StoredState,
     Validators,
 )
 
 Cause = tuple[Reason, str]
-NOT_STORED = {Stored.MISSING: Reason.FILE_MISSING, Stored.DAMAGED: Reason.FILE_DAMAGED}
+NOT_STORED = {StoredState.MISSING: Reason.FILE_MISSING, StoredState.DAMAGED: Reason.FILE_DAMAGED}
 OUT = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
 
 
@@ -30,9 +30,9 @@ def decide(
     source: Source,
     part: Part,
     probe: Probe,
-    last: Fetch | None,
+    last: FetchResult | None,
     *,
-    stored: Stored,
+    stored: StoredState,
     force: bool,
     code_version: str,
     now: datetime,
@@ -64,7 +64,7 @@ def decide(
     )
 
 
-def hold(part: Part, last: Fetch | None, *, stored: Stored) -> Decision | None:
+def skip_probe(part: Part, last: FetchResult | None, *, stored: StoredState) -> Decision | None:
     """The decision that spares a part whose file is held the question; None where none is held."""
     if last is None or last.file is None or stored in NOT_STORED:
         return None
@@ -74,7 +74,9 @@ def hold(part: Part, last: Fetch | None, *, stored: Stored) -> Decision | None:
     return Decision(part=part, fetch=False, reason=Reason.HELD, detail=fetched)
 
 
-def _own_causes(last: Fetch, file: RawFile, stored: Stored, code_version: str) -> Iterator[Cause]:
+def _own_causes(
+    last: FetchResult, file: RawFile, stored: StoredState, code_version: str
+) -> Iterator[Cause]:
     """What speaks for a fetch whatever the remote says."""
     if stored in NOT_STORED:
         yield NOT_STORED[stored], file.path

@@ -11,8 +11,8 @@ from pathlib import Path
 from etl_assets.declarations.source import Limits, PublishedDigest
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import Target
-from etl_assets.fetch.rate_limiter import Effort
-from etl_assets.fetch.transfer import persist
+from etl_assets.fetch.rate_limiter import TransferStats
+from etl_assets.fetch.transfer import download_with_retries
 from etl_assets.model.errors import ContentError, NotPublished, Unreachable
 
 MAX_BYTES = 1 << 16
@@ -34,8 +34,8 @@ def read_digest(
     if target.path is not None:
         text = _read_local(target, target.path)
     else:
-        effort = Effort()
-        text = persist(
+        effort = TransferStats()
+        text = download_with_retries(
             client,
             target,
             limits,
@@ -66,7 +66,7 @@ def _read_local(target: Target, path: Path) -> str:
         raise Unreachable(f"{target}: {error.strerror}", is_final=True) from error
 
 
-def _read_remote(client: Client, target: Target, limits: Limits, effort: Effort) -> str:
+def _read_remote(client: Client, target: Target, limits: Limits, effort: TransferStats) -> str:
     found = b""
     with client.ask(target, limits, effort) as answer:
         for chunk in answer.chunks():

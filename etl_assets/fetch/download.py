@@ -19,20 +19,20 @@ from etl_assets.fetch import raw_store
 from etl_assets.fetch.digest import read_digest
 from etl_assets.fetch.http import Client, WrongLength
 from etl_assets.fetch.local import receive_local
-from etl_assets.fetch.locations import Place, Places
-from etl_assets.fetch.rate_limiter import Effort
+from etl_assets.fetch.locations import LocationResolver, Place
+from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import Received, Sink, Transfer
 from etl_assets.model.errors import ContentError, NotPublished, Problem, SourceError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
     Part,
     Probe,
     RawFile,
     Reason,
-    Stored,
+    StoredState,
     Verdict,
 )
 from etl_assets.validate.quarantine_store import set_aside
@@ -46,7 +46,7 @@ PartProgress = Callable[[Part, int, int | None], None]
 log = logging.getLogger(__name__)
 
 
-class Check(Protocol):
+class ContentCheck(Protocol):
     """Judges a file that has arrived, as `validate.validate` does."""
 
     def __call__(self, source: Source, part: Part, path: Path, *, sha256: str) -> Verdict: ...
@@ -57,18 +57,18 @@ def no_progress(_part: Part, _received: int, _total: int | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FetchJob:
     """One part to fetch, with all that is known of it."""
 
     source: Source
     part: Part
     decision: Decision
     probe: Probe | None = None
-    last: Fetch | None = None
+    last: FetchResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class FetchContext:
     """What all fetches of a run share.
 
     With `check`, a file that is not as declared never becomes a raw file: it goes to quarantine,
@@ -76,15 +76,15 @@ class Desk:
     """
 
     client: Client
-    places: Places
+    places: LocationResolver
     home: Home
     now: datetime
     code_version: str = CODE_VERSION
-    check: Check | None = None
+    check: ContentCheck | None = None
     progress: PartProgress = no_progress
 
 
-def fetch_all(jobs: Sequence[Job], desk: Desk) -> Iterator[Fetch]:
+def fetch_all(jobs: Sequence[FetchJob], desk: FetchContext) -> Iterator[FetchResult]:
     """What came of each job, as each is done; they run at once within the limits of each host."""
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(jobs) or 1)) as pool:
         pending = [pool.submit(fetch, job, desk) for job in jobs]
@@ -93,7 +93,7 @@ def fetch_all(jobs: Sequence[Job], desk: Desk) -> Iterator[Fetch]:
                 yield done.result()
 
 
-def fetch(job: Job, desk: Desk) -> Fetch:
+def fetch(job: FetchJob, desk: FetchContext) -> FetchResult:
     """What came of one job; a remote's fault is told in the record and never raised."""
     held = job.last.file if job.last else None
     if job.last and job.decision.reason is Reason.PINNED:
@@ -101,10 +101,10 @@ def fetch(job: Job, desk: Desk) -> Fetch:
     if job.last and job.decision.reason is Reason.HELD:
         return _unasked(job, job.last)
     if job.decision.reason is Reason.NOT_YET_PUBLISHED:
-        return _outcome(job, FetchStatus.NOT_YET_PUBLISHED, None, Effort())
+        return _outcome(job, FetchStatus.NOT_YET_PUBLISHED, None, TransferStats())
     if not job.decision.fetch:
-        return _outcome(job, FetchStatus.UNCHANGED, held, Effort())
-    effort = Effort()
+        return _outcome(job, FetchStatus.UNCHANGED, held, TransferStats())
+    effort = TransferStats()
     try:
         file = download(job, desk, effort)
     except SourceError as error:
@@ -113,7 +113,7 @@ def fetch(job: Job, desk: Desk) -> Fetch:
     return _outcome(job, FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED, file, effort)
 
 
-def download(job: Job, desk: Desk, effort: Effort) -> RawFile:
+def download(job: FetchJob, desk: FetchContext, effort: TransferStats) -> RawFile:
     """The remote's file, whole, checked and stored; the held one where it has not changed.
 
     Raises SourceError where it cannot be had or trusted; a bad file is then in quarantine.
@@ -131,7 +131,7 @@ def download(job: Job, desk: Desk, effort: Effort) -> RawFile:
         except ContentError as error:
             _set_aside(job, desk, place, path, error)
             raise
-        stored = raw_store.keep(desk.home, path, received.sha256)
+        stored = raw_store.store_file(desk.home, path, received.sha256)
     return RawFile(
         part=job.part,
         sha256=received.sha256,
@@ -150,7 +150,9 @@ def download(job: Job, desk: Desk, effort: Effort) -> RawFile:
     )
 
 
-def _receive(job: Job, desk: Desk, place: Place, sink: Sink, effort: Effort) -> Received | None:
+def _receive(
+    job: FetchJob, desk: FetchContext, place: Place, sink: Sink, effort: TransferStats
+) -> Received | None:
     if place.file.path is not None:
         return receive_local(place.file, place.file.path, job.source.limits, sink)
     transfer = Transfer(
@@ -168,21 +170,21 @@ def _receive(job: Job, desk: Desk, place: Place, sink: Sink, effort: Effort) -> 
     return transfer.run()
 
 
-def _known_etag(job: Job, desk: Desk) -> str | None:
+def _known_etag(job: FetchJob, desk: FetchContext) -> str | None:
     file = job.last.file if job.last else None
     if file is None or job.decision.reason not in MAY_BE_UNCHANGED:
         return None
-    return file.etag if raw_store.presence(desk.home, file) is Stored.PRESENT else None
+    return file.etag if raw_store.stored_state(desk.home, file) is StoredState.PRESENT else None
 
 
-def _unasked(job: Job, last: Fetch) -> Fetch:
+def _unasked(job: FetchJob, last: FetchResult) -> FetchResult:
     """What stood before; an outage is not over as long as nobody has asked."""
     status = FetchStatus.UNCHANGED if last.status is FetchStatus.FETCHED else last.status
     nothing_done = {"attempts": 0, "last_status": None, "waited_seconds": 0.0}
     return last.model_copy(update={"status": status, "decision": job.decision, **nothing_done})
 
 
-def _still_held(job: Job) -> RawFile:
+def _still_held(job: FetchJob) -> RawFile:
     if job.last is None or job.last.file is None:
         raise ContentError(f"{job.part}: answered 'not modified' to a request without a condition")
     return job.last.file
@@ -196,12 +198,14 @@ def _unpack_limit(source: Source) -> int | None:
     return source.limits.max_unpacked_bytes
 
 
-def _probed(job: Job) -> str | None:
+def _probed(job: FetchJob) -> str | None:
     validators = job.probe.validators if job.probe else None
     return validators.published_sha256 if validators else None
 
 
-def _check_digest(job: Job, desk: Desk, place: Place, received: Received) -> str | None:
+def _check_digest(
+    job: FetchJob, desk: FetchContext, place: Place, received: Received
+) -> str | None:
     """The published digest that the file agrees with; None where none is published.
 
     The digest is read again before a file is refused: it may be newer than the probe.
@@ -225,23 +229,25 @@ def _check_digest(job: Job, desk: Desk, place: Place, received: Received) -> str
     return published
 
 
-def _agrees(job: Job, received: Received, published: str | None) -> bool:
+def _agrees(job: FetchJob, received: Received, published: str | None) -> bool:
     return published is None or _digest_of(job, received) == published
 
 
-def _digest_of(job: Job, received: Received) -> str | None:
+def _digest_of(job: FetchJob, received: Received) -> str | None:
     is_packed = _unpack_limit(job.source) is not None
     return received.unpacked_sha256 if is_packed else received.sha256
 
 
-def _accepted(job: Job, received: Received) -> Verdict | None:
+def _accepted(job: FetchJob, received: Received) -> Verdict | None:
     """The verdict on the held file, where a person released these very bytes from quarantine."""
     verdict = job.last.file.verdict if job.last and job.last.file else None
     is_accepted = verdict and verdict.accepted and verdict.sha256 == received.sha256
     return verdict if is_accepted else None
 
 
-def _check_content(job: Job, desk: Desk, path: Path, received: Received) -> Verdict | None:
+def _check_content(
+    job: FetchJob, desk: FetchContext, path: Path, received: Received
+) -> Verdict | None:
     smallest = job.source.expect.min_bytes
     if received.size_bytes < smallest:
         found = f"{received.size_bytes:,} bytes" if received.size_bytes else "an empty file"
@@ -255,7 +261,9 @@ def _check_content(job: Job, desk: Desk, path: Path, received: Received) -> Verd
     return verdict
 
 
-def _set_aside(job: Job, desk: Desk, place: Place, path: Path, error: ContentError) -> None:
+def _set_aside(
+    job: FetchJob, desk: FetchContext, place: Place, path: Path, error: ContentError
+) -> None:
     expected = (
         "the length that its header states" if isinstance(error, WrongLength) else "a good file"
     )
@@ -263,7 +271,9 @@ def _set_aside(job: Job, desk: Desk, place: Place, path: Path, error: ContentErr
     set_aside(desk.home, job.source, job.part, path, problem, url=place.file.shown, at=desk.now)
 
 
-def _outage(job: Job, desk: Desk, effort: Effort, error: SourceError) -> Fetch:
+def _outage(
+    job: FetchJob, desk: FetchContext, effort: TransferStats, error: SourceError
+) -> FetchResult:
     """The last good file stands in, if it is still there."""
     log.info("%s: %s", job.part, error)  # the run tells it
     held = job.last.file if job.last else None
@@ -272,8 +282,8 @@ def _outage(job: Job, desk: Desk, effort: Effort, error: SourceError) -> Fetch:
     )
     if held is None:
         return _outcome(job, FetchStatus.MISSING, None, effort, fault)
-    state = raw_store.presence(desk.home, held)
-    if state is Stored.PRESENT and job.decision.reason is not Reason.FILE_DAMAGED:
+    state = raw_store.stored_state(desk.home, held)
+    if state is StoredState.PRESENT and job.decision.reason is not Reason.FILE_DAMAGED:
         return _outcome(job, FetchStatus.OUTAGE, held, effort, fault)
     return _outcome(
         job, FetchStatus.MISSING, None, effort, f"{fault}; the last good file {held.path} is lost"
@@ -281,9 +291,13 @@ def _outage(job: Job, desk: Desk, effort: Effort, error: SourceError) -> Fetch:
 
 
 def _outcome(
-    job: Job, status: FetchStatus, file: RawFile | None, effort: Effort, fault: str | None = None
-) -> Fetch:
-    return Fetch(
+    job: FetchJob,
+    status: FetchStatus,
+    file: RawFile | None,
+    effort: TransferStats,
+    fault: str | None = None,
+) -> FetchResult:
+    return FetchResult(
         part=job.part,
         status=status,
         decision=job.decision,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etl_assets.declarations.source import Files, Source
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import UsageError
 
 PLACEHOLDER = "{partition}"
@@ -28,7 +28,7 @@ class FileSet:
     """Files whose name is nearly of the set's form, each as a sentence."""
 
 
-def find(source: Source, declared: Files, places: Places) -> FileSet:
+def list_files(source: Source, declared: Files, places: LocationResolver) -> FileSet:
     """The set's partitions in order; a folder that cannot be read is an empty one.
 
     Raises UsageError where the mirror is a URL: a folder is what is looked into.
@@ -47,7 +47,7 @@ def find(source: Source, declared: Files, places: Places) -> FileSet:
     return FileSet(found, strangers)
 
 
-def folder_of(source: Source, places: Places) -> Path:
+def folder_of(source: Source, places: LocationResolver) -> Path:
     """The folder in which the set's files lie."""
     file = places.of(source.location, NO_FILE).file
     if file.path is None:

@@ -21,9 +21,9 @@ import httpx
 
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.address_lookup import TOLD_BYTES, address_in
-from etl_assets.fetch.locations import Target, Teller
+from etl_assets.fetch.locations import AddressLookup, Target
 from etl_assets.fetch.network_guard import Counted, Guarded, Network
-from etl_assets.fetch.rate_limiter import Clock, Effort, Host
+from etl_assets.fetch.rate_limiter import Clock, HostRateLimiter, TransferStats
 from etl_assets.fetch.url_policy import check_redirect, redact
 from etl_assets.model.errors import ContentError, NotPublished, Refused, Unreachable
 from etl_assets.model.records import Validators
@@ -44,7 +44,7 @@ class WrongLength(ContentError):
     """The body ended before or after the length that its header states."""
 
 
-class Answer:
+class Response:
     """An answer whose header has arrived and whose body has not been read."""
 
     def __init__(self, target: Target, response: httpx.Response) -> None:
@@ -123,7 +123,7 @@ class Client:
         self._proxy = proxy
         self._stop = Event()
         self._lock = Lock()
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[str, HostRateLimiter] = {}
         self._clients: dict[bool, httpx.Client] = {}
 
     def __enter__(self) -> Self:
@@ -155,10 +155,10 @@ class Client:
     def is_stopped(self) -> bool:
         return self._stop.is_set()
 
-    def host(self, target: Target) -> Host:
+    def host(self, target: Target) -> HostRateLimiter:
         with self._lock:
             if target.host not in self._hosts:
-                self._hosts[target.host] = Host(target.host, self.clock, self._stop)
+                self._hosts[target.host] = HostRateLimiter(target.host, self.clock, self._stop)
             return self._hosts[target.host]
 
     @contextmanager
@@ -166,12 +166,12 @@ class Client:
         self,
         target: Target,
         limits: Limits,
-        effort: Effort,
+        effort: TransferStats,
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Response]:
         """One request, redirects followed; its answer is good (2xx) or says "not modified".
 
         A body goes to the declared address alone: no redirect takes it elsewhere.
@@ -188,11 +188,13 @@ class Client:
             try:
                 effort.last_status = response.status_code
                 self._judge(host, target, limits, response)
-                yield Answer(target, response)
+                yield Response(target, response)
             finally:
                 response.close()
 
-    def _told(self, target: Target, teller: Teller, limits: Limits, effort: Effort) -> str:
+    def _told(
+        self, target: Target, teller: AddressLookup, limits: Limits, effort: TransferStats
+    ) -> str:
         """The address at which the file is just now; asking for it is part of the same attempt."""
         data = b""
         with self.ask(teller.target, limits, effort) as answer:
@@ -206,7 +208,7 @@ class Client:
 
     def _follow(
         self,
-        host: Host,
+        host: HostRateLimiter,
         target: Target,
         url: str,
         limits: Limits,
@@ -235,7 +237,7 @@ class Client:
 
     def _send(
         self,
-        host: Host,
+        host: HostRateLimiter,
         target: Target,
         limits: Limits,
         url: str,
@@ -257,7 +259,9 @@ class Client:
         except httpx.InvalidURL as error:
             raise Refused(f"{target}: expected a valid address, found {error}") from error
 
-    def _judge(self, host: Host, target: Target, limits: Limits, response: httpx.Response) -> None:
+    def _judge(
+        self, host: HostRateLimiter, target: Target, limits: Limits, response: httpx.Response
+    ) -> None:
         status = response.status_code
         if status in GONE:
             host.succeeded()

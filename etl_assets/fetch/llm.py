@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import msgspec
 
-from etl_assets.declarations.for_each import PLACEHOLDER, Chat
+from etl_assets.declarations.for_each import PLACEHOLDER, ChatRequest
 from etl_assets.tables.readers.batch import UNDECODABLE, named
 
 MILLION = 1_000_000
@@ -52,7 +52,7 @@ class _Document(msgspec.Struct):
     usage: _Usage | None = None
 
 
-def body_of(chat: Chat, row: Mapping[str, str]) -> bytes:
+def body_of(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
     """The request's body: equal rows under an equal declaration give equal bytes."""
     prompt = filled(chat.prompt, row)[: chat.max_prompt_characters]
     body = {
@@ -73,12 +73,12 @@ def filled(template: str, row: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda match: row.get(match[1], match[0]), template)
 
 
-def most_it_costs(chat: Chat, body: bytes) -> float:
+def most_it_costs(chat: ChatRequest, body: bytes) -> float:
     """What one request can cost at most: no tokenizer makes more tokens than there are bytes."""
     return _cost(chat, _Usage(len(body), chat.max_tokens))
 
 
-def judge(chat: Chat, body: bytes, data: bytes, row: Mapping[str, str]) -> Completion:
+def judge(chat: ChatRequest, body: bytes, data: bytes, row: Mapping[str, str]) -> Completion:
     """What came back for `body`; one without usage counts as the dearest that it could be."""
     try:
         found = msgspec.json.decode(data, type=_Document)
@@ -90,7 +90,7 @@ def judge(chat: Chat, body: bytes, data: bytes, row: Mapping[str, str]) -> Compl
     return Completion(cost, fault=fault) if fault else Completion(cost, answer=answer)
 
 
-def _cost(chat: Chat, usage: _Usage) -> float:
+def _cost(chat: ChatRequest, usage: _Usage) -> float:
     dollars = (
         usage.prompt_tokens * chat.usd_per_million_prompt_tokens
         + usage.completion_tokens * chat.usd_per_million_completion_tokens
@@ -114,7 +114,7 @@ def _answer(found: _Document) -> tuple[str | None, Any]:
         return f"expected JSON, found {named(text)}", None
 
 
-def _broken_contract(chat: Chat, answer: object, row: Mapping[str, str]) -> str | None:
+def _broken_contract(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:
     validator = jsonschema.Draft202012Validator(chat.answer)
     errors = sorted(validator.iter_errors(answer), key=lambda error: list(map(str, error.path)))
     if errors:

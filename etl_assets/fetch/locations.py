@@ -35,7 +35,7 @@ class Target:
     """Whether private addresses may be asked: the declaration or the mirror is one."""
     credentials: tuple[tuple[str, SecretStr], ...] = ()
     """Headers that are sent to the declared origin and nowhere else."""
-    teller: Teller | None = None
+    teller: AddressLookup | None = None
     """What is to be asked first, where the address of each moment is told by another answer."""
 
     def credentials_at(self, url: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class AddressLookup:
     """Whom to ask for a file's address, and which member of the answer in JSON tells it."""
 
     target: Target
@@ -66,7 +66,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class LocationResolver:
     """Where declared locations lead on this machine, and what opens them there."""
 
     home: Path
@@ -86,13 +86,13 @@ class Places:
         is_beside = _origin(digest.url or "") == _origin(file.url or "")
         return Place(file, replace(digest, credentials=file.credentials if is_beside else ()))
 
-    def _teller(self, location: Location, partition: str | None) -> Teller | None:
+    def _teller(self, location: Location, partition: str | None) -> AddressLookup | None:
         """A mirror has the file itself under its name: nobody need tell where it is."""
         if location.told_by is None or self.mirror is not None:
             return None
         target = self.resolve(location.told_by.url, partition, private=location.private)
         secret = replace(target, credentials=self.credentials(location))
-        return Teller(secret, location.told_by.member)
+        return AddressLookup(secret, location.told_by.member)
 
     def credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
         """Only for the declared host: a mirror that stands in has no claim to them."""

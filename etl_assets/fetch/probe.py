@@ -13,9 +13,9 @@ from etl_assets.declarations.source import Limits, Source
 from etl_assets.fetch.digest import read_digest
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.local import local_validators
-from etl_assets.fetch.locations import Place, Places, Target
-from etl_assets.fetch.rate_limiter import Effort
-from etl_assets.fetch.transfer import persist
+from etl_assets.fetch.locations import LocationResolver, Place, Target
+from etl_assets.fetch.rate_limiter import TransferStats
+from etl_assets.fetch.transfer import download_with_retries
 from etl_assets.model.errors import NotPublished, SourceError, Unreachable
 from etl_assets.model.records import Part, Probe, Validators
 
@@ -25,7 +25,11 @@ HEAD_NOT_SERVED = frozenset({400, 403, 405, 501})
 
 
 def probe_all(
-    wanted: Sequence[tuple[Source, Part]], *, client: Client, places: Places, now: datetime
+    wanted: Sequence[tuple[Source, Part]],
+    *,
+    client: Client,
+    places: LocationResolver,
+    now: datetime,
 ) -> dict[Part, Probe]:
     """A probe of each part, asked at once within the limits of each host."""
 
@@ -38,7 +42,9 @@ def probe_all(
             return {part: answer.result() for part, answer in pending.items()}
 
 
-def probe(source: Source, part: Part, *, client: Client, places: Places, now: datetime) -> Probe:
+def probe(
+    source: Source, part: Part, *, client: Client, places: LocationResolver, now: datetime
+) -> Probe:
     """What the remote says of one part; an outage is an answer too and raises nothing.
 
     A published digest says all that a decision needs, so that only one small file is asked for.
@@ -91,8 +97,8 @@ def _digest(source: Source, place: Place, client: Client) -> tuple[str | None, s
 def _validators(source: Source, target: Target, client: Client) -> Validators:
     if target.path is not None:
         return local_validators(target, target.path)
-    effort = Effort()
-    return persist(
+    effort = TransferStats()
+    return download_with_retries(
         client,
         target,
         source.limits,
@@ -103,7 +109,7 @@ def _validators(source: Source, target: Target, client: Client) -> Validators:
 
 
 def _remote_validators(
-    client: Client, target: Target, limits: Limits, effort: Effort
+    client: Client, target: Target, limits: Limits, effort: TransferStats
 ) -> Validators:
     """From a HEAD, or from a GET of the first byte where HEAD is not served."""
     try:

@@ -32,7 +32,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Effort:
+class TransferStats:
     """What one file has cost so far: requests, the last answer, and time spent waiting."""
 
     attempts: int = 0
@@ -40,7 +40,7 @@ class Effort:
     waited_seconds: float = 0.0
 
 
-class Host:
+class HostRateLimiter:
     """The turns of one host; shared by all threads of a run."""
 
     def __init__(self, name: str, clock: Clock, stop: Event) -> None:
@@ -55,7 +55,7 @@ class Host:
         self._last_failure = ""
 
     @contextmanager
-    def turn(self, limits: Limits, effort: Effort) -> Iterator[None]:
+    def turn(self, limits: Limits, effort: TransferStats) -> Iterator[None]:
         """Wait until the host may be asked and hold one of its connections.
 
         Raises Unreachable at once while the host is left alone after failures in a row.
@@ -89,7 +89,7 @@ class Host:
             if self._failures >= limits.failures_before_pause:
                 self._paused_until = self._clock.monotonic() + limits.pause_seconds
 
-    def pause(self, seconds: float, effort: Effort) -> None:
+    def pause(self, seconds: float, effort: TransferStats) -> None:
         """Wait, and count it; raises Unreachable where the run is being stopped."""
         if seconds > 0:
             self._clock.wait(self._stop, seconds)
@@ -97,7 +97,7 @@ class Host:
         if self._stop.is_set():
             raise Unreachable(f"{self._name}: the run is being stopped", is_final=True)
 
-    def _wait_for_start(self, limits: Limits, effort: Effort) -> None:
+    def _wait_for_start(self, limits: Limits, effort: TransferStats) -> None:
         with self._free:
             now = self._clock.monotonic()
             start = max(now, self._next_start)

@@ -18,8 +18,13 @@ from urllib.parse import quote
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Part, RawFile, Stored
-from etl_assets.storage.atomic_write import appear, flush_directory, refusals_told, settle
+from etl_assets.model.records import Part, RawFile, StoredState
+from etl_assets.storage.atomic_write import (
+    atomic_file,
+    commit_file,
+    flush_directory,
+    translate_os_errors,
+)
 
 READ_ONLY = 0o444
 TOKEN_CHARACTERS = 8
@@ -34,7 +39,7 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
     """
     partition = "" if part.partition is None else f"[{quote(part.partition, safe='')}]"
     stem = f"{part.source}{partition}"
-    with refusals_told(home.partial):
+    with translate_os_errors(home.partial):
         home.partial.mkdir(parents=True, exist_ok=True)
         for leftover in home.partial.glob(f"{glob.escape(stem)}.{'?' * TOKEN_CHARACTERS}.part"):
             leftover.unlink(missing_ok=True)
@@ -57,21 +62,21 @@ def partials(home: Home, domain: str) -> list[Path]:
     return sorted(home.partial.glob(f"{glob.escape(domain)}.*.part"))
 
 
-def keep(home: Home, partial: Path, sha256: str) -> Path:
+def store_file(home: Home, partial: Path, sha256: str) -> Path:
     """Move a complete file into the store; a whole one that is there already stays as it is."""
     target = home.raw_file(sha256)
-    if verify(home, sha256) is Stored.PRESENT:
+    if verify(home, sha256) is StoredState.PRESENT:
         partial.unlink()
         return target
-    with refusals_told(target):
+    with translate_os_errors(target):
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             flush_directory(target.parent.parent)
-        settle(partial, target, mode=READ_ONLY)
+        commit_file(partial, target, mode=READ_ONLY)
     return target
 
 
-def located(home: Home, file: RawFile) -> Path:
+def path_of(home: Home, file: RawFile) -> Path:
     """Where a record's file lies, to be read now; raises HomeError where it is gone."""
     path = home.root / file.path
     if not path.exists():
@@ -89,7 +94,7 @@ def stored_files(home: Home) -> Iterator[Path]:
 
 def discard(home: Home, path: Path) -> None:
     """Remove a stored file and, where it was the last one there, its folder."""
-    with refusals_told(path):
+    with translate_os_errors(path):
         path.unlink(missing_ok=True)
         if path.parent != home.raw and not any(path.parent.iterdir()):
             path.parent.rmdir()
@@ -99,14 +104,14 @@ def copy_in(home: Home, path: Path) -> Path:
     """Keep a copy of a file that lies elsewhere, under its digest."""
     sha256 = hash_file(path)
     target = home.raw_file(sha256)
-    if verify(home, sha256) is not Stored.PRESENT:
-        with appear(target) as temporary:
+    if verify(home, sha256) is not StoredState.PRESENT:
+        with atomic_file(target) as temporary:
             shutil.copyfile(path, temporary)
         target.chmod(READ_ONLY)
     return target
 
 
-def presence(home: Home, file: RawFile) -> Stored:
+def stored_state(home: Home, file: RawFile) -> StoredState:
     """Whether the record's file is there and is the recorded one; asked for every decision.
 
     Beyond `HASHED_UP_TO_BYTES` the size stands for the content, and `verify` is for the thorough.
@@ -114,19 +119,19 @@ def presence(home: Home, file: RawFile) -> Stored:
     try:
         size = (home.root / file.path).stat().st_size
     except FileNotFoundError:
-        return Stored.MISSING
+        return StoredState.MISSING
     if size != file.size_bytes:
-        return Stored.DAMAGED
-    return verify(home, file.sha256) if size <= HASHED_UP_TO_BYTES else Stored.PRESENT
+        return StoredState.DAMAGED
+    return verify(home, file.sha256) if size <= HASHED_UP_TO_BYTES else StoredState.PRESENT
 
 
-def verify(home: Home, sha256: str) -> Stored:
+def verify(home: Home, sha256: str) -> StoredState:
     """Whether the file is there and has its content: reads all of it."""
     try:
         found = hash_file(home.raw_file(sha256))
     except FileNotFoundError:
-        return Stored.MISSING
-    return Stored.PRESENT if found == sha256 else Stored.DAMAGED
+        return StoredState.MISSING
+    return StoredState.PRESENT if found == sha256 else StoredState.DAMAGED
 
 
 def hash_file(path: Path) -> str:

@@ -18,20 +18,20 @@ from etl_assets.declarations.for_each import ForEach
 from etl_assets.declarations.source import Source
 from etl_assets.fetch import llm, raw_store
 from etl_assets.fetch.answer_store import Answers
-from etl_assets.fetch.answers import Answer, Asked, Spent
+from etl_assets.fetch.answers import Answer, RequestResult, Spent
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.rate_limiter import Effort
+from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.row_requests import RowRequest, receive
 from etl_assets.model.errors import ContentError, NotPublished, SourceError, Unreachable
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
     Part,
     RawFile,
     Reason,
-    Stored,
+    StoredState,
 )
 from etl_assets.tables.readers.batch import UNDECODABLE, as_read
 
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RequestContext:
     """What the questions of one source share; with a credential missing nothing is asked."""
 
     client: Client
@@ -52,7 +52,7 @@ class Desk:
 
 
 @dataclass(slots=True)
-class Survey:
+class RequestSurvey:
     """The requests of a source: what is held of each, what is still to be asked, what may be."""
 
     source: Source
@@ -98,13 +98,13 @@ def declared_of(source: Source) -> ForEach:
     return source.for_each
 
 
-def survey(source: Source, requests: Sequence[RowRequest], desk: Desk) -> Survey:
+def survey(source: Source, requests: Sequence[RowRequest], desk: RequestContext) -> RequestSurvey:
     """What is held and what is due, without asking anything."""
     answers = _answers(source, desk)
     held = {r.sha256: a for r in requests if (a := answers.find(r.sha256))}
     declared = declared_of(source)
     is_limited = declared.daily_limit is not None or declared.max_cost_usd_per_day is not None
-    found = Survey(
+    found = RequestSurvey(
         source=source,
         requests=requests,
         held=held,
@@ -115,7 +115,9 @@ def survey(source: Source, requests: Sequence[RowRequest], desk: Desk) -> Survey
     return found
 
 
-def decide(part: Part, found: Survey, last: Fetch | None, desk: Desk) -> Decision:
+def decide(
+    part: Part, found: RequestSurvey, last: FetchResult | None, desk: RequestContext
+) -> Decision:
     """Whether there is something to ask, or another file to make of the answers."""
     if last and last.pin:
         return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
@@ -125,14 +127,16 @@ def decide(part: Part, found: Survey, last: Fetch | None, desk: Desk) -> Decisio
     return Decision(part=part, fetch=False, reason=reason, detail=str(found))
 
 
-def _causes(found: Survey, last: Fetch | None, desk: Desk) -> Iterator[Reason]:
+def _causes(
+    found: RequestSurvey, last: FetchResult | None, desk: RequestContext
+) -> Iterator[Reason]:
     """What speaks for asking, or for making the file of all answers anew."""
     if found.due and not found.obstacle:
         yield Reason.FORCED if desk.force else Reason.REQUESTS_DUE
     if last is None:
         yield Reason.NO_RECORD
         return
-    if last.file and raw_store.presence(desk.home, last.file) is not Stored.PRESENT:
+    if last.file and raw_store.stored_state(desk.home, last.file) is not StoredState.PRESENT:
         yield Reason.FILE_MISSING
     if (last.file.sha256 if last.file else None) != _digest(found):
         yield Reason.REQUESTS_CHANGED
@@ -140,16 +144,22 @@ def _causes(found: Survey, last: Fetch | None, desk: Desk) -> Iterator[Reason]:
         yield Reason.LAST_WAS_OUTAGE
 
 
-def gather(part: Part, found: Survey, decision: Decision, last: Fetch | None, desk: Desk) -> Fetch:
+def gather(
+    part: Part,
+    found: RequestSurvey,
+    decision: Decision,
+    last: FetchResult | None,
+    desk: RequestContext,
+) -> FetchResult:
     """Ask what is due, and the file of all answers; a fault is told in the record."""
     if last and (last.pin or not decision.fetch):
         status = last.status if last.pin else _unmoved(last)
         return last.model_copy(update={"decision": decision, "status": status})
-    effort = Effort()
+    effort = TransferStats()
     _ask_due(found, desk, effort)
     file = _stored(part, found, desk, effort) if found.held else None
     settled = decision.model_copy(update={"detail": str(found)})
-    return Fetch(
+    return FetchResult(
         part=part,
         status=_status(found, file, last),
         decision=settled,
@@ -162,15 +172,15 @@ def gather(part: Part, found: Survey, decision: Decision, last: Fetch | None, de
     )
 
 
-def _unmoved(last: Fetch) -> FetchStatus:
+def _unmoved(last: FetchResult) -> FetchStatus:
     return FetchStatus.UNCHANGED if last.file else last.status
 
 
-def _answers(source: Source, desk: Desk) -> Answers:
+def _answers(source: Source, desk: RequestContext) -> Answers:
     return Answers(desk.home.answers(source.domain, source.name))
 
 
-def _ask_due(found: Survey, desk: Desk, effort: Effort) -> None:
+def _ask_due(found: RequestSurvey, desk: RequestContext, effort: TransferStats) -> None:
     answers, declared = _answers(found.source, desk), found.declared
     settled = set[str]()
     for number, request in enumerate(list(found.due)):
@@ -197,7 +207,9 @@ def _ask_due(found: Survey, desk: Desk, effort: Effort) -> None:
             settled.add(request.sha256)
 
 
-def _asked(request: RowRequest, found: Survey, desk: Desk, effort: Effort) -> Iterator[Answer]:
+def _asked(
+    request: RowRequest, found: RequestSurvey, desk: RequestContext, effort: TransferStats
+) -> Iterator[Answer]:
     """The answer to one request; of a chat each that was paid for, until one is as declared."""
     declared, before = found.declared.chat, found.held.get(request.sha256)
     if declared is None or request.body is None:
@@ -211,7 +223,7 @@ def _asked(request: RowRequest, found: Survey, desk: Desk, effort: Effort) -> It
             yield _without_result(request, desk)
             return
         answer = llm.judge(declared, request.body, data, request.row)
-        asked.append(Asked(at=desk.now, cost_usd=answer.cost_usd, fault=answer.fault))
+        asked.append(RequestResult(at=desk.now, cost_usd=answer.cost_usd, fault=answer.fault))
         found.spent = _added(found.spent, answer.cost_usd)
         yield Answer(
             request_sha256=request.sha256,
@@ -224,7 +236,9 @@ def _asked(request: RowRequest, found: Survey, desk: Desk, effort: Effort) -> It
             return
 
 
-def _searched(request: RowRequest, found: Survey, desk: Desk, effort: Effort) -> Answer:
+def _searched(
+    request: RowRequest, found: RequestSurvey, desk: RequestContext, effort: TransferStats
+) -> Answer:
     try:
         data = receive(request, desk.client, found.source.limits, effort)
         body = msgspec.json.decode(data)
@@ -236,21 +250,23 @@ def _searched(request: RowRequest, found: Survey, desk: Desk, effort: Effort) ->
         request_sha256=request.sha256,
         key=request.key,
         status="answered",
-        asked=[Asked(at=desk.now)],
+        asked=[RequestResult(at=desk.now)],
         body=body,
     )
 
 
-def _without_result(request: RowRequest, desk: Desk) -> Answer:
+def _without_result(request: RowRequest, desk: RequestContext) -> Answer:
     return Answer(
         request_sha256=request.sha256,
         key=request.key,
         status="no_result",
-        asked=[Asked(at=desk.now)],
+        asked=[RequestResult(at=desk.now)],
     )
 
 
-def _is_due(request: RowRequest, answer: Answer | None, declared: ForEach, desk: Desk) -> bool:
+def _is_due(
+    request: RowRequest, answer: Answer | None, declared: ForEach, desk: RequestContext
+) -> bool:
     if answer is None:
         return True
     if declared.chat is not None:
@@ -264,7 +280,7 @@ def _is_due(request: RowRequest, answer: Answer | None, declared: ForEach, desk:
     return bool(is_old) or desk.force
 
 
-def _obstacle(found: Survey, desk: Desk, request: RowRequest | None) -> str:
+def _obstacle(found: RequestSurvey, desk: RequestContext, request: RowRequest | None) -> str:
     """Why nothing more is asked now; empty where the next request, if any, may be made."""
     declared, spent = found.declared, found.spent
     if desk.missing:
@@ -283,16 +299,18 @@ def _added(spent: Spent, cost_usd: float) -> Spent:
     return Spent(requests=spent.requests + 1, cost_usd=spent.cost_usd + cost_usd)
 
 
-def _digest(found: Survey) -> str | None:
+def _digest(found: RequestSurvey) -> str | None:
     return hashlib.sha256(found.index).hexdigest() if found.held else None
 
 
-def _stored(part: Part, found: Survey, desk: Desk, effort: Effort) -> RawFile:
+def _stored(
+    part: Part, found: RequestSurvey, desk: RequestContext, effort: TransferStats
+) -> RawFile:
     data = found.index
     sha256 = hashlib.sha256(data).hexdigest()
     with raw_store.partial_file(desk.home, part) as (path, file):
         file.write(data)
-        stored = raw_store.keep(desk.home, path, sha256)
+        stored = raw_store.store_file(desk.home, path, sha256)
     return RawFile(
         part=part,
         sha256=sha256,
@@ -307,7 +325,7 @@ def _stored(part: Part, found: Survey, desk: Desk, effort: Effort) -> RawFile:
     )
 
 
-def _status(found: Survey, file: RawFile | None, last: Fetch | None) -> FetchStatus:
+def _status(found: RequestSurvey, file: RawFile | None, last: FetchResult | None) -> FetchStatus:
     if found.failed:
         return FetchStatus.OUTAGE if file else FetchStatus.MISSING
     if file is None:
@@ -316,7 +334,7 @@ def _status(found: Survey, file: RawFile | None, last: Fetch | None) -> FetchSta
     return FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED
 
 
-def _fault(found: Survey) -> str | None:
+def _fault(found: RequestSurvey) -> str | None:
     if not found.failed:
         return None
     return (
@@ -325,7 +343,7 @@ def _fault(found: Survey) -> str | None:
     )
 
 
-def _warning(found: Survey) -> str | None:
+def _warning(found: RequestSurvey) -> str | None:
     if not (refused := found.refused):
         return None
     return f"{len(refused)} answers refused: " + "; ".join(refused[:20])

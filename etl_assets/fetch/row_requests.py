@@ -18,9 +18,9 @@ from etl_assets.declarations.for_each import PLACEHOLDER, ForEach
 from etl_assets.declarations.source import Limits, Source
 from etl_assets.fetch import llm
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places, Target
-from etl_assets.fetch.rate_limiter import Effort
-from etl_assets.fetch.transfer import persist
+from etl_assets.fetch.locations import LocationResolver, Target
+from etl_assets.fetch.rate_limiter import TransferStats
+from etl_assets.fetch.transfer import download_with_retries
 from etl_assets.fetch.url_policy import MASK
 from etl_assets.model.errors import NotPublished, Refused, Unreachable
 
@@ -39,7 +39,7 @@ class RowRequest:
 
 
 def requests_of(
-    source: Source, table: Path, places: Places, *, with_credentials: bool = True
+    source: Source, table: Path, places: LocationResolver, *, with_credentials: bool = True
 ) -> list[RowRequest]:
     """One request for each different row of the table that gives all that is asked for."""
     declared, url = source.for_each, source.location.url or ""
@@ -55,7 +55,9 @@ def requests_of(
     return [replace(r, target=replace(r.target, credentials=secrets)) for r in made]
 
 
-def _request(source: Source, declared: ForEach, row: dict[str, str], places: Places) -> RowRequest:
+def _request(
+    source: Source, declared: ForEach, row: dict[str, str], places: LocationResolver
+) -> RowRequest:
     encoded = {name: quote(value, safe="") for name, value in row.items()}
     url = _filled(source.location.url or "", encoded)
     name = declared.mirror_name
@@ -84,7 +86,7 @@ def _digest(url: str, body: bytes | None) -> str:
     return hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts)).hexdigest()
 
 
-def receive(request: RowRequest, client: Client, limits: Limits, effort: Effort) -> bytes:
+def receive(request: RowRequest, client: Client, limits: Limits, effort: TransferStats) -> bytes:
     """The answer's bytes, after as many tries as are declared; a mirror's file stands for it.
 
     A secret that went with the request is masked, should the answer repeat it. Raises NotPublished
@@ -92,7 +94,7 @@ def receive(request: RowRequest, client: Client, limits: Limits, effort: Effort)
     """
     path = request.target.path
     if path is None:
-        data = persist(
+        data = download_with_retries(
             client, request.target, limits, effort, lambda: _once(request, client, limits, effort)
         )
         return _masked(data, request.target)
@@ -112,7 +114,7 @@ def _masked(data: bytes, target: Target) -> bytes:
     return data
 
 
-def _once(request: RowRequest, client: Client, limits: Limits, effort: Effort) -> bytes:
+def _once(request: RowRequest, client: Client, limits: Limits, effort: TransferStats) -> bytes:
     kind = {} if request.body is None else {"Content-Type": "application/json"}
     with client.ask(
         request.target,

@@ -16,13 +16,13 @@ from etl_assets.declarations.source import Limits
 from etl_assets.fetch.http import (
     NOT_MODIFIED,
     RANGE_NOT_SATISFIABLE,
-    Answer,
     Client,
+    Response,
     WrongLength,
     http_date,
 )
 from etl_assets.fetch.locations import Target
-from etl_assets.fetch.rate_limiter import Effort
+from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.model.errors import ContentError, Problem, Refused, Unreachable
 from etl_assets.storage.gzip_stream import Gunzip
 
@@ -76,7 +76,7 @@ class Sink:
         if self._gunzip and not self._fault:
             self._unpack(data)
 
-    def received(self, answer: Answer | None, *, is_resumed: bool = False) -> Received:
+    def received(self, answer: Response | None, *, is_resumed: bool = False) -> Received:
         """What has arrived, as a whole."""
         if self._gunzip and not self._fault:
             self._settle(self._gunzip.finish)
@@ -110,11 +110,11 @@ class Sink:
             self._fault = error.problem
 
 
-def persist(
+def download_with_retries(
     client: Client,
     target: Target,
     limits: Limits,
-    effort: Effort,
+    effort: TransferStats,
     attempt: Callable[[], T],
     *,
     attempts: int | None = None,
@@ -153,7 +153,7 @@ class Transfer:
         client: Client,
         target: Target,
         limits: Limits,
-        effort: Effort,
+        effort: TransferStats,
         sink: Sink,
         progress: Progress = silent,
     ) -> None:
@@ -172,7 +172,7 @@ class Transfer:
 
         Raises SourceError when the attempts are spent or going on is forbidden.
         """
-        return persist(
+        return download_with_retries(
             self._client,
             self._target,
             self._limits,
@@ -209,7 +209,7 @@ class Transfer:
             return {}
         return {"Range": f"bytes={self._sink.size_bytes}-", "If-Range": self._resume_if}
 
-    def _begin(self, answer: Answer) -> None:
+    def _begin(self, answer: Response) -> None:
         """Go on where the last answer broke off if this one does, else start anew."""
         validator = _strong_validator(answer)
         position = answer.content_range
@@ -268,7 +268,7 @@ class Transfer:
         )
 
 
-def _strong_validator(answer: Answer) -> str | None:
+def _strong_validator(answer: Response) -> str | None:
     """What If-Range may carry: a strong ETag, or a date that is old enough to be one."""
     etag = answer.header("ETag")
     if etag:

@@ -22,7 +22,7 @@ from etl_assets.ledger.manifest import (
 )
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 Ledger = Manifest[ManifestRecord]
 
@@ -31,7 +31,7 @@ def manifest_file(home: Home, domain: str, process: Process) -> Path:
     return home.manifests / f"{domain}_{process}.manifest.json"
 
 
-def load(home: Home, domain: str, process: Process) -> Ledger | None:
+def load_manifest(home: Home, domain: str, process: Process) -> Ledger | None:
     """The manifest as it stands, None where there is none; raises HomeError where it is damaged."""
     path = manifest_file(home, domain, process)
     if not path.exists():
@@ -55,7 +55,7 @@ def load_all(home: Home) -> Iterator[tuple[str, Path, Ledger]]:
     for process in Process:
         for path in sorted(home.manifests.glob(f"*_{process}.manifest.json")):
             domain = path.name.removesuffix(f"_{process}.manifest.json")
-            ledger = load(home, domain, process)
+            ledger = load_manifest(home, domain, process)
             if ledger is not None:
                 yield domain, path, ledger
 
@@ -71,7 +71,7 @@ def export(
 ) -> bool:
     """Write the manifest where its records or version changed; returns whether it was written."""
     by_key = {record.key: record for record in sorted(records, key=lambda r: r.key)}
-    standing = load(home, domain, process)
+    standing = load_manifest(home, domain, process)
     if standing and standing.records == by_key and standing.metadata.etl_version == etl_version:
         return False
     metadata = ManifestMetadata(
@@ -90,7 +90,7 @@ def _save(path: Path, metadata: ManifestMetadata, records: dict[str, ManifestRec
         "metadata": metadata.model_dump(mode="json"),
         "records": {key: record.model_dump(mode="json") for key, record in records.items()},
     }
-    with appear(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from etl_assets.model.records import (
+    OperatorDecision,
     Part,
     Pin,
     RawFile,
     Record,
-    Ruling,
     Sha256,
     Table,
-    Tabulated,
-    Validated,
+    TableResult,
+    ValidationResult,
     Verdict,
 )
 
@@ -139,7 +139,7 @@ class ValidationRecord(ManifestRecord):
     judged_checksum: Sha256 = Field(description="of the newest file")
     rules_version: str = ""
     download_version: str
-    accepted: Ruling | None = None
+    accepted: OperatorDecision | None = None
     stands_in: bool = False
 
     @classmethod
@@ -162,7 +162,7 @@ class ValidationRecord(ManifestRecord):
         )
 
     @property
-    def validated(self) -> Validated:
+    def validated(self) -> ValidationResult:
         verdict = Verdict(
             part=self.part,
             sha256=self.judged_checksum,
@@ -174,7 +174,7 @@ class ValidationRecord(ManifestRecord):
             code_version=self.rules_version,
             accepted=self.accepted,
         )
-        return Validated(
+        return ValidationResult(
             part=self.part,
             file=self._file(code_version=self.download_version),
             verdict=verdict,
@@ -203,11 +203,11 @@ class IngestionRecord(ManifestRecord):
     unknown_values: dict[str, dict[str, int]] = {}
     content_at: AwareDatetime | None = None
     fault: str | None = Field(default=None, description="why the file did not become the table")
-    accepted: list[Ruling] = []
+    accepted: list[OperatorDecision] = []
     baseline: Table | None = None
 
     @classmethod
-    def of(cls, file: RawFile, made: Tabulated) -> Self:
+    def of(cls, file: RawFile, made: TableResult) -> Self:
         table = made.table
         return cls.model_validate(
             _common(file)
@@ -237,7 +237,7 @@ class IngestionRecord(ManifestRecord):
         return {self.checksum, *([self.source_checksum] if self.source_checksum else [])}
 
     @property
-    def tabulated(self) -> Tabulated:
+    def tabulated(self) -> TableResult:
         table = Table(
             part=self.part,
             path=self.table_path,
@@ -255,7 +255,7 @@ class IngestionRecord(ManifestRecord):
             rejects_path=self.rejects_path,
             code_version=self.version,
         )
-        return Tabulated(
+        return TableResult(
             part=self.part,
             table=table,
             fault=self.fault,

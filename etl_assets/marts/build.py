@@ -17,7 +17,7 @@ from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import MODEL_KINDS, Graph, Model
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import BuildError
-from etl_assets.model.records import Built
+from etl_assets.model.records import ModelBuild
 
 SKIPPED = "skipped"
 
@@ -39,7 +39,7 @@ def versions(
 def plan(
     graph: Graph,
     wanted: Mapping[str, str],
-    standing: Mapping[str, Built],
+    standing: Mapping[str, ModelBuild],
     *,
     chosen: frozenset[str],
     whole: bool,
@@ -62,10 +62,10 @@ def plan(
     return [unique_id for unique_id in graph.models if unique_id in targets | above]
 
 
-def unfit(
+def stale_models(
     graph: Graph,
     wanted: Mapping[str, str],
-    standing: Mapping[str, Built],
+    standing: Mapping[str, ModelBuild],
     *,
     history_model: str | None,
     history_sha256: str | None,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from etl_assets.marts.graph import HEALTH_INPUT, HISTORY_INPUT, RUN_INPUT
 from etl_assets.marts.source_status import SourceHealth
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 INSTANT = pa.timestamp("us", tz="UTC")
 HEALTH_SCHEMA = pa.schema(
@@ -51,7 +51,7 @@ def write(
 
 
 def _table(target: Path, table: pa.Table) -> None:
-    with appear(target) as temporary:
+    with atomic_file(target) as temporary:
         pq.write_table(table, temporary)
 
 
@@ -61,7 +61,7 @@ def _history(target: Path, history: Path | None, types: Mapping[str, str]) -> No
     added = [
         f'cast(null as {kind}) as "{name}"' for name, kind in types.items() if name not in known
     ]
-    with appear(target) as temporary:
+    with atomic_file(target) as temporary:
         if history is not None and not added:
             shutil.copyfile(history, temporary)
             return

@@ -24,7 +24,7 @@ import duckdb
 
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
-from etl_assets.storage.atomic_write import appear, write_text
+from etl_assets.storage.atomic_write import atomic_file, write_text
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class DbtProject:
             return
         stamp.unlink(missing_ok=True)
         self._invoke("parse", None)
-        with appear(self.target / KEPT) as temporary:
+        with atomic_file(self.target / KEPT) as temporary:
             shutil.copyfile(self.target / "manifest.json", temporary)
         write_text(stamp, wanted)
 
@@ -182,7 +182,7 @@ class DbtProject:
         with self.reading() as connection:
             for relation, key in relations.items():
                 files[relation] = target / f"{relation}.parquet"
-                with appear(files[relation]) as temporary:
+                with atomic_file(files[relation]) as temporary:
                     order = ", ".join(map(_quoted, key))
                     rows = f"select * from {_quoted(relation)} order by {order}"  # noqa: S608 - quoted
                     file = _literal(os.fspath(temporary))

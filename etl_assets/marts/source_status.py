@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import Field
 
 from etl_assets.declarations.source import Source
-from etl_assets.model.records import Fetch, FetchStatus, Record, Tabulated
+from etl_assets.model.records import FetchResult, FetchStatus, Record, TableResult
 
 WORST_FIRST = (
     FetchStatus.MISSING,
@@ -36,7 +36,7 @@ class SourceHealth(Record):
 
 
 def health_of(
-    source: Source, fetches: Sequence[Fetch], tables: Sequence[Tabulated]
+    source: Source, fetches: Sequence[FetchResult], tables: Sequence[TableResult]
 ) -> SourceHealth:
     """Sum up a source's parts. A table that was refused counts as an outage."""
     statuses = {fetch.status for fetch in fetches}

@@ -13,7 +13,7 @@ from etl_assets.storage.atomic_write import write_text
 MAGIC = slice(8, 12)
 
 
-def mark_whole(home: Home, domain: str) -> None:
+def mark_complete(home: Home, domain: str) -> None:
     write_text(home.whole_marker(domain), "")
 
 
@@ -21,7 +21,7 @@ def unmark(home: Home, domain: str) -> None:
     home.whole_marker(domain).unlink(missing_ok=True)
 
 
-def is_whole(home: Home, domain: str) -> bool:
+def is_complete(home: Home, domain: str) -> bool:
     """Whether it is marked, and a database by its first bytes: another file is built over."""
     return home.whole_marker(domain).exists() and _is_database(home.warehouse(domain))
 

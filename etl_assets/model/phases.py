@@ -66,7 +66,7 @@ def result_of(manifest: RunManifest) -> PipelineResult:
 def _collected(manifest: RunManifest) -> CollectorResult:
     sources = manifest.sources
     is_broken = any(source.status in FAULTY for source in sources)
-    has_ended = manifest.published or manifest.is_halfway or bool(_seconds(manifest, LOAD))
+    has_ended = manifest.published or manifest.is_partial or bool(_seconds(manifest, LOAD))
     return CollectorResult(
         status="error" if is_broken or not has_ended else "success",
         files_processed=sum(source.sha256 is not None for source in sources),
@@ -87,7 +87,7 @@ def _loaded(manifest: RunManifest) -> LoaderResult:
             data_validation="passed",
             execution_time=_clock(seconds),
         )
-    has_failed = bool(seconds) and not manifest.is_halfway
+    has_failed = bool(seconds) and not manifest.is_partial
     return LoaderResult(
         status="error" if has_failed else "skipped",
         tables_created=0,

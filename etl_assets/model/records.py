@@ -85,7 +85,7 @@ class Reason(StrEnum):
     FORGOTTEN = "forgotten"
 
 
-class Stored(StrEnum):
+class StoredState(StrEnum):
     """What the raw store holds under a record's name."""
 
     PRESENT = "present"
@@ -106,7 +106,7 @@ class Decision(Record):
         return f"{self.part}: {verb}, {self.reason}{f' ({self.detail})' if self.detail else ''}"
 
 
-class Ruling(Record):
+class OperatorDecision(Record):
     """What a person decided on one content, bound to its digest."""
 
     sha256: Sha256
@@ -130,7 +130,7 @@ class Verdict(Record):
     unpacked_bytes: int | None = None
     where: str = ""
     code_version: str = Field(default="", description="of the rules that judged")
-    accepted: Ruling | None = Field(
+    accepted: OperatorDecision | None = Field(
         default=None, description="a person's word, where the rules would have refused the file"
     )
 
@@ -161,7 +161,7 @@ class RawFile(Record):
 class Pin(Record):
     """An earlier file that a person has put in the place of what the remote serves."""
 
-    ruling: Ruling
+    ruling: OperatorDecision
     held: RawFile | None = Field(
         default=None, description="what stood before; it stands again without the pin"
     )
@@ -188,7 +188,7 @@ class FetchStatus(StrEnum):
         return self not in {FetchStatus.OUTAGE, FetchStatus.MISSING, FetchStatus.PINNED}
 
 
-class Fetch(Record):
+class FetchResult(Record):
     """The raw stage's word on one part: the file that stands now, and how fresh that is."""
 
     part: Part
@@ -207,7 +207,7 @@ class Fetch(Record):
     pin: Pin | None = Field(default=None, description="while there is one, nothing is fetched")
 
 
-class Validated(Record):
+class ValidationResult(Record):
     """The file of one part that later stages may read: this download, or the last good one."""
 
     part: Part
@@ -217,7 +217,7 @@ class Validated(Record):
     code_version: str
 
 
-class Tabulated(Record):
+class TableResult(Record):
     """The table of one part that models may read: of this file, or the last good one."""
 
     part: Part
@@ -226,7 +226,7 @@ class Tabulated(Record):
         default=None, description="why the newest file did not become the table"
     )
     refused_sha256: str | None = Field(default=None, description="the raw file that was refused")
-    accepted: list[Ruling] = Field(
+    accepted: list[OperatorDecision] = Field(
         default=[], description="files that may be smaller than the limits allow"
     )
     baseline: Table | None = Field(
@@ -235,7 +235,7 @@ class Tabulated(Record):
     )
 
 
-class Quarantined(Record):
+class QuarantinedFile(Record):
     """Why a file was set aside: the JSON that lies beside it."""
 
     part: Part
@@ -256,7 +256,7 @@ class Quarantined(Record):
         )
 
 
-class Built(Record):
+class ModelBuild(Record):
     """A model as it stands in the warehouse: from which code and tables, and its copy outside."""
 
     model: str
@@ -272,7 +272,7 @@ class Built(Record):
 MIXED = "mixed"  # the code version of a set in which models are older than tables or code
 
 
-class Published(Record):
+class PublishedSet(Record):
     """The published set: its directory, and the versions of everything it was made from."""
 
     directory: str = Field(description="name of the run's directory")

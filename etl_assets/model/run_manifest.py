@@ -74,7 +74,7 @@ class RunPhase(Record):
     seconds: float = Field(ge=0)
 
 
-class Written(Record):
+class PublishedFile(Record):
     """One published file, and how many of the model's rows it carries."""
 
     document: str = Field(
@@ -98,7 +98,7 @@ class RunMart(Record):
     )
 
 
-class Content(Record):
+class DocumentContent(Record):
     """Which rows one declared document was written from, and for which moment; perhaps long ago."""
 
     document: str
@@ -110,7 +110,7 @@ class Content(Record):
     )
 
 
-class Accepted(Record):
+class AcceptedChange(Record):
     """A refusal that a person has looked at and overruled, bound to what was looked at."""
 
     what: str = Field(description="the check or the source that refused")
@@ -139,10 +139,10 @@ class RunManifest(Record):
     assets: list[RunAsset] = Field(default_factory=list)
     checks: list[RunCheck] = Field(default_factory=list)
     phases: list[RunPhase] = Field(default_factory=list)
-    documents: list[Written] = Field(default_factory=list)
+    documents: list[PublishedFile] = Field(default_factory=list)
     marts: list[RunMart] = Field(default_factory=list)
-    contents: list[Content] = Field(default_factory=list)
-    accepted_changes: list[Accepted] = Field(default_factory=list)
+    contents: list[DocumentContent] = Field(default_factory=list)
+    accepted_changes: list[AcceptedChange] = Field(default_factory=list)
     result: PipelineResult | None = Field(default=None, description="what the two phases came to")
 
     @property
@@ -162,7 +162,7 @@ class RunManifest(Record):
         return {sha256 for sha256 in named if sha256}
 
     @property
-    def is_halfway(self) -> bool:
+    def is_partial(self) -> bool:
         """Whether the run ended well and before it published, as it was asked to."""
         return not self.published and self.status in {RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS}
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from etl_assets.model.stage import OF_SOURCES, WHOLE, Stage, Stretch
+from etl_assets.model.stage import OF_SOURCES, WHOLE, Stage, StageRange
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RunOptions:
     """How one run departs from the ordinary one."""
 
     sources: tuple[str, ...] = ()
     """Only these; empty for all."""
-    stretch: Stretch = WHOLE
+    stages: StageRange = WHOLE
     """The stages that take part; what is before them is taken as it stands."""
     force_refresh: bool = False
     """Fetch whatever the remotes say."""
@@ -40,23 +40,23 @@ class Options:
         """What was said that cannot be done together; nothing where all is well."""
         if self.force_refresh and self.skip_existing:
             yield "--force-refresh: expected it or --skip-existing, found both"
-        if self.sources and self.stretch.first not in OF_SOURCES:
-            yield f"--source: expected one of the stages {_named(OF_SOURCES)}, found {self.stretch}"
-        if self.accept_changes and not REFUSING & set(self.stretch):
-            yield f"--accept-changes: expected {_named(REFUSING)}, found {self.stretch}"
-        if self.output_dir and not self.stretch.publishes:
-            yield f"--output-dir: expected a run that publishes, found {self.stretch}"
+        if self.sources and self.stages.first not in OF_SOURCES:
+            yield f"--source: expected one of the stages {_named(OF_SOURCES)}, found {self.stages}"
+        if self.accept_changes and not REFUSING & set(self.stages):
+            yield f"--accept-changes: expected {_named(REFUSING)}, found {self.stages}"
+        if self.output_dir and not self.stages.publishes:
+            yield f"--output-dir: expected a run that publishes, found {self.stages}"
         asking = {
             "--force-refresh": self.force_refresh,
             "--skip-existing": self.skip_existing,
             "--max-retries": self.max_retries is not None,
         }
         for word in (word for word, is_said in asking.items() if is_said):
-            if not self.stretch.asks:
-                yield f"{word}: expected a run that asks the remotes, found {self.stretch}"
+            if not self.stages.asks:
+                yield f"{word}: expected a run that asks the remotes, found {self.stages}"
 
 
-ORDINARY = Options()
+ORDINARY = RunOptions()
 REFUSING = frozenset({Stage.TABLE, Stage.PUBLISH})  # they have limits that a person may overrule
 
 

@@ -26,14 +26,14 @@ OF_SOURCES = frozenset({Stage.RAW, Stage.VALIDATED, Stage.TABLE})
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class StageRange:
     """From one stage to another, both of them in it; all of them where nothing else is said."""
 
     first: Stage = Stage.RAW
     last: Stage = Stage.PUBLISH
 
     @classmethod
-    def over(cls, stages: Iterable[Stage]) -> Stretch:
+    def over(cls, stages: Iterable[Stage]) -> StageRange:
         """The shortest stretch that has all of the stages."""
         found = sorted(stages, key=ORDER.index)
         return cls(found[0], found[-1])
@@ -58,4 +58,4 @@ class Stretch:
         return Stage.PUBLISH in self
 
 
-WHOLE = Stretch()
+WHOLE = StageRange()

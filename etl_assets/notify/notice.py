@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 from etl_assets.model.records import Record, RunStatus
 
 
-class Condition(Record):
+class DomainState(Record):
     """How a domain stands, without what differs from run to run: times, counts, wording."""
 
     status: RunStatus
@@ -25,7 +25,7 @@ class Condition(Record):
         return self.status is RunStatus.SUCCESS
 
 
-class Notice(Record):
+class Notification(Record):
     """One message."""
 
     kind: Literal["failure", "warning", "success"]
@@ -33,7 +33,7 @@ class Notice(Record):
     lines: list[str]
 
 
-class Unsent(Record):
+class UnsentNotification(Record):
     """A target that was not reached, and why; neither names a secret."""
 
     target: str
@@ -43,9 +43,9 @@ class Unsent(Record):
         return f"not notified: {self.target}: {self.why}"
 
 
-class Told(Record):
+class SentNotifications(Record):
     """What each target has last heard of a domain; by a digest of its address."""
 
-    heard: dict[str, Condition] = {}
-    unsent: list[Unsent] = []
+    heard: dict[str, DomainState] = {}
+    unsent: list[UnsentNotification] = []
     at: AwareDatetime

@@ -10,14 +10,14 @@ from typing import Literal
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.notify.notice import Condition, Notice
+from etl_assets.notify.notice import DomainState, Notification
 
-GOOD = Condition(status=RunStatus.SUCCESS)
+GOOD = DomainState(status=RunStatus.SUCCESS)
 MAX_TEXT = 500
 Kind = Literal["failure", "warning", "success"]
 
 
-def condition_of(manifest: RunManifest, gate: str) -> Condition:
+def state_after_run(manifest: RunManifest, gate: str) -> DomainState:
     """How the domain stands after the run; `gate` is the asset whose checks refuse a candidate."""
     refused_by = {
         f"{check.asset}: {check.name}"
@@ -25,19 +25,21 @@ def condition_of(manifest: RunManifest, gate: str) -> Condition:
         if check.asset == gate and check.severity == "error"
     }
     unserved = {source.name for source in manifest.outages}
-    return Condition(status=manifest.status, causes=sorted(refused_by | unserved))
+    return DomainState(status=manifest.status, causes=sorted(refused_by | unserved))
 
 
-def is_news(heard: Condition | None, now: Condition) -> bool:
+def is_news(heard: DomainState | None, now: DomainState) -> bool:
     """Whether a target that last heard `heard` is to be told; good news only after bad."""
     return now != (heard or GOOD) and not (now.is_good and (heard or GOOD).is_good)
 
 
-def notice_of(manifest: RunManifest, heard: Condition | None, directory: str) -> Notice:
+def notification_for_run(
+    manifest: RunManifest, heard: DomainState | None, directory: str
+) -> Notification:
     """What a run has to tell: outcome, causes, and what a person may do about them."""
     if manifest.status is RunStatus.SUCCESS:
         before = f", after {heard.status}" if heard else ""
-        return Notice(
+        return Notification(
             kind="success",
             title=f"{manifest.domain}: recovered",
             lines=[f"success{before}", f"run: {directory}"],
@@ -49,12 +51,12 @@ def notice_of(manifest: RunManifest, heard: Condition | None, directory: str) ->
         *_asked(manifest.answers),
         f"run: {directory}",
     ]
-    return Notice(kind=kind, title=f"{manifest.domain}: {manifest.status}", lines=lines)
+    return Notification(kind=kind, title=f"{manifest.domain}: {manifest.status}", lines=lines)
 
 
-def notice_of_error(domain: str, error: str) -> Notice:
+def notification_for_error(domain: str, error: str) -> Notification:
     """What is told of a run that left no manifest."""
-    return Notice(
+    return Notification(
         kind="failure",
         title=f"{domain}: {RunStatus.FAILED}",
         lines=[_cut(error), "nothing was published; the last set stands"],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from etl_assets.fetch.url_policy import MASK
-from etl_assets.notify.notice import Notice, Unsent
+from etl_assets.notify.notice import Notification, UnsentNotification
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -32,7 +32,7 @@ def target_id(target: SecretStr) -> str:
     return hashlib.sha256(target.get_secret_value().encode()).hexdigest()[:ID_DIGITS]
 
 
-def send(target: SecretStr, number: int, notice: Notice) -> Unsent | None:
+def send(target: SecretStr, number: int, notice: Notification) -> UnsentNotification | None:
     """Tell one target; None where it took the message, else why not."""
     from apprise import Apprise, NotifyFormat, NotifyType
 
@@ -40,7 +40,9 @@ def send(target: SecretStr, number: int, notice: Notice) -> Unsent | None:
     with _heard() as heard:
         service: NotifyBase | None = Apprise.instantiate(target.get_secret_value())
         if service is None:
-            return Unsent(target=name, why="expected an address that apprise knows, found another")
+            return UnsentNotification(
+                target=name, why="expected an address that apprise knows, found another"
+            )
         name = f"{name} ({service.service_name})"
         is_sent = service.notify(
             body="\n".join(notice.lines),
@@ -50,7 +52,9 @@ def send(target: SecretStr, number: int, notice: Notice) -> Unsent | None:
         )
     if is_sent:
         return None
-    return Unsent(target=name, why=_masked(" ".join(heard) or "it gave no reason", target))
+    return UnsentNotification(
+        target=name, why=_masked(" ".join(heard) or "it gave no reason", target)
+    )
 
 
 def _masked(text: str, target: SecretStr) -> str:

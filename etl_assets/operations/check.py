@@ -23,13 +23,13 @@ from etl_assets.demo import samples
 from etl_assets.fetch import raw_store
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.errors import UsageError
-from etl_assets.model.records import Stored
+from etl_assets.model.records import StoredState
 from etl_assets.model.run_manifest import RunCheck
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
 
 
-def check_standing(launcher: Launcher, name: str) -> list[RunCheck]:
+def check_domain(launcher: Launcher, name: str) -> list[RunCheck]:
     """Every check of the domain as it stands; raises UsageError where nothing was ever built."""
     domain = launcher.domain(name)
     if not launcher.place.home.warehouse(name).exists():
@@ -60,7 +60,7 @@ def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
             }
         )
         with Launcher.open(there, {name: domain}, say=launcher.place.say) as apart:
-            return apart.run(name, Options()).checks
+            return apart.run(name, RunOptions()).checks
 
 
 def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
@@ -79,7 +79,7 @@ def _stored(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
             for fetch in states[source.name].fetches.values()
             if fetch.file
             and (found := raw_store.verify(launcher.place.home, fetch.file.sha256))
-            is not Stored.PRESENT
+            is not StoredState.PRESENT
         ]
         yield RunCheck(
             asset=asset_keys.name_of(asset_keys.raw_key(source)),

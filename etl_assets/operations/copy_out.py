@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
@@ -25,7 +25,7 @@ def require_fresh(target: Path) -> Path:
     return target.resolve()
 
 
-def require_place(place: Workplace, domain: Domain, target: Path) -> Path:
+def require_place(place: ProjectContext, domain: Domain, target: Path) -> Path:
     """The same for a copy that comes by one rename and lies apart from the runs."""
     wanted = require_fresh(target)
     above = next(path for path in wanted.parents if path.exists())
@@ -34,12 +34,12 @@ def require_place(place: Workplace, domain: Domain, target: Path) -> Path:
         raise UsageError(f"{WANTED}, found {target}, a mount point; name a directory inside it")
     if runs.is_relative_to(wanted) or wanted.parent == runs:
         raise UsageError(f"{WANTED}, found {target}, where the runs of {domain.name} lie")
-    if not atomic_write.can_hold(above):
+    if not atomic_write.is_writable(above):
         raise UsageError(f"{WANTED}, found {target}, which cannot be made in {above}")
     return wanted
 
 
-def deliver(place: Workplace, domain: Domain, target: Path, *, published: bool) -> None:
+def deliver(place: ProjectContext, domain: Domain, target: Path, *, published: bool) -> None:
     """Copy the published set where this run has published; else say that there is no copy."""
     directory = run_directory.published(place.home, domain.name) if published else None
     if directory is None:

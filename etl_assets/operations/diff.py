@@ -18,7 +18,7 @@ from etl_assets.declarations.domain import Domain, Explain
 from etl_assets.declarations.names import part_named
 from etl_assets.declarations.rules import nearest
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.fetch_plan import all_parts, jobs_of, probes_of
 from etl_assets.fetch import download, raw_store
@@ -26,9 +26,9 @@ from etl_assets.model.errors import ContentError, NotFound, UsageError
 from etl_assets.model.records import Part, Table
 from etl_assets.model.run_manifest import MARTS, RunManifest
 from etl_assets.operations.diff_result import Change, Difference
-from etl_assets.operations.scratch import Scratch, health_then, scratch
+from etl_assets.operations.scratch import ScratchHome, health_then, scratch
 from etl_assets.publish import gate, run_directory
-from etl_assets.publish.gate_result import Finding
+from etl_assets.publish.gate_result import GateFinding
 from etl_assets.publish.table_diff import Pair, differing
 from etl_assets.tables import tabulate
 from etl_assets.validate import validate
@@ -37,7 +37,7 @@ SEEDS = "seeds"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Replacements:
     """What a person puts in the place of something else."""
 
     files: Mapping[Part, Path]
@@ -45,7 +45,7 @@ class Given:
 
 
 def diff(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, replace: Mapping[str, Path]
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, replace: Mapping[str, Path]
 ) -> Difference:
     """Which published rows would change with other files in the place of sources' or seeds.
 
@@ -53,10 +53,10 @@ def diff(
     ContentError for a file that is not what its source declares, NotFound where nothing is
     published.
     """
-    return _WhatIf(instance, place, domain, given(place, domain, replace)).difference()
+    return _WhatIf(instance, place, domain, parse_replacements(place, domain, replace)).difference()
 
 
-def meant(place: Workplace, names: Collection[str]) -> Domain:
+def domain_of_changes(place: ProjectContext, names: Collection[str]) -> Domain:
     """The one domain that explains and has all these sources and seeds; UsageError else."""
     able = [
         domain
@@ -69,7 +69,9 @@ def meant(place: Workplace, names: Collection[str]) -> Domain:
     return able[0]
 
 
-def given(place: Workplace, domain: Domain, replace: Mapping[str, Path]) -> Given:
+def parse_replacements(
+    place: ProjectContext, domain: Domain, replace: Mapping[str, Path]
+) -> Replacements:
     """Tell sources from seeds; UsageError names what is neither."""
     known = seeds(place, domain)
     files: dict[Part, Path] = {}
@@ -86,10 +88,10 @@ def given(place: Workplace, domain: Domain, replace: Mapping[str, Path]) -> Give
             names = ", ".join([*domain.sources, *known])
             raise UsageError(f"--replace: expected one of {names}{near}, found {name!r}")
         files[part_named({domain.name: domain}, name)[1]] = path
-    return Given(files, chosen)
+    return Replacements(files, chosen)
 
 
-def _has(place: Workplace, domain: Domain, name: str) -> bool:
+def _has(place: ProjectContext, domain: Domain, name: str) -> bool:
     return name in seeds(place, domain) or _source_name(domain, name) in domain.sources
 
 
@@ -98,7 +100,7 @@ def _source_name(domain: Domain, name: str) -> str:
     return name.partition("[")[0].removeprefix(f"{domain.name}.")
 
 
-def seeds(place: Workplace, domain: Domain) -> dict[str, Path]:
+def seeds(place: ProjectContext, domain: Domain) -> dict[str, Path]:
     """The seed files of a domain by name, each by its path inside the dbt project."""
     root = place.settings.dbt_dir
     found = sorted((root / SEEDS / domain.name).rglob("*.csv"))
@@ -109,7 +111,11 @@ class _WhatIf:
     """One candidate that is never published."""
 
     def __init__(
-        self, instance: dg.DagsterInstance, place: Workplace, domain: Domain, given: Given
+        self,
+        instance: dg.DagsterInstance,
+        place: ProjectContext,
+        domain: Domain,
+        given: Replacements,
     ) -> None:
         self._instance, self._place, self._domain, self._given = instance, place, domain, given
         self._now = datetime.now(UTC)
@@ -144,7 +150,7 @@ class _WhatIf:
     def _states(self) -> dict[str, SourceState]:
         return read_sources(self._instance, self._domain.sources.values())
 
-    def _with_seeds(self, apart: Scratch) -> Scratch:
+    def _with_seeds(self, apart: ScratchHome) -> ScratchHome:
         """The same scratch home on a copy of the dbt project, where a seed is replaced."""
         if not self._given.seeds:
             return apart
@@ -156,9 +162,9 @@ class _WhatIf:
         for name, path in self._given.seeds.items():
             shutil.copyfile(path, copy / known[name])
             self._taken[name] = str(path)
-        return Scratch(self._place, self._domain, apart.home.root, copy)
+        return ScratchHome(self._place, self._domain, apart.home.root, copy)
 
-    def _lay_tables(self, apart: Scratch) -> None:
+    def _lay_tables(self, apart: ScratchHome) -> None:
         if self._given.files or self._given.seeds:
             for source, part in self._parts():
                 if path := self._given.files.get(part):
@@ -185,7 +191,7 @@ class _WhatIf:
             for part in known or [Part(source=source.full_name)]:
                 yield source, part
 
-    def _lay_given(self, apart: Scratch, source: Source, part: Part, path: Path) -> None:
+    def _lay_given(self, apart: ScratchHome, source: Source, part: Part, path: Path) -> None:
         sha256 = raw_store.hash_file(path)
         verdict = validate.validate(source, part, path, sha256=sha256)
         if not verdict.ok:
@@ -193,7 +199,7 @@ class _WhatIf:
         apart.tabulate(source, part, path, sha256)
         self._taken[str(part)] = str(path)
 
-    def _lay_fetched(self, apart: Scratch, source: Source, part: Part, sha256: str) -> None:
+    def _lay_fetched(self, apart: ScratchHome, source: Source, part: Part, sha256: str) -> None:
         """A run would take this file, unless its rows speak against it."""
         try:
             apart.tabulate(
@@ -204,7 +210,7 @@ class _WhatIf:
             self._faults.append(f"{part}: {error}; the last table would stand")
             self._lay(apart, source, part, self._standing_file(part))
 
-    def _lay(self, apart: Scratch, source: Source, part: Part, sha256: str) -> None:
+    def _lay(self, apart: ScratchHome, source: Source, part: Part, sha256: str) -> None:
         """The table of a stored file: the standing one where it is of that file and this code."""
         table = self._table(part)
         file = self._place.home.root / table.path if table else None
@@ -234,7 +240,7 @@ class _WhatIf:
         table = self._table(part)
         return table.source_sha256 if table else ""
 
-    def _fetched(self, apart: Scratch) -> dict[Part, str]:
+    def _fetched(self, apart: ScratchHome) -> dict[Part, str]:
         """What a run would fetch now, kept in the scratch home; what cannot be had is told."""
         sources = [s for s in self._domain.sources.values() if s.for_each is None]
         wanted = [
@@ -248,7 +254,7 @@ class _WhatIf:
         jobs = jobs_of(self._place, self._states, wanted, probes, force=False, now=self._now)
         found = {}
         with self._place.client() as client:
-            desk = download.Desk(
+            desk = download.FetchContext(
                 client=client,
                 places=self._place.places,
                 home=apart.home,
@@ -263,7 +269,7 @@ class _WhatIf:
                     found[fetch.part] = fetch.file.sha256
         return found
 
-    def _build(self, apart: Scratch) -> None:
+    def _build(self, apart: ScratchHome) -> None:
         last = self._manifest.as_of
         history = self._domain.history
         file = self._published / MARTS / f"{history}.parquet" if history else None
@@ -294,8 +300,8 @@ class _WhatIf:
             faults=self._faults,
         )
 
-    def _findings(self, before: Path, after: Path) -> Iterator[Finding]:
-        appeared = set(self._domain.sources) - gate.heard(self._manifest.sources)
+    def _findings(self, before: Path, after: Path) -> Iterator[GateFinding]:
+        appeared = set(self._domain.sources) - gate.sources_with_rows(self._manifest.sources)
         for check in self._domain.gate:
             file = f"{check.model}.parquet"
             yield from gate.compare(check, before / file, after / file, appeared=appeared)

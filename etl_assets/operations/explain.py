@@ -51,7 +51,9 @@ def explain(
     raise _unknown(declared, where, latest / MARTS, moment)
 
 
-def choose(domains: Mapping[str, Domain], words: Sequence[str]) -> tuple[Domain, Sequence[str]]:
+def domain_and_key(
+    domains: Mapping[str, Domain], words: Sequence[str]
+) -> tuple[Domain, Sequence[str]]:
     """The domain that is meant, and the key: it may be left out where one alone has such a key.
 
     Raises UsageError where none or several could be meant.

@@ -13,12 +13,12 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.event_log import read_sources
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import DeclarationError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RawFile
 from etl_assets.operations import health_leftovers, health_machine
-from etl_assets.operations.health_result import Finding, Fitness, Level
+from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
 from etl_assets.operations.recovery import COMMAND_TAG, IN_PROGRESS
 from etl_assets.operations.run import open_instance
 from etl_assets.settings import Settings
@@ -29,13 +29,13 @@ Files = Mapping[str, Sequence[RawFile]]
 
 def examine(
     settings: Settings, domains: Mapping[str, Domain] | DeclarationError, now: datetime
-) -> Fitness:
+) -> HealthReport:
     """Every finding on the place and on the domains, as far as these could be read."""
     home = Home(settings.home)
     readable = {} if isinstance(domains, DeclarationError) else domains
     event_log, files, cut_off = _event_log(settings, readable)
     free, held = disk.free_bytes(home.root / "data"), _held_bytes(home, readable, files)
-    return Fitness(
+    return HealthReport(
         home=str(home.root),
         checked_at=now,
         free_bytes=free,
@@ -56,10 +56,10 @@ def examine(
     )
 
 
-def _declarations(domains: Mapping[str, Domain] | DeclarationError) -> Iterator[Finding]:
+def _declarations(domains: Mapping[str, Domain] | DeclarationError) -> Iterator[HealthFinding]:
     if isinstance(domains, DeclarationError):
         for problem in domains.problems:
-            yield Finding(
+            yield HealthFinding(
                 level=Level.ERROR,
                 what="declarations",
                 found=f"{problem.where}: {problem.found}",
@@ -68,7 +68,9 @@ def _declarations(domains: Mapping[str, Domain] | DeclarationError) -> Iterator[
             )
     else:
         count = sum(len(domain.sources) for domain in domains.values())
-        yield Finding.ok("declarations", f"{count} sources in {len(domains)} domains read well")
+        yield HealthFinding.ok(
+            "declarations", f"{count} sources in {len(domains)} domains read well"
+        )
 
 
 def _of_domain(
@@ -77,9 +79,9 @@ def _of_domain(
     files: Files,
     cut_off: Mapping[str, Sequence[str]],
     now: datetime,
-) -> Iterator[Finding]:
+) -> Iterator[HealthFinding]:
     home = Home(settings.home)
-    places = Places(settings.home, settings.mirror, settings.secret)
+    places = LocationResolver(settings.home, settings.mirror, settings.secret)
     held = files.get(domain.name, [])
     names = {file.part.source.removeprefix(f"{domain.name}.") for file in held}
     yield from health_machine.locations(domain, places, now, names)
@@ -89,7 +91,7 @@ def _of_domain(
 
 def _event_log(
     settings: Settings, domains: Mapping[str, Domain]
-) -> tuple[Finding, Files, Mapping[str, Sequence[str]]]:
+) -> tuple[HealthFinding, Files, Mapping[str, Sequence[str]]]:
     """Whether it can be read, and by domain the files that stand and the runs that never ended."""
     if not (settings.dagster_home / "dagster.yaml").exists():
         return _none_yet(Home(settings.home)), {}, {}
@@ -101,15 +103,15 @@ def _event_log(
     except Exception as error:  # noqa: BLE001 - Dagster and SQLite raise what they like
         found = _told(error, settings)
         advice = "move it away, then `etl manifest restore`"
-        return Finding.of(Level.ERROR, "event log", found, "a readable one", advice), {}, {}
-    return Finding.ok("event log", f"{count} runs can be read"), files, cut_off
+        return HealthFinding.of(Level.ERROR, "event log", found, "a readable one", advice), {}, {}
+    return HealthFinding.ok("event log", f"{count} runs can be read"), files, cut_off
 
 
-def _none_yet(home: Home) -> Finding:
+def _none_yet(home: Home) -> HealthFinding:
     if not any(home.manifests.glob("*.manifest.json")):
-        return Finding.ok("event log", "none yet, the first run makes it")
+        return HealthFinding.ok("event log", "none yet, the first run makes it")
     advice = "`etl manifest restore` gives it back, and the next run downloads nothing"
-    return Finding.of(
+    return HealthFinding.of(
         Level.WARN, "event log", "none, though there are manifests", "the event log", advice
     )
 

@@ -20,7 +20,7 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RawFile, RunStatus
 from etl_assets.model.run_manifest import MARTS, RunManifest
-from etl_assets.operations.health_result import DomainDates, Finding, Level
+from etl_assets.operations.health_result import DomainDates, HealthFinding, Level
 from etl_assets.publish import run_directory
 from etl_assets.storage.lock import holder_of
 from etl_assets.validate import quarantine_store
@@ -28,8 +28,8 @@ from etl_assets.validate import quarantine_store
 
 def findings(
     home: Home, domain: Domain, files: Sequence[RawFile], cut_off: Sequence[str]
-) -> Iterator[Finding]:
-    """All of the domain; by the event log `files` stand, and runs that are `cut_off` go on."""
+) -> Iterator[HealthFinding]:
+    """All findings on the domain; `files` and `cut_off` are what the event log says."""
     yield lock(home, domain.name)
     yield stored(home, domain.name, files)
     yield remains(home, domain.name, cut_off)
@@ -53,68 +53,70 @@ def dates(home: Home, domain: Domain) -> DomainDates:
     )
 
 
-def lock(home: Home, domain: str) -> Finding:
+def lock(home: Home, domain: str) -> HealthFinding:
     """Whether a run would start at once; it waits where another one goes on, which is no fault."""
     path = home.lock(domain)
     try:
         holder = holder_of(path)
     except OSError as error:
         found, advice = f"{path}: {error.strerror}", "move away what is in its place"
-        return Finding.of(Level.ERROR, "lock", found, "a file that can be opened", advice, domain)
+        return HealthFinding.of(
+            Level.ERROR, "lock", found, "a file that can be opened", advice, domain
+        )
     told = f"held by {holder}; a run waits for it" if holder else "held by nobody"
-    return Finding.ok("lock", told, domain)
+    return HealthFinding.ok("lock", told, domain)
 
 
-def stored(home: Home, domain: str, files: Sequence[RawFile]) -> Finding:
+def stored(home: Home, domain: str, files: Sequence[RawFile]) -> HealthFinding:
     """Whether the raw files that stand are there, by their size; hashing them is `etl check`'s."""
     wrong = [f"{file.part}: {fault}" for file in files if (fault := _fault(home, file))]
     if not wrong:
-        return Finding.ok("raw files", f"{len(files)} stand, and are there", domain)
+        return HealthFinding.ok("raw files", f"{len(files)} stand, and are there", domain)
     advice = f"`etl run {domain}` fetches them again"
-    return Finding.of(Level.WARN, "raw files", wrong, "each as it was stored", advice, domain)
+    return HealthFinding.of(Level.WARN, "raw files", wrong, "each as it was stored", advice, domain)
 
 
-def remains(home: Home, domain: str, cut_off: Sequence[str]) -> Finding:
+def remains(home: Home, domain: str, cut_off: Sequence[str]) -> HealthFinding:
     """Whether a run was ended from outside; while one goes on, all this is its own."""
     if _is_held(home, domain):
-        return Finding.ok("remains", "a run is under way", domain)
+        return HealthFinding.ok("remains", "a run is under way", domain)
     left = [home.relative(path) for path in _half_written(home, domain)]
     left += [f"run {run_id} in the event log" for run_id in cut_off]
     if not left:
-        return Finding.ok("remains", "none", domain)
+        return HealthFinding.ok("remains", "none", domain)
     advice = f"`etl run {domain}` puts it in order"
     expected = "nothing that a run left when it was cut off"
-    return Finding.of(Level.WARN, "remains", left, expected, advice, domain)
+    return HealthFinding.of(Level.WARN, "remains", left, expected, advice, domain)
 
 
-def built(home: Home, domain: str) -> Finding:
+def built(home: Home, domain: str) -> HealthFinding:
     """Whether the warehouse is what the event log says; one that is not is built anew."""
     if not home.warehouse(domain).exists():
-        return Finding.ok("warehouse", "none, the next run builds it", domain)
-    if warehouse.is_whole(home, domain) or _is_held(home, domain):
-        return Finding.ok("warehouse", "stands", domain)
+        return HealthFinding.ok("warehouse", "none, the next run builds it", domain)
+    if warehouse.is_complete(home, domain) or _is_held(home, domain):
+        return HealthFinding.ok("warehouse", "stands", domain)
     found = f"{home.relative(home.warehouse(domain))} was cut off in a build, or is damaged"
     advice = f"`etl run {domain}` builds every model anew"
-    return Finding.of(Level.WARN, "warehouse", found, "a whole one", advice, domain)
+    return HealthFinding.of(Level.WARN, "warehouse", found, "a whole one", advice, domain)
 
 
-def last_run(home: Home, domain: str) -> Finding:
+def last_run(home: Home, domain: str) -> HealthFinding:
     """How the last run ended."""
     last = _last(home, domain)
     advice = f"`etl status {domain}` says more"
     if last is None:
-        return Finding.ok("last run", "never", domain)
+        return HealthFinding.ok("last run", "never", domain)
     if isinstance(last, HomeError):
-        return Finding.of(Level.WARN, "last run", str(last), "its manifest", advice, domain)
+        return HealthFinding.of(Level.WARN, "last run", str(last), "its manifest", advice, domain)
     told = f"{last.started_at:%Y-%m-%d %H:%M} UTC, {last.status}"
     if last.status is RunStatus.SUCCESS:
-        return Finding.ok("last run", told, domain)
+        return HealthFinding.ok("last run", told, domain)
     found = f"{told}: {last.note}" if last.note else told
     advice = "; ".join(last.answers) or advice
-    return Finding.of(Level.WARN, "last run", found, "success", advice, domain)
+    return HealthFinding.of(Level.WARN, "last run", found, "success", advice, domain)
 
 
-def published(home: Home, domain: str, history: str | None) -> Finding:
+def published(home: Home, domain: str, history: str | None) -> HealthFinding:
     """Whether readers find a published set, and the next run the history in it."""
     standing = _published(home, domain)
     if standing and not isinstance(standing, HomeError) and history:
@@ -122,21 +124,21 @@ def published(home: Home, domain: str, history: str | None) -> Finding:
     if isinstance(standing, HomeError):
         advice = "put it back; else remove `latest`, and the next run begins anew"
         found = str(standing)
-        return Finding.of(
+        return HealthFinding.of(
             Level.ERROR, "published", found, "a set with its manifest", advice, domain
         )
     if standing is not None:
         told = f"{standing.finished_at:%Y-%m-%d %H:%M} UTC, {standing.status}"
-        return Finding.ok("published", told, domain)
+        return HealthFinding.ok("published", told, domain)
     if next(run_directory.runs(home, domain), None) is None:
-        return Finding.ok("published", "never, and it never ran", domain)
+        return HealthFinding.ok("published", "never, and it never ran", domain)
     advice = f"`etl run {domain}`"
-    return Finding.of(
+    return HealthFinding.of(
         Level.WARN, "published", "nothing, though it ran", "a published set", advice, domain
     )
 
 
-def waiting(home: Home, domain: Domain) -> Finding:
+def waiting(home: Home, domain: Domain) -> HealthFinding:
     """Whether refused files wait for a person."""
     try:
         found = [
@@ -144,23 +146,27 @@ def waiting(home: Home, domain: Domain) -> Finding:
         ]
     except HomeError as error:
         expected, advice = "a reason beside each file", "mend it"
-        return Finding.of(Level.WARN, "quarantine", str(error), expected, advice, domain.name)
+        return HealthFinding.of(Level.WARN, "quarantine", str(error), expected, advice, domain.name)
     if not found:
-        return Finding.ok("quarantine", "empty", domain.name)
+        return HealthFinding.ok("quarantine", "empty", domain.name)
     names = [f"{file.part} {file.sha256[:12]}" for file in found]
     advice = "`etl quarantine list` says why; release or purge them"
-    return Finding.of(Level.WARN, "quarantine", names, "none that waits", advice, domain.name)
+    return HealthFinding.of(Level.WARN, "quarantine", names, "none that waits", advice, domain.name)
 
 
-def exported(home: Home, domain: str) -> Finding:
+def exported(home: Home, domain: str) -> HealthFinding:
     """Whether the exported ledger can be read, on which a run writes."""
     try:
-        count = sum(ledger_files.load(home, domain, process) is not None for process in Process)
+        count = sum(
+            ledger_files.load_manifest(home, domain, process) is not None for process in Process
+        )
     except HomeError as error:
         advice = "move it away; the next run writes it anew"
-        return Finding.of(Level.ERROR, "ledger", str(error), "a whole manifest", advice, domain)
+        return HealthFinding.of(
+            Level.ERROR, "ledger", str(error), "a whole manifest", advice, domain
+        )
     told = f"{count} manifests can be read" if count else "not exported yet"
-    return Finding.ok("ledger", told, domain)
+    return HealthFinding.ok("ledger", told, domain)
 
 
 def _last(home: Home, domain: str) -> RunManifest | HomeError | None:
@@ -211,4 +217,4 @@ def _half_written(home: Home, domain: str) -> Iterator[Path]:
     yield from raw_store.partials(home, domain)
     for kind in ("quarantine", "tables", "rejects"):
         yield from sorted((home.root / "data" / kind / domain).glob("*/.*.tmp"))
-    yield from run_directory.cut_off(home, domain)
+    yield from run_directory.interrupted_runs(home, domain)

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.fetch import file_set
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import SettingsError, UsageError
 from etl_assets.model.home import Home
-from etl_assets.operations.health_result import Finding, Level, listed
+from etl_assets.operations.health_result import HealthFinding, Level, first_of
 from etl_assets.storage import disk
 
 MIN_FREE_BYTES = 256 << 20  # what a run writes beside its files: events, dbt's target, a report
@@ -27,7 +27,9 @@ AT_NEED = ("quarantine", "scratch")  # for a bad file, or a verb that builds apa
 FindSecret = Callable[[str], SecretStr | None]
 
 
-def folders(home: Home, dagster_home: Path, domains: Mapping[str, Domain]) -> Iterator[Finding]:
+def folders(
+    home: Home, dagster_home: Path, domains: Mapping[str, Domain]
+) -> Iterator[HealthFinding]:
     """Whether files can be written wherever a run writes them."""
     data, outs = home.root / "data", home.root / "outputs"
     storage = [dagster_home / name for name in ("history", "schedules")]
@@ -44,27 +46,27 @@ def folders(home: Home, dagster_home: Path, domains: Mapping[str, Domain]) -> It
     yield one_file_system({home.relative(path): devices[path] for path in kept})
 
 
-def one_file_system(devices: Mapping[str, int]) -> Finding:
+def one_file_system(devices: Mapping[str, int]) -> HealthFinding:
     """Whether a download becomes a raw file, or goes to quarantine, by a rename."""
     first, *_ = devices
     if others := [name for name in devices if devices[name] != devices[first]]:
-        return Finding.of(
+        return HealthFinding.of(
             Level.ERROR,
             "file system",
-            f"{listed(others)} on another one than {first}",
+            f"{first_of(others)} on another one than {first}",
             "one, as a file comes into its place by a rename",
             "let none of them be a link to another file system, or the place of one",
         )
-    return Finding.ok("file system", f"one for {', '.join(devices)}")
+    return HealthFinding.ok("file system", f"one for {', '.join(devices)}")
 
 
-def space(free_bytes: int, held_bytes: int) -> Finding:
+def space(free_bytes: int, held_bytes: int) -> HealthFinding:
     """Whether all that stands could be written twice more."""
     needed = max(2 * held_bytes, MIN_FREE_BYTES)
     found = f"{free_bytes:,} bytes are free, {held_bytes:,} are what stands"
     if free_bytes >= needed:
-        return Finding.ok("disk", found)
-    return Finding.of(
+        return HealthFinding.ok("disk", found)
+    return HealthFinding.of(
         Level.ERROR if free_bytes < MIN_FREE_BYTES else Level.WARN,
         "disk",
         found,
@@ -73,38 +75,38 @@ def space(free_bytes: int, held_bytes: int) -> Finding:
     )
 
 
-def dbt_project(folder: Path) -> Finding:
+def dbt_project(folder: Path) -> HealthFinding:
     """Whether there is SQL to build from."""
     file = folder / "dbt_project.yml"
     if file.is_file():
-        return Finding.ok("dbt project", str(folder))
-    return Finding.of(
+        return HealthFinding.ok("dbt project", str(folder))
+    return HealthFinding.of(
         Level.ERROR, "dbt project", f"no {file}", "a dbt project", "set ETL_DBT_DIR to one"
     )
 
 
-def mirror(named: str | None) -> Finding:
+def mirror(named: str | None) -> HealthFinding:
     """Whether a mirror that is a directory holds anything."""
     if named is None or "://" in named:
         told = "none, the remotes themselves are asked" if named is None else "a URL, not asked now"
-        return Finding.ok("mirror", told)
+        return HealthFinding.ok("mirror", told)
     try:
         count = sum(entry.is_dir() for entry in Path(named).iterdir())
     except OSError as error:
         found = f"{named}: {error.strerror}"
-        return Finding.of(
+        return HealthFinding.of(
             Level.ERROR, "mirror", found, "a directory", "set ETL_MIRROR to another one"
         )
     if count:
-        return Finding.ok("mirror", f"{named}, {count} folders")
-    return Finding.of(
+        return HealthFinding.ok("mirror", f"{named}, {count} folders")
+    return HealthFinding.of(
         Level.WARN, "mirror", f"{named} holds no folder", "one for each host", "fill it"
     )
 
 
 def locations(
-    domain: Domain, places: Places, now: datetime, held: Collection[str]
-) -> Iterator[Finding]:
+    domain: Domain, places: LocationResolver, now: datetime, held: Collection[str]
+) -> Iterator[HealthFinding]:
     """Whether the files of this machine are there; `held` names sources with a file that stands.
 
     Without that, a required source fails its run.
@@ -121,7 +123,7 @@ def locations(
             if fault and (source.required and source.name not in held) is (level is Level.ERROR)
         ]
         if faults:
-            yield Finding.of(
+            yield HealthFinding.of(
                 level,
                 "locations",
                 faults,
@@ -131,10 +133,10 @@ def locations(
             )
     count = sum(is_there for _, is_there, _ in looked_at)
     if count and not any(fault for *_, fault in looked_at):
-        yield Finding.ok("locations", f"{count} files and folders are there", domain.name)
+        yield HealthFinding.ok("locations", f"{count} files and folders are there", domain.name)
 
 
-def secrets(domain: Domain, places: Places, find: FindSecret) -> Iterator[Finding]:
+def secrets(domain: Domain, places: LocationResolver, find: FindSecret) -> Iterator[HealthFinding]:
     """Whether each variable is set that a declaration names; a mirror is sent none of them.
 
     Where requests come from a table, a source without its secret is off, and that is no fault.
@@ -150,7 +152,7 @@ def secrets(domain: Domain, places: Places, find: FindSecret) -> Iterator[Findin
             switched = f", so {source.full_name} is off" if is_off else f", for {source.full_name}"
             (told if fine else missing).append(f"{name} is {state}{switched}")
     if missing:
-        yield Finding.of(
+        yield HealthFinding.of(
             Level.ERROR,
             "secrets",
             missing,
@@ -159,7 +161,7 @@ def secrets(domain: Domain, places: Places, find: FindSecret) -> Iterator[Findin
             domain.name,
         )
     elif told:
-        yield Finding.ok("secrets", listed(told), domain.name)
+        yield HealthFinding.ok("secrets", first_of(told), domain.name)
 
 
 def _secret(name: str, find: FindSecret) -> str:
@@ -169,11 +171,11 @@ def _secret(name: str, find: FindSecret) -> str:
         return "empty"
 
 
-def _writable(what: str, paths: Sequence[Path], *, level: Level = Level.ERROR) -> Finding:
-    faults = dict.fromkeys(fault for path in paths if (fault := disk.refusal_to_write(path)))
+def _writable(what: str, paths: Sequence[Path], *, level: Level = Level.ERROR) -> HealthFinding:
+    faults = dict.fromkeys(fault for path in paths if (fault := disk.reason_not_writable(path)))
     if not faults:
-        return Finding.ok(what, f"{paths[0]} can be written")
-    return Finding.of(
+        return HealthFinding.ok(what, f"{paths[0]} can be written")
+    return HealthFinding.of(
         level,
         what,
         list(faults),
@@ -182,7 +184,7 @@ def _writable(what: str, paths: Sequence[Path], *, level: Level = Level.ERROR) -
     )
 
 
-def _location(source: Source, places: Places, now: datetime) -> tuple[bool, str]:
+def _location(source: Source, places: LocationResolver, now: datetime) -> tuple[bool, str]:
     """Whether the file or folder is one of this machine and there, and what is wrong with it."""
     text = source.location.url or source.location.path or ""
     try:
@@ -199,10 +201,10 @@ def _location(source: Source, places: Places, now: datetime) -> tuple[bool, str]
     return is_there, "" if is_there else f"{source.full_name}: no {path}"
 
 
-def _folder(source: Source, declared: Files, places: Places) -> tuple[bool, str]:
+def _folder(source: Source, declared: Files, places: LocationResolver) -> tuple[bool, str]:
     folder = file_set.folder_of(source, places)
     if not folder.is_dir():
         return False, f"{source.full_name}: no folder {folder}"
-    if not file_set.find(source, declared, places).partitions:
+    if not file_set.list_files(source, declared, places).partitions:
         return False, f"{source.full_name}: no file of the set in {folder}"
     return True, ""

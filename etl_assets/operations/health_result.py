@@ -34,7 +34,7 @@ OVERALL: dict[Level, Literal["healthy", "degraded", "unfit"]] = {
 }
 
 
-class Finding(Record):
+class HealthFinding(Record):
     """One thing that was looked at."""
 
     level: Level
@@ -59,7 +59,7 @@ class Finding(Record):
         domain: str | None = None,
     ) -> Self:
         """Something that is not as it should be, in one line; of many offenders the first."""
-        told = " ".join((found if isinstance(found, str) else listed(found)).split("\n"))
+        told = " ".join((found if isinstance(found, str) else first_of(found)).split("\n"))
         return cls(
             level=level, what=what, domain=domain, found=told, expected=expected, advice=advice
         )
@@ -82,14 +82,14 @@ class DomainDates(Record):
     quarantined: int = Field(default=0, ge=0, description="files that wait for a person")
 
 
-class Fitness(Record):
+class HealthReport(Record):
     """All findings, and what follows from the worst of them."""
 
     home: str | None = Field(default=None, description="None where the settings do not tell")
     checked_at: AwareDatetime
     free_bytes: int | None = Field(default=None, description="where the home lies")
     domains: list[DomainDates] = []
-    findings: list[Finding]
+    findings: list[HealthFinding]
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic's own way
     @property
@@ -102,7 +102,7 @@ class Fitness(Record):
         return [*map(str, self.findings), self.status]
 
 
-def listed(texts: Sequence[str]) -> str:
+def first_of(texts: Sequence[str]) -> str:
     """The first of many, and how many more there are."""
     rest = f" and {len(texts) - TOLD} more" if len(texts) > TOLD else ""
     return ", ".join(texts[:TOLD]) + rest

@@ -10,10 +10,10 @@ from collections.abc import Set as AbstractSet
 
 from etl_assets.fetch import raw_store
 from etl_assets.model.home import Home
-from etl_assets.model.records import Stored
+from etl_assets.model.records import StoredState
 from etl_assets.operations.store_results import Fault, StoreFault, Verification
 
-FAULTS = {Stored.MISSING: Fault.MISSING, Stored.DAMAGED: Fault.ALTERED}
+FAULTS = {StoredState.MISSING: Fault.MISSING, StoredState.DAMAGED: Fault.ALTERED}
 
 
 def verify(

@@ -14,9 +14,9 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw, tables, validated
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
-from etl_assets.defs.materialize import Outcome, evaluation_of, event_of
+from etl_assets.defs.materialize import PartOutcome, evaluation_of, event_of
 from etl_assets.fetch import raw_store
 from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.manifest import (
@@ -30,14 +30,14 @@ from etl_assets.model.errors import ContentError, HomeError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
     Part,
     RawFile,
     Reason,
-    Stored,
-    Tabulated,
-    Validated,
+    StoredState,
+    TableResult,
+    ValidationResult,
 )
 from etl_assets.operations.store_results import Restored
 from etl_assets.publish import run_directory
@@ -46,12 +46,12 @@ from etl_assets.tables import tabulate
 R = TypeVar("R", bound=ManifestRecord)
 Records = Mapping[Process, Mapping[str, ManifestRecord]]
 ADVICE = {
-    Stored.MISSING: "is missing: the next run fetches it",
-    Stored.DAMAGED: "is damaged: the next run fetches it",
+    StoredState.MISSING: "is missing: the next run fetches it",
+    StoredState.DAMAGED: "is damaged: the next run fetches it",
 }
 
 
-def restore(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> Restored:
+def restore(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> Restored:
     """Give the event log what the ledger says; raises where it knows the domain, or there is none.
 
     A table whose file is gone or is another one is made again from its raw file.
@@ -68,7 +68,7 @@ def restore(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> R
     return restoring.told(domain)
 
 
-def exported(place: Workplace) -> list[str]:
+def exported(place: ProjectContext) -> list[str]:
     """The declared domains that have a ledger; raises HomeError where none has."""
     found = {name for name, _, _ in ledger_files.load_all(place.home)} & set(place.domains)
     if not found:
@@ -77,7 +77,7 @@ def exported(place: Workplace) -> list[str]:
 
 
 def _load(home: Home, domain: Domain) -> Records:
-    found = {process: ledger_files.load(home, domain.name, process) for process in Process}
+    found = {process: ledger_files.load_manifest(home, domain.name, process) for process in Process}
     if found[Process.DOWNLOAD] is None:
         path = ledger_files.manifest_file(home, domain.name, Process.DOWNLOAD)
         raise HomeError(f"{path}: expected the exported ledger, found none; put it back")
@@ -87,7 +87,9 @@ def _load(home: Home, domain: Domain) -> Records:
 class _Restoring:
     """One restoration, with what it has done."""
 
-    def __init__(self, instance: dg.DagsterInstance, place: Workplace, records: Records) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, place: ProjectContext, records: Records
+    ) -> None:
         self._instance, self._place, self._records = instance, place, records
         self._heard: set[str] = set()
         self._files: list[str] = []
@@ -143,15 +145,15 @@ class _Restoring:
             and (record.partition is None) == (source.partitions is None)
         ]
 
-    def _fetch(self, record: DownloadRecord) -> Fetch:
+    def _fetch(self, record: DownloadRecord) -> FetchResult:
         self._heard.add(record.key)
         file, pin = record.file, record.pin
         found = raw_store.verify(self._place.home, file.sha256)
-        if found is Stored.PRESENT:
+        if found is StoredState.PRESENT:
             self._files.append(record.key)
         else:
             self._unheard.append(f"{record.key}: {file.path} {ADVICE[found]}")
-        return Fetch(
+        return FetchResult(
             part=record.part,
             status=FetchStatus.PINNED if pin else FetchStatus.UNCHANGED,
             decision=Decision(part=record.part, fetch=False, reason=Reason.RESTORED),
@@ -160,14 +162,14 @@ class _Restoring:
             pin=pin,
         )
 
-    def _table(self, source: Source, record: Tabulated) -> Tabulated | None:
+    def _table(self, source: Source, record: TableResult) -> TableResult | None:
         """The record of a table that stands, made again if need be; None where it cannot be."""
         path = self._place.home.root / record.table.path
         if path.exists() and run_directory.sha256_of(path) == record.table.sha256:
             self._tables.append(str(record.part))
             return record
         made_of = record.table.source_sha256
-        if not made_of or raw_store.verify(self._place.home, made_of) is not Stored.PRESENT:
+        if not made_of or raw_store.verify(self._place.home, made_of) is not StoredState.PRESENT:
             self._unheard.append(f"{record.part}: its table is lost: the next run makes it")
             return None
         try:
@@ -186,7 +188,7 @@ class _Restoring:
         dated = table.content_at or record.table.content_at
         return record.model_copy(update={"table": table.model_copy(update={"content_at": dated})})
 
-    def _report(self, key: dg.AssetKey, check: str, outcomes: Mapping[Part, Outcome]) -> None:
+    def _report(self, key: dg.AssetKey, check: str, outcomes: Mapping[Part, PartOutcome]) -> None:
         for part, outcome in outcomes.items():
             self._instance.report_runless_asset_event(event_of(key, part.partition, outcome))
         if outcomes:
@@ -194,12 +196,12 @@ class _Restoring:
             self._instance.report_runless_asset_event(found)
 
 
-def _with_file(record: Validated, files: Mapping[Part, RawFile | None]) -> Validated:
+def _with_file(record: ValidationResult, files: Mapping[Part, RawFile | None]) -> ValidationResult:
     """The download itself, which knows more, where it is the very file that was judged good."""
     file = files.get(record.part)
     is_same = file is not None and record.file is not None and file.sha256 == record.file.sha256
     return record.model_copy(update={"file": file}) if is_same else record
 
 
-def _fault(record: Validated) -> str | None:
+def _fault(record: ValidationResult) -> str | None:
     return f"{record.verdict}; the last good file stands in" if record.stands_in else None

@@ -9,7 +9,7 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.ledger.references import references
 from etl_assets.model.records import Part, RawFile
@@ -19,7 +19,7 @@ from etl_assets.operations.store_results import Verification
 
 
 def verify_store(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain | None
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain | None
 ) -> Verification:
     """Hash what manifests name, of one domain or all; orphans are those of the whole home."""
     everyone = references(place.home)

@@ -11,29 +11,35 @@ import dagster as dg
 
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import evaluation_of, event_of
 from etl_assets.ledger import files
 from etl_assets.ledger.manifest import DownloadRecord, Process
 from etl_assets.model.errors import UsageError
-from etl_assets.model.records import Fetch, Ruling
+from etl_assets.model.records import FetchResult, OperatorDecision
 
 
-def record_ruling(
-    instance: dg.DagsterInstance, place: Workplace, source: Source, fetch: Fetch, ruling: Ruling
-) -> Fetch:
+def record_decision(
+    instance: dg.DagsterInstance,
+    place: ProjectContext,
+    source: Source,
+    fetch: FetchResult,
+    ruling: OperatorDecision,
+) -> FetchResult:
     """Write what a person decided on a raw file to the event log, and to the exported ledger."""
     key = asset_keys.raw_key(source)
     event = event_of(key, fetch.part.partition, raw.outcome_of(source, fetch))
     told = {"by": ruling.by, "why": ruling.why, "at": ruling.at.isoformat()}
     instance.report_runless_asset_event(event.with_metadata({**event.metadata, **told}))
-    spread(instance, place, source, ruling.at)
+    publish_decision(instance, place, source, ruling.at)
     return fetch
 
 
-def spread(instance: dg.DagsterInstance, place: Workplace, source: Source, at: datetime) -> None:
+def publish_decision(
+    instance: dg.DagsterInstance, place: ProjectContext, source: Source, at: datetime
+) -> None:
     """Let the source's check and the exported ledger say what the event log says."""
     key = asset_keys.raw_key(source)
     fetches = read_sources(instance, [source])[source.name].fetches.values()
@@ -42,14 +48,14 @@ def spread(instance: dg.DagsterInstance, place: Workplace, source: Source, at: d
     export_ledger(instance, place, place.domains[source.domain], at)
 
 
-def was_cut_off(place: Workplace, source: Source, last: Fetch) -> bool:
+def was_cut_off(place: ProjectContext, source: Source, last: FetchResult) -> bool:
     """Whether the exported ledger, which is written last, knows another pin or none."""
-    standing = files.load(place.home, source.domain, Process.DOWNLOAD)
+    standing = files.load_manifest(place.home, source.domain, Process.DOWNLOAD)
     record = standing.records.get(str(last.part)) if standing else None
     return isinstance(record, DownloadRecord) and record.pin != last.pin
 
 
-def said(why: str) -> str:
+def required_reason(why: str) -> str:
     """The reason that a person gives; UsageError where it is none."""
     if not why.strip():
         raise UsageError("--why: expected a reason, found an empty text")

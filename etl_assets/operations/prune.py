@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.fetch import raw_store
 from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.references import digests_of_run
@@ -29,7 +29,7 @@ UNNAMED = "named by no record"
 
 def prune(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     names: Sequence[str],
     *,
     now: datetime,
@@ -55,7 +55,7 @@ def prune(
 
 
 def _remove(
-    place: Workplace, names: Sequence[str], runs: Iterable[Path], files: Iterable[Path]
+    place: ProjectContext, names: Sequence[str], runs: Iterable[Path], files: Iterable[Path]
 ) -> None:
     """Runs first: while one is there, what its manifest names is there."""
     for name in names:
@@ -66,11 +66,11 @@ def _remove(
         raw_store.discard(place.home, path)
 
 
-def _removed(place: Workplace, path: Path, why: str, freed: int) -> Removed:
+def _removed(place: ProjectContext, path: Path, why: str, freed: int) -> Removed:
     return Removed(path=place.home.relative(path), why=why, size_bytes=freed)
 
 
-def _runs(place: Workplace, domain: Domain) -> list[Path]:
+def _runs(place: ProjectContext, domain: Domain) -> list[Path]:
     """Directories of runs that go, the oldest first."""
     directories = run_directory.directories(place.home, domain.name)
     published = run_directory.published(place.home, domain.name)
@@ -99,7 +99,7 @@ def _bases(domain: Domain, kept: Sequence[Path], directories: Sequence[Path]) ->
 class _Versions:
     """Every version of every domain, for the raw store is one for all."""
 
-    def __init__(self, instance: dg.DagsterInstance, place: Workplace, now: datetime) -> None:
+    def __init__(self, instance: dg.DagsterInstance, place: ProjectContext, now: datetime) -> None:
         self._home, self._domains, self._now = place.home, place.domains, now
         self._in_use: set[str] = set()
         self._kept: set[str] = set()

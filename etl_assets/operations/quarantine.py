@@ -11,26 +11,30 @@ import dagster as dg
 
 from etl_assets.declarations.names import source_named
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.fetch import download, raw_store
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
+    OperatorDecision,
     Part,
-    Quarantined,
+    QuarantinedFile,
     RawFile,
     Reason,
-    Ruling,
     Verdict,
 )
-from etl_assets.operations.operator_decisions import record_ruling, said, spread
+from etl_assets.operations.operator_decisions import (
+    publish_decision,
+    record_decision,
+    required_reason,
+)
 from etl_assets.validate import quarantine_store, validate
 
 
-def find(place: Workplace, source: Source, sha256: str | None) -> Quarantined:
+def find_quarantined(place: ProjectContext, source: Source, sha256: str | None) -> QuarantinedFile:
     """The quarantined file whose digest begins so; the only one where none is named.
 
     Raises UsageError with all that is there where it is not one.
@@ -47,59 +51,63 @@ def find(place: Workplace, source: Source, sha256: str | None) -> Quarantined:
 
 def release(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
-    quarantined: Quarantined,
+    quarantined: QuarantinedFile,
     *,
     by: str,
     why: str,
     at: datetime,
-) -> Fetch:
+) -> FetchResult:
     """Make the file the source's current one; its content is accepted from now on, by its digest.
 
     One that was cut off after the event log knew of it is completed. Raises UsageError where the
     source is pinned or the file is empty, HomeError where it is gone.
     """
     part = quarantined.part
-    ruling = Ruling(sha256=quarantined.sha256, by=by, why=said(why), at=at)
+    ruling = OperatorDecision(sha256=quarantined.sha256, by=by, why=required_reason(why), at=at)
     last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
     if last and last.pin:
         raise UsageError(f"{part} is {last.pin}; unpin it first")
     if last and _is_released(last, quarantined):
-        spread(instance, place, source, at)
+        publish_decision(instance, place, source, at)
         quarantine_store.discard(place.home, quarantined)
         return last
     if quarantined.size_bytes == 0:
         raise UsageError(f"{part}: an empty file cannot become a table; purge it")
     file = _stored(place, source, quarantined, ruling)
     decision = Decision(part=part, fetch=False, reason=Reason.RELEASED, detail=str(ruling))
-    fetch = Fetch(part=part, status=FetchStatus.FETCHED, decision=decision, file=file)
-    record_ruling(instance, place, source, fetch, ruling)
+    fetch = FetchResult(part=part, status=FetchStatus.FETCHED, decision=decision, file=file)
+    record_decision(instance, place, source, fetch, ruling)
     quarantine_store.discard(place.home, quarantined)
     return fetch
 
 
-def _is_released(last: Fetch, quarantined: Quarantined) -> bool:
+def _is_released(last: FetchResult, quarantined: QuarantinedFile) -> bool:
     verdict = last.file.verdict if last.file else None
     accepted = verdict.accepted if verdict else None
     return accepted is not None and accepted.sha256 == quarantined.sha256
 
 
-def purge(place: Workplace, name: str | None, sha256: str | None, *, everything: bool) -> list[int]:
+def purge(
+    place: ProjectContext, name: str | None, sha256: str | None, *, everything: bool
+) -> list[int]:
     """Delete one quarantined file, those of a source, or everything; the bytes of each."""
     if (name is None) != everything:
         raise UsageError("purge: expected either a source or --all, found both or neither")
     every = [source for domain in place.domains.values() for source in domain.sources.values()]
     wanted = every if name is None else [source_named(place.domains, name)]
     if sha256:
-        return [quarantine_store.discard(place.home, find(place, wanted[0], sha256))]
+        return [quarantine_store.discard(place.home, find_quarantined(place, wanted[0], sha256))]
     records = [
         record for source in wanted for record in quarantine_store.listed(place.home, source)
     ]
     return [quarantine_store.discard(place.home, record) for record in records]
 
 
-def _stored(place: Workplace, source: Source, quarantined: Quarantined, ruling: Ruling) -> RawFile:
+def _stored(
+    place: ProjectContext, source: Source, quarantined: QuarantinedFile, ruling: OperatorDecision
+) -> RawFile:
     path = place.home.root / quarantined.path
     if not path.exists() or raw_store.hash_file(path) != quarantined.sha256:
         found = "another content" if path.exists() else "no file"
@@ -117,7 +125,9 @@ def _stored(place: Workplace, source: Source, quarantined: Quarantined, ruling: 
     )
 
 
-def _accepted(source: Source, part: Part, ruling: Ruling, place: Workplace) -> Verdict:
+def _accepted(
+    source: Source, part: Part, ruling: OperatorDecision, place: ProjectContext
+) -> Verdict:
     """What the rules say of it, overruled by the person."""
     path = place.home.raw_file(ruling.sha256)
     verdict = validate.validate(source, part, path, sha256=ruling.sha256)

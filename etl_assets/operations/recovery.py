@@ -10,7 +10,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import run_context
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.fetch import raw_store
 from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.manifest import Process
@@ -24,7 +24,7 @@ CUT_OFF = "the process of this run was ended from outside"
 IN_PROGRESS = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
 
 
-def clear(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> None:
+def recover(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> None:
     """End what was cut off and remove what is half-written; the caller holds the domain's lock.
 
     A dead run of any domain would keep its slot in the pool of the warehouse, and the next one
@@ -51,7 +51,7 @@ def _is_dead(home: Home, run: dg.DagsterRun | None) -> bool:
 
 
 def _end(
-    instance: dg.DagsterInstance, place: Workplace, domain: Domain, run: dg.DagsterRun
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, run: dg.DagsterRun
 ) -> None:
     instance.report_run_failed(run, CUT_OFF)
     if run_context.directory_tag(domain) in run.tags:
@@ -63,15 +63,15 @@ def _end(
 def sweep(home: Home, domain: str) -> None:
     """Remove what bears a temporary name wherever this domain writes."""
     raw_store.discard_partials(home, domain)
-    run_directory.sweep_cut_off(home, domain)
+    run_directory.remove_interrupted(home, domain)
     for kind in ("quarantine", "tables", "rejects"):
         for folder in (home.root / "data" / kind / domain).glob("*/"):
-            atomic_write.sweep(folder)
-    atomic_write.sweep(home.build_inputs(domain))
-    atomic_write.sweep(home.dbt_target(domain))
+            atomic_write.remove_temporary_files(folder)
+    atomic_write.remove_temporary_files(home.build_inputs(domain))
+    atomic_write.remove_temporary_files(home.dbt_target(domain))
     marker = home.whole_marker(domain)
-    atomic_write.sweep(marker.parent, name=marker.name)
+    atomic_write.remove_temporary_files(marker.parent, name=marker.name)
     for process in Process:
-        atomic_write.sweep(
+        atomic_write.remove_temporary_files(
             home.manifests, name=ledger_files.manifest_file(home, domain, process).name
         )

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.candidate import attributions_of
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.marts.graph import Graph, Model
 from etl_assets.model.errors import BuildError, NotFound, UsageError
-from etl_assets.model.run_manifest import MARTS, Content, RunManifest, RunMart
+from etl_assets.model.run_manifest import MARTS, DocumentContent, RunManifest, RunMart
 from etl_assets.operations.copy_out import require_fresh
 from etl_assets.operations.replay_result import Replayed
-from etl_assets.operations.scratch import Scratch, health_then, scratch
+from etl_assets.operations.scratch import ScratchHome, health_then, scratch
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import run_directory
 from etl_assets.publish.writers.registry import Candidate
@@ -29,7 +29,7 @@ Origin = tuple[datetime, str | None]
 """The logical time and the published history that a mart was built from."""
 
 
-def replay(place: Workplace, name: str, *, into: Path | None = None) -> Replayed:
+def replay(place: ProjectContext, name: str, *, into: Path | None = None) -> Replayed:
     """Rebuild what a run published into a fresh directory, and compare.
 
     Raises NotFound for no such run, UsageError where `into` is not fresh, BuildError where other
@@ -47,7 +47,7 @@ def replay(place: Workplace, name: str, *, into: Path | None = None) -> Replayed
         return _compared(domain, apart.graph, run, manifest, target)
 
 
-def _found(place: Workplace, name: str) -> tuple[Domain, Path]:
+def _found(place: ProjectContext, name: str) -> tuple[Domain, Path]:
     """The run by its directory's name, its id, or `latest`; after `<domain>/` where needed."""
     wanted, _, short = name.rpartition("/")
     domains = [d for d in place.domains.values() if wanted in {"", d.name}]
@@ -64,7 +64,7 @@ def _found(place: Workplace, name: str) -> tuple[Domain, Path]:
     raise NotFound(f"no run {name!r}{newest}")
 
 
-def _run_of(place: Workplace, domain: Domain, name: str) -> Path | None:
+def _run_of(place: ProjectContext, domain: Domain, name: str) -> Path | None:
     if name == place.home.latest(domain.name).name:
         return run_directory.published(place.home, domain.name)
     for directory in run_directory.runs(place.home, domain.name):
@@ -73,7 +73,9 @@ def _run_of(place: Workplace, domain: Domain, name: str) -> Path | None:
     return None
 
 
-def _require_same_code(place: Workplace, domain: Domain, run: Path, manifest: RunManifest) -> None:
+def _require_same_code(
+    place: ProjectContext, domain: Domain, run: Path, manifest: RunManifest
+) -> None:
     if not manifest.marts:
         raise BuildError(f"{run.name} built no marts: {manifest.note}")
     if (now := place.code_version(domain)) != manifest.code_version:
@@ -83,7 +85,7 @@ def _require_same_code(place: Workplace, domain: Domain, run: Path, manifest: Ru
         )
 
 
-def _fresh(place: Workplace, domain: Domain, run: Path, into: Path | None) -> Path:
+def _fresh(place: ProjectContext, domain: Domain, run: Path, into: Path | None) -> Path:
     """A directory that is empty or not there yet."""
     if into is None:
         return place.home.outputs(domain.name) / REPLAYS / f"{run.name}.{secrets.token_hex(4)}"
@@ -91,7 +93,7 @@ def _fresh(place: Workplace, domain: Domain, run: Path, into: Path | None) -> Pa
 
 
 def _build(
-    apart: Scratch, domain: Domain, manifest: RunManifest, target: Path
+    apart: ScratchHome, domain: Domain, manifest: RunManifest, target: Path
 ) -> Mapping[tuple[str, Origin], Path]:
     """Every mart of the run in `target`, and aside those that its older documents are of.
 
@@ -134,7 +136,7 @@ def _by_time(origin: Origin) -> tuple[datetime, str]:
 def _write_documents(
     domain: Domain,
     graph: Graph,
-    contents: Iterable[Content],
+    contents: Iterable[DocumentContent],
     marts: Mapping[tuple[str, Origin], Path],
     target: Path,
 ) -> None:

@@ -12,27 +12,32 @@ import dagster as dg
 
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import history, read_sources
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
+    OperatorDecision,
     Part,
     Pin,
     RawFile,
     Reason,
-    Ruling,
-    Stored,
+    StoredState,
 )
-from etl_assets.operations.operator_decisions import record_ruling, said, spread, was_cut_off
+from etl_assets.operations.operator_decisions import (
+    publish_decision,
+    record_decision,
+    required_reason,
+    was_cut_off,
+)
 
 
 def rollback(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     part: Part,
     *,
@@ -40,7 +45,7 @@ def rollback(
     by: str,
     why: str,
     at: datetime,
-) -> Fetch:
+) -> FetchResult:
     """Pin the part to a version that begins with `to`, or to the one before the current.
 
     One that was cut off is completed, and goes no further back. Raises UsageError where there is no
@@ -48,14 +53,14 @@ def rollback(
     """
     last = _last(instance, source, part)
     if to is None and last.pin and was_cut_off(place, source, last):
-        spread(instance, place, source, at)
+        publish_decision(instance, place, source, at)
         return last
     file = _chosen(place, part, list(versions_of(instance, source, part)), last, to)
     held = last.pin.held if last.pin else last.file
-    ruling = Ruling(sha256=file.sha256, by=by, why=said(why), at=at)
+    ruling = OperatorDecision(sha256=file.sha256, by=by, why=required_reason(why), at=at)
     pin = Pin(ruling=ruling, held=held)
     decision = Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(pin))
-    fetch = Fetch(
+    fetch = FetchResult(
         part=part,
         status=FetchStatus.PINNED,
         decision=decision,
@@ -63,48 +68,48 @@ def rollback(
         fault=str(pin),
         pin=pin,
     )
-    return record_ruling(instance, place, source, fetch, ruling)
+    return record_decision(instance, place, source, fetch, ruling)
 
 
 def unpin(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     part: Part,
     *,
     by: str,
     why: str,
     at: datetime,
-) -> Fetch:
+) -> FetchResult:
     """Take the pin away: what stood before it stands again, and the next run asks the remote."""
     last = _last(instance, source, part)
     if last.pin is None and was_cut_off(place, source, last):
-        spread(instance, place, source, at)
+        publish_decision(instance, place, source, at)
         return last
     if last.pin is None:
         raise UsageError(f"{part} is not pinned; it is served as the remote has it")
-    ruling = Ruling(sha256=last.pin.ruling.sha256, by=by, why=said(why), at=at)
+    ruling = OperatorDecision(sha256=last.pin.ruling.sha256, by=by, why=required_reason(why), at=at)
     held = last.pin.held
-    fetch = Fetch(
+    fetch = FetchResult(
         part=part,
         status=FetchStatus.UNCHANGED if held else FetchStatus.MISSING,
         decision=Decision(part=part, fetch=False, reason=Reason.UNPINNED, detail=str(ruling)),
         file=held,
         fault=None if held else "nothing was held before the pin",
     )
-    return record_ruling(instance, place, source, fetch, ruling)
+    return record_decision(instance, place, source, fetch, ruling)
 
 
 def versions_of(instance: dg.DagsterInstance, source: Source, part: Part) -> Iterator[RawFile]:
     """Every file that was fetched for the part, the newest first, each content once."""
     seen = set()
-    for fetch in history(instance, asset_keys.raw_key(source), part.partition, Fetch):
+    for fetch in history(instance, asset_keys.raw_key(source), part.partition, FetchResult):
         if fetch.file and fetch.pin is None and fetch.file.sha256 not in seen:
             seen.add(fetch.file.sha256)
             yield fetch.file
 
 
-def _last(instance: dg.DagsterInstance, source: Source, part: Part) -> Fetch:
+def _last(instance: dg.DagsterInstance, source: Source, part: Part) -> FetchResult:
     last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
     if last is None:
         raise UsageError(f"{part}: nothing was ever fetched; run `etl run {source.domain}` first")
@@ -112,7 +117,7 @@ def _last(instance: dg.DagsterInstance, source: Source, part: Part) -> Fetch:
 
 
 def _chosen(
-    place: Workplace, part: Part, versions: list[RawFile], last: Fetch, to: str | None
+    place: ProjectContext, part: Part, versions: list[RawFile], last: FetchResult, to: str | None
 ) -> RawFile:
     current = last.file.sha256 if last.file else ""
     if to is None:
@@ -122,7 +127,7 @@ def _chosen(
         wanted = f"one stored version {to}"
         meant = [version for version in versions if version.sha256.startswith(to)]
     is_clear = to is None or len(meant) == 1
-    stored = (v for v in meant if raw_store.verify(place.home, v.sha256) is Stored.PRESENT)
+    stored = (v for v in meant if raw_store.verify(place.home, v.sha256) is StoredState.PRESENT)
     chosen = next(stored, None) if is_clear else None
     if chosen is None:
         found = f"{len(meant)} known ones" if len(meant) > 1 and not is_clear else "none"

@@ -22,22 +22,22 @@ from yaml import YAMLError
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import domain_named
-from etl_assets.declarations.order import waves_of
+from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, notify, partial_runs, prerequisites, run_context
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.plan import Plan, make_plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
 from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.model.stage import Stage
 from etl_assets.operations import copy_out, recovery
-from etl_assets.operations.status import Standing, standing_of
+from etl_assets.operations.status import DomainStatus, domain_status
 from etl_assets.publish import run_directory
 from etl_assets.settings import Settings
-from etl_assets.storage.atomic_write import appear, refusals_told
+from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
 from etl_assets.storage.lock import lock
 
 DAGSTER_YAML = """\
@@ -58,7 +58,7 @@ class Launcher:
     """One process that launches runs: a Dagster instance and a workplace."""
 
     instance: dg.DagsterInstance
-    place: Workplace
+    place: ProjectContext
 
     @classmethod
     @contextmanager
@@ -72,16 +72,16 @@ class Launcher:
     ) -> Iterator[Launcher]:
         """Open the event log of ETL_HOME; it is made on first use."""
         with open_instance(settings) as instance:
-            yield cls(instance, Workplace(settings, domains, say=say, progress=progress))
+            yield cls(instance, ProjectContext(settings, domains, say=say, progress=progress))
 
     def domain(self, name: str) -> Domain:
         return domain_named(self.place.domains, name)
 
-    def plan(self, name: str, options: Options) -> Plan:
+    def plan(self, name: str, options: RunOptions) -> Plan:
         """What a run would fetch and make, and why; nothing is fetched or made."""
         domain = self.domain(name)
         sources = _sources(domain, options.sources)
-        prerequisites.require(self.instance, self.place, domain, sources, options.stretch)
+        prerequisites.require(self.instance, self.place, domain, sources, options.stages)
         return make_plan(
             self.instance,
             self.place,
@@ -91,21 +91,21 @@ class Launcher:
             options=options,
         )
 
-    def status(self, name: str) -> Standing:
-        return standing_of(self.instance, self.place, self.domain(name))
+    def status(self, name: str) -> DomainStatus:
+        return domain_status(self.instance, self.place, self.domain(name))
 
-    def run(self, name: str, options: Options) -> RunManifest:
+    def run(self, name: str, options: RunOptions) -> RunManifest:
         """Run one domain under its lock; the manifest tells how it ended."""
         return self._run(self.domain(name), options)
 
-    def backfill(self, name: str, start: str, end: str, options: Options) -> RunManifest:
+    def backfill(self, name: str, start: str, end: str, options: RunOptions) -> RunManifest:
         """Run the partitions `start` to `end` of one source, and what is below what moved there."""
         source = self._partitioned(name)
         options = replace(options, sources=(source.name,))
         return self._run(self.domain(source.domain), options, within=(start, end))
 
     def _run(
-        self, domain: Domain, options: Options, *, within: tuple[str, str] | None = None
+        self, domain: Domain, options: RunOptions, *, within: tuple[str, str] | None = None
     ) -> RunManifest:
         place, copy = replace(self.place, notify=options.notify), options.output_dir
         copy = copy and copy_out.require_place(place, domain, copy)
@@ -113,16 +113,20 @@ class Launcher:
             try:
                 manifest = self._run_alone(place, domain, options, within)
             except (HomeError, BuildError) as error:
-                notify.tell_error(self.instance, place, domain, error)
+                notify.notify_error(self.instance, place, domain, error)
                 raise
             if copy:
                 copy_out.deliver(place, domain, copy, published=manifest.published)
             return manifest
 
     def _run_alone(
-        self, place: Workplace, domain: Domain, options: Options, within: tuple[str, str] | None
+        self,
+        place: ProjectContext,
+        domain: Domain,
+        options: RunOptions,
+        within: tuple[str, str] | None,
     ) -> RunManifest:
-        recovery.clear(self.instance, place, domain)
+        recovery.recover(self.instance, place, domain)
         started_at = datetime.now(UTC)
         plan = self.plan(domain.name, options)
         as_of = self._as_of(domain, options)
@@ -136,28 +140,28 @@ class Launcher:
 
     def _leave_unmoved(
         self,
-        place: Workplace,
+        place: ProjectContext,
         domain: Domain,
-        options: Options,
+        options: RunOptions,
         as_of: datetime | None,
         started_at: datetime,
     ) -> RunManifest:
         """What a run leaves for which there is nothing to do."""
-        if options.stretch.publishes:
+        if options.stages.publishes:
             return run_context.repeat(
                 self.instance, place, domain, as_of=as_of, started_at=started_at
             )
         return partial_runs.leave_unmoved(
-            self.instance, place, domain, options.stretch, as_of=as_of, started_at=started_at
+            self.instance, place, domain, options.stages, as_of=as_of, started_at=started_at
         )
 
     def _launch(
         self,
-        place: Workplace,
+        place: ProjectContext,
         domain: Domain,
         plan: Plan,
         as_of: datetime | None,
-        options: Options,
+        options: RunOptions,
     ) -> RunManifest:
         from etl_assets.defs.definitions import build_defs, job_name
 
@@ -168,7 +172,7 @@ class Launcher:
             say=place.say,
             progress=place.progress,
             notify=place.notify,
-            is_alone=True,
+            holds_lock=True,
         )
         plan.register(self.instance, domain)
         job = defs.resolve_job_def(job_name(domain))
@@ -188,14 +192,14 @@ class Launcher:
 
     def _outcome(
         self,
-        place: Workplace,
+        place: ProjectContext,
         domain: Domain,
         result: dg.ExecuteInProcessResult,
-        options: Options,
+        options: RunOptions,
     ) -> RunManifest:
         run = run_context.current(self.instance, result.run_id, place, domain)
         note = "interrupted" if was_interrupted(result) else "the run ended before it published"
-        if result.success and not options.stretch.publishes:
+        if result.success and not options.stages.publishes:
             partial_runs.leave(self.instance, place, domain, run)
         run_context.leave_failed(self.instance, place, domain, run, note)
         if was_interrupted(result):
@@ -208,14 +212,14 @@ class Launcher:
             )
         return manifest
 
-    def _as_of(self, domain: Domain, options: Options) -> datetime | None:
+    def _as_of(self, domain: Domain, options: RunOptions) -> datetime | None:
         """The run's logical time where it is not simply the start: history never goes back.
 
         Marts that were built to be published are published for the moment they were built for.
         """
         given, published = options.as_of, run_directory.published(self.place.home, domain.name)
         last = run_directory.read_manifest(published).as_of if published else None
-        if options.stretch.first is Stage.PUBLISH:
+        if options.stages.first is Stage.PUBLISH:
             built = prerequisites.built_at(self.instance, self.place, domain)
             if built and (last is None or built > last):
                 return _only(built, given)
@@ -251,7 +255,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     with _refusals_of_storage_told(home):
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
-            with appear(home / "dagster.yaml") as temporary:
+            with atomic_file(home / "dagster.yaml") as temporary:
                 temporary.write_text(DAGSTER_YAML, encoding="utf-8")
         with dg.DagsterInstance.from_config(str(home)) as instance:
             yield instance
@@ -261,7 +265,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 def _refusals_of_storage_told(home: Path) -> Iterator[None]:
     """Turn what the disk refuses the event log into a HomeError that says what to do."""
     try:
-        with refusals_told(home):
+        with translate_os_errors(home):
             yield
     except DatabaseError as error:
         raise HomeError(
@@ -333,11 +337,11 @@ def _sources(domain: Domain, names: tuple[str, ...]) -> list[Source]:
 
 
 def _run_config(
-    domain: Domain, options: Options, selected: Sequence[dg.AssetKey]
+    domain: Domain, options: RunOptions, selected: Sequence[dg.AssetKey]
 ) -> dict[str, Any]:
     """Config for the steps that take part; Dagster refuses config for any other."""
     told: dict[str, Any] = {}
-    for wave, sources in enumerate(waves_of(domain.sources)):
+    for wave, sources in enumerate(fetch_order(domain.sources)):
         if any(asset_keys.raw_key(source) in selected for source in sources):
             told[asset_keys.step_name(domain, "raw", wave)] = {
                 "force_refresh": options.force_refresh,

@@ -13,35 +13,35 @@ from pathlib import Path
 import dagster as dg
 
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.fetch_plan import all_parts
 from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
-from etl_assets.fetch.rate_limiter import Effort
+from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.model.errors import NotFound, NotPublished, UsageError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Decision, Fetch, Part, RawFile, Reason
-from etl_assets.tables.sample import head_of
-from etl_assets.tables.sample_result import Head
+from etl_assets.model.records import Decision, FetchResult, Part, RawFile, Reason
+from etl_assets.tables.sample import read_sample
+from etl_assets.tables.sample_result import SampleResult
 
 
 def first_records(
     instance: dg.DagsterInstance,
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     partition: str | None,
     *,
     rows: int,
     now: datetime,
-) -> Head:
+) -> SampleResult:
     """As the declaration reads them; without a partition, those of the newest one that is held."""
     fetches = read_sources(instance, [source])[source.name].fetches
     part = _part(place, source, partition, fetches, now)
     fetch = fetches.get(part.partition)
     file = fetch.file if fetch else None
     if file and (path := place.home.root / file.path).exists():
-        return head_of(source, part, path, rows=rows, shown=file.path, file=file)
+        return read_sample(source, part, path, rows=rows, shown=file.path, file=file)
     if source.for_each:
         raise NotFound(
             f"{part}: expected the file that is made of the answers, found none;"
@@ -54,14 +54,14 @@ def first_records(
         raise NotPublished(f"{source.full_name}: no file of the set in {target.path.parent}")
     if not target.path.is_file():
         raise NotPublished(f"{part}: expected a file at {target}, found none")
-    return head_of(source, part, target.path, rows=rows, shown=str(target.path))
+    return read_sample(source, part, target.path, rows=rows, shown=str(target.path))
 
 
 def _part(
-    place: Workplace,
+    place: ProjectContext,
     source: Source,
     partition: str | None,
-    fetches: Mapping[str | None, Fetch],
+    fetches: Mapping[str | None, FetchResult],
     now: datetime,
 ) -> Part:
     if source.partitions is None and partition is not None:
@@ -77,14 +77,16 @@ def _part(
     return found
 
 
-def _fetched(place: Workplace, source: Source, part: Part, *, rows: int, now: datetime) -> Head:
+def _fetched(
+    place: ProjectContext, source: Source, part: Part, *, rows: int, now: datetime
+) -> SampleResult:
     place.say(f"{part}: fetched for this once, as no file of it is held")
     place.home.scratch.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="head.", dir=place.home.scratch) as folder,
         place.client() as client,
     ):
-        desk = download.Desk(
+        desk = download.FetchContext(
             client=client,
             places=place.places,
             home=Home(Path(folder)),
@@ -92,6 +94,8 @@ def _fetched(place: Workplace, source: Source, part: Part, *, rows: int, now: da
             progress=place.progress,
         )
         wanted = Decision(part=part, fetch=True, reason=Reason.NO_RECORD)
-        file: RawFile = download.download(download.Job(source, part, wanted), desk, Effort())
+        file: RawFile = download.download(
+            download.FetchJob(source, part, wanted), desk, TransferStats()
+        )
         path = desk.home.root / file.path
-        return head_of(source, part, path, rows=rows, shown=file.url, file=file)
+        return read_sample(source, part, path, rows=rows, shown=file.url, file=file)

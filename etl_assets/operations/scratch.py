@@ -15,7 +15,7 @@ from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.fetch import raw_store
 from etl_assets.marts import build
 from etl_assets.marts.dbt import DbtProject
@@ -23,16 +23,16 @@ from etl_assets.marts.graph import Graph, Model
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Part, Stored, Table
+from etl_assets.model.records import Part, StoredState, Table
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.publish import run_directory
 from etl_assets.tables import tabulate
 
 
-class Scratch:
+class ScratchHome:
     """One domain in a home of its own."""
 
-    def __init__(self, place: Workplace, domain: Domain, folder: Path, dbt_dir: Path) -> None:
+    def __init__(self, place: ProjectContext, domain: Domain, folder: Path, dbt_dir: Path) -> None:
         self._place, self._domain = place, domain
         self.home = Home(folder)
         self._project = DbtProject(dbt_dir, domain.name, self.home, domain.vars)
@@ -109,7 +109,7 @@ class Scratch:
     def _history(self, model: str | None, sha256: str | None) -> Path | None:
         if model is None or sha256 is None:
             return None
-        found = run_directory.history_with(self._place.home, self._domain.name, model, sha256)
+        found = run_directory.find_history(self._place.home, self._domain.name, model, sha256)
         if found is None:
             raise HomeError(
                 f"{self._domain.name}: expected the {model} with SHA-256 {sha256} in a run's "
@@ -123,18 +123,20 @@ class Scratch:
             f"{source.name}: {home.relative(home.raw_file(source.sha256))} is {found}"
             for source in manifest.sources
             if source.sha256
-            and (found := raw_store.verify(home, source.sha256)) is not Stored.PRESENT
+            and (found := raw_store.verify(home, source.sha256)) is not StoredState.PRESENT
         ]
         if faults:
             raise HomeError("expected the raw files of the run, found:\n" + "\n".join(faults))
 
 
 @contextmanager
-def scratch(place: Workplace, domain: Domain, *, dbt_dir: Path | None = None) -> Iterator[Scratch]:
+def scratch(
+    place: ProjectContext, domain: Domain, *, dbt_dir: Path | None = None
+) -> Iterator[ScratchHome]:
     """A scratch home for the block; `dbt_dir` is another dbt project than the one that is set."""
     place.home.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{domain.name}.", dir=place.home.scratch) as folder:
-        yield Scratch(place, domain, Path(folder), dbt_dir or place.settings.dbt_dir)
+        yield ScratchHome(place, domain, Path(folder), dbt_dir or place.settings.dbt_dir)
 
 
 def health_then(domain: Domain, manifest: RunManifest) -> list[SourceHealth]:

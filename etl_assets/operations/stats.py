@@ -53,7 +53,7 @@ def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
         return DomainStats(domain=domain, runs=0, unread=unread)
     manifests = [run.manifest for run in told]
     moved = [run for run in told if run.manifest.phases]
-    halfway = sum(manifest.is_halfway for manifest in manifests)
+    halfway = sum(manifest.is_partial for manifest in manifests)
     statuses = Counter(manifest.status.value for manifest in manifests)
     return DomainStats(
         domain=domain,

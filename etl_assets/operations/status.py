@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.source_health import read_tables
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.records import RunStatus
@@ -22,7 +22,7 @@ from etl_assets.publish import run_directory
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DomainStatus:
     """One domain's sources, its published set, and how the last run ended."""
 
     domain: str
@@ -68,10 +68,12 @@ class Standing:
         )
 
 
-def standing_of(instance: dg.DagsterInstance, place: Workplace, domain: Domain) -> Standing:
+def domain_status(
+    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain
+) -> DomainStatus:
     published = run_directory.published(place.home, domain.name)
     last = next(run_directory.runs(place.home, domain.name), None)
-    return Standing(
+    return DomainStatus(
         domain=domain.name,
         sources=read_tables(instance, domain)[0],
         published=run_directory.read_manifest(published) if published else None,

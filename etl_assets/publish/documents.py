@@ -17,7 +17,7 @@ from etl_assets.declarations.attribution import Attribution
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import Problem
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import RunManifest, Written
+from etl_assets.model.run_manifest import PublishedFile, RunManifest
 from etl_assets.publish import document_schemas, run_directory
 from etl_assets.publish.writers.registry import Candidate, writer_for
 from etl_assets.publish.writers.rows import Rows
@@ -34,7 +34,7 @@ def write_documents(
     previous: Path | None,
     changed: AbstractSet[str],
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
-) -> list[Written]:
+) -> list[PublishedFile]:
     """Every document of the candidate: written where its model is in `changed`, else linked.
 
     `attributions` are those of each document by its file.
@@ -48,7 +48,7 @@ def write_documents(
     return written
 
 
-def write(document: Document, marts: Path, candidate: Candidate) -> list[Written]:
+def write(document: Document, marts: Path, candidate: Candidate) -> list[PublishedFile]:
     """The document's files, made from its mart."""
     rows = Rows(marts / f"{document.model}.parquet")
     written = writer_for(document).write(rows, document, candidate)
@@ -56,7 +56,7 @@ def write(document: Document, marts: Path, candidate: Candidate) -> list[Written
     return written
 
 
-def reuse(document: Document, run_dir: Path, *, previous: Path | None) -> list[Written]:
+def reuse(document: Document, run_dir: Path, *, previous: Path | None) -> list[PublishedFile]:
     """The document's published files, linked into the candidate; empty where there are none."""
     if previous is None:
         return []
@@ -68,7 +68,7 @@ def reuse(document: Document, run_dir: Path, *, previous: Path | None) -> list[W
 
 
 def incomplete(
-    documents: Iterable[Document], marts: Path, run_dir: Path, written: Iterable[Written]
+    documents: Iterable[Document], marts: Path, run_dir: Path, written: Iterable[PublishedFile]
 ) -> list[Problem]:
     """Documents that do not carry every row of their model, by their structure; none is good."""
     carried: dict[str, int] = {}
@@ -96,7 +96,7 @@ def unlike_schema(documents: Iterable[Document], run_dir: Path, declared: Path) 
     ]
 
 
-def conclude(home: Home, run_dir: Path, manifest: RunManifest) -> None:
+def publish_candidate(home: Home, run_dir: Path, manifest: RunManifest) -> None:
     """Write the manifest and the sums; then, where the manifest says published, move `latest`.
 
     The set is complete before a reader can see it; a run cut off before leaves `latest` as it was,

@@ -12,7 +12,7 @@ from pathlib import Path
 from etl_assets.declarations.domain import GateCheck, GatedStates
 from etl_assets.model.errors import Incomparable, Problem
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
-from etl_assets.publish.gate_result import SHOWN_OFFENDERS, Finding, GateVerdict
+from etl_assets.publish.gate_result import SHOWN_OFFENDERS, GateFinding, GateVerdict
 from etl_assets.publish.run_directory import rows_of
 from etl_assets.publish.table_diff import Pair, differing, lost_groups
 
@@ -39,7 +39,7 @@ def measures(check: GateCheck) -> dict[str, str]:
 
 def compare(
     check: GateCheck, published: Path | None, candidate: Path, *, appeared: AbstractSet[str]
-) -> list[Finding]:
+) -> list[GateFinding]:
     """One finding per measure; `appeared` are sources that had no rows in the published set."""
     limits = measures(check)
     if published is None or not published.exists():
@@ -67,7 +67,7 @@ def _findings(
     lost: dict[str, int],
     rows: int,
     appeared: AbstractSet[str],
-) -> list[Finding]:
+) -> list[GateFinding]:
     limits = measures(check)
     vanished = [pair.name for pair in pairs if pair.after is None]
     found = {"vanished": (vanished, check.max_vanished_pct)}
@@ -111,10 +111,10 @@ def _told(pair: Pair, states: GatedStates) -> str:
 
 def _share(
     name: str, limit: str, offenders: list[str], rows: int, max_pct: float, floor: int
-) -> Finding:
+) -> GateFinding:
     count = len(offenders)
     share = count * 100 / rows if rows else 0.0
-    return Finding(
+    return GateFinding(
         check=name,
         limit=limit,
         found=f"{count:,} of {rows:,} ({share:.2f} %)",
@@ -125,9 +125,11 @@ def _share(
     )
 
 
-def _groups(check: GateCheck, limits: dict[str, str], lost: dict[str, int], rows: int) -> Finding:
+def _groups(
+    check: GateCheck, limits: dict[str, str], lost: dict[str, int], rows: int
+) -> GateFinding:
     name = f"{check.model}_groups_vanished"
-    return Finding(
+    return GateFinding(
         check=name,
         limit=limits[name],
         found=f"{len(lost):,}",
@@ -138,15 +140,15 @@ def _groups(check: GateCheck, limits: dict[str, str], lost: dict[str, int], rows
     )
 
 
-def _unmeasured(name: str, why: str, *, refused: bool) -> Finding:
+def _unmeasured(name: str, why: str, *, refused: bool) -> GateFinding:
     limit, found = ("columns to compare", why) if refused else (why, "nothing published before")
-    return Finding(check=name, limit=limit, found=found, refused=refused)
+    return GateFinding(check=name, limit=limit, found=found, refused=refused)
 
 
 def judge(
     checks: Iterable[RunCheck],
     incomplete: Sequence[Problem] = (),
-    findings: Iterable[Finding] = (),
+    findings: Iterable[GateFinding] = (),
     *,
     accept: bool = False,
     advice: str = ADVICE,
@@ -190,7 +192,7 @@ def is_same_candidate(
     )
 
 
-def heard(sources: Iterable[RunSource]) -> set[str]:
+def sources_with_rows(sources: Iterable[RunSource]) -> set[str]:
     """The names, within their domain, of sources that had rows."""
     return {source.source.rpartition(".")[2] for source in sources if source.rows}
 

@@ -12,7 +12,7 @@ from etl_assets.model.records import Record
 SHOWN_OFFENDERS = 20
 
 
-class Finding(Record):
+class GateFinding(Record):
     """One measure of the distance between a candidate and the published set, and its limit."""
 
     check: str

@@ -22,7 +22,7 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
 from etl_assets.storage import atomic_write
-from etl_assets.storage.atomic_write import appear, flush_directory
+from etl_assets.storage.atomic_write import atomic_file, flush_directory
 
 SUMS_FILE = "SHA256SUMS"
 STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -69,14 +69,14 @@ def link_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in NO_HARD_LINKS:
             raise _unusable(target, "a hard link to the published file", error) from error
-        with appear(target) as temporary:
+        with atomic_file(target) as temporary:
             shutil.copy2(source, temporary)
 
 
 def copy_whole(published: Path, target: Path) -> None:
     """A copy of all files of a run at `target`: there with its last byte, or not at all."""
-    atomic_write.sweep(target.parent, name=target.name)
-    with atomic_write.appear_directory(target) as temporary:
+    atomic_write.remove_temporary_files(target.parent, name=target.name)
+    with atomic_write.atomic_directory(target) as temporary:
         shutil.copytree(published, temporary, dirs_exist_ok=True)
 
 
@@ -91,7 +91,7 @@ def write_sums(directory: Path) -> Path:
     """`SHA256SUMS` over every other file of the directory, as `sha256sum --check` reads it."""
     target = directory / SUMS_FILE
     names = [name for name in files_of(directory) if name != SUMS_FILE]
-    with appear(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text(
             "".join(f"{sha256_of(directory / name)}  {name}\n" for name in names), encoding="utf-8"
         )
@@ -110,7 +110,7 @@ def read_sums(directory: Path) -> dict[str, str]:
         raise HomeError(f"{path}: expected lines of a digest and a name, found another") from error
 
 
-def history_with(home: Home, domain: str, model: str, sha256: str) -> Path | None:
+def find_history(home: Home, domain: str, model: str, sha256: str) -> Path | None:
     """The file of a history model with this digest, in whichever run's directory it is kept."""
     for directory in runs(home, domain):
         file = directory / MARTS / f"{model}.parquet"
@@ -190,7 +190,7 @@ def published(home: Home, domain: str) -> Path | None:
 
 def write_manifest(run_dir: Path, manifest: RunManifest) -> Path:
     target = run_dir / MANIFEST_FILE
-    with appear(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return target
 
@@ -231,7 +231,7 @@ def directories(home: Home, domain: str) -> list[Path]:
     return sorted(found, key=_in_order_of_start, reverse=True)
 
 
-def cut_off(home: Home, domain: str) -> list[Path]:
+def interrupted_runs(home: Home, domain: str) -> list[Path]:
     """What a killed run has left: half a removal, half a publication, directories without an end.
 
     Only directories that are newer than every run that ended: what is older, pruning takes away.
@@ -280,7 +280,7 @@ def sweep(home: Home, domain: str) -> None:
         shutil.rmtree(gone)
 
 
-def sweep_cut_off(home: Home, domain: str) -> None:
+def remove_interrupted(home: Home, domain: str) -> None:
     """Remove what a killed run has left half-written; for the one writer of the domain only."""
     for left in home.outputs(domain).glob(f"{COMING}*"):
         withdraw(left.with_name(left.name.removeprefix(COMING)))
@@ -288,7 +288,7 @@ def sweep_cut_off(home: Home, domain: str) -> None:
     for directory in directories(home, domain):
         if not (directory / SUMS_FILE).exists():
             for folder in (directory, *directory.glob("**/")):
-                atomic_write.sweep(folder)
+                atomic_write.remove_temporary_files(folder)
 
 
 def _coming(run_dir: Path) -> Path:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from etl_assets.model.records import FetchStatus, Quarantined
+from etl_assets.model.records import FetchStatus, QuarantinedFile
 from etl_assets.model.run_manifest import RunManifest, RunSource
 
 ACCEPT = "--accept-changes"
 SHOWN_DIGITS = 12
 
 
-def answers(
-    manifest: RunManifest, quarantined: Sequence[Quarantined], *, gate: str, directory: str
+def next_actions(
+    manifest: RunManifest, quarantined: Sequence[QuarantinedFile], *, gate: str, directory: str
 ) -> list[str]:
     """One line for each case; `quarantined` are the files that this run has set aside."""
     found = list(_of_gate(manifest, gate, directory))
@@ -33,7 +33,7 @@ def _of_gate(manifest: RunManifest, gate: str, directory: str) -> Iterator[str]:
         )
 
 
-def _of_source(domain: str, source: RunSource, aside: Sequence[Quarantined]) -> Iterator[str]:
+def _of_source(domain: str, source: RunSource, aside: Sequence[QuarantinedFile]) -> Iterator[str]:
     if source.status is FetchStatus.PINNED:
         yield (
             f"end the pin of {source.name} when it has served:"

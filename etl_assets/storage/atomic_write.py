@@ -29,31 +29,31 @@ REFUSALS = {
 
 
 @contextmanager
-def appear(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that becomes `target` when the block ends well.
 
     The bytes are on the disk before the name is; after an error nothing is left behind. Raises
     HomeError where the machine refuses.
     """
-    with refusals_told(target):
+    with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
-            settle(temporary, target, mode=0o644)
+            commit_file(temporary, target, mode=0o644)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def appear_directory(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path) -> Iterator[Path]:
     """A temporary directory beside `target` that becomes `target` with all files in it.
 
     For many files that make sense together only: one rename, and the disk is asked once for each.
     """
-    with refusals_told(target):
+    with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(
             tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
@@ -62,12 +62,12 @@ def appear_directory(target: Path) -> Iterator[Path]:
             yield temporary
             for path in temporary.rglob("*"):
                 _flush(path)
-            settle(temporary, target, mode=0o755)
+            commit_file(temporary, target, mode=0o755)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def can_hold(directory: Path) -> bool:
+def is_writable(directory: Path) -> bool:
     """Whether something can be made there; it is tried, for permissions do not tell all."""
     try:
         Path(tempfile.mkdtemp(suffix=".tmp", dir=directory)).rmdir()
@@ -78,11 +78,11 @@ def can_hold(directory: Path) -> bool:
 
 def write_text(target: Path, text: str) -> None:
     """Let a text file appear at `target`."""
-    with appear(target) as temporary:
+    with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def settle(temporary: Path, target: Path, *, mode: int) -> None:
+def commit_file(temporary: Path, target: Path, *, mode: int) -> None:
     """Give a complete file its name: bytes to the disk, then the name, then the directory."""
     temporary.chmod(mode)
     _flush(temporary)
@@ -90,7 +90,7 @@ def settle(temporary: Path, target: Path, *, mode: int) -> None:
     flush_directory(target.parent)
 
 
-def sweep(folder: Path, *, name: str = "*") -> None:
+def remove_temporary_files(folder: Path, *, name: str = "*") -> None:
     """Remove what a killed process has left in a folder on its way to be files of that name."""
     for left in folder.glob(f".{name}.*.tmp"):
         if left.is_dir():
@@ -105,7 +105,7 @@ def flush_directory(directory: Path) -> None:
 
 
 @contextmanager
-def refusals_told(target: Path) -> Iterator[None]:
+def translate_os_errors(target: Path) -> Iterator[None]:
     """Turn a full disk, a limit or a missing permission into a HomeError that says what to do."""
     try:
         yield

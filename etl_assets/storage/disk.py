@@ -14,12 +14,12 @@ from pathlib import Path
 BLOCK = bytes(4096)  # an empty file may still be made on a full disk
 
 
-def refusal_to_write(folder: Path) -> str | None:
+def reason_not_writable(folder: Path) -> str | None:
     """Why no file can be written there, or where the folder would be made; None where it can.
 
     The file that is tried has no name, and is gone before anybody could see it.
     """
-    ground = standing_ground(folder)
+    ground = nearest_existing_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=ground) as file:
             file.write(BLOCK)
@@ -30,12 +30,12 @@ def refusal_to_write(folder: Path) -> str | None:
 
 def free_bytes(folder: Path) -> int:
     """What may still be written there."""
-    return shutil.disk_usage(standing_ground(folder)).free
+    return shutil.disk_usage(nearest_existing_folder(folder)).free
 
 
 def devices_of(folders: Iterable[Path]) -> dict[Path, int]:
     """The file system of each folder, or of the place where it would be made."""
-    return {folder: standing_ground(folder).stat().st_dev for folder in folders}
+    return {folder: nearest_existing_folder(folder).stat().st_dev for folder in folders}
 
 
 def size_of(folder: Path) -> int:
@@ -46,7 +46,7 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def standing_ground(path: Path) -> Path:
+def nearest_existing_folder(path: Path) -> Path:
     """The path itself, or the nearest one above it that is there."""
     return next(each for each in (path, *path.parents) if os.path.lexists(each))
 

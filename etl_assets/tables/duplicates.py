@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_assets.declarations.source import Contract
-from etl_assets.storage.atomic_write import refusals_told
+from etl_assets.storage.atomic_write import translate_os_errors
 from etl_assets.tables.arrow_types import SOURCE_ROW
 from etl_assets.tables.contract_check import keys_of
 from etl_assets.tables.parquet import read_batches
@@ -72,7 +72,7 @@ class KeyHashes:
             yield from _lots([_met(*self._take())])
             return
         self._spool()
-        with refusals_told(self._folder):
+        with translate_os_errors(self._folder):
             yield from _lots(_met(*self._spooled.suspicious(n)) for n in range(RANGES))
 
     def _take(self) -> Ordered:
@@ -82,7 +82,7 @@ class KeyHashes:
 
     def _spool(self) -> None:
         if self._held_rows:
-            with refusals_told(self._folder):
+            with translate_os_errors(self._folder):
                 self._spooled = self._spooled or _Spooled(self._folder)
                 self._spooled.write(*self._take())
 

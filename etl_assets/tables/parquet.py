@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from etl_assets.model.records import Reject
-from etl_assets.storage.atomic_write import appear, refusals_told
+from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
 from etl_assets.tables.arrow_types import INSTANT, SOURCE_SHA256
 
 COMPRESSION = "zstd"
@@ -125,7 +125,7 @@ def rejects_beside(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
     with ExitStack() as stack:
 
         def open_file() -> TableWriter:
-            draft = stack.enter_context(appear(target))
+            draft = stack.enter_context(atomic_file(target))
             return stack.enter_context(TableWriter(draft, REJECTS_SCHEMA))
 
         writer = RejectWriter(open_file, source_sha256)
@@ -148,7 +148,7 @@ def with_provenance(
 
 def write_empty(target: Path, schema: pa.Schema) -> str:
     """The digest of a table without rows that appears as `target`."""
-    with appear(target) as draft:
+    with atomic_file(target) as draft:
         with TableWriter(draft, schema):
             pass
         return sha256_of(draft)
@@ -167,7 +167,7 @@ def read_batches(
 
 def rewrite_without(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
     """Take the rows at these ascending places out of a file; yields them, piece by piece."""
-    with appear(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
+    with atomic_file(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
         for first, rows in read_batches(path):
             aside = places[bisect_left(places, first) : bisect_left(places, first + rows.num_rows)]
             mask = [True] * rows.num_rows
@@ -180,7 +180,7 @@ def rewrite_without(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatc
 
 def remove(target: Path) -> None:
     """Make sure that there is no such file."""
-    with refusals_told(target):
+    with translate_os_errors(target):
         target.unlink(missing_ok=True)
 
 

@@ -18,15 +18,15 @@ from etl_assets.model.records import Part, RawFile, Reject
 from etl_assets.tables.contract_check import Checked, Checker
 from etl_assets.tables.readers import registry
 from etl_assets.tables.readers.batch import Batch
-from etl_assets.tables.sample_result import Head, HeadRow
+from etl_assets.tables.sample_result import SampleResult, SampleRow
 
 UNKNOWN_VALUES_TOLD = 20  # of a column
 READ_ON_UP_TO_BYTES = 64 << 20  # of a larger file it is not asked whether anything follows
 
 
-def head_of(
+def read_sample(
     source: Source, part: Part, path: Path, *, rows: int, shown: str, file: RawFile | None = None
-) -> Head:
+) -> SampleResult:
     """Batches are read until there are so many rows, or so many refusals, or no more records.
 
     A file that breaks off or is of another format gives what was read before, and the fault.
@@ -38,7 +38,7 @@ def head_of(
         reading.read(batches, reads_on=path.stat().st_size <= READ_ON_UP_TO_BYTES)
     except ContentError as error:
         fault = str(error)
-    return Head(
+    return SampleResult(
         part=part,
         path=shown,
         sha256=file.sha256 if file else None,
@@ -63,7 +63,7 @@ class _Reading:
         self._checker = Checker(source.contract)
         self._wanted = wanted
         self.records = self.held = self.refused = 0
-        self.rows: list[HeadRow] = []
+        self.rows: list[SampleRow] = []
         self.rejects: list[Reject] = []
         self.unknown_fields: set[str] = set()
         self.is_whole = False
@@ -87,7 +87,7 @@ class _Reading:
             self._unknown_values.setdefault(column, Counter()).update(values)
         rows = checked.rows.slice(0, self._wanted - len(self.rows)).to_pylist()
         self.rows += [
-            HeadRow(record=ordinal, values={name: _plain(value) for name, value in row.items()})
+            SampleRow(record=ordinal, values={name: _plain(value) for name, value in row.items()})
             for ordinal, row in zip(checked.ordinals, rows, strict=False)
         ]
 

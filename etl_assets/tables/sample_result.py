@@ -16,14 +16,14 @@ from etl_assets.model.records import Part, Record, Reject, Sha256
 SHOWN_CHARACTERS = 100  # of a value in the text; JSON has all of it
 
 
-class HeadRow(Record):
+class SampleRow(Record):
     """One row that holds under the contract."""
 
     record: int = Field(description="the record's place in the file, from 1")
     values: dict[str, Any] = Field(description="typed; dates and times as ISO texts")
 
 
-class Head(Record):
+class SampleResult(Record):
     """What the declaration makes of the first records; keys and whole-file limits are not asked."""
 
     part: Part
@@ -35,7 +35,7 @@ class Head(Record):
     held: int = Field(ge=0, description="rows that hold, of the records read")
     refused: int = Field(ge=0, description="rows and records refused, of those read")
     is_whole: bool = Field(description="whether these are all records of the file")
-    rows: list[HeadRow]
+    rows: list[SampleRow]
     rejects: list[Reject]
     unknown_fields: list[str] = []
     unknown_values: dict[str, dict[str, int]] = {}

@@ -7,7 +7,7 @@ Counting rows, and refusing, are `etl_assets.tables.tabulate`.
 from __future__ import annotations
 
 from etl_assets.declarations.source import Source
-from etl_assets.model.records import Fetch, RawFile, Ruling, Table, Tabulated
+from etl_assets.model.records import FetchResult, OperatorDecision, RawFile, Table, TableResult
 
 ANOTHER = (
     "\nthis is not the file {refused} that was refused before and looked at; "
@@ -15,17 +15,17 @@ ANOTHER = (
 )
 
 
-class Leave:
+class ShrinkOverride:
     """What is known of one file on its way to be a table, and a word on it given now, if any."""
 
     def __init__(
         self,
         source: Source,
-        fetch: Fetch | None,
-        last: Tabulated | None,
+        fetch: FetchResult | None,
+        last: TableResult | None,
         file: RawFile,
         *,
-        word: Ruling | None,
+        word: OperatorDecision | None,
     ) -> None:
         refused = last.refused_sha256 if last else None
         self._limits, self._file = source.limits, file
@@ -41,7 +41,7 @@ class Leave:
     def may_shrink(self) -> bool:
         return self._is_pinned or self._word is not None or self._is_known
 
-    def noted(self, record: Tabulated) -> Tabulated:
+    def noted(self, record: TableResult) -> TableResult:
         """The record with every word given so far, and with what the next one is compared with.
 
         A pin is a detour: while it lasts, the table that stood before it remains the measure.
@@ -57,7 +57,7 @@ class Leave:
     def _is_known(self) -> bool:
         return any(ruling.sha256 == self._file.sha256 for ruling in self._known)
 
-    def _new_word(self, record: Tabulated) -> list[Ruling]:
+    def _new_word(self, record: TableResult) -> list[OperatorDecision]:
         """The word given now, where the table would have been refused without it."""
         if self._word is None or self._is_pinned or self._is_known or record.fault:
             return []

@@ -22,7 +22,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Reject, Table
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
 from etl_assets.tables.contract_check import Checker
@@ -65,7 +65,7 @@ def tabulate(
     target = home.table_file(source.domain, source.name, part.partition)
     rejects_target = home.rejects_file(source.domain, source.name, part.partition)
     with (
-        appear(target) as draft,
+        atomic_file(target) as draft,
         parquet.rejects_beside(rejects_target, source_sha256) as rejects,
     ):
         making = _Making(source, draft, rejects)

@@ -16,8 +16,8 @@ from etl_assets.declarations.source import Source
 from etl_assets.fetch.raw_store import hash_file
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.records import Part, Quarantined
-from etl_assets.storage.atomic_write import appear, refusals_told, write_text
+from etl_assets.model.records import Part, QuarantinedFile
+from etl_assets.storage.atomic_write import atomic_file, translate_os_errors, write_text
 
 REASON_SUFFIX = ".json"
 
@@ -32,14 +32,14 @@ def set_aside(
     url: str,
     at: datetime,
     keep_original: bool = False,
-) -> Quarantined:
+) -> QuarantinedFile:
     """Move a bad file to quarantine and write why; the same bytes are kept there once.
 
     With `keep_original` the file stays where it is too: another source's record names it.
     """
     sha256 = hash_file(path)
     target = home.quarantine(source.domain, source.name) / sha256
-    record = Quarantined(
+    record = QuarantinedFile(
         part=part,
         sha256=sha256,
         size_bytes=path.stat().st_size,
@@ -52,26 +52,26 @@ def set_aside(
     )
     write_text(_reason_of(target), record.model_dump_json(indent=2) + "\n")
     if keep_original:
-        with appear(target) as temporary:
+        with atomic_file(target) as temporary:
             shutil.copyfile(path, temporary)
     else:
-        with refusals_told(target):
+        with translate_os_errors(target):
             os.replace(path, target)
     return record
 
 
-def listed(home: Home, source: Source) -> list[Quarantined]:
+def listed(home: Home, source: Source) -> list[QuarantinedFile]:
     """What is set aside of a source, the newest first; HomeError for a reason that is damaged."""
     folder = home.quarantine(source.domain, source.name)
     found = [_read(path) for path in sorted(folder.glob(f"*{REASON_SUFFIX}"))]
     return sorted(found, key=lambda record: record.quarantined_at, reverse=True)
 
 
-def discard(home: Home, record: Quarantined) -> int:
+def discard(home: Home, record: QuarantinedFile) -> int:
     """Remove a file and its reason; the bytes that are free then."""
     path = home.root / record.path
     freed = path.stat().st_size if path.exists() else 0
-    with refusals_told(path):
+    with translate_os_errors(path):
         path.unlink(missing_ok=True)
         _reason_of(path).unlink(missing_ok=True)
     return freed
@@ -81,9 +81,9 @@ def _reason_of(path: Path) -> Path:
     return path.with_name(path.name + REASON_SUFFIX)
 
 
-def _read(path: Path) -> Quarantined:
+def _read(path: Path) -> QuarantinedFile:
     try:
-        return Quarantined.model_validate_json(path.read_bytes())
+        return QuarantinedFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(step) for step in first["loc"]) or "the whole file"

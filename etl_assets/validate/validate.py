@@ -12,7 +12,7 @@ from pathlib import Path
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.records import Part, Quarantined, Verdict
+from etl_assets.model.records import Part, QuarantinedFile, Verdict
 from etl_assets.validate.content import examine
 from etl_assets.validate.quarantine_store import set_aside
 
@@ -62,7 +62,7 @@ def quarantine(
     *,
     url: str,
     keep_original: bool = False,
-) -> Quarantined:
+) -> QuarantinedFile:
     """Set a refused file aside with its reason, so that the next run fetches it again.
 
     It stays in the raw store too where `keep_original` says that another source's record names it.

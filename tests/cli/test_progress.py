@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from etl_assets.cli.progress import Narration
+from etl_assets.cli.progress import ProgressDisplay
 from etl_assets.model.records import Part
 
 PART = Part(source="weather.rain", partition="2024")
@@ -13,7 +13,7 @@ PART = Part(source="weather.rain", partition="2024")
 def test_without_a_terminal_there_are_plain_lines_and_no_bars() -> None:
     shown = io.StringIO()
 
-    with Narration(Console(file=shown, force_terminal=False, width=40)) as narration:
+    with ProgressDisplay(Console(file=shown, force_terminal=False, width=40)) as narration:
         narration.transfer(PART, 500, 1000)
         narration.say("weather.rain[2024]: fetched, " + "a long line " * 5)
 
@@ -23,7 +23,7 @@ def test_without_a_terminal_there_are_plain_lines_and_no_bars() -> None:
 def test_on_a_terminal_a_transfer_has_a_bar() -> None:
     shown = io.StringIO()
 
-    with Narration(Console(file=shown, force_terminal=True, width=100)) as narration:
+    with ProgressDisplay(Console(file=shown, force_terminal=True, width=100)) as narration:
         narration.transfer(PART, 500, 1000)
         narration.transfer(PART, 900, 1000)
 
@@ -34,7 +34,7 @@ def test_on_a_terminal_a_transfer_has_a_bar() -> None:
 def test_markup_in_a_line_is_shown_as_it_is() -> None:
     shown = io.StringIO()
 
-    with Narration(Console(file=shown)) as narration:
+    with ProgressDisplay(Console(file=shown)) as narration:
         narration.say("[bold]not bold[/bold]")
 
     assert shown.getvalue() == "[bold]not bold[/bold]\n"

@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from etl_assets.declarations import json_schema
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 
 
 @pytest.mark.parametrize(("name", "model"), json_schema.FILES.items(), ids=json_schema.FILES)
 def test_the_schemas_of_the_repository_are_what_the_models_say(
-    repo_root: Path, name: str, model: type[Declared]
+    repo_root: Path, name: str, model: type[Declaration]
 ) -> None:
     written = (repo_root / "docs" / "schemas" / name).read_text(encoding="utf-8")
 
@@ -30,7 +30,7 @@ def test_the_schemas_of_the_repository_are_what_the_models_say(
     ],
 )
 def test_what_the_project_declares_fits_its_schema(
-    repo_root: Path, model: type[Declared], pattern: str
+    repo_root: Path, model: type[Declaration], pattern: str
 ) -> None:
     validator = jsonschema_rs.validator_for(json_schema.json_schema(model))
     files = sorted((repo_root / "etl_assets" / "domains").glob(pattern))

@@ -7,9 +7,9 @@ from support.sample_home import DOMAIN, Sampled
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.event_log import read_sources
-from etl_assets.model.records import RunStatus, Tabulated
+from etl_assets.model.records import RunStatus, TableResult
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 SOURCE = "overrides"
@@ -18,7 +18,7 @@ FIRST = "CVE-2024-900051,graphitemagick,wont_fix,,minor\n"
 SECOND = "CVE-2024-900011,quill-ssl,not_applicable,,disputed\n"
 
 
-def table(sampled: Sampled) -> Tabulated:
+def table(sampled: Sampled) -> TableResult:
     with sampled.instance() as instance:
         return read_sources(instance, sampled.domain.sources.values())[SOURCE].tables[None]
 
@@ -33,7 +33,7 @@ def strict(sampled: Sampled) -> Domain:
 
 
 def run(sampled: Sampled, domain: Domain, *, accept: bool = False) -> RunManifest:
-    return sampled.run(Options(accept_changes=accept), domain=domain)
+    return sampled.run(RunOptions(accept_changes=accept), domain=domain)
 
 
 @pytest.mark.fault("shrinking")

@@ -15,14 +15,14 @@ from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
 from etl_assets.declarations.domain import Domain
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
-from etl_assets.model.stage import Stage, Stretch
+from etl_assets.model.run_options import RunOptions
+from etl_assets.model.stage import Stage, StageRange
 from etl_assets.publish import run_directory
 
 pytestmark = pytest.mark.long
 
 TRACKER = "security-tracker.debian.org/tracker/data/json"
-ACCEPT = Options(accept_changes=True)
+ACCEPT = RunOptions(accept_changes=True)
 
 
 def unlimited(sampled: Sampled) -> Domain:
@@ -111,7 +111,9 @@ def test_what_is_accepted_is_what_was_refused_and_looked_at(crowd: Sampled) -> N
     crowd.run()
     crowd.change(FEED, unfix(100))
 
-    crowd.run(Options(stretch=Stretch(Stage.RAW, Stage.RAW)))  # one between them is no gate's word
+    crowd.run(
+        RunOptions(stages=StageRange(Stage.RAW, Stage.RAW))
+    )  # one between them is no gate's word
     other = crowd.run(ACCEPT)
     looked_at = crowd.run(ACCEPT)
 
@@ -157,7 +159,7 @@ def test_a_source_that_is_heard_for_the_first_time_may_change_much(tmp_path: Pat
     sampled.change(FEED, crowded)
     tracker = (sampled.mirror / TRACKER).read_text(encoding="utf-8")
     (sampled.mirror / TRACKER).unlink()
-    sampled.run(Options(as_of=AS_OF))
+    sampled.run(RunOptions(as_of=AS_OF))
     (sampled.mirror / TRACKER).write_text(with_fixes(tracker), encoding="utf-8")
 
     manifest = sampled.run()

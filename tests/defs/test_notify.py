@@ -9,12 +9,12 @@ from pydantic import SecretStr
 from support.notification_servers import TOKEN, Hook
 from support.sample_home import AS_OF, DOMAIN, Sampled
 
-from etl_assets.defs.notify import last_told
+from etl_assets.defs.notify import last_sent
 from etl_assets.demo import samples
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import Options
-from etl_assets.model.stage import Stage, Stretch
+from etl_assets.model.run_options import RunOptions
+from etl_assets.model.stage import Stage, StageRange
 
 FEED = "advisory.echohq.com/data.json"
 PAGE = "<!doctype html><title>Sign in</title>"
@@ -38,7 +38,7 @@ def never_there(tmp_path: Path, hook: Hook) -> Sampled:
 def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
     never_there: Sampled, hook: Hook
 ) -> None:
-    never_there.run(Options(notify=False))
+    never_there.run(RunOptions(notify=False))
     never_there.run()
     never_there.run()
 
@@ -52,7 +52,7 @@ def test_a_run_that_publishes_nothing_is_no_recovery(never_there: Sampled, hook:
     never_there.run()
     samples.pack(never_there.sample_dir, never_there.mirror, never_there.domain, at=AS_OF)
 
-    fetched = never_there.run(Options(stretch=Stretch(Stage.RAW, Stage.RAW)))
+    fetched = never_there.run(RunOptions(stages=StageRange(Stage.RAW, Stage.RAW)))
 
     assert fetched.status is RunStatus.SUCCESS
     assert hook.titles == ["advisories: failed"]
@@ -67,10 +67,10 @@ def test_a_target_that_cannot_be_reached_is_reported_and_asked_again(
     hook.status = 500
 
     with never_there.launcher(say=said.append) as launcher:
-        manifest = launcher.run(DOMAIN, Options())
-        told = last_told(launcher.instance, never_there.domain)
+        manifest = launcher.run(DOMAIN, RunOptions())
+        told = last_sent(launcher.instance, never_there.domain)
         hook.status = 200
-        launcher.run(DOMAIN, Options())
+        launcher.run(DOMAIN, RunOptions())
 
     assert manifest.status is RunStatus.FAILED
     assert told

@@ -12,7 +12,7 @@ from support.sample_home import AS_OF, DOMAIN, Sampled
 from etl_assets.defs.asset_keys import report_key
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.operations.run import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE
 
 FEED = "advisory.echohq.com/data.json"
@@ -41,7 +41,7 @@ def test_the_time_of_publishing_is_among_the_durations(first_run: Sampled) -> No
 def test_a_run_in_which_nothing_moved_has_a_report_of_its_own(sampled: Sampled) -> None:
     before = sampled.latest
 
-    manifest = sampled.run(Options(as_of=AS_OF + timedelta(days=1)))
+    manifest = sampled.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
 
     assert manifest.note == "nothing moved"
     for file in FILES:

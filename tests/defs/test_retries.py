@@ -8,7 +8,7 @@ import pytest
 from support.misbehaving_server import Misbehaving, answers
 from support.sample_home import Sampled
 
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 FEED = "/advisory.echohq.com/data.json"
 
@@ -19,7 +19,7 @@ def test_a_person_may_ask_for_no_further_attempt(tmp_path: Path, server: Misbeha
     sampled = Sampled(tmp_path, mirror_url=server.url)
     server.always[FEED] = answers(500)
 
-    manifest = sampled.run(Options(max_retries=0))
+    manifest = sampled.run(RunOptions(max_retries=0))
 
     asked = server.asked(FEED, "HEAD"), server.asked(FEED)
     echo = next(source for source in manifest.sources if source.source.endswith(".echo"))

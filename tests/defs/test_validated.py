@@ -10,52 +10,56 @@ import pytest
 from support.sample_home import DOMAIN, Sampled
 
 from etl_assets.defs import validated
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
+    OperatorDecision,
     Part,
     Pin,
     RawFile,
     Reason,
-    Ruling,
-    Validated,
+    ValidationResult,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE = b"<!doctype html><title>Sign in</title>"
 SHA = hashlib.sha256(PAGE).hexdigest()
 PART = Part(source=f"{DOMAIN}.kev")
-PIN = Pin(ruling=Ruling(sha256=SHA, by="robin", why="it was right", at=NOON))
+PIN = Pin(ruling=OperatorDecision(sha256=SHA, by="robin", why="it was right", at=NOON))
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workplace:
+def place(tmp_path: Path) -> ProjectContext:
     sampled = Sampled(tmp_path)
-    return Workplace(sampled.settings, {DOMAIN: sampled.domain})
+    return ProjectContext(sampled.settings, {DOMAIN: sampled.domain})
 
 
 @pytest.fixture
-def raw(place: Workplace) -> Path:
+def raw(place: ProjectContext) -> Path:
     path = place.home.raw_file(SHA)
     path.parent.mkdir(parents=True)
     path.write_bytes(PAGE)
     return path
 
 
-def judge(place: Workplace, *, pin: Pin | None = None, shared: bool = False) -> Validated:
+def judge(
+    place: ProjectContext, *, pin: Pin | None = None, shared: bool = False
+) -> ValidationResult:
     file = RawFile(
         part=PART, sha256=SHA, size_bytes=len(PAGE), path=f"data/raw/{SHA[:2]}/{SHA}",
         url="https://kev.example/kev.json", fetched_at=NOON, code_version="1",
     )  # fmt: skip
     decision = Decision(part=PART, fetch=False, reason=Reason.UP_TO_DATE)
-    fetch = Fetch(part=PART, status=FetchStatus.UNCHANGED, decision=decision, file=file, pin=pin)
+    fetch = FetchResult(
+        part=PART, status=FetchStatus.UNCHANGED, decision=decision, file=file, pin=pin
+    )
     source = place.domains[DOMAIN].sources["kev"]
     names = {SHA} if shared else set[str]()
     record = validated._judge(place, source, PART, fetch, None, shared=names).record
-    assert isinstance(record, Validated)
+    assert isinstance(record, ValidationResult)
     return record
 
 
@@ -65,7 +69,7 @@ def judge(place: Workplace, *, pin: Pin | None = None, shared: bool = False) -> 
     ids=["its own", "another source's too", "pinned"],
 )
 def test_a_refused_file_leaves_the_store_unless_somebody_else_names_it(
-    place: Workplace, raw: Path, pin: Pin | None, shared: bool, stays: bool
+    place: ProjectContext, raw: Path, pin: Pin | None, shared: bool, stays: bool
 ) -> None:
     record = judge(place, pin=pin, shared=shared)
 
@@ -75,6 +79,6 @@ def test_a_refused_file_leaves_the_store_unless_somebody_else_names_it(
     assert (place.home.quarantine(DOMAIN, "kev") / SHA).read_bytes() == PAGE
 
 
-def test_a_file_that_is_gone_is_told_with_what_to_do(place: Workplace) -> None:
+def test_a_file_that_is_gone_is_told_with_what_to_do(place: ProjectContext) -> None:
     with pytest.raises(HomeError, match="etl unpin"):
         judge(place, pin=PIN)

@@ -8,7 +8,7 @@ import pytest
 from support.published import PublishedSet
 from support.sample_home import AS_OF, Sampled
 
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,6 @@ def schemas(repo_root: Path) -> Path:
 def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> PublishedSet:
     """The set that the real feeds make."""
     sampled = Sampled(tmp_path_factory.mktemp("real"), mirror_url=str(mirror))
-    manifest = sampled.run(Options(as_of=AS_OF.replace(year=2027)))
+    manifest = sampled.run(RunOptions(as_of=AS_OF.replace(year=2027)))
     assert manifest.published, manifest.note
     return PublishedSet(sampled.latest)

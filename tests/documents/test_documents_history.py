@@ -12,7 +12,7 @@ import pytest
 from support.published import PublishedSet
 from support.sample_home import AS_OF, Sampled
 
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 pytestmark = pytest.mark.long
 
@@ -22,7 +22,7 @@ SECOND, THIRD = AS_OF + timedelta(days=1), AS_OF + timedelta(days=2)
 
 
 def again(sampled: Sampled, at: Any) -> PublishedSet:
-    manifest = sampled.run(Options(as_of=at, force_refresh=True))
+    manifest = sampled.run(RunOptions(as_of=at, force_refresh=True))
     assert manifest.published, manifest.note
     return PublishedSet(sampled.latest)
 

@@ -9,18 +9,18 @@ import pytest
 from support.transfers import NOW, declared
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.decide import decide, hold
+from etl_assets.fetch.decide import decide, skip_probe
 from etl_assets.model.records import (
     Decision,
-    Fetch,
+    FetchResult,
     FetchStatus,
+    OperatorDecision,
     Part,
     Pin,
     Probe,
     RawFile,
     Reason,
-    Ruling,
-    Stored,
+    StoredState,
     Validators,
 )
 
@@ -45,14 +45,14 @@ def held(**fields: Any) -> RawFile:
     )
 
 
-def last(file: RawFile | None = None, status: FetchStatus = FetchStatus.FETCHED) -> Fetch:
+def last(file: RawFile | None = None, status: FetchStatus = FetchStatus.FETCHED) -> FetchResult:
     before = Decision(part=PART, fetch=True, reason=Reason.NO_RECORD)
-    return Fetch(part=PART, status=status, decision=before, file=file or held())
+    return FetchResult(part=PART, status=status, decision=before, file=file or held())
 
 
 def choose(
     said: Validators | None = SAME,
-    known: Fetch | None = None,
+    known: FetchResult | None = None,
     *,
     source: Source | None = None,
     published: bool = True,
@@ -64,8 +64,12 @@ def choose(
         part=PART, url=URL, probed_at=now, validators=said, published=published, fault=fault
     )
     given = {
-        "stored": Stored.PRESENT, "force": False, "code_version": "1", "newest": False, **fields,
-    }  # fmt: skip
+        "stored": StoredState.PRESENT,
+        "force": False,
+        "code_version": "1",
+        "newest": False,
+        **fields,
+    }
     return decide(source or declared(URL), PART, found, known, now=now, **given)
 
 
@@ -180,8 +184,8 @@ def test_a_digest_that_is_new_is_a_reason() -> None:
     ("fields", "reason"),
     [
         ({"force": True}, Reason.FORCED),
-        ({"stored": Stored.MISSING}, Reason.FILE_MISSING),
-        ({"stored": Stored.DAMAGED}, Reason.FILE_DAMAGED),
+        ({"stored": StoredState.MISSING}, Reason.FILE_MISSING),
+        ({"stored": StoredState.DAMAGED}, Reason.FILE_DAMAGED),
         ({"code_version": "2"}, Reason.CODE_CHANGED),
         ({"said": None}, Reason.PROBE_FAILED),
         ({"known": last(status=FetchStatus.OUTAGE)}, Reason.LAST_WAS_OUTAGE),
@@ -223,7 +227,7 @@ def test_a_decision_reads_as_a_sentence() -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_pinned_part_is_kept_whatever_the_remote_says(force: bool) -> None:
-    ruling = Ruling(sha256=SHA, by="robin", why="the newest is wrong", at=NOW)
+    ruling = OperatorDecision(sha256=SHA, by="robin", why="the newest is wrong", at=NOW)
     pinned = last().model_copy(update={"status": FetchStatus.PINNED, "pin": Pin(ruling=ruling)})
 
     decision = choose(Validators(etag='"2"'), pinned, force=force)
@@ -236,18 +240,18 @@ def test_a_pinned_part_is_kept_whatever_the_remote_says(force: bool) -> None:
 @pytest.mark.parametrize(
     ("known", "stored", "reason"),
     [
-        (last(), Stored.PRESENT, Reason.HELD),
-        (last(status=FetchStatus.OUTAGE), Stored.PRESENT, Reason.HELD),
-        (last(), Stored.MISSING, None),
-        (last(), Stored.DAMAGED, None),
-        (None, Stored.MISSING, None),
+        (last(), StoredState.PRESENT, Reason.HELD),
+        (last(status=FetchStatus.OUTAGE), StoredState.PRESENT, Reason.HELD),
+        (last(), StoredState.MISSING, None),
+        (last(), StoredState.DAMAGED, None),
+        (None, StoredState.MISSING, None),
     ],
     ids=["held", "held since an outage", "lost", "damaged", "never fetched"],
 )
 def test_a_part_is_spared_the_question_only_while_its_file_is_there(
-    known: Fetch | None, stored: Stored, reason: Reason | None
+    known: FetchResult | None, stored: StoredState, reason: Reason | None
 ) -> None:
-    decision = hold(PART, known, stored=stored)
+    decision = skip_probe(PART, known, stored=stored)
 
     assert (decision and decision.reason) == reason
     assert not (decision and decision.fetch)

@@ -27,18 +27,18 @@ from support.transfers import (
 )
 
 from etl_assets.fetch import raw_store
-from etl_assets.fetch.download import Job, fetch, fetch_all
+from etl_assets.fetch.download import FetchJob, fetch, fetch_all
 from etl_assets.fetch.http import Client
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
-    Fetch,
+    FetchResult,
     FetchStatus,
+    OperatorDecision,
     Part,
     RawFile,
     Reason,
-    Ruling,
-    Stored,
+    StoredState,
     Verdict,
 )
 from etl_assets.validate.validate import validate
@@ -180,7 +180,7 @@ def test_a_damaged_stored_file_is_replaced(get: Fetcher, home: Home) -> None:
     fetched = get(last=good, reason=Reason.FILE_DAMAGED)
 
     assert fetched.status is FetchStatus.UNCHANGED
-    assert raw_store.verify(home, good.file.sha256) is Stored.PRESENT
+    assert raw_store.verify(home, good.file.sha256) is StoredState.PRESENT
 
 
 def test_two_sources_with_equal_bytes_share_one_file(
@@ -219,7 +219,7 @@ def test_with_a_check_a_bad_answer_is_quarantined_and_the_last_good_file_stands(
 ) -> None:
     good = get()
     server.always[PATH] = fault
-    job = Job(declared(server.url + PATH), PART, decision(Reason.ETAG_CHANGED), None, good)
+    job = FetchJob(declared(server.url + PATH), PART, decision(Reason.ETAG_CHANGED), None, good)
 
     fetched = fetch(job, desk(client, home, check=validate))
 
@@ -235,7 +235,9 @@ def test_fetches_run_at_once_and_come_as_they_are_done(
     for number in range(8):
         server.publish(f"/{number}.json", GOOD + b" " * number)
         part = Part(source="advisories.feed", partition=str(number))
-        jobs.append(Job(declared(f"{server.url}/{{partition}}.json"), part, decision(part=part)))
+        jobs.append(
+            FetchJob(declared(f"{server.url}/{{partition}}.json"), part, decision(part=part))
+        )
     seen: list[tuple[Part, int, int | None]] = []
 
     def watch(part: Part, received: int, total: int | None) -> None:
@@ -257,7 +259,7 @@ def test_who_stops_taking_results_stops_the_transfers(
     server.always["/1.json"] = faults.drips
     parts = [Part(source="advisories.feed", partition=str(number)) for number in range(2)]
     source = declared(f"{server.url}/{{partition}}.json")
-    results = fetch_all([Job(source, p, decision(part=p)) for p in parts], desk(client, home))
+    results = fetch_all([FetchJob(source, p, decision(part=p)) for p in parts], desk(client, home))
 
     first = next(results)
     results.close()
@@ -273,7 +275,7 @@ def test_a_local_file_is_copied_with_its_time_and_no_etag(client: Client, home: 
     os.utime(home.root / "rulings.json", ns=(0, 1_700_000_000_123_456_000))
     source = declared(location={"path": "rulings.json"})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert fetched.file is not None
     assert stored(fetched, home) == GOOD
@@ -346,7 +348,7 @@ def test_a_file_that_is_too_small_never_becomes_a_raw_file(
     server.publish(PATH, b"" if minimum == 1 else GOOD)
     source = declared(server.url + PATH, expect={"min_bytes": minimum})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert f"expected at least {minimum:,} bytes" in (fetched.fault or "")
     assert not home.raw.exists()
@@ -357,7 +359,7 @@ def test_a_local_file_over_the_declared_size_is_refused(client: Client, home: Ho
     (home.root / "rulings.json").write_bytes(GOOD)
     source = declared(location={"path": "rulings.json"}, limits={"max_bytes": 10})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert "expected at most 10 bytes, found 4,069" in (fetched.fault or "")
 
@@ -366,24 +368,24 @@ def test_a_directory_in_the_place_of_a_local_file_is_an_outage(client: Client, h
     (home.root / "rulings.json").mkdir(parents=True)
     source = declared(location={"path": "rulings.json"})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert fetched.status is FetchStatus.MISSING
     assert "rulings.json): Is a directory" in (fetched.fault or "")
 
 
-def released(server: Misbehaving, client: Client, home: Home, content: bytes) -> Job:
+def released(server: Misbehaving, client: Client, home: Home, content: bytes) -> FetchJob:
     """A fetch of a part whose held file a person let pass, though the rules refuse it."""
     source = declared(server.url + PATH, limits={"requests_per_second": 1e6})
     sha256 = hashlib.sha256(content).hexdigest()
-    word = Ruling(sha256=sha256, by="robin", why="it is right", at=NOW)
+    word = OperatorDecision(sha256=sha256, by="robin", why="it is right", at=NOW)
     verdict = Verdict(part=PART, sha256=sha256, ok=True, expected="x", found="y", accepted=word)
     file = RawFile(
         part=PART, sha256=sha256, size_bytes=len(content), path=f"data/raw/{sha256[:2]}/{sha256}",
         url=server.url + PATH, fetched_at=NOW, verdict=verdict, code_version="1",
     )  # fmt: skip
-    last = Fetch(part=PART, status=FetchStatus.FETCHED, decision=decision(), file=file)
-    return Job(source, PART, decision(Reason.ETAG_CHANGED), None, last)
+    last = FetchResult(part=PART, status=FetchStatus.FETCHED, decision=decision(), file=file)
+    return FetchJob(source, PART, decision(Reason.ETAG_CHANGED), None, last)
 
 
 def test_a_content_that_a_person_released_is_not_refused_again(
@@ -431,8 +433,8 @@ def test_a_transfer_ends_when_the_run_is_stopped(
     server.publish(PATH, GOOD)
     stopping = desk(client, home, progress=lambda *_: client.stop())
 
-    first = fetch(Job(declared(server.url + PATH), PART, decision()), stopping)
-    second = fetch(Job(declared(server.url + PATH), PART, decision()), stopping)
+    first = fetch(FetchJob(declared(server.url + PATH), PART, decision()), stopping)
+    second = fetch(FetchJob(declared(server.url + PATH), PART, decision()), stopping)
 
     assert [outcome.status for outcome in (first, second)] == [FetchStatus.MISSING] * 2
     assert "the run is being stopped" in (first.fault or "")

@@ -24,12 +24,12 @@ from support.transfers import (
 )
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.download import Job, fetch
+from etl_assets.fetch.download import FetchJob, fetch
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.fetch.probe import probe
 from etl_assets.model.home import Home
-from etl_assets.model.records import Fetch, FetchStatus
+from etl_assets.model.records import FetchResult, FetchStatus
 
 TELLER = "/where"
 SIGNED = f"{PATH}?Signature=planted-signature"
@@ -49,8 +49,8 @@ def told(server: Misbehaving, **fields: Any) -> Source:
     return declared(limits={"requests_per_second": 1e6, "attempts": 2}, location=location)
 
 
-def run(source: Source, client: Client, home: Home, **fields: Any) -> Fetch:
-    return fetch(Job(source, PART, decision(), None, None), desk(client, home, **fields))
+def run(source: Source, client: Client, home: Home, **fields: Any) -> FetchResult:
+    return fetch(FetchJob(source, PART, decision(), None, None), desk(client, home, **fields))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_file_is_fetched_from_where_it_is_told_to_be(
 
 
 def test_a_probe_asks_for_the_address_too(signed: Misbehaving, client: Client, home: Home) -> None:
-    found = probe(told(signed), PART, client=client, places=Places(home.root), now=NOW)
+    found = probe(told(signed), PART, client=client, places=LocationResolver(home.root), now=NOW)
 
     assert found.validators is not None
     assert (found.fault, found.validators.size_bytes) == (None, len(GOOD))
@@ -151,8 +151,8 @@ def test_a_secret_goes_to_the_teller_and_not_where_it_points(
     signed: Misbehaving, client: Client, home: Home
 ) -> None:
     source = told(signed, private=True, credentials={"x-api-key": {"env": "KEY"}})
-    places = Places(home.root, secret=lambda _: SecretStr("planted-key"))
-    job = Job(source, PART, decision(), None, None)
+    places = LocationResolver(home.root, secret=lambda _: SecretStr("planted-key"))
+    job = FetchJob(source, PART, decision(), None, None)
 
     fetch(job, replace(desk(client, home), places=places))
 

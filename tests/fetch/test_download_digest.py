@@ -24,7 +24,7 @@ from support.transfers import (
 )
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.download import Job, fetch
+from etl_assets.fetch.download import FetchJob, fetch
 from etl_assets.fetch.http import Client
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
@@ -60,7 +60,7 @@ def test_a_file_that_agrees_with_its_published_digest_is_kept(
 ) -> None:
     source = with_digest(server, DIGEST)
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert fetched.file is not None
     assert fetched.file.published_sha256 == DIGEST
@@ -72,7 +72,7 @@ def test_a_file_that_differs_from_its_published_digest_is_quarantined(
 ) -> None:
     source = with_digest(server, "ab" * 32)
 
-    fetched = fetch(Job(source, PART, decision(), probed("ab" * 32)), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision(), probed("ab" * 32)), desk(client, home))
 
     assert fetched.status is FetchStatus.MISSING
     assert not home.raw.exists()
@@ -91,7 +91,7 @@ def test_a_truncated_gzip_with_a_published_digest_never_becomes_a_raw_file(
 ) -> None:
     source = with_digest(server, DIGEST, PACKED[:-4])
 
-    fetched = fetch(Job(source, PART, decision(), probed(DIGEST)), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision(), probed(DIGEST)), desk(client, home))
 
     assert "cut off" in (fetched.fault or "")
     assert not home.raw.exists()
@@ -102,7 +102,7 @@ def test_a_digest_that_moved_since_the_probe_is_read_again(
 ) -> None:
     source = with_digest(server, DIGEST)
 
-    fetched = fetch(Job(source, PART, decision(), probed("ab" * 32)), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision(), probed("ab" * 32)), desk(client, home))
 
     assert fetched.status is FetchStatus.FETCHED
 
@@ -113,7 +113,7 @@ def test_a_digest_file_that_is_gone_is_no_obstacle(
     source = with_digest(server, DIGEST)
     server.always["/feed.meta"] = faults.answers(404)
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert fetched.file is not None
     assert fetched.file.published_sha256 is None
@@ -125,7 +125,7 @@ def test_a_digest_file_that_is_a_login_page_is_an_outage(
     source = with_digest(server, DIGEST)
     server.always["/feed.meta"] = faults.asks_for_login
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert "expected a line sha256:<64 hexadecimal digits>" in (fetched.fault or "")
 
@@ -144,7 +144,7 @@ def test_pieces_of_two_files_are_found_by_the_digest_and_fetched_anew(
 
     server.misbehave(path, keeps_its_etag)
 
-    fetched = fetch(Job(source, PART, decision(), probed(DIGEST)), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision(), probed(DIGEST)), desk(client, home))
 
     assert stored(fetched, home) == PACKED
 
@@ -154,7 +154,7 @@ def test_the_reason_in_quarantine_is_json_beside_the_file(
 ) -> None:
     source = with_digest(server, "ab" * 32)
 
-    fetch(Job(source, PART, decision()), desk(client, home))
+    fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     [file, reason] = sorted(home.quarantine("advisories", "feed").iterdir())
     assert reason.name == f"{file.name}.json"
@@ -171,7 +171,7 @@ def test_a_mirror_directory_gives_the_published_digest_too(
     digest = {"url": "https://feeds.example/feed.meta", "of": "file"}
     source = declared(location={"url": "https://feeds.example/feed.json", "digest": digest})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home, str(tmp_path)))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home, str(tmp_path)))
 
     assert "as the SHA-256 of the file, as published" in (fetched.fault or "")
     assert [record.sha256 for record in quarantined(home)] == [DIGEST]
@@ -194,7 +194,7 @@ def test_pieces_of_two_files_under_one_etag_are_not_joined(
         limits={"requests_per_second": 1e6},
     )
 
-    fetched = fetch(Job(source, PART, decision(), probed(digest)), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision(), probed(digest)), desk(client, home))
 
     assert stored(fetched, home) == new
     assert len(server.asked("/a.json")) == 3
@@ -215,7 +215,7 @@ def test_a_digest_file_that_is_too_large_for_one_is_refused(
     source = with_digest(server, DIGEST)
     server.publish("/feed.meta", b"x" * 1_000_000)
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
 
     assert fetched.status is FetchStatus.MISSING
     assert re.search(r"feed\.meta: expected at most [\d,]+ bytes, found more", fetched.fault or "")
@@ -238,6 +238,6 @@ def test_a_mirror_without_the_digest_serves_and_one_that_cannot_be_read_does_not
     digest = {"url": "https://feeds.example/a.meta", "of": "file"}
     source = declared(location={"url": "https://feeds.example/a.json", "digest": digest})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home, str(mirror)))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home, str(mirror)))
 
     assert fetched.status is status

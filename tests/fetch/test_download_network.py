@@ -29,11 +29,11 @@ from support.transfers import (
     stored,
 )
 
-from etl_assets.fetch.download import Job, fetch, fetch_all
+from etl_assets.fetch.download import FetchJob, fetch, fetch_all
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.home import Home
-from etl_assets.model.records import Fetch, FetchStatus
+from etl_assets.model.records import FetchResult, FetchStatus
 from etl_assets.validate.validate import validate
 
 
@@ -54,12 +54,12 @@ class Crowd:
         faults.serves_well(handler, file)
 
 
-def guarded(url: str, client: Client, home: Home, mirror: str | None = None) -> Fetch:
+def guarded(url: str, client: Client, home: Home, mirror: str | None = None) -> FetchResult:
     """A fetch of what is opened by a token."""
     token = {"Authorization": {"env": "FEED_TOKEN", "prefix": "Bearer "}}
     source = declared(location={"url": url, "credentials": token})
-    places = Places(home.root, mirror, lambda _: SecretStr("sw0rdfish"))
-    return fetch(Job(source, PART, decision()), replace(desk(client, home), places=places))
+    places = LocationResolver(home.root, mirror, lambda _: SecretStr("sw0rdfish"))
+    return fetch(FetchJob(source, PART, decision()), replace(desk(client, home), places=places))
 
 
 def zipped(content: bytes) -> bytes:
@@ -385,7 +385,7 @@ def test_a_declared_private_host_may_be_asked(
     source = declared(location={"url": url, "private": True})
 
     with Client(clock=hands.clock(), network=elsewhere(feeds_example=["127.0.0.1"])) as asker:
-        fetched = fetch(Job(source, PART, decision()), desk(asker, home))
+        fetched = fetch(FetchJob(source, PART, decision()), desk(asker, home))
 
     assert fetched.status is FetchStatus.FETCHED
 
@@ -475,7 +475,7 @@ def test_no_more_connections_are_held_at_once_than_declared(
         server.publish(f"/{part.partition}.json", GOOD)
         server.always[f"/{part.partition}.json"] = crowd.serves
 
-    jobs = [Job(source, part, decision(part=part)) for part in parts]
+    jobs = [FetchJob(source, part, decision(part=part)) for part in parts]
     fetched = list(fetch_all(jobs, desk(client, home)))
 
     assert {each.status for each in fetched} == {FetchStatus.FETCHED}
@@ -490,7 +490,7 @@ def test_an_archive_that_breaks_off_never_becomes_a_raw_file(
     server.always[PATH] = faults.cuts_off
     source = declared(server.url + PATH, expect={"compression": "zip"})
 
-    fetched = fetch(Job(source, PART, decision()), desk(client, home, check=validate))
+    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home, check=validate))
 
     assert fetched.status is FetchStatus.MISSING
     assert "a whole zip archive" in (fetched.fault or "")
@@ -565,6 +565,6 @@ def test_a_proxy_is_asked_for_public_files(server: Misbehaving, hands: Hands, ho
     source = declared("http://feeds.example/feed.json")
 
     with Client(clock=hands.clock(), proxy=server.url) as asker:
-        fetched = fetch(Job(source, PART, decision()), desk(asker, home))
+        fetched = fetch(FetchJob(source, PART, decision()), desk(asker, home))
 
     assert stored(fetched, home) == GOOD

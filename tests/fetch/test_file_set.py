@@ -8,8 +8,8 @@ import pytest
 from support.table_declarations import contract, source
 
 from etl_assets.declarations.source import Files, Source
-from etl_assets.fetch.file_set import NO_FILE, FileSet, find, in_order
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.file_set import NO_FILE, FileSet, in_order, list_files
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import UsageError
 
 
@@ -25,7 +25,7 @@ def orders() -> Source:
 
 def found(orders: Source, folder: Path) -> FileSet:
     assert isinstance(orders.partitions, Files)
-    return find(orders, orders.partitions, Places(folder))
+    return list_files(orders, orders.partitions, LocationResolver(folder))
 
 
 def test_every_file_of_the_form_is_a_partition(orders: Source, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_mirror_behind_a_url_has_no_folder_to_look_into(orders: Source, tmp_pa
     assert isinstance(orders.partitions, Files)
 
     with pytest.raises(UsageError, match="expected ETL_MIRROR to be a directory"):
-        find(orders, orders.partitions, Places(tmp_path, "http://127.0.0.1:9"))
+        list_files(orders, orders.partitions, LocationResolver(tmp_path, "http://127.0.0.1:9"))
 
 
 def test_no_file_stands_for_itself_only_where_there_is_none() -> None:

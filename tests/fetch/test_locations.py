@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import SettingsError, UsageError
 
 HOME = Path("/srv/etl")
@@ -16,7 +16,7 @@ URL = "https://feeds.example/v1/{partition}.json"
 
 
 def test_a_url_is_asked_as_it_is_declared() -> None:
-    target = Places(HOME).resolve(URL, "2026")
+    target = LocationResolver(HOME).resolve(URL, "2026")
 
     assert (target.url, target.path) == ("https://feeds.example/v1/2026.json", None)
     assert (target.host, target.is_private) == ("feeds.example", False)
@@ -25,7 +25,7 @@ def test_a_url_is_asked_as_it_is_declared() -> None:
 
 @pytest.mark.fault("hostile-name")
 def test_a_partition_is_percent_encoded() -> None:
-    target = Places(HOME).resolve(URL, "../a b")
+    target = LocationResolver(HOME).resolve(URL, "../a b")
 
     assert target.url == "https://feeds.example/v1/..%2Fa%20b.json"
 
@@ -39,7 +39,7 @@ def test_a_partition_is_percent_encoded() -> None:
     ids=["directory", "server"],
 )
 def test_a_mirror_stands_for_a_host(mirror: str, url: str | None, path: Path | None) -> None:
-    target = Places(HOME, mirror).resolve(URL, "2026")
+    target = LocationResolver(HOME, mirror).resolve(URL, "2026")
 
     assert (target.url, target.path) == (url, path)
     assert target.shown == "https://feeds.example/v1/2026.json"
@@ -47,11 +47,11 @@ def test_a_mirror_stands_for_a_host(mirror: str, url: str | None, path: Path | N
 
 
 def test_limits_are_kept_for_the_declared_host_also_through_a_mirror() -> None:
-    assert Places(HOME, "http://10.0.0.1").resolve(URL, "1").host == "feeds.example"
+    assert LocationResolver(HOME, "http://10.0.0.1").resolve(URL, "1").host == "feeds.example"
 
 
 def test_a_port_is_part_of_the_host() -> None:
-    target = Places(HOME, "/m").resolve("http://feeds.example:8080/a", None)
+    target = LocationResolver(HOME, "/m").resolve("http://feeds.example:8080/a", None)
 
     assert target.path == Path("/m/feeds.example:8080/a")
 
@@ -68,17 +68,19 @@ def test_a_port_is_part_of_the_host() -> None:
 def test_a_relative_path_is_in_the_mirror_or_in_the_home(
     mirror: str | None, url: str | None, path: Path | None
 ) -> None:
-    target = Places(HOME, mirror).resolve("rulings/a.csv", None)
+    target = LocationResolver(HOME, mirror).resolve("rulings/a.csv", None)
 
     assert (target.url, target.path, target.shown) == (url, path, "rulings/a.csv")
 
 
 def test_an_absolute_path_is_a_place_of_its_own() -> None:
-    assert Places(HOME, "/mnt/mirror").resolve("/srv/a.csv", None).path == Path("/srv/a.csv")
+    assert LocationResolver(HOME, "/mnt/mirror").resolve("/srv/a.csv", None).path == Path(
+        "/srv/a.csv"
+    )
 
 
 def test_a_query_is_one_file_of_the_mirror() -> None:
-    places, url = Places(HOME, "/m"), "https://feeds.example/search?q=One Two"
+    places, url = LocationResolver(HOME, "/m"), "https://feeds.example/search?q=One Two"
 
     named = places.resolve(url, None, mirror_name="One_Two")
 
@@ -90,14 +92,14 @@ def test_a_query_is_one_file_of_the_mirror() -> None:
 @pytest.mark.parametrize("path", ["../a", "a/../../b", "a\0b", "a/{partition}"])
 def test_a_path_that_leads_out_is_refused(mirror: str | None, path: str) -> None:
     with pytest.raises(UsageError, match="expected a path that stays inside"):
-        Places(HOME, mirror).resolve(path, "../../b")
+        LocationResolver(HOME, mirror).resolve(path, "../../b")
 
 
 @pytest.mark.parametrize("mirror", ["/m", "http://10.0.0.1/m"])
 @pytest.mark.parametrize("url", ["https://feeds.example/../../etc/passwd", "https://../passwd"])
 def test_a_url_that_leads_out_of_the_mirror_is_refused(mirror: str, url: str) -> None:
     with pytest.raises(UsageError, match="expected a path that stays inside"):
-        Places(HOME, mirror).resolve(url, None)
+        LocationResolver(HOME, mirror).resolve(url, None)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_a_url_that_leads_out_of_the_mirror_is_refused(mirror: str, url: str) ->
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="expected an http or https URL with a host"):
-        Places(HOME).resolve(url, None)
+        LocationResolver(HOME).resolve(url, None)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
     ids=["public", "declared private", "private by itself"],
 )
 def test_private_is_what_is_declared_or_an_address(url: str, declared: bool, private: bool) -> None:
-    place = Places(HOME).of(Location(url=url, private=declared), None)
+    place = LocationResolver(HOME).of(Location(url=url, private=declared), None)
 
     assert place.file.is_private is private
 
@@ -128,7 +130,7 @@ def test_a_secret_that_is_not_there_is_told_by_its_name() -> None:
     location = Location.model_validate({"url": URL, "credentials": {"X-Key": {"env": "FEED_KEY"}}})
 
     with pytest.raises(SettingsError, match="FEED_KEY: expected a secret"):
-        Places(HOME).of(location, None)
+        LocationResolver(HOME).of(location, None)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_a_digest_gets_the_files_credentials_from_its_own_host_only(
         "digest": {"url": digest, "of": "file"},
         "credentials": {"X-Key": {"env": "FEED_KEY", "prefix": "k "}},
     }
-    places = Places(HOME, secret=lambda name: SecretStr(name.lower()))
+    places = LocationResolver(HOME, secret=lambda name: SecretStr(name.lower()))
 
     place = places.of(Location.model_validate(declared), None)
 
@@ -159,7 +161,7 @@ def test_a_digest_has_a_target_of_its_own() -> None:
         {"url": URL, "digest": {"url": URL.replace("json", "meta"), "of": "file"}}
     )
 
-    place = Places(HOME).of(location, "2026")
+    place = LocationResolver(HOME).of(location, "2026")
 
     assert place.digest is not None
     assert place.digest.url == "https://feeds.example/v1/2026.meta"

@@ -13,7 +13,7 @@ from support.transfers import GOOD, NOW, declared
 
 from etl_assets.declarations.source import Source
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.fetch.probe import probe, probe_all
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe, Validators
@@ -23,16 +23,16 @@ DIGEST = "ab" * 32
 
 
 @pytest.fixture
-def places(home: Home) -> Places:
-    return Places(home.root)
+def places(home: Home) -> LocationResolver:
+    return LocationResolver(home.root)
 
 
-def ask(source: Source, client: Client, places: Places) -> Probe:
+def ask(source: Source, client: Client, places: LocationResolver) -> Probe:
     return probe(source, PART, client=client, places=places, now=NOW)
 
 
 def test_a_head_request_brings_the_validators(
-    server: Misbehaving, client: Client, places: Places
+    server: Misbehaving, client: Client, places: LocationResolver
 ) -> None:
     server.publish("/a.json", GOOD, etag='"1"')
 
@@ -48,7 +48,7 @@ def test_a_head_request_brings_the_validators(
 
 
 def test_where_head_is_not_served_one_byte_is_asked_for(
-    server: Misbehaving, client: Client, places: Places
+    server: Misbehaving, client: Client, places: LocationResolver
 ) -> None:
     server.publish("/a.json", GOOD, etag='"1"')
     server.always["/a.json"] = faults.refuses_head
@@ -62,7 +62,7 @@ def test_where_head_is_not_served_one_byte_is_asked_for(
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_file_that_is_not_there_is_not_published(
-    server: Misbehaving, client: Client, places: Places, status: int
+    server: Misbehaving, client: Client, places: LocationResolver, status: int
 ) -> None:
     server.always["/a.json"] = faults.answers(status)
 
@@ -72,7 +72,7 @@ def test_a_file_that_is_not_there_is_not_published(
 
 
 def test_an_outage_is_told_and_not_raised(
-    server: Misbehaving, client: Client, places: Places
+    server: Misbehaving, client: Client, places: LocationResolver
 ) -> None:
     server.always["/a.json"] = faults.answers(503)
 
@@ -83,7 +83,9 @@ def test_an_outage_is_told_and_not_raised(
     assert len(server.requests) == 2
 
 
-def test_odd_headers_say_nothing(server: Misbehaving, client: Client, places: Places) -> None:
+def test_odd_headers_say_nothing(
+    server: Misbehaving, client: Client, places: LocationResolver
+) -> None:
     server.always["/a.json"] = faults.answers(200, Last_Modified="yesterday", ETag="")
 
     found = ask(declared(server.url + "/a.json"), client, places)
@@ -101,7 +103,7 @@ def with_digest(server: Misbehaving) -> Source:
 
 
 def test_a_published_digest_is_all_that_is_asked_for(
-    server: Misbehaving, client: Client, places: Places
+    server: Misbehaving, client: Client, places: LocationResolver
 ) -> None:
     source = with_digest(server)
     server.publish("/a.meta", f"lastModifiedDate:x\r\nsha256:{DIGEST.upper()}\r\n".encode())
@@ -113,7 +115,7 @@ def test_a_published_digest_is_all_that_is_asked_for(
 
 
 def test_a_digest_file_that_is_not_there_leaves_the_validators_to_decide(
-    server: Misbehaving, client: Client, places: Places
+    server: Misbehaving, client: Client, places: LocationResolver
 ) -> None:
     source = with_digest(server)
 
@@ -125,7 +127,7 @@ def test_a_digest_file_that_is_not_there_leaves_the_validators_to_decide(
 
 
 def test_a_digest_file_that_is_none_is_told_beside_the_validators(
-    server: Misbehaving, client: Client, places: Places
+    server: Misbehaving, client: Client, places: LocationResolver
 ) -> None:
     source = with_digest(server)
     server.always["/a.meta"] = faults.asks_for_login
@@ -141,13 +143,15 @@ def test_a_local_file_says_its_time_and_size(client: Client, tmp_path: Path) -> 
     (tmp_path / "a.json").write_bytes(GOOD)
     os.utime(tmp_path / "a.json", ns=(0, 1_700_000_000_123_456_789))
 
-    found = ask(declared(location={"path": "a.json"}), client, Places(tmp_path))
+    found = ask(declared(location={"path": "a.json"}), client, LocationResolver(tmp_path))
 
     changed = datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
     assert found.validators == Validators(last_modified=changed, size_bytes=len(GOOD))
 
 
-def test_a_local_file_that_is_missing_is_not_published(client: Client, places: Places) -> None:
+def test_a_local_file_that_is_missing_is_not_published(
+    client: Client, places: LocationResolver
+) -> None:
     found = ask(declared(location={"path": "a.json"}), client, places)
 
     assert not found.published
@@ -156,12 +160,14 @@ def test_a_local_file_that_is_missing_is_not_published(client: Client, places: P
 def test_a_directory_where_a_file_is_declared_is_a_fault(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
 
-    found = ask(declared(location={"path": "a.json"}), client, Places(tmp_path))
+    found = ask(declared(location={"path": "a.json"}), client, LocationResolver(tmp_path))
 
     assert "expected a file, found a directory" in (found.fault or "")
 
 
-def test_parts_are_probed_at_once(server: Misbehaving, client: Client, places: Places) -> None:
+def test_parts_are_probed_at_once(
+    server: Misbehaving, client: Client, places: LocationResolver
+) -> None:
     server.publish("/2025.json", GOOD)
     source = declared(f"{server.url}/{{partition}}.json")
     parts = [Part(source="advisories.feed", partition=year) for year in ("2025", "2026")]

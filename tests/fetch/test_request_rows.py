@@ -18,11 +18,11 @@ from support.table_declarations import column, contract, source
 from etl_assets.declarations.source import Source
 from etl_assets.fetch import request_rows
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.fetch.row_requests import RowRequest, requests_of
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Fetch, FetchStatus, Part
+from etl_assets.model.records import FetchResult, FetchStatus, Part
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PART = Part(source="orchard.fruits")
@@ -51,7 +51,7 @@ class Asking:
 
     def __init__(self, folder: Path, server: chats.Endpoint) -> None:
         self.home, self.server, self.folder = Home(folder / "home"), server, folder
-        self.last: Fetch | None = None
+        self.last: FetchResult | None = None
         self.rows("ELM", "OAK")
 
     def rows(self, *names: str, text: str = "a page") -> None:
@@ -69,9 +69,9 @@ class Asking:
             location |= {"credentials": {"Authorization": {"env": "THE_KEY", "prefix": "Bearer "}}}
         return source(held, form, location=location, limits=limits, for_each=given)
 
-    def requests(self, found: Source, places: Places | None = None) -> list[RowRequest]:
+    def requests(self, found: Source, places: LocationResolver | None = None) -> list[RowRequest]:
         table = self.folder / "names.parquet"
-        mine = places or Places(self.home.root, secret=lambda _: SecretStr(SECRET))
+        mine = places or LocationResolver(self.home.root, secret=lambda _: SecretStr(SECRET))
         return requests_of(found, table, mine)
 
     def ask(
@@ -80,11 +80,11 @@ class Asking:
         missing: str = "",
         at: datetime = NOON,
         force: bool = False,
-        places: Places | None = None,
+        places: LocationResolver | None = None,
         **declared: Any,
-    ) -> Fetch:
+    ) -> FetchResult:
         with Client() as client:
-            desk = request_rows.Desk(client, self.home, at, missing=missing, force=force)
+            desk = request_rows.RequestContext(client, self.home, at, missing=missing, force=force)
             found = self.source(**declared)
             survey = request_rows.survey(found, self.requests(found, places), desk)
             decision = request_rows.decide(PART, survey, self.last, desk)
@@ -313,7 +313,7 @@ def answers_lie(asking: Asking, *names: str) -> Path:
 
 def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
     answers_lie(asking, "Elm", "Oak")
-    places = Places(asking.home.root, asking.server.url)
+    places = LocationResolver(asking.home.root, asking.server.url)
 
     for days in (0, 29, 30):
         asking.ask(at=NOON + timedelta(days=days), places=places, **SEARCH)
@@ -327,7 +327,9 @@ def test_a_mirror_may_spell_a_value_in_a_way_of_its_own(asking: Asking, mirror: 
     where = str(directory) if mirror == "directory" else asking.server.url
     named = {"column": "name", "case": "title", "spelt": {"OAK": "oak_TREE"}}
 
-    fetch = asking.ask(places=Places(asking.home.root, where), **SEARCH | {"mirror_name": named})
+    fetch = asking.ask(
+        places=LocationResolver(asking.home.root, where), **SEARCH | {"mirror_name": named}
+    )
 
     assert fetch.decision.detail == "2 requests: 2 answered"
 
@@ -340,7 +342,7 @@ def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
     directory = answers_lie(asking, "Elm")
     where = str(directory) if mirror == "directory" else asking.server.url
 
-    fetch = asking.ask(places=Places(asking.home.root, where), **SEARCH)
+    fetch = asking.ask(places=LocationResolver(asking.home.root, where), **SEARCH)
 
     assert fetch.status is FetchStatus.FETCHED
     assert (asking.names(), asking.names("without")) == (["ELM"], ["OAK"])
@@ -348,7 +350,7 @@ def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
 
 
 def test_an_answer_that_a_mirror_has_now_is_taken(asking: Asking) -> None:
-    places = Places(asking.home.root, str(answers_lie(asking, "Elm")))
+    places = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm")))
     asking.ask(places=places, **SEARCH)
     answers_lie(asking, "Oak")
 
@@ -369,7 +371,7 @@ def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
 @pytest.mark.fault("too-large")
 def test_an_answer_over_the_declared_size_is_no_answer(asking: Asking) -> None:
     answers_lie(asking, "Elm", "Oak")
-    places = Places(asking.home.root, asking.server.url)
+    places = LocationResolver(asking.home.root, asking.server.url)
 
     fetch = asking.ask(places=places, limits={"max_bytes": 5}, **SEARCH)
 
@@ -382,13 +384,13 @@ def test_an_answer_that_a_mirror_cannot_give_is_an_outage(asking: Asking) -> Non
     folder = next(mirror.rglob("Elm.json")).parent
     (folder / "Oak.json").mkdir()
 
-    fetch = asking.ask(places=Places(asking.home.root, str(mirror)), **SEARCH)
+    fetch = asking.ask(places=LocationResolver(asking.home.root, str(mirror)), **SEARCH)
 
     assert "Is a directory" in (fetch.fault or "")
 
 
 def test_a_kept_answer_that_was_damaged_is_named(asking: Asking) -> None:
-    places = Places(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+    places = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
     asking.ask(places=places, **SEARCH)
     kept = next(asking.home.root.rglob("answers/**/*.json"))
     kept.write_text("{", encoding="utf-8")

@@ -15,13 +15,13 @@ from etl_assets.ledger.manifest import DownloadRecord, IngestionRecord, Process,
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
+    OperatorDecision,
     Part,
     Pin,
     RawFile,
-    Ruling,
     Table,
-    Tabulated,
-    Validated,
+    TableResult,
+    ValidationResult,
     Verdict,
 )
 
@@ -72,7 +72,7 @@ def test_a_domain_without_files_has_a_skeleton(home: Home) -> None:
 def test_two_sources_with_equal_bytes_keep_two_records(home: Home) -> None:
     export(home, a_file("plants.trees"), a_file("plants.shrubs"), a_file("plants.trees", "2024"))
 
-    found = ledger_files.load(home, "plants", Process.DOWNLOAD)
+    found = ledger_files.load_manifest(home, "plants", Process.DOWNLOAD)
     assert found is not None
     assert list(found.records) == ["plants.shrubs", "plants.trees", "plants.trees[2024]"]
     assert {record.checksum for record in found.records.values()} == {SHA}
@@ -94,7 +94,7 @@ def test_a_changed_ledger_keeps_the_day_it_was_created(home: Home) -> None:
 
     export(home, a_file(), at=NOON + timedelta(days=1))
 
-    found = ledger_files.load(home, "plants", Process.DOWNLOAD)
+    found = ledger_files.load_manifest(home, "plants", Process.DOWNLOAD)
     assert found is not None
     assert found.metadata.ts_created == NOON
     assert found.metadata.ts_updated == NOON + timedelta(days=1)
@@ -108,20 +108,20 @@ def test_verdicts_and_tables_keep_the_file_that_they_speak_of(home: Home) -> Non
         source_sha256=SHA, records=3, rows=2, rejected=1, code_version="1",
     )  # fmt: skip
     validated = [ValidationRecord.of(file, verdict, version="1")]
-    ingested = [IngestionRecord.of(file, Tabulated(part=part, table=table))]
+    ingested = [IngestionRecord.of(file, TableResult(part=part, table=table))]
 
     ledger_files.export(home, "plants", Process.VALIDATION, validated, etl_version="1", at=NOON)
     ledger_files.export(home, "plants", Process.INGESTION, ingested, etl_version="1", at=NOON)
 
     found = [
-        ledger_files.load(home, "plants", process)
+        ledger_files.load_manifest(home, "plants", process)
         for process in (Process.VALIDATION, Process.INGESTION)
     ]
     assert [list(f.records.values()) for f in found if f] == [validated, ingested]
 
 
 def test_no_manifest_is_no_ledger(home: Home) -> None:
-    assert ledger_files.load(home, "plants", Process.DOWNLOAD) is None
+    assert ledger_files.load_manifest(home, "plants", Process.DOWNLOAD) is None
 
 
 @pytest.mark.fault("corrupt-manifest")
@@ -152,8 +152,8 @@ def test_a_damaged_manifest_is_named_by_line_and_stays(
     assert path.read_bytes() == damaged
 
 
-def a_ruling(sha256: str = SHA) -> Ruling:
-    return Ruling(sha256=sha256, by="robin", why="it was right", at=NOON)
+def a_ruling(sha256: str = SHA) -> OperatorDecision:
+    return OperatorDecision(sha256=sha256, by="robin", why="it was right", at=NOON)
 
 
 def a_table(sha256: str = SHA) -> Table:
@@ -194,7 +194,7 @@ def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> Non
 
     record = ValidationRecord.of(file, verdict, version="3", stands_in=stands_in)
 
-    assert record.validated == Validated(
+    assert record.validated == ValidationResult(
         part=file.part, file=file, verdict=verdict, stands_in=stands_in, code_version="3"
     )
     assert record.named == {SHA}
@@ -210,7 +210,7 @@ def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> Non
     ids=["made", "refused", "accepted"],
 )
 def test_a_table_is_known_again_with_what_was_said_of_it(more: dict[str, Any]) -> None:
-    made = Tabulated(part=Part(source="plants.trees"), table=a_table("c" * 64), **more)
+    made = TableResult(part=Part(source="plants.trees"), table=a_table("c" * 64), **more)
 
     record = IngestionRecord.of(a_file(), made)
 
@@ -247,8 +247,8 @@ def test_a_field_that_a_ledger_might_lose_is_one_that_these_tests_fill() -> None
         waited_seconds=1.5, verdict=verdict, code_version="1",
     )  # fmt: skip
     table = a_table("c" * 64).model_copy(update={"part": part})
-    validated = Validated(part=part, file=file, verdict=verdict, code_version="3")
-    made = Tabulated(part=part, table=table)
+    validated = ValidationResult(part=part, file=file, verdict=verdict, code_version="3")
+    made = TableResult(part=part, table=table)
 
     judged = ValidationRecord.of(file, verdict, version="3").validated
 

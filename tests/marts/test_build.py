@@ -7,7 +7,7 @@ import pytest
 
 from etl_assets.marts import build
 from etl_assets.marts.graph import Graph
-from etl_assets.model.records import Built
+from etl_assets.model.records import ModelBuild
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 TABLES = {"rain": "r1", "wind": "w1"}
@@ -49,9 +49,9 @@ def graph() -> Graph:
     return Graph.of(manifest)
 
 
-def _standing(graph: Graph, versions: dict[str, str]) -> dict[str, Built]:
+def _standing(graph: Graph, versions: dict[str, str]) -> dict[str, ModelBuild]:
     return {
-        unique_id: Built(model=model.name, version=versions[unique_id], as_of=AS_OF)
+        unique_id: ModelBuild(model=model.name, version=versions[unique_id], as_of=AS_OF)
         for unique_id, model in graph.models.items()
     }
 
@@ -130,7 +130,7 @@ def _unfit(graph: Graph, wanted: dict[str, str], *, published: str | None, read:
         unique_id: record.model_copy(update={"history_sha256": read * 64, "sha256": "b" * 64})
         for unique_id, record in before.items()
     }
-    return build.unfit(
+    return build.stale_models(
         graph,
         wanted,
         built,
@@ -156,7 +156,7 @@ def test_a_history_that_another_one_overtook_may_not_be_published(graph: Graph) 
 
 
 def test_what_was_never_built_may_not_be_published(graph: Graph) -> None:
-    unfit = build.unfit(
+    unfit = build.stale_models(
         graph, _versions(graph), {}, history_model="mart_history", history_sha256=None
     )
 

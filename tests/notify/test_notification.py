@@ -9,13 +9,18 @@ from support.report_runs import a_manifest
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
-from etl_assets.notify.notice import Condition
-from etl_assets.notify.notification import condition_of, is_news, notice_of, notice_of_error
+from etl_assets.notify.notice import DomainState
+from etl_assets.notify.notification import (
+    is_news,
+    notification_for_error,
+    notification_for_run,
+    state_after_run,
+)
 
 GATE = "plants/plants_published"
-GOOD = Condition(status=RunStatus.SUCCESS)
-PARTIAL = Condition(status=RunStatus.PARTIAL_SUCCESS, causes=["plants.trees"])
-FAILED = Condition(status=RunStatus.FAILED, causes=["plants.trees"])
+GOOD = DomainState(status=RunStatus.SUCCESS)
+PARTIAL = DomainState(status=RunStatus.PARTIAL_SUCCESS, causes=["plants.trees"])
+FAILED = DomainState(status=RunStatus.FAILED, causes=["plants.trees"])
 
 
 def outage(name: str = "trees", **fields: Any) -> RunSource:
@@ -45,7 +50,9 @@ def bad(status: RunStatus = RunStatus.PARTIAL_SUCCESS, **fields: Any) -> RunMani
         "from partial to failed", "another source", "from failed to partial", "recovery",
     ],
 )  # fmt: skip
-def test_a_change_of_state_is_news(heard: Condition | None, now: Condition, expected: bool) -> None:
+def test_a_change_of_state_is_news(
+    heard: DomainState | None, now: DomainState, expected: bool
+) -> None:
     assert is_news(heard, now) is expected
 
 
@@ -55,7 +62,7 @@ def test_a_condition_is_the_same_whatever_the_fault_is_worded_like() -> None:
         status=RunStatus.PARTIAL_SUCCESS, sources=[outage(fault="refused")], note="refused"
     )
 
-    assert condition_of(first, GATE) == condition_of(again, GATE) == PARTIAL
+    assert state_after_run(first, GATE) == state_after_run(again, GATE) == PARTIAL
 
 
 def test_of_checks_only_those_of_the_gate_are_causes() -> None:
@@ -65,13 +72,15 @@ def test_of_checks_only_those_of_the_gate_are_causes() -> None:
 
     checks = [failing(GATE, "rows_vanished"), failing(GATE, "x", "warn"), failing("plants/y", "z")]
 
-    found = condition_of(a_manifest(status=RunStatus.FAILED, checks=checks), GATE)
+    found = state_after_run(a_manifest(status=RunStatus.FAILED, checks=checks), GATE)
 
     assert found.causes == [f"{GATE}: rows_vanished"]
 
 
 def test_a_failure_says_what_stands_and_what_a_person_may_do() -> None:
-    notice = notice_of(bad(RunStatus.FAILED, note="why", answers=["look"]), None, "outputs/x")
+    notice = notification_for_run(
+        bad(RunStatus.FAILED, note="why", answers=["look"]), None, "outputs/x"
+    )
 
     assert (notice.kind, notice.title) == ("failure", "plants: failed")
     assert notice.lines == [
@@ -84,20 +93,20 @@ def test_a_failure_says_what_stands_and_what_a_person_may_do() -> None:
 
 
 def test_a_partial_success_is_a_warning() -> None:
-    notice = notice_of(bad(note="x" * 1000), None, "outputs/x")
+    notice = notification_for_run(bad(note="x" * 1000), None, "outputs/x")
 
     assert (notice.kind, notice.title) == ("warning", "plants: partial_success")
     assert notice.lines[0] == "x" * 500 + " ..."
 
 
 def test_a_recovery_says_from_what() -> None:
-    notice = notice_of(a_manifest(), FAILED, "outputs/x")
+    notice = notification_for_run(a_manifest(), FAILED, "outputs/x")
 
     assert (notice.kind, notice.title) == ("success", "plants: recovered")
     assert notice.lines == ["success, after failed", "run: outputs/x"]
 
 
 def test_a_run_without_a_manifest_is_told_by_its_error() -> None:
-    notice = notice_of_error("plants", "/home: no space left")
+    notice = notification_for_error("plants", "/home: no space left")
 
     assert (notice.kind, notice.lines[0]) == ("failure", "/home: no space left")

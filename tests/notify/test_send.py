@@ -8,10 +8,10 @@ import pytest
 from pydantic import SecretStr
 from support.notification_servers import TOKEN, Hook, Letters
 
-from etl_assets.notify.notice import Notice
+from etl_assets.notify.notice import Notification
 from etl_assets.notify.send import send, target_id
 
-NOTICE = Notice(
+NOTICE = Notification(
     kind="failure",
     title="orchard: failed",
     lines=["orchard.fruits: missing <b>", "a person is asked to:"],

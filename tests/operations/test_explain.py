@@ -15,7 +15,7 @@ from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
-from etl_assets.operations.explain import choose, explain
+from etl_assets.operations.explain import domain_and_key, explain
 from etl_assets.publish import run_directory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -262,15 +262,15 @@ def test_the_domain_may_be_left_out_where_one_alone_explains() -> None:
     mute = GARDEN.model_copy(update={"name": "attic", "explain": None})
     domains = {"garden": GARDEN, "attic": mute}
 
-    assert choose(domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
-    assert choose(domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert domain_and_key(domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert domain_and_key(domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
 
 
 def test_where_several_explain_the_domain_is_named() -> None:
     other = GARDEN.model_copy(update={"name": "park"})
 
     with pytest.raises(UsageError, match="garden bed plant, or park bed plant"):
-        choose({"garden": GARDEN, "park": other}, ["North", "oak"])
+        domain_and_key({"garden": GARDEN, "park": other}, ["North", "oak"])
 
 
 def test_the_text_shows_each_part_under_its_title(garden: Home) -> None:

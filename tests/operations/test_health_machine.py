@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from support.table_declarations import contract, source
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import SettingsError
 from etl_assets.operations.health_machine import (
     MIN_FREE_BYTES,
@@ -93,13 +93,13 @@ def test_a_file_of_this_machine_is_looked_for(
         (tmp_path / there).parent.mkdir(exist_ok=True)
         (tmp_path / there).touch()
 
-    [found] = locations(domain_with(**fields), Places(tmp_path), NOW, held)
+    [found] = locations(domain_with(**fields), LocationResolver(tmp_path), NOW, held)
 
     assert str(found).startswith(told)
 
 
 def test_a_set_of_files_wants_a_directory_for_a_mirror(tmp_path: Path) -> None:
-    places = Places(tmp_path, "https://mirror.example")
+    places = LocationResolver(tmp_path, "https://mirror.example")
 
     [found] = locations(domain_with(**SET), places, NOW, [])
 
@@ -141,6 +141,6 @@ def test_a_secret_is_looked_for_where_a_run_needs_it(
     }
     orchard = domain_with(location=location)
 
-    found = [str(finding) for finding in secrets(orchard, Places(tmp_path, mirror), find)]
+    found = [str(finding) for finding in secrets(orchard, LocationResolver(tmp_path, mirror), find)]
 
     assert [line[: len(start)] for line, start in zip(found, told, strict=True)] == told

@@ -14,7 +14,7 @@ from etl_assets.ledger import files
 from etl_assets.ledger.manifest import Process
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import Reason, RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.manifest_restore import restore
 from etl_assets.operations.store_results import Restored
 
@@ -53,7 +53,7 @@ def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: Sampled) -
     restored(lost)
 
     with lost.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, Options())
+        plan = launcher.plan(DOMAIN, RunOptions())
 
     assert (plan.moved, plan.stale) == ([], {})
 
@@ -84,7 +84,7 @@ def test_a_table_that_is_not_what_was_recorded_is_made_again(lost: Sampled, dama
 
 
 def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampled) -> None:
-    known = files.load(lost.home, DOMAIN, Process.DOWNLOAD)
+    known = files.load_manifest(lost.home, DOMAIN, Process.DOWNLOAD)
     assert known
     path = lost.home.root / known.records[f"{DOMAIN}.kev"].file_path
     path.unlink()
@@ -92,7 +92,7 @@ def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampl
     found = restored(lost)
 
     with lost.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, Options())
+        plan = launcher.plan(DOMAIN, RunOptions())
     told = f"{DOMAIN}.kev: {lost.home.relative(path)} is missing: the next run fetches it"
     assert found.unheard == [told]
     assert [d.reason for d in plan.decisions if d.fetch] == [Reason.FILE_MISSING]

@@ -16,7 +16,7 @@ from etl_assets.defs import asset_keys, raw
 from etl_assets.defs.materialize import event_of
 from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.manifest import DownloadRecord, Process
-from etl_assets.model.records import Decision, Fetch, FetchStatus, Part, RawFile, Reason
+from etl_assets.model.records import Decision, FetchResult, FetchStatus, Part, RawFile, Reason
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.operations import prune as operations_prune
 from etl_assets.operations import rollback
@@ -50,7 +50,7 @@ def fetched(launcher: Launcher, text: str, days_ago: int = 0) -> RawFile:
         fetched_at=NOW - timedelta(days=days_ago), code_version="1",
     )  # fmt: skip
     decision = Decision(part=PART, fetch=True, reason=Reason.ETAG_CHANGED)
-    fetch = Fetch(part=PART, status=FetchStatus.FETCHED, decision=decision, file=file)
+    fetch = FetchResult(part=PART, status=FetchStatus.FETCHED, decision=decision, file=file)
     source = launcher.domain(DOMAIN).sources[SOURCE]
     event = event_of(asset_keys.raw_key(source), None, raw.outcome_of(source, fetch))
     launcher.instance.report_runless_asset_event(event)

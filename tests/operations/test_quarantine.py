@@ -11,8 +11,8 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Expectation
 from etl_assets.defs.event_log import read_sources
 from etl_assets.model.errors import HomeError, Problem, UsageError
-from etl_assets.model.records import Fetch, Part, Quarantined, RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.records import FetchResult, Part, QuarantinedFile, RunStatus
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import quarantine, rollback
 from etl_assets.validate import quarantine_store as kept_apart
 
@@ -33,10 +33,10 @@ def demanding(sampled: Sampled) -> Domain:
     return sampled.domain.model_copy(update={"sources": sampled.domain.sources | {SOURCE: source}})
 
 
-def release(sampled: Sampled, domain: Domain, why: str = "it is short, and right") -> Fetch:
+def release(sampled: Sampled, domain: Domain, why: str = "it is short, and right") -> FetchResult:
     source = domain.sources[SOURCE]
     with sampled.launcher(domain) as launcher:
-        found = quarantine.find(launcher.place, source, None)
+        found = quarantine.find_quarantined(launcher.place, source, None)
         return quarantine.release(launcher.instance, launcher.place, source, found, **word(why))
 
 
@@ -46,23 +46,23 @@ def domain(sampled: Sampled) -> Domain:
 
 
 @pytest.fixture
-def refused(sampled: Sampled, domain: Domain) -> Quarantined:
+def refused(sampled: Sampled, domain: Domain) -> QuarantinedFile:
     """A file that was too short, set aside as a run does it."""
     sampled.change(RULINGS, lambda text: text.replace(LAST_LINE, ""))
     with sampled.launcher(domain) as launcher:
-        launcher.run(DOMAIN, Options(sources=(SOURCE,)))
+        launcher.run(DOMAIN, RunOptions(sources=(SOURCE,)))
     [record] = kept_apart.listed(sampled.home, domain.sources[SOURCE])
     return record
 
 
-def current(sampled: Sampled) -> Fetch:
+def current(sampled: Sampled) -> FetchResult:
     with sampled.instance() as instance:
         return read_sources(instance, sampled.domain.sources.values())[SOURCE].fetches[None]
 
 
 @pytest.mark.long
 def test_a_released_file_is_read_and_stays_accepted_when_it_is_served_again(
-    sampled: Sampled, domain: Domain, refused: Quarantined
+    sampled: Sampled, domain: Domain, refused: QuarantinedFile
 ) -> None:
     release(sampled, domain)
 
@@ -75,7 +75,7 @@ def test_a_released_file_is_read_and_stays_accepted_when_it_is_served_again(
 
 @pytest.mark.long
 def test_a_release_says_who_and_why_and_keeps_what_the_rules_found(
-    sampled: Sampled, domain: Domain, refused: Quarantined
+    sampled: Sampled, domain: Domain, refused: QuarantinedFile
 ) -> None:
     release(sampled, domain)
 
@@ -89,7 +89,7 @@ def test_a_release_says_who_and_why_and_keeps_what_the_rules_found(
     assert sampled.home.raw_file(refused.sha256).exists()
 
 
-def set_aside(sampled: Sampled, content: bytes) -> Quarantined:
+def set_aside(sampled: Sampled, content: bytes) -> QuarantinedFile:
     """A file in quarantine, as a refusal leaves it."""
     path = sampled.folder / "refused"
     path.write_bytes(content)
@@ -151,9 +151,9 @@ def test_a_file_is_found_by_the_beginning_of_its_digest(sampled: Sampled) -> Non
     source = sampled.domain.sources[SOURCE]
 
     with sampled.launcher() as launcher:
-        assert quarantine.find(launcher.place, source, one.sha256[:9]) == one
+        assert quarantine.find_quarantined(launcher.place, source, one.sha256[:9]) == one
         with pytest.raises(UsageError, match=f"expected one .*(?s:.*){other.sha256}"):
-            quarantine.find(launcher.place, source, None)
+            quarantine.find_quarantined(launcher.place, source, None)
 
 
 @pytest.mark.parametrize(

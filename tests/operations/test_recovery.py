@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from support.orchard import DOMAIN, Orchard, assemble, leftovers_of
 
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.model.home import Home
 from etl_assets.operations import recovery
 from etl_assets.operations.run import open_instance
@@ -42,8 +42,8 @@ def killed(instance: dg.DagsterInstance, domain: str) -> dg.DagsterRun:
 
 
 def clear(instance: dg.DagsterInstance, orchard: Orchard) -> None:
-    place = Workplace(orchard.settings, {DOMAIN: orchard.domain})
-    recovery.clear(instance, place, orchard.domain)
+    place = ProjectContext(orchard.settings, {DOMAIN: orchard.domain})
+    recovery.recover(instance, place, orchard.domain)
 
 
 def slot_is_free(instance: dg.DagsterInstance) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import Workplace
+from etl_assets.defs.context import ProjectContext
 from etl_assets.model.errors import BuildError, HomeError, NotFound, UsageError
 from etl_assets.operations.replay import replay
 from etl_assets.publish import run_directory
@@ -19,8 +19,8 @@ FEED = "advisory.echohq.com/data.json"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
-def place(sampled: Sampled, domain: Domain | None = None) -> Workplace:
-    return Workplace(sampled.settings, {DOMAIN: domain or sampled.domain})
+def place(sampled: Sampled, domain: Domain | None = None) -> ProjectContext:
+    return ProjectContext(sampled.settings, {DOMAIN: domain or sampled.domain})
 
 
 @pytest.fixture(scope="module")

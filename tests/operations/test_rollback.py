@@ -14,8 +14,8 @@ from etl_assets.defs.event_log import read_sources
 from etl_assets.ledger import files
 from etl_assets.ledger.manifest import DownloadRecord, Process
 from etl_assets.model.errors import UsageError
-from etl_assets.model.records import Fetch, Part, Reason, RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.records import FetchResult, Part, Reason, RunStatus
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import rollback as operations_rollback
 
 RULINGS = "analyst/advisory-not-applicable.csv"
@@ -24,23 +24,23 @@ SOURCE = "overrides"
 PART = Part(source=f"{DOMAIN}.{SOURCE}")
 
 
-def rollback(sampled: Sampled, to: str | None = None, why: str = "a wrong ruling") -> Fetch:
+def rollback(sampled: Sampled, to: str | None = None, why: str = "a wrong ruling") -> FetchResult:
     return _decide(sampled, operations_rollback.rollback, why, to=to)
 
 
-def unpin(sampled: Sampled, why: str = "it was corrected") -> Fetch:
+def unpin(sampled: Sampled, why: str = "it was corrected") -> FetchResult:
     return _decide(sampled, operations_rollback.unpin, why)
 
 
-def _decide(sampled: Sampled, verb: Any, why: str, **more: Any) -> Fetch:
+def _decide(sampled: Sampled, verb: Any, why: str, **more: Any) -> FetchResult:
     source = sampled.domain.sources[SOURCE]
     told = {"by": "robin", "why": why, "at": datetime.now(UTC)}
     with sampled.launcher() as launcher:
-        fetch: Fetch = verb(launcher.instance, launcher.place, source, PART, **told, **more)
+        fetch: FetchResult = verb(launcher.instance, launcher.place, source, PART, **told, **more)
     return fetch
 
 
-def fetched(sampled: Sampled) -> Fetch:
+def fetched(sampled: Sampled) -> FetchResult:
     with sampled.instance() as instance:
         return read_sources(instance, sampled.domain.sources.values())[SOURCE].fetches[None]
 
@@ -115,7 +115,7 @@ def test_a_pin_turns_the_sources_check_red_until_it_is_taken_away(ruled: Sampled
 def test_the_exported_ledger_knows_the_pin(ruled: Sampled) -> None:
     pinned = rollback(ruled)
 
-    exported = files.load(ruled.home, DOMAIN, Process.DOWNLOAD)
+    exported = files.load_manifest(ruled.home, DOMAIN, Process.DOWNLOAD)
     assert exported
     record = exported.records[str(PART)]
     assert isinstance(record, DownloadRecord)
@@ -126,7 +126,7 @@ def test_a_forced_refresh_leaves_a_pin_alone(ruled: Sampled) -> None:
     rollback(ruled)
 
     with ruled.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, Options(sources=(SOURCE,), force_refresh=True))
+        plan = launcher.plan(DOMAIN, RunOptions(sources=(SOURCE,), force_refresh=True))
 
     assert [(d.fetch, d.reason) for d in plan.decisions] == [(False, Reason.PINNED)]
     assert any("a wrong ruling" in line for line in plan.news())

@@ -13,7 +13,7 @@ from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import FetchStatus, Reason, RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunCheck, RunManifest, RunSource
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.publish import run_directory
 
 RULINGS = "analyst/advisory-not-applicable.csv"
@@ -91,8 +91,8 @@ def test_a_raw_file_that_is_gone_is_fetched_again(sampled: Sampled) -> None:
     file.unlink()
 
     with sampled.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, Options())
-        launcher.run(DOMAIN, Options())
+        plan = launcher.plan(DOMAIN, RunOptions())
+        launcher.run(DOMAIN, RunOptions())
 
     assert [d.reason for d in plan.decisions if d.fetch] == [Reason.FILE_MISSING]
     assert file.exists()
@@ -158,7 +158,7 @@ def test_an_optional_source_that_was_never_there_is_an_empty_table(tmp_path: Pat
     feed = next(sampled.mirror.glob("www.cisa.gov/**/*.json"))
     feed.unlink()
 
-    manifest = sampled.run(Options(as_of=AS_OF))
+    manifest = sampled.run(RunOptions(as_of=AS_OF))
 
     kev = next(s for s in manifest.sources if s.source.endswith(".kev"))
     assert (manifest.status, kev.status) == (RunStatus.PARTIAL_SUCCESS, FetchStatus.MISSING)
@@ -185,7 +185,7 @@ def test_two_homes_with_one_logical_time_hold_the_same_bytes(
 ) -> None:
     other = Sampled.packed(tmp_path)
 
-    other.run(Options(as_of=AS_OF))
+    other.run(RunOptions(as_of=AS_OF))
 
     assert _bytes_of(other) == _bytes_of(first_run)
 
@@ -198,7 +198,7 @@ def test_a_home_that_was_moved_goes_on_where_it_was(sampled: Sampled) -> None:
 
 def test_a_logical_time_before_the_published_one_is_refused(sampled: Sampled) -> None:
     with pytest.raises(UsageError, match="after the published set's"):
-        sampled.run(Options(as_of=AS_OF - timedelta(days=1)))
+        sampled.run(RunOptions(as_of=AS_OF - timedelta(days=1)))
 
 
 @pytest.mark.fault("killed")

@@ -27,7 +27,7 @@ from support.orchard import (
 )
 
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.publish import run_directory
 
 TREES, HARVESTS, NOTES = (f"/{HOST}/{n}" for n in ("trees.json.gz", "harvests.csv", "notes.json"))
@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             server.publish(f"/{HOST}/{name}", content)
         project = assemble(folder / "project")
         orchard = Orchard(folder / "live", project=project, mirror_url=server.url)
-        manifest = orchard.run(Options(as_of=FIRST))
+        manifest = orchard.run(RunOptions(as_of=FIRST))
         assert manifest.status is RunStatus.SUCCESS, manifest.note
         yield Served(orchard, server)
 
@@ -112,7 +112,7 @@ def test_whatever_is_served_the_last_good_set_stands(
     before = served.published()
     served.server.always = {NOTES: fault}
 
-    manifest = served.orchard.run(Options(force_refresh=True))
+    manifest = served.orchard.run(RunOptions(force_refresh=True))
 
     [outage] = manifest.outages
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
@@ -198,7 +198,7 @@ def test_a_file_that_is_not_as_declared_is_refused_whole(
     before = served.published()
     served.server.always = answers
 
-    manifest = served.orchard.run(Options(force_refresh=True))
+    manifest = served.orchard.run(RunOptions(force_refresh=True))
 
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
     assert told in manifest.note
@@ -229,7 +229,7 @@ def test_a_bad_row_is_rejected_and_costs_no_other(served: Served, line: bytes, r
     good = served.server.files[HARVESTS].content
     served.server.always = {HARVESTS: serves(good + line + b"\n")}
 
-    manifest = served.orchard.run(Options(force_refresh=True))
+    manifest = served.orchard.run(RunOptions(force_refresh=True))
 
     [harvests] = [source for source in manifest.sources if source.rejected]
     assert (manifest.status, harvests.rejects_by_rule) == (RunStatus.SUCCESS, {rule: 1})

@@ -14,7 +14,7 @@ from support.sample_home import DOMAIN, Sampled
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 
 def gone(sampled: Sampled) -> None:
@@ -34,7 +34,7 @@ def both(sampled: Sampled) -> None:
 def run(sampled: Sampled, hook: Hook) -> RunManifest:
     notify = SecretStr(hook.target)
     sampled.settings = sampled.settings.model_copy(update={"notify": notify})
-    return sampled.run(Options(max_retries=0))
+    return sampled.run(RunOptions(max_retries=0))
 
 
 @pytest.mark.long

@@ -29,8 +29,8 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.definitions import build_defs, job_name
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
-from etl_assets.model.run_options import Options
-from etl_assets.model.stage import Stage, Stretch
+from etl_assets.model.run_options import RunOptions
+from etl_assets.model.stage import Stage, StageRange
 from etl_assets.publish import run_directory
 
 __all__ = ["empty", "galaxy", "packed", "published", "requests"]
@@ -39,8 +39,8 @@ OF_ONE_RUN = {"manifest.json", "run_report.md", "run_report.html", "SHA256SUMS"}
 OF_ONE_RUN |= {"marts/mart_galaxy_source_health.parquet"}
 
 
-def alone(*stages: Stage) -> list[Options]:
-    return [Options(stretch=Stretch(stage, stage), as_of=AS_OF) for stage in stages]
+def alone(*stages: Stage) -> list[RunOptions]:
+    return [RunOptions(stages=StageRange(stage, stage), as_of=AS_OF) for stage in stages]
 
 
 def same_for_all(directory: Path) -> dict[str, bytes]:
@@ -112,7 +112,7 @@ def test_five_stages_go_on_from_a_published_history_as_one_run_does(
 ) -> None:
     (galaxy.mirror / SYSTEMS).write_bytes(another_dump(galaxy))
     at_once = galaxy.copied(tmp_path / "at once")
-    at_once.run(Options(as_of=AS_OF + timedelta(days=1)))
+    at_once.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
     for stage in ("raw", "validated", "table", "marts"):
         told(capsys, "--stage", stage, "--as-of", f"{AS_OF + timedelta(days=1):%Y-%m-%dT%H:%M:%S}")
 
@@ -379,7 +379,7 @@ def test_old_marts_that_the_pages_publish_are_made_anew_by_the_next_run(
 
 
 def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:
-    stretch = Stretch.over([Stage.TABLE, Stage.RAW])
+    stretch = StageRange.over([Stage.TABLE, Stage.RAW])
 
     assert str(stretch) == "stages raw to table"
     assert list(stretch) == [Stage.RAW, Stage.VALIDATED, Stage.TABLE]
@@ -392,7 +392,7 @@ class Transit(Sampled):
 
 
 def test_a_source_that_asks_for_the_rows_of_a_table_waits_for_it(tmp_path: Path) -> None:
-    lines = Transit.packed(tmp_path).plan(Options(stretch=Stretch(Stage.RAW, Stage.RAW)))
+    lines = Transit.packed(tmp_path).plan(RunOptions(stages=StageRange(Stage.RAW, Stage.RAW)))
 
     waiting = [line for line in lines if "waits for the table" in line]
     assert waiting[0] == (

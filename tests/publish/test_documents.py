@@ -13,7 +13,7 @@ from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_manifest import RunManifest, Written
+from etl_assets.model.run_manifest import PublishedFile, RunManifest
 from etl_assets.publish import documents, run_directory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -39,7 +39,7 @@ def marts(tmp_path: Path) -> Path:
     return directory
 
 
-def a_manifest(run_id: str, written: list[Written], *, published: bool) -> RunManifest:
+def a_manifest(run_id: str, written: list[PublishedFile], *, published: bool) -> RunManifest:
     return RunManifest(
         run_id=run_id, domain="plants", status=RunStatus.SUCCESS, published=published,
         as_of=NOON, started_at=NOON, finished_at=NOON, code_version="1", documents=written,
@@ -48,14 +48,14 @@ def a_manifest(run_id: str, written: list[Written], *, published: bool) -> RunMa
 
 def run(
     home: Home, marts: Path, *, changed: set[str], as_of: datetime = NOON, published: bool = True
-) -> tuple[Path, list[Written]]:
+) -> tuple[Path, list[PublishedFile]]:
     previous = run_directory.published(home, "plants")
     run_dir = run_directory.create(home, "plants", NOON)
     written = documents.write_documents(
         DOCUMENTS, marts, run_dir, as_of=as_of, previous=previous, changed=changed
     )
     manifest = a_manifest(run_dir.name, written, published=published)
-    documents.conclude(home, run_dir, manifest.model_copy(update={"as_of": as_of}))
+    documents.publish_candidate(home, run_dir, manifest.model_copy(update={"as_of": as_of}))
     return run_dir, written
 
 
@@ -97,7 +97,7 @@ def test_a_manifest_that_says_published_goes_where_latest_cannot_move(home: Home
     home.latest("plants").mkdir()
 
     with pytest.raises(HomeError, match="can be replaced"):
-        documents.conclude(home, run_dir, a_manifest(run_dir.name, [], published=True))
+        documents.publish_candidate(home, run_dir, a_manifest(run_dir.name, [], published=True))
 
     assert run_directory.files_of(home.outputs("plants")) == []
 

@@ -15,7 +15,7 @@ from etl_assets.model.errors import Problem
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish import gate
-from etl_assets.publish.gate_result import Finding
+from etl_assets.publish.gate_result import GateFinding
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHECK = GateCheck.model_validate(
@@ -54,7 +54,7 @@ def laid(path: Path, rows: Rows) -> Path:
 
 def measure(
     folder: Path, after: Rows, *, appeared: frozenset[str] = frozenset()
-) -> dict[str, Finding]:
+) -> dict[str, GateFinding]:
     before = laid(folder / "before.parquet", garden())
     found = gate.compare(CHECK, before, laid(folder / "after.parquet", after), appeared=appeared)
     return {finding.check.removeprefix("mart_plant_"): finding for finding in found}
@@ -68,7 +68,7 @@ def changed(count: int, of: str, to: str, *, by: str = "diary") -> Rows:
     return rows
 
 
-def refusals(findings: dict[str, Finding]) -> set[str]:
+def refusals(findings: dict[str, GateFinding]) -> set[str]:
     return {name for name, finding in findings.items() if finding.refused}
 
 
@@ -138,8 +138,8 @@ def test_a_model_that_lost_a_column_is_refused(tmp_path: Path) -> None:
     assert "columns" in str(found[0])
 
 
-EXCEEDED = Finding(check="vanished", limit="none", found="all", refused=True)
-KEPT = Finding(check="flipped", limit="none", found="none", refused=False)
+EXCEEDED = GateFinding(check="vanished", limit="none", found="all", refused=True)
+KEPT = GateFinding(check="flipped", limit="none", found="none", refused=False)
 BAD_MODEL = RunCheck(asset="garden/plants", name="known", passed=False, severity="error")
 DOUBTFUL = RunCheck(asset="garden/plants", name="stale", passed=False, severity="warn")
 LOST = Problem("plants.json", "3 rows", "2")
@@ -216,4 +216,4 @@ def test_a_candidate_is_known_by_what_it_is_made_from(
 
 
 def test_a_source_was_heard_where_it_had_rows() -> None:
-    assert gate.heard(SOURCES) == {"diary"}
+    assert gate.sources_with_rows(SOURCES) == {"diary"}

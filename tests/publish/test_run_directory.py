@@ -187,7 +187,7 @@ def test_a_run_that_was_cut_off_before_latest_moved_is_no_run(home: Home) -> Non
     run_directory.write_manifest(run, a_manifest(run.name))
 
     assert list(run_directory.runs(home, "plants")) == []
-    run_directory.sweep_cut_off(home, "plants")
+    run_directory.remove_interrupted(home, "plants")
 
     assert run_directory.files_of(run) == []
     assert not run_directory.is_announced(run)

@@ -17,7 +17,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from etl_assets.declarations.domain import Chart, Domain
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run_manifest import RunAsset, RunCheck, RunPhase, RunSource, Written
+from etl_assets.model.run_manifest import PublishedFile, RunAsset, RunCheck, RunPhase, RunSource
 from etl_assets.report import gather
 from etl_assets.report.report import Section
 
@@ -221,7 +221,9 @@ def test_a_fault_names_its_file_once() -> None:
 
 def test_the_files_of_a_document_are_one_line() -> None:
     documents = [
-        Written(document="all", file=f"all/{name}", sha256=name * 64, size_bytes=10, rows=rows)
+        PublishedFile(
+            document="all", file=f"all/{name}", sha256=name * 64, size_bytes=10, rows=rows
+        )
         for name, rows in (("a", 3), ("b", 0))
     ]
 
@@ -247,7 +249,7 @@ def test_a_full_report_reads_as_recorded(marts: Path, snapshot: SnapshotAssertio
             RunCheck(asset="plants/trees", name="valid", passed=True, severity="error"),
         ],
         phases=[RunPhase(name="probe", seconds=0.25)],
-        documents=[Written(document="trees.json", file="trees.json", sha256="a" * 64,
+        documents=[PublishedFile(document="trees.json", file="trees.json", sha256="a" * 64,
                            size_bytes=12345, rows=4)],
     )  # fmt: skip
     charts = [

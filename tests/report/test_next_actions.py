@@ -7,25 +7,27 @@ from typing import Any
 import pytest
 from support.report_runs import NOON, a_manifest
 
-from etl_assets.model.records import FetchStatus, Part, Quarantined
+from etl_assets.model.records import FetchStatus, Part, QuarantinedFile
 from etl_assets.model.run_manifest import RunCheck, RunSource
-from etl_assets.report.next_actions import answers
+from etl_assets.report.next_actions import next_actions
 
 GATE = "plants/plants_published"
 SHA256 = "abcdef123456" + "0" * 52
 
 
-def advice(*sources: RunSource, aside: tuple[Quarantined, ...] = (), **fields: Any) -> list[str]:
+def advice(
+    *sources: RunSource, aside: tuple[QuarantinedFile, ...] = (), **fields: Any
+) -> list[str]:
     told = a_manifest(sources=list(sources), **fields)
-    return answers(told, aside, gate=GATE, directory="outputs/plants/1")
+    return next_actions(told, aside, gate=GATE, directory="outputs/plants/1")
 
 
 def source(status: FetchStatus = FetchStatus.OUTAGE, **fields: Any) -> RunSource:
     return RunSource(source="plants.trees", status=status, **fields)
 
 
-def aside(part: Part) -> Quarantined:
-    return Quarantined(
+def aside(part: Part) -> QuarantinedFile:
+    return QuarantinedFile(
         part=part, sha256=SHA256, size_bytes=1, path="x", url="x", expected="json", found="html",
         quarantined_at=NOON,
     )  # fmt: skip

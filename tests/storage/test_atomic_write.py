@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from etl_assets.storage.atomic_write import appear_directory
+from etl_assets.storage.atomic_write import atomic_directory
 
 
 def test_a_directory_appears_with_all_its_files(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "beds"
 
-    with appear_directory(target) as temporary:
+    with atomic_directory(target) as temporary:
         (temporary / "north.txt").write_text("fern")
         assert not target.exists()
 
@@ -21,7 +21,7 @@ def test_a_directory_appears_with_all_its_files(tmp_path: Path) -> None:
 
 
 def test_after_an_error_nothing_is_left_behind(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), appear_directory(tmp_path / "beds") as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "beds") as temporary:
         (temporary / "north.txt").write_text(str(1 / 0))
 
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
 from etl_assets.settings import Settings
 
@@ -113,9 +113,9 @@ class Orchard:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
-    def run(self, options: Options | None = None) -> RunManifest:
+    def run(self, options: RunOptions | None = None) -> RunManifest:
         with Launcher.open(self.settings, {DOMAIN: self.domain}, say=lambda _: None) as launcher:
-            return launcher.run(DOMAIN, options or Options())
+            return launcher.run(DOMAIN, options or RunOptions())
 
     @property
     def latest(self) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from etl_assets.model.phases import CollectorResult, LoaderResult, PipelineResult
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run_manifest import Accepted, RunAsset, RunCheck, RunManifest, RunPhase
+from etl_assets.model.run_manifest import AcceptedChange, RunAsset, RunCheck, RunManifest, RunPhase
 from etl_assets.report.report import DocumentLine, RunReport, Section, SourceLine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ def a_report_that_says(text: str) -> RunReport:
         ],
         phases=[RunPhase(name=text, seconds=1)],
         result=a_result(text),
-        accepted_changes=[Accepted(what=text, sha256="a" * 64)],
+        accepted_changes=[AcceptedChange(what=text, sha256="a" * 64)],
     )  # fmt: skip
     rows: dict[str, Any] = {"title": text, "columns": [text, text], "rows": [(text, 3), (text, 1)]}
     return a_report(

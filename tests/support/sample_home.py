@@ -20,7 +20,7 @@ from etl_assets.defs.definitions import build_defs, job_name
 from etl_assets.demo import samples
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher, open_instance
 from etl_assets.settings import Settings
 
@@ -62,7 +62,7 @@ class Sampled:
     def first(cls, folder: Path) -> Self:
         """The sample, run once; tests that change anything take a copy."""
         sampled = cls.packed(folder)
-        manifest = sampled.run(Options(as_of=cls.as_of))
+        manifest = sampled.run(RunOptions(as_of=cls.as_of))
         assert manifest.published, manifest.note
         return sampled
 
@@ -77,13 +77,15 @@ class Sampled:
     def sample_dir(self) -> Path:
         return self.settings.samples_dir / self.name
 
-    def run(self, options: Options | None = None, *, domain: Domain | None = None) -> RunManifest:
+    def run(
+        self, options: RunOptions | None = None, *, domain: Domain | None = None
+    ) -> RunManifest:
         with self.launcher(domain) as launcher:
-            return launcher.run(self.name, options or Options())
+            return launcher.run(self.name, options or RunOptions())
 
-    def plan(self, options: Options | None = None) -> list[str]:
+    def plan(self, options: RunOptions | None = None) -> list[str]:
         with self.launcher() as launcher:
-            lines: list[str] = launcher.plan(self.name, options or Options()).lines()
+            lines: list[str] = launcher.plan(self.name, options or RunOptions()).lines()
             return lines
 
     def launcher(

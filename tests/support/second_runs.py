@@ -9,7 +9,7 @@ import pytest
 from support.large_sample import FEED, crowded
 from support.sample_home import AS_OF, Sampled
 
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
@@ -39,7 +39,7 @@ def crowd_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
     """The sample with a crowd of packages, run once."""
     sampled = Sampled.packed(tmp_path_factory.mktemp("crowd"))
     sampled.change(FEED, crowded)
-    manifest = sampled.run(Options(as_of=AS_OF))
+    manifest = sampled.run(RunOptions(as_of=AS_OF))
     assert manifest.published, manifest.note
     return sampled
 

@@ -33,7 +33,7 @@ from support.orchard import FIRST, HOST, Files, Orchard, assemble, leftovers_of,
 from support.soak_faults import ALL_FAULTS, CONTENT, HARM, LASTING, PASSING, Disk, once_at_get
 
 from etl_assets.model.errors import EtlError
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 MAIN = {"trees": "trees.json.gz", "harvests": "harvests.csv", "notes": "notes.json"}
 Rows = list[dict[str, Any]]
@@ -160,7 +160,7 @@ class Soak:
         self.disk.fills_after(plan.disk_writes)
         as_of = FIRST + timedelta(hours=number)
         try:
-            status = str(self.orchard.run(Options(as_of=as_of)).status)
+            status = str(self.orchard.run(RunOptions(as_of=as_of)).status)
         except EtlError as error:
             status = f"error: {error}"
         finally:

@@ -17,19 +17,19 @@ import pytest
 from support.misbehaving_server import Misbehaving, misbehaving
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.download import Desk, Job, fetch
+from etl_assets.fetch.download import FetchContext, FetchJob, fetch
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import Places
+from etl_assets.fetch.locations import LocationResolver
 from etl_assets.fetch.network_guard import Network
 from etl_assets.fetch.rate_limiter import Clock
 from etl_assets.model.home import Home
-from etl_assets.model.records import Decision, Fetch, Part, Probe, Quarantined, Reason
+from etl_assets.model.records import Decision, FetchResult, Part, Probe, QuarantinedFile, Reason
 
 NOW = datetime(2026, 11, 21, 5, 0, tzinfo=UTC)
 PART = Part(source="advisories.feed")
 PATH = "/feed.json"
 GOOD = b'{"abacus": {"CVE-2026-0001": {"fixed_version": "1.2"}}, "filler": "%s"}' % (b"x" * 4000)
-Fetcher = Callable[..., Fetch]
+Fetcher = Callable[..., FetchResult]
 
 
 @dataclass
@@ -124,15 +124,15 @@ def get(server: Misbehaving, client: Client, home: Home) -> Fetcher:
     def run(
         *,
         url: str = server.url + PATH,
-        last: Fetch | None = None,
+        last: FetchResult | None = None,
         reason: Reason = Reason.NO_RECORD,
         probe: Probe | None = None,
         mirror: str | None = None,
         asker: Client = client,
         **limits: Any,
-    ) -> Fetch:
+    ) -> FetchResult:
         source = declared(url, limits={"requests_per_second": 1e6, **limits})
-        job = Job(source, PART, decision(reason), probe, last)
+        job = FetchJob(source, PART, decision(reason), probe, last)
         return fetch(job, desk(asker, home, mirror))
 
     return run
@@ -142,18 +142,20 @@ def decision(reason: Reason = Reason.NO_RECORD, part: Part = PART) -> Decision:
     return Decision(part=part, fetch=reason is not Reason.UP_TO_DATE, reason=reason)
 
 
-def desk(client: Client, home: Home, mirror: str | None = None, **fields: Any) -> Desk:
-    return Desk(client=client, places=Places(home.root, mirror), home=home, now=NOW, **fields)
+def desk(client: Client, home: Home, mirror: str | None = None, **fields: Any) -> FetchContext:
+    return FetchContext(
+        client=client, places=LocationResolver(home.root, mirror), home=home, now=NOW, **fields
+    )
 
 
-def stored(fetched: Fetch, home: Home) -> bytes:
+def stored(fetched: FetchResult, home: Home) -> bytes:
     assert fetched.file is not None
     return (home.root / fetched.file.path).read_bytes()
 
 
-def quarantined(home: Home) -> list[Quarantined]:
+def quarantined(home: Home) -> list[QuarantinedFile]:
     found = home.quarantine("advisories", "feed").glob("*.json")
-    return [Quarantined.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
+    return [QuarantinedFile.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
 
 
 def leftovers(home: Home) -> list[Path]:

@@ -16,7 +16,7 @@ import pytest
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import Reject
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import INSTANT
 from etl_assets.tables.parquet import ROWS_PER_GROUP, TableWriter
@@ -31,7 +31,7 @@ def rows(start: int, end: int) -> pa.RecordBatch:
 
 def write(target: Path, *ends: int, then: Callable[[], object] = int) -> str:
     """The digest of a table of the numbers to the last end, written in pieces."""
-    with appear(target) as draft:
+    with atomic_file(target) as draft:
         with TableWriter(draft, SCHEMA) as table:
             for start, end in pairwise((0, *ends)):
                 table.write(rows(start, end))

@@ -10,16 +10,16 @@ import pytest
 from support.table_declarations import column, contract, source
 
 from etl_assets.model.records import Part
-from etl_assets.tables.sample import head_of
-from etl_assets.tables.sample_result import Head
+from etl_assets.tables.sample import read_sample
+from etl_assets.tables.sample_result import SampleResult
 
 FRUIT = Part(source="orchard.fruits")
 BEYOND_ALL_DISKS = 1 << 40
 
 
-def read(path: Path, form: dict[str, Any], *, rows: int = 2, **rules: Any) -> Head:
+def read(path: Path, form: dict[str, Any], *, rows: int = 2, **rules: Any) -> SampleResult:
     held = contract("name", column("weight", "int64", minimum=1), column("picked", "date"), **rules)
-    return head_of(source(held, form), FRUIT, path, rows=rows, shown=path.name)
+    return read_sample(source(held, form), FRUIT, path, rows=rows, shown=path.name)
 
 
 def csv(folder: Path, *lines: str) -> Path:
@@ -58,7 +58,9 @@ def test_fields_and_values_that_nobody_declared_are_told(tmp_path: Path) -> None
     path.write_text('[{"name": "pear", "colour": "green"}]', encoding="utf-8")
     held = contract(column("name", known_values=["apple"]), unknown_fields="evolve")
 
-    found = head_of(source(held, {"name": "json_array"}), FRUIT, path, rows=1, shown="fruits.json")
+    found = read_sample(
+        source(held, {"name": "json_array"}), FRUIT, path, rows=1, shown="fruits.json"
+    )
 
     assert found.unknown_fields == ["colour"]
     assert found.unknown_values == {"name": {"pear": 1}}

@@ -10,13 +10,13 @@ from support.transfers import NOW, PART, declared
 
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.records import Quarantined
+from etl_assets.model.records import QuarantinedFile
 from etl_assets.validate import quarantine_store
 
 SOURCE = declared("https://feeds.example/feed.json")
 
 
-def set_aside(home: Home, content: bytes, hours: int = 0) -> Quarantined:
+def set_aside(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:
     home.root.mkdir(exist_ok=True)
     path = home.root / "refused"
     path.write_bytes(content)

@@ -19,7 +19,7 @@ from pydantic import Field
 from etl_assets.declarations.attribution import texts
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.csaf_structure import (
     About,
     Body,
@@ -49,7 +49,7 @@ from etl_assets.publish.writers.products import Products
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.sink import told, written_file
-from etl_assets.storage.atomic_write import appear_directory
+from etl_assets.storage.atomic_write import atomic_directory
 
 INDEX_FILE = "index.txt"
 CHANGES_FILE = "changes.csv"
@@ -86,14 +86,14 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     updates_count: int
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """A file per package below the directory `document.file`, and the two lists of them."""
     options = Options.model_validate(document.options)
     notes = _attribution(texts(candidate.attributions))
     target = candidate.directory / document.file
-    written: list[Written] = []
+    written: list[PublishedFile] = []
     moments: list[tuple[datetime, str]] = []
-    with appear_directory(target) as temporary:
+    with atomic_directory(target) as temporary:
         for name, vulnerabilities in _packages(rows):
             file = file_name(name)
             data = _document(vulnerabilities, options, notes)

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.notice import write_notice
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
@@ -29,11 +29,11 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 BATCH_BYTES = 1 << 16
 
 
-class Options(Declared):
+class Options(Declaration):
     """There is nothing to choose: the model's columns, in its order."""
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """The rows as `document.file`."""
     with sink(candidate.directory / document.file) as file:
         for piece in _pieces(rows):

@@ -17,7 +17,7 @@ from pydantic import Field
 from etl_assets.declarations.attribution import texts
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
 from etl_assets.publish.writers.products import Products
 from etl_assets.publish.writers.registry import Candidate
@@ -141,7 +141,7 @@ class Head(Strict):
     metadata: Metadata
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Stream a vulnerability per row, then the components that they name."""
     options = Options.model_validate(document.options)
     encoder = msgspec.json.Encoder()

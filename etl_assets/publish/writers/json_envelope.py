@@ -13,17 +13,17 @@ import msgspec
 from pydantic import Field
 
 from etl_assets.declarations.attribution import texts
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.sink import sink
 
 
-class Options(Declared):
+class Options(Declaration):
     """Names of the envelope's members."""
 
     time: str = Field(default="generated_at", min_length=1)
@@ -35,7 +35,7 @@ class Options(Declared):
     )
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Stream the rows into `document.file`; equal rows and as_of give equal bytes."""
     options = Options.model_validate(document.options)
     head: dict[str, Any] = {options.time: candidate.as_of, options.count: len(rows)}

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.notice import write_notice
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
@@ -25,14 +25,14 @@ from etl_assets.publish.writers.sink import sink
 Member = str | int | float | bool | list[Any] | dict[str, Any]
 
 
-class Options(Declared):
+class Options(Declaration):
     """The columns that are keys; the model's rows are in their order."""
 
     outer: str = Field(min_length=1)
     inner: str = Field(min_length=1)
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Stream the rows into `document.file`, one outer key after the other."""
     options = Options.model_validate(document.options)
     encoder = msgspec.json.Encoder(decimal_format="number")

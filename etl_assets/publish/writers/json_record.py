@@ -7,21 +7,21 @@ from typing import Any
 
 import msgspec
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.notice import write_notice
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.sink import sink
 
 
-class Options(Declared):
+class Options(Declaration):
     """There is nothing to choose."""
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """The row as `document.file`; raises BuildError where the model has none or several."""
     if len(rows) != 1:
         raise BuildError(f"{rows.path}: expected one row for {document.file}, found {len(rows)}")

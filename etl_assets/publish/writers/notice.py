@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from etl_assets.declarations.attribution import texts
 from etl_assets.declarations.domain import Document
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.sink import sink
 
 SUFFIX = ".license"
 
 
-def write_notice(document: Document, candidate: Candidate) -> list[Written]:
+def write_notice(document: Document, candidate: Candidate) -> list[PublishedFile]:
     """The file that names the sources of `document.file`; none where nobody is to be named."""
     if not candidate.attributions:
         return []

@@ -13,7 +13,7 @@ from pydantic import Field
 from etl_assets.declarations.attribution import texts
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
 from etl_assets.publish.writers.products import Products
 from etl_assets.publish.writers.registry import Candidate, NotOfTheStandard
@@ -99,7 +99,7 @@ class Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     tooling: str | None = None
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Stream a statement per row; raises BuildError where there is none, as the standard asks."""
     options = Options.model_validate(document.options)
     if not len(rows):

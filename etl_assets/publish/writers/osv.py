@@ -19,12 +19,12 @@ from pydantic import Field
 from etl_assets.declarations.attribution import texts
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.products import Products
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.sink import sink, written_file
-from etl_assets.storage.atomic_write import appear
+from etl_assets.storage.atomic_write import atomic_file
 
 SCHEMA_VERSION: Literal["1.7.5"] = "1.7.5"
 INDEX_FILE = "modified_id.csv"
@@ -135,7 +135,7 @@ class Record(Strict):
         return len(self.affected) + (len(specific.not_applicable) if specific else 0)
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Stream the records into `document.file`, and beside it the list of their changes."""
     options = Options.model_validate(document.options)
     named = {attribution.source: attribution.text for attribution in candidate.attributions}
@@ -143,7 +143,7 @@ def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]
     moments: list[tuple[datetime, str]] = []
     carried = 0
     target = candidate.directory / document.file
-    with appear(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for record in _records(rows, options, named):
             archive.writestr(_member(f"{record.id}.json"), encoder.encode(record))
             moments.append((record.modified, record.id))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.run_directory import link_file
 from etl_assets.publish.writers.notice import write_notice
 from etl_assets.publish.writers.registry import Candidate
@@ -21,11 +21,11 @@ from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.sink import written_file
 
 
-class Options(Declared):
+class Options(Declaration):
     """None: the model says which columns there are, and in which order."""
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Give the model's file the document's name."""
     target = candidate.directory / document.file
     link_file(rows.path, target)

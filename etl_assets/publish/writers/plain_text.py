@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from etl_assets.declarations.declaration import COLUMN_NAME, Declared
+from etl_assets.declarations.declaration import COLUMN_NAME, Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.notice import write_notice
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
@@ -25,7 +25,7 @@ from etl_assets.publish.writers.sink import sink
 PLACE = re.compile(r"\{([^{}]*)\}")
 
 
-class Options(Declared):
+class Options(Declaration):
     """What a line says."""
 
     line: str = Field(min_length=1, description="with {column} where a value stands")
@@ -40,7 +40,7 @@ class Options(Declared):
         return line
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """Write the rows into `document.file` in the model's order."""
     template = Options.model_validate(document.options).line
     carried = 0

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.publish.writers.package_url import package_url
 
 
-class Products(Declared):
+class Products(Declaration):
     """What all packages of a document have in common."""
 
     purl_type: str = Field(min_length=1)

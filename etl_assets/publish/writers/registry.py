@@ -16,10 +16,10 @@ from typing import Protocol, cast
 from pydantic import ValidationError
 
 from etl_assets.declarations.attribution import Attribution
-from etl_assets.declarations.declaration import Declared
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError, DeclarationError, Problem
-from etl_assets.model.run_manifest import Written
+from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.rows import Rows
 
 INFRASTRUCTURE = frozenset(
@@ -54,9 +54,9 @@ class Candidate:
 class Writer(Protocol):
     """What a module of `etl_assets.publish.writers` that bears a format's name offers."""
 
-    Options: type[Declared]
+    Options: type[Declaration]
 
-    def write(self, rows: Rows, document: Document, candidate: Candidate) -> list[Written]:
+    def write(self, rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
         """Write the document's files below the candidate's directory; returns each of them."""
 
     def held(self, document: Document, directory: Path) -> int:

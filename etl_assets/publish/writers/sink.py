@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from etl_assets.model.run_manifest import Written
-from etl_assets.storage.atomic_write import appear
+from etl_assets.model.run_manifest import PublishedFile
+from etl_assets.storage.atomic_write import atomic_file
 
 BUFFER_BYTES = 1 << 20
 
@@ -30,8 +30,8 @@ class Sink:
         self.size_bytes += len(data)
         self._file.write(data)
 
-    def written(self, document: str, file: str, rows: int) -> Written:
-        return Written(
+    def written(self, document: str, file: str, rows: int) -> PublishedFile:
+        return PublishedFile(
             document=document,
             file=file,
             sha256=self._digest.hexdigest(),
@@ -43,20 +43,22 @@ class Sink:
 @contextmanager
 def sink(target: Path) -> Iterator[Sink]:
     """A sink whose file appears under its name when the block ends well."""
-    with appear(target) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
+    with atomic_file(target) as temporary, temporary.open("wb", buffering=BUFFER_BYTES) as file:
         yield Sink(file)
 
 
-def written_file(path: Path, document: str, file: str, rows: int) -> Written:
+def written_file(path: Path, document: str, file: str, rows: int) -> PublishedFile:
     """What is told of a file that another library has written."""
     with path.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return Written(
+    return PublishedFile(
         document=document, file=file, sha256=sha256, size_bytes=path.stat().st_size, rows=rows
     )
 
 
-def told(data: bytes, document: str, file: str, rows: int) -> Written:
+def told(data: bytes, document: str, file: str, rows: int) -> PublishedFile:
     """What is told of a file with these bytes, without reading it again."""
     sha256 = hashlib.sha256(data).hexdigest()
-    return Written(document=document, file=file, sha256=sha256, size_bytes=len(data), rows=rows)
+    return PublishedFile(
+        document=document, file=file, sha256=sha256, size_bytes=len(data), rows=rows
+    )

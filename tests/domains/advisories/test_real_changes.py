@@ -32,7 +32,7 @@ from support.sample_home import Sampled
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 pytestmark = pytest.mark.long
 
@@ -50,7 +50,7 @@ class Ran:
     def __init__(self, folder: Path, mirror: Path, as_of: datetime) -> None:
         self.mirror = mirror
         sampled = Sampled(folder, mirror_url=str(mirror))
-        self.manifest: RunManifest = sampled.run(Options(as_of=as_of))
+        self.manifest: RunManifest = sampled.run(RunOptions(as_of=as_of))
         assert self.manifest.status is RunStatus.SUCCESS, self.manifest.note
         assert self.manifest.published
         self.directory = sampled.latest

@@ -39,7 +39,7 @@ from support.sample_home import DOMAIN, Sampled, fingerprint
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 pytestmark = pytest.mark.long
 
@@ -61,7 +61,7 @@ def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sam
 
 @pytest.fixture(scope="module")
 def first(real: Sampled) -> RunManifest:
-    return real.run(Options(as_of=AS_OF))
+    return real.run(RunOptions(as_of=AS_OF))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.manifest import Process
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.publish import run_directory
 
 DOMAIN = "advisories"
@@ -88,7 +88,7 @@ def test_the_ledger_names_every_file_once_per_process(
 ) -> None:
     files = {source.name: source.sha256 for source in manifest.sources}
 
-    ledgers = [ledger_files.load(first_run.home, DOMAIN, process) for process in Process]
+    ledgers = [ledger_files.load_manifest(first_run.home, DOMAIN, process) for process in Process]
 
     for found in ledgers:
         assert found is not None
@@ -118,7 +118,7 @@ def test_a_second_run_links_what_is_published_and_makes_nothing(sampled: Sampled
 def test_another_home_gives_the_same_bytes(first_run: Sampled, tmp_path: Path) -> None:
     other = Sampled.packed(tmp_path)
 
-    other.run(Options(as_of=AS_OF))
+    other.run(RunOptions(as_of=AS_OF))
 
     names = [
         n for n in run_directory.files_of(first_run.latest) if n.startswith(("advisory", "marts/"))

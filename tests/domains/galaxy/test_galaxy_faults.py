@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 if TYPE_CHECKING:
     from conftest import Galaxy
@@ -50,7 +50,7 @@ def test_a_well_formed_dump_with_half_its_systems_is_an_outage_until_it_is_accep
 
     refused = galaxy.run()
     said, stood = galaxy.complaint("systems", "contract"), len(galaxy.table("systems"))
-    accepted = galaxy.run(Options(accept_changes=True))
+    accepted = galaxy.run(RunOptions(accept_changes=True))
 
     assert refused.status is RunStatus.PARTIAL_SUCCESS
     assert "expected about 60 rows as last time, found 26" in said
@@ -107,8 +107,8 @@ def test_a_dry_run_gives_a_reason_for_each_source_and_does_nothing(galaxy: Galax
 def test_force_refresh_fetches_what_is_up_to_date_and_makes_nothing_of_equal_bytes(
     galaxy: Galaxy,
 ) -> None:
-    lines = galaxy.plan(Options(force_refresh=True))
-    manifest = galaxy.run(Options(force_refresh=True))
+    lines = galaxy.plan(RunOptions(force_refresh=True))
+    manifest = galaxy.run(RunOptions(force_refresh=True))
 
     assert sum(line.endswith("fetch, force_refresh") for line in lines) == 4
     assert manifest.status is RunStatus.SUCCESS

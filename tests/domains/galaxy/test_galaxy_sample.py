@@ -13,7 +13,7 @@ from etl_assets.defs.definitions import build_defs
 from etl_assets.ledger import files
 from etl_assets.ledger.manifest import Process
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 if TYPE_CHECKING:
     from conftest import Galaxy
@@ -189,7 +189,7 @@ def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy
     path = first_galaxy.home.root / "manifests" / "galaxy_download.manifest.json"
     written = json.loads(path.read_bytes())
 
-    found = files.load(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
+    found = files.load_manifest(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
 
     assert found is not None
     assert set(written["metadata"]) == {
@@ -227,7 +227,7 @@ def test_the_same_dumps_give_the_same_bytes_in_another_home(
     first_galaxy: Galaxy, tmp_path: Path
 ) -> None:
     other = type(first_galaxy).packed(tmp_path)
-    other.run(Options(as_of=datetime(2026, 3, 1, 9, tzinfo=UTC)))
+    other.run(RunOptions(as_of=datetime(2026, 3, 1, 9, tzinfo=UTC)))
 
     marts = {path.name: path for path in (first_galaxy.latest / "marts").iterdir()}
     different = [

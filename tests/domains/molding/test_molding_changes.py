@@ -11,7 +11,7 @@ from domains.molding.factory import DOMAIN, ORDERS, REPORTS, STATIC, Cells
 from etl_assets.defs.definitions import build_defs
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 if TYPE_CHECKING:
     from domains.molding.factory import Factory
@@ -241,7 +241,7 @@ def test_a_workbook_that_is_gone_stands_until_a_person_lets_it_go(factory: Facto
     told = factory.complaint("purchase_orders_raw", "fetched")
     stood = {row["poNo"] for row in factory.table("purchaseOrders")}
     factory.forget("purchase_orders", "241220")
-    without = factory.run(Options(accept_changes=True))
+    without = factory.run(RunOptions(accept_changes=True))
     left = {row["poNo"] for row in factory.table("purchaseOrders")}
     again = factory.run()
     file.write_bytes(held)

@@ -13,7 +13,7 @@ from support.environments import Environment
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 
 pytestmark = pytest.mark.long
 
@@ -49,7 +49,7 @@ def real_run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fact
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
     factory = Factory(folder)
-    return factory, factory.run(Options(as_of=AS_OF))
+    return factory, factory.run(RunOptions(as_of=AS_OF))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from domains.molding.factory import DOMAIN, ORDERS, Cells, Factory
 
-from etl_assets.model.run_options import Options
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_with_a_strict_gate(factory: Factory) -> RunManifest:
     strict = check.model_copy(update={"floor": 0, "max_vanished_pct": 0})
     domain = factory.domain.model_copy(update={"gate": [strict]})
     with Launcher.open(factory.settings, {DOMAIN: domain}, say=lambda _: None) as launcher:
-        return launcher.run(DOMAIN, Options())
+        return launcher.run(DOMAIN, RunOptions())
 
 
 def without_its_last_row(cells: Cells) -> Cells:
