@@ -224,7 +224,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Evaluate the asset checks; exit 1 where one of severity error fails."""
-    from etl_assets.operations.check import check_domain, check_samples
+    from etl_assets.demo.check_samples import check_samples
+    from etl_assets.operations.check import check_domain
 
     with _launcher() as launcher:
         names = [domain] if domain else sorted(launcher.place.domains)

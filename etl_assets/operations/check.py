@@ -6,10 +6,7 @@ word on a fetch or a contract is the event log's, for it belongs to the file of 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 
@@ -19,13 +16,11 @@ from etl_assets.defs.event_log import latest_checks, read_sources
 from etl_assets.defs.marts import found_by
 from etl_assets.defs.publish import source_checks
 from etl_assets.defs.run_events import check_of
-from etl_assets.demo import samples
 from etl_assets.fetch import raw_store
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import StoredState
 from etl_assets.model.run_manifest import RunCheck
-from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
 
 
@@ -39,28 +34,6 @@ def check_domain(launcher: Launcher, name: str) -> list[RunCheck]:
         *_stored(launcher, domain),
         *_tested(name, launcher.place.dbt(domain)),
     ]
-
-
-def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
-    """The checks of a run of the domain's samples, in a home of its own that goes away."""
-    settings = launcher.place.settings
-    domain = launcher.domain(name)
-    with tempfile.TemporaryDirectory() as folder:
-        mirror, home = Path(folder) / "mirror", Path(folder) / "home"
-        sample = settings.samples_dir / name
-        samples.pack(sample, mirror, domain, at=datetime.now(UTC))
-        dbt = samples.lay_seeds(sample, settings.dbt_dir, name, Path(folder) / "dbt_project")
-        there = settings.model_copy(
-            update={
-                "home": home,
-                "dagster_home": home / ".dagster",
-                "mirror": str(mirror),
-                "notify": None,
-                "dbt_dir": dbt,
-            }
-        )
-        with Launcher.open(there, {name: domain}, say=launcher.place.say) as apart:
-            return apart.run(name, RunOptions()).checks
 
 
 def _recorded(launcher: Launcher, domain: Domain) -> Iterator[RunCheck]:
