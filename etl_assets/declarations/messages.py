@@ -41,6 +41,7 @@ EXPECTED = {
     "literal_error": "{expected}",
     "union_tag_invalid": "one of {expected_tags}",
 }
+RENAMED_KEYS = {"told_by": "address_from"}
 NOTHING_THERE = frozenset({"missing", "union_tag_not_found"})
 SHOWN_CHARACTERS = 60
 
@@ -94,7 +95,11 @@ def _sentence(detail: ErrorDetails, model: type[Declaration]) -> tuple[str, str]
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         known = _known_keys(model, detail["loc"][:-1])
-        return f"one of {', '.join(known)}{nearest(detail['loc'][-1], known)}", "an unknown key"
+        key = detail["loc"][-1]
+        new_name = RENAMED_KEYS.get(str(key))
+        if new_name in known:
+            return f"{new_name}, the new name of this key", str(key)
+        return f"one of {', '.join(known)}{nearest(key, known)}", "an unknown key"
     if kind == "value_error":
         expected, _, found = str(context["error"]).partition(", found ")
         return expected.removeprefix("expected "), found or shown(detail["input"])

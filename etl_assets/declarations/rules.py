@@ -217,10 +217,10 @@ def _broken_in_location(source: Data) -> Iterator[RuleViolation]:
         ("location", "url"): location.get("url"),
         ("location", "path"): location.get("path"),
         ("location", "digest", "url"): _mapping(location, "digest").get("url"),
-        ("location", "told_by", "url"): _mapping(location, "told_by").get("url"),
+        ("location", "address_from", "url"): _mapping(location, "address_from").get("url"),
     }
-    if location.get("told_by") is not None:
-        yield from _broken_in_told_by(source, location)
+    if location.get("address_from") is not None:
+        yield from _broken_in_address_from(source, location)
     for path, text in texts.items():
         if not isinstance(text, str):
             continue
@@ -233,13 +233,13 @@ def _broken_in_location(source: Data) -> Iterator[RuleViolation]:
             yield RuleViolation(path, "a relative path that stays inside", repr(text))
 
 
-def _broken_in_told_by(source: Data, location: Data) -> Iterator[RuleViolation]:
-    """What is told is where one file lies: it needs a name, and requests of rows are many."""
+def _broken_in_address_from(source: Data, location: Data) -> Iterator[RuleViolation]:
+    """`address_from` gives the address of one file, whose `url` names it in records."""
     if location.get("url") is None:
-        yield RuleViolation(("location", "told_by"), "a url beside it, as the file's name", "none")
+        yield RuleViolation(("location", "address_from"), "a url too, as the file's name", "none")
     if source.get("for_each") is not None:
         yield RuleViolation(
-            ("location", "told_by"), "none, as requests come from a table", "told_by"
+            ("location", "address_from"), "none, as requests come from a table", "address_from"
         )
 
 

@@ -172,7 +172,7 @@ class PublishedDigest(Declaration):
 class Credential(Declaration):
     """A request's header whose value is a secret: the variable that holds it, read when it is used.
 
-    It is sent to the declared host alone, and to no mirror; to what `told_by` names too.
+    It is sent to the declared host alone, and to no mirror; also to the host of `address_from`.
     """
 
     env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$", description="an environment variable's name")
@@ -180,14 +180,14 @@ class Credential(Declaration):
 
 
 class AddressSource(Declaration):
-    """An answer in JSON that tells at which address the file is just now, such as a signed one.
+    """A JSON endpoint that returns the current address of the file, such as a signed URL.
 
-    The file's own `url` is then its name alone: in records, and where a mirror has it.
+    The `url` of the location then only names the file: in records, and in a mirror.
     """
 
     url: str
     member: str = Field(
-        pattern=COLUMN_PATH, description="of the answer, from the outside in: data.url"
+        pattern=COLUMN_PATH, description="of the answer, from the outermost object: data.url"
     )
 
 
@@ -203,8 +203,8 @@ class Location(Declaration):
         default=False,
         description="the host's name may stand for a private address; an address says so by itself",
     )
-    told_by: AddressSource | None = Field(
-        default=None, description="asked first, each time; without a mirror only"
+    address_from: AddressSource | None = Field(
+        default=None, description="requested before each download; not used with a mirror"
     )
     digest: PublishedDigest | None = None
     credentials: dict[str, Credential] = Field(

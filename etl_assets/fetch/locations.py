@@ -88,11 +88,11 @@ class LocationResolver:
 
     def _teller(self, location: Location, partition: str | None) -> AddressLookup | None:
         """A mirror has the file itself under its name: nobody need tell where it is."""
-        if location.told_by is None or self.mirror is not None:
+        if location.address_from is None or self.mirror is not None:
             return None
-        target = self.resolve(location.told_by.url, partition, private=location.private)
+        target = self.resolve(location.address_from.url, partition, private=location.private)
         secret = replace(target, credentials=self.credentials(location))
-        return AddressLookup(secret, location.told_by.member)
+        return AddressLookup(secret, location.address_from.member)
 
     def credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
         """Only for the declared host: a mirror that stands in has no claim to them."""

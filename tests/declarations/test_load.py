@@ -339,17 +339,24 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
         ),
         pytest.param(
             "url: https://garden.example/trees.json",
-            "path: trees.json\n  told_by: {url: https://garden.example/where, member: data.url}",
-            "trees.yaml:10: location.told_by: expected a url beside it, as the file's name, "
+            "path: trees.json\n  address_from: {url: https://garden.example/w, member: data.url}",
+            "trees.yaml:10: location.address_from: expected a url too, as the file's name, "
             "found none",
-            id="told of a path",
+            id="address of a path",
+        ),
+        pytest.param(
+            "url: https://garden.example/trees.json",
+            "url: https://garden.example/trees.json\n  address_from: {url: where, member: url}",
+            "trees.yaml:10: location.address_from.url: expected a URL, http://host/... or "
+            "https://host/..., found 'where'",
+            id="address from no URL",
         ),
         pytest.param(
             "url: https://garden.example/trees.json",
             "url: https://garden.example/trees.json\n  told_by: {url: where, member: data.url}",
-            "trees.yaml:10: location.told_by.url: expected a URL, http://host/... or "
-            "https://host/..., found 'where'",
-            id="told by no address",
+            "trees.yaml:10: location.told_by: expected address_from, the new name of this key, "
+            "found told_by",
+            id="renamed key",
         ),
         pytest.param(
             "required: true",

@@ -43,7 +43,7 @@ def tell(server: Misbehaving, address: object) -> None:
 def told(server: Misbehaving, **fields: Any) -> Source:
     location = {
         "url": "http://127.0.0.1:9/the_file.json",
-        "told_by": {"url": server.url + TELLER, "member": "data.url"},
+        "address_from": {"url": server.url + TELLER, "member": "data.url"},
         **fields,
     }
     return declared(limits={"requests_per_second": 1e6, "attempts": 2}, location=location)
@@ -137,7 +137,7 @@ def test_a_public_answer_leads_to_no_private_address(
     source = told(
         server,
         url="http://feeds.example/a.json",
-        told_by={"url": f"http://feeds.example:{port}{TELLER}", "member": "data.url"},
+        address_from={"url": f"http://feeds.example:{port}{TELLER}", "member": "data.url"},
     )
 
     with Client(clock=hands.clock(), network=elsewhere(feeds_example=["93.184.215.14"])) as client:
