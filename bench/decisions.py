@@ -63,7 +63,7 @@ def decide(home: Path, _: Path) -> int:
         history_types=history.column_types if history else {},
     )
     _build(project, _decided(graph, domain), home)
-    return run_directory.rows_of(home / MARTS / f"{domain.gate[0].model}.parquet")
+    return run_directory.count_rows(home / MARTS / f"{domain.gate[0].model}.parquet")
 
 
 def document(home: Path, _: Path) -> int:
@@ -86,7 +86,7 @@ def document(home: Path, _: Path) -> int:
         previous=None,
         changed={document.model for document in domain.documents},
     )
-    assert documents.incomplete(domain.documents, marts, directory, written) == []
+    assert documents.find_incomplete_documents(domain.documents, marts, directory, written) == []
     return len(written)
 
 

@@ -78,7 +78,9 @@ class Scene:
         """
         assert not offenders_of(self.orchard.home)
         published = {self.first, self.orchard.latest.name}
-        assert published == self.said_to_be_published(run_directory.runs(self.orchard.home, DOMAIN))
+        assert published == self.said_to_be_published(
+            run_directory.list_runs(self.orchard.home, DOMAIN)
+        )
         manifest = json.loads((self.orchard.latest / "manifest.json").read_bytes())
         is_old = manifest["as_of"] < SECOND_DAY
         recovered = self.run(*(["--as-of", SECOND_DAY] if is_old else []))

@@ -69,13 +69,13 @@ class Candidate:
     ) -> None:
         self._instance, self._place, self._domain, self.run = instance, place, domain, run
         self._graph = graph
-        self._previous = run_directory.published(place.home, domain.name)
+        self._previous = run_directory.published_directory(place.home, domain.name)
         self._marts = run.directory / MARTS
         if not self._marts.exists():
             kept = model_records(instance, domain, graph)
             provide_marts(place.dbt(domain), graph, run.directory, kept=kept)
         self._files = {
-            path.stem: run_directory.sha256_of(path) for path in self._marts.glob("*.parquet")
+            path.stem: run_directory.hash_file(path) for path in self._marts.glob("*.parquet")
         }
 
     def write_documents(self) -> list[PublishedFile]:
@@ -96,19 +96,21 @@ class Candidate:
         declared = self._place.settings.domains_dir / self._domain.name
         documents = self._domain.documents
         return [
-            *publish_documents.incomplete(documents, self._marts, self.run.directory, written),
-            *publish_documents.unlike_schema(documents, self.run.directory, declared),
+            *publish_documents.find_incomplete_documents(
+                documents, self._marts, self.run.directory, written
+            ),
+            *publish_documents.check_json_schemas(documents, self.run.directory, declared),
         ]
 
     def compare(self) -> list[GateFinding]:
         """How far the candidate is from what is published."""
         known = self._published_manifest.sources if self._published_manifest else []
-        appeared = set(self._domain.sources) - gate.sources_with_rows(known)
+        appeared = set(self._domain.sources) - gate.names_with_rows(known)
         before = self._previous / MARTS if self._previous else None
         return [
             finding
             for check in self._domain.gate
-            for finding in gate.compare(
+            for finding in gate.compare_model(
                 check,
                 before / f"{check.model}.parquet" if before else None,
                 self._marts / f"{check.model}.parquet",
@@ -127,9 +129,9 @@ class Candidate:
         """The gate's word; what a person accepts is the candidate that was refused before."""
         refused = self._refused_before() if accept else None
         if refused is None or self._is_made_like(run_directory.read_manifest(refused)):
-            return gate.judge(checks, incomplete, findings, accept=accept)
+            return gate.judge_candidate(checks, incomplete, findings, accept=accept)
         advice = ANOTHER.format(refused=self._place.home.relative(refused))
-        return gate.judge(checks, incomplete, findings, advice=advice)
+        return gate.judge_candidate(checks, incomplete, findings, advice=advice)
 
     def conclude(
         self, written: list[PublishedFile], verdict: GateVerdict, standing: Sequence[RunCheck]
@@ -201,7 +203,7 @@ class Candidate:
             name: RunMart(
                 model=name,
                 sha256=sha256,
-                rows=run_directory.rows_of(self._marts / f"{name}.parquet"),
+                rows=run_directory.count_rows(self._marts / f"{name}.parquet"),
                 as_of=found[name].as_of,
                 history_sha256=found[name].history_sha256,
             )
@@ -244,7 +246,7 @@ class Candidate:
         if self._published_manifest.code_version != self._place.code_version(self._domain):
             return set(self._files)
         before = {
-            p.stem: run_directory.sha256_of(p) for p in (self._previous / MARTS).glob("*.parquet")
+            p.stem: run_directory.hash_file(p) for p in (self._previous / MARTS).glob("*.parquet")
         }
         return {name for name, sha256 in self._files.items() if before.get(name) != sha256}
 
@@ -261,7 +263,7 @@ class Candidate:
         return last if any((check.asset, check.name) == gate_of for check in failed) else None
 
     def _runs(self) -> Iterator[Path]:
-        return run_directory.runs(self._place.home, self._domain.name)
+        return run_directory.list_runs(self._place.home, self._domain.name)
 
     def _is_made_like(self, refused: RunManifest) -> bool:
         return gate.is_same_candidate(
@@ -275,4 +277,4 @@ class Candidate:
         if self._previous is None or self._domain.history is None:
             return None
         file = self._previous / MARTS / f"{self._domain.history}.parquet"
-        return run_directory.sha256_of(file) if file.exists() else None
+        return run_directory.hash_file(file) if file.exists() else None

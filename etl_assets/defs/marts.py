@@ -163,8 +163,8 @@ class _Build:
         whole = warehouse.is_complete(self._place.home, self._domain.name)
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = published_history(self._place, self._domain)
-        self._started_from = run_directory.sha256_of(published) if published else None
-        made = build.plan(
+        self._started_from = run_directory.hash_file(published) if published else None
+        made = build.select_models(
             self._graph,
             self._wanted,
             {} if rebuild else self._before,
@@ -181,7 +181,7 @@ class _Build:
         warehouse.unmark(self._place.home, self._domain.name)
         if not whole and chosen == frozenset(self._graph.models):
             warehouse.discard(self._place.home, self._domain.name)
-        results = build.build(
+        results = build.build_models(
             self._project,
             [self._graph.models[unique_id] for unique_id in made],
             as_of=self._run.as_of,
@@ -219,7 +219,7 @@ class _Build:
             version=self._wanted[unique_id],
             as_of=before.as_of if before else self._run.as_of,
             history_sha256=before.history_sha256 if before else self._started_from,
-            sha256=run_directory.sha256_of(file) if file else None,
+            sha256=run_directory.hash_file(file) if file else None,
             rows=pq.read_metadata(file).num_rows if file else None,
         )
 
@@ -234,7 +234,7 @@ def provide_marts(
     project: DbtProject, graph: Graph, directory: Path, *, kept: Mapping[str, ModelBuild]
 ) -> dict[str, Path]:
     """All marts below `directory`: the unchanged as links, the others from the warehouse."""
-    published = run_directory.published(project.home, project.domain)
+    published = run_directory.published_directory(project.home, project.domain)
     linked, exported = {}, {}
     for mart in graph.marts:
         file = f"{MARTS}/{mart.name}.parquet"
@@ -244,7 +244,7 @@ def provide_marts(
             record
             and source
             and source.exists()
-            and run_directory.sha256_of(source) == record.sha256
+            and run_directory.hash_file(source) == record.sha256
         ):
             run_directory.link_unchanged(published, directory, [file])  # type: ignore[arg-type]
             linked[mart.name] = directory / file

@@ -29,7 +29,7 @@ def versions_of(
 ) -> dict[str, str]:
     """The version that each model has when it is built now, by unique id."""
     health, tables = read_tables(instance, domain)
-    return build.versions(
+    return build.compute_versions(
         graph,
         code_version=project.code_version,
         tables=tables,
@@ -39,7 +39,7 @@ def versions_of(
 
 def published_history(place: ProjectContext, domain: Domain) -> Path | None:
     """The file of the domain's history in the published set."""
-    published = run_directory.published(place.home, domain.name)
+    published = run_directory.published_directory(place.home, domain.name)
     if published is None or domain.history is None:
         return None
     file = published / MARTS / f"{domain.history}.parquet"

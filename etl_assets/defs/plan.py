@@ -332,7 +332,7 @@ def _is_judged(fetch: FetchResult, valid: ValidationResult | None) -> bool:
 def _stale_rest(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> str:
     """Why models and documents are looked at though no table moved; empty where they stand."""
     record = latest(instance, asset_keys.published_key(domain), PublishedSet)
-    published = run_directory.published(place.home, domain.name)
+    published = run_directory.published_directory(place.home, domain.name)
     if record is None or published is None:
         no_record = "the event log does not know what is published"
         return no_record if published else "nothing is published yet"
@@ -343,7 +343,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: ProjectContext, domain: Dom
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"
-    found = {p.stem: run_directory.sha256_of(p) for p in (published / MARTS).glob("*.parquet")}
+    found = {p.stem: run_directory.hash_file(p) for p in (published / MARTS).glob("*.parquet")}
     if found != record.marts:
         return "what is published is not what was recorded"
     return ""

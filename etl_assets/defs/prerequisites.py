@@ -76,12 +76,12 @@ def unfit_models(instance: dg.DagsterInstance, place: ProjectContext, domain: Do
     project = place.dbt(domain)
     graph = Graph.of(project.manifest)
     history = published_history(place, domain)
-    return build.stale_models(
+    return build.find_unpublishable_models(
         graph,
         versions_of(instance, domain, project, graph),
         built_models(instance, domain, graph),
         history_model=domain.history,
-        history_sha256=run_directory.sha256_of(history) if history else None,
+        history_sha256=run_directory.hash_file(history) if history else None,
     )
 
 

@@ -104,7 +104,7 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
         *(
             specs.check_spec(name, key, f"Expected: {limit}.")
             for check in domain.gate
-            for name, limit in gate.measures(check).items()
+            for name, limit in gate.describe_limits(check).items()
         ),
     ]
 

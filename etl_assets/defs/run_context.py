@@ -86,14 +86,14 @@ def current(
 
 def _after_the_last(place: ProjectContext, domain: Domain, started_at: datetime) -> datetime:
     """The run's logical time: its start, or just after the published set where that is later."""
-    published = run_directory.published(place.home, domain.name)
+    published = run_directory.published_directory(place.home, domain.name)
     last = run_directory.read_manifest(published).as_of if published else started_at - TICK
     return max(started_at, last + TICK)
 
 
 def refuse_overtaken(place: ProjectContext, domain: Domain, run: Run) -> None:
     """Fails a run that was launched beside another one, which has published meanwhile."""
-    published = run_directory.published(place.home, domain.name)
+    published = run_directory.published_directory(place.home, domain.name)
     if published is None or published == run.directory:
         return
     last = run_directory.read_manifest(published).as_of
@@ -227,7 +227,7 @@ def repeat(
     started_at: datetime,
 ) -> RunManifest:
     """A run in which nothing moved: the published files, linked, without a Dagster run."""
-    published = run_directory.published(place.home, domain.name)
+    published = run_directory.published_directory(place.home, domain.name)
     if published is None:
         raise HomeError(f"{place.home.latest(domain.name)}: expected the published set, found none")
     before = run_directory.read_manifest(published)
@@ -236,7 +236,7 @@ def repeat(
     run_directory.link_unchanged(
         published,
         directory,
-        [file for file in run_directory.files_of(published) if file not in own],
+        [file for file in run_directory.list_files(published) if file not in own],
     )
     sources = sources_of(instance, domain)
     again = before.model_copy(

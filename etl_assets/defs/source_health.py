@@ -10,7 +10,7 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.materialize import combined
-from etl_assets.marts.source_status import SourceHealth, health_of
+from etl_assets.marts.source_status import SourceHealth, summarize_health
 
 
 def read_tables(
@@ -22,6 +22,6 @@ def read_tables(
     for source in domain.sources.values():
         state = states[source.name]
         tables = [state.tables[part] for part in sorted(state.tables, key=lambda p: p or "")]
-        health.append(health_of(source, list(state.fetches.values()), tables))
+        health.append(summarize_health(source, list(state.fetches.values()), tables))
         versions[source.name] = combined([t.table.sha256 for t in tables] or [""])
     return health, versions

@@ -22,7 +22,7 @@ from etl_assets.model.errors import BuildError, UsageError
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
-from etl_assets.publish.run_directory import published
+from etl_assets.publish.run_directory import published_directory
 from etl_assets.settings import Settings
 
 
@@ -92,7 +92,7 @@ class _Stage:
             f"run: {manifest.status} in {manifest.seconds:.1f} s, {made} assets made, "
             f"{len(manifest.assets) - made} reused"
         )
-        latest = published(launcher.place.home, self._domain.name)
+        latest = published_directory(launcher.place.home, self._domain.name)
         if latest is None or not manifest.published:
             raise BuildError(f"the demo's run did not publish: {manifest.note}")
         return latest / MARTS

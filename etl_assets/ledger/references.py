@@ -38,6 +38,6 @@ def _of_ledgers(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]
 
 
 def _of_runs(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]]]:
-    for name in [domain] if domain else run_directory.domains(home):
-        for directory in run_directory.runs(home, name):
+    for name in [domain] if domain else run_directory.list_domains(home):
+        for directory in run_directory.list_runs(home, name):
             yield directory / MANIFEST_FILE, digests_of_run(directory)

@@ -22,7 +22,7 @@ from etl_assets.model.records import ModelBuild
 SKIPPED = "skipped"
 
 
-def versions(
+def compute_versions(
     graph: Graph, *, code_version: str, tables: Mapping[str, str], health: str
 ) -> dict[str, str]:
     """Each model's version by unique id; `tables` and `health` are the versions of what is read.
@@ -36,7 +36,7 @@ def versions(
     }
 
 
-def plan(
+def select_models(
     graph: Graph,
     wanted: Mapping[str, str],
     standing: Mapping[str, ModelBuild],
@@ -62,7 +62,7 @@ def plan(
     return [unique_id for unique_id in graph.models if unique_id in targets | above]
 
 
-def stale_models(
+def find_unpublishable_models(
     graph: Graph,
     wanted: Mapping[str, str],
     standing: Mapping[str, ModelBuild],
@@ -89,7 +89,7 @@ def stale_models(
     return [model.name for unique_id, model in graph.models.items() if not is_fit(unique_id)]
 
 
-def build(
+def build_models(
     project: DbtProject,
     models: Sequence[Model],
     *,

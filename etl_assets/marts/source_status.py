@@ -35,7 +35,7 @@ class SourceHealth(Record):
     source_sha256: str = Field(description="of the file; of several, joined by spaces in order")
 
 
-def health_of(
+def summarize_health(
     source: Source, fetches: Sequence[FetchResult], tables: Sequence[TableResult]
 ) -> SourceHealth:
     """Sum up a source's parts. A table that was refused counts as an outage."""

@@ -41,12 +41,12 @@ def require_place(place: ProjectContext, domain: Domain, target: Path) -> Path:
 
 def deliver(place: ProjectContext, domain: Domain, target: Path, *, published: bool) -> None:
     """Copy the published set where this run has published; else say that there is no copy."""
-    directory = run_directory.published(place.home, domain.name) if published else None
+    directory = run_directory.published_directory(place.home, domain.name) if published else None
     if directory is None:
         place.say(f"{target}: not written, for this run of {domain.name} published nothing")
         return
     try:
-        run_directory.copy_whole(directory, target)
+        run_directory.copy_run_directory(directory, target)
     except (OSError, HomeError) as error:
         raise HomeError(
             f"{target}: expected to put a copy there, found: {error}; the run is published "

@@ -29,7 +29,7 @@ from etl_assets.operations.diff_result import Change, Difference
 from etl_assets.operations.scratch import ScratchHome, health_then, scratch
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate_result import GateFinding
-from etl_assets.publish.table_diff import Pair, differing
+from etl_assets.publish.table_diff import RowChange, diff_tables
 from etl_assets.tables import tabulate
 from etl_assets.validate import validate
 
@@ -137,7 +137,7 @@ class _WhatIf:
 
     @cached_property
     def _published(self) -> Path:
-        found = run_directory.published(self._place.home, self._domain.name)
+        found = run_directory.published_directory(self._place.home, self._domain.name)
         if found is None:
             raise NotFound(f"{self._domain.name}: nothing is published yet; run it first")
         return found
@@ -276,14 +276,14 @@ class _WhatIf:
         apart.build(
             list(apart.graph.models.values()),
             as_of=max(self._now, last + timedelta(microseconds=1)),
-            history_sha256=run_directory.sha256_of(file) if file and file.exists() else None,
+            history_sha256=run_directory.hash_file(file) if file and file.exists() else None,
             health=health_then(self._domain, self._manifest),
         )
 
     def _compared(self, declared: Explain, before: Path, after: Path) -> Difference:
         file = f"{declared.model}.parquet"
         texts = [declared.sentence] if declared.sentence else []
-        pairs = differing(
+        pairs = diff_tables(
             before / file,
             after / file,
             key=declared.key,
@@ -294,20 +294,20 @@ class _WhatIf:
             domain=self._domain.name,
             run=self._published.name,
             given=self._taken,
-            rows=run_directory.rows_of(before / file),
+            rows=run_directory.count_rows(before / file),
             changes=[_change(declared, pair) for pair in pairs],
             refused_by=[str(f) for f in self._findings(before, after) if f.refused],
             faults=self._faults,
         )
 
     def _findings(self, before: Path, after: Path) -> Iterator[GateFinding]:
-        appeared = set(self._domain.sources) - gate.sources_with_rows(self._manifest.sources)
+        appeared = set(self._domain.sources) - gate.names_with_rows(self._manifest.sources)
         for check in self._domain.gate:
             file = f"{check.model}.parquet"
-            yield from gate.compare(check, before / file, after / file, appeared=appeared)
+            yield from gate.compare_model(check, before / file, after / file, appeared=appeared)
 
 
-def _change(declared: Explain, pair: Pair) -> Change:
+def _change(declared: Explain, pair: RowChange) -> Change:
     before, after = pair.before, pair.after
     return Change(
         key=dict(zip(declared.key, pair.key, strict=True)),

@@ -34,7 +34,7 @@ def explain(
     Raises UsageError for a domain or a key of another kind, NotFound for what is not published.
     """
     declared = _declared(domain, key)
-    latest = run_directory.published(home, domain.name)
+    latest = run_directory.published_directory(home, domain.name)
     if latest is None:
         raise NotFound(f"{domain.name}: nothing is published yet; run it first")
     meant = _meant(declared, key, latest / MARTS)
@@ -103,7 +103,7 @@ def _is_published(file: Path, declared: Explain, key: Sequence[str]) -> bool:
 
 def _published_at(home: Home, domain: Domain, at: datetime) -> Path | None:
     """The directory of the run whose set was the published one at a moment, where it is kept."""
-    for directory in run_directory.runs(home, domain.name):
+    for directory in run_directory.list_runs(home, domain.name):
         manifest = run_directory.read_manifest(directory)
         if manifest.published and manifest.as_of <= at:
             return directory
@@ -184,7 +184,7 @@ def _origins(
     """Each file once, the deciding one first; an older run is asked where this one is silent."""
     wanted = dict.fromkeys(digests)
     known = _files(directory)
-    older = run_directory.runs(home, domain.name)
+    older = run_directory.list_runs(home, domain.name)
     for sha256 in wanted:
         while sha256 not in known and (run := next(older, None)):
             known = _files(run) | known

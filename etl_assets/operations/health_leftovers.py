@@ -130,7 +130,7 @@ def published(home: Home, domain: str, history: str | None) -> HealthFinding:
     if standing is not None:
         told = f"{standing.finished_at:%Y-%m-%d %H:%M} UTC, {standing.status}"
         return HealthFinding.ok("published", told, domain)
-    if next(run_directory.runs(home, domain), None) is None:
+    if next(run_directory.list_runs(home, domain), None) is None:
         return HealthFinding.ok("published", "never, and it never ran", domain)
     advice = f"`etl run {domain}`"
     return HealthFinding.of(
@@ -170,7 +170,7 @@ def exported(home: Home, domain: str) -> HealthFinding:
 
 
 def _last(home: Home, domain: str) -> RunManifest | HomeError | None:
-    directory = next(run_directory.runs(home, domain), None)
+    directory = next(run_directory.list_runs(home, domain), None)
     try:
         return run_directory.read_manifest(directory) if directory else None
     except HomeError as error:
@@ -179,7 +179,7 @@ def _last(home: Home, domain: str) -> RunManifest | HomeError | None:
 
 def _published(home: Home, domain: str) -> RunManifest | HomeError | None:
     try:
-        directory = run_directory.published(home, domain)
+        directory = run_directory.published_directory(home, domain)
         return run_directory.read_manifest(directory) if directory else None
     except HomeError as error:
         return error
@@ -187,7 +187,7 @@ def _published(home: Home, domain: str) -> RunManifest | HomeError | None:
 
 def _history_fault(file: Path) -> HomeError | None:
     try:
-        run_directory.rows_of(file)
+        run_directory.count_rows(file)
     except FileNotFoundError:  # it was not built yet, or is built from nothing
         return None
     except (OSError, pa.ArrowInvalid) as error:
@@ -217,4 +217,4 @@ def _half_written(home: Home, domain: str) -> Iterator[Path]:
     yield from raw_store.partials(home, domain)
     for kind in ("quarantine", "tables", "rejects"):
         yield from sorted((home.root / "data" / kind / domain).glob("*/.*.tmp"))
-    yield from run_directory.interrupted_runs(home, domain)
+    yield from run_directory.list_interrupted(home, domain)

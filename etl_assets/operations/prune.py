@@ -45,7 +45,7 @@ def prune(
     removed = [
         *(
             _removed(place, path, OLD_RUN, freed)
-            for path, freed in run_directory.freed_by(runs).items()
+            for path, freed in run_directory.measure_freed_bytes(runs).items()
         ),
         *(_removed(place, path, why, path.stat().st_size) for path, why in sorted(files.items())),
     ]
@@ -59,7 +59,7 @@ def _remove(
 ) -> None:
     """Runs first: while one is there, what its manifest names is there."""
     for name in names:
-        run_directory.sweep(place.home, name)
+        run_directory.finish_removals(place.home, name)
     for path in runs:
         run_directory.remove(path)
     for path in files:
@@ -72,8 +72,8 @@ def _removed(place: ProjectContext, path: Path, why: str, freed: int) -> Removed
 
 def _runs(place: ProjectContext, domain: Domain) -> list[Path]:
     """Directories of runs that go, the oldest first."""
-    directories = run_directory.directories(place.home, domain.name)
-    published = run_directory.published(place.home, domain.name)
+    directories = run_directory.list_directories(place.home, domain.name)
+    published = run_directory.published_directory(place.home, domain.name)
     kept = directories[: domain.retention.keep_runs] + ([published] if published else [])
     needed = {*kept, *_bases(domain, kept, directories)}
     return list(reversed(retention_rules.runs_to_remove(directories, domain.retention, needed)))
@@ -90,7 +90,7 @@ def _bases(domain: Domain, kept: Sequence[Path], directories: Sequence[Path]) ->
             continue
         inode = file.stat().st_ino
         if inode not in hashed:
-            hashed[inode] = run_directory.sha256_of(file)
+            hashed[inode] = run_directory.hash_file(file)
         if hashed[inode] in wanted:
             wanted.discard(hashed[inode])
             yield directory
@@ -118,7 +118,7 @@ class _Versions:
                 self._kept |= {version.sha256 for version in versions} - set(going)
 
     def to_remove(self, names: Collection[str], runs: AbstractSet[Path]) -> dict[Path, str]:
-        """Stored files that go, each with why, once the directories `runs` are gone."""
+        """Stored files that go, each with why, once the directories `list_runs` are gone."""
         needed = self._in_use | self._kept | set(self._named(runs))
         going = {sha256: why for name in names for sha256, why in self._beyond[name].items()}
         is_whole = set(names) == set(self._domains)
@@ -134,8 +134,8 @@ class _Versions:
         for _, _, manifest in ledger_files.load_all(self._home):
             for record in manifest.records.values():
                 yield from record.named
-        for name in run_directory.domains(self._home):
-            for directory in run_directory.runs(self._home, name):
+        for name in run_directory.list_domains(self._home):
+            for directory in run_directory.list_runs(self._home, name):
                 if directory not in going:
                     yield from digests_of_run(directory)
 

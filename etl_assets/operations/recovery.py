@@ -63,7 +63,7 @@ def _end(
 def sweep(home: Home, domain: str) -> None:
     """Remove what bears a temporary name wherever this domain writes."""
     raw_store.discard_partials(home, domain)
-    run_directory.remove_interrupted(home, domain)
+    run_directory.clean_up_interrupted(home, domain)
     for kind in ("quarantine", "tables", "rejects"):
         for folder in (home.root / "data" / kind / domain).glob("*/"):
             atomic_write.remove_temporary_files(folder)

@@ -58,7 +58,9 @@ def _found(place: ProjectContext, name: str) -> tuple[Domain, Path]:
         several = ", ".join(f"{domain.name}/{short}" for domain, _ in found)
         raise UsageError(f"several domains have a run {short!r}; say which: {several}")
     known = [
-        f"{d.name}/{run.name}" for d in domains for run in run_directory.runs(place.home, d.name)
+        f"{d.name}/{run.name}"
+        for d in domains
+        for run in run_directory.list_runs(place.home, d.name)
     ]
     newest = f"; the newest kept: {', '.join(known[:3])}" if known else "; none is kept"
     raise NotFound(f"no run {name!r}{newest}")
@@ -66,8 +68,8 @@ def _found(place: ProjectContext, name: str) -> tuple[Domain, Path]:
 
 def _run_of(place: ProjectContext, domain: Domain, name: str) -> Path | None:
     if name == place.home.latest(domain.name).name:
-        return run_directory.published(place.home, domain.name)
-    for directory in run_directory.runs(place.home, domain.name):
+        return run_directory.published_directory(place.home, domain.name)
+    for directory in run_directory.list_runs(place.home, domain.name):
         if name in {directory.name, run_directory.read_manifest(directory).run_id}:
             return directory
     return None
@@ -145,7 +147,7 @@ def _write_documents(
         document = documents[content.document]
         attributions = attributions_of(domain, graph, document, content.sources)
         candidate = Candidate(target, content.as_of, None, attributions)
-        publish_documents.write(
+        publish_documents.write_document(
             document, marts[content.mart.model, _origin(content.mart)], candidate
         )
 

@@ -217,7 +217,10 @@ class Launcher:
 
         Marts that were built to be published are published for the moment they were built for.
         """
-        given, published = options.as_of, run_directory.published(self.place.home, domain.name)
+        given, published = (
+            options.as_of,
+            run_directory.published_directory(self.place.home, domain.name),
+        )
         last = run_directory.read_manifest(published).as_of if published else None
         if options.stages.first is Stage.PUBLISH:
             built = prerequisites.built_at(self.instance, self.place, domain)

@@ -92,7 +92,7 @@ class ScratchHome:
     ) -> None:
         """Build models from the tables here and a history that was once published."""
         declared = self._domain.history
-        build.build(
+        build.build_models(
             self._project,
             models,
             as_of=as_of,

@@ -48,7 +48,7 @@ class _Told:
 
 def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
     """All kept runs, or the last so many, from the oldest to the newest."""
-    told, unread = _read(list(islice(run_directory.runs(home, domain), last)))
+    told, unread = _read(list(islice(run_directory.list_runs(home, domain), last)))
     if not told:
         return DomainStats(domain=domain, runs=0, unread=unread)
     manifests = [run.manifest for run in told]

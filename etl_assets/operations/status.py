@@ -71,8 +71,8 @@ class DomainStatus:
 def domain_status(
     instance: dg.DagsterInstance, place: ProjectContext, domain: Domain
 ) -> DomainStatus:
-    published = run_directory.published(place.home, domain.name)
-    last = next(run_directory.runs(place.home, domain.name), None)
+    published = run_directory.published_directory(place.home, domain.name)
+    last = next(run_directory.list_runs(place.home, domain.name), None)
     return DomainStatus(
         domain=domain.name,
         sources=read_tables(instance, domain)[0],

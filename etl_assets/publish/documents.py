@@ -19,7 +19,7 @@ from etl_assets.model.errors import Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import PublishedFile, RunManifest
 from etl_assets.publish import document_schemas, run_directory
-from etl_assets.publish.writers.registry import Candidate, writer_for
+from etl_assets.publish.writers.registry import Candidate, find_writer
 from etl_assets.publish.writers.rows import Rows
 
 logger = logging.getLogger(__name__)
@@ -43,20 +43,22 @@ def write_documents(
     for document in documents:
         candidate = Candidate(run_dir, as_of, previous, attributions.get(document.file, ()))
         is_changed = document.models[-1] in changed
-        reused = [] if is_changed else reuse(document, run_dir, previous=previous)
-        written += reused or write(document, marts, candidate)
+        reused = [] if is_changed else reuse_document(document, run_dir, previous=previous)
+        written += reused or write_document(document, marts, candidate)
     return written
 
 
-def write(document: Document, marts: Path, candidate: Candidate) -> list[PublishedFile]:
+def write_document(document: Document, marts: Path, candidate: Candidate) -> list[PublishedFile]:
     """The document's files, made from its mart."""
     rows = Rows(marts / f"{document.model}.parquet")
-    written = writer_for(document).write(rows, document, candidate)
+    written = find_writer(document).write(rows, document, candidate)
     logger.info("wrote %s from %d rows of %s", document.file, len(rows), document.model)
     return written
 
 
-def reuse(document: Document, run_dir: Path, *, previous: Path | None) -> list[PublishedFile]:
+def reuse_document(
+    document: Document, run_dir: Path, *, previous: Path | None
+) -> list[PublishedFile]:
     """The document's published files, linked into the candidate; empty where there are none."""
     if previous is None:
         return []
@@ -67,7 +69,7 @@ def reuse(document: Document, run_dir: Path, *, previous: Path | None) -> list[P
     return standing
 
 
-def incomplete(
+def find_incomplete_documents(
     documents: Iterable[Document], marts: Path, run_dir: Path, written: Iterable[PublishedFile]
 ) -> list[Problem]:
     """Documents that do not carry every row of their model, by their structure; none is good."""
@@ -77,14 +79,16 @@ def incomplete(
     problems = []
     for document in documents:
         expected = len(Rows(marts / f"{document.model}.parquet"))
-        counts = {carried.get(document.file, 0), writer_for(document).held(document, run_dir)}
+        counts = {carried.get(document.file, 0), find_writer(document).held(document, run_dir)}
         if counts != {expected}:
             found = " and ".join(str(count) for count in sorted(counts))
             problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))
     return problems
 
 
-def unlike_schema(documents: Iterable[Document], run_dir: Path, declared: Path) -> list[Problem]:
+def check_json_schemas(
+    documents: Iterable[Document], run_dir: Path, declared: Path
+) -> list[Problem]:
     """What of the documents their own JSON Schemas, which lie in `declared`, do not allow."""
     return [
         problem
@@ -106,8 +110,8 @@ def publish_candidate(home: Home, run_dir: Path, manifest: RunManifest) -> None:
         _seal(run_dir, manifest)
         return
     with ExitStack() as unless_published:
-        unless_published.callback(run_directory.withdraw, run_dir)
-        run_directory.announce(home, manifest.domain, run_dir)
+        unless_published.callback(run_directory.withdraw_publication, run_dir)
+        run_directory.announce_publication(home, manifest.domain, run_dir)
         _seal(run_dir, manifest)
         run_directory.publish(home, manifest.domain, run_dir)
         unless_published.pop_all()

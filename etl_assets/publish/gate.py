@@ -13,13 +13,13 @@ from etl_assets.declarations.domain import GateCheck, GatedStates
 from etl_assets.model.errors import Incomparable, Problem
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish.gate_result import SHOWN_OFFENDERS, GateFinding, GateVerdict
-from etl_assets.publish.run_directory import rows_of
-from etl_assets.publish.table_diff import Pair, differing, lost_groups
+from etl_assets.publish.run_directory import count_rows
+from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
 
 ADVICE = "look at the candidate; if it is right, run again with --accept-changes"
 
 
-def measures(check: GateCheck) -> dict[str, str]:
+def describe_limits(check: GateCheck) -> dict[str, str]:
     """The names of a declared check's measures, each with what it expects."""
     floor = f", or {check.floor:,} rows" if check.floor else ""
     wanted = {"vanished": f"at most {check.max_vanished_pct:g} % of rows to vanish{floor}"}
@@ -37,38 +37,40 @@ def measures(check: GateCheck) -> dict[str, str]:
     return {f"{check.model}_{measure}": text for measure, text in wanted.items()}
 
 
-def compare(
+def compare_model(
     check: GateCheck, published: Path | None, candidate: Path, *, appeared: AbstractSet[str]
 ) -> list[GateFinding]:
     """One finding per measure; `appeared` are sources that had no rows in the published set."""
-    limits = measures(check)
+    limits = describe_limits(check)
     if published is None or not published.exists():
         return [_unmeasured(name, limit, refused=False) for name, limit in limits.items()]
     states = check.states
     columns = [states.column] if states else []
     along = [name for name in (states and states.decided_by,) if name]
     try:
-        pairs = differing(
+        pairs = diff_tables(
             published, candidate, key=check.key, columns=columns or check.key, along=along
         )
         lost = (
-            lost_groups(published, candidate, group=check.group, at_least=check.whole_group_min)
+            find_lost_groups(
+                published, candidate, group=check.group, at_least=check.whole_group_min
+            )
             if check.group
             else {}
         )
     except Incomparable as error:
         return [_unmeasured(name, str(error), refused=True) for name in limits]
-    return _findings(check, pairs, lost, rows_of(published), appeared)
+    return _findings(check, pairs, lost, count_rows(published), appeared)
 
 
 def _findings(
     check: GateCheck,
-    pairs: Sequence[Pair],
+    pairs: Sequence[RowChange],
     lost: dict[str, int],
     rows: int,
     appeared: AbstractSet[str],
 ) -> list[GateFinding]:
-    limits = measures(check)
+    limits = describe_limits(check)
     vanished = [pair.name for pair in pairs if pair.after is None]
     found = {"vanished": (vanished, check.max_vanished_pct)}
     if states := check.states:
@@ -87,7 +89,7 @@ def _findings(
     return findings
 
 
-def _counts(pair: Pair, states: GatedStates, appeared: AbstractSet[str]) -> bool:
+def _counts(pair: RowChange, states: GatedStates, appeared: AbstractSet[str]) -> bool:
     """Whether a row changed its state, and not because a source was heard for the first time."""
     if pair.before is None or pair.after is None:
         return False
@@ -95,7 +97,7 @@ def _counts(pair: Pair, states: GatedStates, appeared: AbstractSet[str]) -> bool
     return pair.before[states.column] != pair.after[states.column] and source not in appeared
 
 
-def _is_silenced(pair: Pair, states: GatedStates) -> bool:
+def _is_silenced(pair: RowChange, states: GatedStates) -> bool:
     return (
         pair.before is not None
         and pair.after is not None
@@ -104,7 +106,7 @@ def _is_silenced(pair: Pair, states: GatedStates) -> bool:
     )
 
 
-def _told(pair: Pair, states: GatedStates) -> str:
+def _told(pair: RowChange, states: GatedStates) -> str:
     before, after = pair.before or {}, pair.after or {}
     return f"{pair.name} ({before.get(states.column)} -> {after.get(states.column)})"
 
@@ -145,7 +147,7 @@ def _unmeasured(name: str, why: str, *, refused: bool) -> GateFinding:
     return GateFinding(check=name, limit=limit, found=found, refused=refused)
 
 
-def judge(
+def judge_candidate(
     checks: Iterable[RunCheck],
     incomplete: Sequence[Problem] = (),
     findings: Iterable[GateFinding] = (),
@@ -192,7 +194,7 @@ def is_same_candidate(
     )
 
 
-def sources_with_rows(sources: Iterable[RunSource]) -> set[str]:
+def names_with_rows(sources: Iterable[RunSource]) -> set[str]:
     """The names, within their domain, of sources that had rows."""
     return {source.source.rpartition(".")[2] for source in sources if source.rows}
 

@@ -73,14 +73,14 @@ def link_file(source: Path, target: Path) -> None:
             shutil.copy2(source, temporary)
 
 
-def copy_whole(published: Path, target: Path) -> None:
+def copy_run_directory(published: Path, target: Path) -> None:
     """A copy of all files of a run at `target`: there with its last byte, or not at all."""
     atomic_write.remove_temporary_files(target.parent, name=target.name)
     with atomic_write.atomic_directory(target) as temporary:
         shutil.copytree(published, temporary, dirs_exist_ok=True)
 
 
-def files_of(directory: Path) -> list[str]:
+def list_files(directory: Path) -> list[str]:
     """The names of all files below a run's directory, in order."""
     return sorted(
         path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
@@ -90,10 +90,10 @@ def files_of(directory: Path) -> list[str]:
 def write_sums(directory: Path) -> Path:
     """`SHA256SUMS` over every other file of the directory, as `sha256sum --check` reads it."""
     target = directory / SUMS_FILE
-    names = [name for name in files_of(directory) if name != SUMS_FILE]
+    names = [name for name in list_files(directory) if name != SUMS_FILE]
     with atomic_file(target) as temporary:
         temporary.write_text(
-            "".join(f"{sha256_of(directory / name)}  {name}\n" for name in names), encoding="utf-8"
+            "".join(f"{hash_file(directory / name)}  {name}\n" for name in names), encoding="utf-8"
         )
     return target
 
@@ -112,24 +112,24 @@ def read_sums(directory: Path) -> dict[str, str]:
 
 def find_history(home: Home, domain: str, model: str, sha256: str) -> Path | None:
     """The file of a history model with this digest, in whichever run's directory it is kept."""
-    for directory in runs(home, domain):
+    for directory in list_runs(home, domain):
         file = directory / MARTS / f"{model}.parquet"
-        if file.is_file() and sha256_of(file) == sha256:
+        if file.is_file() and hash_file(file) == sha256:
             return file
     return None
 
 
-def rows_of(path: Path) -> int:
+def count_rows(path: Path) -> int:
     """The number of rows of a parquet file."""
     return int(pq.read_metadata(path).num_rows)
 
 
-def sha256_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def announce(home: Home, domain: str, run_dir: Path) -> None:
+def announce_publication(home: Home, domain: str, run_dir: Path) -> None:
     """Lay the link beside `latest` that is to become it.
 
     While the link is there the run is not published, whatever its manifest says.
@@ -145,8 +145,8 @@ def announce(home: Home, domain: str, run_dir: Path) -> None:
 
 def publish(home: Home, domain: str, run_dir: Path) -> None:
     """Let the announced link be `latest`; readers see the old set or the new, never none."""
-    if not is_announced(run_dir):
-        announce(home, domain, run_dir)
+    if not is_publication_pending(run_dir):
+        announce_publication(home, domain, run_dir)
     try:
         _coming(run_dir).replace(home.latest(domain))
         flush_directory(home.outputs(domain))
@@ -156,21 +156,21 @@ def publish(home: Home, domain: str, run_dir: Path) -> None:
         ) from error
 
 
-def is_announced(run_dir: Path) -> bool:
+def is_publication_pending(run_dir: Path) -> bool:
     """Whether the run is about to be published, or was ended on the way."""
     return _coming(run_dir).is_symlink()
 
 
-def withdraw(run_dir: Path) -> None:
+def withdraw_publication(run_dir: Path) -> None:
     """Take back what was announced, and the manifest that may say that it was published."""
-    if not is_announced(run_dir):
+    if not is_publication_pending(run_dir):
         return
     for file in (SUMS_FILE, MANIFEST_FILE):
         (run_dir / file).unlink(missing_ok=True)
     _coming(run_dir).unlink(missing_ok=True)
 
 
-def published(home: Home, domain: str) -> Path | None:
+def published_directory(home: Home, domain: str) -> Path | None:
     """The published set's directory; None before the first, HomeError for a link to nothing."""
     latest = home.latest(domain)
     if not latest.is_symlink():
@@ -210,43 +210,43 @@ def read_manifest(run_dir: Path) -> RunManifest:
         ) from error
 
 
-def runs(home: Home, domain: str) -> Iterator[Path]:
+def list_runs(home: Home, domain: str) -> Iterator[Path]:
     """Directories of runs, the newest first, without those that were cut off.
 
     Such a one has no manifest, or one that was never followed by `latest`.
     """
     found = [path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}")]
-    ended = (path for path in found if _stamp(path) and not is_announced(path))
+    ended = (path for path in found if _stamp(path) and not is_publication_pending(path))
     yield from sorted(ended, key=_in_order_of_start, reverse=True)
 
 
-def domains(home: Home) -> list[str]:
+def list_domains(home: Home) -> list[str]:
     """Every domain that ever left a run in this home, declared or not."""
     return sorted({path.parent.name for path in home.root.glob("outputs/*/*/") if _stamp(path)})
 
 
-def directories(home: Home, domain: str) -> list[Path]:
+def list_directories(home: Home, domain: str) -> list[Path]:
     """Every run's directory, one cut off too, the newest first."""
     found = [path for path in home.outputs(domain).glob("*/") if _stamp(path)]
     return sorted(found, key=_in_order_of_start, reverse=True)
 
 
-def interrupted_runs(home: Home, domain: str) -> list[Path]:
+def list_interrupted(home: Home, domain: str) -> list[Path]:
     """What a killed run has left: half a removal, half a publication, directories without an end.
 
     Only directories that are newer than every run that ended: what is older, pruning takes away.
     """
     parent = home.outputs(domain)
-    last = next(runs(home, domain), None)
+    last = next(list_runs(home, domain), None)
     newer = [
         path
-        for path in directories(home, domain)
+        for path in list_directories(home, domain)
         if last is None or _in_order_of_start(path) > _in_order_of_start(last)
     ]
     return sorted([*parent.glob(f"{GONE}*"), *parent.glob(f"{COMING}*"), *newer])
 
 
-def freed_by(directories: Iterable[Path]) -> dict[Path, int]:
+def measure_freed_bytes(directories: Iterable[Path]) -> dict[Path, int]:
     """The bytes that are free after each directory, when they go one after the other.
 
     A file that other directories link too costs nothing until the last of them is gone.
@@ -274,18 +274,18 @@ def remove(directory: Path) -> None:
         raise _unusable(directory, "a directory that can be removed", error) from error
 
 
-def sweep(home: Home, domain: str) -> None:
+def finish_removals(home: Home, domain: str) -> None:
     """Finish removals that were cut off."""
     for gone in home.outputs(domain).glob(f"{GONE}*"):
         shutil.rmtree(gone)
 
 
-def remove_interrupted(home: Home, domain: str) -> None:
+def clean_up_interrupted(home: Home, domain: str) -> None:
     """Remove what a killed run has left half-written; for the one writer of the domain only."""
     for left in home.outputs(domain).glob(f"{COMING}*"):
-        withdraw(left.with_name(left.name.removeprefix(COMING)))
+        withdraw_publication(left.with_name(left.name.removeprefix(COMING)))
         left.unlink(missing_ok=True)
-    for directory in directories(home, domain):
+    for directory in list_directories(home, domain):
         if not (directory / SUMS_FILE).exists():
             for folder in (directory, *directory.glob("**/")):
                 atomic_write.remove_temporary_files(folder)

@@ -19,7 +19,7 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RowChange:
     """One row before and after; None where it is not there."""
 
     key: tuple[str, ...]
@@ -31,9 +31,9 @@ class Pair:
         return " ".join(self.key)
 
 
-def differing(
+def diff_tables(
     before: Path, after: Path, *, key: Sequence[str], columns: Sequence[str], along: Sequence[str]
-) -> list[Pair]:
+) -> list[RowChange]:
     """Rows of one file only, and rows of both that differ in `columns`, in the order of the key.
 
     Each comes with `columns` and the columns `along`; a name with dots is a field of a struct.
@@ -53,7 +53,7 @@ def differing(
     return [_pair(row, len(key), shown) for row in rows]
 
 
-def lost_groups(before: Path, after: Path, *, group: str, at_least: int) -> dict[str, int]:
+def find_lost_groups(before: Path, after: Path, *, group: str, at_least: int) -> dict[str, int]:
     """Groups of so many rows or more of which no row is left, with their former sizes."""
     name = quoted(group)
     with _opened(before, after) as connection:
@@ -92,10 +92,10 @@ def _side(view: str, key: Sequence[str], shown: Sequence[str]) -> str:
     return f"select {', '.join([*keys, *values])}, true as here from {view}"  # noqa: S608 - quoted
 
 
-def _pair(row: tuple[Any, ...], keys: int, shown: Sequence[str]) -> Pair:
+def _pair(row: tuple[Any, ...], keys: int, shown: Sequence[str]) -> RowChange:
     was, stands = row[keys], row[keys + 1]
     values = row[keys + 2 :]
-    return Pair(
+    return RowChange(
         key=tuple(str(part) for part in row[:keys]),
         before=dict(zip(shown, values[: len(shown)], strict=True)) if was else None,
         after=dict(zip(shown, values[len(shown) :], strict=True)) if stands else None,

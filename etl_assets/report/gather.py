@@ -40,26 +40,26 @@ IDENTIFIER = re.compile(r"(\w+_)?id\d*")
 
 def write_report(domain: Domain, manifest: RunManifest, marts: Path, run_dir: Path) -> RunReport:
     """The run's report in its own directory, as Markdown and as one HTML file."""
-    report = gather(domain, manifest, marts)
-    write_text(run_dir / MARKDOWN_FILE, markdown.markdown(report))
-    write_text(run_dir / HTML_FILE, html.html(report))
+    report = gather_report(domain, manifest, marts)
+    write_text(run_dir / MARKDOWN_FILE, markdown.render_markdown(report))
+    write_text(run_dir / HTML_FILE, html.render_html(report))
     return report
 
 
-def gather(domain: Domain, manifest: RunManifest, marts: Path) -> RunReport:
+def gather_report(domain: Domain, manifest: RunManifest, marts: Path) -> RunReport:
     """All that the report shows; a section whose model was not built says so."""
     return RunReport(
         title=domain.title,
         description=domain.description,
         manifest=manifest,
-        sections=sections(domain.report, marts, manifest.as_of),
-        sources=source_lines(domain, manifest),
-        documents=document_lines(domain, manifest),
+        sections=read_sections(domain.report, marts, manifest.as_of),
+        sources=summarize_sources(domain, manifest),
+        documents=summarize_documents(domain, manifest),
         tones=domain.tones,
     )
 
 
-def sections(charts: Sequence[Chart], marts: Path, as_of: datetime) -> list[Section]:
+def read_sections(charts: Sequence[Chart], marts: Path, as_of: datetime) -> list[Section]:
     """The declared sections, each read from its model's parquet file."""
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
@@ -151,7 +151,7 @@ def _number(relation: duckdb.DuckDBPyRelation, of: str) -> int:
     return int(value)
 
 
-def source_lines(domain: Domain, manifest: RunManifest) -> list[SourceLine]:
+def summarize_sources(domain: Domain, manifest: RunManifest) -> list[SourceLine]:
     """One line per source, by name; the files of a partitioned one are summed."""
     by_name = sorted(manifest.sources, key=lambda source: source.source)
     return [
@@ -200,7 +200,7 @@ def freshness(source: Source | None, hours: float | None) -> Freshness:
     return "ageing" if hours > source.freshness.warn_after_hours else "fresh"
 
 
-def document_lines(domain: Domain, manifest: RunManifest) -> list[DocumentLine]:
+def summarize_documents(domain: Domain, manifest: RunManifest) -> list[DocumentLine]:
     """One line per document, in the order in which they were written."""
     titles = {document.file: document.title for document in domain.documents}
     lines = []

@@ -18,7 +18,7 @@ from etl_assets.report import charts, formatting, maps
 from etl_assets.report.report import Cell, RunReport
 
 
-def html(report: RunReport) -> str:
+def render_html(report: RunReport) -> str:
     """The report as one HTML document, the same bytes for the same report."""
     return (
         _environment().get_template("run_report.html.j2").render(report=report, run=report.manifest)

@@ -27,7 +27,7 @@ class Drawn(str):
     __slots__ = ()
 
 
-def markdown(report: RunReport) -> str:
+def render_markdown(report: RunReport) -> str:
     """The report as GitHub-flavoured Markdown."""
     return (
         _environment().get_template("run_report.md.j2").render(report=report, run=report.manifest)

@@ -53,7 +53,7 @@ class Drill:
         return done.returncode, done.stdout
 
     def newest(self) -> tuple[Path, RunManifest]:
-        directory = next(run_directory.runs(self.crowd.home, DOMAIN))
+        directory = next(run_directory.list_runs(self.crowd.home, DOMAIN))
         return directory, run_directory.read_manifest(directory)
 
     def content(self) -> dict[str, str]:

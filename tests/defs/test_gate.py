@@ -49,7 +49,7 @@ def test_a_feed_cut_to_one_package_is_refused_and_latest_stays(crowd: Sampled) -
 
     manifest = crowd.run(domain=unlimited(crowd))
 
-    newest = next(run_directory.runs(crowd.home, DOMAIN))
+    newest = next(run_directory.list_runs(crowd.home, DOMAIN))
     assert manifest.status is RunStatus.FAILED
     assert refusals(manifest) == {"vanished", "groups_vanished"}
     assert (crowd.latest, crowd.states()) == (before, states)

@@ -63,14 +63,14 @@ def _plan(graph: Graph, now: dict[str, str], before: dict[str, str], **told: Any
         "history_stands": True,
         **told,
     }
-    made = build.plan(graph, now, _standing(graph, before), **options)
+    made = build.select_models(graph, now, _standing(graph, before), **options)
     return [unique_id.rpartition(".")[2] for unique_id in made]
 
 
 def _versions(
     graph: Graph, *, code: str = "c1", health: str = "h1", **moved: str
 ) -> dict[str, str]:
-    return build.versions(graph, code_version=code, tables=TABLES | moved, health=health)
+    return build.compute_versions(graph, code_version=code, tables=TABLES | moved, health=health)
 
 
 def test_nothing_is_built_where_nothing_moved(graph: Graph) -> None:
@@ -130,7 +130,7 @@ def _unfit(graph: Graph, wanted: dict[str, str], *, published: str | None, read:
         unique_id: record.model_copy(update={"history_sha256": read * 64, "sha256": "b" * 64})
         for unique_id, record in before.items()
     }
-    return build.stale_models(
+    return build.find_unpublishable_models(
         graph,
         wanted,
         built,
@@ -156,7 +156,7 @@ def test_a_history_that_another_one_overtook_may_not_be_published(graph: Graph) 
 
 
 def test_what_was_never_built_may_not_be_published(graph: Graph) -> None:
-    unfit = build.stale_models(
+    unfit = build.find_unpublishable_models(
         graph, _versions(graph), {}, history_model="mart_history", history_sha256=None
     )
 

@@ -69,7 +69,7 @@ def test_a_file_that_nothing_names_is_an_orphan(sampled: Sampled, name: str) -> 
 
 
 def test_a_version_that_only_the_event_log_knows_is_no_orphan(ruled: Sampled) -> None:
-    first = list(run_directory.runs(ruled.home, DOMAIN))[-1]
+    first = list(run_directory.list_runs(ruled.home, DOMAIN))[-1]
     shutil.rmtree(first)
 
     assert verify(ruled).faults == []

@@ -145,7 +145,7 @@ def test_a_file_that_nothing_names_goes_when_it_is_old(
 
 def test_a_version_that_the_manifest_of_a_kept_run_names_stays(ruled: Sampled) -> None:
     rulings = f"{DOMAIN}.overrides"
-    runs = list(run_directory.runs(ruled.home, DOMAIN))
+    runs = list(run_directory.list_runs(ruled.home, DOMAIN))
     manifests = [run_directory.read_manifest(path) for path in runs]
     [first] = [s.sha256 for s in manifests[-1].sources if s.source == rulings]
 
@@ -158,7 +158,7 @@ def test_a_version_that_the_manifest_of_a_kept_run_names_stays(ruled: Sampled) -
 
 def test_of_old_runs_only_the_base_of_the_kept_history_stays(sampled: Sampled) -> None:
     first, second, third = sampled.latest, *(_repeat(sampled, n) for n in (1, 2))
-    kept = run_directory.sha256_of(third / MARTS / f"{sampled.domain.history}.parquet")
+    kept = run_directory.hash_file(third / MARTS / f"{sampled.domain.history}.parquet")
     _say_history(third, kept)
 
     with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
@@ -177,7 +177,7 @@ def test_a_run_that_a_kept_run_started_from_stays(sampled: Sampled) -> None:
         file.unlink()
         file.write_bytes(data + b" ")
     _say_history(
-        third, run_directory.sha256_of(first / MARTS / f"{sampled.domain.history}.parquet")
+        third, run_directory.hash_file(first / MARTS / f"{sampled.domain.history}.parquet")
     )
 
     with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
@@ -206,7 +206,7 @@ def _repeat(sampled: Sampled, number: int) -> Path:
     directory = run_directory.create(sampled.home, DOMAIN, started_at)
     before = sampled.latest
     own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
-    files = [file for file in run_directory.files_of(before) if file not in own]
+    files = [file for file in run_directory.list_files(before) if file not in own]
     run_directory.link_unchanged(before, directory, files)
     run_directory.write_manifest(directory, run_directory.read_manifest(before))
     run_directory.publish(sampled.home, DOMAIN, directory)

@@ -43,7 +43,7 @@ def rescored(packed: bytes) -> bytes:
 
 def runs_of(sampled: Sampled) -> list[Path]:
     """The directories of runs, the oldest first."""
-    return sorted(run_directory.runs(sampled.home, DOMAIN), key=lambda path: path.name)
+    return sorted(run_directory.list_runs(sampled.home, DOMAIN), key=lambda path: path.name)
 
 
 @pytest.mark.parametrize(

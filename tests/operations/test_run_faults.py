@@ -43,7 +43,7 @@ class Served:
     def published(self) -> dict[str, str]:
         """Digests of the published marts; the one on the sources' health tells of the outage."""
         marts = {
-            p.stem: run_directory.sha256_of(p) for p in self.orchard.latest.glob("marts/*.parquet")
+            p.stem: run_directory.hash_file(p) for p in self.orchard.latest.glob("marts/*.parquet")
         }
         return {name: sha256 for name, sha256 in marts.items() if "health" not in name}
 

@@ -20,7 +20,7 @@ from support.command_homes import (
 )
 from support.sample_home import fingerprint
 
-from etl_assets.publish.run_directory import SUMS_FILE, read_sums, sha256_of
+from etl_assets.publish.run_directory import SUMS_FILE, hash_file, read_sums
 
 __all__ = ["empty", "galaxy", "packed", "published", "requests"]
 
@@ -56,7 +56,7 @@ def test_the_copy_is_whole_and_shares_nothing_with_the_home(
     sums = read_sums(copy)
     assert manifest.note == "nothing moved"
     assert set(fingerprint(copy)) == set(fingerprint(galaxy.latest)) == {*sums, SUMS_FILE}
-    assert all(sha256_of(copy / name) == digest for name, digest in sums.items())
+    assert all(hash_file(copy / name) == digest for name, digest in sums.items())
     assert all(path.stat().st_nlink == 1 for path in copy.rglob("*") if path.is_file())
 
 

@@ -88,7 +88,7 @@ def built(first_built: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def last_manifest(home: Galaxy) -> RunManifest:
-    return run_directory.read_manifest(next(run_directory.runs(home.home, DOMAIN)))
+    return run_directory.read_manifest(next(run_directory.list_runs(home.home, DOMAIN)))
 
 
 def systems_of(manifest: RunManifest) -> RunSource:
@@ -135,7 +135,7 @@ def test_a_run_that_ends_before_it_publishes_says_so_and_moves_nothing(fetched: 
 def test_its_report_and_its_result_tell_of_no_failure(built: Galaxy) -> None:
     manifest = last_manifest(built)
 
-    report = next(run_directory.runs(built.home, DOMAIN)) / "run_report.md"
+    report = next(run_directory.list_runs(built.home, DOMAIN)) / "run_report.md"
     assert manifest.result
     assert manifest.result.collector_result.status == "success"
     assert manifest.result.loader_result.status == "skipped"
@@ -410,7 +410,7 @@ def test_a_manifest_tells_of_the_file_that_the_table_is_of(
 
     fetched = told(capsys, "--stage", "raw")
 
-    before = run_directory.read_manifest(list(run_directory.runs(built.home, DOMAIN))[1])
+    before = run_directory.read_manifest(list(run_directory.list_runs(built.home, DOMAIN))[1])
     assert "systems_raw" in built.made(fetched)
     assert systems_of(fetched).fetched_at == systems_of(before).fetched_at
     assert systems_of(fetched).sha256 == systems_of(before).sha256

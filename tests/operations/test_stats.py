@@ -46,7 +46,7 @@ def ran(
     **more: Any,
 ) -> None:
     """Leave the manifest of a run, a day after the one before."""
-    day = FIRST + timedelta(days=len(run_directory.directories(home, DOMAIN)))
+    day = FIRST + timedelta(days=len(run_directory.list_directories(home, DOMAIN)))
     directory = run_directory.create(home, DOMAIN, day)
     more = {"published": status is not RunStatus.FAILED} | more
     told = RunManifest(

@@ -49,7 +49,7 @@ def a_manifest(run_id: str, written: list[PublishedFile], *, published: bool) ->
 def run(
     home: Home, marts: Path, *, changed: set[str], as_of: datetime = NOON, published: bool = True
 ) -> tuple[Path, list[PublishedFile]]:
-    previous = run_directory.published(home, "plants")
+    previous = run_directory.published_directory(home, "plants")
     run_dir = run_directory.create(home, "plants", NOON)
     written = documents.write_documents(
         DOCUMENTS, marts, run_dir, as_of=as_of, previous=previous, changed=changed
@@ -63,8 +63,8 @@ def test_the_first_run_writes_every_document_whatever_changed(home: Home, marts:
     run_dir, written = run(home, marts, changed=set())
 
     assert [(w.file, w.rows) for w in written] == [("trees.json", 3), ("shrubs.json", 3)]
-    assert run_directory.published(home, "plants") == run_dir
-    assert run_directory.files_of(run_dir) == [
+    assert run_directory.published_directory(home, "plants") == run_dir
+    assert run_directory.list_files(run_dir) == [
         "SHA256SUMS",
         "manifest.json",
         "shrubs.json",
@@ -88,7 +88,7 @@ def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path)
 
     second, _ = run(home, marts, changed={"mart_trees"}, published=False)
 
-    assert run_directory.published(home, "plants") == first
+    assert run_directory.published_directory(home, "plants") == first
     assert not run_directory.read_manifest(second).published
 
 
@@ -99,13 +99,13 @@ def test_a_manifest_that_says_published_goes_where_latest_cannot_move(home: Home
     with pytest.raises(HomeError, match="can be replaced"):
         documents.publish_candidate(home, run_dir, a_manifest(run_dir.name, [], published=True))
 
-    assert run_directory.files_of(home.outputs("plants")) == []
+    assert run_directory.list_files(home.outputs("plants")) == []
 
 
 def test_a_complete_set_has_no_offender(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
 
-    assert documents.incomplete(DOCUMENTS, marts, run_dir, written) == []
+    assert documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, written) == []
 
 
 def test_a_document_that_lost_a_row_is_named(home: Home, marts: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_document_that_lost_a_row_is_named(home: Home, marts: Path) -> None:
         path.read_text().replace(',\n{"name":"c"}', "").replace('"count":3', '"count":2')
     )
 
-    [problem] = documents.incomplete(DOCUMENTS, marts, run_dir, written)
+    [problem] = documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, written)
 
     assert str(problem) == "trees.json: expected 3 rows of mart_trees, found 2 and 3"
 
@@ -123,7 +123,7 @@ def test_a_document_that_lost_a_row_is_named(home: Home, marts: Path) -> None:
 def test_a_document_that_was_not_written_is_named(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
 
-    problems = documents.incomplete(DOCUMENTS, marts, run_dir, written[1:])
+    problems = documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, written[1:])
 
     assert [str(p) for p in problems] == [
         "trees.json: expected 3 rows of mart_trees, found 0 and 3"

@@ -56,7 +56,9 @@ def measure(
     folder: Path, after: Rows, *, appeared: frozenset[str] = frozenset()
 ) -> dict[str, GateFinding]:
     before = laid(folder / "before.parquet", garden())
-    found = gate.compare(CHECK, before, laid(folder / "after.parquet", after), appeared=appeared)
+    found = gate.compare_model(
+        CHECK, before, laid(folder / "after.parquet", after), appeared=appeared
+    )
     return {finding.check.removeprefix("mart_plant_"): finding for finding in found}
 
 
@@ -122,9 +124,9 @@ def test_a_finding_says_how_many_and_names_the_first(tmp_path: Path) -> None:
 def test_a_first_candidate_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     after = laid(tmp_path / "after.parquet", garden())
 
-    found = gate.compare(CHECK, None, after, appeared=frozenset())
+    found = gate.compare_model(CHECK, None, after, appeared=frozenset())
 
-    assert [finding.check for finding in found] == list(gate.measures(CHECK))
+    assert [finding.check for finding in found] == list(gate.describe_limits(CHECK))
     assert not any(finding.refused for finding in found)
 
 
@@ -132,7 +134,7 @@ def test_a_model_that_lost_a_column_is_refused(tmp_path: Path) -> None:
     before = laid(tmp_path / "before.parquet", garden())
     pq.write_table(pa.table({"id": ["p000"]}), after := tmp_path / "after.parquet")
 
-    found = gate.compare(CHECK, before, after, appeared=frozenset())
+    found = gate.compare_model(CHECK, before, after, appeared=frozenset())
 
     assert all(finding.refused for finding in found)
     assert "columns" in str(found[0])
@@ -146,16 +148,16 @@ LOST = Problem("plants.json", "3 rows", "2")
 
 
 def test_warnings_and_kept_limits_pass() -> None:
-    verdict = gate.judge([DOUBTFUL], [], [KEPT])
+    verdict = gate.judge_candidate([DOUBTFUL], [], [KEPT])
 
     assert str(verdict) == "passed, 1 warnings"
 
 
 def test_a_person_may_accept_an_exceeded_limit() -> None:
-    assert not gate.judge([], [], [EXCEEDED]).passed
-    assert "--accept-changes" in str(gate.judge([], [], [EXCEEDED]))
+    assert not gate.judge_candidate([], [], [EXCEEDED]).passed
+    assert "--accept-changes" in str(gate.judge_candidate([], [], [EXCEEDED]))
 
-    verdict = gate.judge([], [], [EXCEEDED, KEPT], accept=True)
+    verdict = gate.judge_candidate([], [], [EXCEEDED, KEPT], accept=True)
 
     assert verdict.passed
     assert verdict.accepted == ["vanished"]
@@ -171,7 +173,7 @@ def test_a_person_may_accept_an_exceeded_limit() -> None:
 def test_nobody_may_accept_a_candidate_that_is_wrong(
     checks: list[RunCheck], incomplete: list[Problem]
 ) -> None:
-    verdict = gate.judge(checks, incomplete, [EXCEEDED], accept=True)
+    verdict = gate.judge_candidate(checks, incomplete, [EXCEEDED], accept=True)
 
     assert not verdict.passed
     assert not verdict.accepted
@@ -180,7 +182,7 @@ def test_nobody_may_accept_a_candidate_that_is_wrong(
 
 
 def test_acceptance_of_a_sound_candidate_does_nothing() -> None:
-    assert gate.judge([], [], [KEPT], accept=True).accepted == []
+    assert gate.judge_candidate([], [], [KEPT], accept=True).accepted == []
 
 
 SOURCES = [
@@ -216,4 +218,4 @@ def test_a_candidate_is_known_by_what_it_is_made_from(
 
 
 def test_a_source_was_heard_where_it_had_rows() -> None:
-    assert gate.sources_with_rows(SOURCES) == {"diary"}
+    assert gate.names_with_rows(SOURCES) == {"diary"}

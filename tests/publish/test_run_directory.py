@@ -48,7 +48,7 @@ def test_runs_are_listed_by_start_then_number_and_only_with_a_manifest(home: Hom
         run_directory.write_manifest(directory, a_manifest(directory.name))
     run_directory.publish(home, "plants", directories[0])
 
-    names = [path.name for path in run_directory.runs(home, "plants")]
+    names = [path.name for path in run_directory.list_runs(home, "plants")]
 
     assert names == [f"20260301_120000_{n}" for n in range(10, 1, -1)] + ["20260301_120000"]
 
@@ -110,7 +110,7 @@ def test_a_directory_from_elsewhere_is_not_published(home: Home, tmp_path: Path)
 
 
 def test_nothing_is_published_at_first(home: Home) -> None:
-    assert run_directory.published(home, "plants") is None
+    assert run_directory.published_directory(home, "plants") is None
 
 
 def test_a_link_that_leads_nowhere_is_named(home: Home) -> None:
@@ -121,14 +121,14 @@ def test_a_link_that_leads_nowhere_is_named(home: Home) -> None:
     with pytest.raises(
         HomeError, match=r"latest: expected the published directory .*20260301_120000"
     ):
-        run_directory.published(home, "plants")
+        run_directory.published_directory(home, "plants")
 
 
 def test_a_directory_in_place_of_the_link_is_named(home: Home) -> None:
     home.latest("plants").mkdir(parents=True)
 
     with pytest.raises(HomeError, match="expected a symbolic link, found a file or directory"):
-        run_directory.published(home, "plants")
+        run_directory.published_directory(home, "plants")
 
 
 def test_the_sums_hold_for_every_file(home: Home) -> None:
@@ -175,22 +175,22 @@ def test_a_run_that_was_cut_off_has_a_directory_and_is_no_run(home: Home) -> Non
     run_directory.write_manifest(whole, a_manifest(whole.name))
     run_directory.publish(home, "plants", whole)
 
-    assert list(run_directory.runs(home, "plants")) == [whole]
-    assert run_directory.directories(home, "plants") == [cut_off, whole]
-    assert run_directory.domains(home) == ["plants"]
+    assert list(run_directory.list_runs(home, "plants")) == [whole]
+    assert run_directory.list_directories(home, "plants") == [cut_off, whole]
+    assert run_directory.list_domains(home) == ["plants"]
 
 
 @pytest.mark.fault("killed")
 def test_a_run_that_was_cut_off_before_latest_moved_is_no_run(home: Home) -> None:
     run = run_directory.create(home, "plants", NOON)
-    run_directory.announce(home, "plants", run)
+    run_directory.announce_publication(home, "plants", run)
     run_directory.write_manifest(run, a_manifest(run.name))
 
-    assert list(run_directory.runs(home, "plants")) == []
-    run_directory.remove_interrupted(home, "plants")
+    assert list(run_directory.list_runs(home, "plants")) == []
+    run_directory.clean_up_interrupted(home, "plants")
 
-    assert run_directory.files_of(run) == []
-    assert not run_directory.is_announced(run)
+    assert run_directory.list_files(run) == []
+    assert not run_directory.is_publication_pending(run)
 
 
 def test_what_was_published_is_not_withdrawn(home: Home) -> None:
@@ -198,7 +198,7 @@ def test_what_was_published_is_not_withdrawn(home: Home) -> None:
     run_directory.write_manifest(run, a_manifest(run.name))
     run_directory.publish(home, "plants", run)
 
-    run_directory.withdraw(run)
+    run_directory.withdraw_publication(run)
 
     assert run_directory.read_manifest(run).published
 
@@ -209,7 +209,10 @@ def test_a_linked_file_is_free_with_the_last_directory_that_has_it(home: Home) -
     (first / "own.json").write_text("123", encoding="utf-8")
     run_directory.link_unchanged(first, second, ["data.json"])
 
-    alone, both = run_directory.freed_by([first]), run_directory.freed_by([first, second, third])
+    alone, both = (
+        run_directory.measure_freed_bytes([first]),
+        run_directory.measure_freed_bytes([first, second, third]),
+    )
 
     assert alone == {first: 3}
     assert both == {first: 3, second: 5, third: 0}
@@ -220,8 +223,8 @@ def test_a_removal_that_was_cut_off_is_no_run_and_is_finished_later(home: Home) 
     run_directory.write_manifest(directory, a_manifest(directory.name))
     directory.rename(directory.with_name(f".gone-{directory.name}"))
 
-    assert list(run_directory.runs(home, "plants")) == []
-    run_directory.sweep(home, "plants")
+    assert list(run_directory.list_runs(home, "plants")) == []
+    run_directory.finish_removals(home, "plants")
 
     assert list(home.outputs("plants").iterdir()) == []
 

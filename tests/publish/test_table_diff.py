@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.model.errors import Incomparable
-from etl_assets.publish.table_diff import Pair, differing, lost_groups
+from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
 
 BEFORE = [
     {"id": "a", "bed": "north", "state": "sown", "by": {"source": "diary"}},
@@ -30,7 +30,7 @@ def before(tmp_path: Path) -> Path:
 
 
 def test_equal_files_differ_nowhere(before: Path) -> None:
-    assert differing(before, before, key=["id"], columns=["state"], along=[]) == []
+    assert diff_tables(before, before, key=["id"], columns=["state"], along=[]) == []
 
 
 def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path: Path) -> None:
@@ -41,20 +41,22 @@ def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path
     ]
     after = laid(tmp_path / "after.parquet", rows)
 
-    found = differing(before, after, key=["id"], columns=["state"], along=["by.source"])
+    found = diff_tables(before, after, key=["id"], columns=["state"], along=["by.source"])
 
     assert found == [
-        Pair(("a",), {"state": "sown", "by.source": "diary"}, None),
-        Pair(("c",), {"state": None, "by.source": "diary"}, {"state": "sown", "by.source": "note"}),
-        Pair(("d",), None, {"state": "sown", "by.source": "note"}),
+        RowChange(("a",), {"state": "sown", "by.source": "diary"}, None),
+        RowChange(
+            ("c",), {"state": None, "by.source": "diary"}, {"state": "sown", "by.source": "note"}
+        ),
+        RowChange(("d",), None, {"state": "sown", "by.source": "note"}),
     ]
 
 
 def test_a_group_that_is_gone_is_told_with_its_size(before: Path, tmp_path: Path) -> None:
     after = laid(tmp_path / "after.parquet", BEFORE[2:])
 
-    assert lost_groups(before, after, group="bed", at_least=2) == {"north": 2}
-    assert lost_groups(before, after, group="bed", at_least=3) == {}
+    assert find_lost_groups(before, after, group="bed", at_least=2) == {"north": 2}
+    assert find_lost_groups(before, after, group="bed", at_least=3) == {}
 
 
 def test_files_without_a_common_column_cannot_be_compared(before: Path, tmp_path: Path) -> None:
@@ -62,4 +64,4 @@ def test_files_without_a_common_column_cannot_be_compared(before: Path, tmp_path
     pq.write_table(pa.table({"id": ["a"]}), after)
 
     with pytest.raises(Incomparable, match="state"):
-        differing(before, after, key=["id"], columns=["state"], along=[])
+        diff_tables(before, after, key=["id"], columns=["state"], along=[])

@@ -36,7 +36,7 @@ def a_chart(**declared: Any) -> Chart:
 
 
 def a_section_of(chart: Chart, marts: Path) -> Section:
-    [found] = gather.sections([chart], marts, NOON)
+    [found] = gather.read_sections([chart], marts, NOON)
     return found
 
 
@@ -179,7 +179,7 @@ def test_the_files_of_a_source_are_one_line_with_the_worst_status() -> None:
                   fetched_at=NOON - 2 * DAY, content_at=NOON - 5 * DAY, fault="timed out"),
     ]  # fmt: skip
 
-    [line] = gather.source_lines(a_domain(), a_manifest(sources=files))
+    [line] = gather.summarize_sources(a_domain(), a_manifest(sources=files))
 
     assert line.status is FetchStatus.OUTAGE
     assert (line.files, line.rows, line.rejected) == (2, 5, 1)
@@ -192,7 +192,7 @@ def test_a_contact_that_brought_nothing_new_is_one_all_the_same() -> None:
     file = RunSource(source="plants.trees", status=FetchStatus.UNCHANGED,
                      fetched_at=NOON - 9 * DAY, contacted_at=NOON - DAY)  # fmt: skip
 
-    [line] = gather.source_lines(a_domain(), a_manifest(sources=[file]))
+    [line] = gather.summarize_sources(a_domain(), a_manifest(sources=[file]))
 
     assert line.contact_age_hours == 24
 
@@ -214,7 +214,7 @@ def test_a_fault_names_its_file_once() -> None:
         for year, fault in [("2024", "timed out"), ("2025", "plants.trees[2025]: empty")]
     ]
 
-    [line] = gather.source_lines(a_domain(), a_manifest(sources=files))
+    [line] = gather.summarize_sources(a_domain(), a_manifest(sources=files))
 
     assert line.faults == ["plants.trees[2024]: timed out", "plants.trees[2025]: empty"]
 
@@ -227,7 +227,7 @@ def test_the_files_of_a_document_are_one_line() -> None:
         for name, rows in (("a", 3), ("b", 0))
     ]
 
-    [line] = gather.document_lines(a_domain(), a_manifest(documents=documents))
+    [line] = gather.summarize_documents(a_domain(), a_manifest(documents=documents))
 
     assert (line.files, line.rows, line.size_bytes) == (["all/a", "all/b"], 3, 20)
     assert line.sha256 is None

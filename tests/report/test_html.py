@@ -21,7 +21,7 @@ from support.report_runs import (
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunPhase
-from etl_assets.report.html import html, link
+from etl_assets.report.html import link, render_html
 from etl_assets.report.report import DocumentLine, RunReport, Section
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -90,7 +90,7 @@ def a_full_report() -> RunReport:
 @pytest.mark.parametrize("report", [a_full_report(), a_report_that_says(HOSTILE), a_report()],
                          ids=["full", "hostile", "empty"])  # fmt: skip
 def test_the_page_is_sound_and_self_contained(report: RunReport) -> None:
-    page = Page(html(report))
+    page = Page(render_html(report))
     ids = page.values("id")
 
     assert page.unclosed == []
@@ -104,24 +104,24 @@ def test_the_page_is_sound_and_self_contained(report: RunReport) -> None:
 
 @pytest.mark.fault("hostile-text")
 def test_hostile_text_is_shown_as_it_is() -> None:
-    page = Page(html(a_report_that_says(HOSTILE)))
+    page = Page(render_html(a_report_that_says(HOSTILE)))
 
     assert page.text.count(HOSTILE) > 15
 
 
 @pytest.mark.fault("hostile-text")
 def test_characters_that_turn_text_around_are_not_shown() -> None:
-    text = html(a_report(title="a\u202eb\x00c\u2066d"))
+    text = render_html(a_report(title="a\u202eb\x00c\u2066d"))
 
     assert "<h1>a b c d</h1>" in text
 
 
 def test_the_same_report_is_the_same_bytes() -> None:
-    assert html(a_full_report()) == html(a_full_report())
+    assert render_html(a_full_report()) == render_html(a_full_report())
 
 
 def test_every_table_names_its_columns_and_rows_and_every_chart_has_words() -> None:
-    page = Page(html(a_full_report()))
+    page = Page(render_html(a_full_report()))
     charts = [svg for svg in page.tags("svg") if svg.get("aria-hidden") != "true"]
 
     assert {head["scope"] for head in page.tags("th")} == {"col", "row"}
@@ -135,14 +135,16 @@ def test_every_table_names_its_columns_and_rows_and_every_chart_has_words() -> N
 def test_headings_go_down_one_level_at_a_time() -> None:
     report = a_report(sections=[a_section()], sources=[a_source(rejected=1)])
 
-    levels = [int(tag[1]) for tag, _ in Page(html(report)).elements if re.fullmatch(r"h[1-6]", tag)]
+    levels = [
+        int(tag[1]) for tag, _ in Page(render_html(report)).elements if re.fullmatch(r"h[1-6]", tag)
+    ]
 
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_a_failed_check_stands_before_a_warning_and_a_passed_one_is_folded() -> None:
-    text = html(a_full_report())
+    text = render_html(a_full_report())
 
     places = [text.index(word) for word in (">Fetched<", ">All are green<", "<details>", ">Valid<")]
 
@@ -162,11 +164,13 @@ def test_a_failed_check_stands_before_a_warning_and_a_passed_one_is_folded() -> 
 def test_the_outcome_is_said_in_words(status: RunStatus, published: bool, words: str) -> None:
     report = a_report(manifest=a_manifest(status=status, published=published))
 
-    assert words in Page(html(report)).text
+    assert words in Page(render_html(report)).text
 
 
 def test_values_with_a_colour_are_drawn_as_parts_of_one_bar() -> None:
-    page = Page(html(a_report(sections=[a_section("bar")], tones={"alive": "good", "dead": "bad"})))
+    page = Page(
+        render_html(a_report(sections=[a_section("bar")], tones={"alive": "good", "dead": "bad"}))
+    )
 
     parts = [rect for rect in page.tags("rect") if rect.get("class") in {"good", "bad"}]
 
@@ -174,7 +178,7 @@ def test_values_with_a_colour_are_drawn_as_parts_of_one_bar() -> None:
 
 
 def test_bars_without_colours_are_drawn_beside_their_rows() -> None:
-    page = Page(html(a_report(sections=[a_section("bar")])))
+    page = Page(render_html(a_report(sections=[a_section("bar")])))
 
     widths = [rect["width"] for rect in page.tags("rect") if rect.get("class") != "track"]
 
@@ -182,7 +186,7 @@ def test_bars_without_colours_are_drawn_beside_their_rows() -> None:
 
 
 def test_a_line_of_one_point_is_a_dot() -> None:
-    page = Page(html(a_report(sections=[a_section("line", rows=[("2026", 3)], total=1)])))
+    page = Page(render_html(a_report(sections=[a_section("line", rows=[("2026", 3)], total=1)])))
 
     drawn = [path["d"] for path in page.tags("path") if path.get("class") == "dots"]
 
@@ -190,7 +194,7 @@ def test_a_line_of_one_point_is_a_dot() -> None:
 
 
 def test_content_that_is_too_old_is_marked_and_dated() -> None:
-    text = html(a_report(sources=[a_source()]))
+    text = render_html(a_report(sources=[a_source()]))
 
     assert 'title="2026-02-20 12:00:00 UTC, stale">9 d' in text
 
@@ -199,7 +203,7 @@ def test_a_digest_is_cut_and_whole_in_its_title() -> None:
     line = DocumentLine(document="a.json", title="A", files=["a.json"], rows=1, size_bytes=9,
                         sha256="b" * 64)  # fmt: skip
 
-    text = html(a_report(documents=[line]))
+    text = render_html(a_report(documents=[line]))
 
     assert f'<code title="{"b" * 64}">{"b" * 12}</code>' in text
     assert '<a href="./a.json">a.json</a>' in text
@@ -274,7 +278,7 @@ def test_colours_stand_out_from_every_ground(scheme: str, name: str, least: floa
 
 
 def test_the_date_of_the_page_is_the_runs() -> None:
-    text = html(a_report())
+    text = render_html(a_report())
 
     assert f'datetime="{NOON.isoformat()}">2026-03-01 12:00 UTC</time>' in text
 
@@ -296,7 +300,7 @@ def test_a_map_and_a_diagram_stand_in_the_page_and_escape_what_they_show() -> No
         total=1,
     )
 
-    page = html(a_report(sections=[shown, lines]))
+    page = render_html(a_report(sections=[shown, lines]))
 
     assert page.count("<circle") == 4
     assert '<text x="' in page
@@ -308,7 +312,7 @@ def test_a_map_and_a_diagram_stand_in_the_page_and_escape_what_they_show() -> No
 
 def test_each_phase_is_told_with_what_stands_in_for_what() -> None:
     page = Page(
-        html(a_report(manifest=a_manifest(result=a_result("ferns: an old file stands in"))))
+        render_html(a_report(manifest=a_manifest(result=a_result("ferns: an old file stands in"))))
     )
 
     assert "collect error 3 files, 2 of them new; 1,200 records 00:00:04" in page.text

@@ -38,7 +38,9 @@ def test_an_identifier_is_code_unless_it_could_break_out(value: str, expected: s
 
 @pytest.mark.parametrize("text", ["a|b", "a`|b\\", "\n# a", "| - |\n"])
 def test_no_value_adds_a_column_or_a_line(text: str) -> None:
-    tame, wild = (markdown.markdown(a_report_that_says(word)).splitlines() for word in ("x", text))
+    tame, wild = (
+        markdown.render_markdown(a_report_that_says(word)).splitlines() for word in ("x", text)
+    )
 
     assert len(wild) == len(tame)
     assert [_columns(line) for line in wild] == [_columns(line) for line in tame]
@@ -47,7 +49,7 @@ def test_no_value_adds_a_column_or_a_line(text: str) -> None:
 def test_a_bar_is_drawn_by_characters_and_a_line_by_its_numbers() -> None:
     report = a_report(sections=[a_section("bar"), a_section("line")])
 
-    text = markdown.markdown(report)
+    text = markdown.render_markdown(report)
 
     assert f"| dead | 1 | {'█' * 10} |" in text
     assert "| dead | 1 |\n" in text
@@ -63,7 +65,7 @@ def _columns(line: str) -> int:
 
 
 def test_the_phases_are_a_table_with_what_was_healed_below() -> None:
-    text = markdown.markdown(a_report(manifest=a_manifest(result=a_result("ferns: old"))))
+    text = markdown.render_markdown(a_report(manifest=a_manifest(result=a_result("ferns: old"))))
 
     assert "| collect | error | 3 files, 2 of them new; 1,200 records | 00:00:04 |" in text
     assert (

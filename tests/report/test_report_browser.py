@@ -12,7 +12,7 @@ from support.misbehaving_server import Misbehaving, misbehaving
 from support.report_runs import a_manifest, a_report, a_report_that_says, a_section, a_source
 
 from etl_assets.model.run_manifest import RunCheck, RunPhase
-from etl_assets.report.html import html
+from etl_assets.report.html import render_html
 
 pytestmark = [pytest.mark.long, needs_browser]
 
@@ -39,7 +39,7 @@ def test_the_page_shows_the_summary_and_asks_for_nothing_else(
 ) -> None:
     checks = [RunCheck(asset="trees", name="tall", passed=False, severity="warn")]
     report = a_report(manifest=a_manifest(checks=checks), sources=[a_source()])
-    pages.publish(PAGE, html(report).encode())
+    pages.publish(PAGE, render_html(report).encode())
 
     shown = rendered(pages.url + PAGE, tmp_path)
 
@@ -59,7 +59,7 @@ def test_a_request_of_a_page_would_be_seen(pages: Misbehaving, tmp_path: Path) -
 def test_markup_in_data_is_text_to_the_browser(pages: Misbehaving, tmp_path: Path) -> None:
     leak = f"{pages.url}/leak.png"
     hostile = f"\"'><script>document.title='taken'</script><img src={leak} onerror=1><style>*"
-    pages.publish(PAGE, html(a_report_that_says(hostile)).encode())
+    pages.publish(PAGE, render_html(a_report_that_says(hostile)).encode())
 
     shown = rendered(pages.url + PAGE, tmp_path)
 
@@ -78,7 +78,7 @@ def test_a_phone_need_not_scroll_the_page_sideways(pages: Misbehaving, tmp_path:
         sections=[a_section("table", rows=[long_row]), a_section("bar", rows=[long_row])],
         sources=[a_source(WIDE, title=WIDE, faults=[WIDE])],
     )
-    pages.publish(PAGE, html(report).encode())
+    pages.publish(PAGE, render_html(report).encode())
     pages.publish("/frame.html", FRAME.encode())
 
     shown = rendered(f"{pages.url}/frame.html", tmp_path)

@@ -63,26 +63,26 @@ class Writer(Protocol):
         """Read the files back by their structure; returns how many rows of the model they carry."""
 
 
-def writer_for(document: Document) -> Writer:
+def find_writer(document: Document) -> Writer:
     """The writer of the document's format; raises DeclarationError where there is none."""
-    if found := problems([document]):
+    if found := find_problems([document]):
         raise DeclarationError(found)
     return _module(document.format)
 
 
-def problems(documents: Iterable[Document]) -> list[Problem]:
+def find_problems(documents: Iterable[Document]) -> list[Problem]:
     """What is wrong with the formats and options that documents declare, all of it."""
     found = []
     for document in documents:
-        if document.format not in formats():
-            expected = f"one of the formats {', '.join(formats())}"
+        if document.format not in list_formats():
+            expected = f"one of the formats {', '.join(list_formats())}"
             found.append(Problem(f"documents: {document.file}: format", expected, document.format))
         else:
             found.extend(_wrong_options(document))
     return found
 
 
-def formats() -> list[str]:
+def list_formats() -> list[str]:
     """The formats that can be written, by name."""
     package = import_module("etl_assets.publish.writers")
     names = {module.name for module in pkgutil.iter_modules(package.__path__)}

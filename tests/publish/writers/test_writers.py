@@ -15,7 +15,7 @@ import pytest
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError, DeclarationError
 from etl_assets.publish.writers import json_envelope
-from etl_assets.publish.writers.registry import Candidate, formats, problems, writer_for
+from etl_assets.publish.writers.registry import Candidate, find_problems, find_writer, list_formats
 from etl_assets.publish.writers.rows import Rows
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -180,11 +180,11 @@ def test_a_missing_mart_is_named(tmp_path: Path) -> None:
 
 
 def test_a_writer_is_found_by_its_format() -> None:
-    assert writer_for(a_document()) is json_envelope
+    assert find_writer(a_document()) is json_envelope
 
 
 def test_infrastructure_is_no_format() -> None:
-    assert formats() == sorted(
+    assert list_formats() == sorted(
         [
             *("csaf", "csv_table", "cyclonedx", "json_envelope", "json_map", "json_record"),
             *("openvex", "osv", "parquet", "plain_text"),
@@ -195,12 +195,12 @@ def test_infrastructure_is_no_format() -> None:
 def test_every_wrong_format_and_option_is_named_at_once() -> None:
     documents = [a_document(format="papyrus"), a_document(options={"row": "x", "count": ""})]
 
-    found = [str(problem) for problem in problems(documents)]
+    found = [str(problem) for problem in find_problems(documents)]
 
     assert found == [
         (
             "documents: plants.json: format: "
-            f"expected one of the formats {', '.join(formats())}, found papyrus"
+            f"expected one of the formats {', '.join(list_formats())}, found papyrus"
         ),
         (
             "documents: plants.json: options.count: "
@@ -212,28 +212,28 @@ def test_every_wrong_format_and_option_is_named_at_once() -> None:
 
 def test_a_document_without_a_writer_is_a_wrong_declaration() -> None:
     with pytest.raises(DeclarationError, match="papyrus"):
-        writer_for(a_document(format="papyrus"))
+        find_writer(a_document(format="papyrus"))
 
 
 def test_a_table_in_parquet_is_the_model_s_own_file(mart: Path, tmp_path: Path) -> None:
     document = a_document(file="tables/Plants.parquet", format="parquet", options={})
 
-    (written,) = writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    (written,) = find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
 
     assert (tmp_path / "tables/Plants.parquet").samefile(mart)
     assert written.sha256 == hashlib.sha256(mart.read_bytes()).hexdigest()
-    assert writer_for(document).held(document, tmp_path) == written.rows == 2
+    assert find_writer(document).held(document, tmp_path) == written.rows == 2
 
 
 def test_plain_text_is_a_line_per_row(mart: Path, tmp_path: Path) -> None:
     line = "{seen_at} {plant}: {height_m} m"
     document = a_document(file="plants.txt", format="plain_text", options={"line": line})
 
-    writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
 
     text = (tmp_path / "plants.txt").read_text(encoding="utf-8")
     assert text == "2026-01-02T03:04:05Z oak: 40.5 m\n fir:  m\n"
-    assert writer_for(document).held(document, tmp_path) == 2
+    assert find_writer(document).held(document, tmp_path) == 2
 
 
 def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
@@ -243,7 +243,7 @@ def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
     document = a_document(file="plants.txt", format="plain_text", options=options)
 
     with pytest.raises(BuildError, match=r"in braces \(plant, height_m, .*found weight$"):
-        writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+        find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
 
 
 @pytest.mark.fault("templates")
@@ -258,7 +258,7 @@ def test_a_brace_that_holds_more_than_a_name_is_refused(line: str) -> None:
     document = a_document(file="plants.txt", format="plain_text", options={"line": line})
 
     with pytest.raises(DeclarationError, match="expected names of columns alone in braces"):
-        writer_for(document)
+        find_writer(document)
 
 
 @pytest.mark.fault("templates")
@@ -267,6 +267,6 @@ def test_braces_in_the_data_are_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"plant": ["{plant.__class__} {0} \\1 %s"]}), mart)
     document = a_document(file="plants.txt", format="plain_text", options={"line": "{plant}!"})
 
-    writer_for(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
 
     assert (tmp_path / "plants.txt").read_text() == "{plant.__class__} {0} \\1 %s!\n"
