@@ -1,181 +1,357 @@
-"""Count how a domain's runs went, from the manifests of those that are kept.
+"""Statistics over the runs of a domain that are kept, for `etl stats`.
 
-Manifests tell all that is counted, and cost less to read than the event log. How the answer looks
-is `etl_assets.operations.stats_result`.
+Every number comes from the manifests of the runs; the event log is slower to read and is not used.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.phases import COLLECT, LOAD, stage_of
-from etl_assets.model.records import RunStatus
+from etl_assets.model.records import Record, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
-from etl_assets.operations.stats_result import (
-    CheckStats,
-    DomainStats,
-    PhaseStats,
-    Seconds,
-    SourceStats,
-)
 from etl_assets.publish import run_directory
+
+MAX_CHECK_LINES = 10  # in the text; the JSON has every failed check
+
+
+class Seconds(Record):
+    """How long something took, over the runs that did it."""
+
+    runs: int = Field(ge=1)
+    median: float = Field(ge=0)
+    slowest: float = Field(ge=0)
+    slowest_run: str = Field(description="directory name")
+
+    @classmethod
+    def summarize(cls, seconds_by_run: Mapping[str, float]) -> Seconds | None:
+        """Return the median and the slowest run, or None if `seconds_by_run` is empty."""
+        if not seconds_by_run:
+            return None
+        slowest_run = max(seconds_by_run, key=seconds_by_run.__getitem__)
+        return cls(
+            runs=len(seconds_by_run),
+            median=round(statistics.median(seconds_by_run.values()), 3),
+            slowest=round(seconds_by_run[slowest_run], 3),
+            slowest_run=slowest_run,
+        )
+
+
+class PhaseStats(Record):
+    """One of the two phases of a run, over the runs that started it."""
+
+    phase: Literal["collect", "load"]
+    runs: int = Field(ge=0)
+    succeeded: int = Field(ge=0)
+    success_pct: float | None = Field(default=None, description="None if no run started it")
+    seconds: Seconds | None = Field(default=None, description="over the runs that ran a step of it")
+
+
+class SourceStats(Record):
+    """One source with all its partitions: its row counts over time, and its failures."""
+
+    # The serialized names are the keys of `etl stats --json`.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    source: str
+    runs: int = Field(ge=0, description="runs whose manifest lists the source")
+    fallback_runs: int = Field(
+        ge=0, serialization_alias="stood_in", description="runs that used an earlier file"
+    )
+    missing: int = Field(ge=0, description="runs in which a file was missing, with no fallback")
+    last_fault: str | None = Field(default=None, description="the newest error message")
+    first_rows: int | None = None
+    last_rows: int | None = None
+    first_rejected: int | None = None
+    last_rejected: int | None = None
+
+
+class CheckStats(Record):
+    """A check that failed at least once."""
+
+    asset: str
+    name: str
+    severity: Literal["error", "warn"]
+    failed: int = Field(ge=1)
+    runs: int = Field(ge=1, description="runs whose manifest has a verdict of the check")
+
+
+class DomainStats(Record):
+    """The statistics of one domain."""
+
+    # The serialized names are the keys of `etl stats --json`.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    domain: str
+    runs: int = Field(ge=0)
+    since: AwareDatetime | None = Field(default=None, description="start of the oldest run")
+    until: AwareDatetime | None = Field(default=None, description="start of the newest run")
+    unreadable: list[str] = Field(
+        default=[], serialization_alias="unread", description="manifests that failed to load"
+    )
+    by_status: dict[str, int] = {}
+    success_pct: float | None = None
+    published_pct: float | None = Field(
+        default=None, description="of the runs that were started to publish"
+    )
+    partial_runs: int = Field(
+        default=0,
+        serialization_alias="halfway",
+        description="runs limited to stages before publish",
+    )
+    unchanged_runs: int = Field(
+        default=0, serialization_alias="unmoved", description="runs that had no step to run"
+    )
+    fallback_runs: int = Field(
+        default=0, serialization_alias="healed", description="runs that used an earlier file"
+    )
+    attention_runs: int = Field(
+        default=0, serialization_alias="asked", description="runs that need action by the operator"
+    )
+    seconds: Seconds | None = Field(default=None, description="whole runs that ran a step")
+    seconds_unchanged: Seconds | None = Field(default=None, serialization_alias="seconds_unmoved")
+    phases: list[PhaseStats] = []
+    steps: dict[str, Seconds] = {}
+    sources: list[SourceStats] = []
+    checks: list[CheckStats] = Field(default=[], description="the most frequent failures first")
+
+    def lines(self) -> list[str]:
+        """Return the text for a terminal, with at most `MAX_CHECK_LINES` checks."""
+        unreadable = [f"  cannot be read: {fault}" for fault in self.unreadable]
+        if not self.runs:
+            return [f"{self.domain}: no run is kept", *unreadable]
+        return [
+            *self._summary_lines(),
+            *unreadable,
+            *self._duration_lines(),
+            *self._source_lines(),
+            *self._check_lines(),
+        ]
+
+    def _summary_lines(self) -> Iterator[str]:
+        yield (
+            f"{self.domain}: runs kept: {self.runs}, {self.since:%Y-%m-%d %H:%M} to"
+            f" {self.until:%Y-%m-%d %H:%M} UTC"
+        )
+        statuses = ", ".join(f"{count} {status}" for status, count in self.by_status.items())
+        published = "-" if self.published_pct is None else f"{self.published_pct:g} %"
+        yield f"  {statuses}: success {self.success_pct:g} %, published {published}"
+        line = (
+            f"  nothing changed: {self.unchanged_runs}, earlier file used: {self.fallback_runs},"
+            f" action needed: {self.attention_runs}"
+        )
+        if self.partial_runs:
+            line += f", limited to earlier stages: {self.partial_runs}"
+        yield line
+
+    def _duration_lines(self) -> Iterator[str]:
+        yield f"  {'':24} {'succeeded':>12} {'median':>10} {'slowest':>10}"
+        for phase in self.phases:
+            rate = f"{phase.succeeded} of {phase.runs}"
+            yield f"  {phase.phase:24} {rate:>12}{_format_seconds(phase.seconds)}"
+        for name, seconds in self.steps.items():
+            yield f"    {name:22} {'':12}{_format_seconds(seconds)}"
+        yield f"  {'whole run':24} {'':12}{_format_seconds(self.seconds)}"
+        if self.seconds_unchanged:
+            yield f"  {'run, nothing changed':24} {'':12}{_format_seconds(self.seconds_unchanged)}"
+
+    def _source_lines(self) -> Iterator[str]:
+        names = [source.source.removeprefix(f"{self.domain}.") for source in self.sources]
+        width = max(24, *map(len, names))
+        yield f"  {'source':{width}} {'rows first -> last':>27} {'rejected':>15} {'fallback':>10}"
+        for name, source in zip(names, self.sources, strict=True):
+            rows = _format_trend(source.first_rows, source.last_rows)
+            rejected = _format_trend(source.first_rejected, source.last_rejected)
+            fallback = f"{source.fallback_runs} of {source.runs}" if source.fallback_runs else "-"
+            line = f"  {name:{width}} {rows:>27} {rejected:>15} {fallback:>10}"
+            if source.missing:
+                line += f", missing in {source.missing}"
+            yield line
+
+    def _check_lines(self) -> Iterator[str]:
+        if self.checks:
+            yield "  checks that failed most"
+        for check in self.checks[:MAX_CHECK_LINES]:
+            share = f"{check.failed} of {check.runs}"
+            yield f"  {share:>12} {check.severity.upper():5} {check.asset}: {check.name}"
+        if len(self.checks) > MAX_CHECK_LINES:
+            yield f"  {'':12} and {len(self.checks) - MAX_CHECK_LINES} more, with --json"
+
+
+def _format_seconds(seconds: Seconds | None) -> str:
+    if seconds is None:
+        return f" {'-':>10} {'-':>10}"
+    median, slowest = f"{seconds.median:.1f} s", f"{seconds.slowest:.1f} s"
+    return f" {median:>10} {slowest:>10}  {seconds.slowest_run}"
+
+
+def _format_trend(first: int | None, last: int | None) -> str:
+    if first is None or last is None:
+        return "-"
+    return f"{first:,}" if first == last else f"{first:,} -> {last:,}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """One run: the name of its directory and what its manifest says."""
+class _Run:
+    """One kept run: the name of its directory and its manifest."""
 
     name: str
     manifest: RunManifest
 
-    @property
-    def stages(self) -> dict[str, float]:
-        """Seconds of each stage that ran, in the order of the steps."""
-        found: dict[str, float] = {}
+    def stage_seconds(self) -> dict[str, float]:
+        """Return the seconds of each stage that ran, in the order in which they ran."""
+        seconds: dict[str, float] = {}
         for phase in self.manifest.phases:
             stage = stage_of(self.manifest.domain, phase.name)
-            found[stage] = found.get(stage, 0) + phase.seconds
-        return found
+            seconds[stage] = seconds.get(stage, 0) + phase.seconds
+        return seconds
 
 
 def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
-    """All kept runs, or the last so many, from the oldest to the newest."""
-    told, unread = _read(list(islice(run_directory.list_runs(home, domain), last)))
-    if not told:
-        return DomainStats(domain=domain, runs=0, unread=unread)
-    manifests = [run.manifest for run in told]
-    moved = [run for run in told if run.manifest.phases]
-    halfway = sum(manifest.is_partial for manifest in manifests)
+    """Return the statistics of all kept runs of the domain, or of its `last` newest ones."""
+    runs, unreadable = _read_runs(home, domain, last)
+    if not runs:
+        return DomainStats(domain=domain, runs=0, unreadable=unreadable)
+    manifests = [run.manifest for run in runs]
     statuses = Counter(manifest.status.value for manifest in manifests)
+    published = sum(manifest.published for manifest in manifests)
+    partial = sum(manifest.is_partial for manifest in manifests)
+    fallbacks = sum(any(map(_is_fallback, manifest.sources)) for manifest in manifests)
+    unchanged = {run.name: run.manifest.seconds for run in runs if not run.manifest.phases}
+    changed = {run.name: run.manifest.seconds for run in runs if run.manifest.phases}
     return DomainStats(
         domain=domain,
-        runs=len(told),
+        runs=len(runs),
         since=manifests[0].started_at,
         until=manifests[-1].started_at,
-        unread=unread,
+        unreadable=unreadable,
         by_status=dict(statuses.most_common()),
-        success_pct=_percent(statuses[RunStatus.SUCCESS.value], len(told)),
-        published_pct=_percent(sum(m.published for m in manifests), len(told) - halfway),
-        halfway=halfway,
-        unmoved=len(told) - len(moved),
-        healed=sum(any(map(_stood_in, m.sources)) for m in manifests),
-        asked=sum(bool(m.answers) for m in manifests),
-        seconds=_seconds((run, run.manifest.seconds) for run in moved),
-        seconds_unmoved=_seconds((r, r.manifest.seconds) for r in told if r not in moved),
-        phases=[_collect(told), _load(moved)],
-        steps=_steps(moved),
-        sources=_sources(manifests),
-        checks=_checks(manifests),
+        success_pct=_percent(statuses[RunStatus.SUCCESS.value], len(runs)),
+        published_pct=_percent(published, len(runs) - partial),
+        partial_runs=partial,
+        unchanged_runs=len(unchanged),
+        fallback_runs=fallbacks,
+        attention_runs=sum(bool(manifest.answers) for manifest in manifests),
+        seconds=Seconds.summarize(changed),
+        seconds_unchanged=Seconds.summarize(unchanged),
+        phases=_count_phases(runs),
+        steps=_step_seconds(runs),
+        sources=_count_sources(manifests),
+        checks=_count_checks(manifests),
     )
 
 
-def _read(directories: Sequence[Path]) -> tuple[list[_Told], list[str]]:
-    """The runs from the oldest on, and why the others cannot be read."""
-    told, unread = [], []
-    for directory in reversed(directories):
+def _read_runs(home: Home, domain: str, last: int | None) -> tuple[list[_Run], list[str]]:
+    """Return the runs, the oldest first, and the error of each manifest that cannot be read."""
+    runs, unreadable = [], []
+    newest_first = list(islice(run_directory.list_runs(home, domain), last))
+    for directory in reversed(newest_first):
         try:
-            told.append(_Told(directory.name, run_directory.read_manifest(directory)))
+            runs.append(_Run(directory.name, run_directory.read_manifest(directory)))
         except HomeError as error:
-            unread.append(str(error))
-    return told, unread
+            unreadable.append(str(error))
+    return runs, unreadable
 
 
 def _percent(part: int, whole: int) -> float | None:
     return round(100 * part / whole, 1) if whole else None
 
 
-def _seconds(taken: Iterable[tuple[_Told, float]]) -> Seconds | None:
-    found = list(taken)
-    if not found:
-        return None
-    slowest, most = max(found, key=lambda each: each[1])
-    return Seconds(
-        runs=len(found),
-        median=round(statistics.median(seconds for _, seconds in found), 3),
-        slowest=round(most, 3),
-        slowest_run=slowest.name,
-    )
+def _count_phases(runs: Sequence[_Run]) -> list[PhaseStats]:
+    collected, loaded = [], []
+    for manifest in (run.manifest for run in runs):
+        if manifest.result:
+            collected.append(manifest.result.collector_result.status)
+            if manifest.phases:  # a run that changed nothing repeats the last result of the load
+                loaded.append(manifest.result.loader_result.status)
+    load_starts = len(loaded) - loaded.count("skipped")
+    return [
+        PhaseStats(
+            phase="collect",
+            runs=len(collected),
+            succeeded=collected.count("success"),
+            success_pct=_percent(collected.count("success"), len(collected)),
+            seconds=_seconds_in(runs, COLLECT),
+        ),
+        PhaseStats(
+            phase="load",
+            runs=load_starts,
+            succeeded=loaded.count("success"),
+            success_pct=_percent(loaded.count("success"), load_starts),
+            seconds=_seconds_in(runs, LOAD),
+        ),
+    ]
 
 
-def _collect(told: Sequence[_Told]) -> PhaseStats:
-    results = [run.manifest.result for run in told]
-    ended = [result.collector_result.status for result in results if result]
-    seconds = _of_stages(told, COLLECT)
-    return _phase("collect", len(ended), ended.count("success"), seconds)
+def _step_seconds(runs: Sequence[_Run]) -> dict[str, Seconds]:
+    steps: dict[str, Seconds] = {}
+    for run in runs:
+        for stage in run.stage_seconds():
+            if stage not in steps and (seconds := _seconds_in(runs, [stage])):
+                steps[stage] = seconds
+    return steps
 
 
-def _load(told: Sequence[_Told]) -> PhaseStats:
-    results = [run.manifest.result for run in told]
-    ended = [result.loader_result.status for result in results if result]
-    begun = len(ended) - ended.count("skipped")
-    return _phase("load", begun, ended.count("success"), _of_stages(told, LOAD))
+def _seconds_in(runs: Sequence[_Run], stages: Sequence[str]) -> Seconds | None:
+    """Return how long the stages took together, over the runs that ran at least one of them."""
+    seconds_by_run = {}
+    for run in runs:
+        seconds = [s for stage, s in run.stage_seconds().items() if stage in stages]
+        if seconds:
+            seconds_by_run[run.name] = sum(seconds)
+    return Seconds.summarize(seconds_by_run)
 
 
-def _phase(
-    phase: Literal["collect", "load"], runs: int, succeeded: int, seconds: Seconds | None
-) -> PhaseStats:
-    return PhaseStats(
-        phase=phase,
-        runs=runs,
-        succeeded=succeeded,
-        success_pct=_percent(succeeded, runs),
-        seconds=seconds,
-    )
+def _count_sources(manifests: Sequence[RunManifest]) -> list[SourceStats]:
+    """Return the statistics of each source that a manifest lists, in the order of their names."""
+    runs_by_source: dict[str, list[list[RunSource]]] = {}
+    for manifest in manifests:
+        parts_by_source: dict[str, list[RunSource]] = {}
+        for part in manifest.sources:
+            parts_by_source.setdefault(part.source, []).append(part)
+        for name, parts in parts_by_source.items():
+            runs_by_source.setdefault(name, []).append(parts)
+    return [_count_source(name, runs) for name, runs in sorted(runs_by_source.items())]
 
 
-def _of_stages(told: Sequence[_Told], stages: Sequence[str]) -> Seconds | None:
-    """The stages together, over the runs in which at least one of them ran."""
-    taken = ((run, [s for stage, s in run.stages.items() if stage in stages]) for run in told)
-    return _seconds((run, sum(seconds)) for run, seconds in taken if seconds)
-
-
-def _steps(moved: Sequence[_Told]) -> dict[str, Seconds]:
-    names = dict.fromkeys(stage for run in moved for stage in run.stages)
-    timed = {
-        name: _seconds((run, run.stages[name]) for run in moved if name in run.stages)
-        for name in names
-    }
-    return {name: seconds for name, seconds in timed.items() if seconds}
-
-
-def _sources(manifests: Sequence[RunManifest]) -> list[SourceStats]:
-    names = sorted({source.source for manifest in manifests for source in manifest.sources})
-    return [_source(name, manifests) for name in names]
-
-
-def _source(name: str, manifests: Sequence[RunManifest]) -> SourceStats:
-    every = [[part for part in manifest.sources if part.source == name] for manifest in manifests]
-    parts = [of_run for of_run in every if of_run]
-    filled = [of_run for of_run in parts if any(part.rows is not None for part in of_run)]
-    faults = [part.fault for of_run in parts for part in of_run if part.fault]
+def _count_source(name: str, runs: Sequence[Sequence[RunSource]]) -> SourceStats:
+    """Return the statistics of one source; `runs` has its partitions in each run, oldest first."""
+    last_fault = None
+    with_rows = []
+    for parts in runs:
+        for part in parts:
+            last_fault = part.fault or last_fault
+        if any(part.rows is not None for part in parts):
+            with_rows.append(parts)
+    rows: dict[str, int] = {}
+    if with_rows:
+        first, last = with_rows[0], with_rows[-1]
+        rows = {
+            "first_rows": sum(part.rows or 0 for part in first),
+            "last_rows": sum(part.rows or 0 for part in last),
+            "first_rejected": sum(part.rejected or 0 for part in first),
+            "last_rejected": sum(part.rejected or 0 for part in last),
+        }
     return SourceStats(
         source=name,
-        runs=len(parts),
-        stood_in=sum(any(map(_stood_in, of_run)) for of_run in parts),
-        missing=sum(any(map(_is_missing, of_run)) for of_run in parts),
-        last_fault=faults[-1] if faults else None,
-        first_rows=_sum(filled[:1], lambda part: part.rows),
-        last_rows=_sum(filled[-1:], lambda part: part.rows),
-        first_rejected=_sum(filled[:1], lambda part: part.rejected),
-        last_rejected=_sum(filled[-1:], lambda part: part.rejected),
+        runs=len(runs),
+        fallback_runs=sum(any(map(_is_fallback, parts)) for parts in runs),
+        missing=sum(any(map(_is_missing, parts)) for parts in runs),
+        last_fault=last_fault,
+        **rows,
     )
 
 
-def _sum(
-    of_run: Sequence[Sequence[RunSource]], value: Callable[[RunSource], int | None]
-) -> int | None:
-    return sum(value(part) or 0 for part in of_run[0]) if of_run else None
-
-
-def _stood_in(part: RunSource) -> bool:
+def _is_fallback(part: RunSource) -> bool:
     return not part.status.is_served and part.sha256 is not None
 
 
@@ -183,18 +359,25 @@ def _is_missing(part: RunSource) -> bool:
     return not part.status.is_served and part.sha256 is None
 
 
-def _checks(manifests: Sequence[RunManifest]) -> list[CheckStats]:
-    evaluated = Counter((c.asset, c.name) for m in manifests for c in m.checks)
-    failed = Counter((c.asset, c.name) for m in manifests for c in m.failed_checks)
-    severity = {(c.asset, c.name): c.severity for m in manifests for c in m.failed_checks}
-    found = [
+def _count_checks(manifests: Sequence[RunManifest]) -> list[CheckStats]:
+    verdicts: Counter[tuple[str, str]] = Counter()
+    failures: Counter[tuple[str, str]] = Counter()
+    severities = {}  # of the newest failure: a declaration may have changed it
+    for manifest in manifests:
+        verdicts.update((check.asset, check.name) for check in manifest.checks)
+        for check in manifest.failed_checks:
+            failures[check.asset, check.name] += 1
+            severities[check.asset, check.name] = check.severity
+    checks = [
         CheckStats(
             asset=asset,
             name=name,
-            severity=severity[asset, name],
-            failed=times,
-            runs=evaluated[asset, name],
+            severity=severities[asset, name],
+            failed=failed,
+            runs=verdicts[asset, name],
         )
-        for (asset, name), times in failed.items()
+        for (asset, name), failed in failures.items()
     ]
-    return sorted(found, key=lambda check: (-check.failed, check.severity, check.asset, check.name))
+    return sorted(
+        checks, key=lambda check: (-check.failed, check.severity, check.asset, check.name)
+    )
