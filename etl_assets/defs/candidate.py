@@ -38,6 +38,7 @@ from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate_result import GateFinding, GateVerdict
 from etl_assets.report import gather
+from etl_assets.storage.hashing import hash_file
 
 GATE = "gate"
 ANOTHER = (
@@ -74,9 +75,7 @@ class Candidate:
         if not self._marts.exists():
             kept = model_records(instance, domain, graph)
             provide_marts(place.dbt(domain), graph, run.directory, kept=kept)
-        self._files = {
-            path.stem: run_directory.hash_file(path) for path in self._marts.glob("*.parquet")
-        }
+        self._files = {path.stem: hash_file(path) for path in self._marts.glob("*.parquet")}
 
     def write_documents(self) -> list[PublishedFile]:
         return publish_documents.write_documents(
@@ -245,9 +244,7 @@ class Candidate:
             return set(self._files)
         if self._published_manifest.code_version != self._place.code_version(self._domain):
             return set(self._files)
-        before = {
-            p.stem: run_directory.hash_file(p) for p in (self._previous / MARTS).glob("*.parquet")
-        }
+        before = {p.stem: hash_file(p) for p in (self._previous / MARTS).glob("*.parquet")}
         return {name for name, sha256 in self._files.items() if before.get(name) != sha256}
 
     @cached_property
@@ -277,4 +274,4 @@ class Candidate:
         if self._previous is None or self._domain.history is None:
             return None
         file = self._previous / MARTS / f"{self._domain.history}.parquet"
-        return run_directory.hash_file(file) if file.exists() else None
+        return hash_file(file) if file.exists() else None

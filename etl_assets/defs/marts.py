@@ -28,6 +28,7 @@ from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
 from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 
 UNIQUE_ID = "dagster_dbt/unique_id"
 
@@ -163,7 +164,7 @@ class _Build:
         whole = warehouse.is_complete(self._place.home, self._domain.name)
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = published_history(self._place, self._domain)
-        self._started_from = run_directory.hash_file(published) if published else None
+        self._started_from = hash_file(published) if published else None
         made = build.select_models(
             self._graph,
             self._wanted,
@@ -219,7 +220,7 @@ class _Build:
             version=self._wanted[unique_id],
             as_of=before.as_of if before else self._run.as_of,
             history_sha256=before.history_sha256 if before else self._started_from,
-            sha256=run_directory.hash_file(file) if file else None,
+            sha256=hash_file(file) if file else None,
             rows=pq.read_metadata(file).num_rows if file else None,
         )
 
@@ -240,12 +241,7 @@ def provide_marts(
         file = f"{MARTS}/{mart.name}.parquet"
         record = kept.get(mart.name)
         source = published / file if published else None
-        if (
-            record
-            and source
-            and source.exists()
-            and run_directory.hash_file(source) == record.sha256
-        ):
+        if record and source and source.exists() and hash_file(source) == record.sha256:
             run_directory.link_unchanged(published, directory, [file])  # type: ignore[arg-type]
             linked[mart.name] = directory / file
         else:

@@ -42,6 +42,7 @@ from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import ORDINARY, RunOptions
 from etl_assets.model.stage import WHOLE, Stage, StageRange
 from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -343,7 +344,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: ProjectContext, domain: Dom
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"
-    found = {p.stem: run_directory.hash_file(p) for p in (published / MARTS).glob("*.parquet")}
+    found = {p.stem: hash_file(p) for p in (published / MARTS).glob("*.parquet")}
     if found != record.marts:
         return "what is published is not what was recorded"
     return ""

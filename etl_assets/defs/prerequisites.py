@@ -20,7 +20,7 @@ from etl_assets.marts import build, warehouse
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import UsageError
 from etl_assets.model.stage import OF_SOURCES, Stage, StageRange
-from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 
 LACKING = {
     Stage.RAW: "nothing was fetched yet",
@@ -81,7 +81,7 @@ def unfit_models(instance: dg.DagsterInstance, place: ProjectContext, domain: Do
         versions_of(instance, domain, project, graph),
         built_models(instance, domain, graph),
         history_model=domain.history,
-        history_sha256=run_directory.hash_file(history) if history else None,
+        history_sha256=hash_file(history) if history else None,
     )
 
 

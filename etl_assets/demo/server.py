@@ -20,7 +20,7 @@ from threading import Lock, Thread
 from urllib.parse import unquote, urlsplit
 
 from etl_assets.fetch.http import http_date
-from etl_assets.fetch.raw_store import hash_file
+from etl_assets.storage.hashing import hash_file
 
 LOOPBACK = "127.0.0.1"
 PACKED = {".gz": "application/gzip", ".zip": "application/zip"}

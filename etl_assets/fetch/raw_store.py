@@ -7,7 +7,6 @@ log knows; bad files are `etl_assets.validate.quarantine_store`.
 from __future__ import annotations
 
 import glob
-import hashlib
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from etl_assets.storage.atomic_write import (
     flush_directory,
     translate_os_errors,
 )
+from etl_assets.storage.hashing import hash_file
 
 READ_ONLY = 0o444
 TOKEN_CHARACTERS = 8
@@ -132,9 +132,3 @@ def verify(home: Home, sha256: str) -> StoredState:
     except FileNotFoundError:
         return StoredState.MISSING
     return StoredState.PRESENT if found == sha256 else StoredState.DAMAGED
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,7 +21,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.fetch_plan import all_parts, jobs_of, probes_of
-from etl_assets.fetch import download, raw_store
+from etl_assets.fetch import download
 from etl_assets.model.errors import ContentError, NotFound, UsageError
 from etl_assets.model.records import Part, Table
 from etl_assets.model.run_manifest import MARTS, RunManifest
@@ -30,6 +30,7 @@ from etl_assets.operations.scratch import ScratchHome, health_then, scratch
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate_result import GateFinding
 from etl_assets.publish.table_diff import RowChange, diff_tables
+from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
 from etl_assets.validate import validate
 
@@ -192,7 +193,7 @@ class _WhatIf:
                 yield source, part
 
     def _lay_given(self, apart: ScratchHome, source: Source, part: Part, path: Path) -> None:
-        sha256 = raw_store.hash_file(path)
+        sha256 = hash_file(path)
         verdict = validate.validate(source, part, path, sha256=sha256)
         if not verdict.ok:
             raise ContentError(str(verdict))
@@ -276,7 +277,7 @@ class _WhatIf:
         apart.build(
             list(apart.graph.models.values()),
             as_of=max(self._now, last + timedelta(microseconds=1)),
-            history_sha256=run_directory.hash_file(file) if file and file.exists() else None,
+            history_sha256=hash_file(file) if file and file.exists() else None,
             health=health_then(self._domain, self._manifest),
         )
 

@@ -40,7 +40,7 @@ from etl_assets.model.records import (
     ValidationResult,
 )
 from etl_assets.operations.store_results import Restored
-from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
 
 R = TypeVar("R", bound=ManifestRecord)
@@ -165,7 +165,7 @@ class _Restoring:
     def _table(self, source: Source, record: TableResult) -> TableResult | None:
         """The record of a table that stands, made again if need be; None where it cannot be."""
         path = self._place.home.root / record.table.path
-        if path.exists() and run_directory.hash_file(path) == record.table.sha256:
+        if path.exists() and hash_file(path) == record.table.sha256:
             self._tables.append(str(record.part))
             return record
         made_of = record.table.source_sha256

@@ -22,6 +22,7 @@ from etl_assets.operations import retention_rules
 from etl_assets.operations.manifest_verify import all_versions, in_use
 from etl_assets.operations.store_results import Removed
 from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 
 OLD_RUN = "an old run"
 UNNAMED = "named by no record"
@@ -90,7 +91,7 @@ def _bases(domain: Domain, kept: Sequence[Path], directories: Sequence[Path]) ->
             continue
         inode = file.stat().st_ino
         if inode not in hashed:
-            hashed[inode] = run_directory.hash_file(file)
+            hashed[inode] = hash_file(file)
         if hashed[inode] in wanted:
             wanted.discard(hashed[inode])
             yield directory

@@ -31,6 +31,7 @@ from etl_assets.operations.operator_decisions import (
     record_decision,
     required_reason,
 )
+from etl_assets.storage.hashing import hash_file
 from etl_assets.validate import quarantine_store, validate
 
 
@@ -109,7 +110,7 @@ def _stored(
     place: ProjectContext, source: Source, quarantined: QuarantinedFile, ruling: OperatorDecision
 ) -> RawFile:
     path = place.home.root / quarantined.path
-    if not path.exists() or raw_store.hash_file(path) != quarantined.sha256:
+    if not path.exists() or hash_file(path) != quarantined.sha256:
         found = "another content" if path.exists() else "no file"
         raise HomeError(f"{path}: expected the file that was quarantined, found {found}; purge it")
     stored = raw_store.copy_in(place.home, path)

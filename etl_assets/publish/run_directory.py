@@ -6,7 +6,6 @@ What stands in a document is a writer's; whether a candidate may be published is
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
 from etl_assets.storage import atomic_write
 from etl_assets.storage.atomic_write import atomic_file, flush_directory
+from etl_assets.storage.hashing import hash_file
 
 SUMS_FILE = "SHA256SUMS"
 STAMP = re.compile(r"\d{8}_\d{6}(_\d+)?")
@@ -122,11 +122,6 @@ def find_history(home: Home, domain: str, model: str, sha256: str) -> Path | Non
 def count_rows(path: Path) -> int:
     """The number of rows of a parquet file."""
     return int(pq.read_metadata(path).num_rows)
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def announce_publication(home: Home, domain: str, run_dir: Path) -> None:

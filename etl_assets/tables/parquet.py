@@ -5,7 +5,6 @@ Which rows, and whether the file may stand, is decided elsewhere.
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from etl_assets.model.records import Reject
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
+from etl_assets.storage.hashing import hash_file
 from etl_assets.tables.arrow_types import INSTANT, SOURCE_SHA256
 
 COMPRESSION = "zstd"
@@ -151,7 +151,7 @@ def write_empty(target: Path, schema: pa.Schema) -> str:
     with atomic_file(target) as draft:
         with TableWriter(draft, schema):
             pass
-        return sha256_of(draft)
+        return hash_file(draft)
 
 
 def read_batches(
@@ -182,8 +182,3 @@ def remove(target: Path) -> None:
     """Make sure that there is no such file."""
     with translate_os_errors(target):
         target.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from etl_assets.model.errors import ContentError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Reject, Table
 from etl_assets.storage.atomic_write import atomic_file
+from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
 from etl_assets.tables.contract_check import Checker
@@ -73,7 +74,7 @@ def tabulate(
             making.fill(raw, source_sha256, keys)
             making.settle_duplicates(keys)
         making.refuse_unfit(None if accept_shrink else previous)
-        digest = parquet.sha256_of(draft)
+        digest = hash_file(draft)
     return Table(
         part=part,
         path=home.relative(target),

@@ -13,11 +13,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.raw_store import hash_file
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, QuarantinedFile
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors, write_text
+from etl_assets.storage.hashing import hash_file
 
 REASON_SUFFIX = ".json"
 

@@ -23,6 +23,7 @@ from etl_assets.operations import rollback
 from etl_assets.operations.run import Launcher
 from etl_assets.operations.store_results import Removed
 from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 
 SOURCE = "kev"
 PART = Part(source=f"{DOMAIN}.{SOURCE}")
@@ -158,7 +159,7 @@ def test_a_version_that_the_manifest_of_a_kept_run_names_stays(ruled: Sampled) -
 
 def test_of_old_runs_only_the_base_of_the_kept_history_stays(sampled: Sampled) -> None:
     first, second, third = sampled.latest, *(_repeat(sampled, n) for n in (1, 2))
-    kept = run_directory.hash_file(third / MARTS / f"{sampled.domain.history}.parquet")
+    kept = hash_file(third / MARTS / f"{sampled.domain.history}.parquet")
     _say_history(third, kept)
 
     with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
@@ -176,9 +177,7 @@ def test_a_run_that_a_kept_run_started_from_stays(sampled: Sampled) -> None:
         data = file.read_bytes()
         file.unlink()
         file.write_bytes(data + b" ")
-    _say_history(
-        third, run_directory.hash_file(first / MARTS / f"{sampled.domain.history}.parquet")
-    )
+    _say_history(third, hash_file(first / MARTS / f"{sampled.domain.history}.parquet"))
 
     with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
         removed = prune(launcher)

@@ -28,7 +28,7 @@ from support.orchard import (
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_options import RunOptions
-from etl_assets.publish import run_directory
+from etl_assets.storage.hashing import hash_file
 
 TREES, HARVESTS, NOTES = (f"/{HOST}/{n}" for n in ("trees.json.gz", "harvests.csv", "notes.json"))
 
@@ -42,9 +42,7 @@ class Served:
 
     def published(self) -> dict[str, str]:
         """Digests of the published marts; the one on the sources' health tells of the outage."""
-        marts = {
-            p.stem: run_directory.hash_file(p) for p in self.orchard.latest.glob("marts/*.parquet")
-        }
+        marts = {p.stem: hash_file(p) for p in self.orchard.latest.glob("marts/*.parquet")}
         return {name: sha256 for name, sha256 in marts.items() if "health" not in name}
 
 

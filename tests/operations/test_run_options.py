@@ -20,7 +20,8 @@ from support.command_homes import (
 )
 from support.sample_home import fingerprint
 
-from etl_assets.publish.run_directory import SUMS_FILE, hash_file, read_sums
+from etl_assets.publish.run_directory import SUMS_FILE, read_sums
+from etl_assets.storage.hashing import hash_file
 
 __all__ = ["empty", "galaxy", "packed", "published", "requests"]
 

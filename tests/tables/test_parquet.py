@@ -17,6 +17,7 @@ import pytest
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import Reject
 from etl_assets.storage.atomic_write import atomic_file
+from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import INSTANT
 from etl_assets.tables.parquet import ROWS_PER_GROUP, TableWriter
@@ -36,7 +37,7 @@ def write(target: Path, *ends: int, then: Callable[[], object] = int) -> str:
             for start, end in pairwise((0, *ends)):
                 table.write(rows(start, end))
             then()
-        return parquet.sha256_of(draft)
+        return hash_file(draft)
 
 
 def fail() -> None:
@@ -104,7 +105,7 @@ def test_after_an_error_the_old_file_stands_alone(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         write(target, 9, then=fail)
 
-    assert parquet.sha256_of(target) == before
+    assert hash_file(target) == before
     assert names_in(tmp_path) == ["t.parquet"]
 
 
@@ -130,7 +131,7 @@ def test_a_disk_without_room_is_named_and_keeps_the_old_file(tmp_path: Path) -> 
     ):
         write(target, 90_000)
 
-    assert parquet.sha256_of(target) == before
+    assert hash_file(target) == before
     assert names_in(tmp_path) == ["t.parquet"]
 
 
