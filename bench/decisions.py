@@ -12,7 +12,7 @@ import duckdb
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
-from etl_assets.marts import build_inputs
+from etl_assets.marts import build
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import Graph, Model
 from etl_assets.model.home import Home
@@ -53,9 +53,9 @@ def decide(home: Path, _: Path) -> int:
     """Build what is gated and the history; returns the number of advisories."""
     domain = _domain()
     project = _project(home, domain)
-    graph = Graph.of(project.manifest)
-    history = graph.named(domain.history or "")
-    build_inputs.write(
+    graph = Graph.from_manifest(project.manifest)
+    history = graph.find(domain.history or "")
+    build.write_build_inputs(
         project.home.build_inputs(domain.name),
         as_of=_as_of(home),
         health=[],
@@ -73,7 +73,7 @@ def document(home: Path, _: Path) -> int:
     """
     domain = _domain()
     project = _project(home, domain)
-    graph = Graph.of(project.manifest)
+    graph = Graph.from_manifest(project.manifest)
     decided = _decided(graph, domain)
     _build(project, [model for model in graph.models.values() if model not in decided], home)
     _sound(project.test())

@@ -51,7 +51,7 @@ def attributions_of(
     domain: Domain, graph: Graph, document: Document, among: Collection[str] | None
 ) -> tuple[Attribution, ...]:
     """Those of the sources that the document's model is made of; with `among`, only of these."""
-    model = graph.named(document.model)
+    model = graph.find(document.model)
     tables = model.tables if model else frozenset()
     named = tables if among is None else tables.intersection(among)
     return tuple(Attribution.of(s) for s in domain.sources.values() if s.name in named)
@@ -217,7 +217,7 @@ class Candidate:
         for document in self._domain.documents:
             old = [w for w in before.documents if w.document == document.file] if before else []
             is_old = old == [w for w in written if w.document == document.file]
-            model = self._graph.named(document.model)
+            model = self._graph.find(document.model)
             made = DocumentContent(
                 document=document.file,
                 as_of=self.run.as_of,

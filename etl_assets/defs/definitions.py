@@ -66,7 +66,7 @@ def job_name(domain: Domain) -> str:
 
 def _domain_defs(domain: Domain, place: ProjectContext) -> dg.Definitions:
     marts = build_marts(domain, place)
-    graph = Graph.of(place.dbt(domain).manifest)
+    graph = Graph.from_manifest(place.dbt(domain).manifest)
     job = dg.define_asset_job(
         job_name(domain),
         selection=dg.AssetSelection.groups(domain.name),

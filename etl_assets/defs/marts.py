@@ -22,7 +22,7 @@ from etl_assets.defs.event_log import metadata_of
 from etl_assets.defs.model_state import built_models, published_history, versions_of
 from etl_assets.defs.preview import preview
 from etl_assets.defs.source_health import read_tables
-from etl_assets.marts import build, warehouse
+from etl_assets.marts import build, dbt
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
 from etl_assets.model.records import ModelBuild
@@ -79,7 +79,7 @@ def build_marts(domain: Domain, place: ProjectContext) -> dg.AssetsDefinition:
     """One step that builds the stale models and copies the marts into the run's directory."""
     project = place.dbt(domain)
     manifest = project.manifest
-    graph = Graph.of(manifest)
+    graph = Graph.from_manifest(manifest)
     specs, check_specs = _specs(domain, project, manifest)
     checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}
 
@@ -156,12 +156,12 @@ class _Build:
         self._health, _ = read_tables(instance, domain)
         self._wanted = versions_of(instance, domain, project, graph)
         self._before = built_models(instance, domain, graph)
-        self._history = graph.named(domain.history) if domain.history else None
+        self._history = graph.find(domain.history) if domain.history else None
         self._leaves_whole = False
         self._started_from: str | None = None
 
     def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
-        whole = warehouse.is_complete(self._place.home, self._domain.name)
+        whole = dbt.is_warehouse_complete(self._place.home, self._domain.name)
         self._leaves_whole = whole or chosen == frozenset(self._graph.models)
         published = published_history(self._place, self._domain)
         self._started_from = hash_file(published) if published else None
@@ -169,9 +169,9 @@ class _Build:
             self._graph,
             self._wanted,
             {} if rebuild else self._before,
-            chosen=chosen,
-            whole=whole,
-            history_stands=self._history_stands(),
+            selection=chosen,
+            is_warehouse_complete=whole,
+            is_history_current=self._history_stands(),
         )
         if not made:
             return [], []
@@ -179,9 +179,9 @@ class _Build:
             f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models"
         )
         # From here until the events are stored the warehouse is not what the event log says.
-        warehouse.unmark(self._place.home, self._domain.name)
+        dbt.unmark_warehouse(self._place.home, self._domain.name)
         if not whole and chosen == frozenset(self._graph.models):
-            warehouse.discard(self._place.home, self._domain.name)
+            dbt.discard_warehouse(self._place.home, self._domain.name)
         results = build.build_models(
             self._project,
             [self._graph.models[unique_id] for unique_id in made],
@@ -204,7 +204,7 @@ class _Build:
     def finish(self) -> None:
         """The events are stored: from now on the warehouse is what they say, if it all is."""
         if self._leaves_whole:
-            warehouse.mark_complete(self._place.home, self._domain.name)
+            dbt.mark_warehouse_complete(self._place.home, self._domain.name)
 
     def _kept(self, made: list[str]) -> dict[str, ModelBuild]:
         return {

@@ -25,7 +25,7 @@ from etl_assets.defs.fetch_plan import all_parts, asked_of, jobs_of, probes_of, 
 from etl_assets.defs.row_request_plan import decisions_of
 from etl_assets.defs.source_health import read_tables
 from etl_assets.defs.specs import file_partitions
-from etl_assets.marts import warehouse
+from etl_assets.marts import dbt
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
     MIXED,
@@ -340,7 +340,7 @@ def _stale_rest(instance: dg.DagsterInstance, place: ProjectContext, domain: Dom
     if record.code_version != place.code_version(domain):
         is_mixed = record.code_version == MIXED
         return OLDER_MODELS if is_mixed else "the code or a declaration changed"
-    if not warehouse.is_complete(place.home, domain.name):
+    if not dbt.is_warehouse_complete(place.home, domain.name):
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(instance, domain)[1]:
         return "what is published was made from other tables"

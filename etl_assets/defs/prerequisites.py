@@ -16,7 +16,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.model_state import built_models, published_history, versions_of
-from etl_assets.marts import build, warehouse
+from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import UsageError
 from etl_assets.model.stage import OF_SOURCES, Stage, StageRange
@@ -66,7 +66,7 @@ def built_at(
     instance: dg.DagsterInstance, place: ProjectContext, domain: Domain
 ) -> datetime | None:
     """The logical time of the newest build; None where nothing was ever built."""
-    graph = Graph.of(place.dbt(domain).manifest)
+    graph = Graph.from_manifest(place.dbt(domain).manifest)
     records = built_models(instance, domain, graph).values()
     return max((record.as_of for record in records), default=None)
 
@@ -74,7 +74,7 @@ def built_at(
 def unfit_models(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> list[str]:
     """Models that were not built from the code, the tables and the history that stand."""
     project = place.dbt(domain)
-    graph = Graph.of(project.manifest)
+    graph = Graph.from_manifest(project.manifest)
     history = published_history(place, domain)
     return build.find_unpublishable_models(
         graph,
@@ -127,7 +127,7 @@ def _lacks_table(place: ProjectContext, state: SourceState) -> bool:
 def _unfit(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> Iterator[str]:
     """Models that were not built from the tables and the history that stand."""
     command = f"`etl run {domain.name} --stage {Stage.MARTS}` first"
-    if not warehouse.is_complete(place.home, domain.name):
+    if not dbt.is_warehouse_complete(place.home, domain.name):
         yield f"{domain.name}: nothing was built yet, or a build was cut off; {command}"
         return
     if unfit := unfit_models(instance, place, domain):

@@ -1,92 +1,129 @@
-"""Which models have to be built, and from what; and building them.
+"""Which models have to be built, what a build reads besides tables, and the build itself.
 
-A model's version is a digest over the code and all it reads, so equal versions mean equal rows.
-How dbt is run is `marts.dbt`.
+A model's version is a digest of its code and of all that it reads, so equal versions mean equal
+rows. How dbt is run is in `marts.dbt`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from etl_assets.marts import build_inputs
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from etl_assets.marts.dbt import DbtProject, NodeResult
-from etl_assets.marts.graph import MODEL_KINDS, Graph, Model
+from etl_assets.marts.graph import (
+    HEALTH_INPUT,
+    HISTORY_INPUT,
+    MODEL_KINDS,
+    RUN_INPUT,
+    Graph,
+    Model,
+)
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import ModelBuild
+from etl_assets.storage.atomic_write import atomic_file
+from etl_assets.storage.sql_quoting import quote_name, quote_text
 
 SKIPPED = "skipped"
+INSTANT = pa.timestamp("us", tz="UTC")
+HEALTH_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("title", pa.string()),
+        ("status", pa.string()),
+        ("fetched_at", INSTANT),
+        ("content_at", INSTANT),
+        ("rows", pa.int64()),
+        ("rejected", pa.int64()),
+        ("last_good_at", INSTANT),
+        ("source_sha256", pa.string()),
+    ]
+)
 
 
 def compute_versions(
     graph: Graph, *, code_version: str, tables: Mapping[str, str], health: str
 ) -> dict[str, str]:
-    """Each model's version by unique id; `tables` and `health` are the versions of what is read.
+    """Each model's version by unique id; `tables` and `health` are the versions of the inputs.
 
-    The published history is no part of it: a history model reads its own last rows, and equal
-    decisions leave them as they are.
+    The published history is not part of a version: a history model reads its own last rows, and
+    equal decisions leave them unchanged.
     """
-    return {
-        unique_id: _digest(code_version, model, tables, health)
-        for unique_id, model in graph.models.items()
-    }
+    versions = {}
+    for unique_id, model in graph.models.items():
+        table_versions = {name: tables.get(name, "") for name in sorted(model.tables)}
+        parts = [code_version, unique_id, table_versions, health if model.reads_health else ""]
+        versions[unique_id] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return versions
 
 
 def select_models(
     graph: Graph,
-    wanted: Mapping[str, str],
-    standing: Mapping[str, ModelBuild],
+    versions: Mapping[str, str],
+    last_builds: Mapping[str, ModelBuild],
     *,
-    chosen: frozenset[str],
-    whole: bool,
-    history_stands: bool,
+    selection: frozenset[str],
+    is_warehouse_complete: bool,
+    is_history_current: bool,
 ) -> list[str]:
-    """Unique ids to build, parents first: the stale ones among `chosen`, and their stale ancestors.
+    """Unique ids to build, parents first: stale models of `selection` and their stale ancestors.
 
-    `whole` says that the warehouse holds what `standing` tells; `history_stands` that the published
-    history is the one that the last build made.
+    `is_warehouse_complete` says that the warehouse contains what `last_builds` records;
+    `is_history_current` that the published history is the one that the last build wrote.
     """
 
-    def stale(unique_id: str) -> bool:
-        before, model = standing.get(unique_id), graph.models[unique_id]
-        if not whole or before is None or before.version != wanted[unique_id]:
+    def is_stale(unique_id: str) -> bool:
+        last_build = last_builds.get(unique_id)
+        if not is_warehouse_complete or last_build is None:
             return True
-        return model.reads_history and not history_stands
+        if last_build.version != versions[unique_id]:
+            return True
+        return graph.models[unique_id].reads_history and not is_history_current
 
-    targets = {unique_id for unique_id in chosen if stale(unique_id)}
-    above = {a for unique_id in targets for a in graph.ancestors(unique_id) if stale(a)}
-    return [unique_id for unique_id in graph.models if unique_id in targets | above]
+    targets = {unique_id for unique_id in selection if is_stale(unique_id)}
+    for unique_id in list(targets):
+        targets.update(filter(is_stale, graph.ancestors(unique_id)))
+    return [unique_id for unique_id in graph.models if unique_id in targets]
 
 
 def find_unpublishable_models(
     graph: Graph,
-    wanted: Mapping[str, str],
-    standing: Mapping[str, ModelBuild],
+    versions: Mapping[str, str],
+    last_builds: Mapping[str, ModelBuild],
     *,
     history_model: str | None,
     history_sha256: str | None,
 ) -> list[str]:
-    """Names of models that may not be published as they stand, parents first.
+    """Names of models whose current rows may not be published, parents first.
 
-    Those are of another version than is wanted; or they are the history or below it, and were built
-    on another than the published one, of which `history_sha256` is the digest.
+    A model is unpublishable if it was built in another version than `versions` says; or if it is
+    the history, above or below it, and was built from a history other than the published one, whose
+    digest is `history_sha256`.
     """
-    history = graph.named(history_model) if history_model else None
-    kept = standing.get(history.unique_id) if history else None
+    history = graph.find(history_model) if history_model else None
+    history_build = last_builds.get(history.unique_id) if history else None
 
-    def is_fit(unique_id: str) -> bool:
-        record = standing.get(unique_id)
-        if record is None or record.version != wanted[unique_id]:
+    def is_publishable(unique_id: str) -> bool:
+        last_build = last_builds.get(unique_id)
+        if last_build is None or last_build.version != versions[unique_id]:
             return False
         if history is None or history.unique_id not in {unique_id, *graph.ancestors(unique_id)}:
             return True
-        return history_sha256 in {record.history_sha256, kept.sha256 if kept else None}
+        # Either it read the published history, or the published history is what it has written.
+        written_sha256 = history_build.sha256 if history_build else None
+        return history_sha256 in {last_build.history_sha256, written_sha256}
 
-    return [model.name for unique_id, model in graph.models.items() if not is_fit(unique_id)]
+    return [
+        model.name for unique_id, model in graph.models.items() if not is_publishable(unique_id)
+    ]
 
 
 def build_models(
@@ -99,11 +136,11 @@ def build_models(
     history_model: Model | None,
     tests: bool = True,
 ) -> list[NodeResult]:
-    """Lay out what they read beside tables and build the models, with their tests.
+    """Write the inputs and build the models with their tests; returns the results of both.
 
-    Raises BuildError where a model could not be built; what a test says is the caller's.
+    Raises BuildError if a model could not be built. A failed test raises nothing.
     """
-    build_inputs.write(
+    write_build_inputs(
         project.home.build_inputs(project.domain),
         as_of=as_of,
         health=health,
@@ -111,23 +148,64 @@ def build_models(
         history_types=history_model.column_types if history_model else {},
     )
     results = project.build([model.name for model in models], tests=tests)
-    if broken := [r for r in results if r.kind in MODEL_KINDS and not r.ok]:
-        raise BuildError("dbt could not build:\n" + "\n".join(_reasons(broken, results)))
-    return results
-
-
-def _reasons(broken: Sequence[NodeResult], results: Sequence[NodeResult]) -> list[str]:
-    """One line for each; what failed tests found stands for the models that were left out."""
-    skipped = [r for r in broken if r.status == SKIPPED]
+    broken = [r for r in results if r.kind in MODEL_KINDS and not r.is_ok]
+    if not broken:
+        return results
     lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken if r.status != SKIPPED]
+    skipped = [r.unique_id for r in broken if r.status == SKIPPED]
     if skipped:
-        failed = [r for r in results if r.kind == "test" and not r.ok and r.status != SKIPPED]
+        # dbt skips a model because a test above it failed; that test is the reason to report.
+        failed = [r for r in results if r.kind == "test" and not r.is_ok and r.status != SKIPPED]
         lines += [f"{r.unique_id}: {r.message}: {'; '.join(r.offenders)}" for r in failed]
-        lines.append(f"left out for that: {', '.join(r.unique_id for r in skipped)}")
-    return lines
+        lines.append(f"skipped for that reason: {', '.join(skipped)}")
+    raise BuildError("dbt could not build:\n" + "\n".join(lines))
 
 
-def _digest(code_version: str, model: Model, tables: Mapping[str, str], health: str) -> str:
-    reads = {name: tables.get(name, "") for name in sorted(model.tables)}
-    parts = [code_version, model.unique_id, reads, health if model.reads_health else ""]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def write_build_inputs(
+    directory: Path,
+    *,
+    as_of: datetime,
+    health: Sequence[SourceHealth],
+    history: Path | None,
+    history_types: Mapping[str, str],
+) -> None:
+    """Write what models read besides tables, as parquet: run time, source health, history.
+
+    Paths are constant, so that dbt's vars are too and its parsed project can be reused. Without a
+    published history, the history is an empty table of the columns `history_types`.
+    """
+    _write_table(
+        directory / f"{RUN_INPUT}.parquet", pa.table({"as_of": pa.array([as_of], INSTANT)})
+    )
+    rows = [source.model_dump(mode="python") for source in health]
+    _write_table(directory / f"{HEALTH_INPUT}.parquet", pa.Table.from_pylist(rows, HEALTH_SCHEMA))
+    if history_types:
+        _write_history(directory / f"{HISTORY_INPUT}.parquet", history, history_types)
+
+
+def _write_table(target: Path, table: pa.Table) -> None:
+    with atomic_file(target) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _write_history(target: Path, history: Path | None, types: Mapping[str, str]) -> None:
+    """Copy the published history; a column that its code version did not write yet is null."""
+    existing = pq.read_schema(history).names if history else []
+    missing = [
+        f"cast(null as {sql_type}) as {quote_name(name)}"
+        for name, sql_type in types.items()
+        if name not in existing
+    ]
+    with atomic_file(target) as temporary:
+        if history is None:
+            query = f"select {', '.join(missing)} where false"
+        elif missing:
+            file = quote_text(str(history))
+            query = f"select *, {', '.join(missing)} from read_parquet({file})"  # noqa: S608 - quoted
+        else:
+            shutil.copyfile(history, temporary)
+            return
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"copy ({query}) to {quote_text(str(temporary))} (format parquet)"
+            ).fetchall()

@@ -1,6 +1,6 @@
-"""dbt, in this process: parse a domain's project, build models, copy marts out as parquet.
+"""Run dbt in this process: parse a domain's project, build and test models, export marts.
 
-The warehouse is dbt's own and is reached only here. Which models need building is not known here.
+The warehouse is opened only here. Which models need building is decided in `marts.build`.
 
 A build of some forty nodes takes 3 s in process and 10-20 s as a subprocess, nearly all of it
 start-up.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,30 +19,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.storage.atomic_write import atomic_file, write_text
+from etl_assets.storage.sql_quoting import quote_name, quote_text
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 if TYPE_CHECKING:
+    import duckdb
     from dbt.artifacts.schemas.run import RunResult
     from dbt.contracts.graph.manifest import Manifest
 
-logger = logging.getLogger(__name__)
-
-SHARED = "shared"  # the folder beside those of the domains, whose files all of them read
-PARSED = "partial_parse.msgpack"  # as dbt names it
-KEPT = "parsed.json"
-READING_MEMORY = "500MB"  # a sort of more than that goes by way of the disk
-OFFENDERS_TOLD = 20
+SHARED_FOLDER = "shared"  # files for all domains, next to the folders of single domains
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
+PARTIAL_PARSE_FILE = "partial_parse.msgpack"  # dbt's own name
+MANIFEST_COPY = "parsed.json"
+READ_MEMORY_LIMIT = "500MB"  # a larger sort spills to disk
+MAX_OFFENDERS = 20
+DUCKDB_MAGIC_BYTES = slice(8, 12)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What dbt says of one node of a build."""
+    """The result of one node of a dbt build: a model, a seed or a test."""
 
     unique_id: str
     kind: str
@@ -52,20 +50,20 @@ class NodeResult:
     failures: int | None
     message: str
     offenders: tuple[str, ...] = ()
-    """The first rows that a data test found, each as text."""
+    """The first rows that a data test returned, each as text."""
 
     @property
-    def ok(self) -> bool:
+    def is_ok(self) -> bool:
         return self.status in {"success", "pass", "warn"}
 
 
 @dataclass(frozen=True)
 class DbtProject:
-    """One domain's share of the dbt project: its warehouse, its target folder and constant vars.
+    """One domain's part of the dbt project, with its own warehouse and target folder.
 
-    dbt parses anew whatever var changes, and hashes the place of the warehouse too. What follows
-    from the files is the same in every home, so that this class decides when to parse, and hands
-    dbt what was parsed.
+    dbt parses the whole project again when any var changes, and it counts the path of the warehouse
+    as one. Models depend only on the files and on the vars that are equal in every home, so this
+    class decides when to parse and hands dbt the parsed manifest.
     """
 
     directory: Path
@@ -83,15 +81,16 @@ class DbtProject:
 
     @property
     def all_vars(self) -> dict[str, Any]:
-        """Constant for one home and domain; the first two are for the profile alone."""
+        """The vars of an invocation; the first two are read by `profiles.yml` only."""
         return {
             "home": str(self.home.root),
             "warehouse": str(self.warehouse),
-            **self._parsed_vars,
+            **self._parse_vars,
         }
 
     @property
-    def _parsed_vars(self) -> dict[str, Any]:
+    def _parse_vars(self) -> dict[str, Any]:
+        """The vars that models may read; equal in every home."""
         return {
             "domain": self.domain,
             "tables": self.home.relative(self.home.tables(self.domain)),
@@ -103,89 +102,93 @@ class DbtProject:
     def code_version(self) -> str:
         """A digest of every file that this domain's models may depend on, and of its vars."""
         digest = hashlib.sha256(json.dumps(dict(self.vars), sort_keys=True).encode())
-        for path in self._files():
+        for path in self._source_files():
             digest.update(path.relative_to(self.directory).as_posix().encode())
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
-    def _files(self) -> Iterator[Path]:
+    def _source_files(self) -> Iterator[Path]:
         for path in sorted(self.directory.rglob("*")):
             parts = path.relative_to(self.directory).parts
-            of_all = len(parts) == 1 or parts[1] == SHARED
-            if path.suffix in SOURCE_SUFFIXES and (of_all or parts[1] == self.domain):
+            is_shared = len(parts) == 1 or parts[1] == SHARED_FOLDER
+            if path.suffix in SOURCE_SUFFIXES and (is_shared or parts[1] == self.domain):
                 yield path
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """dbt's manifest of the domain, read once.
-
-        A copy of our own is read: dbt writes its file anew with every build, in place, and a build
-        that is killed leaves the half of it.
-        """
-        self._parse_what_changed()
-        manifest: dict[str, Any] = json.loads((self.target / KEPT).read_bytes())
+        """dbt's manifest of the domain, read once."""
+        self._parse_if_changed()
+        # Our own copy: dbt rewrites `manifest.json` in place with every build, and a killed build
+        # leaves half of it.
+        manifest: dict[str, Any] = json.loads((self.target / MANIFEST_COPY).read_bytes())
         return manifest
 
-    def _parse_what_changed(self) -> None:
-        """Parse the project unless its files, its vars and dbt are those of the last time."""
+    def _parse_if_changed(self) -> None:
+        """Parse the project unless its files, its vars and dbt's version are those of last time."""
         stamp = self.target / "parsed_from"
-        told = json.dumps(self._parsed_vars, sort_keys=True)
-        wanted = f"{version('dbt-core')} {self.code_version} {told}"
-        if stamp.exists() and stamp.read_text("utf-8") == wanted:
+        parse_vars = json.dumps(self._parse_vars, sort_keys=True)
+        inputs = f"{version('dbt-core')} {self.code_version} {parse_vars}"
+        if stamp.exists() and stamp.read_text("utf-8") == inputs:
             return
         stamp.unlink(missing_ok=True)
         self._invoke("parse", None)
-        with atomic_file(self.target / KEPT) as temporary:
+        with atomic_file(self.target / MANIFEST_COPY) as temporary:
             shutil.copyfile(self.target / "manifest.json", temporary)
-        write_text(stamp, wanted)
+        write_text(stamp, inputs)
 
-    def _parsed(self) -> Manifest:
-        """What dbt made of the files; each invocation changes its own."""
+    def _load_parsed(self) -> Manifest:
+        """dbt's own object of the parsed project; loaded for each invocation, which changes it."""
         from dbt.contracts.graph.manifest import Manifest
 
-        self._parse_what_changed()
-        parsed = Manifest.from_msgpack((self.target / PARSED).read_bytes())
+        self._parse_if_changed()
+        parsed = Manifest.from_msgpack((self.target / PARTIAL_PARSE_FILE).read_bytes())
         parsed.build_flat_graph()  # type: ignore[no-untyped-call]  # it ships none
         return parsed
 
     def build(self, models: Sequence[str], *, tests: bool = True) -> list[NodeResult]:
-        """Build the named models, with their data tests; BuildError where dbt itself fails."""
+        """Build models by name, with their data tests; raises BuildError if dbt itself fails."""
         if not models:
             return []
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
-        left_out = ["unit_test"] if tests else ["unit_test", "test"]
-        exclude = [word for kind in left_out for word in ("--exclude-resource-type", kind)]
-        return self._invoke("build", self._parsed(), "--select", *models, *exclude)
+        arguments = ["--select", *models, "--exclude-resource-type", "unit_test"]
+        if not tests:
+            arguments += ["--exclude-resource-type", "test"]
+        return self._invoke("build", self._load_parsed(), *arguments)
 
     def test(self) -> list[NodeResult]:
-        """Run the domain's data tests against the warehouse as it stands."""
-        return self._invoke("test", self._parsed(), "--exclude-resource-type", "unit_test")
+        """Run the domain's data tests against the current warehouse."""
+        return self._invoke("test", self._load_parsed(), "--exclude-resource-type", "unit_test")
 
     def unit_test(self) -> list[NodeResult]:
         """Run the domain's unit tests, which need the relations but none of their rows."""
-        return self._invoke("test", self._parsed(), "--resource-type", "unit_test")
+        return self._invoke("test", self._load_parsed(), "--resource-type", "unit_test")
 
-    def reading(self) -> duckdb.DuckDBPyConnection:
-        """The warehouse as it stands; its views name files by their place below the home."""
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A read-only connection to the warehouse; paths in its views are relative to the home."""
+        # Imported here, as a check of the marker needs no DuckDB.
+        import duckdb
+
         config: dict[str, Any] = {
             "file_search_path": str(self.home.root),
-            "memory_limit": READING_MEMORY,
+            "memory_limit": READ_MEMORY_LIMIT,
         }
         return duckdb.connect(str(self.warehouse), read_only=True, config=config)
 
     def export(self, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
-        """Copy relations to `<target>/<relation>.parquet`, each ordered by its whole key.
+        """Copy relations to `<target>/<relation>.parquet`, each ordered by its key columns.
 
-        An ordered COPY writes the same bytes for the same rows whatever the number of threads.
+        Returns the file of each relation.
         """
         files = {}
-        with self.reading() as connection:
+        with self.connect() as connection:
             for relation, key in relations.items():
                 files[relation] = target / f"{relation}.parquet"
                 with atomic_file(files[relation]) as temporary:
-                    order = ", ".join(map(_quoted, key))
-                    rows = f"select * from {_quoted(relation)} order by {order}"  # noqa: S608 - quoted
-                    file = _literal(os.fspath(temporary))
+                    # An ordered COPY writes the same bytes for the same rows with any number of
+                    # threads.
+                    order = ", ".join(map(quote_name, key))
+                    rows = f"select * from {quote_name(relation)} order by {order}"  # noqa: S608 - quoted
+                    file = quote_text(os.fspath(temporary))
                     connection.execute(
                         f"copy ({rows}) to {file} (format parquet, compression zstd)"
                     ).fetchall()
@@ -195,65 +198,90 @@ class DbtProject:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
-        self.target.mkdir(parents=True, exist_ok=True)
-        try:
-            answer = dbtRunner(parsed).invoke([*self._flags(), verb, *self._options(), *arguments])
-        finally:
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
-        if answer.exception is not None:
-            raise BuildError(
-                f"dbt {verb} of {self.domain} stopped: {answer.exception}"
-            ) from answer.exception
-        results = list(getattr(answer.result, "results", ()))
-        offenders = self._offenders([result for result in results if result.failures])
-        return [_node_result(result, offenders) for result in results]
-
-    def _offenders(self, failed: Sequence[RunResult]) -> dict[str, tuple[str, ...]]:
-        """What each failed test found: dbt only counts it."""
-        if not failed:
-            return {}
-        with self.reading() as connection:
-            return {r.node.unique_id: tuple(_found(connection, r.node)) for r in failed}
-
-    def _flags(self) -> list[str]:
-        return ["--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
-
-    def _options(self) -> list[str]:
-        return [
+        command = [
+            "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
+            verb,
             "--project-dir", str(self.directory),
             "--profiles-dir", str(self.directory),
             "--target-path", str(self.target),
             "--log-path", str(self.target / "logs"),
             "--vars", json.dumps(self.all_vars),
+            *arguments,
         ]  # fmt: skip
+        self.target.mkdir(parents=True, exist_ok=True)
+        try:
+            outcome = dbtRunner(parsed).invoke(command)
+        finally:
+            # Otherwise the warehouse stays locked as long as this process lives.
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
+        if outcome.exception is not None:
+            raise BuildError(
+                f"dbt {verb} of {self.domain} stopped: {outcome.exception}"
+            ) from outcome.exception
+        results: list[RunResult] = list(getattr(outcome.result, "results", ()))
+        offenders = self._read_offenders([result for result in results if result.failures])
+        return [
+            NodeResult(
+                unique_id=result.node.unique_id,
+                kind=str(result.node.resource_type),
+                status=str(result.status),
+                seconds=result.execution_time,
+                failures=result.failures,
+                message=result.message or "",
+                offenders=offenders.get(result.node.unique_id, ()),
+            )
+            for result in results
+        ]
+
+    def _read_offenders(self, failed: Sequence[RunResult]) -> dict[str, tuple[str, ...]]:
+        """The rows that each failed test returns, by the test's unique id: dbt only counts them."""
+        if not failed:
+            return {}
+        with self.connect() as connection:
+            return {r.node.unique_id: tuple(_query_rows(connection, r.node)) for r in failed}
 
 
-def _found(connection: duckdb.DuckDBPyConnection, node: Any) -> Iterator[str]:  # noqa: ANN401 - dbt's own
-    """The rows of a test in an order of their own, each without what is null, and digests."""
+def _query_rows(connection: duckdb.DuckDBPyConnection, node: Any) -> Iterator[str]:  # noqa: ANN401 - dbt's own
+    """The first rows of a test's query as text, without nulls and digests."""
     rows = connection.sql(node.compiled_code)
+    # A test's query has no order of its own, and a check's text must not differ between runs.
     order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
-    for row in rows.order(order).limit(OFFENDERS_TOLD).fetchall():
-        told = zip(rows.columns, row, strict=True)
+    for row in rows.order(order).limit(MAX_OFFENDERS).fetchall():
+        cells = zip(rows.columns, row, strict=True)
         yield ", ".join(
-            str(value) for name, value in told if value is not None and name != SOURCE_SHA256
+            str(value) for name, value in cells if value is not None and name != SOURCE_SHA256
         )
 
 
-def _node_result(result: RunResult, offenders: Mapping[str, tuple[str, ...]]) -> NodeResult:
-    return NodeResult(
-        unique_id=result.node.unique_id,
-        kind=str(result.node.resource_type),
-        status=str(result.status),
-        seconds=result.execution_time,
-        failures=result.failures,
-        message=result.message or "",
-        offenders=offenders.get(result.node.unique_id, ()),
-    )
+# The marker file says that a domain's warehouse matches the event log. It is removed before a build
+# and written after the build's events are stored, so an interrupted build leaves none.
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def mark_warehouse_complete(home: Home, domain: str) -> None:
+    write_text(home.whole_marker(domain), "")
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def unmark_warehouse(home: Home, domain: str) -> None:
+    home.whole_marker(domain).unlink(missing_ok=True)
+
+
+def is_warehouse_complete(home: Home, domain: str) -> bool:
+    """True if the warehouse is marked, and a DuckDB database by its magic bytes.
+
+    Another file at its path is replaced by the next build.
+    """
+    if not home.whole_marker(domain).exists():
+        return False
+    # https://duckdb.org/docs/stable/internals/storage
+    try:
+        with home.warehouse(domain).open("rb") as file:
+            return file.read(DUCKDB_MAGIC_BYTES.stop)[DUCKDB_MAGIC_BYTES] == b"DUCK"
+    except OSError:
+        return False
+
+
+def discard_warehouse(home: Home, domain: str) -> None:
+    """Remove the warehouse; a build of all models creates it again."""
+    file = home.warehouse(domain)
+    for path in (file, file.with_name(f"{file.name}.wal")):
+        path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""A domain's models and what each of them reads, as dbt's manifest tells.
+"""A domain's dbt models and what each of them reads, taken from dbt's manifest.
 
-Which of them are stale is decided in `marts.build`; running dbt is `marts.dbt`.
+Which of them are stale is decided in `marts.build`; dbt is run in `marts.dbt`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ MODEL_KINDS = frozenset({"model", "seed"})
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One node that leaves a relation in the warehouse."""
+    """One dbt node that is a relation in the warehouse.
+
+    `tables` and the `reads_` flags include what is read through parents.
+    """
 
     unique_id: str
     name: str
@@ -32,24 +35,24 @@ class Model:
 
     @property
     def is_mart(self) -> bool:
-        """A model with a declared key is copied out of the warehouse."""
+        """True if the model declares a key; marts are exported from the warehouse."""
         return bool(self.key)
 
     @property
     def is_dated(self) -> bool:
-        """Whether its rows may be others in another run that reads the same tables."""
+        """True if its rows may differ in another run that reads the same tables."""
         return self.reads_history or self.reads_time
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The models of one domain, parents before children."""
+    """The models of one domain by unique id, parents before children."""
 
     models: Mapping[str, Model]
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Graph:
-        """Build from dbt's manifest of the domain."""
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> Graph:
+        """Build the graph from dbt's manifest of the domain."""
         nodes = {
             unique_id: node
             for unique_id, node in manifest["nodes"].items()
@@ -57,24 +60,25 @@ class Graph:
         }
         models: dict[str, Model] = {}
         for unique_id in _parents_first(nodes):
-            models[unique_id] = _model(manifest, nodes[unique_id], models)
+            models[unique_id] = _read_model(nodes[unique_id], manifest["sources"], models)
         return cls(models)
 
     @property
     def marts(self) -> list[Model]:
         return [model for model in self.models.values() if model.is_mart]
 
-    def named(self, name: str) -> Model | None:
+    def find(self, name: str) -> Model | None:
         return next((model for model in self.models.values() if model.name == name), None)
 
     def ancestors(self, unique_id: str) -> Iterator[str]:
-        """Every model above this one, nearest first; one may be named more than once."""
+        """Every model above this one, nearest first; a model may appear more than once."""
         for parent in self.models[unique_id].parents:
             yield parent
             yield from self.ancestors(parent)
 
 
 def _parents_first(nodes: Mapping[str, Any]) -> list[str]:
+    """Unique ids, each after its parents; by name where either order would do."""
     done: dict[str, None] = {}
 
     def visit(unique_id: str) -> None:
@@ -93,23 +97,25 @@ def _parents(node: Mapping[str, Any]) -> list[str]:
     return list(node.get("depends_on", {}).get("nodes", []))
 
 
-def _model(
-    manifest: Mapping[str, Any], node: Mapping[str, Any], known: Mapping[str, Model]
+def _read_model(
+    node: Mapping[str, Any], sources: Mapping[str, Any], models: Mapping[str, Model]
 ) -> Model:
-    above = [known[parent] for parent in _parents(node) if parent in known]
-    sources = [manifest["sources"][p] for p in _parents(node) if p in manifest["sources"]]
-    inputs = {s["name"] for s in sources if s["source_name"] == BUILD_SOURCE}
-    tables = {s["name"] for s in sources if s["source_name"] != BUILD_SOURCE}
+    """The model of a node whose parents are in `models`."""
+    parents = [models[parent] for parent in _parents(node) if parent in models]
+    inputs, tables = set[str](), set[str]()
+    for parent in _parents(node):
+        if parent in sources:
+            source = sources[parent]
+            (inputs if source["source_name"] == BUILD_SOURCE else tables).add(source["name"])
+    columns = node["columns"].values()
     return Model(
         unique_id=node["unique_id"],
         name=node["name"],
-        parents=frozenset(model.unique_id for model in above),
-        tables=frozenset(tables).union(*(model.tables for model in above)),
-        reads_history=HISTORY_INPUT in inputs or any(model.reads_history for model in above),
-        reads_health=HEALTH_INPUT in inputs or any(model.reads_health for model in above),
-        reads_time=RUN_INPUT in inputs or any(model.reads_time for model in above),
+        parents=frozenset(model.unique_id for model in parents),
+        tables=frozenset(tables).union(*(model.tables for model in parents)),
+        reads_history=HISTORY_INPUT in inputs or any(model.reads_history for model in parents),
+        reads_health=HEALTH_INPUT in inputs or any(model.reads_health for model in parents),
+        reads_time=RUN_INPUT in inputs or any(model.reads_time for model in parents),
         key=tuple(node["config"].get("meta", {}).get("key", ())),
-        column_types={
-            c["name"]: c["data_type"] for c in node["columns"].values() if c["data_type"]
-        },
+        column_types={c["name"]: c["data_type"] for c in columns if c["data_type"]},
     )

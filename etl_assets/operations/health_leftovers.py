@@ -15,7 +15,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.fetch import raw_store
 from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.manifest import Process
-from etl_assets.marts import warehouse
+from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RawFile, RunStatus
@@ -93,7 +93,7 @@ def built(home: Home, domain: str) -> HealthFinding:
     """Whether the warehouse is what the event log says; one that is not is built anew."""
     if not home.warehouse(domain).exists():
         return HealthFinding.ok("warehouse", "none, the next run builds it", domain)
-    if warehouse.is_complete(home, domain) or _is_held(home, domain):
+    if dbt.is_warehouse_complete(home, domain) or _is_held(home, domain):
         return HealthFinding.ok("warehouse", "stands", domain)
     found = f"{home.relative(home.warehouse(domain))} was cut off in a build, or is damaged"
     advice = f"`etl run {domain}` builds every model anew"

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from etl_assets.model.errors import BuildError, HomeError
-from etl_assets.publish.table_diff import quoted
+from etl_assets.storage.sql_quoting import quote_path
 
 Row = dict[str, Any]
 
@@ -23,10 +23,10 @@ def rows_where(
     path: Path, where: Mapping[str, str], columns: Sequence[str], order_by: Sequence[str] = ()
 ) -> list[Row]:
     """The rows whose columns have these values, whatever their case; times are aware UTC."""
-    order = f" order by {', '.join(map(quoted, order_by))}" if order_by else ""
+    order = f" order by {', '.join(map(quote_path, order_by))}" if order_by else ""
     with _opened(path) as connection:
         table: pa.Table = connection.sql(
-            f"select {', '.join(map(quoted, columns))} from model "  # noqa: S608 - quoted
+            f"select {', '.join(map(quote_path, columns))} from model "  # noqa: S608 - quoted
             f"where {_condition(where)}{order}",
             params=list(where.values()),
         ).to_arrow_table()
@@ -36,7 +36,7 @@ def rows_where(
 
 def values_of(path: Path, column: str, where: Mapping[str, str]) -> list[str]:
     """The distinct values of a column among the rows with these values, in order."""
-    name = quoted(column)
+    name = quote_path(column)
     with _opened(path) as connection:
         found = connection.execute(
             f"select distinct {name}::varchar as v from model "  # noqa: S608 - quoted
@@ -50,7 +50,7 @@ def keys_named(
     path: Path, key: Sequence[str], columns: Sequence[str], name: str
 ) -> list[list[str]]:
     """The keys of the rows that bear a name in one of the columns, whatever its case, in order."""
-    parts = ", ".join(f"{quoted(part)}::varchar" for part in key)
+    parts = ", ".join(f"{quote_path(part)}::varchar" for part in key)
     with _opened(path) as connection:
         found = connection.execute(
             f"select distinct {parts} from ({_named(connection, columns)}) "  # noqa: S608 - quoted
@@ -75,14 +75,14 @@ def _named(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> str
     model = connection.table("model")
     lists = {n for n, kind in zip(model.columns, model.types, strict=True) if kind.id == "list"}
     texts = [
-        f"{quoted(name)}::varchar[]" if name in lists else f"[{quoted(name)}::varchar]"
+        f"{quote_path(name)}::varchar[]" if name in lists else f"[{quote_path(name)}::varchar]"
         for name in columns
     ]
     return f"select *, unnest(flatten([{', '.join(texts)}])) as a_name from model"  # noqa: S608 - quoted
 
 
 def _condition(where: Mapping[str, str]) -> str:
-    return " and ".join(["true", *(f"lower({quoted(n)}::varchar) = lower(?)" for n in where)])
+    return " and ".join(["true", *(f"lower({quote_path(n)}::varchar) = lower(?)" for n in where)])
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _build(
 
 def _dated_above(graph: Graph, names: Iterable[str]) -> list[Model]:
     """Of the models and all above them, those that another moment makes others."""
-    wanted = {model.unique_id for name in names if (model := graph.named(name))}
+    wanted = {model.unique_id for name in names if (model := graph.find(name))}
     wanted |= {above for unique_id in set(wanted) for above in graph.ancestors(unique_id)}
     return [m for unique_id, m in graph.models.items() if unique_id in wanted and m.is_dated]
 

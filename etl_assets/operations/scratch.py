@@ -39,7 +39,7 @@ class ScratchHome:
 
     @cached_property
     def graph(self) -> Graph:
-        return Graph.of(self._project.manifest)
+        return Graph.from_manifest(self._project.manifest)
 
     def tabulate(
         self,
@@ -98,7 +98,7 @@ class ScratchHome:
             as_of=as_of,
             health=health,
             history=self._history(declared, history_sha256),
-            history_model=self.graph.named(declared) if declared else None,
+            history_model=self.graph.find(declared) if declared else None,
             tests=False,
         )
 

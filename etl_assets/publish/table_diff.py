@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from etl_assets.model.errors import Incomparable
+from etl_assets.storage.sql_quoting import quote_path
 
 Values = Mapping[str, Any]
 
@@ -55,7 +56,7 @@ def diff_tables(
 
 def find_lost_groups(before: Path, after: Path, *, group: str, at_least: int) -> dict[str, int]:
     """Groups of so many rows or more of which no row is left, with their former sizes."""
-    name = quoted(group)
+    name = quote_path(group)
     with _opened(before, after) as connection:
         found = connection.execute(
             f"select {name}::varchar, count(*) from before "  # noqa: S608 - quoted
@@ -64,11 +65,6 @@ def find_lost_groups(before: Path, after: Path, *, group: str, at_least: int) ->
             [at_least],
         ).fetchall()
     return dict(found)
-
-
-def quoted(path: str) -> str:
-    """A column, or by dots a field of a struct, as SQL names it."""
-    return ".".join('"' + name.replace('"', '""') + '"' for name in path.split("."))
 
 
 @contextmanager
@@ -87,8 +83,8 @@ def _opened(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _side(view: str, key: Sequence[str], shown: Sequence[str]) -> str:
-    keys = [f"{quoted(name)}::varchar as k{number}" for number, name in enumerate(key)]
-    values = [f"{quoted(name)} as v{number}" for number, name in enumerate(shown)]
+    keys = [f"{quote_path(name)}::varchar as k{number}" for number, name in enumerate(key)]
+    values = [f"{quote_path(name)} as v{number}" for number, name in enumerate(shown)]
     return f"select {', '.join([*keys, *values])}, true as here from {view}"  # noqa: S608 - quoted
 
 

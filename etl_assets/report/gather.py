@@ -30,6 +30,7 @@ from etl_assets.report.report import (
     SourceLine,
 )
 from etl_assets.storage.atomic_write import write_text
+from etl_assets.storage.sql_quoting import quote_name
 
 MARKDOWN_FILE = "run_report.md"
 HTML_FILE = "run_report.html"
@@ -96,7 +97,7 @@ def _strokes(
     path = marts / f"{chart.joined_by.model}.parquet" if chart.joined_by else None
     if path is None or chart.joined_by is None or not path.exists():
         return []
-    names = ", ".join(_quoted(name) for name in chart.joined_by.columns)
+    names = ", ".join(quote_name(name) for name in chart.joined_by.columns)
     rows = connection.read_parquet(path.as_posix()).project(names).fetchall()
     return [tuple(_cell(value) for value in row) for row in rows]
 
@@ -105,13 +106,13 @@ def _read(chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Sect
     wanted = _chosen(chart, model, as_of)
     whole = None
     if chart.count_by:
-        names = ", ".join(_quoted(name) for name in chart.count_by)
+        names = ", ".join(quote_name(name) for name in chart.count_by)
         wanted = wanted.aggregate(f'{names}, count(*) as "count"', names)
         whole = _number(wanted, 'coalesce(sum("count"), 0)')
         wanted = wanted.order(names if chart.kind == "line" else f'"count" desc, {names}')
     else:
         shown = [*chart.columns, *([AGE] if chart.aged_by else [])]
-        wanted = wanted.project(", ".join(_quoted(name) for name in shown))
+        wanted = wanted.project(", ".join(quote_name(name) for name in shown))
     total = _number(wanted, "count(*)")
     # What a line shows last is what is new.
     skipped = max(total - chart.limit, 0) if chart.kind == "line" else 0
@@ -137,11 +138,11 @@ def _chosen(
         column = duckdb.ColumnExpression(chart.at).cast(duckdb.sqltypes.TIMESTAMP)
         model = model.filter(column == moment)
     if chart.only_with:
-        model = model.filter(f"cast({_quoted(chart.only_with)} as varchar) not in ('', '[]')")
+        model = model.filter(f"cast({quote_name(chart.only_with)} as varchar) not in ('', '[]')")
     if chart.aged_by:
-        day = f"cast({_quoted(chart.aged_by)} as date)"
+        day = f"cast({quote_name(chart.aged_by)} as date)"
         days = f"date_diff('day', {day}, date '{as_of.astimezone(UTC):%Y-%m-%d}') as {AGE}"
-        order = ", ".join([f"{AGE} desc", *(_quoted(name) for name in chart.columns)])
+        order = ", ".join([f"{AGE} desc", *(quote_name(name) for name in chart.columns)])
         model = model.project(f"*, {days}").filter(f"{AGE} > {chart.over_days}").order(order)
     return model
 
@@ -249,7 +250,3 @@ def _cell(value: object) -> Cell:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_cell(part)}" for name, part in value.items())
     return str(value)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

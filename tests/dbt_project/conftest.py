@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.marts import build_inputs
+from etl_assets.marts import build
 from etl_assets.tables.arrow_types import table_schema
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.declarations.load import load
@@ -55,11 +55,11 @@ class Warehouse:
     ) -> Mapping[str, NodeResult]:
         """Build everything from these rows and, where asked, publish the history that it makes."""
         self.lay(rows)
-        graph = Graph.of(self.project.manifest)
-        history = graph.named(self.domain.history or "")
+        graph = Graph.from_manifest(self.project.manifest)
+        history = graph.find(self.domain.history or "")
         assert history is not None
         published = self.marts / f"{history.name}.parquet"
-        build_inputs.write(
+        build.write_build_inputs(
             self.home.build_inputs(DOMAIN),
             as_of=at,
             health=[],
@@ -72,7 +72,7 @@ class Warehouse:
         return {result.unique_id.split(".")[2]: result for result in results}
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self.project.reading() as connection:
+        with self.project.connect() as connection:
             connection.execute("set timezone = 'UTC'").fetchall()
             return connection.execute(sql, parameters).fetchall()
 

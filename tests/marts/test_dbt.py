@@ -1,12 +1,14 @@
-"""dbt's own files may be half written; what is read of them is not."""
+"""Which of dbt's files may be trusted, and when its warehouse may be built on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 from support.orchard import DOMAIN, assemble
 
+from etl_assets.marts import dbt
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.home import Home
 
@@ -23,3 +25,33 @@ def test_a_manifest_that_a_killed_build_left_half_written_is_not_read(tmp_path: 
 
     assert again == parsed
     assert again["nodes"]
+
+
+@pytest.fixture
+def built(home: Home) -> Home:
+    home.warehouse(DOMAIN).parent.mkdir(parents=True)
+    with duckdb.connect(home.warehouse(DOMAIN)) as database:
+        database.execute("create table trees as select 1 as tree")
+    dbt.mark_warehouse_complete(home, DOMAIN)
+    return home
+
+
+def test_a_marked_warehouse_is_complete_until_it_is_unmarked(built: Home) -> None:
+    assert dbt.is_warehouse_complete(built, DOMAIN)
+
+    dbt.unmark_warehouse(built, DOMAIN)
+
+    assert not dbt.is_warehouse_complete(built, DOMAIN)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all"], ids=["empty", "another"])
+def test_another_file_at_its_path_is_not_complete(built: Home, content: bytes) -> None:
+    built.warehouse(DOMAIN).write_bytes(content)
+
+    assert not dbt.is_warehouse_complete(built, DOMAIN)
+
+
+def test_a_marker_without_a_warehouse_is_not_complete(built: Home) -> None:
+    built.warehouse(DOMAIN).unlink()
+
+    assert not dbt.is_warehouse_complete(built, DOMAIN)
