@@ -36,10 +36,10 @@ def explain(
     """Why a published row says what it says: evidence, claims, history, and what would flip it."""
     from etl_assets.declarations.load import load
     from etl_assets.model.home import Home
-    from etl_assets.operations.explain import domain_and_key, explain
+    from etl_assets.operations.explain import explain, resolve_domain
 
     found = settings()
-    domain, wanted = domain_and_key(load(found.domains_dir), key)
+    domain, wanted = resolve_domain(load(found.domains_dir), key)
     explanation = explain(Home(found.home), domain, wanted, at=_moment(as_of))
     show(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
 

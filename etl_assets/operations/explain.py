@@ -1,108 +1,218 @@
-"""Why a row of a published model says what it says, now or at an earlier moment.
+"""Explain a row of a published model, now or at an earlier moment, for `etl explain`.
 
-Only published files and the manifests of runs are read. Which columns make an answer is declared;
-how it looks is `etl_assets.operations.explanation`.
+Everything is read from published files and run manifests. Which columns make up the answer is
+declared in `explain` of `_domain.yaml`; queries on a published file are in `operations.lookup`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import AwareDatetime, Field
+
 from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
 from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.home import Home
+from etl_assets.model.records import Record, Sha256
 from etl_assets.model.run_manifest import MARTS, RunSource
-from etl_assets.operations.explanation import FILE, Explanation, FileOrigin
-from etl_assets.operations.lookup import Row, keys_named, names_in, rows_where, values_of
+from etl_assets.operations.lookup import Row, find_keys, find_rows, list_names, list_values
 from etl_assets.publish import run_directory
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
-NEAREST = 5
-FROM_MANIFEST = {"source", "partition", "url", "etag", "last_modified", "fetched_at"}
-NOT_KEPT = "the run of that time is no longer kept, and with it its sentence, evidence and claims"
+MAX_SUGGESTIONS = 5
+MANIFEST_FIELDS = {"source", "partition", "url", "etag", "last_modified", "fetched_at"}
+RUN_REMOVED = "the run of that time was removed, and its sentence, evidence and claims with it"
+FILE = "file"  # column of a claim: SHA-256 of the raw file that it was read from
+SHORT_SHA256_CHARS = 12
+SIGNIFICANT_DIGITS = 8  # locates a longitude or latitude to about a metre
+
+
+class FileOrigin(Record):
+    """A raw file that evidence was read from, and when and where it was downloaded."""
+
+    sha256: Sha256
+    source: str | None = Field(default=None, description="None if no kept run lists the file")
+    partition: str | None = None
+    url: str | None = None
+    etag: str | None = None
+    last_modified: AwareDatetime | None = None
+    fetched_at: AwareDatetime | None = None
+    path: str = Field(description="relative to ETL_HOME")
+    is_stored: bool
+
+    def lines(self) -> Iterator[str]:
+        part = f"[{self.partition}]" if self.partition else ""
+        yield f"file {self.sha256}"
+        if self.source is None:
+            yield "  no kept run lists its origin"
+        else:
+            yield f"  of {self.source}{part}, fetched {_format(self.fetched_at)} from {self.url}"
+            yield f"  ETag {_format(self.etag)}, Last-Modified {_format(self.last_modified)}"
+        yield f"  {self.path}" + ("" if self.is_stored else ", no longer stored")
+
+
+class Explanation(Record):
+    """The published answer for one row, with its evidence, claims and history."""
+
+    domain: str
+    key: dict[str, str]
+    at: AwareDatetime = Field(description="the moment that the answer is for")
+    run: str | None = Field(
+        default=None, description="directory of the run that published it; None if removed"
+    )
+    answer: Row = Field(default={}, description="empty if nothing was published at that moment")
+    details: Row = {}
+    sentence: str | None = None
+    flip: str | None = None
+    evidence: Row = {}
+    files: list[FileOrigin] = []
+    claims: list[Row] = []
+    history: list[Row] = []
+    note: str = ""
+
+    def lines(self) -> list[str]:
+        """Return the text for a terminal."""
+        title = f"{' '.join(self.key.values())} ({self.domain}, as of {_format(self.at)}"
+        title += f", run {self.run})" if self.run else ")"
+        origins = [line for file in self.files for line in file.lines()]
+        claims = [claim | {FILE: _short_sha256(claim[FILE])} for claim in self.claims]
+        sections = [
+            [title],
+            [self.note] if self.note else [],
+            _format_pairs(self.answer | self.details),
+            [text for text in (self.sentence, self.flip) if text],
+            _titled("Evidence", [*_format_pairs(self.evidence), *origins]),
+            _titled("Claims", _format_table(claims)),
+            _titled("History", _format_table(self.history)),
+        ]
+        lines: list[str] = []
+        for section in filter(None, sections):
+            lines += [*section, ""]
+        return lines[:-1]
+
+
+def _short_sha256(sha256: str | None) -> str | None:
+    return sha256[:SHORT_SHA256_CHARS] if sha256 else None
+
+
+def _titled(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def _format_pairs(cells: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, cells), default=0)
+    return [f"{name:{width}}  {_format(value)}" for name, value in cells.items()]
+
+
+def _format_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of an aligned table, without the columns that are empty in every row."""
+    if not rows:
+        return []
+    columns = []
+    for name in rows[0]:
+        if any(row[name] is not None for row in rows):
+            cells = [name, *(_format(row[name]) for row in rows)]
+            width = max(map(len, cells))
+            columns.append([f"{cell:{width}}" for cell in cells])
+    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+
+
+def _format(value: object) -> str:
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return f"{value:.{SIGNIFICANT_DIGITS}g}"
+    if isinstance(value, list):
+        return ", ".join(map(_format, value))
+    return str(value)
+
+
+def resolve_domain(
+    domains: Mapping[str, Domain], arguments: Sequence[str]
+) -> tuple[Domain, Sequence[str]]:
+    """Return the domain and the key that the arguments of the command name.
+
+    The domain may be left out if only one domain has a key of that length. Raises UsageError if
+    no domain or several domains match.
+    """
+    if arguments and arguments[0] in domains:
+        return domains[arguments[0]], arguments[1:]
+    keys = {name: domain.explain.key for name, domain in domains.items() if domain.explain}
+    matches = [name for name, key in keys.items() if len(key) == len(arguments) or len(keys) == 1]
+    if len(matches) != 1:
+        forms = ", or ".join(" ".join([name, *key]) for name, key in keys.items()) or "none"
+        raise UsageError(f"expected a domain and its key, {forms}; found: {' '.join(arguments)}")
+    return domains[matches[0]], arguments
 
 
 def explain(
     home: Home, domain: Domain, key: Sequence[str], *, at: datetime | None = None
 ) -> Explanation:
-    """The published answer for a key, as it stands, or as it stood at a moment.
+    """Return the published answer for a key, current or as it was at a moment.
 
-    Raises UsageError for a domain or a key of another kind, NotFound for what is not published.
+    Raises UsageError if the domain declares no `explain` or the key has another length, NotFound
+    if no such row is published.
     """
-    declared = _declared(domain, key)
+    declared = _require_explain(domain, key)
     latest = run_directory.published_directory(home, domain.name)
     if latest is None:
         raise NotFound(f"{domain.name}: nothing is published yet; run it first")
-    meant = _meant(declared, key, latest / MARTS)
-    where = dict(zip(declared.key, meant, strict=True))
+    values = _resolve_key(declared, key, latest / MARTS)
+    row_key = dict(zip(declared.key, values, strict=True))
     moment = at or run_directory.read_manifest(latest).as_of
-    directory = latest if at is None else _published_at(home, domain, at)
-    history = _periods(declared.history, latest / MARTS, where, moment)
-    common: dict[str, Any] = {"domain": domain.name, "at": moment, "history": history}
-    if directory and (row := _row(declared, directory / MARTS, where)):
-        return _of_row(home, domain, declared, directory, row, common)
+    directory = latest if at is None else _run_published_at(home, domain, at)
+    history = _find_history(declared.history, latest / MARTS, row_key, moment)
+    base = Explanation(domain=domain.name, key=row_key, at=moment, history=history)
+    if directory and (row := _find_row(declared, directory / MARTS, row_key)):
+        return _add_row(base, home, domain, declared, directory, row)
     if declared.history and history:
-        kept = "" if directory else NOT_KEPT
-        return _of_period(declared, declared.history, where, common, kept)
-    raise _unknown(declared, where, latest / MARTS, moment)
+        return _add_last_period(base, declared, declared.history, is_run_kept=directory is not None)
+    raise _not_published(declared, row_key, latest / MARTS, moment)
 
 
-def domain_and_key(
-    domains: Mapping[str, Domain], words: Sequence[str]
-) -> tuple[Domain, Sequence[str]]:
-    """The domain that is meant, and the key: it may be left out where one alone has such a key.
-
-    Raises UsageError where none or several could be meant.
-    """
-    if words and words[0] in domains:
-        return domains[words[0]], words[1:]
-    able = {name: domain.explain.key for name, domain in domains.items() if domain.explain}
-    meant = [name for name, key in able.items() if len(key) == len(words) or len(able) == 1]
-    if len(meant) != 1:
-        forms = ", or ".join(" ".join([name, *key]) for name, key in able.items()) or "none"
-        raise UsageError(f"expected a domain and its key, {forms}; found: {' '.join(words)}")
-    return domains[meant[0]], words
-
-
-def _declared(domain: Domain, key: Sequence[str]) -> Explain:
+def _require_explain(domain: Domain, key: Sequence[str]) -> Explain:
     if domain.explain is None:
         raise UsageError(f"{domain.name} declares no explain in its _domain.yaml")
+    # A row may also be given by one of its names, which may have several words.
     if len(key) != len(domain.explain.key) and not (key and domain.explain.named_by):
-        wanted = " and ".join(domain.explain.key)
-        raise UsageError(f"{domain.name}: expected {wanted}, found: {' '.join(key) or 'nothing'}")
+        columns = " and ".join(domain.explain.key)
+        raise UsageError(f"{domain.name}: expected {columns}, found: {' '.join(key) or 'nothing'}")
     return domain.explain
 
 
-def _meant(declared: Explain, words: Sequence[str], marts: Path) -> Sequence[str]:
-    """The key that the words are, or else the key of the one row that they name.
+def _resolve_key(declared: Explain, arguments: Sequence[str], marts: Path) -> Sequence[str]:
+    """Return the arguments if they are a key, else the key of the one row with that name.
 
-    Raises UsageError where they name several rows, NotFound where they can be no key and name none.
+    Raises UsageError if several rows have the name, NotFound if the arguments are neither.
     """
-    file, name = marts / f"{declared.model}.parquet", " ".join(words)
-    is_key = len(words) == len(declared.key)
-    if not declared.named_by or (is_key and _is_published(file, declared, words)):
-        return words
-    found = keys_named(file, declared.key, declared.named_by, name)
-    if len(found) > 1:
-        keys = ", ".join(" ".join(key) for key in found)
-        raise UsageError(f"expected the name of one row, found {name!r} to be that of {keys}")
-    if not found and not is_key:
-        near = _nearest(name, names_in(file, declared.named_by))
-        raise NotFound(f"{name!r} is not published{near}")
-    return found[0] if found else words
+    file, name = marts / f"{declared.model}.parquet", " ".join(arguments)
+    is_key = len(arguments) == len(declared.key)
+    if not declared.named_by:
+        return arguments
+    if is_key and find_rows(file, dict(zip(declared.key, arguments, strict=True)), declared.key):
+        return arguments
+    keys = find_keys(file, declared.key, declared.named_by, name)
+    if len(keys) > 1:
+        rows = ", ".join(" ".join(key) for key in keys)
+        raise UsageError(f"expected the name of one row, found {name!r} to be the name of {rows}")
+    if keys:
+        return keys[0]
+    if not is_key:
+        suggestions = _suggest(name, list_names(file, declared.named_by))
+        raise NotFound(f"{name!r} is not published{suggestions}")
+    return arguments
 
 
-def _is_published(file: Path, declared: Explain, key: Sequence[str]) -> bool:
-    where = dict(zip(declared.key, key, strict=True))
-    return bool(rows_where(file, where, declared.key))
-
-
-def _published_at(home: Home, domain: Domain, at: datetime) -> Path | None:
-    """The directory of the run whose set was the published one at a moment, where it is kept."""
+def _run_published_at(home: Home, domain: Domain, at: datetime) -> Path | None:
+    """Return the directory of the run that was the published one at a moment, if it is kept."""
     for directory in run_directory.list_runs(home, domain.name):
         manifest = run_directory.read_manifest(directory)
         if manifest.published and manifest.as_of <= at:
@@ -110,125 +220,129 @@ def _published_at(home: Home, domain: Domain, at: datetime) -> Path | None:
     return None
 
 
-def _row(declared: Explain, marts: Path, where: Mapping[str, str]) -> Row | None:
+def _find_row(declared: Explain, marts: Path, key: Mapping[str, str]) -> Row | None:
     special = [name for name in (declared.sentence, declared.flip, declared.evidence) if name]
     columns = dict.fromkeys([*declared.key, *declared.answer, *declared.columns, *special])
-    found = rows_where(marts / f"{declared.model}.parquet", where, list(columns))
-    return found[0] if found else None
+    rows = find_rows(marts / f"{declared.model}.parquet", key, list(columns))
+    return rows[0] if rows else None
 
 
-def _of_row(
-    home: Home,
-    domain: Domain,
-    declared: Explain,
-    directory: Path,
-    row: Row,
-    common: dict[str, Any],
+def _add_row(
+    base: Explanation, home: Home, domain: Domain, declared: Explain, directory: Path, row: Row
 ) -> Explanation:
-    key = {name: str(row[name]) for name in declared.key}
+    """Return the explanation with the content of the published row."""
+    key = {name: str(row[name]) for name in declared.key}  # in the published spelling
     evidence: Row = (row[declared.evidence] if declared.evidence else None) or {}
-    claims = _claims(declared.claims, directory / MARTS, key)
-    files = [evidence.get(SOURCE_SHA256), *(claim[FILE] for claim in claims)]
-    return Explanation(
-        **common,
-        key=key,
-        run=directory.name,
-        answer={name: row[name] for name in declared.answer},
-        details={name: row[name] for name in declared.columns},
-        sentence=row[declared.sentence] if declared.sentence else None,
-        flip=row[declared.flip] if declared.flip else None,
-        evidence=evidence,
-        files=list(_origins(home, domain, directory, filter(None, files))),
-        claims=claims,
+    claims = _find_claims(declared.claims, directory / MARTS, key)
+    digests = [evidence.get(SOURCE_SHA256), *(claim[FILE] for claim in claims)]
+    return base.model_copy(
+        update={
+            "key": key,
+            "run": directory.name,
+            "answer": {name: row[name] for name in declared.answer},
+            "details": {name: row[name] for name in declared.columns},
+            "sentence": row[declared.sentence] if declared.sentence else None,
+            "flip": row[declared.flip] if declared.flip else None,
+            "evidence": evidence,
+            "files": list(_find_origins(home, domain, directory, filter(None, digests))),
+            "claims": claims,
+        }
     )
 
 
-def _of_period(
-    declared: Explain,
-    periods: Periods,
-    where: dict[str, str],
-    common: dict[str, Any],
-    kept: str,
+def _add_last_period(
+    base: Explanation, declared: Explain, periods: Periods, *, is_run_kept: bool
 ) -> Explanation:
-    """What the history alone knows: of a moment whose run is gone, or of a row that is gone."""
-    last: Row = common["history"][-1]
-    ended = last[periods.until]
-    if ended is not None and ended <= common["at"]:
-        return Explanation(**common, key=where, note=f"no longer published since {ended}")
+    """Return the explanation with the answer of the row's last period in the history.
+
+    Used if the run of that moment was removed, or if the row is no longer published.
+    """
+    last = base.history[-1]
+    ended_at = last[periods.until]
+    if ended_at is not None and ended_at <= base.at:
+        return base.model_copy(update={"note": f"no longer published since {ended_at}"})
     answer = {name: last[name] for name in declared.answer if name in last}
-    return Explanation(**common, key=where, answer=answer, note=kept)
+    return base.model_copy(update={"answer": answer, "note": "" if is_run_kept else RUN_REMOVED})
 
 
-def _claims(declared: Claims | None, marts: Path, key: Mapping[str, str]) -> list[Row]:
+def _find_claims(declared: Claims | None, marts: Path, key: Mapping[str, str]) -> list[Row]:
     if declared is None:
         return []
     file = marts / f"{declared.model}.parquet"
-    rows = rows_where(file, key, [*declared.columns, SOURCE_SHA256], declared.order_by)
+    rows = find_rows(file, key, [*declared.columns, SOURCE_SHA256], declared.order_by)
     return [row | {FILE: row.pop(SOURCE_SHA256)} for row in rows]
 
 
-def _periods(
-    declared: Periods | None, marts: Path, where: Mapping[str, str], at: datetime
+def _find_history(
+    declared: Periods | None, marts: Path, key: Mapping[str, str], at: datetime
 ) -> list[Row]:
-    """The periods that had begun by then; the last of them may have ended since."""
+    """Return the periods of the row that started by `at`; the last one may have ended since."""
     if declared is None:
         return []
     columns = [declared.since, declared.until, *declared.columns]
-    rows = rows_where(marts / f"{declared.model}.parquet", where, columns, [declared.since])
+    rows = find_rows(marts / f"{declared.model}.parquet", key, columns, [declared.since])
     return [row for row in rows if row[declared.since] <= at]
 
 
-def _origins(
+def _find_origins(
     home: Home, domain: Domain, directory: Path, digests: Iterable[str]
 ) -> Iterator[FileOrigin]:
-    """Each file once, the deciding one first; an older run is asked where this one is silent."""
-    wanted = dict.fromkeys(digests)
-    known = _files(directory)
-    older = run_directory.list_runs(home, domain.name)
-    for sha256 in wanted:
-        while sha256 not in known and (run := next(older, None)):
-            known = _files(run) | known
+    """Yield the origin of each distinct file, in order.
+
+    Manifests of older runs are read only as far as needed for the files that this run reused.
+    """
+    origins = _list_files(directory)
+    older_runs = run_directory.list_runs(home, domain.name)
+    for sha256 in dict.fromkeys(digests):
+        while sha256 not in origins and (run := next(older_runs, None)):
+            origins = _list_files(run) | origins
         file = home.raw_file(sha256)
-        found = known.get(sha256)
+        source = origins.get(sha256)
         yield FileOrigin(
             sha256=sha256,
-            **found.model_dump(include=FROM_MANIFEST) if found else {},
+            **source.model_dump(include=MANIFEST_FIELDS) if source else {},
             path=home.relative(file),
             is_stored=file.is_file(),
         )
 
 
-def _files(directory: Path) -> dict[str, RunSource]:
+def _list_files(directory: Path) -> dict[str, RunSource]:
     sources = run_directory.read_manifest(directory).sources
     return {source.sha256: source for source in sources if source.sha256}
 
 
-def _unknown(declared: Explain, where: Mapping[str, str], marts: Path, at: datetime) -> NotFound:
-    """Says which part of the key is not there, and what is like it."""
+def _not_published(
+    declared: Explain, key: Mapping[str, str], marts: Path, at: datetime
+) -> NotFound:
+    """Return the error that names the first column without such a value, and similar values."""
     file = marts / f"{declared.model}.parquet"
-    known: dict[str, str] = {}
-    for name, value in where.items():
-        values = values_of(file, name, known)
+    matched: dict[str, str] = {}
+    for column, value in key.items():
+        values = list_values(file, column, matched)
         if value.lower() not in {other.lower() for other in values}:
-            names = names_in(file, declared.named_by) if declared.named_by else []
+            names = list_names(file, declared.named_by) if declared.named_by else []
             return NotFound(
-                f"{' '.join(known.values())} {name} {value!r} is not published".strip()
-                + _nearest(value, [*values, *names])
-                + _elsewhere(file, declared, name, value)
+                f"{' '.join(matched.values())} {column} {value!r} is not published".strip()
+                + _suggest(value, [*values, *names])
+                + _list_other_rows(file, declared, column, value)
             )
-        known[name] = value
-    return NotFound(f"{' '.join(where.values())} was not yet published at {at.isoformat()}")
+        matched[column] = value
+    return NotFound(f"{' '.join(key.values())} was not yet published at {at.isoformat()}")
 
 
-def _nearest(value: str, values: Sequence[str]) -> str:
-    by_case = {other.lower(): other for other in values}
-    near = get_close_matches(value.lower(), by_case, n=NEAREST)
-    return f"; nearest: {', '.join(by_case[name] for name in near)}" if near else ""
+def _suggest(value: str, candidates: Sequence[str]) -> str:
+    by_lower_case = {candidate.lower(): candidate for candidate in candidates}
+    matches = get_close_matches(value.lower(), by_lower_case, n=MAX_SUGGESTIONS)
+    if not matches:
+        return ""
+    return f"; nearest: {', '.join(by_lower_case[match] for match in matches)}"
 
 
-def _elsewhere(file: Path, declared: Explain, name: str, value: str) -> str:
-    """Where the value does occur, of a key whose first part is another."""
+def _list_other_rows(file: Path, declared: Explain, column: str, value: str) -> str:
+    """Return which values of the key's first column have this value in a later column."""
     first = declared.key[0]
-    others = values_of(file, first, {name: value}) if name != first else []
-    more = f" and {len(others) - NEAREST} more" if len(others) > NEAREST else ""
-    return f"; it is published for {', '.join(others[:NEAREST])}{more}" if others else ""
+    others = list_values(file, first, {column: value}) if column != first else []
+    if not others:
+        return ""
+    more = f" and {len(others) - MAX_SUGGESTIONS} more" if len(others) > MAX_SUGGESTIONS else ""
+    return f"; it is published for {', '.join(others[:MAX_SUGGESTIONS])}{more}"

@@ -1,6 +1,6 @@
-"""Rows of published models, found by the values of columns.
+"""Queries on one published parquet file by the values of its columns, run by DuckDB in memory.
 
-DuckDB reads the parquet files in memory; what the rows mean is the caller's.
+What a row means, and which columns to read, is decided by the callers.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from etl_assets.storage.sql_quoting import quote_path
 Row = dict[str, Any]
 
 
-def rows_where(
+def find_rows(
     path: Path, where: Mapping[str, str], columns: Sequence[str], order_by: Sequence[str] = ()
 ) -> list[Row]:
-    """The rows whose columns have these values, whatever their case; times are aware UTC."""
+    """Return the rows whose columns equal the values of `where`, ignoring case; times are UTC."""
     order = f" order by {', '.join(map(quote_path, order_by))}" if order_by else ""
-    with _opened(path) as connection:
+    with _open_model(path) as connection:
+        # Through Arrow: DuckDB's own conversion of times with a time zone needs pytz.
         table: pa.Table = connection.sql(
             f"select {', '.join(map(quote_path, columns))} from model "  # noqa: S608 - quoted
             f"where {_condition(where)}{order}",
@@ -34,51 +35,51 @@ def rows_where(
     return rows
 
 
-def values_of(path: Path, column: str, where: Mapping[str, str]) -> list[str]:
-    """The distinct values of a column among the rows with these values, in order."""
+def list_values(path: Path, column: str, where: Mapping[str, str]) -> list[str]:
+    """Return the sorted distinct values of a column among the rows that match `where`."""
     name = quote_path(column)
-    with _opened(path) as connection:
-        found = connection.execute(
+    with _open_model(path) as connection:
+        rows = connection.execute(
             f"select distinct {name}::varchar as v from model "  # noqa: S608 - quoted
             f"where {_condition(where)} and {name} is not null order by v",
             list(where.values()),
         ).fetchall()
-    return [value for (value,) in found]
+    return [value for (value,) in rows]
 
 
-def keys_named(
-    path: Path, key: Sequence[str], columns: Sequence[str], name: str
-) -> list[list[str]]:
-    """The keys of the rows that bear a name in one of the columns, whatever its case, in order."""
-    parts = ", ".join(f"{quote_path(part)}::varchar" for part in key)
-    with _opened(path) as connection:
-        found = connection.execute(
-            f"select distinct {parts} from ({_named(connection, columns)}) "  # noqa: S608 - quoted
+def find_keys(path: Path, key: Sequence[str], columns: Sequence[str], name: str) -> list[list[str]]:
+    """Return the sorted keys of the rows that have `name` in one of the columns, ignoring case."""
+    key_columns = ", ".join(f"{quote_path(column)}::varchar" for column in key)
+    with _open_model(path) as connection:
+        names = _names_query(connection, columns)
+        rows = connection.execute(
+            f"select distinct {key_columns} from ({names}) "  # noqa: S608 - quoted
             "where lower(a_name) = lower(?) order by all",
             [name],
         ).fetchall()
-    return [list(row) for row in found]
+    return [list(row) for row in rows]
 
 
-def names_in(path: Path, columns: Sequence[str]) -> list[str]:
-    """The distinct values of all the columns, those of a list one by one, in order."""
-    with _opened(path) as connection:
-        found = connection.execute(
-            f"select distinct a_name from ({_named(connection, columns)}) "  # noqa: S608 - quoted
+def list_names(path: Path, columns: Sequence[str]) -> list[str]:
+    """Return the sorted distinct values of all the columns; a list column gives its elements."""
+    with _open_model(path) as connection:
+        names = _names_query(connection, columns)
+        rows = connection.execute(
+            f"select distinct a_name from ({names}) "  # noqa: S608 - quoted
             "where a_name is not null order by a_name"
         ).fetchall()
-    return [name for (name,) in found]
+    return [name for (name,) in rows]
 
 
-def _named(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> str:
-    """The model's rows, each as often as it has names, with the name beside it."""
+def _names_query(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> str:
+    """Return SQL for the model's rows, each repeated for every name it has, as column a_name."""
     model = connection.table("model")
     lists = {n for n, kind in zip(model.columns, model.types, strict=True) if kind.id == "list"}
-    texts = [
-        f"{quote_path(name)}::varchar[]" if name in lists else f"[{quote_path(name)}::varchar]"
-        for name in columns
+    names = [
+        f"{quote_path(column)}::varchar[]" if column in lists else f"[{quote_path(column)}::varchar]"
+        for column in columns
     ]
-    return f"select *, unnest(flatten([{', '.join(texts)}])) as a_name from model"  # noqa: S608 - quoted
+    return f"select *, unnest(flatten([{', '.join(names)}])) as a_name from model"  # noqa: S608 - quoted
 
 
 def _condition(where: Mapping[str, str]) -> str:
@@ -86,7 +87,8 @@ def _condition(where: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _open_model(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an in-memory connection in which the view `model` reads the file."""
     if not path.is_file():
         raise HomeError(f"{path}: expected a published model, found no file")
     try:
@@ -95,7 +97,5 @@ def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.read_parquet(path.as_posix()).create_view("model")
             yield connection
     except duckdb.BinderException as error:
-        told = str(error).partition("\n")[0]
-        raise BuildError(
-            f"{path}: expected the columns that are declared, found: {told}"
-        ) from error
+        message = str(error).partition("\n")[0]
+        raise BuildError(f"{path}: expected the declared columns, found: {message}") from error

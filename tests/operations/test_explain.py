@@ -1,4 +1,4 @@
-"""What explains a published row: evidence, files, claims, periods, and what to say of no row."""
+"""Explanations of published rows: evidence, files, claims, periods; errors for unknown rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
-from etl_assets.operations.explain import domain_and_key, explain
+from etl_assets.operations.explain import explain, resolve_domain
 from etl_assets.publish import run_directory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -88,7 +88,7 @@ def publish(
 
 @pytest.fixture
 def garden(home: Home) -> Home:
-    """A published set of this noon, and one of ten days ago that said otherwise."""
+    """A published set of today, and one of nine days ago with another state."""
     ill = [PLANTS[0] | {"state": "ill", "sentence": "Oak is ill."}]
     publish(home, NOON - 9 * DAY, ill, [source("diary", OLD), source("note", NOTE)])
     publish(home, NOON, PLANTS, [source("diary", DIARY)])
@@ -96,19 +96,26 @@ def garden(home: Home) -> Home:
 
 
 def test_a_row_is_explained_down_to_the_origin_of_its_files(garden: Home) -> None:
-    found = explain(garden, GARDEN, ["north", "OAK"])
+    explanation = explain(garden, GARDEN, ["north", "OAK"])
 
-    origins = {file.sha256: (file.source, file.etag, file.fetched_at) for file in found.files}
-    assert (found.key, found.answer, found.run) == (OAK, {"state": "well"}, "20260301_120000")
-    assert (found.sentence, found.flip) == ("Oak is well.", "Ill once the diary says so.")
-    assert found.evidence == EVIDENCE
-    assert [claim["verdict"] for claim in found.claims] == ["won", "lost"]
-    assert [period["state"] for period in found.history] == ["ill", "well"]
+    origins = {file.sha256: (file.source, file.etag, file.fetched_at) for file in explanation.files}
+    assert (explanation.key, explanation.answer, explanation.run) == (
+        OAK,
+        {"state": "well"},
+        "20260301_120000",
+    )
+    assert (explanation.sentence, explanation.flip) == (
+        "Oak is well.",
+        "Ill once the diary says so.",
+    )
+    assert explanation.evidence == EVIDENCE
+    assert [claim["verdict"] for claim in explanation.claims] == ["won", "lost"]
+    assert [period["state"] for period in explanation.history] == ["ill", "well"]
     assert list(origins) == [DIARY, NOTE]
     assert origins[NOTE] == ("garden.note", '"1"', NOON)
 
 
-NAMED = GARDEN.model_copy(
+GARDEN_WITH_NAMES = GARDEN.model_copy(
     update={
         "explain": GARDEN.explain.model_copy(update={"named_by": ["label", "tags"]})
         if GARDEN.explain
@@ -126,7 +133,7 @@ def labelled(home: Home) -> Home:
 
 
 @pytest.mark.parametrize(
-    ("words", "key"),
+    ("arguments", "key"),
     [
         pytest.param(["North", "oak"], OAK, id="key"),
         pytest.param(["The", "old", "ONE"], OAK, id="text"),
@@ -135,78 +142,78 @@ def labelled(home: Home) -> Home:
     ],
 )
 def test_a_row_is_found_by_its_key_or_by_a_name(
-    labelled: Home, words: list[str], key: dict[str, str]
+    labelled: Home, arguments: list[str], key: dict[str, str]
 ) -> None:
-    assert explain(labelled, NAMED, words).key == key
+    assert explain(labelled, GARDEN_WITH_NAMES, arguments).key == key
 
 
-def test_a_name_of_several_rows_is_told_with_their_keys(labelled: Home) -> None:
-    with pytest.raises(UsageError, match="found 'tall' to be that of North oak, South ash"):
-        explain(labelled, NAMED, ["tall"])
+def test_a_name_of_several_rows_is_refused_with_their_keys(labelled: Home) -> None:
+    with pytest.raises(UsageError, match="found 'tall' to be the name of North oak, South ash"):
+        explain(labelled, GARDEN_WITH_NAMES, ["tall"])
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         pytest.param(["the old won"], "'the old won' is not published; nearest: the old one"),
         pytest.param(["The old", "0ne"], "bed 'The old' is not published; nearest: the old one"),
     ],
     ids=["a name", "as long as a key"],
 )
-def test_a_name_that_nothing_bears_is_told_with_what_is_near(
-    labelled: Home, words: list[str], told: str
+def test_an_unknown_name_is_reported_with_similar_names(
+    labelled: Home, arguments: list[str], message: str
 ) -> None:
     with pytest.raises(NotFound) as raised:
-        explain(labelled, NAMED, words)
+        explain(labelled, GARDEN_WITH_NAMES, arguments)
 
-    assert str(raised.value) == told
+    assert str(raised.value) == message
 
 
-def test_a_file_says_whether_it_is_still_stored(garden: Home) -> None:
+def test_a_file_has_whether_it_is_still_stored(garden: Home) -> None:
     file = garden.raw_file(DIARY)
     file.parent.mkdir(parents=True)
     file.touch()
 
-    found = explain(garden, GARDEN, ["North", "oak"])
+    explanation = explain(garden, GARDEN, ["North", "oak"])
 
-    assert [origin.is_stored for origin in found.files] == [True, False]
+    assert [origin.is_stored for origin in explanation.files] == [True, False]
 
 
-def test_a_file_that_no_run_names_is_told_as_it_is(home: Home) -> None:
+def test_a_file_that_no_kept_run_lists_has_no_origin(home: Home) -> None:
     publish(home, NOON, PLANTS, [])
 
-    found = explain(home, GARDEN, ["North", "oak"])
+    explanation = explain(home, GARDEN, ["North", "oak"])
 
-    assert found.files[0].source is None
-    assert "no run that is kept names its origin" in "\n".join(found.lines())
+    assert explanation.files[0].source is None
+    assert "no kept run lists its origin" in "\n".join(explanation.lines())
 
 
-def test_an_earlier_moment_is_answered_by_the_set_that_stood_then(garden: Home) -> None:
-    found = explain(garden, GARDEN, ["North", "oak"], at=NOON - DAY)
+def test_an_earlier_moment_is_answered_from_the_set_published_then(garden: Home) -> None:
+    explanation = explain(garden, GARDEN, ["North", "oak"], at=NOON - DAY)
 
-    assert (found.answer, found.sentence) == ({"state": "ill"}, "Oak is ill.")
-    assert found.run == "20260220_120000"
-    assert len(found.history) == 1
+    assert (explanation.answer, explanation.sentence) == ({"state": "ill"}, "Oak is ill.")
+    assert explanation.run == "20260220_120000"
+    assert len(explanation.history) == 1
 
 
 def test_without_the_run_of_that_time_the_history_answers(home: Home) -> None:
     publish(home, NOON, PLANTS, [])
 
-    found = explain(home, GARDEN, ["North", "oak"], at=NOON - DAY)
+    explanation = explain(home, GARDEN, ["North", "oak"], at=NOON - DAY)
 
-    assert (found.answer, found.run) == ({"state": "ill"}, None)
-    assert "no longer kept" in found.note
+    assert (explanation.answer, explanation.run) == ({"state": "ill"}, None)
+    assert "was removed" in explanation.note
 
 
-def test_what_is_gone_says_since_when(garden: Home) -> None:
-    found = explain(garden, GARDEN, ["South", "yew"])
+def test_a_row_that_is_no_longer_published_has_the_date(garden: Home) -> None:
+    explanation = explain(garden, GARDEN, ["South", "yew"])
 
-    assert found.note == "no longer published since 2026-03-01 12:00:00+00:00"
-    assert found.answer == {}
+    assert explanation.note == "no longer published since 2026-03-01 12:00:00+00:00"
+    assert explanation.answer == {}
 
 
 @pytest.mark.parametrize(
-    ("key", "at", "told"),
+    ("key", "at", "message"),
     [
         pytest.param(
             ["Nort", "oak"], None, "bed 'Nort' is not published; nearest: North", id="bed"
@@ -228,13 +235,13 @@ def test_what_is_gone_says_since_when(garden: Home) -> None:
         ),
     ],
 )
-def test_what_is_not_published_is_told_with_what_is_near(
-    garden: Home, key: list[str], at: datetime | None, told: str
+def test_an_unpublished_row_is_reported_with_similar_values(
+    garden: Home, key: list[str], at: datetime | None, message: str
 ) -> None:
     with pytest.raises(NotFound) as raised:
         explain(garden, GARDEN, key, at=at)
 
-    assert str(raised.value) == told
+    assert str(raised.value) == message
 
 
 def test_nothing_published_explains_nothing(home: Home) -> None:
@@ -243,34 +250,37 @@ def test_nothing_published_explains_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "key", "told"),
+    ("domain", "key", "message"),
     [
         pytest.param(GARDEN, ["oak"], "expected bed and plant, found: oak", id="half a key"),
         pytest.param(
-            GARDEN.model_copy(update={"explain": None}), ["oak"], "declares no explain", id="mute"
+            GARDEN.model_copy(update={"explain": None}),
+            ["oak"],
+            "declares no explain",
+            id="without explain",
         ),
     ],
 )
-def test_a_question_of_another_kind_is_refused(
-    garden: Home, domain: Domain, key: list[str], told: str
+def test_a_key_that_does_not_fit_the_declaration_is_refused(
+    garden: Home, domain: Domain, key: list[str], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         explain(garden, domain, key)
 
 
-def test_the_domain_may_be_left_out_where_one_alone_explains() -> None:
-    mute = GARDEN.model_copy(update={"name": "attic", "explain": None})
-    domains = {"garden": GARDEN, "attic": mute}
+def test_the_domain_may_be_left_out_if_only_one_declares_explain() -> None:
+    no_explain = GARDEN.model_copy(update={"name": "attic", "explain": None})
+    domains = {"garden": GARDEN, "attic": no_explain}
 
-    assert domain_and_key(domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
-    assert domain_and_key(domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert resolve_domain(domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert resolve_domain(domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
 
 
-def test_where_several_explain_the_domain_is_named() -> None:
+def test_the_domain_is_required_if_several_declare_explain() -> None:
     other = GARDEN.model_copy(update={"name": "park"})
 
     with pytest.raises(UsageError, match="garden bed plant, or park bed plant"):
-        domain_and_key({"garden": GARDEN, "park": other}, ["North", "oak"])
+        resolve_domain({"garden": GARDEN, "park": other}, ["North", "oak"])
 
 
 def test_the_text_shows_each_part_under_its_title(garden: Home) -> None:

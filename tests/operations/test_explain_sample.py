@@ -1,4 +1,4 @@
-"""Explanations of the sample: what they say would flip a state does flip it."""
+"""Explanations of sample rows: the change that would flip a state does flip it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import pytest
 from support.sample_home import AS_OF, DOMAIN, Sampled
 
 from etl_assets.cli.main import main
-from etl_assets.operations.explain import explain
-from etl_assets.operations.explanation import Explanation
+from etl_assets.operations.explain import Explanation, explain
 
 FEED = "advisory.echohq.com/data.json"
 RULINGS = "analyst/advisory-not-applicable.csv"
 TRACKER = "security-tracker.debian.org/tracker/data/json"
 
-RULED = ("garnet", "CVE-2024-900003")  # by the analysts
+NOT_APPLICABLE = ("garnet", "CVE-2024-900003")  # by a ruling of the analysts
 FIXED = ("garnet", "CVE-2024-900046")  # by the vendor
-NEW = ("pebble", "CVE-2026-900043")  # no more than listed
+NEW = ("pebble", "CVE-2026-900043")  # listed by the vendor, without a fixed version
 OPEN = ("cobalt", "CVE-2024-900037")  # open in Debian
 
 
@@ -28,15 +27,15 @@ def explained(sampled: Sampled, key: tuple[str, str]) -> Explanation:
     return explain(sampled.home, sampled.domain, key)
 
 
-def without(text: str, key: tuple[str, str]) -> str:
-    """The rulings without those on a pair."""
+def drop_rulings(text: str, key: tuple[str, str]) -> str:
+    """Return the rulings without those on a pair of package and identifier."""
     package, identifier = key
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith(f"{identifier},{package},"))
 
 
-def say(text: str, key: tuple[str, str], version: str | None) -> str:
-    """The feed with another fixed version of a pair, or none."""
+def set_fixed_version(text: str, key: tuple[str, str], version: str | None) -> str:
+    """Return the feed with another fixed version for a pair, or with none."""
     feed = json.loads(text)
     feed[key[0]][key[1]] = {"fixed_version": version} if version else {}
     return json.dumps(feed)
@@ -50,32 +49,34 @@ def fix_in_sid(text: str, key: tuple[str, str], version: str) -> str:
 
 
 @pytest.mark.long
-def test_doing_what_it_says_flips_each_state(sampled: Sampled) -> None:
-    told = {key: explained(sampled, key).flip or "" for key in (RULED, FIXED, NEW, OPEN)}
-    ruled, fixed = (
-        re.search(r"Becomes (\w+)", told[RULED]),
-        re.search(r"Becomes (\w+)", told[FIXED]),
+def test_the_described_change_flips_each_state(sampled: Sampled) -> None:
+    flips = {key: explained(sampled, key).flip or "" for key in (NOT_APPLICABLE, FIXED, NEW, OPEN)}
+    ruling_flip, fix_flip = (
+        re.search(r"Becomes (\w+)", flips[NOT_APPLICABLE]),
+        re.search(r"Becomes (\w+)", flips[FIXED]),
     )
-    assert ruled
-    assert fixed
-    assert "the analysts' ruling" in told[RULED]
-    assert "the vendor's feed" in told[FIXED]
-    assert "Becomes fixed when the vendor's feed names a fixed version" in told[NEW]
-    assert "when Debian publishes a fix above 1.2-1 in Debian unstable (sid)" in told[OPEN]
+    assert ruling_flip
+    assert fix_flip
+    assert "the analysts' ruling" in flips[NOT_APPLICABLE]
+    assert "the vendor's feed" in flips[FIXED]
+    assert "Becomes fixed when the vendor's feed names a fixed version" in flips[NEW]
+    assert "when Debian publishes a fix above 1.2-1 in Debian unstable (sid)" in flips[OPEN]
 
-    sampled.change(RULINGS, lambda text: without(text, RULED))
-    sampled.change(FEED, lambda text: say(say(text, FIXED, None), NEW, "2.0-1"))
+    sampled.change(RULINGS, lambda text: drop_rulings(text, NOT_APPLICABLE))
+    sampled.change(
+        FEED, lambda text: set_fixed_version(set_fixed_version(text, FIXED, None), NEW, "2.0-1")
+    )
     sampled.change(TRACKER, lambda text: fix_in_sid(text, OPEN, "1.3-1"))
     manifest = sampled.run()
 
-    states = {key: explained(sampled, key).answer for key in told}
+    states = {key: explained(sampled, key).answer for key in flips}
     assert manifest.published, manifest.note
-    assert states[RULED]["state"] == ruled[1]
-    assert states[FIXED]["state"] == fixed[1]
+    assert states[NOT_APPLICABLE]["state"] == ruling_flip[1]
+    assert states[FIXED]["state"] == fix_flip[1]
     assert (states[NEW]["state"], states[NEW]["fixed_version"]) == ("fixed", "2.0-1")
     assert (states[OPEN]["state"], states[OPEN]["fixed_version"]) == ("fixed", "1.3-1")
-    then = explain(sampled.home, sampled.domain, NEW, at=AS_OF + timedelta(days=1))
-    assert then.answer["state"] == "under_investigation"
+    before_fix = explain(sampled.home, sampled.domain, NEW, at=AS_OF + timedelta(days=1))
+    assert before_fix.answer["state"] == "under_investigation"
     assert [period["state"] for period in explained(sampled, NEW).history] == [
         "under_investigation",
         "fixed",
@@ -85,23 +86,23 @@ def test_doing_what_it_says_flips_each_state(sampled: Sampled) -> None:
 def test_every_row_of_the_sample_can_be_explained(first_run: Sampled) -> None:
     keys = [(r["package_name"], r["cve_id"]) for r in first_run.rows("mart_advisory_current")]
 
-    found = [explained(first_run, key) for key in keys]
+    explanations = [explained(first_run, key) for key in keys]
 
-    assert all(e.sentence and e.flip and e.claims and e.history for e in found)
-    assert all(file.is_stored and file.fetched_at for e in found for file in e.files)
-    assert all(e.claims[0]["verdict"] == "won" for e in found)
+    assert all(e.sentence and e.flip and e.claims and e.history for e in explanations)
+    assert all(file.is_stored and file.fetched_at for e in explanations for file in e.files)
+    assert all(e.claims[0]["verdict"] == "won" for e in explanations)
 
 
 @pytest.fixture
 def command(first_run: Sampled, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command in the first run's home, which it only reads; returns the exit code."""
+    """Return a function that runs the command in the home of the first run, read-only."""
     monkeypatch.setenv("ETL_HOME", str(first_run.home.root))
     monkeypatch.chdir(first_run.folder)
 
     def call(*arguments: str) -> int:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main(arguments)
-        return int(ended.value.code or 0)
+        return int(exit_info.value.code or 0)
 
     return call
 
@@ -122,14 +123,14 @@ def test_the_command_explains_in_json_as_of_a_day(
 ) -> None:
     assert command("explain", *NEW, "--as-of", "2026-03-01", "--json") == 0
 
-    found = json.loads(capsys.readouterr().out)
-    assert found["answer"]["state"] == "under_investigation"
-    assert found["history"][0]["effective_to"] is None
-    assert found["at"] == "2026-03-01T23:59:59.999999Z"
+    explanation = json.loads(capsys.readouterr().out)
+    assert explanation["answer"]["state"] == "under_investigation"
+    assert explanation["history"][0]["effective_to"] is None
+    assert explanation["at"] == "2026-03-01T23:59:59.999999Z"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         pytest.param(["peble", "CVE-2026-900043"], 1, "nearest: pebble", id="package"),
         pytest.param(["pebble", "CVE-2026-900044"], 1, "CVE-2026-900043", id="identifier"),
@@ -141,13 +142,13 @@ def test_the_command_explains_in_json_as_of_a_day(
         ),
     ],
 )
-def test_the_command_tells_what_it_cannot_explain(
+def test_the_command_reports_a_row_that_it_cannot_explain(
     command: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     code: int,
-    told: str,
+    message: str,
 ) -> None:
     assert command("explain", *arguments) == code
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

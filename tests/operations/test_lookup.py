@@ -1,4 +1,4 @@
-"""Rows are found by values, whatever the values say."""
+"""Values and column names are data in every query, even if they look like SQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.model.errors import BuildError, HomeError
-from etl_assets.operations.lookup import rows_where, values_of
+from etl_assets.operations.lookup import find_rows, list_values
+from etl_assets.publish.table_diff import quoted
 
 HOSTILE = "'; drop view model; --"
 
@@ -25,17 +26,22 @@ def model(tmp_path: Path) -> Path:
 @pytest.mark.fault("hostile-sql")
 @pytest.mark.parametrize(("name", "weight"), [(HOSTILE, 1), ("pear", 2)], ids=["hostile", "plain"])
 def test_values_and_names_with_sql_in_them_are_opaque(model: Path, name: str, weight: int) -> None:
-    found = rows_where(model, {"name": name}, ['weight"; --'], ["name"])
+    rows = find_rows(model, {"name": name}, ['weight"; --'], ["name"])
 
-    assert found == [{'weight"; --': weight}]
-    assert values_of(model, 'weight"; --', {"name": name}) == [str(weight)]
-
-
-def test_a_column_that_is_not_there_is_told(model: Path) -> None:
-    with pytest.raises(BuildError, match="expected the columns that are declared"):
-        rows_where(model, {}, ["colour"])
+    assert rows == [{'weight"; --': weight}]
+    assert list_values(model, 'weight"; --', {"name": name}) == [str(weight)]
 
 
-def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+@pytest.mark.fault("hostile-sql")
+def test_a_quote_in_a_name_is_doubled() -> None:
+    assert quote_path('a"b') == '"a""b"'
+
+
+def test_an_unknown_column_is_an_error(model: Path) -> None:
+    with pytest.raises(BuildError, match="expected the declared columns"):
+        find_rows(model, {}, ["colour"])
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HomeError, match="expected a published model, found no file"):
-        values_of(tmp_path / "gone.parquet", "name", {})
+        list_values(tmp_path / "gone.parquet", "name", {})
