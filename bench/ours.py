@@ -51,7 +51,7 @@ def _files(source: Source, mirror: Path, target: Path) -> list[tuple[Part, Path]
     for partition in _partitions(source, places):
         file = places.of(source.location, partition).file.path
         if file is not None and file.is_file():
-            found.append((Part(source=source.full_name, partition=partition), file))
+            found.append((source.part(partition), file))
     return sorted(found, key=lambda pair: pair[1].stat().st_size)
 
 

@@ -17,7 +17,7 @@ from etl_assets.fetch.download import FetchContext, FetchJob, fetch_all
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.home import Home
-from etl_assets.model.records import Decision, FetchStatus, Part, Reason
+from etl_assets.model.records import Decision, FetchStatus, Reason
 
 DECLARED = {
     "title": "Feed",
@@ -51,7 +51,7 @@ def main(target: str, *urls: str) -> None:
 def _job(number: int, url: str) -> FetchJob:
     source = Source.model_validate({**DECLARED, "location": {"url": url}})
     source = source.model_copy(update={"domain": "bench", "name": f"feed{number}"})
-    part = Part(source=source.full_name)
+    part = source.part()
     return FetchJob(source, part, Decision(part=part, fetch=True, reason=Reason.NO_RECORD))
 
 

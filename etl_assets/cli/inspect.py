@@ -199,7 +199,7 @@ def _secrets(found: Settings, domains: Mapping[str, Domain]) -> list[dict[str, A
     for domain in domains.values():
         for source in domain.sources.values():
             for credential in source.location.credentials.values():
-                wanted.setdefault(credential.env, []).append(source.full_name)
+                wanted.setdefault(credential.env, []).append(str(source.full_name))
     return [
         {"name": name, "is_set": _is_set(found, name), "origin": found.origin_of(name)}
         | {"sources": sources}

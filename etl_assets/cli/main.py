@@ -283,8 +283,8 @@ def sources_list(*, as_json: Json = False) -> None:
 
     sources = [s for d in load(_settings().domains_dir).values() for s in d.sources.values()]
     _show(
-        [f"{source.full_name:32} {source.format.name:10} {source.title}" for source in sources],
-        [{"name": s.full_name, **s.model_dump(mode="json", by_alias=True)} for s in sources],
+        [f"{source.full_name!s:32} {source.format.name:10} {source.title}" for source in sources],
+        [{"name": str(s.full_name), **s.model_dump(mode="json", by_alias=True)} for s in sources],
         as_json=as_json,
     )
 

@@ -216,3 +216,7 @@ class Domain(Declaration):
     switched_off: dict[str, Source] = Field(
         default={}, exclude=True, description="the sources that are declared and not enabled"
     )
+
+    def find_source(self, name: str) -> Source | None:
+        """The enabled source of this name, either bare or in full (`domain.name`), or None."""
+        return self.sources.get(name.removeprefix(f"{self.name}."))

@@ -26,15 +26,15 @@ def domain_named(domains: Mapping[str, Domain], name: str) -> Domain:
 
 def source_named(domains: Mapping[str, Domain], name: str) -> Source:
     """The source; raises UsageError where there is none, or more than one."""
-    sources = [source for domain in domains.values() for source in domain.sources.values()]
-    found = [source for source in sources if name in {source.name, source.full_name}]
-    if len(found) > 1:
-        several = " and ".join(source.full_name for source in found)
-        raise UsageError(f"{name}: expected one source, found {several}")
-    if not found:
-        known = ", ".join(sorted(source.full_name for source in sources))
-        raise UsageError(f"no source {name!r}; declared are: {known}")
-    return found[0]
+    matches = [source for domain in domains.values() if (source := domain.find_source(name))]
+    if len(matches) > 1:
+        names = " and ".join(str(source.full_name) for source in matches)
+        raise UsageError(f"{name}: expected one source, found {names}")
+    if not matches:
+        sources = [source for domain in domains.values() for source in domain.sources.values()]
+        declared = ", ".join(sorted(str(source.full_name) for source in sources))
+        raise UsageError(f"no source {name!r}; declared are: {declared}")
+    return matches[0]
 
 
 def part_named(domains: Mapping[str, Domain], text: str) -> tuple[Source, Part]:
@@ -44,7 +44,7 @@ def part_named(domains: Mapping[str, Domain], text: str) -> tuple[Source, Part]:
     if (partition is None) != (source.partitions is None):
         expected = f"{source.name}[PARTITION]" if source.partitions else source.name
         raise UsageError(f"{source.full_name}: expected {expected}, found {text}")
-    return source, Part(source=source.full_name, partition=partition)
+    return source, source.part(partition)
 
 
 def split_part(text: str) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
 from etl_assets.declarations.for_each import ForEach
+from etl_assets.model.records import Part, SourceName
 
 COLUMN_PATH = r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*$"  # also a field of a struct
 
@@ -368,5 +369,9 @@ class Source(Declaration):
         return self.model_copy(update={"limits": limits})
 
     @property
-    def full_name(self) -> str:
-        return f"{self.domain}.{self.name}"
+    def full_name(self) -> SourceName:
+        return SourceName(self.domain, self.name)
+
+    def part(self, partition: str | None = None) -> Part:
+        """The file of one partition, or the only file of a source without partitions."""
+        return Part(source=self.full_name, partition=partition)

@@ -234,8 +234,7 @@ class Candidate:
     @property
     def _speaking(self) -> set[str]:
         """The sources that have rows: nothing is made of one that is off or empty."""
-        named = {source.full_name: name for name, source in self._domain.sources.items()}
-        return {named[found.source] for found in self._sources if found.rows != 0}
+        return {source.source.name for source in self._sources if source.rows != 0}
 
     @cached_property
     def changed(self) -> set[str]:

@@ -25,10 +25,7 @@ def all_parts(
 
     `known` are the parts of a file set that were ever fetched: one that has vanished is asked for.
     """
-    return [
-        Part(source=source.full_name, partition=partition)
-        for partition in _partitions(places, source, now, known)
-    ]
+    return [source.part(partition) for partition in _partitions(places, source, now, known)]
 
 
 def unrecognized_files(places: LocationResolver, source: Source) -> list[str]:

@@ -127,7 +127,7 @@ class Plan:
         """What each remote said, as events of the raw assets."""
         return [
             dg.AssetObservation(
-                asset_keys.raw_key(domain.sources[decision.part.source.rpartition(".")[2]]),
+                asset_keys.raw_key(domain.sources[decision.part.source.name]),
                 partition=decision.part.partition,
                 metadata=_seen(decision, self.probes[decision.part]),
             )
@@ -254,7 +254,7 @@ def _resumed(
     """The plan of a run over what was ever fetched."""
     states = read_sources(instance, sources)
     parts = [
-        (source, Part(source=source.full_name, partition=partition))
+        (source, source.part(partition))
         for source in sources
         for partition in states[source.name].parts
     ]

@@ -111,7 +111,7 @@ def _lacking(place: ProjectContext, state: SourceState, first: Stage) -> Stage |
 
 
 def _told_lacking(domain: Domain, stage: Stage, sources: Sequence[Source]) -> str:
-    names = ", ".join(source.full_name for source in sources)
+    names = ", ".join(str(source.full_name) for source in sources)
     chosen = "".join(f" --source {source.name}" for source in sources)
     if len(sources) == len(domain.sources):
         chosen = ""

@@ -61,7 +61,7 @@ def build_raw(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.Assets
         chosen = [s for s in sources if asset_keys.raw_key(s) in context.selected_asset_keys]
         states = read_sources(context.instance, chosen)
         wanted = [
-            (source, Part(source=source.full_name, partition=partition))
+            (source, source.part(partition))
             for source in chosen
             for partition in parts_of(context, source, _own(place, source, states[source.name]))
         ]

@@ -14,7 +14,7 @@ from etl_assets.defs.event_log import SourceState
 from etl_assets.fetch import request_rows
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.row_requests import requests_of
-from etl_assets.model.records import Decision, FetchResult, Part
+from etl_assets.model.records import Decision, FetchResult
 
 
 def ask_all(
@@ -26,7 +26,7 @@ def ask_all(
 ) -> Iterator[FetchResult]:
     """What came of each source, one after the other."""
     for source in sources:
-        part, last = Part(source=source.full_name), states[source.name].fetches.get(None)
+        part, last = source.part(), states[source.name].fetches.get(None)
         with place.client() as client:
             desk = _desk(place, source, client, force=force, now=datetime.now(UTC))
             found = _survey(place, source, desk)
@@ -47,7 +47,7 @@ def decisions_of(
     found = []
     with place.client() as client:
         for source in sources:
-            part, last = Part(source=source.full_name), states[source.name].fetches.get(None)
+            part, last = source.part(), states[source.name].fetches.get(None)
             desk = _desk(place, source, client, force=force, now=now)
             found.append(request_rows.decide(part, _survey(place, source, desk), last, desk))
     return found

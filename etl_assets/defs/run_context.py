@@ -25,6 +25,7 @@ from etl_assets.model.records import (
     QuarantinedFile,
     RawFile,
     RunStatus,
+    SourceName,
     TableResult,
     ValidationResult,
 )
@@ -301,7 +302,7 @@ def note_of(sources: Iterable[RunSource]) -> str:
     Many parts of a source that share a status are told by the first of them.
     """
     unserved = [source for source in sources if not source.status.is_served]
-    alike: dict[tuple[str, FetchStatus], list[RunSource]] = {}
+    alike: dict[tuple[SourceName, FetchStatus], list[RunSource]] = {}
     for source in unserved:
         alike.setdefault((source.source, source.status), []).append(source)
     return "; ".join(told for parts in alike.values() for told in _told_of(parts))

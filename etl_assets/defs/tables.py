@@ -96,7 +96,7 @@ def _tabulate_source(
 ) -> dict[str | None, PartOutcome]:
     outcomes = {}
     for partition in parts_of(context, source, state.fetches):
-        part = Part(source=source.full_name, partition=partition)
+        part = source.part(partition)
         outcomes[partition] = _tabulate(place, source, part, state, accept=accept)
         place.say(f"{part}: {_told(outcomes[partition])}")
     return outcomes

@@ -87,7 +87,7 @@ def _judge_source(
         partition: _judge(
             place,
             source,
-            Part(source=source.full_name, partition=partition),
+            source.part(partition),
             state.fetches.get(partition),
             state.validated.get(partition),
             shared={sha256 for sha256, count in named.items() if count > 1},

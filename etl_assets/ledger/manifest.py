@@ -19,6 +19,7 @@ from etl_assets.model.records import (
     RawFile,
     Record,
     Sha256,
+    SourceName,
     Table,
     TableResult,
     ValidationResult,
@@ -46,7 +47,7 @@ class Process(StrEnum):
 class ManifestRecord(Record):
     """One stored file of one source: what every process says of it."""
 
-    source_id: str = Field(description="full name, domain.source")
+    source_id: SourceName
     dataset: str = Field(description="the table that the file becomes, or a part of")
     partition: str | None = None
     checksum: Sha256
@@ -304,7 +305,7 @@ MANIFESTS: dict[Process, type[Manifest[Any]]] = {
 def _common(file: RawFile) -> dict[str, object]:
     return {
         "source_id": file.part.source,
-        "dataset": file.part.source.rpartition(".")[2],
+        "dataset": file.part.source.name,
         "partition": file.part.partition,
         "checksum": file.sha256,
         "file_path": file.path,

@@ -100,7 +100,7 @@ def _fetched(manifest: RunManifest) -> int:
     """Files for which a download was made and found to be new."""
     made = {(asset.key, asset.partition) for asset in manifest.assets if asset.outcome == "made"}
     return sum(
-        (f"{source.source.replace('.', '/')}_raw", source.partition) in made
+        (f"{source.source.domain}/{source.source.name}_raw", source.partition) in made
         for source in manifest.sources
         if source.status is FetchStatus.FETCHED
     )

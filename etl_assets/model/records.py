@@ -6,11 +6,13 @@ say the same. Nothing here decides or touches a file.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import CoreSchema, core_schema
 
 SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=SHA256)]
@@ -22,14 +24,44 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Part(Record):
-    """One file of a source: the source, and the partition where it has several."""
+@dataclass(frozen=True, slots=True, order=True)
+class SourceName:
+    """The full name of a source, written and serialized as `domain.name`."""
 
-    source: str = Field(description="full name, domain.source")
+    domain: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The name in a text; raises ValueError unless it is `domain.name`."""
+        domain, _, name = text.partition(".")
+        if not domain or not name:
+            raise ValueError(f"expected domain.source, found {text!r}")
+        return cls(domain, name)
+
+    def __str__(self) -> str:
+        return f"{self.domain}.{self.name}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> CoreSchema:
+        # Without this, pydantic would store a dataclass as an object of two fields.
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def _validate(cls, value: object) -> Self:
+        return value if isinstance(value, cls) else cls.parse(str(value))
+
+
+class Part(Record):
+    """One file of a source: the source, and the partition if the source has partitions."""
+
+    source: SourceName
     partition: str | None = None
 
     def __str__(self) -> str:
-        return self.source if self.partition is None else f"{self.source}[{self.partition}]"
+        return str(self.source) if self.partition is None else f"{self.source}[{self.partition}]"
 
 
 class Validators(Record):

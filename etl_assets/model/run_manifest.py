@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from etl_assets.model.phases import PipelineResult
-from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256
+from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256, SourceName
 
 MANIFEST_FILE = "manifest.json"
 MARTS = "marts"
@@ -21,7 +21,7 @@ MARTS = "marts"
 class RunSource(Record):
     """One file of a source in this run: its identity, its freshness and what came of it."""
 
-    source: str = Field(description="full name, domain.source")
+    source: SourceName
     partition: str | None = None
     status: FetchStatus
     sha256: Sha256 | None = Field(default=None, description="of the raw file that was used")
@@ -44,8 +44,12 @@ class RunSource(Record):
     )
 
     @property
+    def part(self) -> Part:
+        return Part(source=self.source, partition=self.partition)
+
+    @property
     def name(self) -> str:
-        return str(Part(source=self.source, partition=self.partition))
+        return str(self.part)
 
 
 class RunAsset(Record):

@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain, Explain
-from etl_assets.declarations.names import part_named
+from etl_assets.declarations.names import part_named, split_part
 from etl_assets.declarations.rules import nearest
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
@@ -83,9 +83,9 @@ def parse_replacements(
         if name in known:
             chosen[name] = path
             continue
-        source = _source_name(domain, name)
-        if source not in domain.sources:
-            near = nearest(source, [*domain.sources, *known])
+        source_name, _ = split_part(name)
+        if domain.find_source(source_name) is None:
+            near = nearest(source_name.removeprefix(f"{domain.name}."), [*domain.sources, *known])
             names = ", ".join([*domain.sources, *known])
             raise UsageError(f"--replace: expected one of {names}{near}, found {name!r}")
         files[part_named({domain.name: domain}, name)[1]] = path
@@ -93,12 +93,8 @@ def parse_replacements(
 
 
 def _has(place: ProjectContext, domain: Domain, name: str) -> bool:
-    return name in seeds(place, domain) or _source_name(domain, name) in domain.sources
-
-
-def _source_name(domain: Domain, name: str) -> str:
-    """The source of `name`, which may bear its domain before and a partition after it."""
-    return name.partition("[")[0].removeprefix(f"{domain.name}.")
+    source_name, _ = split_part(name)
+    return name in seeds(place, domain) or domain.find_source(source_name) is not None
 
 
 def seeds(place: ProjectContext, domain: Domain) -> dict[str, Path]:
@@ -184,12 +180,10 @@ class _WhatIf:
         """Every part that the published set was made from, or that is given."""
         for source in self._domain.sources.values():
             known = dict.fromkeys(
-                Part(source=used.source, partition=used.partition)
-                for used in self._manifest.sources
-                if used.source == source.full_name
+                used.part for used in self._manifest.sources if used.source == source.full_name
             )
             known |= dict.fromkeys(p for p in self._given.files if p.source == source.full_name)
-            for part in known or [Part(source=source.full_name)]:
+            for part in known or [source.part()]:
                 yield source, part
 
     def _lay_given(self, apart: ScratchHome, source: Source, part: Part, path: Path) -> None:
@@ -227,13 +221,12 @@ class _WhatIf:
             apart.tabulate(source, part, raw, sha256)
 
     def _table(self, part: Part) -> Table | None:
-        found = self._states[part.source.rpartition(".")[2]].tables.get(part.partition)
+        found = self._states[part.source.name].tables.get(part.partition)
         return found.table if found else None
 
     def _used(self, part: Part) -> str:
         """The digest of the file that the published set was made from; empty without one."""
-        own = (part.source, part.partition)
-        used = (s for s in self._manifest.sources if (s.source, s.partition) == own)
+        used = (source for source in self._manifest.sources if source.part == part)
         return next((source.sha256 for source in used if source.sha256), "")
 
     def _standing_file(self, part: Part) -> str:

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, Field
 from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
 from etl_assets.model.errors import NotFound, UsageError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Record, Sha256
+from etl_assets.model.records import Record, Sha256, SourceName
 from etl_assets.model.run_manifest import MARTS, RunSource
 from etl_assets.operations.lookup import Row, find_keys, find_rows, list_names, list_values
 from etl_assets.publish import run_directory
@@ -35,7 +35,9 @@ class FileOrigin(Record):
     """A raw file that evidence was read from, and when and where it was downloaded."""
 
     sha256: Sha256
-    source: str | None = Field(default=None, description="None if no kept run lists the file")
+    source: SourceName | None = Field(
+        default=None, description="None if no kept run lists the file"
+    )
     partition: str | None = None
     url: str | None = None
     etag: str | None = None

@@ -83,7 +83,7 @@ def _of_domain(
     home = Home(settings.home)
     places = LocationResolver(settings.home, settings.mirror, settings.secret)
     held = files.get(domain.name, [])
-    names = {file.part.source.removeprefix(f"{domain.name}.") for file in held}
+    names = {file.part.source.name for file in held}
     yield from health_machine.locations(domain, places, now, names)
     yield from health_machine.secrets(domain, places, settings.find_secret)
     yield from health_leftovers.findings(home, domain, held, cut_off.get(domain.name, []))

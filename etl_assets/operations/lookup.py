@@ -76,7 +76,9 @@ def _names_query(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) 
     model = connection.table("model")
     lists = {n for n, kind in zip(model.columns, model.types, strict=True) if kind.id == "list"}
     names = [
-        f"{quote_path(column)}::varchar[]" if column in lists else f"[{quote_path(column)}::varchar]"
+        f"{quote_path(column)}::varchar[]"
+        if column in lists
+        else f"[{quote_path(column)}::varchar]"
         for column in columns
     ]
     return f"select *, unnest(flatten([{', '.join(names)}])) as a_name from model"  # noqa: S608 - quoted

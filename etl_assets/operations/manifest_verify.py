@@ -56,4 +56,4 @@ def all_versions(instance: dg.DagsterInstance, domain: Domain) -> dict[Part, lis
 
 
 def _parts(source: Source, partitions: list[str | None]) -> list[Part]:
-    return [Part(source=source.full_name, partition=partition) for partition in partitions]
+    return [source.part(partition) for partition in partitions]

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from yaml import YAMLError
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.names import domain_named
+from etl_assets.declarations.names import domain_named, source_named
 from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, notify, partial_runs, prerequisites, run_context
@@ -238,17 +238,10 @@ class Launcher:
         return given
 
     def _partitioned(self, name: str) -> Source:
-        found = [
-            source
-            for domain in self.place.domains.values()
-            for source in domain.sources.values()
-            if name in {source.name, source.full_name}
-        ]
-        if len(found) != 1:
-            raise UsageError(f"no single source is named {name!r}; give domain.source")
-        if found[0].partitions is None:
-            raise UsageError(f"{found[0].full_name} has no partitions to backfill")
-        return found[0]
+        source = source_named(self.place.domains, name)
+        if source.partitions is None:
+            raise UsageError(f"{source.full_name} has no partitions to backfill")
+        return source
 
 
 @contextmanager
@@ -332,11 +325,15 @@ def _only(built: datetime, given: datetime | None) -> datetime:
 
 
 def _sources(domain: Domain, names: tuple[str, ...]) -> list[Source]:
-    wanted = {name.removeprefix(f"{domain.name}.") for name in names}
-    if unknown := sorted(wanted - set(domain.sources)):
-        known = ", ".join(sorted(domain.sources))
-        raise UsageError(f"no source {', '.join(unknown)} in {domain.name}; declared are: {known}")
-    return [s for s in domain.sources.values() if not wanted or s.name in wanted]
+    requested = {name: domain.find_source(name) for name in names}
+    if unknown := sorted(name for name, source in requested.items() if source is None):
+        declared = ", ".join(sorted(domain.sources))
+        raise UsageError(
+            f"no source {', '.join(unknown)} in {domain.name}; declared are: {declared}"
+        )
+    if not names:
+        return list(domain.sources.values())
+    return [source for source in domain.sources.values() if source in requested.values()]
 
 
 def _run_config(

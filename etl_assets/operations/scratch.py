@@ -73,7 +73,7 @@ class ScratchHome:
             parts = [(s.partition, s.sha256) for s in used] or [(None, None)]
             for partition, sha256 in parts:
                 raw = self._place.home.raw_file(sha256) if sha256 else None
-                part = Part(source=source.full_name, partition=partition)
+                part = source.part(partition)
                 self.tabulate(source, part, raw, sha256 or "")
 
     def link_table(self, file: Path) -> None:

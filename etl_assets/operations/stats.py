@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.phases import COLLECT, LOAD, stage_of
-from etl_assets.model.records import Record, RunStatus
+from etl_assets.model.records import Record, RunStatus, SourceName
 from etl_assets.model.run_manifest import RunManifest, RunSource
 from etl_assets.publish import run_directory
 
@@ -62,7 +62,7 @@ class SourceStats(Record):
     # The serialized names are the keys of `etl stats --json`.
     model_config = ConfigDict(serialize_by_alias=True)
 
-    source: str
+    source: SourceName
     runs: int = Field(ge=0, description="runs whose manifest lists the source")
     fallback_runs: int = Field(
         ge=0, serialization_alias="stood_in", description="runs that used an earlier file"
@@ -165,7 +165,7 @@ class DomainStats(Record):
             yield f"  {'run, nothing changed':24} {'':12}{_format_seconds(self.seconds_unchanged)}"
 
     def _source_lines(self) -> Iterator[str]:
-        names = [source.source.removeprefix(f"{self.domain}.") for source in self.sources]
+        names = [source.source.name for source in self.sources]
         width = max(24, *map(len, names))
         yield f"  {'source':{width}} {'rows first -> last':>27} {'rejected':>15} {'fallback':>10}"
         for name, source in zip(names, self.sources, strict=True):
@@ -313,9 +313,9 @@ def _seconds_in(runs: Sequence[_Run], stages: Sequence[str]) -> Seconds | None:
 
 def _count_sources(manifests: Sequence[RunManifest]) -> list[SourceStats]:
     """Return the statistics of each source that a manifest lists, in the order of their names."""
-    runs_by_source: dict[str, list[list[RunSource]]] = {}
+    runs_by_source: dict[SourceName, list[list[RunSource]]] = {}
     for manifest in manifests:
-        parts_by_source: dict[str, list[RunSource]] = {}
+        parts_by_source: dict[SourceName, list[RunSource]] = {}
         for part in manifest.sources:
             parts_by_source.setdefault(part.source, []).append(part)
         for name, parts in parts_by_source.items():
@@ -323,7 +323,7 @@ def _count_sources(manifests: Sequence[RunManifest]) -> list[SourceStats]:
     return [_count_source(name, runs) for name, runs in sorted(runs_by_source.items())]
 
 
-def _count_source(name: str, runs: Sequence[Sequence[RunSource]]) -> SourceStats:
+def _count_source(name: SourceName, runs: Sequence[Sequence[RunSource]]) -> SourceStats:
     """Return the statistics of one source; `runs` has its partitions in each run, oldest first."""
     last_fault = None
     with_rows = []

@@ -196,7 +196,7 @@ def is_same_candidate(
 
 def names_with_rows(sources: Iterable[RunSource]) -> set[str]:
     """The names, within their domain, of sources that had rows."""
-    return {source.source.rpartition(".")[2] for source in sources if source.rows}
+    return {source.source.name for source in sources if source.rows}
 
 
 def _line(check: RunCheck) -> str:

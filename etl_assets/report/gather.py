@@ -19,6 +19,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.marts.source_status import WORST_FIRST
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
+from etl_assets.model.records import SourceName
 from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
 from etl_assets.report import html, markdown
 from etl_assets.report.report import (
@@ -161,16 +162,17 @@ def summarize_sources(domain: Domain, manifest: RunManifest) -> list[SourceLine]
     ]
 
 
-def _source_line(domain: Domain, name: str, files: list[RunSource], as_of: datetime) -> SourceLine:
-    short = name.rpartition(".")[2]
-    declared = domain.sources.get(short)
+def _source_line(
+    domain: Domain, source: SourceName, files: list[RunSource], as_of: datetime
+) -> SourceLine:
+    declared = domain.sources.get(source.name)
     content_at = _newest(file.content_at or file.last_modified for file in files)
     contacted_at = _newest(file.contacted_at or file.fetched_at for file in files)
     contact_age, content_age = age_hours(contacted_at, as_of), age_hours(content_at, as_of)
-    rejects = Home(Path()).rejects_file(domain.name, short, None).parent
+    rejects = Home(Path()).rejects_file(domain.name, source.name, None).parent
     return SourceLine(
-        source=name,
-        title=declared.title if declared else name,
+        source=str(source),
+        title=declared.title if declared else str(source),
         files=len(files),
         status=min((file.status for file in files), key=WORST_FIRST.index),
         contacted_at=contacted_at,

@@ -88,7 +88,7 @@ def test_folder_and_file_names_are_the_names(domains: Path) -> None:
     plants = load(domains)["plants"]
 
     assert plants.name == "plants"
-    assert plants.sources["trees"].full_name == "plants.trees"
+    assert str(plants.sources["trees"].full_name) == "plants.trees"
 
 
 def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:

@@ -11,8 +11,9 @@ from etl_assets.declarations.source import Source
 from etl_assets.model.errors import UsageError
 
 
-def domain(*sources: Source) -> Domain:
+def domain(name: str, *sources: Source) -> Domain:
     return Domain(
+        name=name,
         title="t",
         description="d",
         owner="team:garden",
@@ -30,7 +31,10 @@ def yearly() -> Source:
     return held.model_copy(update={"name": "years"})
 
 
-DOMAINS = {"orchard": domain(fruits(), yearly()), "garden": domain(fruits("garden"))}
+DOMAINS = {
+    "orchard": domain("orchard", fruits(), yearly()),
+    "garden": domain("garden", fruits("garden")),
+}
 
 
 @pytest.mark.parametrize(
@@ -66,4 +70,4 @@ def test_a_name_that_means_no_single_part_is_refused(name: str, told: str) -> No
 
 
 def test_a_source_is_found_without_its_partition() -> None:
-    assert source_named(DOMAINS, "years").full_name == "orchard.years"
+    assert str(source_named(DOMAINS, "years").full_name) == "orchard.years"

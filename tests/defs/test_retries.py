@@ -22,6 +22,6 @@ def test_a_person_may_ask_for_no_further_attempt(tmp_path: Path, server: Misbeha
     manifest = sampled.run(RunOptions(max_retries=0))
 
     asked = server.asked(FEED, "HEAD"), server.asked(FEED)
-    echo = next(source for source in manifest.sources if source.source.endswith(".echo"))
+    echo = next(source for source in manifest.sources if source.source.name == "echo")
     assert [len(requests) for requests in asked] == [1, 1]
     assert "answered 500" in (echo.fault or "")

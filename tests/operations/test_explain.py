@@ -98,7 +98,9 @@ def garden(home: Home) -> Home:
 def test_a_row_is_explained_down_to_the_origin_of_its_files(garden: Home) -> None:
     explanation = explain(garden, GARDEN, ["north", "OAK"])
 
-    origins = {file.sha256: (file.source, file.etag, file.fetched_at) for file in explanation.files}
+    origins = {
+        file.sha256: (str(file.source), file.etag, file.fetched_at) for file in explanation.files
+    }
     assert (explanation.key, explanation.answer, explanation.run) == (
         OAK,
         {"state": "well"},

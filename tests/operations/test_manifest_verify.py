@@ -25,7 +25,7 @@ def verify(sampled: Sampled) -> Verification:
 def stored(sampled: Sampled, source: str) -> Path:
     """The raw file of a source in the published set."""
     sources = run_directory.read_manifest(sampled.latest).sources
-    [sha256] = {s.sha256 for s in sources if s.source == f"{DOMAIN}.{source}" and s.sha256}
+    [sha256] = {s.sha256 for s in sources if str(s.source) == f"{DOMAIN}.{source}" and s.sha256}
     return sampled.home.raw_file(sha256)
 
 

@@ -148,7 +148,7 @@ def test_a_version_that_the_manifest_of_a_kept_run_names_stays(ruled: Sampled) -
     rulings = f"{DOMAIN}.overrides"
     runs = list(run_directory.list_runs(ruled.home, DOMAIN))
     manifests = [run_directory.read_manifest(path) for path in runs]
-    [first] = [s.sha256 for s in manifests[-1].sources if s.source == rulings]
+    [first] = [s.sha256 for s in manifests[-1].sources if str(s.source) == rulings]
 
     with ruled.launcher(keeping(ruled, versions=1, days=1)) as launcher:
         removed = prune(launcher)

@@ -69,7 +69,7 @@ def test_a_released_file_is_read_and_stays_accepted_when_it_is_served_again(
     first, second = sampled.run(domain=domain), sampled.run(domain=domain)
 
     assert (first.status, second.status) == (RunStatus.SUCCESS, RunStatus.SUCCESS)
-    assert next(s for s in second.sources if s.source.endswith(SOURCE)).sha256 == refused.sha256
+    assert next(s for s in second.sources if s.source.name == SOURCE).sha256 == refused.sha256
     assert kept_apart.listed(sampled.home, domain.sources[SOURCE]) == []
 
 

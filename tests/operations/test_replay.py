@@ -123,7 +123,7 @@ def test_other_code_is_refused(first_run: Sampled) -> None:
 
 def test_a_raw_file_that_is_gone_is_named(sampled: Sampled) -> None:
     sources = run_directory.read_manifest(sampled.latest).sources
-    used = next(source for source in sources if source.source.endswith("kev"))
+    used = next(source for source in sources if source.source.name == "kev")
     sampled.home.raw_file(used.sha256 or "").unlink()
 
     with pytest.raises(HomeError, match=r"advisories.kev: data/raw/.* is missing"):

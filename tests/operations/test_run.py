@@ -86,7 +86,7 @@ def test_a_table_file_that_is_gone_comes_back(sampled: Sampled) -> None:
 @pytest.mark.fault("raw-file-lost")
 @pytest.mark.long
 def test_a_raw_file_that_is_gone_is_fetched_again(sampled: Sampled) -> None:
-    raw = next(source for source in _sources(sampled) if source.source.endswith(".kev"))
+    raw = next(source for source in _sources(sampled) if source.source.name == "kev")
     file = sampled.home.raw_file(raw.sha256 or "")
     file.unlink()
 
@@ -160,7 +160,7 @@ def test_an_optional_source_that_was_never_there_is_an_empty_table(tmp_path: Pat
 
     manifest = sampled.run(RunOptions(as_of=AS_OF))
 
-    kev = next(s for s in manifest.sources if s.source.endswith(".kev"))
+    kev = next(s for s in manifest.sources if s.source.name == "kev")
     assert (manifest.status, kev.status) == (RunStatus.PARTIAL_SUCCESS, FetchStatus.MISSING)
     assert kev.rows == 0
     assert manifest.published

@@ -114,7 +114,7 @@ def test_whatever_is_served_the_last_good_set_stands(
 
     [outage] = manifest.outages
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
-    assert (outage.source, outage.status) == (f"{DOMAIN}.notes", FetchStatus.OUTAGE)
+    assert (str(outage.source), outage.status) == (f"{DOMAIN}.notes", FetchStatus.OUTAGE)
     assert told in manifest.note
     assert served.published() == before
     assert not [*leftovers_of(served.orchard.home), *offenders_of(served.orchard.home)]
@@ -133,7 +133,7 @@ def test_an_answer_without_body_and_validators_is_not_taken_for_an_unchanged_fil
     manifest = served.orchard.run()
 
     [outage] = manifest.outages
-    assert (outage.source, manifest.status) == (f"{DOMAIN}.notes", RunStatus.PARTIAL_SUCCESS)
+    assert (str(outage.source), manifest.status) == (f"{DOMAIN}.notes", RunStatus.PARTIAL_SUCCESS)
     assert "an empty file" in manifest.note
 
 
@@ -243,11 +243,11 @@ def test_remotes_that_cannot_be_reached_leave_the_published_set(served: Served) 
 
     manifest = apart.run()
 
-    assert [outage.source for outage in manifest.outages] == list_of_sources(apart)
+    assert [str(outage.source) for outage in manifest.outages] == list_of_sources(apart)
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert "Connection refused" in manifest.note
     assert served.published() == before
 
 
 def list_of_sources(orchard: Orchard) -> list[str]:
-    return [source.full_name for source in orchard.domain.sources.values()]
+    return [str(source.full_name) for source in orchard.domain.sources.values()]

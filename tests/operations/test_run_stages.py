@@ -92,7 +92,7 @@ def last_manifest(home: Galaxy) -> RunManifest:
 
 
 def systems_of(manifest: RunManifest) -> RunSource:
-    return next(source for source in manifest.sources if source.source.endswith(".systems"))
+    return next(source for source in manifest.sources if source.source.name == "systems")
 
 
 @pytest.mark.long

@@ -84,7 +84,7 @@ def test_a_dump_that_nobody_serves_is_an_outage_of_that_source_alone(galaxy: Gal
     manifest = galaxy.run()
 
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
-    assert [outage.source for outage in manifest.outages] == ["galaxy.stations"]
+    assert [str(outage.source) for outage in manifest.outages] == ["galaxy.stations"]
     assert 7001 in systems(galaxy)
     assert len(galaxy.rows("mart_system_stations")) == 3
 
