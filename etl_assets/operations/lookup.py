@@ -75,12 +75,10 @@ def _names_query(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) 
     """Return SQL for the model's rows, each repeated for every name it has, as column a_name."""
     model = connection.table("model")
     lists = {n for n, kind in zip(model.columns, model.types, strict=True) if kind.id == "list"}
-    names = [
-        f"{quote_path(column)}::varchar[]"
-        if column in lists
-        else f"[{quote_path(column)}::varchar]"
-        for column in columns
-    ]
+    names = []
+    for column in columns:
+        name = quote_path(column)
+        names.append(f"{name}::varchar[]" if column in lists else f"[{name}::varchar]")
     return f"select *, unnest(flatten([{', '.join(names)}])) as a_name from model"  # noqa: S608 - quoted
 
 

