@@ -46,20 +46,20 @@ def tables(domain: str, mirror: Path, target: Path) -> int:
 
 def _files(source: Source, mirror: Path, target: Path) -> list[tuple[Part, Path]]:
     """The parts whose file the mirror has, the largest last."""
-    places = LocationResolver(target, str(mirror))
+    resolver = LocationResolver(target, str(mirror))
     found = []
-    for partition in _partitions(source, places):
-        file = places.of(source.location, partition).file.path
+    for partition in _partitions(source, resolver):
+        file = resolver.resolve(source.location, partition).file.path
         if file is not None and file.is_file():
             found.append((source.part(partition), file))
     return sorted(found, key=lambda pair: pair[1].stat().st_size)
 
 
-def _partitions(source: Source, places: LocationResolver) -> Iterable[str | None]:
+def _partitions(source: Source, resolver: LocationResolver) -> Iterable[str | None]:
     match source.partitions:
         case None:
             return [None]
         case Years(start=start):
             return map(str, range(start, 2100))
         case Files() as declared:
-            return list_files(source, declared, places).partitions
+            return list_files(source, declared, resolver).partitions

@@ -74,7 +74,7 @@ def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     def made(name: str, fill: Callable[[Path], object]) -> Path:
         folder, is_made = shared / name, shared / f"{name}.made"
-        with lock(shared / f"{name}.lock", say=lambda _: None):
+        with lock(shared / f"{name}.lock", on_wait=lambda _: None):
             if not is_made.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()

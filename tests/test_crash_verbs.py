@@ -18,7 +18,7 @@ from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, offen
 from etl_assets.defs.event_log import read_sources
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import open_instance
-from etl_assets.validate import quarantine_store
+from etl_assets.validate import quarantine
 
 pytestmark = pytest.mark.long
 
@@ -62,7 +62,7 @@ class Scene:
             "exported": {r["source_id"]: r["checksum"] for r in records},
             "exported pins": {r["source_id"] for r in records if r["pin"]},
             "quarantine": [
-                q.sha256 for q in quarantine_store.listed(self.orchard.home, sources["notes"])
+                q.sha256 for q in quarantine.list_quarantined(self.orchard.home, sources["notes"])
             ],
         }
 

@@ -163,13 +163,15 @@ def quarantine_list(source: AnySource = None, *, as_json: Json = False) -> None:
     """Every file that was set aside, the newest of a source first, with the reason."""
     from etl_assets.declarations.load import load
     from etl_assets.model.home import Home
-    from etl_assets.validate import quarantine_store
+    from etl_assets.validate import quarantine
 
     found = settings()
     domains = load(found.domains_dir)
     every = [each for domain in domains.values() for each in domain.sources.values()]
     wanted = [source_named(domains, source)] if source else every
-    records = [each for one in wanted for each in quarantine_store.listed(Home(found.home), one)]
+    records = [
+        each for one in wanted for each in quarantine.list_quarantined(Home(found.home), one)
+    ]
     show(
         [str(each) for each in records] or ["nothing is in quarantine"],
         [each.model_dump(mode="json") for each in records],
@@ -234,7 +236,7 @@ def _alone(launcher: Launcher, *domains: str) -> Iterator[None]:
 
     with ExitStack() as held:
         for name in sorted(domains):
-            held.enter_context(lock(launcher.place.home.lock(name), say=launcher.place.say))
+            held.enter_context(lock(launcher.place.home.lock(name), on_wait=launcher.place.say))
         yield
 
 

@@ -1,7 +1,7 @@
 """What a person declares of a source whose requests come from the rows of a table.
 
 A search by name, a page of a wiki and a chat completion are all this. Making the requests is
-`etl_assets.fetch.row_requests`, asking them `etl_assets.fetch.request_rows`.
+`etl_assets.fetch.row_requests`, asking them `etl_assets.fetch.collect_answers`.
 """
 
 from __future__ import annotations

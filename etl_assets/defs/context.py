@@ -43,7 +43,7 @@ class ProjectContext:
         return Home(self.settings.home)
 
     @property
-    def places(self) -> LocationResolver:
+    def resolver(self) -> LocationResolver:
         return LocationResolver(self.settings.home, self.settings.mirror, self.settings.secret)
 
     def client(self) -> Client:

@@ -100,7 +100,7 @@ def _schedule(
         parts = [
             part
             for source in sources
-            for part in all_parts(place.places, source, now, known=states[source.name].fetches)
+            for part in all_parts(place.resolver, source, now, known=states[source.name].fetches)
         ]
         whole = Plan(order=file_order(context.instance, domain, parts))
         whole.register(context.instance, domain)

@@ -26,7 +26,7 @@ def domain_lock(place: ProjectContext, domain: Domain) -> Callable[[Step[P]], St
             if place.holds_lock:
                 yield from step(*args, **kwargs)
                 return
-            with lock(place.home.lock(domain.name), say=place.say):
+            with lock(place.home.lock(domain.name), on_wait=place.say):
                 yield from step(*args, **kwargs)
 
         return run

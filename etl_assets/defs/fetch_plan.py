@@ -13,29 +13,31 @@ from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState
 from etl_assets.fetch import decide, download, probe, raw_store
-from etl_assets.fetch.file_set import in_order, list_files
+from etl_assets.fetch.file_set import list_files, sort_partitions
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.records import Part, Probe, StoredState
 
 
 def all_parts(
-    places: LocationResolver, source: Source, now: datetime, *, known: Iterable[str | None] = ()
+    resolver: LocationResolver, source: Source, now: datetime, *, known: Iterable[str | None] = ()
 ) -> list[Part]:
     """Every part that a source has at a moment; the newest one last.
 
     `known` are the parts of a file set that were ever fetched: one that has vanished is asked for.
     """
-    return [source.part(partition) for partition in _partitions(places, source, now, known)]
+    return [source.part(partition) for partition in _partitions(resolver, source, now, known)]
 
 
-def unrecognized_files(places: LocationResolver, source: Source) -> list[str]:
+def unrecognized_files(resolver: LocationResolver, source: Source) -> list[str]:
     """What lies in a file set's folder and is left alone, each as a sentence."""
     declared = source.partitions
-    return list_files(source, declared, places).strangers if isinstance(declared, Files) else []
+    return (
+        list_files(source, declared, resolver).misnamed_files if isinstance(declared, Files) else []
+    )
 
 
 def _partitions(
-    places: LocationResolver, source: Source, now: datetime, known: Iterable[str | None]
+    resolver: LocationResolver, source: Source, now: datetime, known: Iterable[str | None]
 ) -> Sequence[str | None]:
     match source.partitions:
         case None:
@@ -43,8 +45,8 @@ def _partitions(
         case Years(start=start):
             return [str(year) for year in range(start, now.year + 1)]
         case Files() as declared:
-            found = list_files(source, declared, places).partitions
-            return in_order([*found, *(key for key in known if key)])
+            found = list_files(source, declared, resolver).partitions
+            return sort_partitions([*found, *(key for key in known if key)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def _held(
             if last and last.file
             else StoredState.MISSING
         )
-        if decision := decide.skip_probe(part, last, stored=stored):
+        if decision := decide.decide_without_probe(part, last, stored=stored):
             found.append(download.FetchJob(source, part, decision, last=last))
     return found
 
@@ -99,7 +101,7 @@ def probes_of(
     known = {part: place.probes[part] for _, part in wanted if part in place.probes}
     asked = [(s.with_retries(max_retries), part) for s, part in wanted if part not in known]
     with place.client() as client:
-        return known | probe.probe_all(asked, client=client, places=place.places, now=now)
+        return known | probe.probe_all(asked, client=client, resolver=place.resolver, now=now)
 
 
 def jobs_of(
@@ -125,7 +127,7 @@ def jobs_of(
             force=force,
             code_version=download.CODE_VERSION,
             now=now,
-            newest=part.partition == str(now.year),
+            is_newest=part.partition == str(now.year),
         )
         found.append(download.FetchJob(source, part, decision, probes[part], last))
     return found

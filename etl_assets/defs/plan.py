@@ -211,7 +211,7 @@ def make_plan(
     wanted = [
         (source, part)
         for source in sources
-        for part in all_parts(place.places, source, now, known=states[source.name].fetches)
+        for part in all_parts(place.resolver, source, now, known=states[source.name].fetches)
     ]
     decisions, probes = _decided(place, states, wanted, now, options)
     moved = {decision.part for decision in decisions if decision.fetch}
@@ -221,7 +221,9 @@ def make_plan(
         probes,
         _stale(place, states, unmoved, options),
         _stale_rest(instance, place, domain) if options.stages.publishes else "",
-        strangers=[told for source in sources for told in unrecognized_files(place.places, source)],
+        strangers=[
+            told for source in sources for told in unrecognized_files(place.resolver, source)
+        ],
         order=file_order(instance, domain, [part for _, part in wanted]),
         stages=options.stages,
         waiting=[prerequisites.told_waiting(source) for source in waiting],

@@ -78,7 +78,7 @@ def build_raw(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.Assets
 def _own(place: ProjectContext, source: Source, state: SourceState) -> list[str | None]:
     """The source's own partitions, those of files that have vanished too."""
     now = datetime.now(UTC)
-    return [p.partition for p in all_parts(place.places, source, now, known=state.fetches)]
+    return [p.partition for p in all_parts(place.resolver, source, now, known=state.fetches)]
 
 
 def _beside(
@@ -91,7 +91,7 @@ def _beside(
     for partition, fetch in state.fetches.items():
         if partition not in outcomes:
             yield _complaint(source, fetch)
-    for stranger in unrecognized_files(place.places, source):
+    for stranger in unrecognized_files(place.resolver, source):
         yield CheckFailure(stranger, dg.AssetCheckSeverity.WARN)
 
 
@@ -124,7 +124,7 @@ def _fetch(
     with place.client() as client:
         desk = download.FetchContext(
             client=client,
-            places=place.places,
+            resolver=place.resolver,
             home=place.home,
             now=now,
             check=validate.validate,

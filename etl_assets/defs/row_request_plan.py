@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState
-from etl_assets.fetch import request_rows
+from etl_assets.fetch import collect_answers
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.row_requests import requests_of
+from etl_assets.fetch.row_requests import build_requests
 from etl_assets.model.records import Decision, FetchResult
 
 
@@ -30,8 +30,8 @@ def ask_all(
         with place.client() as client:
             desk = _desk(place, source, client, force=force, now=datetime.now(UTC))
             found = _survey(place, source, desk)
-            yield request_rows.gather(
-                part, found, request_rows.decide(part, found, last, desk), last, desk
+            yield collect_answers.collect(
+                part, found, collect_answers.decide(part, found, last, desk), last, desk
             )
 
 
@@ -49,23 +49,25 @@ def decisions_of(
         for source in sources:
             part, last = source.part(), states[source.name].fetches.get(None)
             desk = _desk(place, source, client, force=force, now=now)
-            found.append(request_rows.decide(part, _survey(place, source, desk), last, desk))
+            found.append(collect_answers.decide(part, _survey(place, source, desk), last, desk))
     return found
 
 
 def _survey(
-    place: ProjectContext, source: Source, desk: request_rows.RequestContext
-) -> request_rows.RequestSurvey:
-    table = place.home.table_file(source.domain, request_rows.declared_of(source).table, None)
-    requests = requests_of(source, table, place.places, with_credentials=not desk.missing)
-    return request_rows.survey(source, requests, desk)
+    place: ProjectContext, source: Source, desk: collect_answers.RequestContext
+) -> collect_answers.RequestSurvey:
+    table = place.home.table_file(
+        source.domain, collect_answers.require_for_each(source).table, None
+    )
+    requests = build_requests(source, table, place.resolver, with_credentials=not desk.missing)
+    return collect_answers.survey(source, requests, desk)
 
 
 def _desk(
     place: ProjectContext, source: Source, client: Client, *, force: bool, now: datetime
-) -> request_rows.RequestContext:
+) -> collect_answers.RequestContext:
     names = [each.env for each in source.location.credentials.values()]
     missing = [name for name in names if place.settings.find_secret(name) is None]
-    return request_rows.RequestContext(
+    return collect_answers.RequestContext(
         client=client, home=place.home, now=now, missing=", ".join(missing), force=force
     )

@@ -38,7 +38,7 @@ from etl_assets.model.run_manifest import (
 )
 from etl_assets.publish import documents, run_directory
 from etl_assets.report import gather, next_actions
-from etl_assets.validate import quarantine_store
+from etl_assets.validate import quarantine
 
 AS_OF_TAG = "etl/as_of"
 TICK = timedelta(microseconds=1)
@@ -160,7 +160,7 @@ def _set_aside(
 ) -> Iterator[QuarantinedFile]:
     for source in domain.sources.values():
         try:
-            found = quarantine_store.listed(place.home, source)
+            found = quarantine.list_quarantined(place.home, source)
         except HomeError:  # `etl quarantine list` names the damaged reason; the run goes on
             continue
         yield from (record for record in found if record.quarantined_at >= since)

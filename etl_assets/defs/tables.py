@@ -139,7 +139,7 @@ def _tabulate(
             place.home,
             source,
             part,
-            raw_store.path_of(place.home, file),
+            raw_store.stored_path(place.home, file),
             file.sha256,
             code_version=version,
             previous=leave.previous,

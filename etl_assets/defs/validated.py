@@ -123,7 +123,7 @@ def _judge(
         return _absent(part, None if expected else f"{part}: nothing was ever held")
     if last and last.file and _same(last, file) and not last.stands_in:
         return outcome_of(last.model_copy(update={"file": file}), reused=True)
-    path = raw_store.path_of(place.home, file)
+    path = raw_store.stored_path(place.home, file)
     verdict = _verdict_on_arrival(file) or validate.validate(source, part, path, sha256=file.sha256)
     if verdict.ok:
         return outcome_of(

@@ -106,9 +106,9 @@ def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Ma
     files: dict[Path, bytes] = {}
     if source.for_each is not None:
         return _answers_of(samples, target, source)
-    places = LocationResolver(home=target, mirror=str(target))
+    resolver = LocationResolver(home=target, mirror=str(target))
     for partition in _partitions(samples, source, last_year):
-        place = places.of(source.location, partition)
+        place = resolver.resolve(source.location, partition)
         sample = _sample(samples, target, source, place.file.path, partition)
         if sample is None or place.file.path is None:
             continue
@@ -146,7 +146,9 @@ def _sample(
         return None
     own = samples / path.relative_to(target)
     common = (
-        LocationResolver(home=target, mirror=str(target)).of(source.location, PARTITION).file.path
+        LocationResolver(home=target, mirror=str(target))
+        .resolve(source.location, PARTITION)
+        .file.path
     )
     choices = (
         [own] if partition is None or common is None else [own, _unquoted(samples, target, common)]

@@ -36,17 +36,17 @@ def decide(
     force: bool,
     code_version: str,
     now: datetime,
-    newest: bool,
+    is_newest: bool,
 ) -> Decision:
     """Whether the part is fetched; the first cause found is the reason, and a pin goes before all.
 
-    `stored` is what the raw store holds under the last record; `newest` says that the part is the
-    newest period, whose absence from the remote is no outage.
+    `stored` is the state of the last file in the raw store. A missing remote file of the newest
+    period (`is_newest`) is no outage.
     """
     file = last.file if last else None
     if last and last.pin:
         return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
-    if not probe.published and newest and file is None:
+    if not probe.published and is_newest and file is None:
         return Decision(part=part, fetch=False, reason=Reason.NOT_YET_PUBLISHED)
     if force:
         return Decision(part=part, fetch=True, reason=Reason.FORCED)
@@ -64,7 +64,9 @@ def decide(
     )
 
 
-def skip_probe(part: Part, last: FetchResult | None, *, stored: StoredState) -> Decision | None:
+def decide_without_probe(
+    part: Part, last: FetchResult | None, *, stored: StoredState
+) -> Decision | None:
     """The decision that spares a part whose file is held the question; None where none is held."""
     if last is None or last.file is None or stored in NOT_STORED:
         return None

@@ -12,7 +12,7 @@ from etl_assets.declarations.source import Limits, PublishedDigest
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.rate_limiter import TransferStats
-from etl_assets.fetch.transfer import download_with_retries
+from etl_assets.fetch.transfer import run_with_retries
 from etl_assets.model.errors import ContentError, NotPublished, Unreachable
 
 MAX_BYTES = 1 << 16
@@ -35,7 +35,7 @@ def read_digest(
         text = _read_local(target, target.path)
     else:
         effort = TransferStats()
-        text = download_with_retries(
+        text = run_with_retries(
             client,
             target,
             limits,

@@ -19,9 +19,9 @@ from etl_assets.fetch import raw_store
 from etl_assets.fetch.digest import read_digest
 from etl_assets.fetch.http import Client, WrongLength
 from etl_assets.fetch.local import receive_local
-from etl_assets.fetch.locations import LocationResolver, Place
+from etl_assets.fetch.locations import LocationResolver, ResolvedLocation
 from etl_assets.fetch.rate_limiter import TransferStats
-from etl_assets.fetch.transfer import Received, Sink, Transfer
+from etl_assets.fetch.transfer import HashingWriter, ReceivedFile, Transfer
 from etl_assets.model.errors import ContentError, NotPublished, Problem, SourceError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
@@ -35,7 +35,7 @@ from etl_assets.model.records import (
     StoredState,
     Verdict,
 )
-from etl_assets.validate.quarantine_store import set_aside
+from etl_assets.validate.quarantine import quarantine_file
 
 CODE_VERSION = "1"
 WORKERS = 64  # most wait for their turn at a host and must not keep other hosts waiting
@@ -76,7 +76,7 @@ class FetchContext:
     """
 
     client: Client
-    places: LocationResolver
+    resolver: LocationResolver
     home: Home
     now: datetime
     code_version: str = CODE_VERSION
@@ -118,9 +118,9 @@ def download(job: FetchJob, desk: FetchContext, effort: TransferStats) -> RawFil
 
     Raises SourceError where it cannot be had or trusted; a bad file is then in quarantine.
     """
-    place = desk.places.of(job.source.location, job.part.partition)
+    place = desk.resolver.resolve(job.source.location, job.part.partition)
     with raw_store.partial_file(desk.home, job.part) as (path, file):
-        sink = Sink(file, unpack_limit=_unpack_limit(job.source))
+        sink = HashingWriter(file, unpack_limit=_unpack_limit(job.source))
         try:
             received = _receive(job, desk, place, sink, effort)
             if received is None:
@@ -137,7 +137,7 @@ def download(job: FetchJob, desk: FetchContext, effort: TransferStats) -> RawFil
         sha256=received.sha256,
         size_bytes=received.size_bytes,
         path=desk.home.relative(stored),
-        url=place.file.shown,
+        url=place.file.label,
         etag=received.etag,
         last_modified=received.last_modified,
         published_sha256=published,
@@ -151,8 +151,12 @@ def download(job: FetchJob, desk: FetchContext, effort: TransferStats) -> RawFil
 
 
 def _receive(
-    job: FetchJob, desk: FetchContext, place: Place, sink: Sink, effort: TransferStats
-) -> Received | None:
+    job: FetchJob,
+    desk: FetchContext,
+    place: ResolvedLocation,
+    sink: HashingWriter,
+    effort: TransferStats,
+) -> ReceivedFile | None:
     if place.file.path is not None:
         return receive_local(place.file, place.file.path, job.source.limits, sink)
     transfer = Transfer(
@@ -204,7 +208,7 @@ def _probed(job: FetchJob) -> str | None:
 
 
 def _check_digest(
-    job: FetchJob, desk: FetchContext, place: Place, received: Received
+    job: FetchJob, desk: FetchContext, place: ResolvedLocation, received: ReceivedFile
 ) -> str | None:
     """The published digest that the file agrees with; None where none is published.
 
@@ -229,16 +233,16 @@ def _check_digest(
     return published
 
 
-def _agrees(job: FetchJob, received: Received, published: str | None) -> bool:
+def _agrees(job: FetchJob, received: ReceivedFile, published: str | None) -> bool:
     return published is None or _digest_of(job, received) == published
 
 
-def _digest_of(job: FetchJob, received: Received) -> str | None:
+def _digest_of(job: FetchJob, received: ReceivedFile) -> str | None:
     is_packed = _unpack_limit(job.source) is not None
     return received.unpacked_sha256 if is_packed else received.sha256
 
 
-def _accepted(job: FetchJob, received: Received) -> Verdict | None:
+def _accepted(job: FetchJob, received: ReceivedFile) -> Verdict | None:
     """The verdict on the held file, where a person released these very bytes from quarantine."""
     verdict = job.last.file.verdict if job.last and job.last.file else None
     is_accepted = verdict and verdict.accepted and verdict.sha256 == received.sha256
@@ -246,7 +250,7 @@ def _accepted(job: FetchJob, received: Received) -> Verdict | None:
 
 
 def _check_content(
-    job: FetchJob, desk: FetchContext, path: Path, received: Received
+    job: FetchJob, desk: FetchContext, path: Path, received: ReceivedFile
 ) -> Verdict | None:
     smallest = job.source.expect.min_bytes
     if received.size_bytes < smallest:
@@ -262,13 +266,15 @@ def _check_content(
 
 
 def _set_aside(
-    job: FetchJob, desk: FetchContext, place: Place, path: Path, error: ContentError
+    job: FetchJob, desk: FetchContext, place: ResolvedLocation, path: Path, error: ContentError
 ) -> None:
     expected = (
         "the length that its header states" if isinstance(error, WrongLength) else "a good file"
     )
     problem = error.problem or Problem(str(job.part), expected, str(error))
-    set_aside(desk.home, job.source, job.part, path, problem, url=place.file.shown, at=desk.now)
+    quarantine_file(
+        desk.home, job.source, job.part, path, problem, url=place.file.label, at=desk.now
+    )
 
 
 def _outage(

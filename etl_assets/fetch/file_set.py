@@ -24,16 +24,16 @@ class FileSet:
     """What was found of one source."""
 
     partitions: list[str]
-    strangers: list[str]
+    misnamed_files: list[str]
     """Files whose name is nearly of the set's form, each as a sentence."""
 
 
-def list_files(source: Source, declared: Files, places: LocationResolver) -> FileSet:
+def list_files(source: Source, declared: Files, resolver: LocationResolver) -> FileSet:
     """The set's partitions in order; a folder that cannot be read is an empty one.
 
     Raises UsageError where the mirror is a URL: a folder is what is looked into.
     """
-    folder = folder_of(source, places)
+    folder = resolve_folder(source, resolver)
     prefix, _, suffix = (source.location.path or "").rpartition("/")[2].partition(PLACEHOLDER)
     found, strangers = [], []
     for name in sorted(_names(folder)):
@@ -47,9 +47,9 @@ def list_files(source: Source, declared: Files, places: LocationResolver) -> Fil
     return FileSet(found, strangers)
 
 
-def folder_of(source: Source, places: LocationResolver) -> Path:
+def resolve_folder(source: Source, resolver: LocationResolver) -> Path:
     """The folder in which the set's files lie."""
-    file = places.of(source.location, NO_FILE).file
+    file = resolver.resolve(source.location, NO_FILE).file
     if file.path is None:
         raise UsageError(
             f"{source.full_name}: expected ETL_MIRROR to be a directory, as the files of a set are"
@@ -58,7 +58,7 @@ def folder_of(source: Source, places: LocationResolver) -> Path:
     return file.path.parent
 
 
-def in_order(partitions: Iterable[str]) -> list[str]:
+def sort_partitions(partitions: Iterable[str]) -> list[str]:
     """Without the one that stands for none, where there are others; itself where there are none."""
     return sorted(set(partitions) - {NO_FILE}) or [NO_FILE]
 

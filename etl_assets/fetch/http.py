@@ -20,11 +20,15 @@ import httpcore
 import httpx
 
 from etl_assets.declarations.source import Limits
-from etl_assets.fetch.address_lookup import TOLD_BYTES, address_in
-from etl_assets.fetch.locations import AddressLookup, Target
-from etl_assets.fetch.network_guard import Counted, Guarded, Network
+from etl_assets.fetch.locations import TOLD_BYTES, AddressLookup, Target, address_in
+from etl_assets.fetch.network_guard import (
+    CountingStream,
+    GuardedBackend,
+    Network,
+    redact_url,
+    resolve_redirect,
+)
 from etl_assets.fetch.rate_limiter import Clock, HostRateLimiter, TransferStats
-from etl_assets.fetch.url_policy import check_redirect, redact
 from etl_assets.model.errors import ContentError, NotPublished, Refused, Unreachable
 from etl_assets.model.records import Validators
 
@@ -95,7 +99,7 @@ class Response:
 
     def _check_nothing_follows(self) -> None:
         stream = self._response.extensions["network_stream"]
-        if self.length is None or not isinstance(stream, Counted):
+        if self.length is None or not isinstance(stream, CountingStream):
             return
         _read_what_waits(stream)
         if stream.body_bytes is not None and stream.body_bytes > self.length:
@@ -178,7 +182,11 @@ class Client:
 
         Raises NotPublished, Refused, or Unreachable for every other answer and for none.
         """
-        url = self._told(target, target.teller, limits, effort) if target.teller else target.url
+        url = (
+            self._told(target, target.address_lookup, limits, effort)
+            if target.address_lookup
+            else target.url
+        )
         host = self.host(target)
         with host.turn(limits, effort):
             effort.attempts += 1
@@ -204,7 +212,7 @@ class Client:
                     break
         effort.attempts -= 1
         told = address_in(data, teller.member, str(teller.target))
-        return check_redirect(teller.target.url or "", told, private=target.is_private)
+        return resolve_redirect(teller.target.url or "", told, private=target.is_private)
 
     def _follow(
         self,
@@ -225,7 +233,7 @@ class Client:
             response.close()
             if body is not None:
                 raise Refused(f"{target}: expected an answer to what was sent, found a redirect")
-            url = check_redirect(url, location, private=target.is_private)
+            url = resolve_redirect(url, location, private=target.is_private)
             if url in way:
                 raise Refused(f"{target}: redirect loop: {_chain([*way, url])}")
             way.append(url)
@@ -294,7 +302,7 @@ class Client:
         )
         if private or self._proxy is None:
             # httpx offers no argument for httpcore's backend; drop this once encode/httpx has one.
-            transport._pool._network_backend = Guarded(self._network, private=private)  # noqa: SLF001
+            transport._pool._network_backend = GuardedBackend(self._network, private=private)  # noqa: SLF001
         return httpx.Client(
             transport=transport,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
@@ -319,7 +327,7 @@ def _retry_after(response: httpx.Response, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds()) if moment else None
 
 
-def _read_what_waits(stream: Counted) -> None:
+def _read_what_waits(stream: CountingStream) -> None:
     """Count bytes that came after the body and that nobody has asked for."""
     if stream.get_extra_info("is_readable"):
         try:
@@ -329,7 +337,7 @@ def _read_what_waits(stream: Counted) -> None:
 
 
 def _chain(way: list[str]) -> str:
-    return " -> ".join(redact(url) for url in way)
+    return " -> ".join(redact_url(url) for url in way)
 
 
 def _named(response: httpx.Response) -> str:

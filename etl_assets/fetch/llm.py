@@ -1,7 +1,7 @@
 """Completions of an OpenAI-compatible chat endpoint: the body of a request, and its answer judged.
 
 What an answer must look like is declared. Sending, trying again and paying is
-`etl_assets.fetch.request_rows`.
+`etl_assets.fetch.collect_answers`.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class _Document(msgspec.Struct):
     usage: _Usage | None = None
 
 
-def body_of(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
+def build_body(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
     """The request's body: equal rows under an equal declaration give equal bytes."""
-    prompt = filled(chat.prompt, row)[: chat.max_prompt_characters]
+    prompt = fill_template(chat.prompt, row)[: chat.max_prompt_characters]
     body = {
         "model": chat.model,
         "messages": [
@@ -68,23 +68,25 @@ def body_of(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
     return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
 
 
-def filled(template: str, row: Mapping[str, str]) -> str:
+def fill_template(template: str, row: Mapping[str, str]) -> str:
     """The template with the row's values; a brace that names no column is text."""
     return PLACEHOLDER.sub(lambda match: row.get(match[1], match[0]), template)
 
 
-def most_it_costs(chat: ChatRequest, body: bytes) -> float:
+def max_cost_usd(chat: ChatRequest, body: bytes) -> float:
     """What one request can cost at most: no tokenizer makes more tokens than there are bytes."""
     return _cost(chat, _Usage(len(body), chat.max_tokens))
 
 
-def judge(chat: ChatRequest, body: bytes, data: bytes, row: Mapping[str, str]) -> Completion:
+def parse_completion(
+    chat: ChatRequest, body: bytes, data: bytes, row: Mapping[str, str]
+) -> Completion:
     """What came back for `body`; one without usage counts as the dearest that it could be."""
     try:
         found = msgspec.json.decode(data, type=_Document)
     except UNDECODABLE as error:
-        return Completion(most_it_costs(chat, body), fault=f"expected a completion, found: {error}")
-    cost = _cost(chat, found.usage) if found.usage else most_it_costs(chat, body)
+        return Completion(max_cost_usd(chat, body), fault=f"expected a completion, found: {error}")
+    cost = _cost(chat, found.usage) if found.usage else max_cost_usd(chat, body)
     fault, answer = _answer(found)
     fault = fault or _broken_contract(chat, answer, row)
     return Completion(cost, fault=fault) if fault else Completion(cost, answer=answer)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.locations import Target
-from etl_assets.fetch.transfer import Received, Sink
+from etl_assets.fetch.transfer import HashingWriter, ReceivedFile
 from etl_assets.model.errors import NotPublished, Refused, Unreachable
 from etl_assets.model.records import Validators
 
@@ -31,7 +31,7 @@ def local_validators(target: Target, path: Path) -> Validators:
     return _validators(found)
 
 
-def receive_local(target: Target, path: Path, limits: Limits, sink: Sink) -> Received:
+def receive_local(target: Target, path: Path, limits: Limits, sink: HashingWriter) -> ReceivedFile:
     """The file's bytes in `sink`; raises Unreachable where it changes while it is read."""
     with _faults_told(target):
         file = path.open("rb")

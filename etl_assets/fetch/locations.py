@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, quote, urlsplit
 
+import msgspec
 from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
-from etl_assets.fetch.url_policy import SCHEMES, is_private_name, redact
-from etl_assets.model.errors import SettingsError, UsageError
+from etl_assets.fetch.network_guard import SCHEMES, is_private_host, redact_url
+from etl_assets.model.errors import SettingsError, Unreachable, UsageError
 
-Secret = Callable[[str], SecretStr]
+SecretReader = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -25,7 +26,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Target:
     """One file's address: what is asked, either a URL or a path, and what is shown of it."""
 
-    shown: str
+    label: str
     """As declared, without secrets: what records and messages name."""
     host: str
     """The declared host, for which limits are kept, also where a mirror stands in."""
@@ -35,7 +36,7 @@ class Target:
     """Whether private addresses may be asked: the declaration or the mirror is one."""
     credentials: tuple[tuple[str, SecretStr], ...] = ()
     """Headers that are sent to the declared origin and nowhere else."""
-    teller: AddressLookup | None = None
+    address_lookup: AddressLookup | None = None
     """What is to be asked first, where the address of each moment is told by another answer."""
 
     def credentials_at(self, url: str) -> dict[str, str]:
@@ -45,8 +46,8 @@ class Target:
         return {name: value.get_secret_value() for name, value in self.credentials}
 
     def __str__(self) -> str:
-        asked = redact(self.url) if self.url else str(self.path)
-        return self.shown if asked == self.shown else f"{self.shown} (at {asked})"
+        asked = redact_url(self.url) if self.url else str(self.path)
+        return self.label if asked == self.label else f"{self.label} (at {asked})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class AddressLookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResolvedLocation:
     """A declared file and, where one is published, the file that states its digest."""
 
     file: Target
@@ -71,26 +72,28 @@ class LocationResolver:
 
     home: Path
     mirror: str | None = None
-    secret: Secret | None = None
+    secret: SecretReader | None = None
 
-    def of(self, location: Location, partition: str | None) -> Place:
+    def resolve(self, location: Location, partition: str | None) -> ResolvedLocation:
         """Raises SettingsError where a secret that the location names is not there."""
-        file = self.resolve(
+        file = self.resolve_target(
             location.url or location.path or "", partition, private=location.private
         )
         teller = self._teller(location, partition)
-        file = replace(file, credentials=self.credentials(location), teller=teller)
+        file = replace(file, credentials=self.credentials(location), address_lookup=teller)
         if location.digest is None:
-            return Place(file)
-        digest = self.resolve(location.digest.url, partition, private=location.private)
+            return ResolvedLocation(file)
+        digest = self.resolve_target(location.digest.url, partition, private=location.private)
         is_beside = _origin(digest.url or "") == _origin(file.url or "")
-        return Place(file, replace(digest, credentials=file.credentials if is_beside else ()))
+        return ResolvedLocation(
+            file, replace(digest, credentials=file.credentials if is_beside else ())
+        )
 
     def _teller(self, location: Location, partition: str | None) -> AddressLookup | None:
         """A mirror has the file itself under its name: nobody need tell where it is."""
         if location.address_from is None or self.mirror is not None:
             return None
-        target = self.resolve(location.address_from.url, partition, private=location.private)
+        target = self.resolve_target(location.address_from.url, partition, private=location.private)
         secret = replace(target, credentials=self.credentials(location))
         return AddressLookup(secret, location.address_from.member)
 
@@ -108,7 +111,7 @@ class LocationResolver:
             raise SettingsError(f"{name}: expected a secret, found no settings to read it from")
         return self.secret(name).get_secret_value()
 
-    def resolve(
+    def resolve_target(
         self,
         text: str,
         partition: str | None,
@@ -127,21 +130,21 @@ class LocationResolver:
         if self.mirror is not None:
             return self._mirrored(url, parts, self.mirror, mirror_name)
         return Target(
-            shown=redact(url),
+            label=redact_url(url),
             host=_host(parts),
             url=url,
-            is_private=private or is_private_name(parts.hostname or ""),
+            is_private=private or is_private_host(parts.hostname or ""),
         )
 
     def _local(self, path: str) -> Target:
         if Path(path).is_absolute():
-            return Target(shown=path, host="", path=Path(path))
+            return Target(label=path, host="", path=Path(path))
         if self.mirror is None:
-            return Target(shown=path, host="", path=_inside(self.home, path))
+            return Target(label=path, host="", path=_inside(self.home, path))
         if _is_url(self.mirror):
             url = _below(self.mirror, path, quote(path))
-            return Target(shown=path, host=_host(_split(url)), url=url, is_private=True)
-        return Target(shown=path, host="", path=_inside(Path(self.mirror), path))
+            return Target(label=path, host=_host(_split(url)), url=url, is_private=True)
+        return Target(label=path, host="", path=_inside(Path(self.mirror), path))
 
     def _mirrored(self, url: str, parts: SplitResult, mirror: str, name: str | None) -> Target:
         path = _host(parts) + parts.path
@@ -149,8 +152,8 @@ class LocationResolver:
             path = f"{path.rstrip('/')}/{quote(name or parts.query, safe='')}.json"
         if _is_url(mirror):
             asked = _below(mirror, path, path)
-            return Target(shown=redact(url), host=_host(parts), url=asked, is_private=True)
-        return Target(shown=redact(url), host="", path=_inside(Path(mirror), path))
+            return Target(label=redact_url(url), host=_host(parts), url=asked, is_private=True)
+        return Target(label=redact_url(url), host="", path=_inside(Path(mirror), path))
 
 
 def _is_url(text: str) -> bool:
@@ -190,3 +193,30 @@ def _inside(root: Path, path: str) -> Path:
     if "\0" in path or not found.is_relative_to(os.path.normpath(root)):
         raise UsageError(f"location: expected a path that stays inside {root}, found {path!r}")
     return found
+
+
+TOLD_BYTES = 1 << 16
+
+
+def address_in(data: bytes, member: str, where: str) -> str:
+    """The text of a member such as `data.url`.
+
+    Raises Unreachable where there is none: who has the file made first tells its address later.
+    The answer is not repeated, as an address in it may be a secret.
+    """
+    expected = f"{where}: expected an address in {member}"
+    if len(data) > TOLD_BYTES:
+        raise Unreachable(f"{expected}, found more than {TOLD_BYTES:,} bytes")
+    try:
+        found = _member(msgspec.json.decode(data), member)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Unreachable(f"{expected}, found no JSON") from error
+    if not isinstance(found, str) or not found:
+        raise Unreachable(f"{expected}, found none")
+    return found
+
+
+def _member(document: object, path: str) -> object:
+    for name in path.split("."):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document

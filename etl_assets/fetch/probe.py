@@ -13,9 +13,9 @@ from etl_assets.declarations.source import Limits, Source
 from etl_assets.fetch.digest import read_digest
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.local import local_validators
-from etl_assets.fetch.locations import LocationResolver, Place, Target
+from etl_assets.fetch.locations import LocationResolver, ResolvedLocation, Target
 from etl_assets.fetch.rate_limiter import TransferStats
-from etl_assets.fetch.transfer import download_with_retries
+from etl_assets.fetch.transfer import run_with_retries
 from etl_assets.model.errors import NotPublished, SourceError, Unreachable
 from etl_assets.model.records import Part, Probe, Validators
 
@@ -28,13 +28,13 @@ def probe_all(
     wanted: Sequence[tuple[Source, Part]],
     *,
     client: Client,
-    places: LocationResolver,
+    resolver: LocationResolver,
     now: datetime,
 ) -> dict[Part, Probe]:
     """A probe of each part, asked at once within the limits of each host."""
 
     def ask(source: Source, part: Part) -> Probe:
-        return probe(source, part, client=client, places=places, now=now)
+        return probe(source, part, client=client, resolver=resolver, now=now)
 
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(wanted) or 1)) as pool:
         pending = {part: pool.submit(ask, source, part) for source, part in wanted}
@@ -43,13 +43,13 @@ def probe_all(
 
 
 def probe(
-    source: Source, part: Part, *, client: Client, places: LocationResolver, now: datetime
+    source: Source, part: Part, *, client: Client, resolver: LocationResolver, now: datetime
 ) -> Probe:
     """What the remote says of one part; an outage is an answer too and raises nothing.
 
     A published digest says all that a decision needs, so that only one small file is asked for.
     """
-    place = places.of(source.location, part.partition)
+    place = resolver.resolve(source.location, part.partition)
     digest, digest_fault = _digest(source, place, client)
     validators = None
     try:
@@ -64,7 +64,7 @@ def probe(
 
 def _answer(
     part: Part,
-    place: Place,
+    place: ResolvedLocation,
     now: datetime,
     *,
     validators: Validators | None = None,
@@ -73,7 +73,7 @@ def _answer(
 ) -> Probe:
     return Probe(
         part=part,
-        url=place.file.shown,
+        url=place.file.label,
         probed_at=now,
         validators=validators,
         published=published,
@@ -81,7 +81,9 @@ def _answer(
     )
 
 
-def _digest(source: Source, place: Place, client: Client) -> tuple[str | None, str | None]:
+def _digest(
+    source: Source, place: ResolvedLocation, client: Client
+) -> tuple[str | None, str | None]:
     """The published digest, or why there is none; validators of the file itself then decide."""
     declared = source.location.digest
     if declared is None or place.digest is None:
@@ -98,7 +100,7 @@ def _validators(source: Source, target: Target, client: Client) -> Validators:
     if target.path is not None:
         return local_validators(target, target.path)
     effort = TransferStats()
-    return download_with_retries(
+    return run_with_retries(
         client,
         target,
         source.limits,

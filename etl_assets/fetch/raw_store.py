@@ -1,7 +1,7 @@
 """The raw store: immutable files named by their SHA-256, one for equal bytes of any source.
 
 Keeping, finding and checking files belongs here. Which file is a source's current one, the event
-log knows; bad files are `etl_assets.validate.quarantine_store`.
+log knows; bad files are `etl_assets.validate.quarantine`.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
 
 def discard_partials(home: Home, domain: str) -> None:
     """Remove the downloads that a killed run of the domain has left; for its one writer only."""
-    for leftover in partials(home, domain):
+    for leftover in partial_files(home, domain):
         leftover.unlink(missing_ok=True)
 
 
-def partials(home: Home, domain: str) -> list[Path]:
+def partial_files(home: Home, domain: str) -> list[Path]:
     """Downloads of the domain that are under way, or were cut off."""
     return sorted(home.partial.glob(f"{glob.escape(domain)}.*.part"))
 
@@ -76,7 +76,7 @@ def store_file(home: Home, partial: Path, sha256: str) -> Path:
     return target
 
 
-def path_of(home: Home, file: RawFile) -> Path:
+def stored_path(home: Home, file: RawFile) -> Path:
     """Where a record's file lies, to be read now; raises HomeError where it is gone."""
     path = home.root / file.path
     if not path.exists():
@@ -92,7 +92,7 @@ def stored_files(home: Home) -> Iterator[Path]:
     yield from sorted(path for path in home.raw.glob("**/*") if path.is_file())
 
 
-def discard(home: Home, path: Path) -> None:
+def delete_file(home: Home, path: Path) -> None:
     """Remove a stored file and, where it was the last one there, its folder."""
     with translate_os_errors(path):
         path.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def discard(home: Home, path: Path) -> None:
             path.parent.rmdir()
 
 
-def copy_in(home: Home, path: Path) -> Path:
+def store_copy(home: Home, path: Path) -> Path:
     """Keep a copy of a file that lies elsewhere, under its digest."""
     sha256 = hash_file(path)
     target = home.raw_file(sha256)

@@ -24,7 +24,7 @@ from etl_assets.fetch.http import (
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.model.errors import ContentError, Problem, Refused, Unreachable
-from etl_assets.storage.gzip_stream import Gunzip
+from etl_assets.storage.archives import Gunzip
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
@@ -32,12 +32,12 @@ RATE_WINDOW_SECONDS = 30
 STRONG_DATE_AGE = timedelta(seconds=60)  # RFC 9110, 8.8.2.2: a younger date does not prove equality
 
 
-def silent(_received: int, _total: int | None) -> None:
+def ignore_progress(_received: int, _total: int | None) -> None:
     """A progress callback for those who do not watch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedFile:
     """A whole file that has arrived."""
 
     sha256: str
@@ -49,7 +49,7 @@ class Received:
     is_resumed: bool = False
 
 
-class Sink:
+class HashingWriter:
     """Writes what arrives and hashes it, as transferred and (for gzip) as unpacked."""
 
     def __init__(self, file: BinaryIO, *, unpack_limit: int | None = None) -> None:
@@ -76,12 +76,12 @@ class Sink:
         if self._gunzip and not self._fault:
             self._unpack(data)
 
-    def received(self, answer: Response | None, *, is_resumed: bool = False) -> Received:
+    def received(self, answer: Response | None, *, is_resumed: bool = False) -> ReceivedFile:
         """What has arrived, as a whole."""
         if self._gunzip and not self._fault:
             self._settle(self._gunzip.finish)
         known = answer.validators if answer else None
-        return Received(
+        return ReceivedFile(
             sha256=self._digest.hexdigest(),
             size_bytes=self.size_bytes,
             unpacked_sha256=self._unpacked.hexdigest()
@@ -110,7 +110,7 @@ class Sink:
             self._fault = error.problem
 
 
-def download_with_retries(
+def run_with_retries(
     client: Client,
     target: Target,
     limits: Limits,
@@ -154,8 +154,8 @@ class Transfer:
         target: Target,
         limits: Limits,
         effort: TransferStats,
-        sink: Sink,
-        progress: Progress = silent,
+        sink: HashingWriter,
+        progress: Progress = ignore_progress,
     ) -> None:
         self._client = client
         self._target = target
@@ -167,12 +167,12 @@ class Transfer:
         self._total: int | None = None
         self._is_resumed = False
 
-    def run(self, *, known_etag: str | None = None) -> Received | None:
+    def run(self, *, known_etag: str | None = None) -> ReceivedFile | None:
         """The file; None where the remote says that it is still the one of `known_etag`.
 
         Raises SourceError when the attempts are spent or going on is forbidden.
         """
-        return download_with_retries(
+        return run_with_retries(
             self._client,
             self._target,
             self._limits,
@@ -185,7 +185,7 @@ class Transfer:
         self._sink.restart()
         self._resume_if, self._total, self._is_resumed = None, None, False
 
-    def _attempt(self, known_etag: str | None) -> Received | None:
+    def _attempt(self, known_etag: str | None) -> ReceivedFile | None:
         headers = self._resume_headers() or ({"If-None-Match": known_etag} if known_etag else {})
         try:
             with self._client.ask(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from etl_assets.fetch.url_policy import MASK
+from etl_assets.fetch.network_guard import MASK
 from etl_assets.notify.notice import Notification, UnsentNotification
 
 if TYPE_CHECKING:

@@ -241,7 +241,7 @@ class _WhatIf:
             (source, part)
             for source in sources
             for part in all_parts(
-                self._place.places, source, self._now, known=self._states[source.name].fetches
+                self._place.resolver, source, self._now, known=self._states[source.name].fetches
             )
         ]
         probes = probes_of(self._place, wanted, now=self._now)
@@ -250,7 +250,7 @@ class _WhatIf:
         with self._place.client() as client:
             desk = download.FetchContext(
                 client=client,
-                places=self._place.places,
+                resolver=self._place.resolver,
                 home=apart.home,
                 now=self._now,
                 check=validate.validate,

@@ -13,7 +13,7 @@ import dagster as dg
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
-from etl_assets.fetch.file_set import folder_of, list_files
+from etl_assets.fetch.file_set import list_files, resolve_folder
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
     Decision,
@@ -67,8 +67,8 @@ def _last(
         raise UsageError(
             f"{part}: expected a file that was fetched, found none; known are: {known}"
         )
-    if part.partition in list_files(source, source.partitions, place.places).partitions:
-        folder = folder_of(source, place.places)
+    if part.partition in list_files(source, source.partitions, place.resolver).partitions:
+        folder = resolve_folder(source, place.resolver)
         raise UsageError(
             f"{part}: expected a file that is gone, found it in {folder}; move it away"
         )

@@ -81,11 +81,11 @@ def _of_domain(
     now: datetime,
 ) -> Iterator[HealthFinding]:
     home = Home(settings.home)
-    places = LocationResolver(settings.home, settings.mirror, settings.secret)
+    resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
     held = files.get(domain.name, [])
     names = {file.part.source.name for file in held}
-    yield from health_machine.locations(domain, places, now, names)
-    yield from health_machine.secrets(domain, places, settings.find_secret)
+    yield from health_machine.locations(domain, resolver, now, names)
+    yield from health_machine.secrets(domain, resolver, settings.find_secret)
     yield from health_leftovers.findings(home, domain, held, cut_off.get(domain.name, []))
 
 
@@ -131,7 +131,7 @@ def _unended(instance: dg.DagsterInstance, domain: str) -> list[str]:
 def _held_bytes(home: Home, domains: Mapping[str, Domain], files: Files) -> int:
     """What a run would write if all of it were made again: raw files that stand, and tables."""
     stands = {file.sha256: file.size_bytes for held in files.values() for file in held}
-    return sum(stands.values()) + sum(disk.size_of(home.tables(name)) for name in domains)
+    return sum(stands.values()) + sum(disk.folder_size_bytes(home.tables(name)) for name in domains)
 
 
 def _told(error: Exception, settings: Settings) -> str:

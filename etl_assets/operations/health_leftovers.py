@@ -22,8 +22,8 @@ from etl_assets.model.records import RawFile, RunStatus
 from etl_assets.model.run_manifest import MARTS, RunManifest
 from etl_assets.operations.health_result import DomainDates, HealthFinding, Level
 from etl_assets.publish import run_directory
-from etl_assets.storage.lock import holder_of
-from etl_assets.validate import quarantine_store
+from etl_assets.storage.lock import find_lock_holder
+from etl_assets.validate import quarantine
 
 
 def findings(
@@ -57,7 +57,7 @@ def lock(home: Home, domain: str) -> HealthFinding:
     """Whether a run would start at once; it waits where another one goes on, which is no fault."""
     path = home.lock(domain)
     try:
-        holder = holder_of(path)
+        holder = find_lock_holder(path)
     except OSError as error:
         found, advice = f"{path}: {error.strerror}", "move away what is in its place"
         return HealthFinding.of(
@@ -142,7 +142,9 @@ def waiting(home: Home, domain: Domain) -> HealthFinding:
     """Whether refused files wait for a person."""
     try:
         found = [
-            f for source in domain.sources.values() for f in quarantine_store.listed(home, source)
+            f
+            for source in domain.sources.values()
+            for f in quarantine.list_quarantined(home, source)
         ]
     except HomeError as error:
         expected, advice = "a reason beside each file", "mend it"
@@ -207,14 +209,14 @@ def _fault(home: Home, file: RawFile) -> str:
 
 def _is_held(home: Home, domain: str) -> bool:
     try:
-        return holder_of(home.lock(domain)) is not None
+        return find_lock_holder(home.lock(domain)) is not None
     except OSError:
         return False
 
 
 def _half_written(home: Home, domain: str) -> Iterator[Path]:
     """What bears a temporary name, and directories of runs later than the last that ended."""
-    yield from raw_store.partials(home, domain)
+    yield from raw_store.partial_files(home, domain)
     for kind in ("quarantine", "tables", "rejects"):
         yield from sorted((home.root / "data" / kind / domain).glob("*/.*.tmp"))
     yield from run_directory.list_interrupted(home, domain)

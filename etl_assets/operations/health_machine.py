@@ -42,7 +42,7 @@ def folders(
     yield _writable("manifests", [home.manifests])
     yield _writable("Dagster's storage", [dagster_home, *storage])
     kept = [home.raw, home.partial, data / "quarantine"]
-    devices = disk.devices_of(kept)
+    devices = disk.find_devices(kept)
     yield one_file_system({home.relative(path): devices[path] for path in kept})
 
 
@@ -105,14 +105,14 @@ def mirror(named: str | None) -> HealthFinding:
 
 
 def locations(
-    domain: Domain, places: LocationResolver, now: datetime, held: Collection[str]
+    domain: Domain, resolver: LocationResolver, now: datetime, held: Collection[str]
 ) -> Iterator[HealthFinding]:
     """Whether the files of this machine are there; `held` names sources with a file that stands.
 
     Without that, a required source fails its run.
     """
     looked_at = [
-        (source, *_location(source, places, now))
+        (source, *_location(source, resolver, now))
         for source in domain.sources.values()
         if source.for_each is None
     ]
@@ -136,14 +136,16 @@ def locations(
         yield HealthFinding.ok("locations", f"{count} files and folders are there", domain.name)
 
 
-def secrets(domain: Domain, places: LocationResolver, find: FindSecret) -> Iterator[HealthFinding]:
+def secrets(
+    domain: Domain, resolver: LocationResolver, find: FindSecret
+) -> Iterator[HealthFinding]:
     """Whether each variable is set that a declaration names; a mirror is sent none of them.
 
     Where requests come from a table, a source without its secret is off, and that is no fault.
     """
     missing, told = list[str](), list[str]()
     for source in domain.sources.values():
-        if source.for_each is None and places.mirror is not None:
+        if source.for_each is None and resolver.mirror is not None:
             continue
         for name in sorted({each.env for each in source.location.credentials.values()}):
             state = _secret(name, find)
@@ -184,14 +186,14 @@ def _writable(what: str, paths: Sequence[Path], *, level: Level = Level.ERROR) -
     )
 
 
-def _location(source: Source, places: LocationResolver, now: datetime) -> tuple[bool, str]:
+def _location(source: Source, resolver: LocationResolver, now: datetime) -> tuple[bool, str]:
     """Whether the file or folder is one of this machine and there, and what is wrong with it."""
     text = source.location.url or source.location.path or ""
     try:
         if isinstance(source.partitions, Files):
-            return _folder(source, source.partitions, places)
+            return _folder(source, source.partitions, resolver)
         is_yearly = isinstance(source.partitions, Years)
-        path = places.resolve(text, str(now.year) if is_yearly else None).path
+        path = resolver.resolve_target(text, str(now.year) if is_yearly else None).path
     except UsageError as error:
         return False, f"{source.full_name}: {error}"
     if path is None:
@@ -201,10 +203,10 @@ def _location(source: Source, places: LocationResolver, now: datetime) -> tuple[
     return is_there, "" if is_there else f"{source.full_name}: no {path}"
 
 
-def _folder(source: Source, declared: Files, places: LocationResolver) -> tuple[bool, str]:
-    folder = file_set.folder_of(source, places)
+def _folder(source: Source, declared: Files, resolver: LocationResolver) -> tuple[bool, str]:
+    folder = file_set.resolve_folder(source, resolver)
     if not folder.is_dir():
         return False, f"{source.full_name}: no folder {folder}"
-    if not file_set.list_files(source, declared, places).partitions:
+    if not file_set.list_files(source, declared, resolver).partitions:
         return False, f"{source.full_name}: no file of the set in {folder}"
     return True, ""

@@ -64,7 +64,7 @@ def _remove(
     for path in runs:
         run_directory.remove(path)
     for path in files:
-        raw_store.discard(place.home, path)
+        raw_store.delete_file(place.home, path)
 
 
 def _removed(place: ProjectContext, path: Path, why: str, freed: int) -> Removed:

@@ -1,6 +1,6 @@
 """Bad files that a person has looked at and lets pass: back into the raw store, by an event.
 
-Setting files aside is the stages' part, listing and removing them `validate.quarantine_store`.
+Setting files aside is the stages' part, listing and removing them `validate.quarantine`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from etl_assets.operations.operator_decisions import (
     required_reason,
 )
 from etl_assets.storage.hashing import hash_file
-from etl_assets.validate import quarantine_store, validate
+from etl_assets.validate import quarantine, validate
 
 
 def find_quarantined(place: ProjectContext, source: Source, sha256: str | None) -> QuarantinedFile:
@@ -40,7 +40,7 @@ def find_quarantined(place: ProjectContext, source: Source, sha256: str | None) 
 
     Raises UsageError with all that is there where it is not one.
     """
-    known = quarantine_store.listed(place.home, source)
+    known = quarantine.list_quarantined(place.home, source)
     meant = [record for record in known if record.sha256.startswith(sha256 or "")]
     if len(meant) != 1:
         wanted = f"one quarantined file {sha256 or ''}".rstrip()
@@ -72,7 +72,7 @@ def release(
         raise UsageError(f"{part} is {last.pin}; unpin it first")
     if last and _is_released(last, quarantined):
         publish_decision(instance, place, source, at)
-        quarantine_store.discard(place.home, quarantined)
+        quarantine.delete_quarantined(place.home, quarantined)
         return last
     if quarantined.size_bytes == 0:
         raise UsageError(f"{part}: an empty file cannot become a table; purge it")
@@ -80,7 +80,7 @@ def release(
     decision = Decision(part=part, fetch=False, reason=Reason.RELEASED, detail=str(ruling))
     fetch = FetchResult(part=part, status=FetchStatus.FETCHED, decision=decision, file=file)
     record_decision(instance, place, source, fetch, ruling)
-    quarantine_store.discard(place.home, quarantined)
+    quarantine.delete_quarantined(place.home, quarantined)
     return fetch
 
 
@@ -99,11 +99,13 @@ def purge(
     every = [source for domain in place.domains.values() for source in domain.sources.values()]
     wanted = every if name is None else [source_named(place.domains, name)]
     if sha256:
-        return [quarantine_store.discard(place.home, find_quarantined(place, wanted[0], sha256))]
+        return [
+            quarantine.delete_quarantined(place.home, find_quarantined(place, wanted[0], sha256))
+        ]
     records = [
-        record for source in wanted for record in quarantine_store.listed(place.home, source)
+        record for source in wanted for record in quarantine.list_quarantined(place.home, source)
     ]
-    return [quarantine_store.discard(place.home, record) for record in records]
+    return [quarantine.delete_quarantined(place.home, record) for record in records]
 
 
 def _stored(
@@ -113,7 +115,7 @@ def _stored(
     if not path.exists() or hash_file(path) != quarantined.sha256:
         found = "another content" if path.exists() else "no file"
         raise HomeError(f"{path}: expected the file that was quarantined, found {found}; purge it")
-    stored = raw_store.copy_in(place.home, path)
+    stored = raw_store.store_copy(place.home, path)
     return RawFile(
         part=quarantined.part,
         sha256=quarantined.sha256,

@@ -17,7 +17,7 @@ from etl_assets.ledger.manifest import Process
 from etl_assets.model.home import Home
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
-from etl_assets.storage.lock import is_free
+from etl_assets.storage.lock import is_lock_free
 
 COMMAND_TAG = "etl/command"  # its value is the domain; a launch from Dagster's pages has none
 CUT_OFF = "the process of this run was ended from outside"
@@ -47,7 +47,7 @@ def _is_dead(home: Home, run: dg.DagsterRun | None) -> bool:
     if run is None or run.is_finished:
         return True
     owner = run.tags.get(COMMAND_TAG)
-    return owner is not None and is_free(home.lock(owner))
+    return owner is not None and is_lock_free(home.lock(owner))
 
 
 def _end(

@@ -109,7 +109,7 @@ class Launcher:
     ) -> RunManifest:
         place, copy = replace(self.place, notify=options.notify), options.output_dir
         copy = copy and copy_out.require_place(place, domain, copy)
-        with lock(place.home.lock(domain.name), say=place.say, wait=options.wait):
+        with lock(place.home.lock(domain.name), on_wait=place.say, wait=options.wait):
             try:
                 manifest = self._run_alone(place, domain, options, within)
             except (HomeError, BuildError) as error:

@@ -47,7 +47,7 @@ def first_records(
             f"{part}: expected the file that is made of the answers, found none;"
             f" `etl run {source.domain} --source {source.name}` asks for them"
         )
-    target = place.places.of(source.location, part.partition).file
+    target = place.resolver.resolve(source.location, part.partition).file
     if target.path is None:
         return _fetched(place, source, part, rows=rows, now=now)
     if part.partition == NO_FILE:
@@ -66,7 +66,7 @@ def _part(
 ) -> Part:
     if source.partitions is None and partition is not None:
         raise UsageError(f"{source.full_name} has no partitions, found {partition!r}")
-    known = all_parts(place.places, source, now, known=fetches)
+    known = all_parts(place.resolver, source, now, known=fetches)
     held = [part for part in known if (f := fetches.get(part.partition)) and f.file]
     if partition is None:
         return (held or known)[-1]
@@ -88,7 +88,7 @@ def _fetched(
     ):
         desk = download.FetchContext(
             client=client,
-            places=place.places,
+            resolver=place.resolver,
             home=Home(Path(folder)),
             now=now,
             progress=place.progress,

@@ -33,12 +33,12 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(nearest_existing_folder(folder)).free
 
 
-def devices_of(folders: Iterable[Path]) -> dict[Path, int]:
+def find_devices(folders: Iterable[Path]) -> dict[Path, int]:
     """The file system of each folder, or of the place where it would be made."""
     return {folder: nearest_existing_folder(folder).stat().st_dev for folder in folders}
 
 
-def size_of(folder: Path) -> int:
+def folder_size_bytes(folder: Path) -> int:
     """The bytes of all files below a folder, counted by their length."""
     total = 0
     for directory, _, names in os.walk(folder):

@@ -18,7 +18,7 @@ from etl_assets.model.errors import HomeError
 
 
 @contextmanager
-def lock(path: Path, *, say: Callable[[str], None], wait: bool = True) -> Iterator[None]:
+def lock(path: Path, *, on_wait: Callable[[str], None], wait: bool = True) -> Iterator[None]:
     """Hold the lock for the block; waits for another holder, or raises HomeError with `wait` false.
 
     The operating system releases it with its process, so that a killed run leaves none behind.
@@ -29,19 +29,19 @@ def lock(path: Path, *, say: Callable[[str], None], wait: bool = True) -> Iterat
     except OSError as error:
         raise HomeError(f"{path}: expected a file that can be written: {error.strerror}") from error
     try:
-        _acquire(handle, path, say=say, wait=wait)
+        _acquire(handle, path, on_wait=on_wait, wait=wait)
         _sign(handle)
         yield
     finally:
         os.close(handle)
 
 
-def is_free(path: Path) -> bool:
+def is_lock_free(path: Path) -> bool:
     """Whether nobody holds the lock at this moment."""
-    return holder_of(path) is None
+    return find_lock_holder(path) is None
 
 
-def holder_of(path: Path) -> str | None:
+def find_lock_holder(path: Path) -> str | None:
     """Who holds the lock at this moment; None where nobody does."""
     try:
         handle = os.open(path, os.O_RDWR)
@@ -56,14 +56,14 @@ def holder_of(path: Path) -> str | None:
     return None
 
 
-def _acquire(handle: int, path: Path, *, say: Callable[[str], None], wait: bool) -> None:
+def _acquire(handle: int, path: Path, *, on_wait: Callable[[str], None], wait: bool) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = f"{path.name} is held by {_holder(handle)}"
         if not wait:
             raise HomeError(f"{holder}; wait for it to end, or stop it") from None
-        say(f"{holder}; waiting for it to end")
+        on_wait(f"{holder}; waiting for it to end")
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 

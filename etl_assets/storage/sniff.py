@@ -1,7 +1,7 @@
 """What a file is, from its first bytes.
 
 About ten rules, since the libraries call one spreadsheet another and know no parquet. What a file
-ought to be is `etl_assets.validate.content`.
+ought to be is `etl_assets.validate.validate`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def sniff(head: bytes) -> str:
     return "binary" if CONTROL.search(head) else "text"
 
 
-def described(head: bytes) -> str:
+def describe(head: bytes) -> str:
     """What was found, for a message: a page is named by its title."""
     kind = sniff(head)
     if kind != "html":

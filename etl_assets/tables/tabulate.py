@@ -35,7 +35,7 @@ from etl_assets.tables.readers.batch import as_json
 CODE = (
     "etl_assets.tables.readers.batch",
     "etl_assets.tables.readers.stored",
-    "etl_assets.storage.gzip_stream",
+    "etl_assets.storage.archives",
     "etl_assets.tables.arrow_types",
     "etl_assets.tables.contract_check",
     "etl_assets.tables.duplicates",

@@ -59,7 +59,7 @@ def test_an_empty_quarantine_is_said_to_be_empty(
 def test_a_run_that_shall_not_wait_is_refused_while_another_works(
     environment: Sampled, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with lock(environment.home.lock(DOMAIN), say=lambda _: None):
+    with lock(environment.home.lock(DOMAIN), on_wait=lambda _: None):
         assert call("run", DOMAIN, "--no-wait") == 1
 
     assert f"{DOMAIN}.lock is held by process" in capsys.readouterr().err

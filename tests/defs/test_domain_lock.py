@@ -33,7 +33,7 @@ def test_a_step_from_dagsters_pages_waits_for_the_writer(sampled: Sampled) -> No
     def run() -> None:
         results.append(launch(sampled, say, asset_selection=[dg.AssetKey([DOMAIN, "kev_raw"])]))
 
-    with lock(sampled.home.lock(DOMAIN), say=said.append):
+    with lock(sampled.home.lock(DOMAIN), on_wait=said.append):
         other = Thread(target=run)
         other.start()
         assert heard.wait(timeout=300)

@@ -9,7 +9,7 @@ import pytest
 from support.transfers import NOW, declared
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch.decide import decide, skip_probe
+from etl_assets.fetch.decide import decide, decide_without_probe
 from etl_assets.model.records import (
     Decision,
     FetchResult,
@@ -67,7 +67,7 @@ def choose(
         "stored": StoredState.PRESENT,
         "force": False,
         "code_version": "1",
-        "newest": False,
+        "is_newest": False,
         **fields,
     }
     return decide(source or declared(URL), PART, found, known, now=now, **given)
@@ -207,14 +207,14 @@ def test_other_reasons_to_fetch(fields: dict[str, Any], reason: Reason) -> None:
 @pytest.mark.fault("not-yet-published")
 @pytest.mark.parametrize("force", [False, True], ids=["as usual", "forced"])
 def test_the_newest_period_that_was_never_held_is_not_yet_published(force: bool) -> None:
-    decision = choose(None, None, published=False, newest=True, force=force)
+    decision = choose(None, None, published=False, is_newest=True, force=force)
 
     assert (decision.fetch, decision.reason) == (False, Reason.NOT_YET_PUBLISHED)
 
 
 @pytest.mark.fault("unpublished")
 def test_the_newest_period_that_was_held_and_is_gone_is_fetched_and_so_an_outage() -> None:
-    decision = choose(None, last(), published=False, newest=True)
+    decision = choose(None, last(), published=False, is_newest=True)
 
     assert (decision.fetch, decision.reason) == (True, Reason.PROBE_FAILED)
 
@@ -251,7 +251,7 @@ def test_a_pinned_part_is_kept_whatever_the_remote_says(force: bool) -> None:
 def test_a_part_is_spared_the_question_only_while_its_file_is_there(
     known: FetchResult | None, stored: StoredState, reason: Reason | None
 ) -> None:
-    decision = skip_probe(PART, known, stored=stored)
+    decision = decide_without_probe(PART, known, stored=stored)
 
     assert (decision and decision.reason) == reason
     assert not (decision and decision.fetch)

@@ -73,7 +73,7 @@ def test_the_file_is_fetched_from_where_it_is_told_to_be(
 
 
 def test_a_probe_asks_for_the_address_too(signed: Misbehaving, client: Client, home: Home) -> None:
-    found = probe(told(signed), PART, client=client, places=LocationResolver(home.root), now=NOW)
+    found = probe(told(signed), PART, client=client, resolver=LocationResolver(home.root), now=NOW)
 
     assert found.validators is not None
     assert (found.fault, found.validators.size_bytes) == (None, len(GOOD))
@@ -151,10 +151,10 @@ def test_a_secret_goes_to_the_teller_and_not_where_it_points(
     signed: Misbehaving, client: Client, home: Home
 ) -> None:
     source = told(signed, private=True, credentials={"x-api-key": {"env": "KEY"}})
-    places = LocationResolver(home.root, secret=lambda _: SecretStr("planted-key"))
+    resolver = LocationResolver(home.root, secret=lambda _: SecretStr("planted-key"))
     job = FetchJob(source, PART, decision(), None, None)
 
-    fetch(job, replace(desk(client, home), places=places))
+    fetch(job, replace(desk(client, home), resolver=resolver))
 
     assert signed.asked(TELLER)[0].headers["x-api-key"] == "planted-key"
     assert "x-api-key" not in signed.asked(SIGNED)[0].headers

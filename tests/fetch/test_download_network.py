@@ -58,8 +58,8 @@ def guarded(url: str, client: Client, home: Home, mirror: str | None = None) -> 
     """A fetch of what is opened by a token."""
     token = {"Authorization": {"env": "FEED_TOKEN", "prefix": "Bearer "}}
     source = declared(location={"url": url, "credentials": token})
-    places = LocationResolver(home.root, mirror, lambda _: SecretStr("sw0rdfish"))
-    return fetch(FetchJob(source, PART, decision()), replace(desk(client, home), places=places))
+    resolver = LocationResolver(home.root, mirror, lambda _: SecretStr("sw0rdfish"))
+    return fetch(FetchJob(source, PART, decision()), replace(desk(client, home), resolver=resolver))
 
 
 def zipped(content: bytes) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from support.table_declarations import contract, source
 
 from etl_assets.declarations.source import Files, Source
-from etl_assets.fetch.file_set import NO_FILE, FileSet, in_order, list_files
+from etl_assets.fetch.file_set import NO_FILE, FileSet, list_files, sort_partitions
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import UsageError
 
@@ -40,7 +40,7 @@ def test_a_file_of_nearly_the_form_is_a_stranger(orders: Source, tmp_path: Path)
     (tmp_path / "fruits/in").mkdir(parents=True)
     (tmp_path / "fruits/in/order_2501 (copy).csv").touch()
 
-    assert found(orders, tmp_path).strangers == [
+    assert found(orders, tmp_path).misnamed_files == [
         (
             "orchard.fruits: 'order_2501 (copy).csv' is left alone: "
             "expected order_{partition}.csv with [0-9]{6}"
@@ -60,5 +60,5 @@ def test_a_mirror_behind_a_url_has_no_folder_to_look_into(orders: Source, tmp_pa
 
 
 def test_no_file_stands_for_itself_only_where_there_is_none() -> None:
-    assert in_order([]) == [NO_FILE]
-    assert in_order(["b", NO_FILE, "a", "b"]) == ["a", "b"]
+    assert sort_partitions([]) == [NO_FILE]
+    assert sort_partitions(["b", NO_FILE, "a", "b"]) == ["a", "b"]

@@ -9,11 +9,11 @@ import pytest
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.local import receive_local
 from etl_assets.fetch.locations import Target
-from etl_assets.fetch.transfer import Sink
+from etl_assets.fetch.transfer import HashingWriter
 from etl_assets.model.errors import Unreachable
 
 
-class Busy(Sink):
+class Busy(HashingWriter):
     """Takes from a file that somebody else goes on writing to, for as long as it is read."""
 
     path: Path
@@ -28,7 +28,7 @@ class Busy(Sink):
 def test_a_file_that_is_written_to_while_it_is_read_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "trees.csv"
     path.write_bytes(b"tree_id\n")
-    target = Target(shown="trees.csv", host="", path=path)
+    target = Target(label="trees.csv", host="", path=path)
 
     with (tmp_path / "copy").open("w+b") as copy:
         sink = Busy(copy)

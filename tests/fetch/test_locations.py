@@ -16,7 +16,7 @@ URL = "https://feeds.example/v1/{partition}.json"
 
 
 def test_a_url_is_asked_as_it_is_declared() -> None:
-    target = LocationResolver(HOME).resolve(URL, "2026")
+    target = LocationResolver(HOME).resolve_target(URL, "2026")
 
     assert (target.url, target.path) == ("https://feeds.example/v1/2026.json", None)
     assert (target.host, target.is_private) == ("feeds.example", False)
@@ -25,7 +25,7 @@ def test_a_url_is_asked_as_it_is_declared() -> None:
 
 @pytest.mark.fault("hostile-name")
 def test_a_partition_is_percent_encoded() -> None:
-    target = LocationResolver(HOME).resolve(URL, "../a b")
+    target = LocationResolver(HOME).resolve_target(URL, "../a b")
 
     assert target.url == "https://feeds.example/v1/..%2Fa%20b.json"
 
@@ -39,19 +39,21 @@ def test_a_partition_is_percent_encoded() -> None:
     ids=["directory", "server"],
 )
 def test_a_mirror_stands_for_a_host(mirror: str, url: str | None, path: Path | None) -> None:
-    target = LocationResolver(HOME, mirror).resolve(URL, "2026")
+    target = LocationResolver(HOME, mirror).resolve_target(URL, "2026")
 
     assert (target.url, target.path) == (url, path)
-    assert target.shown == "https://feeds.example/v1/2026.json"
-    assert str(target) == f"{target.shown} (at {url or path})"
+    assert target.label == "https://feeds.example/v1/2026.json"
+    assert str(target) == f"{target.label} (at {url or path})"
 
 
 def test_limits_are_kept_for_the_declared_host_also_through_a_mirror() -> None:
-    assert LocationResolver(HOME, "http://10.0.0.1").resolve(URL, "1").host == "feeds.example"
+    assert (
+        LocationResolver(HOME, "http://10.0.0.1").resolve_target(URL, "1").host == "feeds.example"
+    )
 
 
 def test_a_port_is_part_of_the_host() -> None:
-    target = LocationResolver(HOME, "/m").resolve("http://feeds.example:8080/a", None)
+    target = LocationResolver(HOME, "/m").resolve_target("http://feeds.example:8080/a", None)
 
     assert target.path == Path("/m/feeds.example:8080/a")
 
@@ -68,38 +70,40 @@ def test_a_port_is_part_of_the_host() -> None:
 def test_a_relative_path_is_in_the_mirror_or_in_the_home(
     mirror: str | None, url: str | None, path: Path | None
 ) -> None:
-    target = LocationResolver(HOME, mirror).resolve("rulings/a.csv", None)
+    target = LocationResolver(HOME, mirror).resolve_target("rulings/a.csv", None)
 
-    assert (target.url, target.path, target.shown) == (url, path, "rulings/a.csv")
+    assert (target.url, target.path, target.label) == (url, path, "rulings/a.csv")
 
 
 def test_an_absolute_path_is_a_place_of_its_own() -> None:
-    assert LocationResolver(HOME, "/mnt/mirror").resolve("/srv/a.csv", None).path == Path(
+    assert LocationResolver(HOME, "/mnt/mirror").resolve_target("/srv/a.csv", None).path == Path(
         "/srv/a.csv"
     )
 
 
 def test_a_query_is_one_file_of_the_mirror() -> None:
-    places, url = LocationResolver(HOME, "/m"), "https://feeds.example/search?q=One Two"
+    resolver, url = LocationResolver(HOME, "/m"), "https://feeds.example/search?q=One Two"
 
-    named = places.resolve(url, None, mirror_name="One_Two")
+    named = resolver.resolve_target(url, None, mirror_name="One_Two")
 
     assert named.path == Path("/m/feeds.example/search/One_Two.json")
-    assert places.resolve(url, None).path == Path("/m/feeds.example/search/q%3DOne%20Two.json")
+    assert resolver.resolve_target(url, None).path == Path(
+        "/m/feeds.example/search/q%3DOne%20Two.json"
+    )
 
 
 @pytest.mark.parametrize("mirror", [None, "/m", "http://10.0.0.1"])
 @pytest.mark.parametrize("path", ["../a", "a/../../b", "a\0b", "a/{partition}"])
 def test_a_path_that_leads_out_is_refused(mirror: str | None, path: str) -> None:
     with pytest.raises(UsageError, match="expected a path that stays inside"):
-        LocationResolver(HOME, mirror).resolve(path, "../../b")
+        LocationResolver(HOME, mirror).resolve_target(path, "../../b")
 
 
 @pytest.mark.parametrize("mirror", ["/m", "http://10.0.0.1/m"])
 @pytest.mark.parametrize("url", ["https://feeds.example/../../etc/passwd", "https://../passwd"])
 def test_a_url_that_leads_out_of_the_mirror_is_refused(mirror: str, url: str) -> None:
     with pytest.raises(UsageError, match="expected a path that stays inside"):
-        LocationResolver(HOME, mirror).resolve(url, None)
+        LocationResolver(HOME, mirror).resolve_target(url, None)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_a_url_that_leads_out_of_the_mirror_is_refused(mirror: str, url: str) ->
 )
 def test_what_is_no_web_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="expected an http or https URL with a host"):
-        LocationResolver(HOME).resolve(url, None)
+        LocationResolver(HOME).resolve_target(url, None)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
     ids=["public", "declared private", "private by itself"],
 )
 def test_private_is_what_is_declared_or_an_address(url: str, declared: bool, private: bool) -> None:
-    place = LocationResolver(HOME).of(Location(url=url, private=declared), None)
+    place = LocationResolver(HOME).resolve(Location(url=url, private=declared), None)
 
     assert place.file.is_private is private
 
@@ -130,7 +134,7 @@ def test_a_secret_that_is_not_there_is_told_by_its_name() -> None:
     location = Location.model_validate({"url": URL, "credentials": {"X-Key": {"env": "FEED_KEY"}}})
 
     with pytest.raises(SettingsError, match="FEED_KEY: expected a secret"):
-        LocationResolver(HOME).of(location, None)
+        LocationResolver(HOME).resolve(location, None)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +150,9 @@ def test_a_digest_gets_the_files_credentials_from_its_own_host_only(
         "digest": {"url": digest, "of": "file"},
         "credentials": {"X-Key": {"env": "FEED_KEY", "prefix": "k "}},
     }
-    places = LocationResolver(HOME, secret=lambda name: SecretStr(name.lower()))
+    resolver = LocationResolver(HOME, secret=lambda name: SecretStr(name.lower()))
 
-    place = places.of(Location.model_validate(declared), None)
+    place = resolver.resolve(Location.model_validate(declared), None)
 
     assert place.digest is not None
     assert [name for name, _ in place.digest.credentials] == names
@@ -161,7 +165,7 @@ def test_a_digest_has_a_target_of_its_own() -> None:
         {"url": URL, "digest": {"url": URL.replace("json", "meta"), "of": "file"}}
     )
 
-    place = LocationResolver(HOME).of(location, "2026")
+    place = LocationResolver(HOME).resolve(location, "2026")
 
     assert place.digest is not None
     assert place.digest.url == "https://feeds.example/v1/2026.meta"

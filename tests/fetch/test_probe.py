@@ -23,20 +23,20 @@ DIGEST = "ab" * 32
 
 
 @pytest.fixture
-def places(home: Home) -> LocationResolver:
+def resolver(home: Home) -> LocationResolver:
     return LocationResolver(home.root)
 
 
-def ask(source: Source, client: Client, places: LocationResolver) -> Probe:
-    return probe(source, PART, client=client, places=places, now=NOW)
+def ask(source: Source, client: Client, resolver: LocationResolver) -> Probe:
+    return probe(source, PART, client=client, resolver=resolver, now=NOW)
 
 
 def test_a_head_request_brings_the_validators(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     server.publish("/a.json", GOOD, etag='"1"')
 
-    found = ask(declared(server.url + "/a.json"), client, places)
+    found = ask(declared(server.url + "/a.json"), client, resolver)
 
     assert found == Probe(
         part=PART,
@@ -48,12 +48,12 @@ def test_a_head_request_brings_the_validators(
 
 
 def test_where_head_is_not_served_one_byte_is_asked_for(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     server.publish("/a.json", GOOD, etag='"1"')
     server.always["/a.json"] = faults.refuses_head
 
-    found = ask(declared(server.url + "/a.json"), client, places)
+    found = ask(declared(server.url + "/a.json"), client, resolver)
 
     assert found.validators is not None
     assert (found.validators.etag, found.validators.size_bytes) == ('"1"', len(GOOD))
@@ -62,21 +62,21 @@ def test_where_head_is_not_served_one_byte_is_asked_for(
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_file_that_is_not_there_is_not_published(
-    server: Misbehaving, client: Client, places: LocationResolver, status: int
+    server: Misbehaving, client: Client, resolver: LocationResolver, status: int
 ) -> None:
     server.always["/a.json"] = faults.answers(status)
 
-    found = ask(declared(server.url + "/a.json"), client, places)
+    found = ask(declared(server.url + "/a.json"), client, resolver)
 
     assert (found.published, found.validators) == (False, None)
 
 
 def test_an_outage_is_told_and_not_raised(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     server.always["/a.json"] = faults.answers(503)
 
-    found = ask(declared(server.url + "/a.json"), client, places)
+    found = ask(declared(server.url + "/a.json"), client, resolver)
 
     assert (found.published, found.validators) == (True, None)
     assert "503" in (found.fault or "")
@@ -84,11 +84,11 @@ def test_an_outage_is_told_and_not_raised(
 
 
 def test_odd_headers_say_nothing(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     server.always["/a.json"] = faults.answers(200, Last_Modified="yesterday", ETag="")
 
-    found = ask(declared(server.url + "/a.json"), client, places)
+    found = ask(declared(server.url + "/a.json"), client, resolver)
 
     assert found.validators == Validators(etag="")
 
@@ -103,23 +103,23 @@ def with_digest(server: Misbehaving) -> Source:
 
 
 def test_a_published_digest_is_all_that_is_asked_for(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     source = with_digest(server)
     server.publish("/a.meta", f"lastModifiedDate:x\r\nsha256:{DIGEST.upper()}\r\n".encode())
 
-    found = ask(source, client, places)
+    found = ask(source, client, resolver)
 
     assert found.validators == Validators(published_sha256=DIGEST)
     assert [seen.path for seen in server.requests] == ["/a.meta"]
 
 
 def test_a_digest_file_that_is_not_there_leaves_the_validators_to_decide(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     source = with_digest(server)
 
-    found = ask(source, client, places)
+    found = ask(source, client, resolver)
 
     assert found.fault is None
     assert found.validators is not None
@@ -127,12 +127,12 @@ def test_a_digest_file_that_is_not_there_leaves_the_validators_to_decide(
 
 
 def test_a_digest_file_that_is_none_is_told_beside_the_validators(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     source = with_digest(server)
     server.always["/a.meta"] = faults.asks_for_login
 
-    found = ask(source, client, places)
+    found = ask(source, client, resolver)
 
     assert "expected a line sha256" in (found.fault or "")
     assert found.validators is not None
@@ -150,9 +150,9 @@ def test_a_local_file_says_its_time_and_size(client: Client, tmp_path: Path) -> 
 
 
 def test_a_local_file_that_is_missing_is_not_published(
-    client: Client, places: LocationResolver
+    client: Client, resolver: LocationResolver
 ) -> None:
-    found = ask(declared(location={"path": "a.json"}), client, places)
+    found = ask(declared(location={"path": "a.json"}), client, resolver)
 
     assert not found.published
 
@@ -166,12 +166,12 @@ def test_a_directory_where_a_file_is_declared_is_a_fault(client: Client, tmp_pat
 
 
 def test_parts_are_probed_at_once(
-    server: Misbehaving, client: Client, places: LocationResolver
+    server: Misbehaving, client: Client, resolver: LocationResolver
 ) -> None:
     server.publish("/2025.json", GOOD)
     source = declared(f"{server.url}/{{partition}}.json")
     parts = [Part(source="advisories.feed", partition=year) for year in ("2025", "2026")]
 
-    found = probe_all([(source, part) for part in parts], client=client, places=places, now=NOW)
+    found = probe_all([(source, part) for part in parts], client=client, resolver=resolver, now=NOW)
 
     assert [found[part].published for part in parts] == [True, False]

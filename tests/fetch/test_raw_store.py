@@ -150,18 +150,18 @@ def test_a_file_in_the_way_of_a_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone_is_told_with_what_to_do(home: Home, kept: Path) -> None:
-    assert raw_store.path_of(home, record(home)) == kept
+    assert raw_store.stored_path(home, record(home)) == kept
     kept.unlink()
 
     with pytest.raises(HomeError, match=r"expected the stored file of .*put it back"):
-        raw_store.path_of(home, record(home))
+        raw_store.stored_path(home, record(home))
 
 
 def test_a_copy_is_kept_under_its_hash_and_the_original_stays(home: Home, tmp_path: Path) -> None:
     original = tmp_path / "original"
     original.write_bytes(CONTENT)
 
-    copies = [raw_store.copy_in(home, original) for _ in range(2)]
+    copies = [raw_store.store_copy(home, original) for _ in range(2)]
 
     assert set(copies) == {home.raw_file(SHA)}
     assert original.read_bytes() == copies[0].read_bytes() == CONTENT
@@ -173,7 +173,7 @@ def test_a_copy_takes_the_place_of_a_damaged_file(home: Home, kept: Path, tmp_pa
     original = tmp_path / "original"
     original.write_bytes(CONTENT)
 
-    raw_store.copy_in(home, original)
+    raw_store.store_copy(home, original)
 
     assert raw_store.verify(home, SHA) is StoredState.PRESENT
 
@@ -181,6 +181,6 @@ def test_a_copy_takes_the_place_of_a_damaged_file(home: Home, kept: Path, tmp_pa
 def test_a_discarded_file_goes_with_its_empty_folder(home: Home, kept: Path) -> None:
     assert list(raw_store.stored_files(home)) == [kept]
 
-    raw_store.discard(home, kept)
+    raw_store.delete_file(home, kept)
 
     assert list(home.raw.iterdir()) == []

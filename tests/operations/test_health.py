@@ -227,7 +227,7 @@ def test_what_a_first_run_lacks_is_an_error(
 def test_a_run_under_way_is_no_fault_and_its_holder_is_named(ran: Sampled, capsys: Shown) -> None:
     half_run(ran)
 
-    with lock(ran.home.lock(DOMAIN), say=lambda _: None):
+    with lock(ran.home.lock(DOMAIN), on_wait=lambda _: None):
         code = call("health", DOMAIN)
 
     out = capsys.readouterr().out

@@ -99,9 +99,9 @@ def test_a_file_of_this_machine_is_looked_for(
 
 
 def test_a_set_of_files_wants_a_directory_for_a_mirror(tmp_path: Path) -> None:
-    places = LocationResolver(tmp_path, "https://mirror.example")
+    resolver = LocationResolver(tmp_path, "https://mirror.example")
 
-    [found] = locations(domain_with(**SET), places, NOW, [])
+    [found] = locations(domain_with(**SET), resolver, NOW, [])
 
     assert "expected ETL_MIRROR to be a directory" in found.found
 

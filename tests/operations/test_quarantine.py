@@ -14,7 +14,7 @@ from etl_assets.model.errors import HomeError, Problem, UsageError
 from etl_assets.model.records import FetchResult, Part, QuarantinedFile, RunStatus
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import quarantine, rollback
-from etl_assets.validate import quarantine_store as kept_apart
+from etl_assets.validate import quarantine as kept_apart
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 SOURCE = "overrides"
@@ -51,7 +51,7 @@ def refused(sampled: Sampled, domain: Domain) -> QuarantinedFile:
     sampled.change(RULINGS, lambda text: text.replace(LAST_LINE, ""))
     with sampled.launcher(domain) as launcher:
         launcher.run(DOMAIN, RunOptions(sources=(SOURCE,)))
-    [record] = kept_apart.listed(sampled.home, domain.sources[SOURCE])
+    [record] = kept_apart.list_quarantined(sampled.home, domain.sources[SOURCE])
     return record
 
 
@@ -70,7 +70,7 @@ def test_a_released_file_is_read_and_stays_accepted_when_it_is_served_again(
 
     assert (first.status, second.status) == (RunStatus.SUCCESS, RunStatus.SUCCESS)
     assert next(s for s in second.sources if s.source.name == SOURCE).sha256 == refused.sha256
-    assert kept_apart.listed(sampled.home, domain.sources[SOURCE]) == []
+    assert kept_apart.list_quarantined(sampled.home, domain.sources[SOURCE]) == []
 
 
 @pytest.mark.long
@@ -93,7 +93,7 @@ def set_aside(sampled: Sampled, content: bytes) -> QuarantinedFile:
     """A file in quarantine, as a refusal leaves it."""
     path = sampled.folder / "refused"
     path.write_bytes(content)
-    return kept_apart.set_aside(
+    return kept_apart.quarantine_file(
         sampled.home,
         sampled.domain.sources[SOURCE],
         Part(source=f"{DOMAIN}.{SOURCE}"),
@@ -170,7 +170,7 @@ def test_a_purge_deletes_what_is_named(
     with sampled.launcher() as launcher:
         freed = quarantine.purge(launcher.place, name, sha256, everything=everything)
 
-    assert len(kept_apart.listed(sampled.home, sampled.domain.sources[SOURCE])) == left
+    assert len(kept_apart.list_quarantined(sampled.home, sampled.domain.sources[SOURCE])) == left
     assert sum(freed) == (3 if left else 8)
 
 

@@ -77,7 +77,7 @@ def test_a_dead_run_of_another_domain_gives_back_its_slot(
 def test_a_run_that_is_alive_keeps_its_slot(instance: dg.DagsterInstance, orchard: Orchard) -> None:
     killed(instance, "vineyard")
 
-    with lock(orchard.home.lock("vineyard"), say=lambda _: None):
+    with lock(orchard.home.lock("vineyard"), on_wait=lambda _: None):
         clear(instance, orchard)
 
     assert not slot_is_free(instance)

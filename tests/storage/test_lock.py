@@ -17,7 +17,7 @@ HOLD = """\
 import sys
 from pathlib import Path
 from etl_assets.storage.lock import lock
-with lock(Path(sys.argv[1]), say=print):
+with lock(Path(sys.argv[1]), on_wait=print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -29,7 +29,7 @@ def silent(_: str) -> None:
 
 def refusal(path: Path) -> str:
     """What a writer is told that does not get the lock and does not wait."""
-    with pytest.raises(HomeError) as raised, lock(path, say=silent, wait=False):
+    with pytest.raises(HomeError) as raised, lock(path, on_wait=silent, wait=False):
         pass
     return str(raised.value)
 
@@ -77,7 +77,7 @@ def test_a_second_writer_waits_and_says_for_whom(path: Path, repo_root: Path) ->
             assert other.stdin
             other.stdin.close()  # lets the holder end
 
-        with lock(path, say=say):
+        with lock(path, on_wait=say):
             pass
 
     assert told[0].startswith(f"plants.lock is held by process {other.pid}")
@@ -90,17 +90,17 @@ def test_a_killed_holder_leaves_the_lock_free(path: Path, repo_root: Path) -> No
         other.kill()
         other.wait()
 
-        with lock(path, say=silent, wait=False):
+        with lock(path, on_wait=silent, wait=False):
             assert path.exists()
 
 
 def test_one_process_does_not_write_twice_at_once(path: Path) -> None:
-    with lock(path, say=silent):
+    with lock(path, on_wait=silent):
         assert "is held by process" in refusal(path)
 
 
 def test_a_lock_without_a_legible_name_is_held_by_another_process(path: Path) -> None:
-    with lock(path, say=silent):
+    with lock(path, on_wait=silent):
         path.write_text("{", encoding="utf-8")
 
         assert "is held by another process" in refusal(path)

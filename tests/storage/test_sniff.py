@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl_assets.model.errors import ContentError
-from etl_assets.storage.gzip_stream import Gunzip
-from etl_assets.storage.sniff import described, sniff
+from etl_assets.storage.archives import Gunzip
+from etl_assets.storage.sniff import describe, sniff
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_the_first_bytes_say_what_a_file_is(head: bytes, kind: str) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_have_a_name(head: bytes) -> None:
-    assert described(head)
+    assert describe(head)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_any_bytes_have_a_name(head: bytes) -> None:
     ids=["titled", "untitled"],
 )
 def test_a_page_is_told_by_its_title(page: bytes, told: str) -> None:
-    assert described(page) == told
+    assert describe(page) == told
 
 
 def unpacked(packed: bytes, size: int, limit: int = 1 << 30) -> bytes:

@@ -144,7 +144,7 @@ def decision(reason: Reason = Reason.NO_RECORD, part: Part = PART) -> Decision:
 
 def desk(client: Client, home: Home, mirror: str | None = None, **fields: Any) -> FetchContext:
     return FetchContext(
-        client=client, places=LocationResolver(home.root, mirror), home=home, now=NOW, **fields
+        client=client, resolver=LocationResolver(home.root, mirror), home=home, now=NOW, **fields
     )
 
 

@@ -2,7 +2,7 @@
 
 Every cell is read as text, so that a code stays what it says and the contract casts or rejects it;
 a formula is its last value. Rows without any value are no records. Whether the file is a workbook
-at all is `etl_assets.validate.content`'s.
+at all is `etl_assets.validate.validate`'s.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl_assets.model.errors import ContentError, HomeError
-from etl_assets.storage.gzip_stream import GZIP_MAGIC, Gunzip
+from etl_assets.storage.archives import GZIP_MAGIC, Gunzip
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

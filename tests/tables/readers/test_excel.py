@@ -14,7 +14,7 @@ from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Reject
 from etl_assets.tables.contract_check import Checker
 from etl_assets.tables.readers import registry
-from etl_assets.validate.content import examine
+from etl_assets.validate.validate import inspect_content
 
 FRUITS = [
     ["code", "name", "picked", "weight", "pieces"],
@@ -120,14 +120,14 @@ def test_what_is_no_workbook_is_told_by_what_it_is(tmp_path: Path, data: bytes, 
     (tmp_path / "raw").write_bytes(data)
 
     with pytest.raises(ContentError, match=fault):
-        examine(source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / "raw")
+        inspect_content(source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / "raw")
 
 
 def test_a_workbook_of_either_kind_is_found_to_be_one(tmp_path: Path) -> None:
     kinds = {}
     for kind in ("xlsx", "xlsb"):
         (tmp_path / kind).write_bytes(getattr(workbooks, kind)({"Sheet1": FRUITS}))
-        found = examine(source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / kind)
+        found = inspect_content(source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / kind)
         kinds[kind] = found.kind
 
     assert kinds == {"xlsx": "xlsx", "xlsb": "xlsb"}

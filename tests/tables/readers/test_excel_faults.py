@@ -15,7 +15,7 @@ from etl_assets.demo.workbooks import Cells, xlsb, xlsx
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import excel
 from etl_assets.tables.readers.batch import Batch
-from etl_assets.validate.content import examine
+from etl_assets.validate.validate import inspect_content
 
 FORM = ExcelFormat(name="excel", sheet="Fruits")
 HELD = contract("name", column("weight", "int64"), column("picked", "date"))
@@ -52,7 +52,7 @@ def changed(part: str, how: Callable[[bytes], bytes], content: bytes) -> bytes:
 def refused(file: Path, content: bytes) -> str:
     file.write_bytes(content)
     with pytest.raises(ContentError) as error:
-        examine(source(HELD, {"name": "excel", "sheet": "Fruits"}), file)
+        inspect_content(source(HELD, {"name": "excel", "sheet": "Fruits"}), file)
     return str(error.value)
 
 

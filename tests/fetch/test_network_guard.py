@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from etl_assets.fetch.url_policy import (
-    check_redirect,
-    is_private_name,
-    is_public,
-    redact,
+from etl_assets.fetch.network_guard import (
+    is_private_host,
+    is_public_address,
     redact_text,
+    redact_url,
+    resolve_redirect,
 )
 from etl_assets.model.errors import Refused
 
@@ -18,7 +18,7 @@ from etl_assets.model.errors import Refused
     "address", ["93.184.215.14", "2606:2800:21f:cb07::1", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1"]
 )
 def test_an_address_that_all_can_reach_is_public(address: str) -> None:
-    assert is_public(address)
+    assert is_public_address(address)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_an_address_that_all_can_reach_is_public(address: str) -> None:
     ],
 )  # fmt: skip
 def test_any_other_address_is_not_public(address: str) -> None:
-    assert not is_public(address)
+    assert not is_public_address(address)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_any_other_address_is_not_public(address: str) -> None:
     ],
 )  # fmt: skip
 def test_some_names_say_that_they_are_private(host: str, private: bool) -> None:
-    assert is_private_name(host) is private
+    assert is_private_host(host) is private
 
 
 @pytest.mark.fault("secrets")
@@ -59,7 +59,7 @@ def test_some_names_say_that_they_are_private(host: str, private: bool) -> None:
     ],
 )
 def test_secrets_are_not_shown(url: str, shown: str) -> None:
-    assert redact(url) == shown
+    assert redact_url(url) == shown
 
 
 def test_what_is_no_url_is_not_shown_at_all() -> None:
@@ -75,7 +75,7 @@ def test_what_is_no_url_is_not_shown_at_all() -> None:
     ],
 )
 def test_a_redirect_may_lead_to_another_public_host(location: str, target: str) -> None:
-    assert check_redirect("https://one.example/a", location, private=False) == target
+    assert resolve_redirect("https://one.example/a", location, private=False) == target
 
 
 @pytest.mark.fault("redirect-scheme", "redirect-private")
@@ -92,10 +92,10 @@ def test_a_redirect_may_lead_to_another_public_host(location: str, target: str) 
 )
 def test_a_redirect_elsewhere_is_refused(location: str, expected: str) -> None:
     with pytest.raises(Refused, match=f"redirect: expected {expected}, found"):
-        check_redirect("https://one.example/a", location, private=False)
+        resolve_redirect("https://one.example/a", location, private=False)
 
 
 def test_a_private_source_may_redirect_to_a_private_address() -> None:
-    target = check_redirect("http://127.0.0.1:1/a", "http://127.0.0.1:2/a", private=True)
+    target = resolve_redirect("http://127.0.0.1:1/a", "http://127.0.0.1:2/a", private=True)
 
     assert target == "http://127.0.0.1:2/a"

@@ -1,7 +1,7 @@
 """Ask what the rows of a table need to be asked, and make one file of all answers.
 
 A request is known by its content: one that was answered is not made again. Which requests there are
-is `etl_assets.fetch.row_requests`, where answers are kept `etl_assets.fetch.answer_store`.
+is `etl_assets.fetch.row_requests`, where answers are kept `etl_assets.fetch.row_requests`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ import msgspec
 from etl_assets.declarations.for_each import ForEach
 from etl_assets.declarations.source import Source
 from etl_assets.fetch import llm, raw_store
-from etl_assets.fetch.answer_store import Answers
-from etl_assets.fetch.answers import Answer, RequestResult, Spent
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.rate_limiter import TransferStats
-from etl_assets.fetch.row_requests import RowRequest, receive
+from etl_assets.fetch.row_requests import (
+    Answer,
+    AnswerStore,
+    DailyUsage,
+    RequestResult,
+    RowRequest,
+    send_request,
+)
 from etl_assets.model.errors import ContentError, NotPublished, SourceError, Unreachable
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
@@ -59,13 +64,13 @@ class RequestSurvey:
     requests: Sequence[RowRequest]
     held: dict[str, Answer]
     due: list[RowRequest]
-    spent: Spent
+    spent: DailyUsage
     obstacle: str = ""
     failed: list[str] = field(default_factory=list)
 
     @property
     def declared(self) -> ForEach:
-        return declared_of(self.source)
+        return require_for_each(self.source)
 
     @property
     def index(self) -> bytes:
@@ -92,7 +97,7 @@ class RequestSurvey:
         return f"{len(self.requests)} requests: {told or 'none'}{rest}"
 
 
-def declared_of(source: Source) -> ForEach:
+def require_for_each(source: Source) -> ForEach:
     if source.for_each is None:
         raise ValueError(f"{source.full_name}: expected requests from a table")
     return source.for_each
@@ -102,14 +107,14 @@ def survey(source: Source, requests: Sequence[RowRequest], desk: RequestContext)
     """What is held and what is due, without asking anything."""
     answers = _answers(source, desk)
     held = {r.sha256: a for r in requests if (a := answers.find(r.sha256))}
-    declared = declared_of(source)
+    declared = require_for_each(source)
     is_limited = declared.daily_limit is not None or declared.max_cost_usd_per_day is not None
     found = RequestSurvey(
         source=source,
         requests=requests,
         held=held,
         due=[r for r in requests if _is_due(r, held.get(r.sha256), declared, desk)],
-        spent=answers.spent_on(desk.now.astimezone(UTC).date()) if is_limited else Spent(),
+        spent=answers.spent_on(desk.now.astimezone(UTC).date()) if is_limited else DailyUsage(),
     )
     found.obstacle = _obstacle(found, desk, found.due[0] if found.due else None)
     return found
@@ -144,7 +149,7 @@ def _causes(
         yield Reason.LAST_WAS_OUTAGE
 
 
-def gather(
+def collect(
     part: Part,
     found: RequestSurvey,
     decision: Decision,
@@ -176,8 +181,8 @@ def _unmoved(last: FetchResult) -> FetchStatus:
     return FetchStatus.UNCHANGED if last.file else last.status
 
 
-def _answers(source: Source, desk: RequestContext) -> Answers:
-    return Answers(desk.home.answers(source.domain, source.name))
+def _answers(source: Source, desk: RequestContext) -> AnswerStore:
+    return AnswerStore(desk.home.answers(source.domain, source.name))
 
 
 def _ask_due(found: RequestSurvey, desk: RequestContext, effort: TransferStats) -> None:
@@ -218,11 +223,11 @@ def _asked(
     asked = list(before.asked) if before and not desk.force else []
     while len(asked) < declared.attempts:
         try:
-            data = receive(request, desk.client, found.source.limits, effort)
+            data = send_request(request, desk.client, found.source.limits, effort)
         except NotPublished:
             yield _without_result(request, desk)
             return
-        answer = llm.judge(declared, request.body, data, request.row)
+        answer = llm.parse_completion(declared, request.body, data, request.row)
         asked.append(RequestResult(at=desk.now, cost_usd=answer.cost_usd, fault=answer.fault))
         found.spent = _added(found.spent, answer.cost_usd)
         yield Answer(
@@ -240,7 +245,7 @@ def _searched(
     request: RowRequest, found: RequestSurvey, desk: RequestContext, effort: TransferStats
 ) -> Answer:
     try:
-        data = receive(request, desk.client, found.source.limits, effort)
+        data = send_request(request, desk.client, found.source.limits, effort)
         body = msgspec.json.decode(data)
     except NotPublished:
         return _without_result(request, desk)
@@ -290,13 +295,13 @@ def _obstacle(found: RequestSurvey, desk: RequestContext, request: RowRequest | 
     cap = declared.max_cost_usd_per_day
     if cap is None or declared.chat is None or request is None or request.body is None:
         return ""
-    if spent.cost_usd + llm.most_it_costs(declared.chat, request.body) > cap:
+    if spent.cost_usd + llm.max_cost_usd(declared.chat, request.body) > cap:
         return f"the cost cap of {cap:g} USD a day leaves {cap - spent.cost_usd:.4f} USD"
     return ""
 
 
-def _added(spent: Spent, cost_usd: float) -> Spent:
-    return Spent(requests=spent.requests + 1, cost_usd=spent.cost_usd + cost_usd)
+def _added(spent: DailyUsage, cost_usd: float) -> DailyUsage:
+    return DailyUsage(requests=spent.requests + 1, cost_usd=spent.cost_usd + cost_usd)
 
 
 def _digest(found: RequestSurvey) -> str | None:

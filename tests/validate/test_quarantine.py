@@ -11,7 +11,7 @@ from support.transfers import NOW, PART, declared
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import QuarantinedFile
-from etl_assets.validate import quarantine_store
+from etl_assets.validate import quarantine
 
 SOURCE = declared("https://feeds.example/feed.json")
 
@@ -22,7 +22,7 @@ def set_aside(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:
     path.write_bytes(content)
     problem = Problem("first bytes", "json", "an HTML page")
     at = NOW + timedelta(hours=hours)
-    return quarantine_store.set_aside(
+    return quarantine.quarantine_file(
         home, SOURCE, PART, path, problem, url="https://a.example", at=at
     )
 
@@ -30,7 +30,7 @@ def set_aside(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:
 def test_files_are_listed_with_their_reasons_the_newest_first(home: Home) -> None:
     old, new = set_aside(home, b"old"), set_aside(home, b"new", hours=1)
 
-    assert quarantine_store.listed(home, SOURCE) == [new, old]
+    assert quarantine.list_quarantined(home, SOURCE) == [new, old]
     assert str(old) == (
         f"advisories.feed {old.sha256[:12]} 2026-11-21 05:00 UTC: "
         "first bytes: expected json, found an HTML page"
@@ -38,13 +38,13 @@ def test_files_are_listed_with_their_reasons_the_newest_first(home: Home) -> Non
 
 
 def test_nothing_is_listed_where_nothing_was_refused(home: Home) -> None:
-    assert quarantine_store.listed(home, SOURCE) == []
+    assert quarantine.list_quarantined(home, SOURCE) == []
 
 
 def test_a_discarded_file_goes_with_its_reason_and_frees_its_bytes(home: Home) -> None:
     record = set_aside(home, b"old")
 
-    freed = [quarantine_store.discard(home, record) for _ in range(2)]
+    freed = [quarantine.delete_quarantined(home, record) for _ in range(2)]
 
     assert freed == [3, 0]
     assert list(home.quarantine("advisories", "feed").iterdir()) == []
@@ -57,14 +57,14 @@ def test_a_damaged_reason_is_named(home: Home, text: str, told: str) -> None:
     reason.write_text(text, encoding="utf-8")
 
     with pytest.raises(HomeError, match=f"{reason}: {told}: "):
-        quarantine_store.listed(home, SOURCE)
+        quarantine.list_quarantined(home, SOURCE)
 
 
 def test_a_file_that_another_record_names_stays_where_it_is(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "shared"
     path.write_bytes(b"shared")
 
-    record = quarantine_store.set_aside(
+    record = quarantine.quarantine_file(
         home, SOURCE, PART, path, Problem("", "a", "b"), url="x", at=NOW, keep_original=True
     )
 

@@ -16,10 +16,10 @@ from support import chat_endpoint as chats
 from support.table_declarations import column, contract, source
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch import request_rows
+from etl_assets.fetch import collect_answers
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver
-from etl_assets.fetch.row_requests import RowRequest, requests_of
+from etl_assets.fetch.row_requests import RowRequest, build_requests
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchResult, FetchStatus, Part
@@ -69,10 +69,10 @@ class Asking:
             location |= {"credentials": {"Authorization": {"env": "THE_KEY", "prefix": "Bearer "}}}
         return source(held, form, location=location, limits=limits, for_each=given)
 
-    def requests(self, found: Source, places: LocationResolver | None = None) -> list[RowRequest]:
+    def requests(self, found: Source, resolver: LocationResolver | None = None) -> list[RowRequest]:
         table = self.folder / "names.parquet"
-        mine = places or LocationResolver(self.home.root, secret=lambda _: SecretStr(SECRET))
-        return requests_of(found, table, mine)
+        mine = resolver or LocationResolver(self.home.root, secret=lambda _: SecretStr(SECRET))
+        return build_requests(found, table, mine)
 
     def ask(
         self,
@@ -80,15 +80,17 @@ class Asking:
         missing: str = "",
         at: datetime = NOON,
         force: bool = False,
-        places: LocationResolver | None = None,
+        resolver: LocationResolver | None = None,
         **declared: Any,
     ) -> FetchResult:
         with Client() as client:
-            desk = request_rows.RequestContext(client, self.home, at, missing=missing, force=force)
+            desk = collect_answers.RequestContext(
+                client, self.home, at, missing=missing, force=force
+            )
             found = self.source(**declared)
-            survey = request_rows.survey(found, self.requests(found, places), desk)
-            decision = request_rows.decide(PART, survey, self.last, desk)
-            self.last = request_rows.gather(PART, survey, decision, self.last, desk)
+            survey = collect_answers.survey(found, self.requests(found, resolver), desk)
+            decision = collect_answers.decide(PART, survey, self.last, desk)
+            self.last = collect_answers.collect(PART, survey, decision, self.last, desk)
         return self.last
 
     @property
@@ -313,10 +315,10 @@ def answers_lie(asking: Asking, *names: str) -> Path:
 
 def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
     answers_lie(asking, "Elm", "Oak")
-    places = LocationResolver(asking.home.root, asking.server.url)
+    resolver = LocationResolver(asking.home.root, asking.server.url)
 
     for days in (0, 29, 30):
-        asking.ask(at=NOON + timedelta(days=days), places=places, **SEARCH)
+        asking.ask(at=NOON + timedelta(days=days), resolver=resolver, **SEARCH)
 
     assert asking.server.fetched == ["GET Elm.json", "GET Oak.json"] * 2
 
@@ -328,7 +330,7 @@ def test_a_mirror_may_spell_a_value_in_a_way_of_its_own(asking: Asking, mirror: 
     named = {"column": "name", "case": "title", "spelt": {"OAK": "oak_TREE"}}
 
     fetch = asking.ask(
-        places=LocationResolver(asking.home.root, where), **SEARCH | {"mirror_name": named}
+        resolver=LocationResolver(asking.home.root, where), **SEARCH | {"mirror_name": named}
     )
 
     assert fetch.decision.detail == "2 requests: 2 answered"
@@ -342,7 +344,7 @@ def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
     directory = answers_lie(asking, "Elm")
     where = str(directory) if mirror == "directory" else asking.server.url
 
-    fetch = asking.ask(places=LocationResolver(asking.home.root, where), **SEARCH)
+    fetch = asking.ask(resolver=LocationResolver(asking.home.root, where), **SEARCH)
 
     assert fetch.status is FetchStatus.FETCHED
     assert (asking.names(), asking.names("without")) == (["ELM"], ["OAK"])
@@ -350,11 +352,11 @@ def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
 
 
 def test_an_answer_that_a_mirror_has_now_is_taken(asking: Asking) -> None:
-    places = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm")))
-    asking.ask(places=places, **SEARCH)
+    resolver = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm")))
+    asking.ask(resolver=resolver, **SEARCH)
     answers_lie(asking, "Oak")
 
-    asking.ask(places=places, **SEARCH)
+    asking.ask(resolver=resolver, **SEARCH)
 
     assert asking.names() == ["ELM", "OAK"]
 
@@ -371,9 +373,9 @@ def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
 @pytest.mark.fault("too-large")
 def test_an_answer_over_the_declared_size_is_no_answer(asking: Asking) -> None:
     answers_lie(asking, "Elm", "Oak")
-    places = LocationResolver(asking.home.root, asking.server.url)
+    resolver = LocationResolver(asking.home.root, asking.server.url)
 
-    fetch = asking.ask(places=places, limits={"max_bytes": 5}, **SEARCH)
+    fetch = asking.ask(resolver=resolver, limits={"max_bytes": 5}, **SEARCH)
 
     assert fetch.status is FetchStatus.MISSING
     assert "expected at most 5 bytes; see limits.max_bytes" in (fetch.fault or "")
@@ -384,16 +386,16 @@ def test_an_answer_that_a_mirror_cannot_give_is_an_outage(asking: Asking) -> Non
     folder = next(mirror.rglob("Elm.json")).parent
     (folder / "Oak.json").mkdir()
 
-    fetch = asking.ask(places=LocationResolver(asking.home.root, str(mirror)), **SEARCH)
+    fetch = asking.ask(resolver=LocationResolver(asking.home.root, str(mirror)), **SEARCH)
 
     assert "Is a directory" in (fetch.fault or "")
 
 
 def test_a_kept_answer_that_was_damaged_is_named(asking: Asking) -> None:
-    places = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
-    asking.ask(places=places, **SEARCH)
+    resolver = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+    asking.ask(resolver=resolver, **SEARCH)
     kept = next(asking.home.root.rglob("answers/**/*.json"))
     kept.write_text("{", encoding="utf-8")
 
     with pytest.raises(HomeError, match=f"{kept}: expected a kept answer"):
-        asking.ask(places=places, **SEARCH)
+        asking.ask(resolver=resolver, **SEARCH)

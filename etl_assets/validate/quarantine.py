@@ -1,6 +1,6 @@
 """Bad files, kept apart with the reason beside them.
 
-Setting a file aside belongs here; judging it is `etl_assets.validate.content` and the stages.
+Setting a file aside belongs here; judging it is `etl_assets.validate.validate` and the stages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from etl_assets.storage.hashing import hash_file
 REASON_SUFFIX = ".json"
 
 
-def set_aside(
+def quarantine_file(
     home: Home,
     source: Source,
     part: Part,
@@ -60,14 +60,14 @@ def set_aside(
     return record
 
 
-def listed(home: Home, source: Source) -> list[QuarantinedFile]:
+def list_quarantined(home: Home, source: Source) -> list[QuarantinedFile]:
     """What is set aside of a source, the newest first; HomeError for a reason that is damaged."""
     folder = home.quarantine(source.domain, source.name)
     found = [_read(path) for path in sorted(folder.glob(f"*{REASON_SUFFIX}"))]
     return sorted(found, key=lambda record: record.quarantined_at, reverse=True)
 
 
-def discard(home: Home, record: QuarantinedFile) -> int:
+def delete_quarantined(home: Home, record: QuarantinedFile) -> int:
     """Remove a file and its reason; the bytes that are free then."""
     path = home.root / record.path
     freed = path.stat().st_size if path.exists() else 0
