@@ -25,8 +25,7 @@ from etl_assets.cli.output import say as _say
 from etl_assets.cli.output import settings as _settings
 from etl_assets.cli.output import show as _show
 from etl_assets.model.errors import EtlError, Interrupted, UsageError
-from etl_assets.model.run_options import RunOptions
-from etl_assets.model.stage import Stage, StageRange
+from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
 if TYPE_CHECKING:
     from etl_assets.model.run_manifest import RunCheck, RunManifest
@@ -189,7 +188,7 @@ def _stretch(stage: Stage | None, start: Stage | None) -> StageRange:
 
 def _refuse_contradictions(options: RunOptions, domains: list[str], *, dry_run: bool) -> None:
     """Words that do not go together, all of them at once and before anything starts."""
-    told = list(options.contradictions())
+    told = list(options.conflicts())
     if options.output_dir and len(domains) != 1:
         told.append(f"--output-dir: expected one domain, found {len(domains)}")
     if options.output_dir and dry_run:

@@ -12,7 +12,7 @@ from dagster import AssetKey
 from etl_assets.declarations.domain import Document, Domain
 from etl_assets.declarations.order import fetch_order
 from etl_assets.declarations.source import Source
-from etl_assets.model.stage import Stage
+from etl_assets.model.run_options import Stage
 
 
 def step_name(domain: Domain, stage: str, wave: int) -> str:

@@ -15,7 +15,7 @@ from etl_assets.defs import asset_keys, run_context
 from etl_assets.defs.context import ProjectContext
 from etl_assets.model.phases import result_of
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
-from etl_assets.model.stage import Stage, StageRange
+from etl_assets.model.run_options import Stage, StageRange
 from etl_assets.publish import run_directory
 from etl_assets.report import gather
 
@@ -42,7 +42,7 @@ def leave(
     """Write manifest and report of a run that ended well and early, unless a step has done so."""
     if (run.directory / MANIFEST_FILE).exists():
         return
-    stretch = StageRange.over(_planned(instance, run.run_id, domain).values())
+    stretch = StageRange.spanning(_planned(instance, run.run_id, domain).values())
     sources = run_context.sources_of(instance, domain)
     run_context.leave_unpublished(
         instance,

@@ -39,8 +39,7 @@ from etl_assets.model.records import (
     ValidationResult,
 )
 from etl_assets.model.run_manifest import MARTS
-from etl_assets.model.run_options import ORDINARY, RunOptions
-from etl_assets.model.stage import WHOLE, Stage, StageRange
+from etl_assets.model.run_options import ALL_STAGES, DEFAULT_OPTIONS, RunOptions, Stage, StageRange
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
@@ -61,7 +60,7 @@ class Plan:
     strangers: Sequence[str] = ()
     order: Sequence[str] = ()
     """Partitions of file sets in Dagster's order, those that it does not know yet at the end."""
-    stages: StageRange = WHOLE
+    stages: StageRange = ALL_STAGES
     waiting: Sequence[str] = ()
 
     def within(self, start: str, end: str) -> Plan:
@@ -140,7 +139,7 @@ class Plan:
 
     def _other(self) -> list[str]:
         stale = [f"{part}: {why}" for part, why in self.stale.items()]
-        unasked = [] if self.stages.asks else [f"{self.stages}: no remote is asked"]
+        unasked = [] if self.stages.contacts_remotes else [f"{self.stages}: no remote is asked"]
         rest = [self.rest] if self.rest else []
         return [*unasked, *stale, *rest, *self.strangers, *self.waiting]
 
@@ -149,7 +148,11 @@ class Plan:
         told = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
         others = Counter(d.reason for d in self.decisions if str(d) not in told)
         held, count = others.pop(Reason.HELD, 0), len(self.decisions)
-        kept = [f"{others.total()} of {count} files are up to date"] if self.stages.asks else []
+        kept = (
+            [f"{others.total()} of {count} files are up to date"]
+            if self.stages.contacts_remotes
+            else []
+        )
         spared = [f"{held} of {count} files are held and not asked for"] if held else []
         return [*told, *kept, *spared, *self._other()]
 
@@ -194,14 +197,14 @@ def make_plan(
     sources: Sequence[Source],
     *,
     now: datetime,
-    options: RunOptions = ORDINARY,
+    options: RunOptions = DEFAULT_OPTIONS,
 ) -> Plan:
     """Ask every remote at once and compare with what stands.
 
     Where changes are accepted, a file that was refused as a table is one to take. A run that begins
     below the raw files asks nothing: what is above is taken as it stands.
     """
-    if not options.stages.asks:
+    if not options.stages.contacts_remotes:
         return _resumed(instance, place, domain, sources, options)
     waiting = (
         [] if options.stages.publishes else [s for s in sources if prerequisites.waits(place, s)]

@@ -19,7 +19,7 @@ from etl_assets.defs.model_state import built_models, published_history, version
 from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import UsageError
-from etl_assets.model.stage import OF_SOURCES, Stage, StageRange
+from etl_assets.model.run_options import SOURCE_STAGES, Stage, StageRange
 from etl_assets.storage.hashing import hash_file
 
 LACKING = {
@@ -48,7 +48,7 @@ def require(
     stages: StageRange,
 ) -> None:
     """Raise UsageError with all that a run over `stages` lacks, and the commands that make it."""
-    if stages.asks:
+    if stages.contacts_remotes:
         return
     states = read_sources(instance, domain.sources.values())
     lacking: dict[Stage, list[Source]] = {}
@@ -91,7 +91,7 @@ def _first_stages(
     """The stage at which each source begins; those that are not chosen give models their table."""
     needs_all = stages.publishes or Stage.MARTS in stages
     for source in domain.sources.values():
-        if source in sources and stages.first in OF_SOURCES:
+        if source in sources and stages.first in SOURCE_STAGES:
             if needs_all or not waits(place, source):
                 yield source, stages.first
         elif needs_all:

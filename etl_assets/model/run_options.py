@@ -1,64 +1,119 @@
-"""What a person says to a run; cheap to import, for the command reads it before anything heavy."""
+"""The options of one run, and the stages that it can be limited to.
+
+The command reads this module before anything heavy, so it imports the standard library alone.
+Which asset belongs to which stage is in `defs.asset_keys`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
-from etl_assets.model.stage import OF_SOURCES, WHOLE, Stage, StageRange
+
+class Stage(StrEnum):
+    """One stage of a run, in the order of the data: each reads what the one before it made."""
+
+    RAW = "raw"
+    VALIDATED = "validated"
+    TABLE = "table"
+    MARTS = "marts"
+    PUBLISH = "publish"
+
+
+STAGES = tuple(Stage)
+SOURCE_STAGES = frozenset({Stage.RAW, Stage.VALIDATED, Stage.TABLE})
+STAGES_WITH_LIMITS = frozenset({Stage.TABLE, Stage.PUBLISH})  # `--accept-changes` overrides them
+
+
+@dataclass(frozen=True, slots=True)
+class StageRange:
+    """The stages from `first` to `last`, both included; all of them by default."""
+
+    first: Stage = Stage.RAW
+    last: Stage = Stage.PUBLISH
+
+    @classmethod
+    def spanning(cls, stages: Iterable[Stage]) -> StageRange:
+        """Returns the shortest range that includes all of the stages, of which there is one."""
+        in_order = sorted(stages, key=STAGES.index)
+        return cls(in_order[0], in_order[-1])
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(STAGES[STAGES.index(self.first) : STAGES.index(self.last) + 1])
+
+    def __str__(self) -> str:
+        return f"stage {self.first}" if self.is_single else f"stages {self.first} to {self.last}"
+
+    @property
+    def is_single(self) -> bool:
+        return self.first is self.last
+
+    @property
+    def contacts_remotes(self) -> bool:
+        return Stage.RAW in self
+
+    @property
+    def publishes(self) -> bool:
+        return Stage.PUBLISH in self
+
+
+ALL_STAGES = StageRange()
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How one run departs from the ordinary one."""
+    """How one run differs from the default one."""
 
     sources: tuple[str, ...] = ()
-    """Only these; empty for all."""
-    stages: StageRange = WHOLE
-    """The stages that take part; what is before them is taken as it stands."""
+    """Run these sources only; empty for all."""
+    stages: StageRange = ALL_STAGES
+    """Run these stages only; the results of earlier stages are used as they are."""
     force_refresh: bool = False
-    """Fetch whatever the remotes say."""
+    """Download every file, even if the remote reports no change."""
     skip_existing: bool = False
-    """Ask for nothing of which a file is held."""
+    """Skip sources that already have a stored file."""
     accept_changes: bool = False
-    """Take what a limit refused, after a person has looked at it."""
+    """Accept what a limit refused, once the operator has looked at it."""
     as_of: datetime | None = None
     """The run's logical time; None for its start."""
     notify: bool = True
-    """Tell the targets of `ETL_NOTIFY` where the run is news."""
+    """Notify the targets of `ETL_NOTIFY` if the state of the domain changed."""
     max_retries: int | None = None
-    """Further attempts at each file in the place of what is declared."""
+    """Retries for each file, instead of the declared number."""
     wait: bool = True
-    """For another run of the domain to end; else refuse to start."""
+    """Wait for another run of the domain to end; if False, refuse to start."""
     output_dir: Path | None = None
-    """Where a copy of the published set is to lie, too."""
+    """Copy the published set to this directory too."""
 
-    def contradictions(self) -> Iterator[str]:
-        """What was said that cannot be done together; nothing where all is well."""
+    def conflicts(self) -> Iterator[str]:
+        """Yields a message for each option that contradicts another one."""
         if self.force_refresh and self.skip_existing:
             yield "--force-refresh: expected it or --skip-existing, found both"
-        if self.sources and self.stages.first not in OF_SOURCES:
-            yield f"--source: expected one of the stages {_named(OF_SOURCES)}, found {self.stages}"
-        if self.accept_changes and not REFUSING & set(self.stages):
-            yield f"--accept-changes: expected {_named(REFUSING)}, found {self.stages}"
+        if self.sources and self.stages.first not in SOURCE_STAGES:
+            expected = _format_stages(SOURCE_STAGES)
+            yield f"--source: expected one of the stages {expected}, found {self.stages}"
+        if self.accept_changes and not STAGES_WITH_LIMITS & set(self.stages):
+            expected = _format_stages(STAGES_WITH_LIMITS)
+            yield f"--accept-changes: expected {expected}, found {self.stages}"
         if self.output_dir and not self.stages.publishes:
             yield f"--output-dir: expected a run that publishes, found {self.stages}"
-        asking = {
-            "--force-refresh": self.force_refresh,
-            "--skip-existing": self.skip_existing,
-            "--max-retries": self.max_retries is not None,
-        }
-        for word in (word for word, is_said in asking.items() if is_said):
-            if not self.stages.asks:
-                yield f"{word}: expected a run that asks the remotes, found {self.stages}"
+        if not self.stages.contacts_remotes:
+            fetch_options = {
+                "--force-refresh": self.force_refresh,
+                "--skip-existing": self.skip_existing,
+                "--max-retries": self.max_retries is not None,
+            }
+            for option, is_set in fetch_options.items():
+                if is_set:
+                    yield f"{option}: expected a run that contacts remotes, found {self.stages}"
 
 
-ORDINARY = RunOptions()
-REFUSING = frozenset({Stage.TABLE, Stage.PUBLISH})  # they have limits that a person may overrule
+DEFAULT_OPTIONS = RunOptions()
 
 
-def _named(stages: AbstractSet[Stage]) -> str:
-    return ", ".join(stage for stage in Stage if stage in stages)
+def _format_stages(stages: AbstractSet[Stage]) -> str:
+    return ", ".join(stage for stage in STAGES if stage in stages)

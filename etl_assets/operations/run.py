@@ -31,8 +31,7 @@ from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
 from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import RunOptions
-from etl_assets.model.stage import Stage
+from etl_assets.model.run_options import RunOptions, Stage
 from etl_assets.operations import copy_out, recovery
 from etl_assets.operations.status import DomainStatus, domain_status
 from etl_assets.publish import run_directory

@@ -15,8 +15,7 @@ from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
 from etl_assets.declarations.domain import Domain
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import RunOptions
-from etl_assets.model.stage import Stage, StageRange
+from etl_assets.model.run_options import RunOptions, Stage, StageRange
 from etl_assets.publish import run_directory
 
 pytestmark = pytest.mark.long

@@ -13,8 +13,7 @@ from etl_assets.defs.notify import last_sent
 from etl_assets.demo import samples
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import RunOptions
-from etl_assets.model.stage import Stage, StageRange
+from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
 FEED = "advisory.echohq.com/data.json"
 PAGE = "<!doctype html><title>Sign in</title>"

@@ -29,8 +29,7 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.definitions import build_defs, job_name
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
-from etl_assets.model.run_options import RunOptions
-from etl_assets.model.stage import Stage, StageRange
+from etl_assets.model.run_options import RunOptions, Stage, StageRange
 from etl_assets.publish import run_directory
 
 __all__ = ["empty", "galaxy", "packed", "published", "requests"]
@@ -379,7 +378,7 @@ def test_old_marts_that_the_pages_publish_are_made_anew_by_the_next_run(
 
 
 def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:
-    stretch = StageRange.over([Stage.TABLE, Stage.RAW])
+    stretch = StageRange.spanning([Stage.TABLE, Stage.RAW])
 
     assert str(stretch) == "stages raw to table"
     assert list(stretch) == [Stage.RAW, Stage.VALIDATED, Stage.TABLE]
