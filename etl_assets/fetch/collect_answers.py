@@ -38,7 +38,7 @@ from etl_assets.model.records import (
     Reason,
     StoredState,
 )
-from etl_assets.tables.readers.batch import UNDECODABLE, as_read
+from etl_assets.tables.readers.batch import DECODE_ERRORS, row_text
 
 CODE_VERSION = "1"
 DENIED = frozenset({401, 402, 403})
@@ -249,8 +249,8 @@ def _searched(
         body = msgspec.json.decode(data)
     except NotPublished:
         return _without_result(request, desk)
-    except UNDECODABLE as error:
-        raise ContentError.of(str(request.target), "JSON", as_read(data)[:80]) from error
+    except DECODE_ERRORS as error:
+        raise ContentError.of(str(request.target), "JSON", row_text(data)[:80]) from error
     return Answer(
         request_sha256=request.sha256,
         key=request.key,

@@ -16,7 +16,7 @@ import jsonschema
 import msgspec
 
 from etl_assets.declarations.for_each import PLACEHOLDER, ChatRequest
-from etl_assets.tables.readers.batch import UNDECODABLE, named
+from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
 MILLION = 1_000_000
 FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
@@ -84,7 +84,7 @@ def parse_completion(
     """What came back for `body`; one without usage counts as the dearest that it could be."""
     try:
         found = msgspec.json.decode(data, type=_Document)
-    except UNDECODABLE as error:
+    except DECODE_ERRORS as error:
         return Completion(max_cost_usd(chat, body), fault=f"expected a completion, found: {error}")
     cost = _cost(chat, found.usage) if found.usage else max_cost_usd(chat, body)
     fault, answer = _answer(found)
@@ -105,15 +105,15 @@ def _answer(found: _Document) -> tuple[str | None, Any]:
         return "expected a choice, found none", None
     choice = found.choices[0]
     if choice.message.refusal:
-        return f"expected an answer, found a refusal: {named(choice.message.refusal)}", None
+        return f"expected an answer, found a refusal: {value_json(choice.message.refusal)}", None
     if choice.finish_reason in CUT_OFF:
         return f"expected a whole answer, found {CUT_OFF[choice.finish_reason]}", None
     text = choice.message.content or ""
     fenced = FENCE.match(text)
     try:
         return None, msgspec.json.decode(fenced[1] if fenced else text)
-    except UNDECODABLE:
-        return f"expected JSON, found {named(text)}", None
+    except DECODE_ERRORS:
+        return f"expected JSON, found {value_json(text)}", None
 
 
 def _broken_contract(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:
@@ -121,12 +121,12 @@ def _broken_contract(chat: ChatRequest, answer: object, row: Mapping[str, str]) 
     errors = sorted(validator.iter_errors(answer), key=lambda error: list(map(str, error.path)))
     if errors:
         told = [f"{'.'.join(map(str, e.absolute_path)) or 'answer'}: {e.message}" for e in errors]
-        return f"expected JSON under the declared schema, found {named('; '.join(told))}"
+        return f"expected JSON under the declared schema, found {value_json('; '.join(told))}"
     if not isinstance(answer, dict):
-        return f"expected an object, found {named(answer)}"
+        return f"expected an object, found {value_json(answer)}"
     for member, column in chat.repeats.items():
         if _spelt(answer.get(member)) != _spelt(row[column]):
-            return f"expected {member} {row[column]!r}, found {named(answer.get(member))}"
+            return f"expected {member} {row[column]!r}, found {value_json(answer.get(member))}"
     return None
 
 

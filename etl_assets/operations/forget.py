@@ -24,7 +24,7 @@ from etl_assets.model.records import (
     Reason,
 )
 from etl_assets.operations.operator_decisions import record_decision, required_reason
-from etl_assets.tables.parquet import remove
+from etl_assets.tables.parquet import remove_file
 
 
 def forget(
@@ -46,8 +46,8 @@ def forget(
         sha256=last.file.sha256 if last.file else "", by=by, why=required_reason(why), at=at
     )
     # The table first: where this breaks off, the next run makes it anew, and nothing is forgotten.
-    remove(place.home.table_file(source.domain, source.name, part.partition))
-    remove(place.home.rejects_file(source.domain, source.name, part.partition))
+    remove_file(place.home.table_file(source.domain, source.name, part.partition))
+    remove_file(place.home.rejects_file(source.domain, source.name, part.partition))
     fetch = FetchResult(
         part=part,
         status=FetchStatus.FORGOTTEN,

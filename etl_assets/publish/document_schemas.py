@@ -12,7 +12,7 @@ import jsonschema
 import msgspec
 
 from etl_assets.model.errors import BuildError, Problem
-from etl_assets.tables.readers.batch import UNDECODABLE, named
+from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
 TOLD = 20
 
@@ -24,8 +24,8 @@ def broken(document: Path, schema: Path) -> list[Problem]:
     return [
         Problem(
             f"{document.name}: {error.json_path}",
-            f"{error.validator} {named(error.validator_value)}",
-            named(error.instance),
+            f"{error.validator} {value_json(error.validator_value)}",
+            value_json(error.instance),
         )
         for error in errors[:TOLD]
     ]
@@ -34,5 +34,5 @@ def broken(document: Path, schema: Path) -> list[Problem]:
 def _json(path: Path) -> Any:  # noqa: ANN401 - JSON is anything
     try:
         return msgspec.json.decode(path.read_bytes())
-    except (OSError, *UNDECODABLE) as error:
+    except (OSError, *DECODE_ERRORS) as error:
         raise BuildError(f"{path}: expected JSON, found: {error}") from error

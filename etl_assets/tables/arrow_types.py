@@ -31,7 +31,7 @@ TYPES: dict[ColumnType, pa.DataType] = {
     "timestamp": INSTANT,
     "list[string]": pa.list_(pa.string()),
 }
-MEANING: dict[ColumnType, str] = {
+TYPE_DESCRIPTIONS: dict[ColumnType, str] = {
     "string": "a text",
     "int64": "a whole number of 64 bits",
     "uint64": "a whole number of 64 bits, not negative",
@@ -73,7 +73,7 @@ def _field(column: Column) -> pa.Field:
     return pa.field(column.name, TYPES[column.type], metadata=metadata)
 
 
-def cast(values: list[Any] | pa.Array, kind: ColumnType) -> tuple[pa.Array, list[int]]:
+def cast_values(values: list[Any] | pa.Array, kind: ColumnType) -> tuple[pa.Array, list[int]]:
     """The values in the type's array, and the places of those that do not fit (null there).
 
     An array of another type than the declared one holds texts.

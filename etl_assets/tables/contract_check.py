@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 from etl_assets.declarations.source import Column, Contract, RowRule
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
-from etl_assets.tables.arrow_types import MEANING, TYPES, cast
-from etl_assets.tables.readers.batch import Batch, Values, as_json, named
+from etl_assets.tables.arrow_types import TYPE_DESCRIPTIONS, TYPES, cast_values
+from etl_assets.tables.readers.batch import Batch, Values, row_json, value_json
 
 CASES = {"upper": pc.utf8_upper, "lower": pc.utf8_lower}
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Violation:
     """What is wrong with one row."""
 
     column: str | None
@@ -36,7 +36,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedBatch:
     """A batch after its contract: `rows` hold the declared columns only.
 
     `unknown_values` counts, by column, the values that are kept though nobody has declared them.
@@ -48,7 +48,7 @@ class Checked:
     unknown_values: dict[str, Counter[str]]
 
 
-class Checker:
+class ContractChecker:
     """One contract, ready to judge batches."""
 
     def __init__(self, contract: Contract) -> None:
@@ -61,9 +61,9 @@ class Checker:
             if column.known_values is not None
         }
 
-    def check(self, batch: Batch) -> Checked:
+    def check(self, batch: Batch) -> CheckedBatch:
         """The rows that hold under the contract, and the others as rejects beside the reader's."""
-        faults: dict[int, Fault] = {}
+        faults: dict[int, Violation] = {}
         arrays: dict[str, pa.Array] = {}
         for judge in self._judges:
             name = judge.column.name
@@ -77,14 +77,16 @@ class Checker:
             return self.check(batch.exact())
         return self._sorted_out(batch, pa.RecordBatch.from_pydict(arrays), faults)
 
-    def _sorted_out(self, batch: Batch, rows: pa.RecordBatch, faults: dict[int, Fault]) -> Checked:
+    def _sorted_out(
+        self, batch: Batch, rows: pa.RecordBatch, faults: dict[int, Violation]
+    ) -> CheckedBatch:
         ordinals = batch.ordinals
         if faults:
             held = [row not in faults for row in range(len(ordinals))]
             rows = rows.filter(pa.array(held, pa.bool_()))
             ordinals = list(compress(ordinals, held))
         rejects = [*batch.rejects, *(_reject(batch, row, faults[row]) for row in sorted(faults))]
-        return Checked(rows, ordinals, rejects, self._unknown_values(rows))
+        return CheckedBatch(rows, ordinals, rejects, self._unknown_values(rows))
 
     def _unknown_values(self, rows: pa.RecordBatch) -> dict[str, Counter[str]]:
         found = {name: _others(rows.column(name), known) for name, known in self._known.items()}
@@ -110,7 +112,7 @@ def _others(array: pa.Array, known: pa.Array) -> Counter[str]:
     return Counter(others.to_pylist())
 
 
-def keys_of(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:
+def row_keys(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:
     """The key of each row; a null is a value like others."""
     columns = [_hashable(rows.column(name)) for name in key]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
@@ -132,10 +134,10 @@ class _Judge:
         self._matches = re.compile(column.pattern, re.ASCII).fullmatch if column.pattern else None
         self._values = frozenset(column.values) if column.values is not None else None
 
-    def judge(self, values: Values) -> tuple[pa.Array, Iterator[tuple[int, Fault]]]:
+    def judge(self, values: Values) -> tuple[pa.Array, Iterator[tuple[int, Violation]]]:
         """The values in their type, and what is wrong with which row."""
         meant = self._meant(values)
-        array, misfits = cast(meant, self.column.type)
+        array, misfits = cast_values(meant, self.column.type)
         return array, self._faults(meant, array, misfits)
 
     def _meant(self, values: Values) -> Values:
@@ -160,10 +162,10 @@ class _Judge:
 
     def _faults(
         self, values: Values, array: pa.Array, misfits: list[int]
-    ) -> Iterator[tuple[int, Fault]]:
+    ) -> Iterator[tuple[int, Violation]]:
         kind = self.column.type
         for row in misfits:
-            yield row, self._fault("type", f"{MEANING[kind]} ({kind})", values[row])
+            yield row, self._fault("type", f"{TYPE_DESCRIPTIONS[kind]} ({kind})", values[row])
         if self.column.required and array.null_count > len(misfits):
             empty = self._fault("required", "a value", None)
             yield from (
@@ -181,7 +183,7 @@ class _Judge:
         allowed = pc.is_in(texts, pa.array(sorted(self._values), pa.string()))
         return pc.all(pc.or_(allowed, texts.is_null())).as_py() is not False
 
-    def _text_faults(self, values: list[Any], misfits: set[int]) -> Iterator[tuple[int, Fault]]:
+    def _text_faults(self, values: list[Any], misfits: set[int]) -> Iterator[tuple[int, Violation]]:
         for row, value in enumerate(values):
             if value is None or row in misfits:
                 continue
@@ -192,7 +194,7 @@ class _Judge:
                     listed = ", ".join(self.column.values or ())
                     yield row, self._fault("values", f"one of {listed}", text)
 
-    def _bound_faults(self, array: pa.Array) -> Iterator[tuple[int, Fault]]:
+    def _bound_faults(self, array: pa.Array) -> Iterator[tuple[int, Violation]]:
         bounds = (
             ("minimum", self.column.minimum, pc.less, "at least"),
             ("maximum", self.column.maximum, pc.greater, "at most"),
@@ -202,11 +204,11 @@ class _Judge:
                 for row in _places(breaks(array, bound)):
                     yield row, self._fault(rule, f"{words} {bound:g}", array[row].as_py())
 
-    def _fault(self, rule: str, expected: str, found: object) -> Fault:
-        return Fault(self.column.name, rule, expected, named(found))
+    def _fault(self, rule: str, expected: str, found: object) -> Violation:
+        return Violation(self.column.name, rule, expected, value_json(found))
 
 
-def _broken_rows(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tuple[int, Fault]]:
+def _broken_rows(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tuple[int, Violation]]:
     """The rows for which `when` holds and a required column is null."""
     concerned = None
     for name, value in rule.when.items():
@@ -217,7 +219,7 @@ def _broken_rows(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tuple[i
     condition = " and ".join(f"{name} is {value}" for name, value in rule.when.items())
     for name in rule.require:
         empty = pc.is_null(arrays[name])
-        fault = Fault(name, rule.name, f"a value where {condition}".rstrip(), "null")
+        fault = Violation(name, rule.name, f"a value where {condition}".rstrip(), "null")
         for row in _places(empty if concerned is None else pc.and_(concerned, empty)):
             yield row, fault
 
@@ -227,7 +229,7 @@ def _places(mask: pa.Array) -> list[int]:
     return places
 
 
-def _reject(batch: Batch, row: int, fault: Fault) -> Reject:
+def _reject(batch: Batch, row: int, fault: Violation) -> Reject:
     values = {name: column[row] for name, column in batch.columns.items()}
     return Reject(
         where=batch.where(row),
@@ -235,5 +237,5 @@ def _reject(batch: Batch, row: int, fault: Fault) -> Reject:
         rule=fault.rule,
         expected=fault.expected,
         found=fault.found,
-        row=as_json(values),
+        row=row_json(values),
     )

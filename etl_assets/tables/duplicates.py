@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from etl_assets.declarations.source import Contract
 from etl_assets.storage.atomic_write import translate_os_errors
 from etl_assets.tables.arrow_types import SOURCE_ROW
-from etl_assets.tables.contract_check import keys_of
+from etl_assets.tables.contract_check import row_keys
 from etl_assets.tables.parquet import read_batches
 
 BLOCK_ROWS = 1 << 20  # 8 MB of hashes, some 40 while they are put in order
@@ -188,14 +188,14 @@ def _rows_at(
         records = taken.column(SOURCE_ROW).to_pylist()
         ranks = taken.column(rank).to_pylist() if rank else [None] * len(wanted)
         found = zip(wanted, records, ranks, strict=True)
-        yield from zip(keys_of(taken, contract.key), found, strict=True)
+        yield from zip(row_keys(taken, contract.key), found, strict=True)
 
 
 def _hashes(rows: pa.RecordBatch, key: list[str]) -> Numbers:
     """A number for each row's key, the same for equal keys; a null is a value like others."""
     column = rows.column(key[0])
     if len(key) > 1 or column.type not in WHOLE_NUMBERS:
-        return np.fromiter(map(hash, keys_of(rows, key)), np.int64, rows.num_rows)
+        return np.fromiter(map(hash, row_keys(rows, key)), np.int64, rows.num_rows)
     numbers = pc.fill_null(column.view(pa.uint64()), NULL_KEY).to_numpy(zero_copy_only=False)
     spread: Numbers = (numbers * SPREAD).view(np.int64)
     return spread

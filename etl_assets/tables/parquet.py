@@ -120,7 +120,7 @@ class RejectWriter:
 
 
 @contextmanager
-def rejects_beside(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
+def reject_file(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
     """Writes `target` if anything is rejected, and removes an old one if nothing is."""
     with ExitStack() as stack:
 
@@ -131,10 +131,10 @@ def rejects_beside(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
         writer = RejectWriter(open_file, source_sha256)
         yield writer
     if not writer.by_rule:
-        remove(target)
+        remove_file(target)
 
 
-def with_provenance(
+def add_provenance(
     rows: pa.RecordBatch, schema: pa.Schema, source_sha256: str, ordinals: Sequence[int]
 ) -> pa.RecordBatch:
     """The rows with the two columns that say whence each came."""
@@ -165,7 +165,7 @@ def read_batches(
             first += rows.num_rows
 
 
-def rewrite_without(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
+def remove_rows(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
     """Take the rows at these ascending places out of a file; yields them, piece by piece."""
     with atomic_file(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
         for first, rows in read_batches(path):
@@ -178,7 +178,7 @@ def rewrite_without(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatc
             table.write(rows.filter(pa.array(mask)) if aside else rows)
 
 
-def remove(target: Path) -> None:
+def remove_file(target: Path) -> None:
     """Make sure that there is no such file."""
     with translate_os_errors(target):
         target.unlink(missing_ok=True)

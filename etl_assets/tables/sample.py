@@ -15,7 +15,7 @@ from typing import Any
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Part, RawFile, Reject
-from etl_assets.tables.contract_check import Checked, Checker
+from etl_assets.tables.contract_check import CheckedBatch, ContractChecker
 from etl_assets.tables.readers import registry
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.sample_result import SampleResult, SampleRow
@@ -60,7 +60,7 @@ class _Reading:
     """What has been read so far."""
 
     def __init__(self, source: Source, wanted: int) -> None:
-        self._checker = Checker(source.contract)
+        self._checker = ContractChecker(source.contract)
         self._wanted = wanted
         self.records = self.held = self.refused = 0
         self.rows: list[SampleRow] = []
@@ -77,7 +77,7 @@ class _Reading:
                 return
         self.is_whole = True
 
-    def _take(self, batch: Batch, checked: Checked) -> None:
+    def _take(self, batch: Batch, checked: CheckedBatch) -> None:
         self.records += batch.records
         self.held += checked.rows.num_rows
         self.refused += len(checked.rejects)

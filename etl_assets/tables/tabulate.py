@@ -26,11 +26,11 @@ from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
-from etl_assets.tables.contract_check import Checker
+from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.duplicates import KeyHashes, find_duplicates
 from etl_assets.tables.parquet import RejectWriter, TableWriter
 from etl_assets.tables.readers import registry
-from etl_assets.tables.readers.batch import as_json
+from etl_assets.tables.readers.batch import row_json
 
 CODE = (
     "etl_assets.tables.readers.batch",
@@ -67,7 +67,7 @@ def tabulate(
     rejects_target = home.rejects_file(source.domain, source.name, part.partition)
     with (
         atomic_file(target) as draft,
-        parquet.rejects_beside(rejects_target, source_sha256) as rejects,
+        parquet.reject_file(rejects_target, source_sha256) as rejects,
     ):
         making = _Making(source, draft, rejects)
         with KeyHashes(source.contract.key, target.parent) as keys:
@@ -90,7 +90,7 @@ def empty_table(home: Home, source: Source, part: Part, *, code_version: str) ->
     """A table of the contract's types without rows, for an optional source that has no file."""
     target = home.table_file(source.domain, source.name, part.partition)
     digest = parquet.write_empty(target, table_schema(source.contract))
-    parquet.remove(home.rejects_file(source.domain, source.name, part.partition))
+    parquet.remove_file(home.rejects_file(source.domain, source.name, part.partition))
     return Table(
         part=part,
         path=home.relative(target),
@@ -115,7 +115,7 @@ def code_version(source: Source) -> str:
         }
     )
     form = source.format.name
-    modules = (*CODE, registry.MODULES[form], *registry.PARTS.get(form, ()))
+    modules = (*CODE, registry.READER_MODULES[form], *registry.READER_PARTS.get(form, ()))
     texts = [declared, *(_module_digest(module) for module in modules)]
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
@@ -147,12 +147,12 @@ class _Making:
     def fill(self, raw: Path, source_sha256: str, keys: KeyHashes) -> None:
         """Read, judge and write batch by batch."""
         schema = table_schema(self._contract)
-        checker = Checker(self._contract)
+        checker = ContractChecker(self._contract)
         with TableWriter(self._draft, schema) as table:
             for batch in registry.read(raw, self._source.format, self._contract):
                 checked = checker.check(batch)
                 rows = checked.rows
-                table.write(parquet.with_provenance(rows, schema, source_sha256, checked.ordinals))
+                table.write(parquet.add_provenance(rows, schema, source_sha256, checked.ordinals))
                 self._rejects.write(checked.rejects)
                 keys.add(rows)
                 self._count_unknown(checked.unknown_values)
@@ -195,7 +195,7 @@ class _Making:
         if not aside.places:
             return
         kept = iter(aside.kept_records)
-        for rows in parquet.rewrite_without(self._draft, aside.places):
+        for rows in parquet.remove_rows(self._draft, aside.places):
             self.rows -= rows.num_rows
             if self._contract.duplicates == "reject":
                 repeated = [self._repeated(row, next(kept)) for row in rows.to_pylist()]
@@ -212,7 +212,7 @@ class _Making:
             rule="key",
             expected=f"each {key} once",
             found=f"the key of record {kept_ordinal}",
-            row=as_json(declared),
+            row=row_json(declared),
         )
 
     def refuse_unfit(self, previous: Table | None) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
 from etl_assets.declarations.source import ColumnType
-from etl_assets.tables.arrow_types import TYPES, cast, table_schema
+from etl_assets.tables.arrow_types import TYPES, cast_values, table_schema
 
 JAN_2 = datetime(2024, 1, 2, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ JAN_2 = datetime(2024, 1, 2, tzinfo=UTC)
 def test_a_value_that_fits_is_cast(
     kind: ColumnType, value: object, expected: object, beside: list[object]
 ) -> None:
-    array, misfits = cast([value, None, *beside], kind)
+    array, misfits = cast_values([value, None, *beside], kind)
 
     assert array.to_pylist()[:2] == [expected, None]
     assert array.type == TYPES[kind]
@@ -97,7 +97,7 @@ def test_a_value_that_fits_is_cast(
     ],
 )
 def test_a_value_that_does_not_fit_is_named_and_left_null(kind: ColumnType, value: object) -> None:
-    array, misfits = cast([value], kind)
+    array, misfits = cast_values([value], kind)
 
     assert misfits == [0]
     assert array.to_pylist() == [None]
@@ -129,8 +129,8 @@ def test_a_value_is_cast_alike_whatever_stands_beside_it(
 ) -> None:
     value = data.draw(VALUES[kind])
 
-    alone, misfits = cast([value], kind)
-    beside, misfits_beside = cast([value, object()], kind)
+    alone, misfits = cast_values([value], kind)
+    beside, misfits_beside = cast_values([value, object()], kind)
 
     assert alone.to_pylist() == beside.to_pylist()[:1]
     assert misfits_beside == [*misfits, 1]
@@ -152,7 +152,7 @@ def test_a_schema_holds_the_columns_in_order_and_whence_a_row_came() -> None:
 
 
 def test_dates_of_any_kind_are_days() -> None:
-    array, _ = cast([date(2024, 1, 2), "2024-01-03"], "date")
+    array, _ = cast_values([date(2024, 1, 2), "2024-01-03"], "date")
 
     assert array.type == pa.date32()
     assert array.to_pylist() == [date(2024, 1, 2), date(2024, 1, 3)]

@@ -12,13 +12,13 @@ from support.table_declarations import column, contract
 
 from etl_assets.declarations.source import Contract
 from etl_assets.model.errors import DeclarationError
-from etl_assets.tables.contract_check import Checked, Checker
-from etl_assets.tables.readers.batch import ROW_CHARACTERS, Batch, unreadable
+from etl_assets.tables.contract_check import CheckedBatch, ContractChecker
+from etl_assets.tables.readers.batch import ROW_CHARACTERS, Batch, record_reject
 
 
-def checked(held: Contract, **columns: list[Any]) -> Checked:
+def checked(held: Contract, **columns: list[Any]) -> CheckedBatch:
     count = len(next(iter(columns.values())))
-    return Checker(held).check(Batch(columns, list(range(1, count + 1)), count))
+    return ContractChecker(held).check(Batch(columns, list(range(1, count + 1)), count))
 
 
 @pytest.mark.fault("bad-value", "null-key")
@@ -120,13 +120,13 @@ def test_a_rule_on_a_list_is_a_wrong_declaration() -> None:
     rule = {"name": "tagged", "when": {"tags": "a"}, "require": ["name"]}
 
     with pytest.raises(DeclarationError, match="rule tagged: expected a column of one value"):
-        Checker(contract("name", column("tags", "list[string]"), rules=[rule]))
+        ContractChecker(contract("name", column("tags", "list[string]"), rules=[rule]))
 
 
 def test_what_the_reader_refused_stays_refused() -> None:
-    refused = unreadable("line 3", "2 cells", "1 cells", "[]")
+    refused = record_reject("line 3", "2 cells", "1 cells", "[]")
 
-    result = Checker(contract("name")).check(Batch({"name": ["pear"]}, [1], 2, [refused]))
+    result = ContractChecker(contract("name")).check(Batch({"name": ["pear"]}, [1], 2, [refused]))
 
     assert result.rejects == [refused]
 
@@ -134,7 +134,7 @@ def test_what_the_reader_refused_stays_refused() -> None:
 def test_a_row_is_told_by_its_line_where_the_file_has_lines() -> None:
     held = contract(column("x", "int64"))
 
-    (reject,) = Checker(held).check(Batch({"x": ["a"]}, [1], 1, lines=[7])).rejects
+    (reject,) = ContractChecker(held).check(Batch({"x": ["a"]}, [1], 1, lines=[7])).rejects
 
     assert reject.where == "line 7"
 
@@ -183,7 +183,7 @@ def test_columns_that_come_as_arrays_are_judged_like_lists() -> None:
         "at": pa.array(["2026-01-02", "2026-01-02T03:04:05Z"]),
     }
 
-    result = Checker(held).check(Batch(columns, range(1, 3), 2))
+    result = ContractChecker(held).check(Batch(columns, range(1, 3), 2))
 
     assert result.rows.column("at").to_pylist() == [datetime(2026, 1, 2, tzinfo=UTC)]
     assert [(r.where, r.rule, r.found) for r in result.rejects] == [("record 2", "minimum", "-1")]
@@ -194,7 +194,7 @@ def test_a_batch_with_a_fault_is_read_again_where_it_can_be() -> None:
     again = Batch({"name": ["pear", None]}, [1, 2], 2, lines=[7, 9])
     first = Batch({"name": pa.array(["pear", None])}, range(1, 3), 2, exact=lambda: again)
 
-    (reject,) = Checker(held).check(first).rejects
+    (reject,) = ContractChecker(held).check(first).rejects
 
     assert reject.where == "line 9"
 

@@ -140,7 +140,7 @@ def test_rows_are_taken_out_by_their_places(tmp_path: Path) -> None:
     count = ROWS_PER_GROUP + 3
     write(target, count)
 
-    pieces = list(parquet.rewrite_without(target, [1, ROWS_PER_GROUP + 1]))
+    pieces = list(parquet.remove_rows(target, [1, ROWS_PER_GROUP + 1]))
 
     assert [n for taken in pieces for n in taken.column("n").to_pylist()] == [1, ROWS_PER_GROUP + 1]
     assert pq.read_table(target).num_rows == count - 2
@@ -150,7 +150,7 @@ def test_rows_are_taken_out_by_their_places(tmp_path: Path) -> None:
 def test_rejects_are_written_with_their_source(tmp_path: Path) -> None:
     target = tmp_path / "rejects.parquet"
 
-    with parquet.rejects_beside(target, "abc") as rejects:
+    with parquet.reject_file(target, "abc") as rejects:
         rejects.write([REJECT])
 
     (row,) = pq.read_table(target).to_pylist()
@@ -162,7 +162,7 @@ def test_without_rejects_an_old_file_of_them_goes(tmp_path: Path) -> None:
     target = tmp_path / "rejects.parquet"
     target.touch()
 
-    with parquet.rejects_beside(target, "abc") as rejects:
+    with parquet.reject_file(target, "abc") as rejects:
         rejects.write([])
 
     assert not target.exists()
@@ -180,6 +180,6 @@ def test_after_an_error_the_old_rejects_stand(tmp_path: Path) -> None:
 
 
 def reject_and_fail(target: Path) -> None:
-    with parquet.rejects_beside(target, "abc") as rejects:
+    with parquet.reject_file(target, "abc") as rejects:
         rejects.write([REJECT])
         fail()

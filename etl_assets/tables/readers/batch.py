@@ -21,7 +21,7 @@ ROWS_PER_BATCH = 5_000  # some megabytes of text; bounds what a reader holds at 
 ROW_CHARACTERS = 2_000  # of a rejected row's JSON
 FOUND_CHARACTERS = 200  # of a value quoted in a reject
 # msgspec passes Python's own errors on for text that is no UTF-8 and for nesting without end
-UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 Values: TypeAlias = list[Any] | pa.Array
@@ -51,7 +51,7 @@ class Batch:
         )
 
 
-class Gathering:
+class BatchBuilder:
     """Rows and rejects on their way into batches, for readers that go record by record.
 
     `fields` maps a column to the place of its value in the tuples that are added.
@@ -75,7 +75,7 @@ class Gathering:
             self._lines.append(line)
 
     def refuse(self, where: str, expected: str, found: str, row: str) -> None:
-        self._rejects.append(unreadable(where, expected, found, row))
+        self._rejects.append(record_reject(where, expected, found, row))
 
     def full(self) -> bool:
         return len(self._rows) + len(self._rejects) >= ROWS_PER_BATCH
@@ -96,7 +96,7 @@ class Gathering:
         return batch
 
 
-def as_json(value: object) -> str:
+def row_json(value: object) -> str:
     """A value as JSON, cut to what a reject may hold; text that is no Unicode is escaped."""
     try:
         text = msgspec.json.encode(value).decode()
@@ -107,22 +107,22 @@ def as_json(value: object) -> str:
     return text[:ROW_CHARACTERS]
 
 
-def as_read(data: bytes) -> str:
+def row_text(data: bytes) -> str:
     """The first characters of a record that could not be decoded."""
     return data[: ROW_CHARACTERS * 4].decode("utf-8", "backslashreplace")[:ROW_CHARACTERS]
 
 
-def named(value: object) -> str:
+def value_json(value: object) -> str:
     """A value for the `found` of a reject: as JSON, short."""
-    return as_json(value)[:FOUND_CHARACTERS]
+    return row_json(value)[:FOUND_CHARACTERS]
 
 
-def unreadable(where: str, expected: str, found: str, row: str) -> Reject:
+def record_reject(where: str, expected: str, found: str, row: str) -> Reject:
     """The reject of a record that never became a row."""
     return Reject(where=where, rule="record", expected=expected, found=found, row=row)
 
 
-def offered_columns(contract: Contract, offered: Sequence[str], standard: str) -> dict[str, int]:
+def field_positions(contract: Contract, offered: Sequence[str], standard: str) -> dict[str, int]:
     """Column -> place of its field in `offered`; a field that is not there is refused."""
     wanted = {column.name: column.origin or column.name for column in contract.columns}
     listed = ", ".join(sorted(offered))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from etl_assets.declarations.source import Contract, CsvFormat
 from etl_assets.model.errors import ContentError
-from etl_assets.tables.readers.batch import Batch, Gathering, as_json
-from etl_assets.tables.readers.stored import Unpacked
+from etl_assets.tables.readers.batch import Batch, BatchBuilder, row_json
+from etl_assets.tables.readers.raw_bytes import UnpackedFile
 
 BUFFER_BYTES = 1 << 18
 MAX_LINE_CHARACTERS = 1 << 20
@@ -22,20 +22,22 @@ MAX_LINE_CHARACTERS = 1 << 20
 
 def read(path: Path, form: CsvFormat, contract: Contract) -> Iterator[Batch]:
     """The declared columns of every row that has as many cells as the header."""
-    raw = io.BufferedReader(Unpacked(path), BUFFER_BYTES)
+    raw = io.BufferedReader(UnpackedFile(path), BUFFER_BYTES)
     # bytes that are no UTF-8 stay in their cell as surrogates, so that only their row is rejected
     with io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as text:
         lines = _Lines(text, form.comment)
         rows = csv.reader(lines, delimiter=form.delimiter, strict=True)
         header = _header(rows, lines, form, contract)
-        gathering = Gathering({c.name: header.index(c.origin or c.name) for c in contract.columns})
+        gathering = BatchBuilder(
+            {c.name: header.index(c.origin or c.name) for c in contract.columns}
+        )
         if contract.unknown_fields != "discard_value":
             gathering.unknown |= set(header) - {c.origin or c.name for c in contract.columns}
         for line, cells, fault in _rows(rows, lines, len(header)):
             gathering.records += 1
             if fault:
                 gathering.refuse(
-                    f"line {line}", f"{len(header)} sound cells", fault, as_json(cells)
+                    f"line {line}", f"{len(header)} sound cells", fault, row_json(cells)
                 )
             else:
                 gathering.add(cells, line)
@@ -84,7 +86,7 @@ def _header(
     wanted = [column.origin or column.name for column in contract.columns]
     if unfit := [name for name in wanted if header.count(name) != 1]:
         expected = f"a header, split at {form.delimiter!r}, with {', '.join(unfit)} once each"
-        raise ContentError.of(f"line {lines.number}", expected, as_json(header)[:400])
+        raise ContentError.of(f"line {lines.number}", expected, row_json(header)[:400])
     return header
 
 

@@ -17,8 +17,14 @@ import msgspec
 
 from etl_assets.declarations.source import Contract, CveFormat
 from etl_assets.model.errors import ContentError
-from etl_assets.tables.readers.batch import UNDECODABLE, Batch, Gathering, as_read, offered_columns
-from etl_assets.tables.readers.stored import chunks
+from etl_assets.tables.readers.batch import (
+    DECODE_ERRORS,
+    Batch,
+    BatchBuilder,
+    field_positions,
+    row_text,
+)
+from etl_assets.tables.readers.raw_bytes import read_chunks
 
 # The quotes are unescaped, so this text cannot stand inside a JSON string.
 RECORD_START = re.compile(rb'\{\s*"cve"\s*:\s*\{')
@@ -114,10 +120,10 @@ class Envelope(msgspec.Struct, rename="camel"):
 
 def read(path: Path, form: CveFormat, contract: Contract) -> Iterator[Batch]:
     """One row per CVE record, with its English description and its best score."""
-    rows = Gathering(offered_columns(contract, OFFERED, form.name))
+    rows = BatchBuilder(field_positions(contract, OFFERED, form.name))
     decode = msgspec.json.Decoder(Item).decode
     notes_unknown = contract.unknown_fields != "discard_value"
-    for fragment in _records(chunks(path)):
+    for fragment in _records(read_chunks(path)):
         rows.records += 1
         try:
             rows.add(_row(decode(fragment).cve))
@@ -125,9 +131,9 @@ def read(path: Path, form: CveFormat, contract: Contract) -> Iterator[Batch]:
                 rows.unknown |= (
                     msgspec.json.decode(fragment, type=Fields).cve.keys() - STANDARD_FIELDS
                 )
-        except UNDECODABLE as error:
+        except DECODE_ERRORS as error:
             where = f"record {rows.records}"
-            rows.refuse(where, "a CVE record of the API 2.0", str(error), as_read(bytes(fragment)))
+            rows.refuse(where, "a CVE record of the API 2.0", str(error), row_text(bytes(fragment)))
         if rows.full():
             yield rows.take()
     yield rows.take()
@@ -207,6 +213,6 @@ def _check_envelope(text: bytes, count: int) -> None:
 def _envelope(text: bytes) -> Envelope:
     try:
         return msgspec.json.decode(text, type=Envelope)
-    except UNDECODABLE as error:
-        found = f"{as_read(text)[:80]!r} ({error})"
+    except DECODE_ERRORS as error:
+        found = f"{row_text(text)[:80]!r} ({error})"
         raise ContentError.of("", "an object with a list 'vulnerabilities'", found) from error

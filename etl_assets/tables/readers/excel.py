@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from etl_assets.declarations.source import Contract, ExcelFormat
 from etl_assets.model.errors import ContentError
-from etl_assets.tables.readers.batch import Batch, as_json
+from etl_assets.tables.readers.batch import Batch, row_json
 
 EPOCH = date(1899, 12, 30)
 # Excel takes 1900 for a leap year: below this a serial is a day more than it says.
@@ -43,7 +43,7 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
     if unfit := [name for name in wanted.values() if header.count(name) != 1]:
         where = f"sheet {form.sheet}, row {rows[0] + 1}" if rows else f"sheet {form.sheet}"
         expected = f"a header with {', '.join(unfit)} once each"
-        raise ContentError.of(where, expected, as_json(header)[:400])
+        raise ContentError.of(where, expected, row_json(header)[:400])
     chosen = pa.array(rows[1:], pa.int64())
     dated = {column.name for column in contract.columns if column.type in DATED}
     columns = {

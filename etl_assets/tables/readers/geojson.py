@@ -21,15 +21,15 @@ from etl_assets.declarations.source import Contract, GeoJsonFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import (
+    DECODE_ERRORS,
     ROWS_PER_BATCH,
-    UNDECODABLE,
     Batch,
-    as_read,
-    named,
-    unreadable,
+    record_reject,
+    row_text,
+    value_json,
 )
-from etl_assets.tables.readers.json_records import Leaf, Shape, misplaced
-from etl_assets.tables.readers.stored import whole
+from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, wrong_kind
+from etl_assets.tables.readers.raw_bytes import read_document
 
 MAX_DOCUMENT_BYTES = 1 << 30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -40,9 +40,9 @@ POSITION = 2  # longitude and latitude; a third number is a height
 
 def read(path: Path, _form: GeoJsonFormat, contract: Contract) -> Iterator[Batch]:
     """The declared fields of every feature; raises ContentError for another kind of document."""
-    shape = Shape([[Step("items")]], contract)
+    shape = ColumnExtractor([[Step("items")]], contract)
     known = {(c.origin or c.name).removeprefix("properties.") for c in contract.columns}
-    features = _features(whole(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK))
+    features = _features(read_document(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK))
     for first in range(0, max(len(features), 1), ROWS_PER_BATCH):
         raws = enumerate(features[first : first + ROWS_PER_BATCH], start=first + 1)
         found = [_feature(f"feature {number}", bytes(raw)) for number, raw in raws]
@@ -56,25 +56,25 @@ def _features(data: bytes) -> list[msgspec.Raw]:
         document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         kind = msgspec.json.decode(document.get("type", b"null"))
         features = msgspec.json.decode(document.get("features", b"null"), type=list[msgspec.Raw])
-    except UNDECODABLE as error:
-        found = f"{as_read(data)[:80]!r} ({error})"
+    except DECODE_ERRORS as error:
+        found = f"{row_text(data)[:80]!r} ({error})"
         raise ContentError.of("", expected, found) from error
     if kind != COLLECTION:
-        raise ContentError.of("", expected, f"type {named(kind)}")
+        raise ContentError.of("", expected, f"type {value_json(kind)}")
     return features
 
 
 def _feature(where: str, data: bytes) -> Leaf | Reject:
     try:
         value = msgspec.json.decode(data)
-    except UNDECODABLE as error:
-        return unreadable(where, "JSON", str(error), as_read(data))
+    except DECODE_ERRORS as error:
+        return record_reject(where, "JSON", str(error), row_text(data))
     if not isinstance(value, dict):
-        return misplaced(where, "an object", value)
+        return wrong_kind(where, "an object", value)
     properties, geometry = value.get("properties") or {}, value.get("geometry") or {}
     for name, member in (("properties", properties), ("geometry", geometry)):
         if not isinstance(member, dict):
-            return misplaced(f"{where}, {name}", "an object", member)
+            return wrong_kind(f"{where}, {name}", "an object", member)
     record = {
         "id": value.get("id"),
         "properties": _described(properties),

@@ -18,10 +18,10 @@ import msgspec
 from etl_assets.declarations.json_path import Step, origin_of, row_paths
 from etl_assets.declarations.source import Contract, JsonArrayFormat
 from etl_assets.model.records import Reject
-from etl_assets.tables.readers.batch import ROWS_PER_BATCH, Batch, unreadable
-from etl_assets.tables.readers.json_columns import NotTaken, read_columns, ways_of
-from etl_assets.tables.readers.json_elements import Element, Elements
-from etl_assets.tables.readers.json_records import Leaf, Shape, walk
+from etl_assets.tables.readers.batch import ROWS_PER_BATCH, Batch, record_reject
+from etl_assets.tables.readers.json_columns import FastPathEnded, flat_fields, read_columns
+from etl_assets.tables.readers.json_elements import Element, ElementReader
+from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, walk
 
 
 def read(path: Path, form: JsonArrayFormat, contract: Contract) -> Iterator[Batch]:
@@ -30,12 +30,12 @@ def read(path: Path, form: JsonArrayFormat, contract: Contract) -> Iterator[Batc
     exact = _Exact(path, paths, contract)
     done = 0
     try:
-        for count, columns in read_columns(path, contract, ways_of(contract, paths)):
+        for count, columns in read_columns(path, contract, flat_fields(contract, paths)):
             again = partial(exact.batch, done, count)
             done += count
             ordinals = range(done - count + 1, done + 1)
             yield again() if columns is None else Batch(columns, ordinals, count, exact=again)
-    except NotTaken:
+    except FastPathEnded:
         yield from exact.rest(done)
 
 
@@ -44,14 +44,14 @@ class _Exact:
 
     def __init__(self, path: Path, paths: Sequence[list[Step]], contract: Contract) -> None:
         self._steps = [steps[1:] for steps in paths]
-        self._shape = Shape(paths, contract)
+        self._shape = ColumnExtractor(paths, contract)
         self._decode = _decoder(paths, contract)
         self._path = path
         self._passed = 0
 
     @cached_property
-    def _elements(self) -> Elements:
-        return Elements(self._path, self._decode)
+    def _elements(self) -> ElementReader:
+        return ElementReader(self._path, self._decode)
 
     def batch(self, first: int, count: int) -> Batch:
         """The `count` records after the `first` ones, of a file with one record per element."""
@@ -82,7 +82,7 @@ class _Exact:
     def _found(self, element: Element) -> Iterator[Leaf | Reject]:
         where = f"line {element.line}"
         if element.fault:
-            yield unreadable(where, "JSON", element.fault, element.text)
+            yield record_reject(where, "JSON", element.fault, element.text)
             return
         for number, steps in enumerate(self._steps):
             way = Leaf(records=(element.value,), path=number)

@@ -19,9 +19,9 @@ import pyarrow as pa
 from etl_assets.declarations.json_path import Step, origin_of
 from etl_assets.declarations.source import ColumnType, Contract
 from etl_assets.tables.arrow_types import TYPES
-from etl_assets.tables.readers.batch import UNDECODABLE
+from etl_assets.tables.readers.batch import DECODE_ERRORS
 from etl_assets.tables.readers.json_elements import BYTE_ORDER_MARK, PACKED
-from etl_assets.tables.readers.stored import chunks
+from etl_assets.tables.readers.raw_bytes import read_chunks
 
 ROWS_AT_ONCE = 20_000
 WINDOW_BYTES = 1 << 18  # decoded at once: few enough that the records stay in the processor's cache
@@ -52,11 +52,11 @@ JSON_TYPES: dict[ColumnType, tuple[type, pa.DataType]] = {
 }
 
 
-class NotTaken(Exception):
+class FastPathEnded(Exception):
     """The fast way ends here; the records already yielded stand."""
 
 
-def ways_of(contract: Contract, paths: Sequence[list[Step]]) -> dict[str, Names] | None:
+def flat_fields(contract: Contract, paths: Sequence[list[Step]]) -> dict[str, Names] | None:
     """Column -> the fields that lead to it; None where a contract is not flat enough."""
     if list(paths) != [TOP_LEVEL] or contract.unknown_fields != "discard_value":
         return None
@@ -81,7 +81,7 @@ def read_columns(
     Raises NotTaken where the file is no array of objects, or is none any further.
     """
     if ways is None:
-        raise NotTaken
+        raise FastPathEnded
     kinds = {column.name: column.type for column in contract.columns}
     tree = _tree(ways, kinds)
     leading = {name: _getters(tree, names) for name, names in ways.items()}
@@ -153,11 +153,11 @@ def _decoded(path: Path, decode: Decode) -> Iterator[Taken]:
         elif size < MAX_WINDOW_BYTES:
             size *= 2
         else:
-            raise NotTaken
+            raise FastPathEnded
     if taken := _taken(window.text, window.last(), decode):
         yield taken
     elif not is_first or window.text.strip(b"[]" + SPACES):
-        raise NotTaken
+        raise FastPathEnded
 
 
 def _taken(text: bytearray, end: int, decode: Decode) -> Taken | None:
@@ -168,7 +168,7 @@ def _taken(text: bytearray, end: int, decode: Decode) -> Taken | None:
         for attempt in (decode, PACKED):
             try:
                 records = attempt(memoryview(text)[: end + 1])
-            except UNDECODABLE:
+            except DECODE_ERRORS:
                 continue
             return (len(records), records if attempt is decode else None) if records else None
         return None
@@ -190,7 +190,7 @@ class _Window:
     """What is held of the file: an opening bracket, and the elements to come, cut off anywhere."""
 
     def __init__(self, path: Path) -> None:
-        self._chunks = chunks(path)
+        self._chunks = read_chunks(path)
         self.text = bytearray()
 
     def open(self) -> None:
@@ -198,7 +198,7 @@ class _Window:
         self.fill(WINDOW_BYTES)
         self.text = self.text.removeprefix(BYTE_ORDER_MARK).lstrip(SPACES)
         if not self.text.startswith(b"["):
-            raise NotTaken
+            raise FastPathEnded
 
     def fill(self, size: int) -> bool:
         """Hold so many bytes; False where the file ends before."""
@@ -217,7 +217,7 @@ class _Window:
         """Where the bracket stands that closes the array."""
         end = len(self.text.rstrip(SPACES)) - 1
         if not self.text.endswith(b"]", 0, end + 1):
-            raise NotTaken
+            raise FastPathEnded
         return end
 
 

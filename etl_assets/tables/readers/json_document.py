@@ -20,15 +20,15 @@ from etl_assets.declarations.source import Contract, JsonFormat
 from etl_assets.model.errors import ContentError, DeclarationError, Problem
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import (
+    DECODE_ERRORS,
     ROWS_PER_BATCH,
-    UNDECODABLE,
     Batch,
-    as_read,
-    named,
-    unreadable,
+    record_reject,
+    row_text,
+    value_json,
 )
-from etl_assets.tables.readers.json_records import Leaf, Repeated, Shape, walk
-from etl_assets.tables.readers.stored import whole
+from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, RepeatedKeys, walk
+from etl_assets.tables.readers.raw_bytes import read_document
 
 MAX_DOCUMENT_BYTES = 1 << 30
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -40,9 +40,9 @@ T = TypeVar("T")
 
 def read(path: Path, form: JsonFormat, contract: Contract) -> Iterator[Batch]:
     """The declared fields of every record at the end of the format's paths."""
-    data = whole(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK)
+    data = read_document(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK)
     paths = row_paths(form)
-    shape = Shape(paths, contract)
+    shape = ColumnExtractor(paths, contract)
     found: list[Leaf | Reject] = []
     records = 0
     for number, steps in enumerate(paths):
@@ -67,8 +67,8 @@ def _document(data: bytes, steps: list[Step], way: Leaf) -> Iterator[Leaf | Reje
         place = key if is_map else f"[{key}]"
         try:
             value = _decode_entry(bytes(raw))
-        except (*UNDECODABLE, ValueError) as error:
-            yield unreadable(place, "JSON", str(error), as_read(bytes(raw)))
+        except (*DECODE_ERRORS, ValueError) as error:
+            yield record_reject(place, "JSON", str(error), row_text(bytes(raw)))
         else:
             yield from walk(value, below, way.below(value, *([key] if is_map else ())), place)
 
@@ -89,7 +89,7 @@ def _split(
         if step.kind == "entries":
             return iter(fields.items()), steps[depth + 1 :]
         if step.name not in fields:
-            raise ContentError.of("", expected, named(list(fields)))
+            raise ContentError.of("", expected, value_json(list(fields)))
         data, way = bytes(fields[step.name]), f" at {step.name!r}"
     found = ".".join(step.name for step in steps)
     raise DeclarationError([Problem("format, rows", "a path into a map or a list", found)])
@@ -98,8 +98,8 @@ def _split(
 def _decode(data: bytes, kind: type[T], expected: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except UNDECODABLE as error:
-        found = f"{as_read(data)[:80]!r} ({error})"
+    except DECODE_ERRORS as error:
+        found = f"{row_text(data)[:80]!r} ({error})"
         raise ContentError.of("", expected, found) from error
 
 
@@ -120,9 +120,9 @@ def _whole_with_repeats(data: bytes) -> object:
         raise ContentError.of("", "a JSON document", str(error)) from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Repeated:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKeys:
     fields = dict(pairs)
-    return fields if len(fields) == len(pairs) else Repeated(pairs)
+    return fields if len(fields) == len(pairs) else RepeatedKeys(pairs)
 
 
 def _count_keys(text: bytes | msgspec.Raw) -> int:

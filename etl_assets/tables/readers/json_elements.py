@@ -17,8 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from etl_assets.model.errors import ContentError
-from etl_assets.tables.readers.batch import UNDECODABLE, as_read
-from etl_assets.tables.readers.stored import chunks
+from etl_assets.tables.readers.batch import DECODE_ERRORS, row_text
+from etl_assets.tables.readers.raw_bytes import read_chunks
 
 MAX_ELEMENT_BYTES = 64 << 20
 MAX_LINE_BYTES = 1 << 20  # a line's end is looked for so far, lest a file without any be held whole
@@ -42,7 +42,7 @@ class Element:
     text: str = ""
 
 
-class Elements:
+class ElementReader:
     """A window on the file that moves on element by element.
 
     `decode` may refuse, with msgspec's errors, what `json` then takes as it is: a number that is
@@ -59,7 +59,7 @@ class Elements:
     ) -> None:
         self._decode = decode
         self._max_element_bytes = max_element_bytes
-        self._chunks = chunks(path)
+        self._chunks = read_chunks(path)
         self._data = b""
         self._at = 0
         self._line = 1
@@ -86,7 +86,7 @@ class Elements:
         if self._data.startswith(BYTE_ORDER_MARK):
             self._at = len(BYTE_ORDER_MARK)
         if self._next() != b"[":
-            begins = as_read(self._data[self._at :])[:80]
+            begins = row_text(self._data[self._at :])[:80]
             raise ContentError.of("", "a JSON array", f"a file that begins {begins!r}")
         self._at += 1
 
@@ -99,12 +99,12 @@ class Elements:
             self._at += 1
             self._before = "all"
             if self._next():
-                begins = as_read(self._data[self._at :])[:80]
+                begins = row_text(self._data[self._at :])[:80]
                 raise self._broken("nothing after the array", repr(begins))
             return False
         if self._before == "element":
             if mark != b",":
-                found = repr(as_read(mark)) if mark else "the end of the file"
+                found = repr(row_text(mark)) if mark else "the end of the file"
                 raise self._broken("a comma or the array's end", found)
             self._at += 1
             self._before = "comma"
@@ -127,12 +127,12 @@ class Elements:
     def _decoded(self, line: int, text: bytes) -> Element:
         try:
             return Element(line, self._decode(text))
-        except UNDECODABLE:
+        except DECODE_ERRORS:
             pass
         try:
             return Element(line, json.loads(text.decode()))
         except (ValueError, RecursionError) as error:
-            return Element(line, fault=str(error), text=as_read(text))
+            return Element(line, fault=str(error), text=row_text(text))
 
     def _rest_of_line(self) -> bytes:
         """The line without the comma at its end; empty where no end is in reach."""
@@ -184,7 +184,7 @@ class Elements:
             return 0
         try:
             count = len(PACKED(b"[" + lines[:-1] + b"]"))
-        except UNDECODABLE:
+        except DECODE_ERRORS:
             return 0
         if count > most:
             return 0

@@ -14,7 +14,7 @@ from typing import Any
 from etl_assets.declarations.json_path import Origin, Step, origin_of
 from etl_assets.declarations.source import Column, Contract
 from etl_assets.model.records import Reject
-from etl_assets.tables.readers.batch import Batch, as_json, unreadable
+from etl_assets.tables.readers.batch import Batch, record_reject, row_json
 
 KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
 
@@ -32,13 +32,13 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class RepeatedKeys:
     """An object that has a key more than once."""
 
     pairs: list[tuple[str, Any]]
 
 
-class Shape:
+class ColumnExtractor:
     """How the columns of a contract lie in the records at the end of the paths."""
 
     def __init__(self, paths: Sequence[list[Step]], contract: Contract) -> None:
@@ -90,8 +90,8 @@ class Shape:
                 continue
             if broken := _broken_way(item.records[origin.record], origin.names):
                 place, value = broken
-                row = as_json(item.records[-1])
-                return unreadable(f"{where}, {place}", "an object", kind_of(value), row)
+                row = row_json(item.records[-1])
+                return record_reject(f"{where}, {place}", "an object", json_kind(value), row)
         return item
 
 
@@ -136,16 +136,16 @@ def _value(leaf: Leaf, origin: Origin | None) -> object:
 
 def walk(value: object, steps: list[Step], way: Leaf, place: str) -> Iterator[Leaf | Reject]:
     """The records below a value, in the document's order; `way` is how it was come to."""
-    if isinstance(value, Repeated) and (not steps or steps[0].kind == "field"):
+    if isinstance(value, RepeatedKeys) and (not steps or steps[0].kind == "field"):
         counts = Counter(key for key, _ in value.pairs)
         twice = sorted(key for key, count in counts.items() if count > 1)
-        yield unreadable(place, "each key once", ", ".join(twice), as_json(value.pairs))
+        yield record_reject(place, "each key once", ", ".join(twice), row_json(value.pairs))
     elif not steps:
-        yield way if isinstance(value, dict) else misplaced(place, "an object", value)
+        yield way if isinstance(value, dict) else wrong_kind(place, "an object", value)
     elif steps[0].kind == "items":
         yield from _walk_items(value, steps[1:], way, place)
-    elif not isinstance(value, dict | Repeated):
-        yield misplaced(place, "an object", value)
+    elif not isinstance(value, dict | RepeatedKeys):
+        yield wrong_kind(place, "an object", value)
     elif steps[0].kind == "entries":
         for key, entry in value.items() if isinstance(value, dict) else value.pairs:
             deeper = f"{place}.{key}".lstrip(".")
@@ -159,15 +159,15 @@ def walk(value: object, steps: list[Step], way: Leaf, place: str) -> Iterator[Le
 
 def _walk_items(value: object, steps: list[Step], way: Leaf, place: str) -> Iterator[Leaf | Reject]:
     if not isinstance(value, list):
-        yield misplaced(place, "a list", value)
+        yield wrong_kind(place, "a list", value)
         return
     for number, item in enumerate(value, start=1):
         yield from walk(item, steps, way.below(item), f"{place}[{number}]")
 
 
-def misplaced(place: str, expected: str, value: object) -> Reject:
-    return unreadable(place, expected, kind_of(value), as_json(value))
+def wrong_kind(place: str, expected: str, value: object) -> Reject:
+    return record_reject(place, expected, json_kind(value), row_json(value))
 
 
-def kind_of(value: object) -> str:
+def json_kind(value: object) -> str:
     return KINDS.get(type(value), "a number")

@@ -17,7 +17,13 @@ import msgspec
 
 from etl_assets.declarations.source import Contract, OsvFormat
 from etl_assets.model.errors import ContentError, HomeError
-from etl_assets.tables.readers.batch import UNDECODABLE, Batch, Gathering, as_read, offered_columns
+from etl_assets.tables.readers.batch import (
+    DECODE_ERRORS,
+    Batch,
+    BatchBuilder,
+    field_positions,
+    row_text,
+)
 
 MAX_RECORD_BYTES = 64 << 20
 ENCRYPTED = 0x1  # bit of a zip member's flags
@@ -123,7 +129,7 @@ WITHOUT_AFFECTED = (None, None, None, None, *WITHOUT_INTERVAL)
 
 def read(path: Path, form: OsvFormat, contract: Contract) -> Iterator[Batch]:
     """One row per record, affected package and interval, in the order of the archive."""
-    rows = Gathering(offered_columns(contract, OFFERED, form.name))
+    rows = BatchBuilder(field_positions(contract, OFFERED, form.name))
     decode = msgspec.json.Decoder(Osv).decode
     notes_unknown = contract.unknown_fields != "discard_value"
     for name, data in _members(path):
@@ -134,8 +140,8 @@ def read(path: Path, form: OsvFormat, contract: Contract) -> Iterator[Batch]:
             if notes_unknown:
                 fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
                 rows.unknown |= fields.keys() - STANDARD_FIELDS
-        except UNDECODABLE as error:
-            rows.refuse(name or "(no name)", "an OSV record", str(error), as_read(data))
+        except DECODE_ERRORS as error:
+            rows.refuse(name or "(no name)", "an OSV record", str(error), row_text(data))
         if rows.full():
             yield rows.take()
     yield rows.take()

@@ -12,7 +12,7 @@ from pathlib import Path
 from etl_assets.declarations.source import Contract, Format
 from etl_assets.tables.readers.batch import Batch
 
-MODULES = {
+READER_MODULES = {
     "json": "etl_assets.tables.readers.json_document",
     "json_array": "etl_assets.tables.readers.json_array",
     "csv": "etl_assets.tables.readers.csv_text",
@@ -23,7 +23,7 @@ MODULES = {
 }
 
 # What a reader is made of besides its module: a change there is a change of the reader.
-PARTS = {
+READER_PARTS = {
     "geojson": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
     "json": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
     "json_array": (
@@ -38,5 +38,5 @@ PARTS = {
 def read(path: Path, form: Format, contract: Contract) -> Iterator[Batch]:
     """The rows of a file by the `read` of its declared format's module."""
     reader: Callable[[Path, Format, Contract], Iterator[Batch]]
-    reader = import_module(MODULES[form.name]).read
+    reader = import_module(READER_MODULES[form.name]).read
     return reader(path, form, contract)

@@ -12,7 +12,7 @@ from etl_assets.declarations.source import Contract, ExcelFormat
 from etl_assets.demo import workbooks
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Reject
-from etl_assets.tables.contract_check import Checker
+from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import registry
 from etl_assets.validate.validate import inspect_content
 
@@ -38,7 +38,7 @@ def read(
     path = tmp_path / "raw"
     path.write_bytes(getattr(workbooks, kind)({"Sheet1": cells}))
     (batch,) = registry.read(path, ExcelFormat(name="excel", sheet="Sheet1"), held)
-    checked = Checker(held).check(batch)
+    checked = ContractChecker(held).check(batch)
     return checked.rows.to_pylist(), checked.rejects
 
 

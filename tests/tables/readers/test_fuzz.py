@@ -24,7 +24,7 @@ from etl_assets.declarations.source import (
     OsvFormat,
 )
 from etl_assets.model.errors import EtlError
-from etl_assets.tables.contract_check import Checker
+from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import cve_2_0, osv, registry
 
 FRUITS = contract(
@@ -102,7 +102,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(file: Path, data: bytes, form: Format, held: Contract) -> int:
     """How many rows hold; none where the project refuses the file."""
     file.write_bytes(data)
-    checker = Checker(held)
+    checker = ContractChecker(held)
     try:
         return sum(checker.check(b).rows.num_rows for b in registry.read(file, form, held))
     except EtlError:

@@ -18,14 +18,14 @@ from etl_assets.declarations.source import Source
 from etl_assets.demo import samples
 from etl_assets.model.errors import EtlError
 from etl_assets.settings import Settings
-from etl_assets.tables.contract_check import Checker
+from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import registry
 
 Sample = tuple[Source, bytes, Path]
 PACKED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@pytest.fixture(params=sorted(registry.MODULES), scope="module")
+@pytest.fixture(params=sorted(registry.READER_MODULES), scope="module")
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A source of the format, the largest file of its sample, and a path to write to."""
     place = Settings.load(home=tmp_path_factory.mktemp("home"))
@@ -47,7 +47,7 @@ def rows_of(sample: Sample, data: bytes) -> int:
     """How many rows hold; none where the project refuses the file, in its own words."""
     source, _, path = sample
     path.write_bytes(data)
-    checker = Checker(source.contract)
+    checker = ContractChecker(source.contract)
     with bounded():
         try:
             batches = registry.read(path, source.format, source.contract)

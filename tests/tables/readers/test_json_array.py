@@ -15,7 +15,7 @@ from support.table_declarations import column, contract
 
 from etl_assets.declarations.source import Contract, JsonArrayFormat
 from etl_assets.model.errors import ContentError
-from etl_assets.tables.contract_check import Checker
+from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import json_array, json_columns, json_elements
 from etl_assets.tables.readers.batch import Batch
 
@@ -52,7 +52,7 @@ def read(
 
 def table_of(file: Path, text: str | bytes, **how: Any) -> tuple[list[Any], list[int], list[str]]:
     """Rows, ordinals and the places of rejects, after the contract."""
-    checked = [Checker(FRUITS).check(batch) for batch in read(file, text, **how)]
+    checked = [ContractChecker(FRUITS).check(batch) for batch in read(file, text, **how)]
     rows = [row for found in checked for row in found.rows.to_pylist()]
     ordinals = [n for found in checked for n in found.ordinals]
     return rows, ordinals, [f"{r.where}: {r.rule}" for found in checked for r in found.rejects]
@@ -197,7 +197,7 @@ def test_a_record_without_end_is_given_up(file: Path) -> None:
     file.write_text('[\n{"id": "' + "x" * (4 << 20))
 
     with pytest.raises(ContentError, match=r"line 2: expected an element of at most 1,024 bytes"):
-        list(json_elements.Elements(file, json.loads, max_element_bytes=1 << 10))
+        list(json_elements.ElementReader(file, json.loads, max_element_bytes=1 << 10))
 
 
 def test_the_exact_way_goes_on_where_the_fast_one_ends(file: Path) -> None:
@@ -250,7 +250,7 @@ def test_whole_lines_are_passed_over_at_once_and_others_one_by_one(file: Path) -
     numbers = list(range(400))
     file.write_text(lines(*numbers[:300])[:-3] + ", " + json.dumps(numbers[300:], indent=1)[1:])
 
-    elements = json_elements.Elements(file, json.loads)
+    elements = json_elements.ElementReader(file, json.loads)
     elements.skip(250)
     first = next(iter(elements))
     elements.skip(100)

@@ -22,7 +22,7 @@ PIECE_BYTES = 1 << 16  # what has not been used of a piece is copied for every c
 UNBOUNDED = sys.maxsize  # validation has held the file to its declared limit
 
 
-def chunks(path: Path) -> Iterator[bytes]:
+def read_chunks(path: Path) -> Iterator[bytes]:
     """The unpacked bytes, 128 KiB at a time; raises ContentError for broken gzip."""
     try:
         with path.open("rb") as file:
@@ -41,10 +41,10 @@ def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
     gunzip.finish()
 
 
-def whole(path: Path, limit_bytes: int) -> bytes:
+def read_document(path: Path, limit_bytes: int) -> bytes:
     """All unpacked bytes of a file that may be held in memory at once."""
     parts, size = [], 0
-    for chunk in chunks(path):
+    for chunk in read_chunks(path):
         parts.append(chunk)
         size += len(chunk)
         if size > limit_bytes:
@@ -54,11 +54,11 @@ def whole(path: Path, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-class Unpacked(io.RawIOBase):
+class UnpackedFile(io.RawIOBase):
     """The same bytes as a file, for readers of text."""
 
     def __init__(self, path: Path) -> None:
-        self._chunks = chunks(path)
+        self._chunks = read_chunks(path)
         self._held = memoryview(b"")
 
     def readable(self) -> bool:
