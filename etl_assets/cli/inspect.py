@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl_assets.cli.output import FAILED, AnyDomain, Json, open_launcher, say, settings, show
-from etl_assets.declarations.names import domain_named, source_named, split_part, with_switched_off
+from etl_assets.declarations.names import (
+    find_domain,
+    find_source,
+    split_part_name,
+    with_disabled_sources,
+)
 from etl_assets.model.errors import DeclarationError, SettingsError
 
 if TYPE_CHECKING:
@@ -58,7 +63,7 @@ def _examined(domain: str | None, now: datetime) -> HealthReport:
     except DeclarationError as error:
         declared = error
     else:
-        declared = declared if domain is None else {domain: domain_named(declared, domain)}
+        declared = declared if domain is None else {domain: find_domain(declared, domain)}
     from etl_assets.operations.health import examine
 
     return examine(found, declared, now)
@@ -81,7 +86,7 @@ def stats(
 
     found = settings()
     domains = load(found.domains_dir)
-    names = [domain_named(domains, domain).name] if domain else sorted(domains)
+    names = [find_domain(domains, domain).name] if domain else sorted(domains)
     counted = [count(Home(found.home), name, last=last) for name in names]
     show(
         [line for each in counted for line in each.lines()],
@@ -109,9 +114,9 @@ def sample(
     """
     from etl_assets.operations.sample import first_records
 
-    name, own = split_part(source)
+    name, own = split_part_name(source)
     with open_launcher() as launcher:
-        declared = source_named(with_switched_off(launcher.place.domains), name)
+        declared = find_source(with_disabled_sources(launcher.place.domains), name)
         now = datetime.now(UTC)
         head = first_records(
             launcher.instance, launcher.place, declared, partition or own, rows=rows, now=now
@@ -173,7 +178,7 @@ def config_get(
 def _declared(domain: Domain) -> dict[str, Any]:
     """A domain as its YAML would say it with every default, its sources beside its own fields."""
     own = domain.model_dump(mode="json", by_alias=True)
-    declared = {**domain.sources, **domain.switched_off}
+    declared = {**domain.sources, **domain.disabled_sources}
     sources = {n: s.model_dump(mode="json", by_alias=True) for n, s in sorted(declared.items())}
     return {**sources, **own, "sources": sources}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl_assets.cli.output import FAILED, AnyDomain, Json, open_launcher, settings, show
-from etl_assets.declarations.names import part_named, source_named
+from etl_assets.declarations.names import find_part, find_source
 
 if TYPE_CHECKING:
     from etl_assets.operations.run import Launcher
@@ -55,7 +55,7 @@ def rollback(
     from etl_assets.operations import rollback as operations_rollback
 
     with open_launcher() as launcher:
-        declared, part = part_named(launcher.place.domains, source)
+        declared, part = find_part(launcher.place.domains, source)
         with _alone(launcher, declared.domain):
             fetch = operations_rollback.rollback(
                 launcher.instance, launcher.place, declared, part, to=to, **_word(why)
@@ -69,7 +69,7 @@ def unpin(source: SourceName, *, why: Why) -> None:
     from etl_assets.operations import rollback as operations_rollback
 
     with open_launcher() as launcher:
-        declared, part = part_named(launcher.place.domains, source)
+        declared, part = find_part(launcher.place.domains, source)
         with _alone(launcher, declared.domain):
             fetch = operations_rollback.unpin(
                 launcher.instance, launcher.place, declared, part, **_word(why)
@@ -84,7 +84,7 @@ def forget(source: SourceName, *, why: Why) -> None:
     from etl_assets.operations import forget
 
     with open_launcher() as launcher:
-        declared, part = part_named(launcher.place.domains, source)
+        declared, part = find_part(launcher.place.domains, source)
         with _alone(launcher, declared.domain):
             forget.forget(launcher.instance, launcher.place, declared, part, **_word(why))
     _tell(f"{part}: forgotten, its rows are gone", f"`etl run {declared.domain}` publishes so")
@@ -168,7 +168,7 @@ def quarantine_list(source: AnySource = None, *, as_json: Json = False) -> None:
     found = settings()
     domains = load(found.domains_dir)
     every = [each for domain in domains.values() for each in domain.sources.values()]
-    wanted = [source_named(domains, source)] if source else every
+    wanted = [find_source(domains, source)] if source else every
     records = [
         each for one in wanted for each in quarantine.list_quarantined(Home(found.home), one)
     ]
@@ -185,7 +185,7 @@ def quarantine_show(source: SourceName, sha256: Digest = None) -> None:
     from etl_assets.operations import quarantine
 
     with open_launcher() as launcher:
-        declared = source_named(launcher.place.domains, source)
+        declared = find_source(launcher.place.domains, source)
         found = quarantine.find_quarantined(launcher.place, declared, sha256)
     show([], found.model_dump(mode="json"), as_json=True)
 
@@ -196,7 +196,7 @@ def quarantine_release(source: SourceName, sha256: Digest = None, *, why: Why) -
     from etl_assets.operations import quarantine
 
     with open_launcher() as launcher:
-        declared = source_named(launcher.place.domains, source)
+        declared = find_source(launcher.place.domains, source)
         with _alone(launcher, declared.domain):
             found = quarantine.find_quarantined(launcher.place, declared, sha256)
             quarantine.release(launcher.instance, launcher.place, declared, found, **_word(why))

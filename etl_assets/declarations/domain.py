@@ -1,117 +1,123 @@
-"""What a domain declares in its `_domain.yaml`: documents, gate, report, history, retention.
+"""What `_domain.yaml` declares: documents, gate, report, explain, retention; and attributions.
 
-Only shapes belong here. What a source declares is `etl_assets.declarations.source`, rules between
-fields that stand apart are `etl_assets.declarations.rules`.
+Sources are `etl_assets.declarations.source`; rules between fields are `rules`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
-from etl_assets.declarations.source import COLUMN_PATH, Source
+from etl_assets.declarations.declaration import COLUMN_NAME, COLUMN_PATH, NAME, Declaration
+from etl_assets.declarations.source import Source
+
+Tone = Literal["good", "neutral", "waiting", "open", "bad"]
+
+# A map takes name, longitude, latitude and size; a graph takes line, both ends and colour.
+DRAWN_COLUMNS = {"map": (3, 4), "graph": (3, 4)}
 
 
 class Document(Declaration):
-    """One published file: which writer makes it from which model."""
+    """One published file: the model it is written from, and the writer."""
 
     file: str = Field(min_length=1)
     title: str = Field(min_length=1)
-    format: str = Field(pattern=NAME, description="the writer's standard")
+    format: str = Field(pattern=NAME, description="name of the writer, which is its standard")
     model: str = Field(alias="from", pattern=NAME)
     made_with: str | None = Field(
         default=None,
         pattern=NAME,
-        description="the model whose change makes the document anew; default: the one it is from",
+        description="another model whose changes rewrite the document; default: only `from`",
     )
     json_schema: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_.-]+\.schema\.json$",
-        description="a JSON Schema beside the declaration; the gate holds the file to it",
+        description="a JSON Schema file in the domain's folder; the gate validates the document",
     )
     options: dict[str, str] = {}
 
     @property
     def models(self) -> list[str]:
-        """It is made from the first; a change of the last makes it anew."""
+        """The model that the document is written from, then the other one that it depends on."""
         return [name for name in (self.model, self.made_with) if name]
 
 
-SHAPED = {"map": (3, 4), "graph": (3, 4)}
-Tone = Literal["good", "neutral", "waiting", "open", "bad"]
-
-
-class Strokes(Declaration):
+class MapLines(Declaration):
     """Lines between the places of a map: two pairs of longitude and latitude, then a colour."""
 
     model: str = Field(alias="from", pattern=NAME)
     columns: list[str] = Field(min_length=4, max_length=5)
 
 
-class Chart(Declaration):
-    """One section of the run report: a model's rows, or counted by some of its columns.
+class ReportSection(Declaration):
+    """One section of the run report: rows of a model, or counts of its rows by some columns.
 
-    A map shows places: name, longitude, latitude, and whether it is one of the large ones. A graph
-    shows lines, stretch by stretch: name of the line, both ends, and a colour (#rrggbb).
+    The columns of a map are name, longitude, latitude and whether the place is a large one. Those
+    of a graph are the name of the line, the two ends of a segment and a colour (#rrggbb).
     """
 
     title: str = Field(min_length=1)
     model: str = Field(alias="from", pattern=NAME)
     kind: Literal["table", "bar", "line", "map", "graph"] = "table"
-    columns: list[str] = Field(default=[], description="shown as they are, in the model's order")
-    joined_by: Strokes | None = Field(default=None, description="of a map: what joins its places")
+    columns: list[str] = Field(default=[], description="shown unchanged, in the model's row order")
+    joined_by: MapLines | None = Field(
+        default=None, description="for a map: the lines between its places"
+    )
     count_by: list[str] = Field(
-        default=[], description="rows are counted per combination of these, the largest count first"
+        default=[], description="count the rows per combination of these columns, largest first"
     )
     at: str | None = Field(
-        default=None, description="a time column: only rows whose time is the run's own count"
+        default=None, description="a time column: only rows whose time is that of the run"
     )
     only_with: str | None = Field(
-        default=None, description="a column: only rows with a value there; an empty list is none"
+        default=None, description="a column: only rows with a value in it; an empty list is none"
     )
     aged_by: str | None = Field(
         default=None,
-        description="a date: only rows that have one, the oldest first, each with its age in days",
+        description="a date column: only rows with a date, oldest first, with their age in days",
     )
     over_days: int = Field(default=-1, ge=-1, description="with aged_by: only rows older than this")
     limit: int = Field(
-        default=20, ge=1, description="rows shown, of a line the last ones; the rest is counted"
+        default=20,
+        ge=1,
+        description="rows shown, of a line the last ones; the report counts the others",
     )
 
     @model_validator(mode="after")
-    def _shows_or_counts(self) -> Self:
+    def _columns_fit_the_kind(self) -> Self:
         if bool(self.columns) == bool(self.count_by):
             raise ValueError("give either columns or count_by")
         if self.kind != "table" and len(self.columns) == 1:
             raise ValueError(
                 "a drawn section needs a label and a number; give two columns or count_by"
             )
-        if self.kind in SHAPED and len(self.columns) not in SHAPED[self.kind]:
+        if self.kind in DRAWN_COLUMNS and len(self.columns) not in DRAWN_COLUMNS[self.kind]:
             raise ValueError(f"a {self.kind} needs three columns, and takes a fourth")
         if self.joined_by and self.kind != "map":
-            raise ValueError("expected joined_by beside kind: map only")
+            raise ValueError("expected joined_by only with kind: map")
         return self
 
 
-class GatedStates(Declaration):
+class StateLimits(Declaration):
     """How many rows of a model may change their state from one published set to the next."""
 
     column: str = Field(pattern=COLUMN_NAME)
     decided_by: str | None = Field(
         default=None,
         pattern=COLUMN_PATH,
-        description="the column with the source that decided the state; what a source changes "
-        "when it first has rows is not counted",
+        description="the column with the source that decided the state; changes by a source that "
+        "has rows for the first time are not counted",
     )
-    affected: list[str] = Field(min_length=1, description="states that tell a reader to act")
-    silent: list[str] = Field(min_length=1, description="states that tell a reader all is well")
-    max_silenced_pct: float = Field(ge=0, le=100, description="from affected to silent")
-    max_flipped_pct: float = Field(ge=0, le=100, description="from any state to another otherwise")
+    affected: list[str] = Field(min_length=1, description="states that ask the reader to act")
+    silent: list[str] = Field(min_length=1, description="states that ask the reader for nothing")
+    max_silenced_pct: float = Field(ge=0, le=100, description="from an affected to a silent state")
+    max_flipped_pct: float = Field(ge=0, le=100, description="any other change of state")
 
     @model_validator(mode="after")
-    def _states_are_of_one_kind(self) -> Self:
+    def _no_state_is_affected_and_silent(self) -> Self:
         if both := sorted(set(self.affected) & set(self.silent)):
             raise ValueError(
                 f"expected no state to be both affected and silent, found {', '.join(both)}"
@@ -120,24 +126,26 @@ class GatedStates(Declaration):
 
 
 class GateCheck(Declaration):
-    """How far a model may move from its last published rows without a person's look at it.
+    """How far a model may differ from its last published rows before the gate refuses it.
 
-    A share is exceeded only where more than `floor` rows are concerned too.
+    A share is exceeded only if it concerns more than `floor` rows.
     """
 
     model: str = Field(alias="from", pattern=NAME)
     key: list[str] = Field(min_length=1)
-    floor: int = Field(default=0, ge=0, description="so many rows may do it whatever their share")
+    floor: int = Field(default=0, ge=0, description="rows that may change whatever their share")
     max_vanished_pct: float = Field(ge=0, le=100)
     group: str | None = Field(
-        default=None, pattern=COLUMN_NAME, description="no large group of rows may vanish whole"
+        default=None,
+        pattern=COLUMN_NAME,
+        description="a column: no large group of its values may vanish completely",
     )
-    whole_group_min: int = Field(default=1, ge=1, description="rows that make a group a large one")
-    states: GatedStates | None = None
+    whole_group_min: int = Field(default=1, ge=1, description="rows of a large group")
+    states: StateLimits | None = None
 
 
 class Claims(Declaration):
-    """The rows of a model that speak for or against an answer."""
+    """The rows of a model that support or contradict an answer."""
 
     model: str = Field(alias="from", pattern=NAME)
     order_by: list[str] = Field(min_length=1)
@@ -145,30 +153,30 @@ class Claims(Declaration):
 
 
 class Periods(Declaration):
-    """The rows of a model that say what the answer was, and from when to when."""
+    """The rows of a model with earlier answers and the time from which to which they applied."""
 
     model: str = Field(alias="from", pattern=NAME)
-    since: str = Field(pattern=COLUMN_NAME, description="a time: from it on the row holds")
-    until: str = Field(pattern=COLUMN_NAME, description="a time; null while the row holds")
-    columns: list[str] = Field(min_length=1, description="shown beside the two times")
+    since: str = Field(pattern=COLUMN_NAME, description="the time from which the row applies")
+    until: str = Field(pattern=COLUMN_NAME, description="the time it ends; null for current rows")
+    columns: list[str] = Field(min_length=1, description="shown after the two times")
 
 
 class Explain(Declaration):
     """How `etl explain` answers for one row of a model, found by its key.
 
-    The models of claims and periods have the key's columns too.
+    The models of claims and periods must have the same key columns.
     """
 
     model: str = Field(alias="from", pattern=NAME)
-    key: list[str] = Field(min_length=1, description="what a person names, in this order")
+    key: list[str] = Field(min_length=1, description="given on the command line in this order")
     named_by: list[str] = Field(
         default=[],
-        description="columns by whose value, or by one of a list there, a row is found too",
+        description="further columns by which a row is found: by their value, or by one of a list",
     )
     answer: list[str] = Field(
-        min_length=1, description="the columns that are the answer; the first sums it up"
+        min_length=1, description="the columns of the answer; the first is its summary"
     )
-    columns: list[str] = Field(default=[], description="shown beside the answer")
+    columns: list[str] = Field(default=[], description="shown in addition to the answer")
     sentence: str | None = Field(default=None, pattern=COLUMN_NAME)
     flip: str | None = Field(
         default=None, pattern=COLUMN_NAME, description="says what would change the answer"
@@ -181,11 +189,11 @@ class Explain(Declaration):
 
 
 class Retention(Declaration):
-    """What `etl prune` leaves of what is no longer in use; beyond either bound a raw file goes."""
+    """What `etl prune` keeps; a raw file beyond either limit is removed if nothing uses it."""
 
-    versions: int = Field(default=10, ge=1, description="raw files kept of each part of a source")
-    days: int = Field(default=90, ge=1, description="for which a raw file is kept")
-    keep_runs: int = Field(default=60, ge=1, description="directories of runs that are kept")
+    versions: int = Field(default=10, ge=1, description="raw files kept per source or partition")
+    days: int = Field(default=90, ge=1, description="how long a raw file is kept")
+    keep_runs: int = Field(default=60, ge=1, description="run directories that are kept")
 
 
 class Domain(Declaration):
@@ -194,29 +202,48 @@ class Domain(Declaration):
     title: str = Field(min_length=1)
     description: str = Field(min_length=1)
     owner: str = Field(pattern=r"^team:[a-z0-9_-]+$")
-    schedule: str = Field(description="cron, UTC: the full run that is right without any sensor")
+    schedule: str = Field(description="a cron line (UTC) for the full run, with or without sensors")
     probe_interval_minutes: int = Field(
-        default=30, ge=1, description="between two ticks of the sensor"
+        default=30, ge=1, description="between two evaluations of the sensor"
     )
     history: str | None = Field(
         default=None, description="the model that is built from its own last published rows"
     )
     vars: dict[str, str | int | float | list[str]] = {}
     documents: list[Document] = []
-    report: list[Chart] = []
+    report: list[ReportSection] = []
     tones: dict[str, Tone] = Field(
-        default={}, description="values that keep one colour wherever the report shows them"
+        default={}, description="values that have the same colour everywhere in the report"
     )
     gate: list[GateCheck] = []
     explain: Explain | None = None
     retention: Retention = Retention()
 
+    # Set by the loader; `exclude` also keeps them out of the schema of the YAML file.
     name: str = Field(default="", exclude=True, description="from the folder's name")
     sources: dict[str, Source] = Field(default={}, exclude=True)
-    switched_off: dict[str, Source] = Field(
-        default={}, exclude=True, description="the sources that are declared and not enabled"
+    disabled_sources: dict[str, Source] = Field(
+        default={}, exclude=True, description="declared with enabled: false"
     )
 
     def find_source(self, name: str) -> Source | None:
-        """The enabled source of this name, either bare or in full (`domain.name`), or None."""
+        """Returns the enabled source of this name, bare or in full (`domain.name`), or None."""
         return self.sources.get(name.removeprefix(f"{self.name}."))
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The attribution that the licence of one source requires, in one line."""
+
+    source: str
+    text: str
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        licence = ", ".join(part for part in (source.licence.name, source.licence.url) if part)
+        return cls(source.name, f"{source.licence.attribution.rstrip('.')}. Licence: {licence}")
+
+
+def attribution_texts(attributions: Iterable[Attribution]) -> list[str]:
+    """Returns each text once, in order: several files of one producer have the same one."""
+    return list(dict.fromkeys(attribution.text for attribution in attributions))

@@ -1,6 +1,6 @@
-"""Paths into a JSON document: to its records, and from a record or one above it to a value.
+"""The path language of JSON formats: to the records, and from a record to a column's value.
 
-Only the language belongs here; walking a document along a path is the readers'.
+Reading a document along a path is done by `etl_assets.tables.readers`.
 """
 
 from __future__ import annotations
@@ -8,26 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from etl_assets.declarations.source import Column, JsonArrayFormat, JsonFormat
+from etl_assets.declarations.contract import Column
+from etl_assets.declarations.formats import JsonArrayFormat, JsonFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a path: into a field, over a map's entries, or over a list's items."""
+    """One step of a path: into a field, over the entries of a map, or over the items of a list."""
 
     kind: Literal["field", "entries", "items"]
     name: str = ""
 
     @property
-    def holds_records(self) -> bool:
+    def yields_records(self) -> bool:
         return self.kind != "field"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a column's value stands: the fields that lead to it from one of a row's records.
+    """Where a column's value is: the index of a record, and the fields that lead from it.
 
-    The records of a row are those that its path passes, the outermost first; -1 is its own.
+    The records of a row are those on its path, the outermost first; -1 is the row's own record.
     """
 
     record: int
@@ -35,7 +36,7 @@ class Origin:
 
 
 def parse_path(rows: str) -> list[Step]:
-    """The steps of a path such as `{package}.{id}.releases.{release}` or `vulnerabilities[]`."""
+    """Returns the steps of a path such as `{package}.{id}.releases.{release}` or `items[]`."""
     steps = []
     for segment in rows.split("."):
         name = segment.rstrip("[]")
@@ -48,28 +49,28 @@ def parse_path(rows: str) -> list[Step]:
 
 
 def row_paths(form: JsonFormat | JsonArrayFormat) -> list[list[Step]]:
-    """The paths to a format's records, in order."""
+    """Returns the parsed paths to the records of a format, in the declared order."""
     rows = [form.rows] if isinstance(form.rows, str) else form.rows
     return [parse_path(path) for path in rows]
 
 
-def begins_at_the_top(path: str) -> bool:
-    """Whether a column's path leads to a record above, and not into the row's own."""
+def is_absolute(path: str) -> bool:
+    """True if a column's path starts at the top of the document, not in the row's own record."""
     return "[" in path or "{" in path
 
 
-def origin_of(column: Column, way: list[Step]) -> Origin | None:
-    """Where the column's value stands for rows at the end of `way`; None where it is not on it."""
-    return origin_along(column.origin or column.name, way)
+def column_origin(column: Column, row_path: list[Step]) -> Origin | None:
+    """Returns where the column's value is for the rows of a path; None if it is not on the path."""
+    return resolve_origin(column.origin or column.name, row_path)
 
 
-def origin_along(path: str, way: list[Step]) -> Origin | None:
-    """The same of a column's path."""
-    if not begins_at_the_top(path):
+def resolve_origin(path: str, row_path: list[Step]) -> Origin | None:
+    """Returns where a column's path leads for the rows of `row_path`, or None."""
+    if not is_absolute(path):
         return Origin(-1, tuple(path.split(".")))
     steps = parse_path(path)
-    depth = max(n for n, step in enumerate(steps, start=1) if step.holds_records)
+    depth = max(n for n, step in enumerate(steps, start=1) if step.yields_records)
     names = tuple(step.name for step in steps[depth:])
-    if not names or steps[:depth] != way[:depth]:
+    if not names or steps[:depth] != row_path[:depth]:
         return None
-    return Origin(sum(step.holds_records for step in steps[:depth]) - 1, names)
+    return Origin(sum(step.yields_records for step in steps[:depth]) - 1, names)

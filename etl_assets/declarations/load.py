@@ -1,7 +1,7 @@
-"""Reads what is declared under `domains/`, and says of every fault where it stands.
+"""Loads the declarations under `domains/` and reports every problem with its file and line.
 
-Finding the files and collecting their faults belong here. What a declaration may say is
-`etl_assets.declarations.source`; the wording of a fault is `etl_assets.declarations.messages`.
+What a declaration may contain is in `source` and `domain`; the wording of problems is in
+`yaml_positions`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from etl_assets.declarations import yaml_positions
 from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.messages import derived_fields, faults_of
-from etl_assets.declarations.order import fetch_order
+from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.rules import (
     Data,
     RuleViolation,
     domain_violations,
     source_violations,
-    templates,
+    template_violations,
 )
 from etl_assets.declarations.source import Source
+from etl_assets.declarations.yaml_positions import (
+    implied_key_violations,
+    read_yaml,
+    validation_violations,
+)
 from etl_assets.model.errors import DeclarationError, HomeError, Problem
 
 DOMAIN_FILE = "_domain.yaml"
@@ -36,105 +39,117 @@ AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
 
 
 def load(root: Path) -> dict[str, Domain]:
-    """The domains under `root` by name; raises DeclarationError with the problems of all files."""
+    """Returns the domains by name; raises DeclarationError with the problems of all files."""
     problems: list[Problem] = []
-    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    domains: dict[str, Domain] = {}
+    folders = [entry for entry in _list_entries(root) if entry.is_dir()]
     if not folders:
         problems.append(_problem(root, "a folder for each domain", "none"))
-    domains = [_domain(folder, problems) for folder in folders]
+    for folder in folders:
+        domain, domain_problems = _load_domain(folder)
+        problems += domain_problems
+        if domain:
+            domains[domain.name] = domain
     if problems:
         raise DeclarationError(problems)
-    found = {domain.name: domain for domain in domains if domain}
-    for domain in found.values():
+    for domain in domains.values():
         fetch_order(domain.sources)
-    return found
+    return domains
 
 
-def _domain(folder: Path, problems: list[Problem]) -> Domain | None:
-    """The folder's domain; its faults go to `problems`, and where there are some it may be None."""
-    files = [entry for entry in _entries(folder) if entry.suffix in {".yaml", ".yml"}]
-    named = [file for file in files if file.name != DOMAIN_FILE]
-    problems += [problem for path in (folder, *named) for problem in _problems_of_name(path)]
-    sources = [source for file in named if (source := _source(file, folder.name, problems))]
-    if (file := folder / DOMAIN_FILE) not in files:
-        problems.append(_problem(file, "a file that describes the domain", "none"))
-        return None
-    problems += _mixed_partitions(folder, [source for source in sources if source.enabled])
-    rules = partial(domain_violations, sources=len(named))
-    domain = _declared(Domain, file, rules, problems)
-    found = {
-        "name": folder.name,
-        "sources": {source.name: source for source in sources if source.enabled},
-        "switched_off": {source.name: source for source in sources if not source.enabled},
-    }
-    return domain and domain.model_copy(update=found)
-
-
-def _source(file: Path, domain: str, problems: list[Problem]) -> Source | None:
-    source = _declared(Source, file, source_violations, problems)
-    return source and source.model_copy(update={"domain": domain, "name": file.stem})
-
-
-def _mixed_partitions(folder: Path, sources: list[Source]) -> Iterator[Problem]:
-    """A run of a domain carries partitions of one kind: all years from one start, or files."""
-    partitioned = [source for source in sources if source.partitions]
-    for source in partitioned[1:]:
-        first, found = partitioned[0].partitions, source.partitions
-        if first and found and first.of_a_run != found.of_a_run:
-            file = folder / f"{source.name}.yaml"
-            name = partitioned[0].name
-            wanted = f"{first.of_a_run}, as {name} is partitioned: a run carries one kind only"
-            yield from yaml_positions.read(file).located(
-                [RuleViolation(("partitions",), wanted, found.of_a_run)]
-            )
-
-
-def _declared(
-    model: type[AnyDeclaration], file: Path, rules: Rules, problems: list[Problem]
-) -> AnyDeclaration | None:
-    """The file as a model; its faults go to `problems`, in the order of its lines."""
+def read_declaration(
+    model: type[AnyDeclaration], file: Path, rules: Rules | None = None
+) -> tuple[AnyDeclaration | None, list[Problem]]:
+    """Returns the file as a model, or None, and its problems in the order of the lines."""
     try:
-        tree = yaml_positions.read(file)
+        document = read_yaml(file)
     except DeclarationError as error:
-        problems += error.problems
-        return None
-    faults = [*tree.faults, *derived_fields(model, tree), *templates(tree.data)]
-    if isinstance(tree.data, dict):
-        faults += rules(tree.data)
+        return None, error.problems
+    violations = [
+        *document.violations,
+        *implied_key_violations(model, document),
+        *template_violations(document.data),
+    ]
+    if rules and isinstance(document.data, dict):
+        violations += rules(document.data)
+    declaration = None
     try:
-        declared = model.model_validate(tree.data, strict=True)
+        declaration = model.model_validate(document.data, strict=True)
     except ValidationError as error:
-        faults += faults_of(error, model, tree)
-        declared = None
-    problems += tree.located(faults)
-    return declared
+        violations += validation_violations(error, model, document)
+    return declaration, document.problems(violations)
 
 
-def _problems_of_name(path: Path) -> list[Problem]:
+def _load_domain(folder: Path) -> tuple[Domain | None, list[Problem]]:
+    files = [entry for entry in _list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
+    source_files = [file for file in files if file.name != DOMAIN_FILE]
+    problems = _name_problems(folder)
+    for file in source_files:
+        problems += _name_problems(file)
+
+    sources: list[Source] = []
+    for file in source_files:
+        source, source_problems = read_declaration(Source, file, source_violations)
+        problems += source_problems
+        if source:
+            names = {"domain": folder.name, "name": file.stem}
+            sources.append(source.model_copy(update=names))
+    enabled = {source.name: source for source in sources if source.enabled}
+
+    domain_file = folder / DOMAIN_FILE
+    if domain_file not in files:
+        problems.append(_problem(domain_file, "a file that describes the domain", "none"))
+        return None, problems
+    problems += _mixed_partition_problems(folder, list(enabled.values()))
+    rules = partial(domain_violations, source_count=len(source_files))
+    domain, domain_problems = read_declaration(Domain, domain_file, rules)
+    problems += domain_problems
+    if domain is None:
+        return None, problems
+    update = {
+        "name": folder.name,
+        "sources": enabled,
+        "disabled_sources": {source.name: source for source in sources if not source.enabled},
+    }
+    return domain.model_copy(update=update), problems
+
+
+def _mixed_partition_problems(folder: Path, sources: list[Source]) -> Iterator[Problem]:
+    """Yields the sources whose partitions differ: a Dagster run has one partitions definition."""
+    partitioned = [(source, source.partitions) for source in sources if source.partitions]
+    for source, partitions in partitioned[1:]:
+        first_source, first = partitioned[0]
+        if first.scheme != partitions.scheme:
+            expected = (
+                f"{first.scheme}, as {first_source.name} is partitioned: "
+                "a run carries one kind only"
+            )
+            document = read_yaml(folder / f"{source.name}.yaml")
+            violation = RuleViolation(("partitions",), expected, partitions.scheme)
+            yield from document.problems([violation])
+
+
+def _name_problems(path: Path) -> list[Problem]:
     problems = []
     if path.suffix == ".yml":
         problems.append(_problem(path, "the ending .yaml", path.suffix))
     if not re.fullmatch(NAME, path.stem):
-        expected = "a name of small letters, digits and _ that begins with a letter"
+        expected = "a name of lower-case letters, digits and _ that begins with a letter"
         problems.append(_problem(path, expected, repr(path.stem)))
     return problems
 
 
-def _problem(path: Path, expected: str, found: str) -> Problem:
-    return Problem(f"{path}:1: document", expected, found)
+def _problem(path: Path, expected: str, actual: str) -> Problem:
+    return Problem(f"{path}:1: document", expected, actual)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, in order; hidden entries and caches are nobody's declaration."""
+def _list_entries(folder: Path) -> list[Path]:
+    """Returns the entries of a folder in order, without hidden files and caches."""
     try:
-        return sorted(
-            entry
-            for entry in folder.iterdir()
-            if entry.name[0] not in "._" or entry.name == DOMAIN_FILE
-        )
+        entries = sorted(folder.iterdir())
     except FileNotFoundError as error:
-        raise DeclarationError(
-            [_problem(folder, "a folder of declarations", "no such folder")]
-        ) from error
+        problem = _problem(folder, "a folder of declarations", "no such folder")
+        raise DeclarationError([problem]) from error
     except OSError as error:
         raise HomeError(f"{folder}: expected a readable folder, found {error.strerror}") from error
+    return [entry for entry in entries if entry.name[0] not in "._" or entry.name == DOMAIN_FILE]

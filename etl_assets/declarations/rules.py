@@ -1,7 +1,8 @@
-"""What must hold between the fields of a declaration that stand in different places.
+"""Rules between the fields of a declaration, such as that a key column is a declared column.
 
-The rules work on plain data as it was written, so that a fault in one field hides no fault in
-another. The shape of each field alone is `etl_assets.declarations.source`.
+They read the data as it was written in YAML, not the validated models: an error in one field must
+not hide the errors in others. The type of each field is checked by the models in `source` and
+`domain`.
 """
 
 from __future__ import annotations
@@ -13,27 +14,28 @@ from difflib import get_close_matches
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from etl_assets.declarations.json_path import begins_at_the_top, origin_along, parse_path
-from etl_assets.declarations.source import NUMERIC, ColumnType
+from etl_assets.declarations.contract import NUMERIC, ColumnType
+from etl_assets.declarations.json_path import is_absolute, parse_path, resolve_origin
 
 Data = Mapping[str, Any]
 FieldPath = tuple[str | int, ...]
 
-TYPES: tuple[str, ...] = get_args(ColumnType)
-TEXT = ("string", "list[string]")
-NUMBERS = tuple(sorted(NUMERIC))
-BOUNDS = {
-    "pattern": TEXT,
-    "values": TEXT,
-    "known_values": TEXT,
+COLUMN_TYPES: tuple[str, ...] = get_args(ColumnType)
+TEXT_TYPES = ("string", "list[string]")
+NUMERIC_TYPES = tuple(sorted(NUMERIC))
+TIME_TYPES = ("date", "timestamp")
+ORDERED_TYPES = (*NUMERIC_TYPES, *TIME_TYPES, "string")
+# The column types on which each optional check of a column makes sense.
+TYPES_OF_CHECK = {
+    "pattern": TEXT_TYPES,
+    "values": TEXT_TYPES,
+    "known_values": TEXT_TYPES,
     "case": ("string",),
-    "minimum": NUMBERS,
-    "maximum": NUMBERS,
+    "minimum": NUMERIC_TYPES,
+    "maximum": NUMERIC_TYPES,
 }
-ORDERED = (*NUMBERS, "date", "timestamp", "string")
-DATED = ("date", "timestamp")
 CRON_FIELDS = 5
-TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+JINJA = re.compile(r"\{\{|\{%|\{#")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,87 +44,86 @@ class RuleViolation:
 
     path: FieldPath
     expected: str
-    found: str
+    actual: str
 
 
-def templates(data: object, path: FieldPath = ()) -> Iterator[RuleViolation]:
-    """Every text with the marks of a template: dbt would run what a description says."""
-    if isinstance(data, str) and (mark := TEMPLATE.search(data)):
-        yield RuleViolation(path, "plain text, for no template is run", mark.group())
+def suggest(name: object, choices: Iterable[str]) -> str:
+    """Returns `, perhaps 'x'` with the most similar choice, or an empty string."""
+    matches = get_close_matches(str(name), list(choices), n=1, cutoff=0.6)
+    return f", perhaps {matches[0]!r}" if matches else ""
+
+
+def template_violations(data: object, path: FieldPath = ()) -> Iterator[RuleViolation]:
+    """Yields every text with Jinja markers: dbt renders the descriptions of its sources."""
+    if isinstance(data, str) and (marker := JINJA.search(data)):
+        yield RuleViolation(path, "plain text without template markers", marker.group())
     elif isinstance(data, Mapping):
         for key, value in data.items():
-            yield from templates(value, (*path, key))
+            yield from template_violations(value, (*path, key))
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            yield from templates(value, (*path, index))
+            yield from template_violations(value, (*path, index))
 
 
 def source_violations(source: Data) -> Iterator[RuleViolation]:
-    """Every field of a source's declaration that contradicts another field or cannot be used."""
+    """Yields every field of a source that contradicts another field or cannot be used."""
     contract = _mapping(source, "contract")
     columns = _mappings(contract, "columns")
-    yield from _named_twice(contract, "columns", "name", above=("contract",))
-    yield from _names_that_are_no_column(source, columns)
+    yield from _repeated_names(contract, "columns", "name", parent=("contract",))
+    yield from _unknown_columns(source, columns)
     for index, column in columns:
-        yield from _broken_in_column(("contract", "columns", index), column)
-    yield from _broken_in_duplicates(contract, columns)
-    yield from _broken_in_paths(source, columns)
-    yield from _broken_in_location(source)
-    yield from _broken_in_file_set(source)
+        yield from _column_violations(("contract", "columns", index), column)
+    yield from _duplicate_violations(contract, columns)
+    yield from _json_path_violations(source, columns)
+    yield from _location_violations(source)
+    yield from _file_set_violations(source)
     if source.get("enabled") is False and source.get("required") is True:
-        yield RuleViolation(("enabled",), "true, as the source is required", "false")
+        yield RuleViolation(("enabled",), "true, because the source is required", "false")
 
 
-def domain_violations(domain: Data, sources: int) -> Iterator[RuleViolation]:
-    """Every field of a domain's declaration that contradicts another; it has so many `sources`."""
-    if not sources:
-        yield RuleViolation((), "at least one source beside it", "none")
+def domain_violations(domain: Data, source_count: int) -> Iterator[RuleViolation]:
+    """Yields every field of a domain that contradicts another or cannot be used."""
+    if not source_count:
+        yield RuleViolation((), "at least one source in the same folder", "none")
     schedule = domain.get("schedule")
     if isinstance(schedule, str) and len(schedule.split()) != CRON_FIELDS:
         yield RuleViolation(("schedule",), f"a cron line of {CRON_FIELDS} fields", repr(schedule))
-    yield from _named_twice(domain, "documents", "file")
-    yield from _named_twice(domain, "gate", "from")
+    yield from _repeated_names(domain, "documents", "file")
+    yield from _repeated_names(domain, "gate", "from")
     for index, document in _mappings(domain, "documents"):
         file = document.get("file")
         if isinstance(file, str) and _leaves_its_folder(file):
-            yield RuleViolation(
-                ("documents", index, "file"), "a path inside the run's folder", repr(file)
-            )
+            path = ("documents", index, "file")
+            yield RuleViolation(path, "a path inside the run's folder", repr(file))
 
 
-def nearest(word: object, known: Iterable[str]) -> str:
-    """`, perhaps 'x'` where a known word is near, else nothing."""
-    near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
-    return f", perhaps {near[0]!r}" if near else ""
-
-
-def _named_twice(
-    data: Data, key: str, field: str, above: FieldPath = ()
+def _repeated_names(
+    data: Data, key: str, field: str, parent: FieldPath = ()
 ) -> Iterator[RuleViolation]:
     seen = []
     for index, entry in _mappings(data, key):
         name = entry.get(field)
         if name is not None and name in seen:
-            yield RuleViolation((*above, key, index, field), "each once", f"{name!r} a second time")
+            path = (*parent, key, index, field)
+            yield RuleViolation(path, "each name once", f"{name!r} a second time")
         seen.append(name)
 
 
-def _names_that_are_no_column(
-    source: Data, columns: list[tuple[int, Data]]
-) -> Iterator[RuleViolation]:
+def _unknown_columns(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:
     types = {str(column.get("name")): column.get("type") for _, column in columns}
     for path, name in _column_references(source):
         if isinstance(name, str) and name not in types:
-            yield RuleViolation(path, f"a column of the contract{nearest(name, types)}", repr(name))
+            expected = f"a column of the contract{suggest(name, types)}"
+            yield RuleViolation(path, expected, repr(name))
     content = _mapping(source, "freshness").get("content_column")
-    if isinstance(content, str) and types.get(content, DATED[0]) not in DATED:
-        path = ("freshness", "content_column")
-        yield RuleViolation(
-            path, f"a column of type {' or '.join(DATED)}", f"{types[content]} {content!r}"
-        )
+    if isinstance(content, str) and content in types and types[content] not in TIME_TYPES:
+        expected = f"a column of type {' or '.join(TIME_TYPES)}"
+        actual = f"{types[content]} {content!r}"
+        yield RuleViolation(("freshness", "content_column"), expected, actual)
 
 
 def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
+    """Yields every place of the declaration that names a column."""
     contract = _mapping(source, "contract")
     for index, name in enumerate(_list(contract, "key")):
         yield ("contract", "key", index), name
@@ -130,72 +131,161 @@ def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
         path = ("contract", "rules", index)
         for name in _mapping(rule, "when"):
             yield (*path, "when", name), name
-        for place, name in enumerate(_list(rule, "require")):
-            yield (*path, "require", place), name
+        for position, name in enumerate(_list(rule, "require")):
+            yield (*path, "require", position), name
     if (content := _mapping(source, "freshness").get("content_column")) is not None:
         yield ("freshness", "content_column"), content
     if (newest_by := contract.get("newest_by")) is not None:
         yield ("contract", "newest_by"), newest_by
-    rows = _mapping(source, "format").get("rows")
-    paths = rows if isinstance(rows, list) else [rows]
-    for name in re.findall(r"\{(.*?)\}", " ".join(p for p in paths if isinstance(p, str))):
-        yield ("format", "rows"), name
+    for row_path in _row_paths(source):
+        if isinstance(row_path, str):
+            for name in re.findall(r"\{(.*?)\}", row_path):
+                yield ("format", "rows"), name
 
 
-def _broken_in_duplicates(
-    contract: Data, columns: list[tuple[int, Data]]
-) -> Iterator[RuleViolation]:
-    wanted = contract.get("duplicates") == "keep_newest"
-    newest_by = contract.get("newest_by")
-    if wanted and newest_by is None:
-        yield RuleViolation(("contract", "duplicates"), "newest_by beside keep_newest", "none")
-    if newest_by is not None and not wanted:
-        path = ("contract", "newest_by")
-        yield RuleViolation(path, "it with duplicates: keep_newest only", repr(newest_by))
-    for _, column in columns:
-        kind = column.get("type")
-        if column.get("name") == newest_by and kind in TYPES and kind not in ORDERED:
-            path = ("contract", "newest_by")
-            yield RuleViolation(
-                path, f"a column of type {', '.join(ORDERED)}", f"{kind} {newest_by!r}"
-            )
-
-
-def _broken_in_paths(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:
-    form = _mapping(source, "format")
-    rows = form.get("rows", "")
-    paths = rows if isinstance(rows, list) else [rows]
-    if not all(isinstance(path, str) for path in paths):
-        return
-    if not paths:
-        yield RuleViolation(("format", "rows"), "at least one path", "none")
-    for path in paths:
-        if form.get("name") == "json_array" and path and not path.startswith("[]"):
-            yield RuleViolation(("format", "rows"), "a path that begins with []", repr(path))
-    ways = [parse_path(path) for path in paths]
-    for index, column in columns:
-        origin = column.get("from")
-        if not isinstance(origin, str) or not begins_at_the_top(origin):
-            continue
-        if not any(origin_along(origin, way) for way in ways):
-            expected = f"a field of a record that {' or '.join(paths) or '[]'} passes"
-            yield RuleViolation(("contract", "columns", index, "from"), expected, repr(origin))
-
-
-def _broken_in_column(path: FieldPath, column: Data) -> Iterator[RuleViolation]:
+def _column_violations(path: FieldPath, column: Data) -> Iterator[RuleViolation]:
     kind, pattern = column.get("type"), column.get("pattern")
-    if isinstance(pattern, str) and (fault := _fault_of_pattern(pattern)):
-        yield RuleViolation((*path, "pattern"), "a regular expression", f"{pattern!r} ({fault})")
-    for bound, kinds in BOUNDS.items():
-        if column.get(bound) is not None and kind in TYPES and kind not in kinds:
-            expected = f"it on columns of type {', '.join(kinds)} only"
-            yield RuleViolation((*path, bound), expected, f"a column of type {kind}")
+    if isinstance(pattern, str) and (error := _regex_error(pattern)):
+        yield RuleViolation((*path, "pattern"), "a regular expression", f"{pattern!r} ({error})")
+    for check, types in TYPES_OF_CHECK.items():
+        if column.get(check) is not None and kind in COLUMN_TYPES and kind not in types:
+            expected = f"{check} only on columns of type {', '.join(types)}"
+            yield RuleViolation((*path, check), expected, f"it on a column of type {kind}")
     low, high = column.get("minimum"), column.get("maximum")
     if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
         yield RuleViolation((*path, "minimum"), f"no more than the maximum, {high}", str(low))
 
 
-def _fault_of_pattern(pattern: str) -> str | None:
+def _duplicate_violations(
+    contract: Data, columns: list[tuple[int, Data]]
+) -> Iterator[RuleViolation]:
+    keeps_newest = contract.get("duplicates") == "keep_newest"
+    newest_by = contract.get("newest_by")
+    path = ("contract", "newest_by")
+    if keeps_newest and newest_by is None:
+        yield RuleViolation(("contract", "duplicates"), "newest_by with keep_newest", "none")
+    if newest_by is not None and not keeps_newest:
+        yield RuleViolation(path, "newest_by only with duplicates: keep_newest", repr(newest_by))
+    for _, column in columns:
+        kind = column.get("type")
+        if column.get("name") == newest_by and kind in COLUMN_TYPES and kind not in ORDERED_TYPES:
+            expected = f"a column of type {', '.join(ORDERED_TYPES)}"
+            yield RuleViolation(path, expected, f"{kind} {newest_by!r}")
+
+
+def _json_path_violations(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:
+    row_paths = _row_paths(source)
+    if not all(isinstance(row_path, str) for row_path in row_paths):
+        return
+    if not row_paths:
+        yield RuleViolation(("format", "rows"), "at least one path", "none")
+    is_array = _mapping(source, "format").get("name") == "json_array"
+    for row_path in row_paths:
+        if is_array and row_path and not row_path.startswith("[]"):
+            yield RuleViolation(("format", "rows"), "a path that begins with []", repr(row_path))
+    parsed_paths = [parse_path(row_path) for row_path in row_paths]
+    for index, column in columns:
+        origin = column.get("from")
+        if not isinstance(origin, str) or not is_absolute(origin):
+            continue
+        if not any(resolve_origin(origin, steps) for steps in parsed_paths):
+            expected = f"a field of a record on the path {' or '.join(row_paths) or '[]'}"
+            yield RuleViolation(("contract", "columns", index, "from"), expected, repr(origin))
+
+
+def _row_paths(source: Data) -> list[Any]:
+    rows = _mapping(source, "format").get("rows", "")
+    return rows if isinstance(rows, list) else [rows]
+
+
+def _location_violations(source: Data) -> Iterator[RuleViolation]:
+    location = _mapping(source, "location")
+    for_each = source.get("for_each") is not None
+    is_partitioned = source.get("partitions") is not None
+    if for_each and not isinstance(location.get("url"), str):
+        expected = "a url, because the requests come from a table"
+        yield RuleViolation(("location",), expected, "none")
+    if for_each and is_partitioned:
+        expected = "none, because the requests come from a table"
+        yield RuleViolation(("partitions",), expected, "partitions")
+    if location.get("address_from") is not None:
+        yield from _address_from_violations(location, for_each=for_each)
+    addresses: dict[FieldPath, object] = {
+        ("location", "url"): location.get("url"),
+        ("location", "path"): location.get("path"),
+        ("location", "digest", "url"): _mapping(location, "digest").get("url"),
+        ("location", "address_from", "url"): _mapping(location, "address_from").get("url"),
+    }
+    for path, text in addresses.items():
+        if not isinstance(text, str):
+            continue
+        if not for_each:
+            yield from _placeholder_violations(path, text, is_partitioned=is_partitioned)
+        if path[-1] == "url":
+            yield from _url_violations(path, text, location)
+        elif _leaves_its_folder(text):
+            yield RuleViolation(path, "a relative path inside the folder", repr(text))
+
+
+def _address_from_violations(location: Data, *, for_each: bool) -> Iterator[RuleViolation]:
+    """`address_from` gives the address of one file, whose `url` names it in records."""
+    path = ("location", "address_from")
+    if location.get("url") is None:
+        yield RuleViolation(path, "a url too, as the file's name", "none")
+    if for_each:
+        yield RuleViolation(path, "none, because the requests come from a table", "address_from")
+
+
+def _placeholder_violations(
+    path: FieldPath, text: str, *, is_partitioned: bool
+) -> Iterator[RuleViolation]:
+    names = set(re.findall(r"\{(.*?)\}", text))
+    for name in sorted(names - {"partition"}):
+        yield RuleViolation(path, "no placeholder except {partition}", f"{{{name}}}")
+    if is_partitioned and "partition" not in names:
+        yield RuleViolation(path, "{partition} in it, as partitions are declared", repr(text))
+    if not is_partitioned and "partition" in names:
+        yield RuleViolation(path, "no {partition}, as no partitions are declared", repr(text))
+
+
+def _url_violations(path: FieldPath, text: str, location: Data) -> Iterator[RuleViolation]:
+    try:
+        parts = urlsplit(text)
+        is_http = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.fragment
+    except ValueError:
+        is_http = False
+    if not is_http:
+        yield RuleViolation(path, "a URL, http://host/... or https://host/...", repr(text))
+    elif parts.username or parts.password:
+        expected = "a URL without credentials; name an environment variable instead"
+        yield RuleViolation(path, expected, "credentials in it")
+    # Over plain http, everybody on the way can read a secret; a private host is the exception.
+    is_open = text.startswith("http://") and location.get("private") is not True
+    if is_open and _mapping(location, "credentials"):
+        yield RuleViolation(path, "https, because credentials are sent", repr(text))
+
+
+def _file_set_violations(source: Data) -> Iterator[RuleViolation]:
+    """The files of a set are listed from one folder, which only a path can name."""
+    partitions, location = _mapping(source, "partitions"), _mapping(source, "location")
+    if partitions.get("by") != "file":
+        return
+    if location.get("url") is not None:
+        expected = "a path, because the files are listed from a folder"
+        yield RuleViolation(("location", "url"), expected, "a URL")
+    path = location.get("path")
+    if isinstance(path, str):
+        file_name = path.rpartition("/")[2]
+        if not path.count("{partition}") == file_name.count("{partition}") == 1:
+            expected = "{partition} once, in its last part"
+            yield RuleViolation(("location", "path"), expected, repr(path))
+    names = partitions.get("names")
+    if isinstance(names, str) and (error := _regex_error(names)):
+        actual = f"{names!r} ({error})"
+        yield RuleViolation(("partitions", "names"), "a regular expression", actual)
+
+
+def _regex_error(pattern: str) -> str | None:
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
@@ -203,99 +293,13 @@ def _fault_of_pattern(pattern: str) -> str | None:
     return None
 
 
-def _broken_in_location(source: Data) -> Iterator[RuleViolation]:
-    location = _mapping(source, "location")
-    partitioned = source.get("partitions") is not None
-    if source.get("for_each") is not None:
-        if not isinstance(location.get("url"), str):
-            yield RuleViolation(("location",), "a url, as requests come from a table", "none")
-        if partitioned:
-            yield RuleViolation(
-                ("partitions",), "none, as requests come from a table", "partitions"
-            )
-    texts = {
-        ("location", "url"): location.get("url"),
-        ("location", "path"): location.get("path"),
-        ("location", "digest", "url"): _mapping(location, "digest").get("url"),
-        ("location", "address_from", "url"): _mapping(location, "address_from").get("url"),
-    }
-    if location.get("address_from") is not None:
-        yield from _broken_in_address_from(source, location)
-    for path, text in texts.items():
-        if not isinstance(text, str):
-            continue
-        if source.get("for_each") is None:
-            yield from _broken_in_placeholders(path, text, partitioned=partitioned)
-        if path[-1] == "url":
-            yield from _broken_in_url(path, text)
-            yield from _broken_in_credentials(path, text, location)
-        elif _leaves_its_folder(text):
-            yield RuleViolation(path, "a relative path that stays inside", repr(text))
-
-
-def _broken_in_address_from(source: Data, location: Data) -> Iterator[RuleViolation]:
-    """`address_from` gives the address of one file, whose `url` names it in records."""
-    if location.get("url") is None:
-        yield RuleViolation(("location", "address_from"), "a url too, as the file's name", "none")
-    if source.get("for_each") is not None:
-        yield RuleViolation(
-            ("location", "address_from"), "none, as requests come from a table", "address_from"
-        )
-
-
-def _broken_in_file_set(source: Data) -> Iterator[RuleViolation]:
-    """A set of files is found in one folder, which only a path can name."""
-    partitions, location = _mapping(source, "partitions"), _mapping(source, "location")
-    if partitions.get("by") != "file":
-        return
-    if location.get("url") is not None:
-        yield RuleViolation(("location", "url"), "a path, as a folder is looked into", "a URL")
-    path = location.get("path")
-    if isinstance(path, str) and not (
-        path.count("{partition}") == path.rpartition("/")[2].count("{partition}") == 1
-    ):
-        yield RuleViolation(("location", "path"), "{partition} once, in its last part", repr(path))
-    names = partitions.get("names")
-    if isinstance(names, str) and (fault := _fault_of_pattern(names)):
-        yield RuleViolation(("partitions", "names"), "a regular expression", f"{names!r} ({fault})")
-
-
-def _broken_in_placeholders(
-    path: FieldPath, text: str, *, partitioned: bool
-) -> Iterator[RuleViolation]:
-    names = set(re.findall(r"\{(.*?)\}", text))
-    for name in sorted(names - {"partition"}):
-        yield RuleViolation(path, "no placeholder but {partition}", f"{{{name}}}")
-    if partitioned and "partition" not in names:
-        yield RuleViolation(path, "{partition} in it, as partitions are declared", repr(text))
-    if not partitioned and "partition" in names:
-        yield RuleViolation(path, "no {partition}, as no partitions are declared", repr(text))
-
-
-def _broken_in_url(path: FieldPath, text: str) -> Iterator[RuleViolation]:
-    try:
-        parts = urlsplit(text)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.fragment
-    except ValueError:
-        sound = False
-    if not sound:
-        yield RuleViolation(path, "a URL, http://host/... or https://host/...", repr(text))
-    elif parts.username or parts.password:
-        yield RuleViolation(
-            path, "a URL without credentials; name a variable instead", "credentials in it"
-        )
-
-
-def _broken_in_credentials(path: FieldPath, text: str, location: Data) -> Iterator[RuleViolation]:
-    """A secret goes over an open line to nobody but a host of one's own."""
-    is_open = text.startswith("http://") and location.get("private") is not True
-    if _mapping(location, "credentials") and is_open:
-        yield RuleViolation(path, "https, as credentials are sent there", repr(text))
-
-
 def _leaves_its_folder(text: str) -> bool:
     parts = re.split(r"[/\\]", text)
+    # An empty first part is an absolute path, an empty last one a folder, a colon a drive or URL.
     return parts[0] == "" or parts[-1] == "" or ".." in parts or ":" in parts[0]
+
+
+# The data is not validated yet: a field of another type than declared counts as empty here.
 
 
 def _mapping(data: Data, key: str) -> Data:

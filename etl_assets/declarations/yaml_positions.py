@@ -1,21 +1,25 @@
-"""YAML text as plain data that remembers the line of every field.
+"""Reads YAML as plain data that knows the line of each field, and words what is wrong with it.
 
-Only the part of YAML that a declaration needs is read: no anchors, aliases, tags, merge keys or
-second documents, and no key twice. What the data must say is `etl_assets.declarations.load`.
+Only the part of YAML that a declaration needs is accepted: no anchors, aliases, tags, merge keys,
+repeated keys or second documents. The rules between fields are `etl_assets.declarations.rules`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from etl_assets.declarations.rules import FieldPath, RuleViolation
+from etl_assets.declarations.declaration import Declaration
+from etl_assets.declarations.rules import FieldPath, RuleViolation, suggest
 from etl_assets.model.errors import DeclarationError, Problem
 
+# The C parser is much faster, but PyYAML may be built without it.
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 PLAIN_TAGS = frozenset(
@@ -23,71 +27,132 @@ PLAIN_TAGS = frozenset(
     for name in ("str", "int", "float", "bool", "null", "map", "seq", "timestamp")
 )
 MAX_DEPTH = 20
-SHOWN_CHARACTERS = 60
+MAX_SHOWN_CHARACTERS = 60
+
+# What is expected, by the type of pydantic's error (https://docs.pydantic.dev/latest/errors/validation_errors/).
+EXPECTED = {
+    "missing": "a value",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "union_tag_not_found": "a value",
+    "finite_number": "a finite number",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_short": "at least {min_length} character(s)",
+    "string_too_long": "at most {max_length} character(s)",
+    "too_short": "at least {min_length} item(s)",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number not below {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number not above {le:g}",
+    "literal_error": "{expected}",
+    "union_tag_invalid": "one of {expected_tags}",
+}
+RENAMED_KEYS = {"told_by": "address_from"}
+MISSING_VALUE_ERRORS = frozenset({"missing", "union_tag_not_found"})
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
-    """One file's data, the line on which each field stands, and what could not become data."""
+class YamlDocument:
+    """The data of one file, the line of each field, and the values that are not plain data."""
 
     file: Path
     data: object
     lines: dict[FieldPath, int]
-    faults: list[RuleViolation]
+    violations: list[RuleViolation]
 
-    def line(self, path: FieldPath) -> int:
-        """The field's line; the nearest parent's where the field is missing."""
+    def line_of(self, path: FieldPath) -> int:
+        """Returns the line of the field, or of the nearest parent if the field is missing."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
-    def located(self, broken: Iterable[RuleViolation]) -> list[Problem]:
-        """The faults as `file:line: field`, in the order of the file."""
-        ordered = sorted(broken, key=lambda one: self.line(one.path))
-        return [
-            Problem(
-                f"{self.file}:{self.line(one.path)}: {dotted(one.path)}", one.expected, one.found
-            )
-            for one in ordered
-        ]
+    def problems(self, violations: Iterable[RuleViolation]) -> list[Problem]:
+        """Returns the violations as `file:line: field`, in the order of the lines."""
+        problems = []
+        for each in sorted(violations, key=lambda violation: self.line_of(violation.path)):
+            where = f"{self.file}:{self.line_of(each.path)}: {format_path(each.path)}"
+            problems.append(Problem(where, each.expected, each.actual))
+        return problems
 
 
-def dotted(path: FieldPath) -> str:
-    """A path as a person writes it: `contract.columns[2].unit`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".") or "document"
-
-
-def read(file: Path) -> Tree:
-    """The file's tree; raises DeclarationError where it is not the YAML that declarations are."""
+def read_yaml(file: Path) -> YamlDocument:
+    """Returns the document; raises DeclarationError for invalid or unsupported YAML."""
     try:
         text = file.read_text(encoding="utf-8")
-        if problems := _forbidden_events(file, text):
+        if problems := _unsupported_syntax(file, text):
             raise DeclarationError(problems)
         node = yaml.compose(text, Loader)
     except UnicodeDecodeError as error:
         raise DeclarationError([_problem(file, 1, "UTF-8 text", str(error))]) from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise DeclarationError(
-            [_problem(file, line, "well-formed YAML", f"a fault: {error.problem}")]
-        ) from error
     except yaml.YAMLError as error:
-        raise DeclarationError(
-            [_problem(file, 1, "well-formed YAML", f"a fault: {error!s:.80}")]
-        ) from error
-    walk = _Walk()
-    data = None if node is None else walk.value(node, ())
-    return Tree(file, data, walk.lines, walk.faults)
+        mark, message = None, str(error)[:80]
+        if isinstance(error, yaml.MarkedYAMLError):
+            mark, message = error.problem_mark or error.context_mark, str(error.problem)
+        line = mark.line + 1 if mark else 1
+        problem = _problem(file, line, "well-formed YAML", f"an error: {message}")
+        raise DeclarationError([problem]) from error
+    converter = _Converter()
+    data = None if node is None else converter.value(node, ())
+    return YamlDocument(file, data, converter.lines, converter.violations)
 
 
-def _problem(file: Path, line: int, expected: str, found: str) -> Problem:
-    return Problem(f"{file}:{line}: document", expected, found)
+def validation_violations(
+    error: ValidationError, model: type[Declaration], document: YamlDocument
+) -> Iterator[RuleViolation]:
+    """Yields one violation per field; for a union, every branch is named as expected."""
+    expectations: dict[tuple[FieldPath, str], list[str]] = {}
+    for detail in error.errors(include_url=False):
+        expected, actual = _describe(detail, model)
+        expectations.setdefault((_field_path(detail, document), actual), []).append(expected)
+    for (path, actual), branches in expectations.items():
+        yield RuleViolation(path, " or ".join(branches), actual)
 
 
-def _forbidden_events(file: Path, text: str) -> list[Problem]:
-    """Anchors, aliases and tags; and a nesting so deep that composing it would not end well."""
+def implied_key_violations(
+    model: type[Declaration], document: YamlDocument
+) -> Iterator[RuleViolation]:
+    """Yields the keys that must not be written, because the path of the file implies them."""
+    for name, info in model.model_fields.items():
+        if info.exclude and isinstance(document.data, dict) and name in document.data:
+            expected = "no such key, as the folder and file name imply it"
+            yield RuleViolation((name,), expected, format_value(document.data[name]))
+
+
+def format_path(path: FieldPath) -> str:
+    """Returns a path in the usual notation: `contract.columns[2].unit`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "document"
+
+
+def format_value(value: object) -> str:
+    """Returns a value as it looks in YAML, shortened; of a mapping or list only its kind."""
+    if isinstance(value, dict | list):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    if value is None:
+        return "nothing"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    is_short = len(text) <= MAX_SHOWN_CHARACTERS
+    return text if is_short else f"{text[:MAX_SHOWN_CHARACTERS]}..."
+
+
+def _problem(file: Path, line: int, expected: str, actual: str) -> Problem:
+    return Problem(f"{file}:{line}: document", expected, actual)
+
+
+def _unsupported_syntax(file: Path, text: str) -> list[Problem]:
+    """Returns anchors, aliases, tags and deep nesting.
+
+    They are searched in the events of the parser, before `yaml.compose` resolves aliases and
+    recurses into collections, so that neither can exhaust memory or the stack.
+    """
     problems: list[Problem] = []
     depth = 0
     for event in yaml.parse(text, Loader):
@@ -106,11 +171,11 @@ def _forbidden_events(file: Path, text: str) -> list[Problem]:
 
 
 @dataclass(slots=True)
-class _Walk:
-    """Turns nodes into data, and keeps lines and faults on the way."""
+class _Converter:
+    """Converts YAML nodes into data and records the line of each field."""
 
     lines: dict[FieldPath, int] = field(default_factory=dict)
-    faults: list[RuleViolation] = field(default_factory=list)
+    violations: list[RuleViolation] = field(default_factory=list)
 
     def value(self, node: yaml.Node, path: FieldPath) -> object:
         self.lines.setdefault(path, node.start_mark.line + 1)
@@ -123,29 +188,92 @@ class _Walk:
     def _mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, object]:
         data: dict[str, object] = {}
         for key_node, value_node in node.value:
-            # A key is taken as written: `on` and `no` are booleans to YAML 1.1 alone.
-            key = str(key_node.value)[:SHOWN_CHARACTERS]
+            # Take the key as written: YAML 1.1 reads keys such as `on` and `no` as booleans.
+            key = str(key_node.value)[:MAX_SHOWN_CHARACTERS]
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in PLAIN_TAGS:
-                self.faults.append(RuleViolation(path, "a plain key", repr(key)))
+                self.violations.append(RuleViolation(path, "a plain key", repr(key)))
             elif key in data:
-                line = key_node.start_mark.line + 1
-                self.faults.append(
-                    RuleViolation((*path, key), "each key once", f"it again in line {line}")
-                )
+                actual = f"it again in line {key_node.start_mark.line + 1}"
+                self.violations.append(RuleViolation((*path, key), "each key once", actual))
             else:
                 self.lines[*path, key] = key_node.start_mark.line + 1
                 data[key] = self.value(value_node, (*path, key))
         return data
 
     def _scalar(self, node: yaml.Node, path: FieldPath) -> object:
+        # Dates stay text: the models decide what a value means.
         if node.tag.endswith((":str", ":timestamp")):
             return node.value
         try:
             return _SCALARS.construct_object(node)
         except (ValueError, yaml.YAMLError):
-            shown = repr(str(node.value)[:SHOWN_CHARACTERS])
-            self.faults.append(RuleViolation(path, "a plain value", shown))
+            text = repr(str(node.value)[:MAX_SHOWN_CHARACTERS])
+            self.violations.append(RuleViolation(path, "a plain value", text))
             return None
 
 
 _SCALARS: Any = yaml.SafeLoader("")
+
+
+def _field_path(detail: ErrorDetails, document: YamlDocument) -> FieldPath:
+    """Returns the path as written: pydantic's location also has the names of union branches."""
+    path: FieldPath = ()
+    for part in detail["loc"]:
+        if (*path, part) in document.lines:
+            path = (*path, part)
+    if detail["type"] == "missing":
+        return (*path, detail["loc"][-1])
+    if detail["type"].startswith("union_tag"):
+        return (*path, detail["ctx"]["discriminator"].strip("'"))
+    return path
+
+
+def _describe(detail: ErrorDetails, model: type[Declaration]) -> tuple[str, str]:
+    """Returns what was expected, and what the field has instead."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _describe_unknown_key(detail, model)
+    if kind == "value_error":
+        # Our own validators raise "expected x, found y".
+        expected, _, actual = str(context["error"]).partition(", found ")
+        return expected.removeprefix("expected "), actual or format_value(detail["input"])
+    value = context.get("tag", detail["input"])
+    message = detail["msg"].removeprefix("Input should be ")
+    expected = EXPECTED.get(kind, "{message}").format(message=message, **context)
+    if kind in {"literal_error", "union_tag_invalid"}:
+        choices = expected.split("'")[1::2]
+        expected += suggest(value, choices)
+    return expected, "nothing" if kind in MISSING_VALUE_ERRORS else format_value(value)
+
+
+def _describe_unknown_key(detail: ErrorDetails, model: type[Declaration]) -> tuple[str, str]:
+    keys = _declared_keys(model, detail["loc"][:-1])
+    key = str(detail["loc"][-1])
+    if (new_name := RENAMED_KEYS.get(key)) in keys:
+        return f"{new_name}, the new name of this key", key
+    return f"one of {', '.join(keys)}{suggest(key, keys)}", "an unknown key"
+
+
+def _declared_keys(model: type[Declaration], location: tuple[str | int, ...]) -> list[str]:
+    """Returns the keys that the mapping at a location of pydantic's may have."""
+    schema = model.file_schema()
+    node = schema
+    for part in location:
+        node = _subschema(node, part)
+        while reference := node.get("$ref"):
+            node = schema["$defs"][reference.rpartition("/")[2]]
+    return list(node.get("properties", {}))
+
+
+def _subschema(node: dict[str, Any], part: str | int) -> dict[str, Any]:
+    """Returns the schema one step below: of an item, of a union's branch, or of a property."""
+    if isinstance(part, int):
+        below = node["items"]
+    elif "discriminator" in node:
+        below = {"$ref": node["discriminator"]["mapping"][part]}
+    else:
+        below = node["properties"][part]
+    # An optional property is `anyOf` its schema and null.
+    branches = [branch for branch in below.get("anyOf", ()) if branch.get("type") != "null"]
+    inner: dict[str, Any] = branches[0] if branches else below
+    return inner

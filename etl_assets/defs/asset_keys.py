@@ -10,7 +10,7 @@ import re
 from dagster import AssetKey
 
 from etl_assets.declarations.domain import Document, Domain
-from etl_assets.declarations.order import fetch_order
+from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Source
 from etl_assets.model.run_options import Stage
 

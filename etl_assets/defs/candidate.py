@@ -12,8 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from etl_assets.declarations.attribution import Attribution
-from etl_assets.declarations.domain import Document, Domain
+from etl_assets.declarations.domain import Attribution, Document, Domain
 from etl_assets.defs import asset_keys, prerequisites, run_context
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import metadata_of

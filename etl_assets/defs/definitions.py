@@ -15,7 +15,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
-from etl_assets.declarations.order import fetch_order
+from etl_assets.declarations.names import fetch_order
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.fetch_plan import all_parts

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.order import fetch_order
+from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, partial_runs, run_context, specs
 from etl_assets.defs.context import ProjectContext

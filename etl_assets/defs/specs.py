@@ -9,8 +9,9 @@ from datetime import timedelta
 
 import dagster as dg
 
+from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.source import Contract, Files, Source, Years
+from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs import asset_keys
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.order import fetch_order
+from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, partial_runs, run_context, specs
 from etl_assets.defs.context import ProjectContext

@@ -20,11 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
-from etl_assets.declarations import yaml_positions
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.messages import faults_of
+from etl_assets.declarations.load import read_declaration
 from etl_assets.declarations.source import Files, PublishedDigest, Source, Years
 from etl_assets.demo import workbooks
 from etl_assets.demo.script import DEMO_FILE, Demo, Edit
@@ -62,12 +59,10 @@ def read_demo(samples: Path) -> Demo:
     path = samples / DEMO_FILE
     if not path.is_file():
         raise UsageError(f"{path}: expected a demo, found no file")
-    tree = yaml_positions.read(path)
-    try:
-        return Demo.model_validate(tree.data)
-    except ValidationError as error:
-        faults = [*tree.faults, *faults_of(error, Demo, tree)]
-        raise DeclarationError(tree.located(faults)) from error
+    demo, problems = read_declaration(Demo, path)
+    if demo is None or problems:
+        raise DeclarationError(problems)
+    return demo
 
 
 def lay_seeds(samples: Path, dbt_dir: Path, domain: str, copy: Path) -> Path:

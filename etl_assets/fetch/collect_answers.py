@@ -14,8 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from etl_assets.declarations.for_each import ForEach
-from etl_assets.declarations.source import Source
+from etl_assets.declarations.source import ForEach, Source
 from etl_assets.fetch import llm, raw_store
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.rate_limiter import TransferStats

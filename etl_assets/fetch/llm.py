@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import msgspec
 
-from etl_assets.declarations.for_each import PLACEHOLDER, ChatRequest
+from etl_assets.declarations.source import PLACEHOLDER, ChatRequest
 from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
 MILLION = 1_000_000

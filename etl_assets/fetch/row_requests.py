@@ -17,8 +17,7 @@ from urllib.parse import quote
 import duckdb
 from pydantic import AwareDatetime, Field, ValidationError
 
-from etl_assets.declarations.for_each import PLACEHOLDER, ForEach
-from etl_assets.declarations.source import Limits, Source
+from etl_assets.declarations.source import PLACEHOLDER, ForEach, Limits, Source
 from etl_assets.fetch import llm
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver, Target
@@ -50,7 +49,7 @@ def build_requests(
     declared, url = source.for_each, source.location.url or ""
     if declared is None or not table.exists():
         return []
-    used = declared.used(url)
+    used = declared.required_columns(url)
     names = ", ".join(f'"{name}"::varchar' for name in used)
     with duckdb.connect() as connection:
         found = connection.read_parquet(table.as_posix()).project(names).distinct().fetchall()
@@ -74,7 +73,7 @@ def _request(
             url,
             None,
             private=source.location.private,
-            mirror_name=name.of(row[name.column]) if name else None,
+            mirror_name=name.file_stem(row[name.column]) if name else None,
         ),
         sha256=_digest(url, body),
         body=body,

@@ -15,8 +15,8 @@ from pathlib import Path
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain, Explain
-from etl_assets.declarations.names import part_named, split_part
-from etl_assets.declarations.rules import nearest
+from etl_assets.declarations.names import find_part, split_part_name
+from etl_assets.declarations.rules import suggest
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, read_sources
@@ -83,17 +83,17 @@ def parse_replacements(
         if name in known:
             chosen[name] = path
             continue
-        source_name, _ = split_part(name)
+        source_name, _ = split_part_name(name)
         if domain.find_source(source_name) is None:
-            near = nearest(source_name.removeprefix(f"{domain.name}."), [*domain.sources, *known])
+            near = suggest(source_name.removeprefix(f"{domain.name}."), [*domain.sources, *known])
             names = ", ".join([*domain.sources, *known])
             raise UsageError(f"--replace: expected one of {names}{near}, found {name!r}")
-        files[part_named({domain.name: domain}, name)[1]] = path
+        files[find_part({domain.name: domain}, name)[1]] = path
     return Replacements(files, chosen)
 
 
 def _has(place: ProjectContext, domain: Domain, name: str) -> bool:
-    source_name, _ = split_part(name)
+    source_name, _ = split_part_name(name)
     return name in seeds(place, domain) or domain.find_source(source_name) is not None
 
 

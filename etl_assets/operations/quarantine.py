@@ -9,7 +9,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from etl_assets.declarations.names import source_named
+from etl_assets.declarations.names import find_source
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
@@ -97,7 +97,7 @@ def purge(
     if (name is None) != everything:
         raise UsageError("purge: expected either a source or --all, found both or neither")
     every = [source for domain in place.domains.values() for source in domain.sources.values()]
-    wanted = every if name is None else [source_named(place.domains, name)]
+    wanted = every if name is None else [find_source(place.domains, name)]
     if sha256:
         return [
             quarantine.delete_quarantined(place.home, find_quarantined(place, wanted[0], sha256))

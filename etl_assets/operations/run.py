@@ -21,8 +21,7 @@ from sqlalchemy.exc import DatabaseError
 from yaml import YAMLError
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.names import domain_named, source_named
-from etl_assets.declarations.order import fetch_order
+from etl_assets.declarations.names import fetch_order, find_domain, find_source
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, notify, partial_runs, prerequisites, run_context
 from etl_assets.defs.context import ProjectContext
@@ -74,7 +73,7 @@ class Launcher:
             yield cls(instance, ProjectContext(settings, domains, say=say, progress=progress))
 
     def domain(self, name: str) -> Domain:
-        return domain_named(self.place.domains, name)
+        return find_domain(self.place.domains, name)
 
     def plan(self, name: str, options: RunOptions) -> Plan:
         """What a run would fetch and make, and why; nothing is fetched or made."""
@@ -237,7 +236,7 @@ class Launcher:
         return given
 
     def _partitioned(self, name: str) -> Source:
-        source = source_named(self.place.domains, name)
+        source = find_source(self.place.domains, name)
         if source.partitions is None:
             raise UsageError(f"{source.full_name} has no partitions to backfill")
         return source

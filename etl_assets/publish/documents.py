@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from etl_assets.declarations.attribution import Attribution
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import PublishedFile, RunManifest

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from etl_assets.declarations.domain import GateCheck, GatedStates
+from etl_assets.declarations.domain import GateCheck, StateLimits
 from etl_assets.model.errors import Incomparable, Problem
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish.gate_result import SHOWN_OFFENDERS, GateFinding, GateVerdict
@@ -89,7 +89,7 @@ def _findings(
     return findings
 
 
-def _counts(pair: RowChange, states: GatedStates, appeared: AbstractSet[str]) -> bool:
+def _counts(pair: RowChange, states: StateLimits, appeared: AbstractSet[str]) -> bool:
     """Whether a row changed its state, and not because a source was heard for the first time."""
     if pair.before is None or pair.after is None:
         return False
@@ -97,7 +97,7 @@ def _counts(pair: RowChange, states: GatedStates, appeared: AbstractSet[str]) ->
     return pair.before[states.column] != pair.after[states.column] and source not in appeared
 
 
-def _is_silenced(pair: RowChange, states: GatedStates) -> bool:
+def _is_silenced(pair: RowChange, states: StateLimits) -> bool:
     return (
         pair.before is not None
         and pair.after is not None
@@ -106,7 +106,7 @@ def _is_silenced(pair: RowChange, states: GatedStates) -> bool:
     )
 
 
-def _told(pair: RowChange, states: GatedStates) -> str:
+def _told(pair: RowChange, states: StateLimits) -> str:
     before, after = pair.before or {}, pair.after or {}
     return f"{pair.name} ({before.get(states.column)} -> {after.get(states.column)})"
 

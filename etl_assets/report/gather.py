@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from etl_assets.declarations.domain import Chart, Domain
+from etl_assets.declarations.domain import Domain, ReportSection
 from etl_assets.declarations.source import Source
 from etl_assets.marts.source_status import WORST_FIRST
 from etl_assets.model.errors import BuildError
@@ -61,7 +61,7 @@ def gather_report(domain: Domain, manifest: RunManifest, marts: Path) -> RunRepo
     )
 
 
-def read_sections(charts: Sequence[Chart], marts: Path, as_of: datetime) -> list[Section]:
+def read_sections(charts: Sequence[ReportSection], marts: Path, as_of: datetime) -> list[Section]:
     """The declared sections, each read from its model's parquet file."""
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
@@ -69,7 +69,7 @@ def read_sections(charts: Sequence[Chart], marts: Path, as_of: datetime) -> list
 
 
 def _section(
-    connection: duckdb.DuckDBPyConnection, chart: Chart, marts: Path, as_of: datetime
+    connection: duckdb.DuckDBPyConnection, chart: ReportSection, marts: Path, as_of: datetime
 ) -> Section:
     path = marts / f"{chart.model}.parquet"
     if not path.exists():
@@ -92,7 +92,7 @@ def _section(
 
 
 def _strokes(
-    connection: duckdb.DuckDBPyConnection, chart: Chart, marts: Path
+    connection: duckdb.DuckDBPyConnection, chart: ReportSection, marts: Path
 ) -> list[tuple[Cell, ...]]:
     """What joins the places of a map; nothing where its model was not built."""
     path = marts / f"{chart.joined_by.model}.parquet" if chart.joined_by else None
@@ -103,7 +103,7 @@ def _strokes(
     return [tuple(_cell(value) for value in row) for row in rows]
 
 
-def _read(chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Section:
+def _read(chart: ReportSection, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Section:
     wanted = _chosen(chart, model, as_of)
     whole = None
     if chart.count_by:
@@ -131,7 +131,7 @@ def _read(chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime) -> Sect
 
 
 def _chosen(
-    chart: Chart, model: duckdb.DuckDBPyRelation, as_of: datetime
+    chart: ReportSection, model: duckdb.DuckDBPyRelation, as_of: datetime
 ) -> duckdb.DuckDBPyRelation:
     """The rows that the section is about; aged ones with their age, the oldest first."""
     if chart.at:

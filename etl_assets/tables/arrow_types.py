@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.source import Column, ColumnType, Contract
+from etl_assets.declarations.contract import Column, ColumnType, Contract
 
 SOURCE_SHA256 = "source_sha256"
 SOURCE_ROW = "source_row"

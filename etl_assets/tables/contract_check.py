@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.source import Column, Contract, RowRule
+from etl_assets.declarations.contract import Column, Contract, RowRule
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 from etl_assets.tables.arrow_types import TYPE_DESCRIPTIONS, TYPES, cast_values

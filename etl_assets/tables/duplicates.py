@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.source import Contract
+from etl_assets.declarations.contract import Contract
 from etl_assets.storage.atomic_write import translate_os_errors
 from etl_assets.tables.arrow_types import SOURCE_ROW
 from etl_assets.tables.contract_check import row_keys

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from etl_assets.declarations.formats import Format, JsonArrayFormat, JsonFormat
 from etl_assets.declarations.json_path import row_paths
-from etl_assets.declarations.source import Format, JsonArrayFormat, JsonFormat, Source
+from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, QuarantinedFile, Verdict

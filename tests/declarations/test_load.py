@@ -176,7 +176,8 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
         pytest.param(
             "required: true",
             "partitions:\n  by: file\nrequired: true",
-            "trees.yaml:9: location.url: expected a path, as a folder is looked into, found a URL",
+            "trees.yaml:9: location.url: expected a path, because the files are listed from "
+            "a folder, found a URL",
             id="a set of files behind a URL",
         ),
         pytest.param(
@@ -195,14 +196,14 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
         pytest.param(
             "      unit: m\n",
             "",
-            "trees.yaml:27: contract.columns[2]: expected a unit for a number, '1' where it has "
-            "none, found none",
+            "trees.yaml:27: contract.columns[2]: expected a unit for a number ('1' if "
+            "dimensionless), found none",
             id="number without unit",
         ),
         pytest.param(
             "required: true",
             "required: true\nname: oaks",
-            "trees.yaml:11: name: expected no such key, as folder and file name say it, "
+            "trees.yaml:11: name: expected no such key, as the folder and file name imply it, "
             "found 'oaks'",
             id="a name that the file name says",
         ),
@@ -264,7 +265,7 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
         pytest.param(
             "- name: height_m",
             "- name: tree_id",
-            "trees.yaml:27: contract.columns[2].name: expected each once, "
+            "trees.yaml:27: contract.columns[2].name: expected each name once, "
             "found 'tree_id' a second time",
             id="column declared twice",
         ),
@@ -278,8 +279,8 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
         pytest.param(
             "type: string",
             "type: boolean",
-            "trees.yaml:23: contract.columns[0].pattern: expected it on columns of type string, "
-            "list[string] only, found a column of type boolean",
+            "trees.yaml:23: contract.columns[0].pattern: expected pattern only on columns of type "
+            "string, list[string], found it on a column of type boolean",
             id="pattern of a boolean",
         ),
         pytest.param(
@@ -306,7 +307,7 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
         pytest.param(
             "trees.json",
             "{year}.json",
-            "trees.yaml:9: location.url: expected no placeholder but {partition}, found {year}",
+            "trees.yaml:9: location.url: expected no placeholder except {partition}, found {year}",
             id="unknown placeholder",
         ),
         pytest.param(
@@ -326,14 +327,14 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
         pytest.param(
             "https://garden",
             "https://me:pass@garden",
-            "trees.yaml:9: location.url: expected a URL without credentials; name a variable "
-            "instead, found credentials in it",
+            "trees.yaml:9: location.url: expected a URL without credentials; name an "
+            "environment variable instead, found credentials in it",
             id="credentials",
         ),
         pytest.param(
             "url: https://garden.example/trees.json",
             "path: ../trees.json",
-            "trees.yaml:9: location.path: expected a relative path that stays inside, "
+            "trees.yaml:9: location.path: expected a relative path inside the folder, "
             "found '../trees.json'",
             id="path that leaves",
         ),
@@ -395,7 +396,7 @@ def test_a_credential_goes_over_no_open_line(domains: Path) -> None:
     )
     change(domains, "url: https://", "url: http://")
 
-    assert "expected https, as credentials are sent there" in "".join(faults(domains))
+    assert "expected https, because credentials are sent" in "".join(faults(domains))
 
 
 @pytest.mark.fault("templates")
@@ -413,7 +414,7 @@ def test_a_credential_goes_over_no_open_line(domains: Path) -> None:
         ),
         pytest.param(
             "a: {b: 1]",
-            "document: expected well-formed YAML, found a fault: did not find expected ',' or '}'",
+            "document: expected well-formed YAML, found an error: did not find expected ',' or '}'",
             id="syntax",
         ),
         pytest.param("[" * 30, "document: expected at most 20 levels, found more", id="depth"),
@@ -437,12 +438,12 @@ def test_yaml_beyond_plain_data_is_refused(domains: Path, text: str, fault: str)
     [
         pytest.param(
             "title: ", "title: '{{ env_var(\"HOME\") }}' #", "trees.yaml",
-            "trees.yaml:2: title: expected plain text, for no template is run, found {{",
+            "trees.yaml:2: title: expected plain text without template markers, found {{",
             id="expression",
         ),
         pytest.param(
             "description: ", "description: '{% set x = 1 %}' #", "_domain.yaml",
-            "_domain.yaml:2: description: expected plain text, for no template is run, found {%",
+            "_domain.yaml:2: description: expected plain text without template markers, found {%",
             id="statement",
         ),
     ],
@@ -493,7 +494,7 @@ def test_the_problems_of_all_files_come_at_once_and_in_the_order_of_their_lines(
             "gate:\n"
             "  - {from: m, key: [a], max_vanished_pct: 1}\n"
             "  - {from: m, key: [a], max_vanished_pct: 2}",
-            "_domain.yaml:7: gate[1].from: expected each once, found 'm' a second time",
+            "_domain.yaml:7: gate[1].from: expected each name once, found 'm' a second time",
             id="one model for two checks of the gate",
         ),
         pytest.param(
@@ -515,7 +516,7 @@ def test_the_problems_of_all_files_come_at_once_and_in_the_order_of_their_lines(
         ),
         pytest.param(
             "sources: {}",
-            "_domain.yaml:5: sources: expected no such key, as folder and file name say it, "
+            "_domain.yaml:5: sources: expected no such key, as the folder and file name imply it, "
             "found an empty mapping",
             id="sources that the files say",
         ),
@@ -539,7 +540,7 @@ def test_a_domain_without_sources_is_a_fault(domains: Path) -> None:
     (domains / "plants" / "trees.yaml").unlink()
 
     assert faults(domains) == [
-        "_domain.yaml:1: document: expected at least one source beside it, found none"
+        "_domain.yaml:1: document: expected at least one source in the same folder, found none"
     ]
 
 
@@ -554,7 +555,7 @@ def test_a_folder_without_a_domain_file_is_a_fault(domains: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        pytest.param("oak-trees.yaml", "expected a name of small letters", id="name"),
+        pytest.param("oak-trees.yaml", "expected a name of lower-case letters", id="name"),
         pytest.param("oaks.yml", "expected the ending .yaml, found .yml", id="ending"),
     ],
 )
@@ -657,14 +658,14 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
         pytest.param(
             "  key: [tree_id]",
             "  key: [tree_id]\n  duplicates: keep_newest",
-            "trees.yaml:34: contract.duplicates: expected newest_by beside keep_newest, found none",
+            "trees.yaml:34: contract.duplicates: expected newest_by with keep_newest, found none",
             id="newest by nothing",
         ),
         pytest.param(
             "  key: [tree_id]",
             "  key: [tree_id]\n  newest_by: planted_at",
-            "trees.yaml:34: contract.newest_by: expected it with duplicates: keep_newest only, "
-            "found 'planted_at'",
+            "trees.yaml:34: contract.newest_by: expected newest_by only with duplicates: "
+            "keep_newest, found 'planted_at'",
             id="newest without its rule",
         ),
         pytest.param(
@@ -677,21 +678,21 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
         pytest.param(
             "required: true",
             "required: true\nenabled: false",
-            "trees.yaml:11: enabled: expected true, as the source is required, found false",
+            "trees.yaml:11: enabled: expected true, because the source is required, found false",
             id="required and switched off",
         ),
         pytest.param(
             "      minimum: 0\n",
             "      known_values: [a]\n",
-            "trees.yaml:31: contract.columns[2].known_values: expected it on columns of type "
-            "string, list[string] only, found a column of type float64",
+            "trees.yaml:31: contract.columns[2].known_values: expected known_values only on "
+            "columns of type string, list[string], found it on a column of type float64",
             id="known values of a number",
         ),
         pytest.param(
             "      description: when it was planted",
             '      description: when it was planted\n      from: "[].planted"',
-            "trees.yaml:27: contract.columns[1].from: expected a field of a record that {tree_id} "
-            "passes, found '[].planted'",
+            "trees.yaml:27: contract.columns[1].from: expected a field of a record on the path "
+            "{tree_id}, found '[].planted'",
             id="from a record that is not passed",
         ),
         pytest.param(
@@ -715,7 +716,7 @@ def test_a_source_that_is_switched_off_stands_apart(domains: Path) -> None:
 
     plants = load(domains)["plants"]
 
-    assert (list(plants.sources), list(plants.switched_off)) == ([], ["trees"])
+    assert (list(plants.sources), list(plants.disabled_sources)) == ([], ["trees"])
 
 
 YEARLY = SOURCE.replace("trees.json", "{partition}.json") + "partitions: {by: year, start: 2002}\n"

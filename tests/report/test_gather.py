@@ -14,7 +14,7 @@ from support.table_declarations import contract, source
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from etl_assets.declarations.domain import Chart, Domain
+from etl_assets.declarations.domain import Domain, ReportSection
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import PublishedFile, RunAsset, RunCheck, RunPhase, RunSource
@@ -31,16 +31,16 @@ class Markdown(SingleFileSnapshotExtension):
     file_extension = "md"
 
 
-def a_chart(**declared: Any) -> Chart:
-    return Chart.model_validate({"title": "Plants", "from": "mart_plants"} | declared)
+def a_chart(**declared: Any) -> ReportSection:
+    return ReportSection.model_validate({"title": "Plants", "from": "mart_plants"} | declared)
 
 
-def a_section_of(chart: Chart, marts: Path) -> Section:
+def a_section_of(chart: ReportSection, marts: Path) -> Section:
     [found] = gather.read_sections([chart], marts, NOON)
     return found
 
 
-def a_domain(*charts: Chart) -> Domain:
+def a_domain(*charts: ReportSection) -> Domain:
     return Domain(
         title="Plants", description="All plants", owner="team:garden", schedule="0 5 * * *",
         report=list(charts), name="plants",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from etl_assets.declarations.source import NUMERIC, Contract, Source
+from etl_assets.declarations.contract import NUMERIC, Contract
+from etl_assets.declarations.source import Source
 
 
 def column(name: str, kind: str = "string", **rules: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import ColumnType
+from etl_assets.declarations.contract import ColumnType
 from etl_assets.tables.arrow_types import TYPES, cast_values, table_schema
 
 JAN_2 = datetime(2024, 1, 2, tzinfo=UTC)

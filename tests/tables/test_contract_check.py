@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import Contract
+from etl_assets.declarations.contract import Contract
 from etl_assets.model.errors import DeclarationError
 from etl_assets.tables.contract_check import CheckedBatch, ContractChecker
 from etl_assets.tables.readers.batch import ROW_CHARACTERS, Batch, record_reject

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.table_declarations import column, contract, source
 
-from etl_assets.declarations.source import Contract, Source
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Table

@@ -16,8 +16,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.attribution import texts
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.csaf_structure import (
@@ -89,7 +88,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
 def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
     """A file per package below the directory `document.file`, and the two lists of them."""
     options = Options.model_validate(document.options)
-    notes = _attribution(texts(candidate.attributions))
+    notes = _attribution(attribution_texts(candidate.attributions))
     target = candidate.directory / document.file
     written: list[PublishedFile] = []
     moments: list[tuple[datetime, str]] = []

@@ -14,8 +14,7 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.attribution import texts
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
@@ -180,7 +179,9 @@ def held(document: Document, directory: Path) -> int:
 
 
 def _head(options: Options, candidate: Candidate) -> Head:
-    properties = [Property("attribution", text) for text in texts(candidate.attributions)]
+    properties = [
+        Property("attribution", text) for text in attribution_texts(candidate.attributions)
+    ]
     return Head(
         format="CycloneDX",
         spec_version="1.6",

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.attribution import texts
 from etl_assets.declarations.declaration import Declaration
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
@@ -40,7 +39,7 @@ def write(rows: Rows, document: Document, candidate: Candidate) -> list[Publishe
     options = Options.model_validate(document.options)
     head: dict[str, Any] = {options.time: candidate.as_of, options.count: len(rows)}
     if candidate.attributions:
-        head[options.attributions] = texts(candidate.attributions)
+        head[options.attributions] = attribution_texts(candidate.attributions)
     if options.once:
         head[options.once] = next((row.get(options.once) for row in rows), None)
     encoder = msgspec.json.Encoder(decimal_format="number")

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from etl_assets.declarations.attribution import texts
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.sink import sink
@@ -19,7 +18,7 @@ def write_notice(document: Document, candidate: Candidate) -> list[PublishedFile
     if not candidate.attributions:
         return []
     name = document.file + SUFFIX
-    lines = [f"{document.title}, made of:", *texts(candidate.attributions)]
+    lines = [f"{document.title}, made of:", *attribution_texts(candidate.attributions)]
     with sink(candidate.directory / name) as file:
         file.write(("\n".join(lines) + "\n").encode())
     return [file.written(document.file, name, 0)]

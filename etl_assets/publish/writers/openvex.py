@@ -10,8 +10,7 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.attribution import texts
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
@@ -110,7 +109,7 @@ def write(rows: Rows, document: Document, candidate: Candidate) -> list[Publishe
         author=options.author,
         timestamp=candidate.as_of,
         version=revision_of(candidate.as_of),
-        tooling="Made of: " + "; ".join(texts(candidate.attributions))
+        tooling="Made of: " + "; ".join(attribution_texts(candidate.attributions))
         if candidate.attributions
         else None,
     )

@@ -16,8 +16,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.attribution import texts
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.products import Products
@@ -148,7 +147,7 @@ def write(rows: Rows, document: Document, candidate: Candidate) -> list[Publishe
             archive.writestr(_member(f"{record.id}.json"), encoder.encode(record))
             moments.append((record.modified, record.id))
             carried += record.packages
-        comment = "\n".join(texts(candidate.attributions)).encode()
+        comment = "\n".join(attribution_texts(candidate.attributions)).encode()
         archive.comment = comment[:MOST_COMMENT_BYTES]
     index = PurePosixPath(document.file).with_name(INDEX_FILE).as_posix()
     moments.sort(key=lambda moment: (-moment[0].timestamp(), moment[1]))

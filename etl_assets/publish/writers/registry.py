@@ -15,9 +15,8 @@ from typing import Protocol, cast
 
 from pydantic import ValidationError
 
-from etl_assets.declarations.attribution import Attribution
 from etl_assets.declarations.declaration import Declaration
-from etl_assets.declarations.domain import Document
+from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError, DeclarationError, Problem
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.rows import Rows

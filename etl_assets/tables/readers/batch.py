@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 import pyarrow as pa
 
-from etl_assets.declarations.source import Contract
+from etl_assets.declarations.contract import Contract
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from etl_assets.declarations.source import Contract, CsvFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import CsvFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import Batch, BatchBuilder, row_json
 from etl_assets.tables.readers.raw_bytes import UnpackedFile

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from etl_assets.declarations.source import Contract, CveFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import CveFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import (
     DECODE_ERRORS,

@@ -17,7 +17,8 @@ import fastexcel
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.source import Contract, ExcelFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import Batch, row_json
 

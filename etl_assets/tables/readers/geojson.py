@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import GeoJsonFormat
 from etl_assets.declarations.json_path import Step
-from etl_assets.declarations.source import Contract, GeoJsonFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import (

@@ -15,8 +15,9 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from etl_assets.declarations.json_path import Step, origin_of, row_paths
-from etl_assets.declarations.source import Contract, JsonArrayFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import JsonArrayFormat
+from etl_assets.declarations.json_path import Step, column_origin, row_paths
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import ROWS_PER_BATCH, Batch, record_reject
 from etl_assets.tables.readers.json_columns import FastPathEnded, flat_fields, read_columns
@@ -100,9 +101,9 @@ def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes
         return msgspec.json.decode
     tree: dict[Step, Any] = {}
     for steps in paths:
-        depths = [n for n, step in enumerate(steps, start=1) if step.holds_records]
+        depths = [n for n, step in enumerate(steps, start=1) if step.yields_records]
         for column in contract.columns:
-            if origin := origin_of(column, steps):
+            if origin := column_origin(column, steps):
                 fields = [Step("field", name) for name in origin.names]
                 _grow(tree, [*steps[1 : depths[origin.record]], *fields])
         _grow(tree, steps[1:])

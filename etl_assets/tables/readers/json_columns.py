@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from etl_assets.declarations.json_path import Step, origin_of
-from etl_assets.declarations.source import ColumnType, Contract
+from etl_assets.declarations.contract import ColumnType, Contract
+from etl_assets.declarations.json_path import Step, column_origin
 from etl_assets.tables.arrow_types import TYPES
 from etl_assets.tables.readers.batch import DECODE_ERRORS
 from etl_assets.tables.readers.json_elements import BYTE_ORDER_MARK, PACKED
@@ -62,7 +62,7 @@ def flat_fields(contract: Contract, paths: Sequence[list[Step]]) -> dict[str, Na
         return None
     ways, types = {}, dict[Names, type]()
     for column in contract.columns:
-        origin = origin_of(column, TOP_LEVEL)
+        origin = column_origin(column, TOP_LEVEL)
         if origin is None or column.type not in JSON_TYPES:
             return None
         ways[column.name] = origin.names

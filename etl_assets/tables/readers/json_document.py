@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import JsonFormat
 from etl_assets.declarations.json_path import Step, row_paths
-from etl_assets.declarations.source import Contract, JsonFormat
 from etl_assets.model.errors import ContentError, DeclarationError, Problem
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import (

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etl_assets.declarations.json_path import Origin, Step, origin_of
-from etl_assets.declarations.source import Column, Contract
+from etl_assets.declarations.contract import Column, Contract
+from etl_assets.declarations.json_path import Origin, Step, column_origin
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import Batch, record_reject, row_json
 
@@ -46,7 +46,7 @@ class ColumnExtractor:
         self._keys = {c.name: [_place_of(c, s) for s in paths] for c in contract.columns}
         self._keys = {name: places for name, places in self._keys.items() if name in keys}
         self._origins = {
-            column.name: [origin_of(column, steps) for steps in paths]
+            column.name: [column_origin(column, steps) for steps in paths]
             for column in contract.columns
             if column.name not in keys
         }

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
-from etl_assets.declarations.source import Contract, Format
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import Format
 from etl_assets.tables.readers.batch import Batch
 
 READER_MODULES = {

@@ -206,7 +206,7 @@ def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy
 
 
 def test_a_source_that_is_switched_off_is_never_asked(first_galaxy: Galaxy) -> None:
-    assert "systems_all" in first_galaxy.domain.switched_off
+    assert "systems_all" in first_galaxy.domain.disabled_sources
     assert not [key for key in first_galaxy.asset_keys() if key.startswith("galaxy/systems_all_")]
     assert not [line for line in first_galaxy.plan() if "systems_all" in line]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.declarations.attribution import Attribution
+from etl_assets.declarations.domain import Attribution
 from etl_assets.publish.writers.registry import Candidate
 from etl_assets.publish.writers.rows import Rows
 

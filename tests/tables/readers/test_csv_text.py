@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import Contract, CsvFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import CsvFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.csv_text import MAX_LINE_CHARACTERS, read

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from support.table_declarations import contract
 
-from etl_assets.declarations.source import Contract, CveFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import CveFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.cve_2_0 import MAX_RECORD_BYTES, OFFERED, read

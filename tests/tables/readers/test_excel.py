@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from support.table_declarations import column, contract, source
 
-from etl_assets.declarations.source import Contract, ExcelFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.demo import workbooks
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Reject

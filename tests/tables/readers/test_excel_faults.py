@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.table_declarations import column, contract, source
 
-from etl_assets.declarations.source import ExcelFormat
+from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.demo.workbooks import Cells, xlsb, xlsx
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import excel

@@ -15,14 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import (
-    Contract,
-    CsvFormat,
-    CveFormat,
-    Format,
-    JsonFormat,
-    OsvFormat,
-)
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import CsvFormat, CveFormat, Format, JsonFormat, OsvFormat
 from etl_assets.model.errors import EtlError
 from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import cve_2_0, osv, registry

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import GeoJsonFormat
+from etl_assets.declarations.formats import GeoJsonFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.geojson import read

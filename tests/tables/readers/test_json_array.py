@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import Contract, JsonArrayFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import JsonArrayFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import json_array, json_columns, json_elements

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import Contract, JsonFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import JsonFormat
 from etl_assets.model.errors import ContentError, DeclarationError
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.json_document import read

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from support.table_declarations import column, contract
 
-from etl_assets.declarations.source import Contract, OsvFormat
+from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.formats import OsvFormat
 from etl_assets.model.errors import ContentError, DeclarationError
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.osv import OFFERED, read

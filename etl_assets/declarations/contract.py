@@ -1,0 +1,91 @@
+"""The contract of a source: its columns, its key, and what happens to rows that break a rule.
+
+Checking rows against it is `etl_assets.tables.contract_check`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
+
+ColumnType = Literal[
+    "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
+]
+NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
+
+
+class Column(Declaration):
+    """One column of a table: its type, its meaning, and which values are accepted."""
+
+    name: str = Field(pattern=COLUMN_NAME)
+    type: ColumnType
+    description: str = Field(min_length=1)
+    unit: str | None = Field(
+        default=None, description="required for numbers; '1' for dimensionless ones"
+    )
+    origin: str | None = Field(
+        default=None,
+        alias="from",
+        description="path of the field in the record; default: the column's name. A path with [] or"
+        " {} starts at the top of the document, as `rows` does, and reads from an enclosing record:"
+        " [].id64",
+    )
+    required: bool = Field(default=False, description="reject a row whose value is null")
+    case: Literal["upper", "lower"] | None = Field(
+        default=None, description="convert texts to this case before any other check"
+    )
+    pattern: str | None = Field(
+        default=None, description="a regular expression that must match the whole text"
+    )
+    values: list[str] | None = Field(default=None, description="the only values allowed")
+    known_values: list[str] | None = Field(
+        default=None, description="the expected values; other values are kept with a warning"
+    )
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _numbers_have_a_unit(self) -> Self:
+        if self.type in NUMERIC and not self.unit:
+            raise ValueError("expected a unit for a number ('1' if dimensionless), found none")
+        return self
+
+
+class RowRule(Declaration):
+    """A rule over several columns: if `when` matches, every column of `require` must be filled."""
+
+    name: str = Field(pattern=NAME)
+    when: dict[str, str] = Field(description="column: value pairs that must all match")
+    require: list[str] = Field(min_length=1)
+
+
+class Contract(Declaration):
+    """The table that a source becomes: its columns, its key and the handling of bad rows."""
+
+    columns: list[Column] = Field(min_length=1)
+    key: list[str] = Field(min_length=1, description="two nulls in a key column count as equal")
+    null_words: list[str] = Field(
+        default=[],
+        description="texts that mean null, in lower case and without surrounding spaces",
+    )
+    duplicates: Literal["reject", "keep_last", "keep_newest"] = Field(
+        default="reject",
+        description="for rows with the same key: reject all but the first, or keep the last one, or"
+        " the newest one",
+    )
+    newest_by: str | None = Field(
+        default=None,
+        description="for keep_newest, the column to compare: the last of equal rows wins, null is"
+        " the oldest",
+    )
+    unknown_fields: Literal["evolve", "discard_value", "freeze"] = Field(
+        default="discard_value",
+        description="for a field without a column: warn about it, ignore it, or refuse the file",
+    )
+    rules: list[RowRule] = []
+    max_rejected_pct: float = Field(
+        default=5.0, ge=0, le=100, description="a larger share of rejected rows refuses the file"
+    )
