@@ -34,7 +34,7 @@ from etl_assets.tables.readers.batch import row_json
 
 CODE = (
     "etl_assets.tables.readers.batch",
-    "etl_assets.tables.readers.stored",
+    "etl_assets.tables.readers.raw_bytes",
     "etl_assets.storage.archives",
     "etl_assets.tables.arrow_types",
     "etl_assets.tables.contract_check",
