@@ -11,6 +11,7 @@ import pytest
 from support import chat_endpoint as chats
 
 from etl_assets.model.records import RunStatus
+from etl_assets.publish.run_directory import read_manifest
 
 if TYPE_CHECKING:
     from conftest import Transit
@@ -74,16 +75,14 @@ def test_a_building_of_the_name_confirms_the_station_and_a_far_one_does_not(
     assert stations["AB5"]["address"] is None
 
 
-def test_without_its_key_the_enrichment_is_off_and_coverage_not_applicable(
+def test_without_its_key_the_enrichment_is_off_and_no_answer_is_required(
     first_transit: Transit,
 ) -> None:
-    checks = first_transit.by("mart_transit_checks", "check_name")
     health = first_transit.by("mart_transit_source_health", "source")
+    checks = {check.name: check for check in read_manifest(first_transit.latest).checks}
 
     assert health["station_answers"]["status"] == "off"
-    coverage = checks["share of stations with an answer"]
-    assert coverage["verdict"] == "not applicable"
-    assert coverage["note"] == "the enrichment is off, as its key is not set"
+    assert checks["gate_transit__stations_have_answers"].passed
 
 
 @pytest.mark.long
@@ -115,7 +114,8 @@ def test_too_few_answers_fail_the_gate(transit: Transit) -> None:
     manifest = transit.run()
 
     assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
-    assert "share of stations with an answer, at least 0.7, 0.2, fail" in manifest.note
+    assert "gate_transit__stations_have_answers" in manifest.note
+    assert "expected at least 0.7, found 0.2" in manifest.note
     assert transit.latest == before
 
 

@@ -1,0 +1,33 @@
+-- One row per advisory that the vendor's feed lists: the lowest claim, which every pair has.
+with universe as (
+
+    select * from {{ ref('int_advisories__universe') }}
+
+),
+
+first_seen as (
+
+    select * from {{ ref('int_advisories__first_seen') }}
+
+),
+
+listed_claims as (
+
+    select
+        universe.advisory_id,
+        'echo' as source,
+        case
+            when universe.id_year <= year(first_seen.first_seen) - 2 then 'vendor_listed_old'
+            else 'vendor_listed'
+        end as claim,
+        universe.id_year::varchar as detail,
+        universe.advisory_id as record_id,
+        universe.vendor_sha256 as source_sha256,
+        universe.vendor_row as source_row,
+    from universe
+    inner join first_seen on universe.advisory_id = first_seen.advisory_id
+    where universe.is_listed
+
+)
+
+select * from listed_claims

@@ -1,0 +1,24 @@
+-- One row per advisory that an analyst ruled on.
+with rulings as (
+
+    select * from {{ ref('int_advisories__rulings_matched') }}
+
+),
+
+ruling_claims as (
+
+    select
+        advisory_id,
+        'overrides' as source,
+        'override_' || status as claim,
+        case when status = 'fixed' then fixed_version end as version,
+        reason as detail,
+        record_id,
+        source_sha256,
+        source_row,
+        coalesce(fixed_version = vendor_version, false) as is_repeated_by_vendor,
+    from rulings
+
+)
+
+select * from ruling_claims
