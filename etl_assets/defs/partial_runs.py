@@ -13,7 +13,6 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, run_context
 from etl_assets.defs.context import ProjectContext
-from etl_assets.model.phases import result_of
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
 from etl_assets.model.run_options import Stage, StageRange
 from etl_assets.publish import run_directory
@@ -79,9 +78,7 @@ def leave_unmoved(
         note="; ".join(filter(None, found)),
         sources=sources,
     )
-    told = run_context.advised(
-        place, domain, told.model_copy(update={"result": result_of(told)}), directory
-    )
+    told = run_context.advised(place, domain, told.with_result(), directory)
     gather.write_report(domain, told, directory / MARTS, directory)
     run_directory.write_manifest(directory, told)
     return told

@@ -18,7 +18,6 @@ from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import contacts, read_sources
 from etl_assets.defs.run_events import accepted_in, assets_in, checks_in, phases_in
 from etl_assets.model.errors import EtlError, HomeError
-from etl_assets.model.phases import result_of
 from etl_assets.model.records import (
     FetchResult,
     FetchStatus,
@@ -139,7 +138,7 @@ def manifest(
         phases=phases_in(records, now),
         accepted_changes=accepted_in(domain, records, run.started_at),
     )
-    return told.model_copy(update={"result": result_of(told)})
+    return told.with_result()
 
 
 def advised(
@@ -254,7 +253,7 @@ def repeat(
             "accepted_changes": [],
         }
     )
-    again = again.model_copy(update={"result": result_of(again)})
+    again = again.with_result()
     again = advised(place, domain, again, directory)
     gather.write_report(domain, again, directory / MARTS, directory)
     documents.publish_candidate(place.home, directory, again)

@@ -1,25 +1,28 @@
-"""What one run did, as its `manifest.json` says: frozen records, complete enough to repeat the run.
+"""The records of one run: its `manifest.json`, from the sources to the published files.
 
-Where the file lies and how it is written is `etl_assets.publish.run_directory`; the ledger of files
-over all runs is `etl_assets.ledger.manifest`.
+Reading and writing the file is in `etl_assets.publish.run_directory`; the manifests of stored files
+over all runs are in `etl_assets.ledger.manifest`.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from etl_assets.model.phases import PipelineResult
 from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256, SourceName
 
 MANIFEST_FILE = "manifest.json"
 MARTS = "marts"
+COLLECT_STEPS = ("raw", "validated", "tables")
+LOAD_STEPS = ("marts", "publish")
 
 
 class RunSource(Record):
-    """One file of a source in this run: its identity, its freshness and what came of it."""
+    """One file of a source in this run: which version was used, and how fresh it is."""
 
     source: SourceName
     partition: str | None = None
@@ -30,17 +33,17 @@ class RunSource(Record):
     url: str | None = None
     fetched_at: AwareDatetime | None = None
     contacted_at: AwareDatetime | None = Field(
-        default=None, description="when the remote last gave an answer, be it that nothing changed"
+        default=None, description="last answer of the remote, also one that reports no change"
     )
     content_at: AwareDatetime | None = Field(
-        default=None, description="the date that the content itself states"
+        default=None, description="the date in the content itself"
     )
     rows: int | None = Field(default=None, ge=0)
     rejected: int | None = Field(default=None, ge=0)
     rejects_by_rule: dict[str, int] = Field(default_factory=dict)
     fault: str | None = None
     refused_sha256: Sha256 | None = Field(
-        default=None, description="of the newest raw file, where no table could be made of it"
+        default=None, description="of the newest raw file, if no table could be made of it"
     )
 
     @property
@@ -53,7 +56,7 @@ class RunSource(Record):
 
 
 class RunAsset(Record):
-    """One asset of the run: whether work was done for it, and the version that stands now."""
+    """One asset of the run, whether it was made or reused, and its data version."""
 
     key: str = Field(description="parts of the asset key, joined by '/'")
     partition: str | None = None
@@ -62,7 +65,7 @@ class RunAsset(Record):
 
 
 class RunCheck(Record):
-    """One verdict on an asset."""
+    """The result of one asset check."""
 
     asset: str
     name: str
@@ -72,14 +75,14 @@ class RunCheck(Record):
 
 
 class RunPhase(Record):
-    """How long one phase took."""
+    """The duration of one step."""
 
     name: str
     seconds: float = Field(ge=0)
 
 
 class PublishedFile(Record):
-    """One published file, and how many of the model's rows it carries."""
+    """One published file and its number of rows."""
 
     document: str = Field(
         description="the file that the domain declares; one document may be several files"
@@ -87,11 +90,11 @@ class PublishedFile(Record):
     file: str = Field(description="relative to the run's directory")
     sha256: Sha256
     size_bytes: int = Field(ge=0)
-    rows: int = Field(ge=0, description="0 for a file that only points to others")
+    rows: int = Field(ge=0, description="0 for an index of other files")
 
 
 class RunMart(Record):
-    """One mart of the run, and what it was built from beside tables; an earlier run may have."""
+    """One mart of the run, possibly built by an earlier run."""
 
     model: str
     sha256: Sha256
@@ -103,22 +106,53 @@ class RunMart(Record):
 
 
 class DocumentContent(Record):
-    """Which rows one declared document was written from, and for which moment; perhaps long ago."""
+    """The mart that one declared document was written from, possibly by an earlier run."""
 
     document: str
     as_of: AwareDatetime = Field(description="logical time of the run that wrote it")
     mart: RunMart
     sources: list[str] | None = Field(
         default=None,
-        description="by name, those that had rows then and are named in it; null: all of its model",
+        description="sources named in it, those that had rows then; null: all of its model",
     )
 
 
 class AcceptedChange(Record):
-    """A refusal that a person has looked at and overruled, bound to what was looked at."""
+    """A refusal that the operator overruled, for one exact content."""
 
     what: str = Field(description="the check or the source that refused")
     sha256: Sha256 = Field(description="of the candidate or of the source's file")
+
+
+class CollectorResult(Record):
+    """The first phase, from remotes to tables; an error if a file is missing or unreadable."""
+
+    status: Literal["success", "error"]
+    component: Literal["collect"] = "collect"
+    files_processed: int = Field(ge=0, description="files that the tables are made of")
+    files_fetched: int = Field(ge=0, description="of those, the ones that this run downloaded")
+    records_count: int = Field(ge=0, description="records of all files, rejected ones included")
+    execution_time: str = Field(description="HH:MM:SS")
+    healing_actions: list[str] = Field(description="earlier files that were used, and why")
+
+
+class LoaderResult(Record):
+    """The second phase, from tables to the published set; skipped if there was nothing to load."""
+
+    status: Literal["success", "error", "skipped"]
+    component: Literal["load"] = "load"
+    tables_created: int = Field(ge=0, description="tables that the published set is made of")
+    data_validation: Literal["passed", "failed", "not_run"]
+    execution_time: str = Field(description="HH:MM:SS")
+
+
+class PipelineResult(Record):
+    """The results of both phases."""
+
+    overall_status: RunStatus
+    collector_result: CollectorResult
+    loader_result: LoaderResult
+    timestamp: AwareDatetime
 
 
 class RunManifest(Record):
@@ -132,9 +166,9 @@ class RunManifest(Record):
     started_at: AwareDatetime
     finished_at: AwareDatetime
     code_version: str
-    note: str = Field(default="", description="one line for a person: why this status")
+    note: str = Field(default="", description="one line for the operator: the reason of the status")
     answers: list[str] = Field(
-        default_factory=list, description="what waits for a person, each with what to do"
+        default_factory=list, description="next actions for the operator, one line each"
     )
     history_sha256: Sha256 | None = Field(
         default=None, description="of the published history that the run started from"
@@ -147,7 +181,7 @@ class RunManifest(Record):
     marts: list[RunMart] = Field(default_factory=list)
     contents: list[DocumentContent] = Field(default_factory=list)
     accepted_changes: list[AcceptedChange] = Field(default_factory=list)
-    result: PipelineResult | None = Field(default=None, description="what the two phases came to")
+    result: PipelineResult | None = Field(default=None, description="the results of both phases")
 
     @property
     def seconds(self) -> float:
@@ -155,26 +189,120 @@ class RunManifest(Record):
 
     @property
     def outages(self) -> list[RunSource]:
-        """Sources that were served from an earlier file, or not at all."""
+        """Sources for which an earlier file was used, or none."""
         return [source for source in self.sources if not source.status.is_served]
 
     @property
     def histories(self) -> set[str]:
-        """Digests of every published history that something in this run was built from."""
+        """Digests of every published history that a mart of this run was built from."""
         marts = [*self.marts, *(content.mart for content in self.contents)]
-        named = {self.history_sha256, *(mart.history_sha256 for mart in marts)}
-        return {sha256 for sha256 in named if sha256}
+        digests = {self.history_sha256, *(mart.history_sha256 for mart in marts)}
+        return {sha256 for sha256 in digests if sha256}
 
     @property
     def is_partial(self) -> bool:
-        """Whether the run ended well and before it published, as it was asked to."""
+        """True if the run was limited to stages before publish, and succeeded."""
         return not self.published and self.status in {RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS}
 
     @property
     def failed_checks(self) -> list[RunCheck]:
         return [check for check in self.checks if not check.passed]
 
+    def with_result(self) -> RunManifest:
+        """Returns a copy whose `result` summarizes its sources, steps and checks."""
+        return self.model_copy(update={"result": summarize_run(self)})
 
-def age_hours(of: datetime | None, as_of: datetime) -> float | None:
-    """Hours from a moment to the run's logical time; None where the moment is unknown."""
-    return None if of is None else (as_of - of).total_seconds() / 3600
+
+def age_hours(moment: datetime | None, as_of: datetime) -> float | None:
+    """Returns the hours from a moment to the run's logical time, or None if it is unknown."""
+    return None if moment is None else (as_of - moment).total_seconds() / 3600
+
+
+def stage_of_step(domain: str, step: str) -> str:
+    """Returns the stage in a step's name, `<domain>_<stage>` or `<domain>_<stage>_<wave>`.
+
+    A wave is a step for sources whose requests come from the rows of an earlier wave.
+    """
+    return re.sub(r"_[0-9]+$", "", step.removeprefix(f"{domain}_"))
+
+
+def summarize_run(manifest: RunManifest) -> PipelineResult:
+    """Returns the results of both phases."""
+    return PipelineResult(
+        overall_status=manifest.status,
+        collector_result=_summarize_collect(manifest),
+        loader_result=_summarize_load(manifest),
+        timestamp=manifest.finished_at,
+    )
+
+
+def _summarize_collect(manifest: RunManifest) -> CollectorResult:
+    sources = manifest.sources
+    has_faults = any(s.status in {FetchStatus.OUTAGE, FetchStatus.MISSING} for s in sources)
+    # A run that never reached the load phase and was not asked to end before it broke off here.
+    has_ended = (
+        manifest.published or manifest.is_partial or bool(_step_seconds(manifest, LOAD_STEPS))
+    )
+    made = {(asset.key, asset.partition) for asset in manifest.assets if asset.outcome == "made"}
+    fetched = [
+        source
+        for source in sources
+        if source.status is FetchStatus.FETCHED
+        and (f"{source.source.domain}/{source.source.name}_raw", source.partition) in made
+    ]
+    return CollectorResult(
+        status="error" if has_faults or not has_ended else "success",
+        files_processed=sum(source.sha256 is not None for source in sources),
+        files_fetched=len(fetched),
+        records_count=sum((source.rows or 0) + (source.rejected or 0) for source in sources),
+        execution_time=_format_clock(_step_seconds(manifest, COLLECT_STEPS)),
+        healing_actions=list(_healing_actions(sources)),
+    )
+
+
+def _summarize_load(manifest: RunManifest) -> LoaderResult:
+    seconds = _step_seconds(manifest, LOAD_STEPS)
+    if manifest.published:
+        tables = {source.source for source in manifest.sources if source.rows is not None}
+        return LoaderResult(
+            status="success",
+            tables_created=len(tables),
+            data_validation="passed",
+            execution_time=_format_clock(seconds),
+        )
+    has_failed = bool(seconds) and not manifest.is_partial
+    return LoaderResult(
+        status="error" if has_failed else "skipped",
+        tables_created=0,
+        data_validation="failed" if has_failed else "not_run",
+        execution_time=_format_clock(seconds),
+    )
+
+
+def _healing_actions(sources: Iterable[RunSource]) -> Iterator[str]:
+    for source in sources:
+        if source.status.is_served or not source.sha256:
+            continue
+        if source.refused_sha256:
+            # `fetched_at` is of the refused file here, not of the one whose rows are used.
+            action = f"used the rows of the last good file, {source.sha256}"
+        elif source.fetched_at:
+            action = f"used the last good file of {source.fetched_at:%Y-%m-%d %H:%M} UTC"
+        else:
+            action = "used the last good file"
+        yield f"{source.name}: {action}: {source.fault or source.status}"
+
+
+def _step_seconds(manifest: RunManifest, stages: Sequence[str]) -> list[float]:
+    """Returns the duration of each step of the stages that was started."""
+    return [
+        phase.seconds
+        for phase in manifest.phases
+        if stage_of_step(manifest.domain, phase.name) in stages
+    ]
+
+
+def _format_clock(seconds: Iterable[float]) -> str:
+    minutes, rest = divmod(round(sum(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest:02}"

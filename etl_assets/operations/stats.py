@@ -16,9 +16,14 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.phases import COLLECT, LOAD, stage_of
 from etl_assets.model.records import Record, RunStatus, SourceName
-from etl_assets.model.run_manifest import RunManifest, RunSource
+from etl_assets.model.run_manifest import (
+    COLLECT_STEPS,
+    LOAD_STEPS,
+    RunManifest,
+    RunSource,
+    stage_of_step,
+)
 from etl_assets.publish import run_directory
 
 MAX_CHECK_LINES = 10  # in the text; the JSON has every failed check
@@ -211,7 +216,7 @@ class _Run:
         """Return the seconds of each stage that ran, in the order in which they ran."""
         seconds: dict[str, float] = {}
         for phase in self.manifest.phases:
-            stage = stage_of(self.manifest.domain, phase.name)
+            stage = stage_of_step(self.manifest.domain, phase.name)
             seconds[stage] = seconds.get(stage, 0) + phase.seconds
         return seconds
 
@@ -280,14 +285,14 @@ def _count_phases(runs: Sequence[_Run]) -> list[PhaseStats]:
             runs=len(collected),
             succeeded=collected.count("success"),
             success_pct=_percent(collected.count("success"), len(collected)),
-            seconds=_seconds_in(runs, COLLECT),
+            seconds=_seconds_in(runs, COLLECT_STEPS),
         ),
         PhaseStats(
             phase="load",
             runs=load_starts,
             succeeded=loaded.count("success"),
             success_pct=_percent(loaded.count("success"), load_starts),
-            seconds=_seconds_in(runs, LOAD),
+            seconds=_seconds_in(runs, LOAD_STEPS),
         ),
     ]
 

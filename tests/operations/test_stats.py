@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from etl_assets.model.home import Home
-from etl_assets.model.phases import result_of
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunPhase, RunSource
 from etl_assets.operations.stats import DomainStats, count
@@ -61,7 +60,7 @@ def write_run(
         checks=list(checks),
         **fields,
     )
-    manifest = manifest.model_copy(update={"result": result_of(manifest)})
+    manifest = manifest.with_result()
     run_directory.write_manifest(directory, manifest)
 
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from etl_assets.model.phases import CollectorResult, LoaderResult, PipelineResult
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run_manifest import AcceptedChange, RunAsset, RunCheck, RunManifest, RunPhase
+from etl_assets.model.run_manifest import (
+    AcceptedChange,
+    CollectorResult,
+    LoaderResult,
+    PipelineResult,
+    RunAsset,
+    RunCheck,
+    RunManifest,
+    RunPhase,
+)
 from etl_assets.report.report import DocumentLine, RunReport, Section, SourceLine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
