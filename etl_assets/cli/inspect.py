@@ -53,7 +53,7 @@ def _examined(domain: str | None, now: datetime) -> HealthReport:
     except SettingsError as error:
         wanted, advice = "settings that can be read", "mend it"
         told = [
-            HealthFinding.of(Level.ERROR, "settings", fault, wanted, advice)
+            HealthFinding.problem(Level.ERROR, "settings", fault, expected=wanted, advice=advice)
             for fault in str(error).splitlines()
         ]
         return HealthReport(checked_at=now, findings=told)

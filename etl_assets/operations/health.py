@@ -39,13 +39,13 @@ def examine(
         home=str(home.root),
         checked_at=now,
         free_bytes=free,
-        domains=[health_leftovers.dates(home, domain) for domain in readable.values()],
+        domains=[health_leftovers.read_dates(home, domain) for domain in readable.values()],
         findings=[
             *_declarations(domains),
-            *health_machine.folders(home, settings.dagster_home, readable),
-            health_machine.space(free, held),
-            health_machine.dbt_project(settings.dbt_dir),
-            health_machine.mirror(settings.mirror),
+            *health_machine.check_folders(home, settings.dagster_home, readable),
+            health_machine.check_space(free, held),
+            health_machine.check_dbt_project(settings.dbt_dir),
+            health_machine.check_mirror(settings.mirror),
             event_log,
             *(
                 finding
@@ -84,9 +84,9 @@ def _of_domain(
     resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
     held = files.get(domain.name, [])
     names = {file.part.source.name for file in held}
-    yield from health_machine.locations(domain, resolver, now, names)
-    yield from health_machine.secrets(domain, resolver, settings.find_secret)
-    yield from health_leftovers.findings(home, domain, held, cut_off.get(domain.name, []))
+    yield from health_machine.check_locations(domain, resolver, now, names)
+    yield from health_machine.check_secrets(domain, resolver, settings.find_secret)
+    yield from health_leftovers.check_leftovers(home, domain, held, cut_off.get(domain.name, []))
 
 
 def _event_log(
@@ -103,7 +103,13 @@ def _event_log(
     except Exception as error:  # noqa: BLE001 - Dagster and SQLite raise what they like
         found = _told(error, settings)
         advice = "move it away, then `etl manifest restore`"
-        return HealthFinding.of(Level.ERROR, "event log", found, "a readable one", advice), {}, {}
+        return (
+            HealthFinding.problem(
+                Level.ERROR, "event log", found, expected="a readable one", advice=advice
+            ),
+            {},
+            {},
+        )
     return HealthFinding.ok("event log", f"{count} runs can be read"), files, cut_off
 
 
@@ -111,8 +117,12 @@ def _none_yet(home: Home) -> HealthFinding:
     if not any(home.manifests.glob("*.manifest.json")):
         return HealthFinding.ok("event log", "none yet, the first run makes it")
     advice = "`etl manifest restore` gives it back, and the next run downloads nothing"
-    return HealthFinding.of(
-        Level.WARN, "event log", "none, though there are manifests", "the event log", advice
+    return HealthFinding.problem(
+        Level.WARN,
+        "event log",
+        "none, though there are manifests",
+        expected="the event log",
+        advice=advice,
     )
 
 

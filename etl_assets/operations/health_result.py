@@ -1,8 +1,6 @@
-"""Whether the place is fit to run: what was looked at, what was found, what to do about it.
+"""The report of `etl health`: findings, each with its level, what was expected and what to do.
 
-Only the shape of the answer belongs here. Looking is `etl_assets.operations.health_machine`,
-`etl_assets.operations.health_leftovers` and `etl_assets.operations.health`; how a source stands is
-`etl_assets.marts.source_status`.
+The state of a single source is `etl_assets.marts.source_status`.
 """
 
 from __future__ import annotations
@@ -15,94 +13,96 @@ from pydantic import AwareDatetime, Field, computed_field
 
 from etl_assets.model.records import Record, RunStatus
 
-TOLD = 5  # offenders of one finding by name; more of them by their number
+MAX_NAMES = 5  # offenders that a finding names; the rest are counted
 
 
 class Level(StrEnum):
-    """What a finding means for the next run: nothing, something to look at, or that it fails."""
+    """What a finding means for the next run: it is unaffected, degraded, or fails."""
 
     OK = "ok"
     WARN = "warn"
     ERROR = "error"
 
 
-WORST_FIRST = (Level.ERROR, Level.WARN, Level.OK)
-OVERALL: dict[Level, Literal["healthy", "degraded", "unfit"]] = {
-    Level.OK: "healthy",
-    Level.WARN: "degraded",
-    Level.ERROR: "unfit",
-}
-
-
 class HealthFinding(Record):
-    """One thing that was looked at."""
+    """The result of one look at the home, the machine or a domain."""
 
     level: Level
     what: str
     domain: str | None = None
     found: str
-    expected: str = Field(default="", description="empty where all is well")
-    advice: str = Field(default="", description="what to do; empty where all is well")
+    expected: str = Field(default="", description="empty if the level is ok")
+    advice: str = Field(default="", description="what to do; empty if the level is ok")
 
     @classmethod
     def ok(cls, what: str, found: str, domain: str | None = None) -> Self:
         return cls(level=Level.OK, what=what, domain=domain, found=found)
 
     @classmethod
-    def of(
+    def problem(
         cls,
         level: Level,
         what: str,
         found: str | Sequence[str],
+        *,
         expected: str,
         advice: str,
         domain: str | None = None,
     ) -> Self:
-        """Something that is not as it should be, in one line; of many offenders the first."""
-        told = " ".join((found if isinstance(found, str) else first_of(found)).split("\n"))
+        """Return a finding on one line; of many offenders, the first `MAX_NAMES` are named."""
+        text = found if isinstance(found, str) else join_first(found)
         return cls(
-            level=level, what=what, domain=domain, found=told, expected=expected, advice=advice
+            level=level,
+            what=what,
+            domain=domain,
+            found=text.replace("\n", " "),
+            expected=expected,
+            advice=advice,
         )
 
     def __str__(self) -> str:
-        word = self.level if self.level is Level.OK else self.level.upper()
-        where = f"{self.domain}: " if self.domain else ""
-        wanted = f"expected {self.expected}" if self.expected else ""
-        told = "; ".join(text for text in (self.found, wanted, self.advice) if text)
-        return f"{word:5} {where}{self.what}: {told}"
+        level = self.level if self.level is Level.OK else self.level.upper()
+        subject = f"{self.domain}: {self.what}" if self.domain else self.what
+        details = [self.found]
+        if self.expected:
+            details.append(f"expected {self.expected}")
+        if self.advice:
+            details.append(self.advice)
+        return f"{level:5} {subject}: {'; '.join(details)}"
 
 
 class DomainDates(Record):
-    """When a domain last ran, how that ended, and since when its published set stands."""
+    """When a domain last ran and published, and how many of its files are in quarantine."""
 
     domain: str
     last_run_at: AwareDatetime | None = None
     last_run_status: RunStatus | None = None
     last_published_at: AwareDatetime | None = None
-    quarantined: int = Field(default=0, ge=0, description="files that wait for a person")
+    quarantined: int = Field(default=0, ge=0, description="files to release or purge")
 
 
 class HealthReport(Record):
-    """All findings, and what follows from the worst of them."""
+    """All findings, and the overall status that the worst of them gives."""
 
-    home: str | None = Field(default=None, description="None where the settings do not tell")
+    home: str | None = Field(default=None, description="None if the settings cannot be read")
     checked_at: AwareDatetime
-    free_bytes: int | None = Field(default=None, description="where the home lies")
+    free_bytes: int | None = Field(default=None, description="on the file system of the home")
     domains: list[DomainDates] = []
     findings: list[HealthFinding]
 
-    @computed_field  # type: ignore[prop-decorator]  # pydantic's own way
+    @computed_field  # type: ignore[prop-decorator]  # the form that pydantic documents
     @property
     def status(self) -> Literal["healthy", "degraded", "unfit"]:
-        """`unfit` where a run would fail, `degraded` where something waits to be looked at."""
         levels = {finding.level for finding in self.findings}
-        return OVERALL[next((level for level in WORST_FIRST if level in levels), Level.OK)]
+        if Level.ERROR in levels:
+            return "unfit"
+        return "degraded" if Level.WARN in levels else "healthy"
 
     def lines(self) -> list[str]:
         return [*map(str, self.findings), self.status]
 
 
-def first_of(texts: Sequence[str]) -> str:
-    """The first of many, and how many more there are."""
-    rest = f" and {len(texts) - TOLD} more" if len(texts) > TOLD else ""
-    return ", ".join(texts[:TOLD]) + rest
+def join_first(texts: Sequence[str]) -> str:
+    """Return the first `MAX_NAMES` texts, and how many more there are."""
+    rest = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
+    return ", ".join(texts[:MAX_NAMES]) + rest

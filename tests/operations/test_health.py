@@ -1,4 +1,4 @@
-"""`etl health` on real homes: every line holds on a good one and fails where its matter does."""
+"""`etl health` on real homes: every check passes on a good home, and fails on its own fault."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from support.sample_home import DOMAIN, Sampled
 from etl_assets.operations.recovery import COMMAND_TAG
 from etl_assets.storage.lock import lock
 
-Shown = pytest.CaptureFixture[str]
-Harm = Callable[[Sampled, pytest.MonkeyPatch], object]
+Capture = pytest.CaptureFixture[str]
+Damage = Callable[[Sampled, pytest.MonkeyPatch], object]
 
 
-def ended(sampled: Sampled, status: str, note: str) -> None:
-    """Let the manifest of the last run say another end."""
+def change_last_run(sampled: Sampled, status: str, note: str) -> None:
+    """Change the outcome in the manifest of the last run."""
     path = sampled.latest / "manifest.json"
-    told = json.loads(path.read_bytes()) | {"status": status, "note": note, "answers": []}
-    path.write_text(json.dumps(told), encoding="utf-8")
+    manifest = json.loads(path.read_bytes()) | {"status": status, "note": note, "answers": []}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def grown(path: Path) -> None:
-    """A file whose length no disk has; it takes no room."""
+def create_sparse_file(path: Path) -> None:
+    """Create a sparse file that is longer than any disk."""
     with path.open("wb") as file:
         os.truncate(file.fileno(), 1 << 42)
 
 
-def half_run(sampled: Sampled) -> None:
+def add_interrupted_run(sampled: Sampled) -> None:
     (sampled.home.outputs(DOMAIN) / "29991231_235959").mkdir()
 
 
-def lost_run(sampled: Sampled) -> None:
+def add_dead_run(sampled: Sampled) -> None:
     with sampled.instance() as instance:
         instance.add_run(
             dg.DagsterRun(
@@ -49,7 +49,7 @@ def lost_run(sampled: Sampled) -> None:
         )
 
 
-def set_aside(sampled: Sampled) -> None:
+def quarantine_file(sampled: Sampled) -> None:
     reason = {
         "part": {"source": f"{DOMAIN}.kev"},
         "sha256": "a" * 64,
@@ -65,23 +65,23 @@ def set_aside(sampled: Sampled) -> None:
     (folder / f"{'a' * 64}.json").write_text(json.dumps(reason), encoding="utf-8")
 
 
-def stored_file(sampled: Sampled) -> Path:
+def first_raw_file(sampled: Sampled) -> Path:
     return next(path for path in sorted(sampled.home.raw.rglob("*")) if path.is_file())
 
 
-def declared_badly(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> None:
+def declare_invalid_domain(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = sampled.folder / "domains" / "weather"
     folder.mkdir(parents=True)
     (folder / "_domain.yaml").write_text("titel: Weather\n", encoding="utf-8")
     monkeypatch.setenv("ETL_DOMAINS_DIR", str(folder.parent))
 
 
-HARMS: dict[str, tuple[Harm, str]] = {
+DAMAGES: dict[str, tuple[Damage, str]] = {
     "settings": (
         lambda _, env: env.setenv("ETL_LOG_LEVEL", "loud"),
         "ERROR settings: ETL_LOG_LEVEL: expected 'DEBUG'",
     ),
-    "declarations": (declared_badly, "ERROR declarations: "),
+    "declarations": (declare_invalid_domain, "ERROR declarations: "),
     "home": (
         lambda s, env: in_the_way(s.home.root),
         "ERROR home: ",
@@ -98,7 +98,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
         "ERROR Dagster's storage: ",
     ),
     "disk": (
-        lambda s, _: grown(s.home.tables(DOMAIN) / "grown.parquet"),
+        lambda s, _: create_sparse_file(s.home.tables(DOMAIN) / "sparse.parquet"),
         "WARN  disk: ",
     ),
     "dbt project": (
@@ -120,7 +120,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
     ),
     "warehouse": (
         lambda s, _: s.home.warehouse(DOMAIN).write_bytes(b"no database" * 100),
-        f"WARN  {DOMAIN}: warehouse: data/warehouse/{DOMAIN}.duckdb was cut off in a build, or",
+        f"WARN  {DOMAIN}: warehouse: data/warehouse/{DOMAIN}.duckdb is damaged, or",
     ),
     "history": (
         lambda s, _: (s.latest / "marts" / f"{s.domain.history}.parquet").write_bytes(
@@ -137,7 +137,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
         f"ERROR {DOMAIN}: lock: ",
     ),
     "raw files": (
-        lambda s, _: stored_file(s).unlink(),
+        lambda s, _: first_raw_file(s).unlink(),
         f"WARN  {DOMAIN}: raw files: {DOMAIN}.",
     ),
     "remains": (
@@ -148,15 +148,15 @@ HARMS: dict[str, tuple[Harm, str]] = {
         f"WARN  {DOMAIN}: remains: data/partial/{DOMAIN}.kev.0a1b2c3d.part; expected",
     ),
     "remains of outputs": (
-        lambda s, _: half_run(s),
+        lambda s, _: add_interrupted_run(s),
         f"WARN  {DOMAIN}: remains: outputs/{DOMAIN}/29991231_235959; expected",
     ),
     "remains of the log": (
-        lambda s, _: lost_run(s),
+        lambda s, _: add_dead_run(s),
         f"WARN  {DOMAIN}: remains: run lost-run in the event log; expected",
     ),
     "last run": (
-        lambda s, _: ended(s, "failed", "the gate refused"),
+        lambda s, _: change_last_run(s, "failed", "the gate refused"),
         f"WARN  {DOMAIN}: last run: ",
     ),
     "published": (
@@ -168,7 +168,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
         f"WARN  {DOMAIN}: published: nothing, though it ran; expected",
     ),
     "quarantine": (
-        lambda s, _: set_aside(s),
+        lambda s, _: quarantine_file(s),
         f"WARN  {DOMAIN}: quarantine: {DOMAIN}.kev aaaaaaaaaaaa; expected",
     ),
     "ledger": (
@@ -178,7 +178,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
 }
 
 
-def test_a_home_that_has_run_is_healthy(ran: Sampled, capsys: Shown) -> None:
+def test_a_home_after_a_run_is_healthy(ran: Sampled, capsys: Capture) -> None:
     assert call("health", DOMAIN) == 0
 
     lines = capsys.readouterr().out.splitlines()
@@ -186,23 +186,23 @@ def test_a_home_that_has_run_is_healthy(ran: Sampled, capsys: Shown) -> None:
     assert {line.split()[0] for line in lines[:-1]} == {"ok"}
 
 
-@pytest.mark.parametrize("matter", HARMS)
-def test_every_line_can_fail(
-    ran: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch, matter: str
+@pytest.mark.parametrize("name", DAMAGES)
+def test_every_check_can_fail(
+    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    harm, told = HARMS[matter]
-    harm(ran, monkeypatch)
+    damage, message = DAMAGES[name]
+    damage(ran, monkeypatch)
 
     code = call("health", DOMAIN)
 
     out = capsys.readouterr().out
-    assert [line for line in out.splitlines() if line.startswith(told)], out
+    assert [line for line in out.splitlines() if line.startswith(message)], out
     assert code == (1 if "ERROR" in out else 0)
     assert out.splitlines()[-1] == ("unfit" if "ERROR" in out else "degraded")
 
 
-def test_an_empty_home_is_looked_at_and_stays_empty(
-    ran: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_an_empty_home_is_checked_and_stays_empty(
+    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ETL_HOME", str(tmp_path / "new"))
 
@@ -212,8 +212,8 @@ def test_an_empty_home_is_looked_at_and_stays_empty(
     assert not (tmp_path / "new").exists()
 
 
-def test_what_a_first_run_lacks_is_an_error(
-    ran: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_file_that_the_first_run_needs_is_required(
+    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ETL_HOME", str(tmp_path / "new"))
     shutil.rmtree(ran.mirror / "analyst")
@@ -224,21 +224,23 @@ def test_what_a_first_run_lacks_is_an_error(
     assert f"ERROR {DOMAIN}: locations: {DOMAIN}.echo: no " in capsys.readouterr().out
 
 
-def test_a_run_under_way_is_no_fault_and_its_holder_is_named(ran: Sampled, capsys: Shown) -> None:
-    half_run(ran)
+def test_a_run_in_progress_is_not_a_problem_and_its_process_is_named(
+    ran: Sampled, capsys: Capture
+) -> None:
+    add_interrupted_run(ran)
 
     with lock(ran.home.lock(DOMAIN), on_wait=lambda _: None):
         code = call("health", DOMAIN)
 
     out = capsys.readouterr().out
     assert f"ok    {DOMAIN}: lock: held by process {os.getpid()}" in out
-    assert f"ok    {DOMAIN}: remains: a run is under way" in out
+    assert f"ok    {DOMAIN}: remains: a run is in progress" in out
     assert code == 0
 
 
 @pytest.mark.fault("secrets")
 def test_an_empty_secret_is_an_error_and_a_missing_one_switches_its_source_off(
-    ran: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     call("health", "transit")
@@ -250,8 +252,8 @@ def test_an_empty_secret_is_an_error_and_a_missing_one_switches_its_source_off(
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[Path]:
-    """A folder on another file system than the tests'."""
+def other_file_system() -> Iterator[Path]:
+    """Return a folder on another file system than the one of the tests."""
     folder = Path("/dev/shm") / f"etl-{os.getpid()}"
     if not folder.parent.is_dir():
         pytest.skip("a second file system is needed, and there is no /dev/shm")
@@ -260,36 +262,36 @@ def elsewhere() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_rename_across_file_systems_is_foreseen(
-    ran: Sampled, capsys: Shown, elsewhere: Path
+def test_folders_on_two_file_systems_are_an_error(
+    ran: Sampled, capsys: Capture, other_file_system: Path
 ) -> None:
-    if elsewhere.stat().st_dev == ran.folder.stat().st_dev:
+    if other_file_system.stat().st_dev == ran.folder.stat().st_dev:
         pytest.skip("a second file system is needed, and the tests run in /dev/shm")
     (ran.home.partial).rmdir()
-    ran.home.partial.symlink_to(elsewhere)
+    ran.home.partial.symlink_to(other_file_system)
 
     assert call("health", DOMAIN) == 1
 
-    told = "ERROR file system: data/partial on another one than data/raw; expected one"
-    assert told in capsys.readouterr().out
+    message = "ERROR file system: data/partial on another file system than data/raw; expected one"
+    assert message in capsys.readouterr().out
 
 
-def test_health_in_json_holds_what_a_monitor_asks(ran: Sampled, capsys: Shown) -> None:
-    ended(ran, "partial_success", "one of two was late")
+def test_the_json_has_what_a_monitor_needs(ran: Sampled, capsys: Capture) -> None:
+    change_last_run(ran, "partial_success", "one of two was late")
 
     assert call("health", DOMAIN, "--json") == 0
 
-    told = json.loads(capsys.readouterr().out)
-    assert told["status"] == "degraded"
-    assert told["free_bytes"] > 0
-    [dates] = told["domains"]
+    report = json.loads(capsys.readouterr().out)
+    assert report["status"] == "degraded"
+    assert report["free_bytes"] > 0
+    [dates] = report["domains"]
     assert dates["last_run_status"] == "partial_success"
     assert dates["last_published_at"] >= dates["last_run_at"]
-    [warned] = [each for each in told["findings"] if each["level"] == "warn"]
-    assert (warned["domain"], warned["what"]) == (DOMAIN, "last run")
+    [warning] = [finding for finding in report["findings"] if finding["level"] == "warn"]
+    assert (warning["domain"], warning["what"]) == (DOMAIN, "last run")
 
 
-def test_an_unknown_domain_is_a_wrong_command(ran: Sampled, capsys: Shown) -> None:
+def test_an_unknown_domain_is_a_usage_error(ran: Sampled, capsys: Capture) -> None:
     assert call("health", "nowhere") == 2
 
     assert "no domain 'nowhere'; declared are:" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a run needs of the machine, where no command can bring it about."""
+"""Checks of the machine that cannot be provoked through the command."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import SettingsError
 from etl_assets.operations.health_machine import (
     MIN_FREE_BYTES,
-    locations,
-    one_file_system,
-    secrets,
-    space,
+    check_file_system,
+    check_locations,
+    check_secrets,
+    check_space,
 )
 from etl_assets.operations.health_result import Level
 
@@ -28,7 +28,7 @@ GIGABYTES = 1 << 30
 
 
 @pytest.mark.parametrize(
-    ("free", "held", "level"),
+    ("free", "stored", "level"),
     [
         (20 * GIGABYTES, 10 * GIGABYTES, Level.OK),
         (20 * GIGABYTES - 1, 10 * GIGABYTES, Level.WARN),
@@ -37,15 +37,17 @@ GIGABYTES = 1 << 30
     ],
     ids=["twice as much", "less than twice", "the least", "less than the least"],
 )
-def test_there_is_room_for_twice_what_stands(free: int, held: int, level: Level) -> None:
-    assert space(free, held).level is level
+def test_there_must_be_room_for_twice_the_stored_bytes(
+    free: int, stored: int, level: Level
+) -> None:
+    assert check_space(free, stored).level is level
 
 
 def test_a_folder_on_another_file_system_is_named() -> None:
-    found = one_file_system({"data/raw": 1, "data/partial": 1, "data/quarantine": 2})
+    finding = check_file_system({"data/raw": 1, "data/partial": 1, "data/quarantine": 2})
 
-    assert found.level is Level.ERROR
-    assert found.found == "data/quarantine on another one than data/raw"
+    assert finding.level is Level.ERROR
+    assert finding.found == "data/quarantine on another file system than data/raw"
 
 
 def domain_with(**fields: Any) -> Domain:
@@ -64,7 +66,7 @@ YEARLY = {"location": {"path": "by/{partition}.csv"}, "partitions": {"by": "year
 
 
 @pytest.mark.parametrize(
-    ("fields", "there", "held", "told"),
+    ("fields", "present", "stored", "message"),
     [
         ({}, "fruits", [], "ok    orchard: locations: 1 files and folders are there"),
         ({"required": True}, "", [], "ERROR orchard: locations: orchard.fruits: no "),
@@ -82,28 +84,28 @@ YEARLY = {"location": {"path": "by/{partition}.csv"}, "partitions": {"by": "year
         (YEARLY, "", [], "WARN  orchard: locations: orchard.fruits: no "),
     ],
     ids=[
-        *("there", "required", "required and held", "optional"),
+        *("there", "required", "required and stored", "optional"),
         *("set", "set without a file", "set without its folder", "yearly", "yearly without any"),
     ],
 )
-def test_a_file_of_this_machine_is_looked_for(
-    tmp_path: Path, fields: dict[str, Any], there: str, held: list[str], told: str
+def test_a_local_file_must_exist(
+    tmp_path: Path, fields: dict[str, Any], present: str, stored: list[str], message: str
 ) -> None:
-    if there:
-        (tmp_path / there).parent.mkdir(exist_ok=True)
-        (tmp_path / there).touch()
+    if present:
+        (tmp_path / present).parent.mkdir(exist_ok=True)
+        (tmp_path / present).touch()
 
-    [found] = locations(domain_with(**fields), LocationResolver(tmp_path), NOW, held)
+    [finding] = check_locations(domain_with(**fields), LocationResolver(tmp_path), NOW, stored)
 
-    assert str(found).startswith(told)
+    assert str(finding).startswith(message)
 
 
-def test_a_set_of_files_wants_a_directory_for_a_mirror(tmp_path: Path) -> None:
+def test_a_set_of_files_needs_a_mirror_that_is_a_directory(tmp_path: Path) -> None:
     resolver = LocationResolver(tmp_path, "https://mirror.example")
 
-    [found] = locations(domain_with(**SET), resolver, NOW, [])
+    [finding] = check_locations(domain_with(**SET), resolver, NOW, [])
 
-    assert "expected ETL_MIRROR to be a directory" in found.found
+    assert "expected ETL_MIRROR to be a directory" in finding.found
 
 
 def unset(_: str) -> SecretStr | None:
@@ -120,20 +122,20 @@ def a_secret(_: str) -> SecretStr | None:
 
 @pytest.mark.fault("secrets")
 @pytest.mark.parametrize(
-    ("find", "mirror", "told"),
+    ("find_secret", "mirror", "messages"),
     [
         (unset, None, ["ERROR orchard: secrets: FRUIT_KEY is not set, for orchard.fruits; "]),
         (empty, None, ["ERROR orchard: secrets: FRUIT_KEY is empty, for orchard.fruits; "]),
         (a_secret, None, ["ok    orchard: secrets: FRUIT_KEY is set, for orchard.fruits"]),
         (unset, "https://mirror.example", []),
     ],
-    ids=["missing", "empty", "set", "not asked for by a mirror"],
+    ids=["missing", "empty", "set", "not needed with a mirror"],
 )
-def test_a_secret_is_looked_for_where_a_run_needs_it(
+def test_a_secret_must_be_set_if_a_run_needs_it(
     tmp_path: Path,
-    find: Callable[[str], SecretStr | None],
+    find_secret: Callable[[str], SecretStr | None],
     mirror: str | None,
-    told: list[str],
+    messages: list[str],
 ) -> None:
     location: dict[str, Any] = {
         "url": "https://orchard.example/fruits",
@@ -141,6 +143,9 @@ def test_a_secret_is_looked_for_where_a_run_needs_it(
     }
     orchard = domain_with(location=location)
 
-    found = [str(finding) for finding in secrets(orchard, LocationResolver(tmp_path, mirror), find)]
+    lines = [
+        str(finding)
+        for finding in check_secrets(orchard, LocationResolver(tmp_path, mirror), find_secret)
+    ]
 
-    assert [line[: len(start)] for line, start in zip(found, told, strict=True)] == told
+    assert [line[: len(m)] for line, m in zip(lines, messages, strict=True)] == messages

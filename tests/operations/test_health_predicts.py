@@ -1,4 +1,4 @@
-"""What `etl health` foresees comes true: the same harm, asked of it and of a run that has work."""
+"""`etl health` predicts the outcome of a run: both fail, or both pass, on the same damage."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from support.command_homes import call, garbled, in_the_way
 from support.orchard import DOMAIN, Files, Orchard, assemble
 
-Harm = Callable[[Orchard], object]
+Damage = Callable[[Orchard], object]
 
-HARMS: dict[str, Harm] = {
+DAMAGES: dict[str, Damage] = {
     "none": lambda _: None,
     "a file for data": lambda o: in_the_way(o.home.root / "data" / "rejects"),
     "a file for quarantine": lambda o: in_the_way(o.home.root / "data" / "quarantine"),
@@ -37,8 +37,8 @@ HARMS: dict[str, Harm] = {
 
 
 @pytest.fixture(scope="session")
-def first(once: Any) -> Path:
-    """An orchard that has run once."""
+def first_run_folder(once: Any) -> Path:
+    """Return the folder of an orchard after its first run."""
 
     def fill(folder: Path) -> None:
         orchard = Orchard(folder / "live", project=assemble(folder / "project"))
@@ -50,19 +50,19 @@ def first(once: Any) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("harm", HARMS)
-def test_a_run_fails_where_health_says_so_and_nowhere_else(
-    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_run_fails_exactly_if_health_does(
+    first_run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    shutil.copytree(first / "live", tmp_path / "live", symlinks=True)
-    orchard = Orchard(tmp_path / "live", project=first / "project")
+    shutil.copytree(first_run_folder / "live", tmp_path / "live", symlinks=True)
+    orchard = Orchard(tmp_path / "live", project=first_run_folder / "project")
     orchard.describe_itself()
     orchard.serve(Files.planted(33))
     monkeypatch.chdir(orchard.home.root)
-    for name in ("DAGSTER_HOME", "ETL_HOME", "ETL_MIRROR"):
-        monkeypatch.delenv(name, raising=False)
-    HARMS[harm](orchard)
+    for variable in ("DAGSTER_HOME", "ETL_HOME", "ETL_MIRROR"):
+        monkeypatch.delenv(variable, raising=False)
+    DAMAGES[name](orchard)
 
-    foreseen = call("health", DOMAIN)
+    health_code = call("health", DOMAIN)
 
-    assert call("run", DOMAIN, "--no-notify") == foreseen
+    assert call("run", DOMAIN, "--no-notify") == health_code
