@@ -35,7 +35,7 @@ from etl_assets.model.run_manifest import (
 )
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import gate, run_directory
-from etl_assets.publish.gate_result import GateFinding, GateVerdict
+from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
 from etl_assets.storage.hashing import hash_file
 

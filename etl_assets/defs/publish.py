@@ -20,7 +20,7 @@ from etl_assets.defs.run_events import check_of
 from etl_assets.marts.graph import Graph
 from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
 from etl_assets.publish import gate
-from etl_assets.publish.gate_result import GateFinding, GateVerdict
+from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
 
 

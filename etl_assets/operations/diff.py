@@ -28,7 +28,7 @@ from etl_assets.model.run_manifest import MARTS, RunManifest
 from etl_assets.operations.diff_result import Change, Difference
 from etl_assets.operations.scratch import ScratchHome, health_then, scratch
 from etl_assets.publish import gate, run_directory
-from etl_assets.publish.gate_result import GateFinding
+from etl_assets.publish.gate import GateFinding
 from etl_assets.publish.table_diff import RowChange, diff_tables
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
@@ -282,7 +282,7 @@ class _WhatIf:
             after / file,
             key=declared.key,
             columns=declared.answer,
-            along=[*texts, *declared.columns],
+            extra_columns=[*texts, *declared.columns],
         )
         return Difference(
             domain=self._domain.name,

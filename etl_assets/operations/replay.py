@@ -22,7 +22,7 @@ from etl_assets.operations.replay_result import Replayed
 from etl_assets.operations.scratch import ScratchHome, health_then, scratch
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import run_directory
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.output import DocumentContext
 
 REPLAYS = "replays"
 Origin = tuple[datetime, str | None]
@@ -146,9 +146,9 @@ def _write_documents(
     for content in contents:
         document = documents[content.document]
         attributions = attributions_of(domain, graph, document, content.sources)
-        candidate = Candidate(target, content.as_of, None, attributions)
+        context = DocumentContext(target, content.as_of, attributions)
         publish_documents.write_document(
-            document, marts[content.mart.model, _origin(content.mart)], candidate
+            document, marts[content.mart.model, _origin(content.mart)], context
         )
 
 

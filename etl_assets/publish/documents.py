@@ -1,6 +1,7 @@
-"""From marts to a published set: write what changed, link what did not, check it, move `latest`.
+"""Write the documents of a candidate, check them, and publish the set.
 
-Which models changed and whether the gate has passed is the caller's; formats are the writers'.
+A document is written if its model changed, else its published files are linked. Which models
+changed and whether the gate passed is decided by the caller; formats are in `publish.writers`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,24 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+import jsonschema
+import msgspec
 
 from etl_assets.declarations.domain import Attribution, Document
-from etl_assets.model.errors import Problem
+from etl_assets.model.errors import BuildError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import PublishedFile, RunManifest
-from etl_assets.publish import document_schemas, run_directory
-from etl_assets.publish.writers.registry import Candidate, find_writer
+from etl_assets.publish import run_directory
+from etl_assets.publish.writers.output import DocumentContext
+from etl_assets.publish.writers.registry import find_writer
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
 logger = logging.getLogger(__name__)
+
+MAX_SCHEMA_PROBLEMS = 20
 
 
 def write_documents(
@@ -34,23 +43,27 @@ def write_documents(
     changed: AbstractSet[str],
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
 ) -> list[PublishedFile]:
-    """Every document of the candidate: written where its model is in `changed`, else linked.
+    """Write or link every document of the candidate; returns the records of all files.
 
-    `attributions` are those of each document by its file.
+    `previous` is the directory of the published set, `changed` names the models that differ from
+    it, `attributions` belong to a document by its file.
     """
     written = []
     for document in documents:
-        candidate = Candidate(run_dir, as_of, previous, attributions.get(document.file, ()))
-        is_changed = document.models[-1] in changed
-        reused = [] if is_changed else reuse_document(document, run_dir, previous=previous)
-        written += reused or write_document(document, marts, candidate)
+        reused = []
+        if document.models[-1] not in changed:
+            reused = reuse_document(document, run_dir, previous=previous)
+        context = DocumentContext(run_dir, as_of, attributions.get(document.file, ()))
+        written += reused or write_document(document, marts, context)
     return written
 
 
-def write_document(document: Document, marts: Path, candidate: Candidate) -> list[PublishedFile]:
-    """The document's files, made from its mart."""
+def write_document(
+    document: Document, marts: Path, context: DocumentContext
+) -> list[PublishedFile]:
+    """Write the document's files from its mart; returns a record of each."""
     rows = Rows(marts / f"{document.model}.parquet")
-    written = find_writer(document).write(rows, document, candidate)
+    written = find_writer(document).write(rows, document, context)
     logger.info("wrote %s from %d rows of %s", document.file, len(rows), document.model)
     return written
 
@@ -58,27 +71,32 @@ def write_document(document: Document, marts: Path, candidate: Candidate) -> lis
 def reuse_document(
     document: Document, run_dir: Path, *, previous: Path | None
 ) -> list[PublishedFile]:
-    """The document's published files, linked into the candidate; empty where there are none."""
+    """Link the document's published files into the candidate; returns them, none if none exist."""
     if previous is None:
         return []
-    standing = [
-        w for w in run_directory.read_manifest(previous).documents if w.document == document.file
-    ]
-    run_directory.link_unchanged(previous, run_dir, [written.file for written in standing])
-    return standing
+    published = run_directory.read_manifest(previous).documents
+    reused = [file for file in published if file.document == document.file]
+    run_directory.link_unchanged(previous, run_dir, [file.file for file in reused])
+    return reused
 
 
 def find_incomplete_documents(
     documents: Iterable[Document], marts: Path, run_dir: Path, written: Iterable[PublishedFile]
 ) -> list[Problem]:
-    """Documents that do not carry every row of their model, by their structure; none is good."""
-    carried: dict[str, int] = {}
-    for part in written:
-        carried[part.document] = carried.get(part.document, 0) + part.rows
+    """Documents that do not contain every row of their model, or contain too many.
+
+    Rows are counted twice, by the writer and by reading the files back.
+    """
+    written_rows: dict[str, int] = {}
+    for file in written:
+        written_rows[file.document] = written_rows.get(file.document, 0) + file.rows
     problems = []
     for document in documents:
         expected = len(Rows(marts / f"{document.model}.parquet"))
-        counts = {carried.get(document.file, 0), find_writer(document).held(document, run_dir)}
+        counts = {
+            written_rows.get(document.file, 0),
+            find_writer(document).count_rows(document, run_dir),
+        }
         if counts != {expected}:
             found = " and ".join(str(count) for count in sorted(counts))
             problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))
@@ -86,36 +104,50 @@ def find_incomplete_documents(
 
 
 def check_json_schemas(
-    documents: Iterable[Document], run_dir: Path, declared: Path
+    documents: Iterable[Document], run_dir: Path, declarations: Path
 ) -> list[Problem]:
-    """What of the documents their own JSON Schemas, which lie in `declared`, do not allow."""
+    """Violations of the JSON Schemas that documents declare; `declarations` is their folder."""
+    problems = []
+    for document in documents:
+        if document.json_schema:
+            problems += validate_json(run_dir / document.file, declarations / document.json_schema)
+    return problems
+
+
+def validate_json(document: Path, schema: Path) -> list[Problem]:
+    """The first twenty violations of a JSON Schema (draft 2020-12), in the order of their paths."""
+    validator = jsonschema.Draft202012Validator(_read_json(schema))
+    errors = sorted(validator.iter_errors(_read_json(document)), key=lambda error: error.json_path)
     return [
-        problem
-        for document in documents
-        if document.json_schema
-        for problem in document_schemas.broken(
-            run_dir / document.file, declared / document.json_schema
+        Problem(
+            f"{document.name}: {error.json_path}",
+            f"{error.validator} {value_json(error.validator_value)}",
+            value_json(error.instance),
         )
+        for error in errors[:MAX_SCHEMA_PROBLEMS]
     ]
 
 
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is anything
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (OSError, *DECODE_ERRORS) as error:
+        raise BuildError(f"{path}: expected JSON, found: {error}") from error
+
+
 def publish_candidate(home: Home, run_dir: Path, manifest: RunManifest) -> None:
-    """Write the manifest and the sums; then, where the manifest says published, move `latest`.
+    """Write the manifest and the checksums; if the manifest says published, move `latest`.
 
-    The set is complete before a reader can see it; a run cut off before leaves `latest` as it was,
-    and its manifest is known for one that came too early by the link that was announced before it.
+    The set is complete before readers can see it. A run that is killed before `latest` moves leaves
+    `latest` as it was; its manifest says published, but the pending link tells it from a published
+    one.
     """
-    if not manifest.published:
-        _seal(run_dir, manifest)
-        return
-    with ExitStack() as unless_published:
-        unless_published.callback(run_directory.withdraw_publication, run_dir)
-        run_directory.announce_publication(home, manifest.domain, run_dir)
-        _seal(run_dir, manifest)
-        run_directory.publish(home, manifest.domain, run_dir)
-        unless_published.pop_all()
-
-
-def _seal(run_dir: Path, manifest: RunManifest) -> None:
-    run_directory.write_manifest(run_dir, manifest)
-    run_directory.write_sums(run_dir)
+    with ExitStack() as on_error:
+        if manifest.published:
+            on_error.callback(run_directory.withdraw_publication, run_dir)
+            run_directory.announce_publication(home, manifest.domain, run_dir)
+        run_directory.write_manifest(run_dir, manifest)
+        run_directory.write_sums(run_dir)
+        if manifest.published:
+            run_directory.publish(home, manifest.domain, run_dir)
+        on_error.pop_all()

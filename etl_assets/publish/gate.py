@@ -1,6 +1,7 @@
-"""Whether a candidate may be published: how far it is from what is published, and all verdicts.
+"""The gate: measure how far a candidate is from the published set, and decide if it may replace it.
 
-The verdicts were reached elsewhere, by a stage or by SQL; what a refusal leads to is the caller's.
+Failed checks and incomplete documents are found elsewhere; what follows from a refusal is the
+caller's.
 """
 
 from __future__ import annotations
@@ -9,142 +10,178 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from pydantic import Field
+
 from etl_assets.declarations.domain import GateCheck, StateLimits
 from etl_assets.model.errors import Incomparable, Problem
+from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
-from etl_assets.publish.gate_result import SHOWN_OFFENDERS, GateFinding, GateVerdict
 from etl_assets.publish.run_directory import count_rows
-from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
+from etl_assets.publish.table_diff import RowChange, Values, diff_tables, find_lost_groups
 
+MAX_OFFENDERS = 20
 ADVICE = "look at the candidate; if it is right, run again with --accept-changes"
 
 
+class GateFinding(Record):
+    """One measure of the difference between a candidate and the published set, and its limit."""
+
+    check: str
+    limit: str = Field(description="the limit as text")
+    found: str
+    count: int = Field(default=0, ge=0, description="rows, or groups of rows, that differ")
+    of: int = Field(default=0, ge=0, description="rows that are published")
+    refused: bool
+    offenders: list[str] = Field(
+        default=[], description=f"at most {MAX_OFFENDERS}, in the order of their keys"
+    )
+
+    def __str__(self) -> str:
+        text = f"{self.check}: expected {self.limit}, found {self.found}"
+        if self.offenders:
+            text += f": {', '.join(self.offenders)}"
+        if self.offenders and self.count > len(self.offenders):
+            text += f" and {self.count - len(self.offenders):,} more"
+        return text
+
+
+class GateVerdict(Record):
+    """The gate's decision on a candidate, with every reason against it."""
+
+    refused_by: list[str] = Field(description="one line for each reason to refuse")
+    warned_by: list[str] = []
+    accepted: list[str] = Field(
+        default=[], description="checks whose exceeded limits the operator accepted"
+    )
+    advice: str = Field(default="", description="what the operator can do about a refusal")
+
+    @property
+    def passed(self) -> bool:
+        return not self.refused_by
+
+    def __str__(self) -> str:
+        if self.passed:
+            accepted = f", accepted: {', '.join(self.accepted)}" if self.accepted else ""
+            return f"passed, {len(self.warned_by)} warnings{accepted}"
+        lines = [*self.refused_by, self.advice] if self.advice else self.refused_by
+        return "refused:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def describe_limits(check: GateCheck) -> dict[str, str]:
-    """The names of a declared check's measures, each with what it expects."""
+    """The limit of each measure of a declared check, as text, by the name of its finding."""
     floor = f", or {check.floor:,} rows" if check.floor else ""
-    wanted = {"vanished": f"at most {check.max_vanished_pct:g} % of rows to vanish{floor}"}
+    limits = {"vanished": f"at most {check.max_vanished_pct:g} % of rows to vanish{floor}"}
     if check.group:
-        wanted["groups_vanished"] = (
+        limits["groups_vanished"] = (
             f"no {check.group} of {check.whole_group_min:,} rows or more to vanish whole"
         )
     if states := check.states:
-        wanted["silenced"] = (
+        limits["silenced"] = (
             f"at most {states.max_silenced_pct:g} % of rows to go from affected to silent{floor}"
         )
-        wanted["flipped"] = (
+        limits["flipped"] = (
             f"at most {states.max_flipped_pct:g} % of rows to change their state otherwise{floor}"
         )
-    return {f"{check.model}_{measure}": text for measure, text in wanted.items()}
+    return {f"{check.model}_{measure}": text for measure, text in limits.items()}
 
 
 def compare_model(
     check: GateCheck, published: Path | None, candidate: Path, *, appeared: AbstractSet[str]
 ) -> list[GateFinding]:
-    """One finding per measure; `appeared` are sources that had no rows in the published set."""
+    """One finding per measure; `appeared` are sources that had no rows in the published set.
+
+    Without a published model nothing is measured, and nothing is refused.
+    """
     limits = describe_limits(check)
     if published is None or not published.exists():
-        return [_unmeasured(name, limit, refused=False) for name, limit in limits.items()]
-    states = check.states
-    columns = [states.column] if states else []
-    along = [name for name in (states and states.decided_by,) if name]
+        return [
+            GateFinding(check=name, limit=limit, found="nothing published before", refused=False)
+            for name, limit in limits.items()
+        ]
+    columns, extra_columns = list(check.key), []
+    if states := check.states:
+        columns = [states.column]
+        extra_columns = [states.decided_by] if states.decided_by else []
+    lost_groups = {}
     try:
-        pairs = diff_tables(
-            published, candidate, key=check.key, columns=columns or check.key, along=along
+        changes = diff_tables(
+            published, candidate, key=check.key, columns=columns, extra_columns=extra_columns
         )
-        lost = (
-            find_lost_groups(
+        if check.group:
+            lost_groups = find_lost_groups(
                 published, candidate, group=check.group, at_least=check.whole_group_min
             )
-            if check.group
-            else {}
-        )
     except Incomparable as error:
-        return [_unmeasured(name, str(error), refused=True) for name in limits]
-    return _findings(check, pairs, lost, count_rows(published), appeared)
-
-
-def _findings(
-    check: GateCheck,
-    pairs: Sequence[RowChange],
-    lost: dict[str, int],
-    rows: int,
-    appeared: AbstractSet[str],
-) -> list[GateFinding]:
-    limits = describe_limits(check)
-    vanished = [pair.name for pair in pairs if pair.after is None]
-    found = {"vanished": (vanished, check.max_vanished_pct)}
+        return [
+            GateFinding(check=name, limit="columns to compare", found=str(error), refused=True)
+            for name in limits
+        ]
+    rows = count_rows(published)
+    vanished = [change.name for change in changes if change.after is None]
+    findings = [_share_finding(check, "vanished", vanished, check.max_vanished_pct, rows)]
     if states := check.states:
-        counted = [pair for pair in pairs if _counts(pair, states, appeared)]
-        silenced = [pair for pair in counted if _is_silenced(pair, states)]
-        found["silenced"] = ([_told(p, states) for p in silenced], states.max_silenced_pct)
-        others = [_told(p, states) for p in counted if not _is_silenced(p, states)]
-        found["flipped"] = (others, states.max_flipped_pct)
-    findings = [
-        _share(name, limits[name], offenders, rows, pct, check.floor)
-        for measure, (offenders, pct) in found.items()
-        if (name := f"{check.model}_{measure}")
-    ]
+        silenced, flipped = _split_state_changes(changes, states, appeared)
+        findings += [
+            _share_finding(check, "silenced", silenced, states.max_silenced_pct, rows),
+            _share_finding(check, "flipped", flipped, states.max_flipped_pct, rows),
+        ]
     if check.group:
-        findings.append(_groups(check, limits, lost, rows))
+        name = f"{check.model}_groups_vanished"
+        offenders = [f"{group} ({size:,} rows)" for group, size in lost_groups.items()]
+        findings.append(
+            GateFinding(
+                check=name,
+                limit=limits[name],
+                found=f"{len(offenders):,}",
+                count=len(offenders),
+                of=rows,
+                refused=bool(offenders),
+                offenders=offenders[:MAX_OFFENDERS],
+            )
+        )
     return findings
 
 
-def _counts(pair: RowChange, states: StateLimits, appeared: AbstractSet[str]) -> bool:
-    """Whether a row changed its state, and not because a source was heard for the first time."""
-    if pair.before is None or pair.after is None:
-        return False
-    source = pair.after[states.decided_by] if states.decided_by else None
-    return pair.before[states.column] != pair.after[states.column] and source not in appeared
+def _split_state_changes(
+    changes: Sequence[RowChange], states: StateLimits, appeared: AbstractSet[str]
+) -> tuple[list[str], list[str]]:
+    """Rows that went from an affected to a silent state, and rows that changed otherwise."""
+    silenced: list[str] = []
+    flipped: list[str] = []
+    for change in changes:
+        if change.before is None or change.after is None:
+            continue
+        before, after = change.before[states.column], change.after[states.column]
+        if before == after or _is_decided_by(appeared, change.after, states):
+            continue
+        is_silenced = before in states.affected and after in states.silent
+        (silenced if is_silenced else flipped).append(f"{change.name} ({before} -> {after})")
+    return silenced, flipped
 
 
-def _is_silenced(pair: RowChange, states: StateLimits) -> bool:
-    return (
-        pair.before is not None
-        and pair.after is not None
-        and pair.before[states.column] in states.affected
-        and pair.after[states.column] in states.silent
-    )
+def _is_decided_by(sources: AbstractSet[str], row: Values, states: StateLimits) -> bool:
+    """True if one of the sources decided the row's state: a new source may change many states."""
+    source = row[states.decided_by] if states.decided_by else None
+    return source in sources
 
 
-def _told(pair: RowChange, states: StateLimits) -> str:
-    before, after = pair.before or {}, pair.after or {}
-    return f"{pair.name} ({before.get(states.column)} -> {after.get(states.column)})"
-
-
-def _share(
-    name: str, limit: str, offenders: list[str], rows: int, max_pct: float, floor: int
+def _share_finding(
+    check: GateCheck, measure: str, offenders: list[str], max_pct: float, rows: int
 ) -> GateFinding:
+    """The finding of a measure that is limited to a share of the published rows."""
+    name = f"{check.model}_{measure}"
     count = len(offenders)
     share = count * 100 / rows if rows else 0.0
     return GateFinding(
         check=name,
-        limit=limit,
+        limit=describe_limits(check)[name],
         found=f"{count:,} of {rows:,} ({share:.2f} %)",
         count=count,
         of=rows,
-        refused=count > floor and share > max_pct,
-        offenders=offenders[:SHOWN_OFFENDERS],
+        # A few rows of a small model are a large share; up to `floor` rows never refuse.
+        refused=count > check.floor and share > max_pct,
+        offenders=offenders[:MAX_OFFENDERS],
     )
-
-
-def _groups(
-    check: GateCheck, limits: dict[str, str], lost: dict[str, int], rows: int
-) -> GateFinding:
-    name = f"{check.model}_groups_vanished"
-    return GateFinding(
-        check=name,
-        limit=limits[name],
-        found=f"{len(lost):,}",
-        count=len(lost),
-        of=rows,
-        refused=bool(lost),
-        offenders=[f"{group} ({size:,} rows)" for group, size in lost.items()][:SHOWN_OFFENDERS],
-    )
-
-
-def _unmeasured(name: str, why: str, *, refused: bool) -> GateFinding:
-    limit, found = ("columns to compare", why) if refused else (why, "nothing published before")
-    return GateFinding(check=name, limit=limit, found=found, refused=refused)
 
 
 def judge_candidate(
@@ -155,20 +192,21 @@ def judge_candidate(
     accept: bool = False,
     advice: str = ADVICE,
 ) -> GateVerdict:
-    """Refuse where a check of severity error failed, a document lost rows, or a limit is exceeded.
+    """Refuse if a check of severity error failed, a document is incomplete, or a limit is exceeded.
 
-    Only the last may be accepted by a person, and only where nothing else speaks against it.
+    The operator may accept exceeded limits only, and only if there is no other reason to refuse.
     """
     failed = [check for check in checks if not check.passed]
-    hard = [_line(check) for check in failed if check.severity == "error"]
-    hard += [str(problem) for problem in incomplete]
+    errors = [_format_check(check) for check in failed if check.severity == "error"]
+    errors += [str(problem) for problem in incomplete]
     exceeded = [finding for finding in findings if finding.refused]
-    accepted = exceeded if accept and not hard else []
+    accepted = exceeded if accept and not errors else []
+    refused = [] if accepted else exceeded
     return GateVerdict(
-        refused_by=hard + [str(finding) for finding in exceeded if finding not in accepted],
-        warned_by=[_line(check) for check in failed if check.severity == "warn"],
+        refused_by=errors + [str(finding) for finding in refused],
+        warned_by=[_format_check(check) for check in failed if check.severity == "warn"],
         accepted=[finding.check for finding in accepted],
-        advice=advice if exceeded and not hard and not accepted else "",
+        advice=advice if refused and not errors else "",
     )
 
 
@@ -179,18 +217,16 @@ def is_same_candidate(
     history_sha256: str | None,
     sources: Iterable[RunSource],
 ) -> bool:
-    """Whether a refused candidate was made from exactly this: files, history and code.
+    """True if a refused candidate was made from the same files, history and code.
 
-    Its bytes cannot be compared: they name the logical time of the run that made them.
+    Its bytes cannot be compared, as they contain the logical time of its run.
     """
-
-    def files(of: Iterable[RunSource]) -> set[tuple[str, str | None]]:
-        return {(source.name, source.sha256) for source in of}
-
+    files = {(source.name, source.sha256) for source in sources}
+    refused_files = {(source.name, source.sha256) for source in refused.sources}
     return (
         refused.code_version == code_version
         and refused.history_sha256 == history_sha256
-        and files(refused.sources) == files(sources)
+        and refused_files == files
     )
 
 
@@ -199,5 +235,6 @@ def names_with_rows(sources: Iterable[RunSource]) -> set[str]:
     return {source.source.name for source in sources if source.rows}
 
 
-def _line(check: RunCheck) -> str:
-    return f"{check.asset}: {check.name}{f': {check.description}' if check.description else ''}"
+def _format_check(check: RunCheck) -> str:
+    description = f": {check.description}" if check.description else ""
+    return f"{check.asset}: {check.name}{description}"

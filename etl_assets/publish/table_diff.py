@@ -1,6 +1,6 @@
-"""Two versions of a model's parquet file, side by side.
+"""Compare two versions of a model's parquet file.
 
-Which differences matter is the caller's; the files are read by DuckDB in memory and left alone.
+DuckDB reads both files in memory; which differences matter is decided by the caller.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """One row before and after; None where it is not there."""
+    """One row before and after; None on the side that lacks it."""
 
     key: tuple[str, ...]
     before: Values | None
@@ -33,42 +33,64 @@ class RowChange:
 
 
 def diff_tables(
-    before: Path, after: Path, *, key: Sequence[str], columns: Sequence[str], along: Sequence[str]
+    before: Path,
+    after: Path,
+    *,
+    key: Sequence[str],
+    columns: Sequence[str],
+    extra_columns: Sequence[str] = (),
 ) -> list[RowChange]:
     """Rows of one file only, and rows of both that differ in `columns`, in the order of the key.
 
-    Each comes with `columns` and the columns `along`; a name with dots is a field of a struct.
-    Raises Incomparable where a file lacks one of them.
+    Each side has the values of `columns` and of `extra_columns`, which are not compared. A name
+    with dots is a field of a struct. Raises Incomparable if a file lacks one of them.
     """
-    shown = list(dict.fromkeys([*columns, *along]))
+    names = list(dict.fromkeys([*columns, *extra_columns]))
     keys = ", ".join(f"k{number}" for number in range(len(key)))
-    values = [f"{side}.v{n}" for side in ("b", "a") for n in range(len(shown))]
-    changed = " or ".join(f"b.v{n} is distinct from a.v{n}" for n in range(len(columns)))
-    with _opened(before, after) as connection:
+    before_values = ", ".join(f"b.v{number}" for number in range(len(names)))
+    after_values = ", ".join(f"a.v{number}" for number in range(len(names)))
+    # The compared columns are the first of `names`.
+    differs = " or ".join(f"b.v{n} is distinct from a.v{n}" for n in range(len(columns)))
+    with _open_both(before, after) as connection:
         rows = connection.execute(
-            f"select {keys}, b.here, a.here, {', '.join(values)} "  # noqa: S608 - quoted
-            f"from ({_side('before', key, shown)}) as b "
-            f"full outer join ({_side('after', key, shown)}) as a using ({keys}) "
-            f"where b.here is null or a.here is null or {changed} order by {keys}"
+            f"select {keys}, b.is_present, a.is_present, {before_values}, {after_values} "  # noqa: S608 - quoted
+            f"from ({_select_side('before', key, names)}) as b "
+            f"full outer join ({_select_side('after', key, names)}) as a using ({keys}) "
+            f"where b.is_present is null or a.is_present is null or {differs} order by {keys}"
         ).fetchall()
-    return [_pair(row, len(key), shown) for row in rows]
+    width = len(key)
+    changes = []
+    for row in rows:
+        in_before, in_after, *values = row[width:]
+        changes.append(
+            RowChange(
+                key=tuple(map(str, row[:width])),
+                before=dict(zip(names, values[: len(names)], strict=True)) if in_before else None,
+                after=dict(zip(names, values[len(names) :], strict=True)) if in_after else None,
+            )
+        )
+    return changes
 
 
 def find_lost_groups(before: Path, after: Path, *, group: str, at_least: int) -> dict[str, int]:
-    """Groups of so many rows or more of which no row is left, with their former sizes."""
+    """Groups of `at_least` rows or more that lost all rows, with their former number of rows.
+
+    `group` is the column whose equal values make a group.
+    """
     name = quote_path(group)
-    with _opened(before, after) as connection:
-        found = connection.execute(
+    with _open_both(before, after) as connection:
+        rows = connection.execute(
             f"select {name}::varchar, count(*) from before "  # noqa: S608 - quoted
             f"where {name} not in (select {name} from after where {name} is not null) "
             f"group by {name} having count(*) >= ? order by {name}",
             [at_least],
         ).fetchall()
-    return dict(found)
+    return dict(rows)
 
 
 @contextmanager
-def _opened(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _open_both(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the views `before` and `after`."""
     try:
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
@@ -76,23 +98,14 @@ def _opened(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.read_parquet(after.as_posix()).create_view("after")
             yield connection
     except duckdb.BinderException as error:
-        told = str(error).partition("\n")[0]
+        message = str(error).partition("\n")[0]  # the lines after it repeat the query
         raise Incomparable(
-            f"{before}: expected the columns of {after}, to compare with; found: {told}"
+            f"{before}: expected the columns of {after}, to compare with; found: {message}"
         ) from error
 
 
-def _side(view: str, key: Sequence[str], shown: Sequence[str]) -> str:
+def _select_side(view: str, key: Sequence[str], names: Sequence[str]) -> str:
+    """A query of one side that renames its columns to k0, k1 ... and v0, v1 ..."""
     keys = [f"{quote_path(name)}::varchar as k{number}" for number, name in enumerate(key)]
-    values = [f"{quote_path(name)} as v{number}" for number, name in enumerate(shown)]
-    return f"select {', '.join([*keys, *values])}, true as here from {view}"  # noqa: S608 - quoted
-
-
-def _pair(row: tuple[Any, ...], keys: int, shown: Sequence[str]) -> RowChange:
-    was, stands = row[keys], row[keys + 1]
-    values = row[keys + 2 :]
-    return RowChange(
-        key=tuple(str(part) for part in row[:keys]),
-        before=dict(zip(shown, values[: len(shown)], strict=True)) if was else None,
-        after=dict(zip(shown, values[len(shown) :], strict=True)) if stands else None,
-    )
+    values = [f"{quote_path(name)} as v{number}" for number, name in enumerate(names)]
+    return f"select {', '.join([*keys, *values])}, true as is_present from {view}"  # noqa: S608 - quoted

@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.declarations.domain import Document
-from etl_assets.model.errors import HomeError
+from etl_assets.model.errors import BuildError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import PublishedFile, RunManifest
 from etl_assets.publish import documents, run_directory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SCHEMA = '{"required": ["fruits"], "properties": {"fruits": {"items": {"type": "string"}}}}'
 DOCUMENTS = [
     Document.model_validate(
         {"file": f"{name}.json", "title": name, "format": "json_envelope", "from": f"mart_{name}"}
@@ -128,3 +129,41 @@ def test_a_document_that_was_not_written_is_named(home: Home, marts: Path) -> No
     assert [str(p) for p in problems] == [
         "trees.json: expected 3 rows of mart_trees, found 0 and 3"
     ]
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Path:
+    path = tmp_path / "fruits.schema.json"
+    path.write_text(SCHEMA, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param('{"fruits": ["elm"]}', [], id="valid"),
+        pytest.param(
+            '{"fruits": ["elm", 3]}',
+            ['fruits.json: $.fruits[1]: expected type "string", found 3'],
+            id="wrong type",
+        ),
+        pytest.param(
+            "{}", ['fruits.json: $: expected required ["fruits"], found {}'], id="missing member"
+        ),
+    ],
+)
+def test_violations_of_the_schema_are_reported_with_their_paths(
+    tmp_path: Path, schema: Path, text: str, expected: list[str]
+) -> None:
+    document = tmp_path / "fruits.json"
+    document.write_text(text, encoding="utf-8")
+
+    assert [str(problem) for problem in documents.validate_json(document, schema)] == expected
+
+
+def test_a_document_that_is_not_json_is_a_build_error(tmp_path: Path, schema: Path) -> None:
+    document = tmp_path / "fruits.json"
+    document.write_text("{", encoding="utf-8")
+
+    with pytest.raises(BuildError, match=r"fruits\.json: expected JSON"):
+        documents.validate_json(document, schema)

@@ -15,7 +15,7 @@ from etl_assets.model.errors import Problem
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish import gate
-from etl_assets.publish.gate_result import GateFinding
+from etl_assets.publish.gate import GateFinding
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHECK = GateCheck.model_validate(

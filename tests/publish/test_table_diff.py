@@ -30,7 +30,7 @@ def before(tmp_path: Path) -> Path:
 
 
 def test_equal_files_differ_nowhere(before: Path) -> None:
-    assert diff_tables(before, before, key=["id"], columns=["state"], along=[]) == []
+    assert diff_tables(before, before, key=["id"], columns=["state"]) == []
 
 
 def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path
     ]
     after = laid(tmp_path / "after.parquet", rows)
 
-    found = diff_tables(before, after, key=["id"], columns=["state"], along=["by.source"])
+    found = diff_tables(before, after, key=["id"], columns=["state"], extra_columns=["by.source"])
 
     assert found == [
         RowChange(("a",), {"state": "sown", "by.source": "diary"}, None),
@@ -64,4 +64,4 @@ def test_files_without_a_common_column_cannot_be_compared(before: Path, tmp_path
     pq.write_table(pa.table({"id": ["a"]}), after)
 
     with pytest.raises(Incomparable, match="state"):
-        diff_tables(before, after, key=["id"], columns=["state"], along=[])
+        diff_tables(before, after, key=["id"], columns=["state"])

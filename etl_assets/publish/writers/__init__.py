@@ -1,1 +1,1 @@
-"""One module per output standard; each streams rows into a document and knows only its standard."""
+"""One module per document format; each streams rows into its standard and knows no domain."""

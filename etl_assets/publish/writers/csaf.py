@@ -1,16 +1,16 @@
-"""CSAF 2.0 in the profile VEX, one document per package (https://docs.oasis-open.org/csaf/csaf/v2.0/).
+"""CSAF 2.0 in the VEX profile, one document per package.
 
-Beside them stand `index.txt` and `changes.csv`, as section 7.1 asks of a provider. The structures
-are `etl_assets.publish.writers.csaf_structure`.
+`index.txt` and `changes.csv` list the documents, as section 7.1 requires of a provider.
+https://docs.oasis-open.org/csaf/csaf/v2.0/
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import msgspec
@@ -19,44 +19,36 @@ from pydantic import Field
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.csaf_structure import (
-    About,
-    Body,
-    Csaf,
-    Distribution,
-    Flag,
-    FlagLabel,
-    Helper,
-    Note,
-    OtherId,
-    Product,
-    ProductStatus,
-    Publisher,
-    PublisherCategory,
-    Reference,
-    Remediation,
-    RemediationCategory,
-    Revision,
-    Status,
-    Threat,
-    Tlp,
-    Tracking,
-    Tree,
-    Vulnerability,
+from etl_assets.publish.writers.output import (
+    ConformanceError,
+    DocumentContext,
+    DocumentStruct,
+    describe_file,
 )
-from etl_assets.publish.writers.products import Products
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import told, written_file
 from etl_assets.storage.atomic_write import atomic_directory
 
 INDEX_FILE = "index.txt"
 CHANGES_FILE = "changes.csv"
-DIGEST_LETTERS = 12
+BUILD_DIGITS = 12
+
+Status = Literal["fixed", "known_affected", "known_not_affected", "under_investigation"]
+RemediationCategory = Literal[
+    "mitigation", "no_fix_planned", "none_available", "vendor_fix", "workaround"
+]
+FlagLabel = Literal[
+    "component_not_present",
+    "inline_mitigations_already_exist",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_not_present",
+]
+PublisherCategory = Literal["coordinator", "discoverer", "other", "translator", "user", "vendor"]
 
 
-class Options(Products):
-    """Who publishes, and what begins each document's id."""
+class Options(PackageOptions):
+    """The publisher, and the prefix of each document's id."""
 
     publisher_name: str = Field(min_length=1)
     publisher_namespace: str = Field(min_length=1)
@@ -65,7 +57,7 @@ class Options(Products):
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """What the writer takes: one vulnerability of a package, and the dates of its document."""
+    """Input of the writer: one vulnerability of a package, and the dates of its document."""
 
     package_name: str
     vulnerability_id: str
@@ -73,7 +65,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     page_url: str | None
     record_url: str | None
     version: str | None
-    product_status: ProductStatus
+    product_status: Status
     flag: FlagLabel | None
     note: str
     impact: str | None
@@ -85,162 +77,335 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     updates_count: int
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """A file per package below the directory `document.file`, and the two lists of them."""
+class Tlp(DocumentStruct):
+    """The Traffic Light Protocol: who may receive the document."""
+
+    label: Literal["WHITE"]
+
+
+class Distribution(DocumentStruct):
+    """How the document may be distributed."""
+
+    tlp: Tlp
+
+
+class Note(DocumentStruct):
+    """A text and its purpose."""
+
+    category: Literal["details", "legal_disclaimer"]
+    text: str
+    title: str
+
+
+class Publisher(DocumentStruct):
+    """Who publishes the document."""
+
+    category: PublisherCategory
+    name: str
+    namespace: str
+
+
+class Revision(DocumentStruct):
+    """One entry of the document's history."""
+
+    date: datetime
+    number: str
+    summary: str
+
+
+class Tracking(DocumentStruct):
+    """Id, version and history of the document."""
+
+    id: str
+    status: Literal["final"]
+    version: str
+    initial_release_date: datetime
+    current_release_date: datetime
+    revision_history: list[Revision]
+
+
+class Metadata(DocumentStruct):
+    """The member `document`: metadata of the whole document."""
+
+    category: Literal["csaf_vex"]
+    csaf_version: Literal["2.0"]
+    title: str
+    publisher: Publisher
+    tracking: Tracking
+    lang: Literal["en"]
+    distribution: Distribution
+    notes: list[Note] = []
+
+
+class IdentificationHelper(DocumentStruct):
+    """How a scanner identifies the product."""
+
+    purl: str
+
+
+class Product(DocumentStruct):
+    """The package, in one version or in all versions."""
+
+    name: str
+    product_id: str
+    product_identification_helper: IdentificationHelper
+
+
+class ProductTree(DocumentStruct):
+    """All products that the document refers to."""
+
+    full_product_names: list[Product]
+
+
+class ProductStatus(DocumentStruct):
+    """Ids of products by status; in our documents exactly one status has exactly one product."""
+
+    fixed: list[str] = []
+    first_fixed: list[str] = []
+    known_affected: list[str] = []
+    known_not_affected: list[str] = []
+    under_investigation: list[str] = []
+
+    @property
+    def products(self) -> list[str]:
+        """The ids of all statuses but `first_fixed`, which repeats `fixed`."""
+        return self.fixed + self.known_affected + self.known_not_affected + self.under_investigation
+
+
+class Flag(DocumentStruct):
+    """The standard's label for the reason why a product is not affected."""
+
+    label: FlagLabel
+    product_ids: list[str]
+    date: datetime
+
+
+class Threat(DocumentStruct):
+    """The reason why a product is not affected, as text."""
+
+    category: Literal["impact"]
+    details: str
+    product_ids: list[str]
+    date: datetime
+
+
+class Remediation(DocumentStruct):
+    """What a user of the product can do."""
+
+    category: RemediationCategory
+    details: str
+    product_ids: list[str]
+    date: datetime
+
+
+class OtherId(DocumentStruct):
+    """An id that is not a CVE."""
+
+    system_name: str
+    text: str
+
+
+class Reference(DocumentStruct):
+    """A web page about the vulnerability."""
+
+    category: Literal["external"]
+    summary: str
+    url: str
+
+
+class Vulnerability(DocumentStruct, kw_only=True):
+    """One vulnerability; the profile requires a reason or an action for some statuses.
+
+    Sections 4.5 and 6.1.27.8 to 6.1.27.10 of the standard.
+    """
+
+    cve: str | None = None
+    ids: list[OtherId] = []
+    notes: list[Note]
+    product_status: ProductStatus
+    flags: list[Flag] = []
+    threats: list[Threat] = []
+    remediations: list[Remediation] = []
+    references: list[Reference] = []
+
+    def __post_init__(self) -> None:
+        name = self.cve or (self.ids[0].text if self.ids else "")
+        if not name:
+            raise ConformanceError("a vulnerability without an id")
+        if len(self.product_status.products) != 1:
+            raise ConformanceError(f"{name}: expected one product with a status")
+        if self.product_status.known_not_affected and not (self.flags or self.threats):
+            raise ConformanceError(f"{name}: known_not_affected without a reason")
+        if self.product_status.known_affected and not self.remediations:
+            raise ConformanceError(f"{name}: known_affected without a remediation")
+
+
+class Body(DocumentStruct):
+    """The document without its metadata."""
+
+    product_tree: ProductTree
+    vulnerabilities: list[Vulnerability]
+
+
+class CsafDocument(Body, kw_only=True):
+    """A whole document."""
+
+    document: Metadata
+
+
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Write a file per package into the directory `document.file`, and the two lists of them.
+
+    Raises BuildError if the rows are not in the order of packages.
+    """
     options = Options.model_validate(document.options)
-    notes = _attribution(attribution_texts(candidate.attributions))
-    target = candidate.directory / document.file
+    attributions = attribution_texts(context.attributions)
+    notes = [Note("legal_disclaimer", "\n".join(attributions), "Made of")] if attributions else []
+    target = context.directory / document.file
     written: list[PublishedFile] = []
-    moments: list[tuple[datetime, str]] = []
+    releases: list[tuple[datetime, str]] = []
+    last_name = ""
     with atomic_directory(target) as temporary:
-        for name, vulnerabilities in _packages(rows):
+        for name, group in groupby(rows.convert(Row), key=lambda row: row.package_name):
+            if name <= last_name:
+                raise BuildError(
+                    f"{rows.path}: expected rows in the order of packages, found {name}"
+                )
+            last_name = name
+            package_rows = list(group)
             file = file_name(name)
-            data = _document(vulnerabilities, options, notes)
+            data = _encode_document(package_rows, options, notes)
             (temporary / file).write_bytes(data)
             written.append(
-                told(data, document.file, f"{document.file}/{file}", len(vulnerabilities))
+                PublishedFile(
+                    document=document.file,
+                    file=f"{document.file}/{file}",
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    size_bytes=len(data),
+                    rows=len(package_rows),
+                )
             )
-            moments.append((vulnerabilities[0].last_released_at, file))
-        _write_lists(temporary, moments)
+            releases.append((package_rows[0].last_released_at, file))
+        _write_lists(temporary, releases)
     lists = [
-        written_file(target / file, document.file, f"{document.file}/{file}", 0)
+        describe_file(target / file, document.file, f"{document.file}/{file}", 0)
         for file in (CHANGES_FILE, INDEX_FILE)
     ]
     return [*lists, *written]
 
 
-def held(document: Document, directory: Path) -> int:
-    """The number of vulnerabilities over all documents; raises BuildError where one has a fault."""
+def count_rows(document: Document, directory: Path) -> int:
+    """The number of vulnerabilities of all documents; raises BuildError if one is invalid."""
     folder = directory / document.file
-    decoder = msgspec.json.Decoder(Csaf)
-    listed = (folder / INDEX_FILE).read_text(encoding="utf-8").splitlines()
-    if listed != sorted(path.name for path in folder.glob("*.json")):
+    decoder = msgspec.json.Decoder(CsafDocument)
+    names = (folder / INDEX_FILE).read_text(encoding="utf-8").splitlines()
+    if names != sorted(path.name for path in folder.glob("*.json")):
         raise BuildError(f"{folder / INDEX_FILE}: expected every document once, in order")
-    return sum(_held(folder / name, decoder) for name in listed)
+    count = 0
+    for name in names:
+        path = folder / name
+        try:
+            content = decoder.decode(path.read_bytes())
+        except msgspec.DecodeError as error:
+            raise BuildError(f"{path}: expected a CSAF document, found: {error}") from error
+        product_ids = {product.product_id for product in content.product_tree.full_product_names}
+        for vulnerability in content.vulnerabilities:
+            if missing := set(vulnerability.product_status.products) - product_ids:
+                raise BuildError(
+                    f"{path}: expected the product {min(missing)} in the tree, found none"
+                )
+        count += len(content.vulnerabilities)
+    return count
 
 
 def file_name(package: str) -> str:
-    """The package's name, with every character escaped that a file's name should not have."""
+    """The package's name with every character escaped that is unsafe in a file name."""
     escaped = quote(package, safe="+")
     return ("%2E" + escaped[1:] if escaped.startswith(".") else escaped) + ".json"
 
 
-def _held(path: Path, decoder: msgspec.json.Decoder[Csaf]) -> int:
-    try:
-        found = decoder.decode(path.read_bytes())
-    except msgspec.DecodeError as error:
-        raise BuildError(f"{path}: expected a CSAF document, found: {error}") from error
-    known = {product.product_id for product in found.product_tree.full_product_names}
-    for vulnerability in found.vulnerabilities:
-        if lost := set(vulnerability.product_status.products) - known:
-            raise BuildError(f"{path}: expected the product {min(lost)} in the tree, found none")
-    return len(found.vulnerabilities)
-
-
-def _packages(rows: Rows) -> Iterator[tuple[str, list[Row]]]:
-    """The rows of each package; raises BuildError where they do not stand together."""
-    last = ""
-    for name, group in groupby(rows.typed(Row), key=lambda row: row.package_name):
-        if name <= last:
-            raise BuildError(f"{rows.path}: expected rows in the order of packages, found {name}")
-        last = name
-        yield name, list(group)
-
-
-def _document(rows: list[Row], options: Options, notes: list[Note]) -> bytes:
-    """The document's bytes, a function of the package's rows alone.
-
-    Its number counts changes of state. The digest behind it tells apart two texts of one number, as
-    a wording may change without any state.
-    """
-    versions = dict.fromkeys(row.version for row in rows)
+def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> bytes:
+    """The bytes of one package's document, which depend on its rows and options only."""
+    first = rows[0]
     body = msgspec.json.encode(
         Body(
-            product_tree=Tree([_product(rows[0], version, options) for version in versions]),
-            vulnerabilities=[_vulnerability(row, options) for row in rows],
+            product_tree=ProductTree(
+                [
+                    _make_product(first.package_name, version, options)
+                    for version in dict.fromkeys(row.version for row in rows)
+                ]
+            ),
+            vulnerabilities=[_make_vulnerability(row, options) for row in rows],
         )
     )
-    build = hashlib.sha256(body).hexdigest()[:DIGEST_LETTERS]
-    about = msgspec.json.encode(_about(rows[0], options, notes, build))
-    return b'{"document":' + about + b"," + body.removeprefix(b"{") + b"\n"
-
-
-def _product(row: Row, version: str | None, options: Options) -> Product:
-    url = options.url(row.package_name, version)
-    name = f"{row.package_name} {version}" if version else row.package_name
-    return Product(name, url, Helper(url))
-
-
-def _about(row: Row, options: Options, notes: list[Note], build: str) -> About:
-    history = [Revision(row.first_released_at, "1.0.0", "First publication.")]
-    if row.updates_count:
-        summary = f"Update {row.updates_count}: states of the package changed."
-        history.append(Revision(row.last_released_at, f"1.{row.updates_count}.0", summary))
-    return About(
+    history = [Revision(first.first_released_at, "1.0.0", "First publication.")]
+    if first.updates_count:
+        summary = f"Update {first.updates_count}: states of the package changed."
+        history.append(Revision(first.last_released_at, f"1.{first.updates_count}.0", summary))
+    # The number counts changes of state. A wording may change without one, so a digest of the body
+    # as build metadata (semver.org, item 10) tells two texts of one number apart.
+    build = hashlib.sha256(body).hexdigest()[:BUILD_DIGITS]
+    metadata = Metadata(
         category="csaf_vex",
         csaf_version="2.0",
-        title=f"Vulnerabilities and their states in {row.package_name}",
+        title=f"Vulnerabilities and their states in {first.package_name}",
         publisher=Publisher(
             options.publisher_category, options.publisher_name, options.publisher_namespace
         ),
         tracking=Tracking(
-            id=options.id_prefix + row.package_name,
+            id=options.id_prefix + first.package_name,
             status="final",
             version=f"{history[-1].number}+{build}",
-            initial_release_date=row.first_released_at,
-            current_release_date=row.last_released_at,
+            initial_release_date=first.first_released_at,
+            current_release_date=first.last_released_at,
             revision_history=history,
         ),
         lang="en",
         distribution=Distribution(Tlp("WHITE")),
         notes=notes,
     )
+    # The body is encoded already; its members follow those of the metadata in the same object.
+    encoded_metadata = msgspec.json.encode(metadata)
+    return b'{"document":' + encoded_metadata + b"," + body.removeprefix(b"{") + b"\n"
 
 
-def _vulnerability(row: Row, options: Options) -> Vulnerability:
-    product = [options.url(row.package_name, row.version)]
+def _make_product(package: str, version: str | None, options: Options) -> Product:
+    url = options.package_url(package, version)
+    name = f"{package} {version}" if version else package
+    return Product(name, url, IdentificationHelper(url))
+
+
+def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
+    products = [options.package_url(row.package_name, row.version)]
+    if row.product_status == "fixed":
+        status = ProductStatus(fixed=products, first_fixed=products)
+    else:
+        status = msgspec.convert({row.product_status: products}, ProductStatus)
+    remediations = []
+    if row.remediation_category is not None and row.remediation is not None:
+        remediations = [
+            Remediation(row.remediation_category, row.remediation, products, row.stated_at)
+        ]
+    pages = {row.page_url: row.vulnerability_id}
+    pages.setdefault(row.record_url, "The record that decided")
     return Vulnerability(
         cve=None if row.id_system else row.vulnerability_id,
         ids=[OtherId(row.id_system, row.vulnerability_id)] if row.id_system else [],
         notes=[Note("details", row.note, "Decision")],
-        product_status=_status(row.product_status, product),
-        flags=[Flag(row.flag, product, row.stated_at)] if row.flag else [],
-        threats=[Threat("impact", row.impact, product, row.stated_at)] if row.impact else [],
-        remediations=_remediations(row, product),
-        references=_references(row),
+        product_status=status,
+        flags=[Flag(row.flag, products, row.stated_at)] if row.flag else [],
+        threats=[Threat("impact", row.impact, products, row.stated_at)] if row.impact else [],
+        remediations=remediations,
+        references=[Reference("external", text, url) for url, text in pages.items() if url],
     )
 
 
-def _status(status: ProductStatus, product: list[str]) -> Status:
-    if status == "fixed":
-        return Status(fixed=product, first_fixed=product)
-    return msgspec.convert({status: product}, Status)
-
-
-def _remediations(row: Row, product: list[str]) -> list[Remediation]:
-    if row.remediation_category is None or row.remediation is None:
-        return []
-    return [Remediation(row.remediation_category, row.remediation, product, row.stated_at)]
-
-
-def _references(row: Row) -> list[Reference]:
-    pages = {row.page_url: row.vulnerability_id}
-    pages.setdefault(row.record_url, "The record that decided")
-    return [Reference("external", text, url) for url, text in pages.items() if url]
-
-
-def _attribution(lines: list[str]) -> list[Note]:
-    return [Note("legal_disclaimer", "\n".join(lines), "Made of")] if lines else []
-
-
-def _write_lists(folder: Path, moments: list[tuple[datetime, str]]) -> None:
-    names = sorted(name for _, name in moments)
+def _write_lists(folder: Path, releases: list[tuple[datetime, str]]) -> None:
+    """Write the names in order, and the names with their dates, the newest first."""
+    names = sorted(name for _, name in releases)
     (folder / INDEX_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    newest = sorted(moments, key=lambda moment: (-moment[0].timestamp(), moment[1]))
-    (folder / CHANGES_FILE).write_text(
-        "".join(
-            f'"{name}",{msgspec.json.encode(released_at).decode()}\n'
-            for released_at, name in newest
-        ),
-        encoding="utf-8",
-    )
+    lines = [
+        f'"{name}",{msgspec.json.encode(released_at).decode()}\n'
+        for released_at, name in sorted(releases, key=lambda r: (-r[0].timestamp(), r[1]))
+    ]
+    (folder / CHANGES_FILE).write_text("".join(lines), encoding="utf-8")

@@ -1,6 +1,6 @@
 """CycloneDX 1.6 as a VEX, one vulnerability per line (https://cyclonedx.org/docs/1.6/json/).
 
-Every package that is spoken of stands among the components, so that each reference has its target.
+Every package of a vulnerability is listed as a component, so that each reference has its target.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from pydantic import Field
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
-from etl_assets.publish.writers.products import Products
-from etl_assets.publish.writers.registry import Candidate
-from etl_assets.publish.writers.revision import revision_of
+from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
+from etl_assets.publish.writers.output import (
+    DocumentContext,
+    DocumentStruct,
+    open_output,
+    revision_number,
+)
+from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import sink
 
 VULNERABILITIES = "vulnerabilities"
 COMPONENTS = "components"
@@ -39,15 +42,15 @@ Justification = Literal[
 Response = Literal["can_not_fix", "will_not_fix", "update", "rollback", "workaround_available"]
 
 
-class Options(Products):
-    """Who speaks, and the IRI from which the document's serial number follows."""
+class Options(PackageOptions):
+    """The author, and the IRI from which the document's serial number is derived."""
 
     id: str = Field(min_length=1)
     author: str = Field(min_length=1)
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """What the writer takes: an analysis of one package, in one version or in every version."""
+    """Input of the writer: the analysis of one package, in one version or in all versions."""
 
     package_name: str
     vulnerability_id: str
@@ -62,19 +65,15 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     last_updated_at: datetime
 
 
-class Strict(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What is null is left out; what the standard does not know is refused."""
-
-
-class Origin(Strict):
-    """Who gave out the id."""
+class Source(DocumentStruct):
+    """Who issued the id of a vulnerability."""
 
     name: str | None = None
     url: str | None = None
 
 
-class Analysis(Strict):
-    """What was found of the package."""
+class Analysis(DocumentStruct):
+    """The result of the analysis of one package."""
 
     state: State
     detail: str
@@ -84,23 +83,23 @@ class Analysis(Strict):
     last_updated: datetime | None = msgspec.field(default=None, name="lastUpdated")
 
 
-class Affects(Strict):
-    """A component of the document."""
+class Affects(DocumentStruct):
+    """A reference to a component of the document."""
 
     ref: str
 
 
-class Vulnerability(Strict):
+class Vulnerability(DocumentStruct):
     """One vulnerability of one package."""
 
     id: str
     analysis: Analysis
     affects: list[Affects]
-    source: Origin | None = None
+    source: Source | None = None
 
 
-class Component(Strict):
-    """A package, in one version or in every version."""
+class Component(DocumentStruct):
+    """A package, in one version or in all versions."""
 
     ref: str = msgspec.field(name="bom-ref")
     type: Literal["library"]
@@ -109,28 +108,28 @@ class Component(Strict):
     version: str | None = None
 
 
-class Property(Strict):
-    """A name and a value that the standard does not know."""
+class Property(DocumentStruct):
+    """A name and a value outside the standard."""
 
     name: str
     value: str
 
 
-class Supplier(Strict):
-    """Who speaks."""
+class Supplier(DocumentStruct):
+    """The author of the document."""
 
     name: str
 
 
-class Metadata(Strict):
-    """When and by whom the document was made, and of whose data."""
+class Metadata(DocumentStruct):
+    """When and by whom the document was made, and from whose data."""
 
     timestamp: datetime
     supplier: Supplier
     properties: list[Property] | None = None
 
 
-class Head(Strict):
+class Header(DocumentStruct):
     """The document without its lists."""
 
     format: Literal["CycloneDX"] = msgspec.field(name="bomFormat")
@@ -140,80 +139,74 @@ class Head(Strict):
     metadata: Metadata
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """Stream a vulnerability per row, then the components that they name."""
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Stream a vulnerability per row, then the components that they refer to."""
     options = Options.model_validate(document.options)
-    encoder = msgspec.json.Encoder()
-    components: dict[str, Component] = {}
-    vulnerabilities = _vulnerabilities(rows, options, components)
-    lists = [
-        (VULNERABILITIES, map(encoder.encode, vulnerabilities)),
-        (COMPONENTS, map(encoder.encode, _in_order(components))),
-    ]
-    with sink(candidate.directory / document.file) as file:
-        write_lines(file, encoder.encode(_head(options, candidate)), lists)
-    return [file.written(document.file, document.file, len(rows))]
-
-
-def held(document: Document, directory: Path) -> int:
-    """The number of vulnerabilities; raises BuildError where a structure or reference is wrong."""
-    path = directory / document.file
-    heads = msgspec.json.Decoder(Head)
-    vulnerabilities = msgspec.json.Decoder(Vulnerability)
-    components = msgspec.json.Decoder(Component)
-    count, named, standing = 0, set[str](), set[str]()
-    for name, data in read_lines(path):
-        if name == HEAD:
-            decoded(path, data, heads, "a CycloneDX document")
-        elif name == VULNERABILITIES:
-            found = decoded(path, data, vulnerabilities, "a CycloneDX vulnerability")
-            named.update(affected.ref for affected in found.affects)
-            count += 1
-        elif name == COMPONENTS:
-            standing.add(decoded(path, data, components, "a CycloneDX component").ref)
-        else:
-            raise BuildError(f"{path}: expected {VULNERABILITIES} or {COMPONENTS}, found {name}")
-    if lost := named - standing:
-        raise BuildError(f"{path}: expected a component for each reference, none for {min(lost)}")
-    return count
-
-
-def _head(options: Options, candidate: Candidate) -> Head:
-    properties = [
-        Property("attribution", text) for text in attribution_texts(candidate.attributions)
-    ]
-    return Head(
+    properties = [Property("attribution", text) for text in attribution_texts(context.attributions)]
+    header = Header(
         format="CycloneDX",
         spec_version="1.6",
         serial_number=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, options.id)}",
-        version=revision_of(candidate.as_of),
-        metadata=Metadata(candidate.as_of, Supplier(options.author), properties or None),
+        version=revision_number(context.as_of),
+        metadata=Metadata(context.as_of, Supplier(options.author), properties or None),
     )
+    encoder = msgspec.json.Encoder()
+    components: dict[str, Component] = {}
+
+    def encode_vulnerabilities() -> Iterator[bytes]:
+        for row in rows.convert(Row):
+            ref = options.package_url(row.package_name, row.version)
+            if ref not in components:
+                components[ref] = Component(ref, "library", row.package_name, ref, row.version)
+            yield encoder.encode(_make_vulnerability(row, ref))
+
+    def encode_components() -> Iterator[bytes]:
+        # Runs after the vulnerabilities are written: by then `components` is complete.
+        for ref in sorted(components):
+            yield encoder.encode(components[ref])
+
+    lists = [(VULNERABILITIES, encode_vulnerabilities()), (COMPONENTS, encode_components())]
+    with open_output(context.directory / document.file) as file:
+        write_object(file, encoder.encode(header), lists)
+    return [file.describe(document.file, document.file, len(rows))]
 
 
-def _in_order(components: dict[str, Component]) -> Iterator[Component]:
-    """They are looked at when the first is asked for: by then all have gathered."""
-    yield from (components[ref] for ref in sorted(components))
-
-
-def _vulnerabilities(
-    rows: Rows, options: Options, components: dict[str, Component]
-) -> Iterator[Vulnerability]:
-    """A vulnerability per row; the components that they name gather in `components`."""
-    for row in rows.typed(Row):
-        ref = options.url(row.package_name, row.version)
-        if ref not in components:
-            components[ref] = Component(ref, "library", row.package_name, ref, row.version)
-        yield Vulnerability(
-            id=row.vulnerability_id,
-            source=Origin(row.source_name, row.source_url) if row.source_name else None,
-            analysis=Analysis(
-                state=row.state,
-                detail=row.detail,
-                justification=row.justification,
-                response=[row.response] if row.response else None,
-                first_issued=row.first_issued_at,
-                last_updated=row.last_updated_at,
-            ),
-            affects=[Affects(ref)],
+def count_rows(document: Document, directory: Path) -> int:
+    """The number of vulnerabilities; raises BuildError if a structure or reference is invalid."""
+    path = directory / document.file
+    headers = msgspec.json.Decoder(Header)
+    vulnerabilities = msgspec.json.Decoder(Vulnerability)
+    components = msgspec.json.Decoder(Component)
+    count, referenced, listed = 0, set[str](), set[str]()
+    for name, data in read_object(path):
+        if name == HEADER:
+            decode_part(path, data, headers, "a CycloneDX document")
+        elif name == VULNERABILITIES:
+            vulnerability = decode_part(path, data, vulnerabilities, "a CycloneDX vulnerability")
+            referenced.update(affected.ref for affected in vulnerability.affects)
+            count += 1
+        elif name == COMPONENTS:
+            listed.add(decode_part(path, data, components, "a CycloneDX component").ref)
+        else:
+            raise BuildError(f"{path}: expected {VULNERABILITIES} or {COMPONENTS}, found {name}")
+    if missing := referenced - listed:
+        raise BuildError(
+            f"{path}: expected a component for each reference, none for {min(missing)}"
         )
+    return count
+
+
+def _make_vulnerability(row: Row, ref: str) -> Vulnerability:
+    return Vulnerability(
+        id=row.vulnerability_id,
+        source=Source(row.source_name, row.source_url) if row.source_name else None,
+        analysis=Analysis(
+            state=row.state,
+            detail=row.detail,
+            justification=row.justification,
+            response=[row.response] if row.response else None,
+            first_issued=row.first_issued_at,
+            last_updated=row.last_updated_at,
+        ),
+        affects=[Affects(ref)],
+    )

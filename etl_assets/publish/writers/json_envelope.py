@@ -1,6 +1,6 @@
-"""One JSON object with a time, a count, whose data it is, and the rows of a model, one per line.
+"""One JSON object with a time, a count, the attributions and the rows of a model, one per line.
 
-The names of these come from the document's options, the rows' keys from the model's columns.
+The members' names come from the document's options, the keys of a row from the model's columns.
 """
 
 from __future__ import annotations
@@ -16,72 +16,73 @@ from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
+from etl_assets.publish.writers.output import DocumentContext, open_output
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import sink
 
 
 class Options(Declaration):
-    """Names of the envelope's members."""
+    """Names of the members."""
 
     time: str = Field(default="generated_at", min_length=1)
     count: str = Field(default="count", min_length=1)
     attributions: str = Field(default="attributions", min_length=1)
     rows: str = Field(default="rows", min_length=1)
     once: str = Field(
-        default="", description="a column that says the same in every row, and stands in the head"
+        default="",
+        description="a column with the same value in every row, written once as a member",
     )
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """Stream the rows into `document.file`; equal rows and as_of give equal bytes."""
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Stream the rows into `document.file`."""
     options = Options.model_validate(document.options)
-    head: dict[str, Any] = {options.time: candidate.as_of, options.count: len(rows)}
-    if candidate.attributions:
-        head[options.attributions] = attribution_texts(candidate.attributions)
+    header: dict[str, Any] = {options.time: context.as_of, options.count: len(rows)}
+    if context.attributions:
+        header[options.attributions] = attribution_texts(context.attributions)
     if options.once:
-        head[options.once] = next((row.get(options.once) for row in rows), None)
+        header[options.once] = next((row.get(options.once) for row in rows), None)
     encoder = msgspec.json.Encoder(decimal_format="number")
-    with sink(candidate.directory / document.file) as file:
-        lists = [(options.rows, map(encoder.encode, _elements(rows, options.once, head)))]
-        carried = write_lines(file, encoder.encode(head), lists)
-    return [file.written(document.file, document.file, carried)]
+
+    def encode_rows() -> Iterator[bytes]:
+        for number, row in enumerate(rows, start=1):
+            if options.once and row.pop(options.once, None) != header[options.once]:
+                raise BuildError(
+                    f"{rows.path}: row {number}: expected {options.once} as in the first row"
+                )
+            yield encoder.encode(row)
+
+    with open_output(context.directory / document.file) as file:
+        count = write_object(file, encoder.encode(header), [(options.rows, encode_rows())])
+    return [file.describe(document.file, document.file, count)]
 
 
-def _elements(rows: Rows, once: str, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(rows, start=1):
-        if once and row.pop(once, None) != head[once]:
-            raise BuildError(f"{rows.path}: row {number}: expected {once} as in the first row")
-        yield row
-
-
-def held(document: Document, directory: Path) -> int:
-    """The number of rows in the file; raises BuildError where it is none or miscounts."""
+def count_rows(document: Document, directory: Path) -> int:
+    """The number of rows; raises BuildError if the file is invalid or states another number."""
     options = Options.model_validate(document.options)
     path = directory / document.file
-    heads, rows = _decoders(options)
-    counted, found = 0, 0
-    for name, data in read_lines(path):
-        if name == HEAD:
-            counted = decoded(path, data, heads, "an envelope of rows").count
-        elif name == options.rows:
-            decoded(path, data, rows, "a row")
-            found += 1
-        else:
-            raise BuildError(f"{path}: expected the member {options.rows}, found {name}")
-    if counted != found:
-        raise BuildError(f"{path}: {options.count} says {counted}, found {found} rows")
-    return found
-
-
-def _decoders(options: Options) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
-    names = {part: getattr(options, part) for part in ("time", "count", "attributions")}
-    names |= {"once": options.once or "once"}
     envelope = msgspec.defstruct(
         "Envelope",
         [("time", str), ("count", int), ("attributions", tuple[str, ...], ()), ("once", Any, None)],
-        rename=names,
+        rename={
+            "time": options.time,
+            "count": options.count,
+            "attributions": options.attributions,
+            "once": options.once or "once",
+        },
         forbid_unknown_fields=True,
     )
-    return msgspec.json.Decoder(envelope), msgspec.json.Decoder(dict[str, msgspec.Raw])
+    headers: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
+    elements = msgspec.json.Decoder(dict[str, msgspec.Raw])
+    stated, count = 0, 0
+    for name, data in read_object(path):
+        if name == HEADER:
+            stated = decode_part(path, data, headers, "an envelope of rows").count
+        elif name == options.rows:
+            decode_part(path, data, elements, "a row")
+            count += 1
+        else:
+            raise BuildError(f"{path}: expected the member {options.rows}, found {name}")
+    if stated != count:
+        raise BuildError(f"{path}: {options.count} says {stated}, found {count} rows")
+    return count

@@ -1,4 +1,4 @@
-"""One JSON object: the single row of a model, its columns as members."""
+"""One JSON object: the only row of a model, with its columns as members."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.notice import write_notice
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.output import DocumentContext, open_output, write_license
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import sink
 
 
 class Options(Declaration):
-    """There is nothing to choose."""
+    """None."""
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """The row as `document.file`; raises BuildError where the model has none or several."""
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Write the row to `document.file`; raises BuildError unless the model has exactly one row."""
     if len(rows) != 1:
         raise BuildError(f"{rows.path}: expected one row for {document.file}, found {len(rows)}")
     encoder = msgspec.json.Encoder(decimal_format="number")
-    with sink(candidate.directory / document.file) as file:
+    with open_output(context.directory / document.file) as file:
         file.write(msgspec.json.format(encoder.encode(next(iter(rows))), indent=1) + b"\n")
-    written = file.written(document.file, document.file, len(rows))
-    return [written, *write_notice(document, candidate)]
+    written = file.describe(document.file, document.file, len(rows))
+    return [written, *write_license(document, context)]
 
 
-def held(document: Document, directory: Path) -> int:
-    """1, for the file is one object; raises BuildError where it is not."""
+def count_rows(document: Document, directory: Path) -> int:
+    """Returns 1; raises BuildError if the file is not one object."""
     path = directory / document.file
     try:
         msgspec.json.decode(path.read_bytes(), type=dict[str, Any])

@@ -13,12 +13,16 @@ from pydantic import Field
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.lines import HEAD, decoded, read_lines, write_lines
-from etl_assets.publish.writers.products import Products
-from etl_assets.publish.writers.registry import Candidate, NotOfTheStandard
-from etl_assets.publish.writers.revision import revision_of
+from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
+from etl_assets.publish.writers.output import (
+    ConformanceError,
+    DocumentContext,
+    DocumentStruct,
+    open_output,
+    revision_number,
+)
+from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import sink
 
 CONTEXT: Literal["https://openvex.dev/ns/v0.2.0"] = "https://openvex.dev/ns/v0.2.0"
 STATEMENTS = "statements"
@@ -33,15 +37,15 @@ Justification = Literal[
 ]
 
 
-class Options(Products):
-    """Who speaks, and under which IRI; the document's version is the moment of its content."""
+class Options(PackageOptions):
+    """The author and the IRI of the document; its version follows from the run's `as_of`."""
 
     id: str = Field(min_length=1)
     author: str = Field(min_length=1)
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """What the writer takes: a statement on one package, in one version or in every version."""
+    """Input of the writer: a statement on one package, in one version or in all versions."""
 
     package_name: str
     vulnerability_id: str
@@ -55,21 +59,21 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     stated_at: datetime
 
 
-class Vulnerability(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+class Vulnerability(DocumentStruct):
     """The vulnerability that a statement is about."""
 
     name: str
     id: str | None = msgspec.field(default=None, name="@id")
 
 
-class Product(msgspec.Struct, forbid_unknown_fields=True):
+class Product(DocumentStruct):
     """A product, identified by its package URL."""
 
     id: str = msgspec.field(name="@id")
 
 
-class Statement(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """One statement; the standard asks some statuses for a reason or an action."""
+class Statement(DocumentStruct):
+    """One statement; the standard requires a reason or an action for some statuses."""
 
     vulnerability: Vulnerability
     timestamp: datetime
@@ -82,12 +86,12 @@ class Statement(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.status == "not_affected" and not (self.justification or self.impact_statement):
-            raise NotOfTheStandard(f"{self.vulnerability.name}: not_affected without a reason")
+            raise ConformanceError(f"{self.vulnerability.name}: not_affected without a reason")
         if self.status == "affected" and not self.action_statement:
-            raise NotOfTheStandard(f"{self.vulnerability.name}: affected without an action")
+            raise ConformanceError(f"{self.vulnerability.name}: affected without an action")
 
 
-class Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+class Header(DocumentStruct):
     """The document without its statements."""
 
     context: Literal["https://openvex.dev/ns/v0.2.0"] = msgspec.field(name="@context")
@@ -98,50 +102,52 @@ class Head(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     tooling: str | None = None
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """Stream a statement per row; raises BuildError where there is none, as the standard asks."""
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Stream a statement per row; raises BuildError without rows, as the standard requires one."""
     options = Options.model_validate(document.options)
     if not len(rows):
         raise BuildError(f"{rows.path}: expected a statement at least, found none")
-    head = Head(
+    # The standard has no member for sources; `tooling` says how the document was made.
+    tooling = None
+    if context.attributions:
+        tooling = "Made of: " + "; ".join(attribution_texts(context.attributions))
+    header = Header(
         context=CONTEXT,
         id=options.id,
         author=options.author,
-        timestamp=candidate.as_of,
-        version=revision_of(candidate.as_of),
-        tooling="Made of: " + "; ".join(attribution_texts(candidate.attributions))
-        if candidate.attributions
-        else None,
+        timestamp=context.as_of,
+        version=revision_number(context.as_of),
+        tooling=tooling,
     )
     encoder = msgspec.json.Encoder()
-    statements = (encoder.encode(statement) for statement in _statements(rows, options))
-    with sink(candidate.directory / document.file) as file:
-        carried = write_lines(file, encoder.encode(head), [(STATEMENTS, statements)])
-    return [file.written(document.file, document.file, carried)]
+    statements = map(encoder.encode, _make_statements(rows, options))
+    with open_output(context.directory / document.file) as file:
+        count = write_object(file, encoder.encode(header), [(STATEMENTS, statements)])
+    return [file.describe(document.file, document.file, count)]
 
 
-def held(document: Document, directory: Path) -> int:
-    """The number of statements; raises BuildError where one, or the document, has a fault."""
+def count_rows(document: Document, directory: Path) -> int:
+    """The number of statements; raises BuildError if one, or the document, is invalid."""
     path = directory / document.file
-    heads, statements = msgspec.json.Decoder(Head), msgspec.json.Decoder(Statement)
+    headers, statements = msgspec.json.Decoder(Header), msgspec.json.Decoder(Statement)
     count = 0
-    for name, data in read_lines(path):
-        if name == HEAD:
-            decoded(path, data, heads, "an OpenVEX document")
+    for name, data in read_object(path):
+        if name == HEADER:
+            decode_part(path, data, headers, "an OpenVEX document")
         elif name == STATEMENTS:
-            decoded(path, data, statements, "an OpenVEX statement")
+            decode_part(path, data, statements, "an OpenVEX statement")
             count += 1
         else:
             raise BuildError(f"{path}: expected {STATEMENTS}, found {name}")
     return count
 
 
-def _statements(rows: Rows, options: Options) -> Iterator[Statement]:
-    for row in rows.typed(Row):
+def _make_statements(rows: Rows, options: Options) -> Iterator[Statement]:
+    for row in rows.convert(Row):
         yield Statement(
             vulnerability=Vulnerability(name=row.vulnerability_id, id=row.vulnerability_url),
             timestamp=row.stated_at,
-            products=[Product(id=options.url(row.package_name, row.version))],
+            products=[Product(id=options.package_url(row.package_name, row.version))],
             status=row.status,
             status_notes=row.status_notes,
             justification=row.justification,

@@ -1,6 +1,6 @@
 """A table in parquet: the model's own file under another name.
 
-The rows are not read: both names lead to the same bytes, where the file system allows it.
+The rows are not read; both names are hard links to one file where the file system allows it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,24 @@ from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.run_directory import link_file
-from etl_assets.publish.writers.notice import write_notice
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.output import DocumentContext, describe_file, write_license
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import written_file
 
 
 class Options(Declaration):
-    """None: the model says which columns there are, and in which order."""
+    """None: columns and their order are those of the model."""
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """Give the model's file the document's name."""
-    target = candidate.directory / document.file
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Link the model's file to `document.file`."""
+    target = context.directory / document.file
     link_file(rows.path, target)
-    written = written_file(target, document.file, document.file, len(rows))
-    return [written, *write_notice(document, candidate)]
+    written = describe_file(target, document.file, document.file, len(rows))
+    return [written, *write_license(document, context)]
 
 
-def held(document: Document, directory: Path) -> int:
-    """The file's rows; raises BuildError where it is no parquet."""
+def count_rows(document: Document, directory: Path) -> int:
+    """The number of rows of the file; raises BuildError if it is not parquet."""
     path = directory / document.file
     try:
         return int(pq.read_metadata(path).num_rows)

@@ -1,7 +1,6 @@
-"""Plain text, one line per row, by a template with the columns' names in braces.
+"""Plain text, one line per row, from a template with column names in braces.
 
-A time is said in UTC to the second; a value that is null is left empty, and one that spans lines
-stays on one. A brace holds a name and nothing else: no attribute, index or form is ever looked at.
+Times are UTC to the second, null is empty, and line breaks in a value become spaces.
 """
 
 from __future__ import annotations
@@ -17,58 +16,65 @@ from etl_assets.declarations.declaration import COLUMN_NAME, Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.notice import write_notice
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.output import DocumentContext, open_output, write_license
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.sink import sink
 
-PLACE = re.compile(r"\{([^{}]*)\}")
+# Not `str.format`: it would evaluate attributes, indexes and format specifications in the braces.
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Options(Declaration):
-    """What a line says."""
+    """The template of a line."""
 
-    line: str = Field(min_length=1, description="with {column} where a value stands")
+    line: str = Field(min_length=1, description="with {column} for the value of a column")
 
     @field_validator("line")
     @classmethod
-    def _names_alone_stand_in_braces(cls, line: str) -> str:
-        wrong = [name for name in PLACE.findall(line) if not re.match(COLUMN_NAME, name)]
-        if wrong or set("{}") & set(PLACE.sub("", line)):
-            found = ", ".join(f"{{{name}}}" for name in wrong) or "a brace without its other half"
-            raise ValueError(f"expected names of columns alone in braces, found {found}")
+    def _allow_only_names_in_braces(cls, line: str) -> str:
+        wrong = [name for name in PLACEHOLDER.findall(line) if not re.match(COLUMN_NAME, name)]
+        if wrong:
+            braces = ", ".join(f"{{{name}}}" for name in wrong)
+            raise ValueError(f"expected names of columns alone in braces, found {braces}")
+        if set("{}") & set(PLACEHOLDER.sub("", line)):
+            raise ValueError(
+                "expected names of columns alone in braces, found a brace without its other half"
+            )
         return line
 
 
-def write(rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-    """Write the rows into `document.file` in the model's order."""
+def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
+    """Write the rows to `document.file`, in the model's order.
+
+    Raises BuildError if the template names a column that the model does not have.
+    """
     template = Options.model_validate(document.options).line
-    carried = 0
-    with sink(candidate.directory / document.file) as file:
+    unknown = sorted(set(PLACEHOLDER.findall(template)) - set(rows.columns))
+    if unknown:
+        raise BuildError(
+            f"{document.file}: options.line: expected columns of {document.model} in braces"
+            f" ({', '.join(rows.columns)}), found {', '.join(unknown)}"
+        )
+    count = 0
+    with open_output(context.directory / document.file) as file:
         for row in rows:
-            told = {name: _told(value) for name, value in row.items()}
-            file.write((_filled(document, template, told) + "\n").encode())
-            carried += 1
-    written = file.written(document.file, document.file, carried)
-    return [written, *write_notice(document, candidate)]
+            file.write(f"{_fill_template(template, row)}\n".encode())
+            count += 1
+    written = file.describe(document.file, document.file, count)
+    return [written, *write_license(document, context)]
 
 
-def held(document: Document, directory: Path) -> int:
+def count_rows(document: Document, directory: Path) -> int:
     """The number of lines."""
     with (directory / document.file).open("rb") as file:
         return sum(1 for _ in file)
 
 
-def _filled(document: Document, template: str, told: Mapping[str, str]) -> str:
-    if unknown := sorted(set(PLACE.findall(template)) - set(told)):
-        raise BuildError(
-            f"{document.file}: options.line: expected columns of {document.model} in braces"
-            f" ({', '.join(told)}), found {', '.join(unknown)}"
-        )
-    return PLACE.sub(lambda place: told[place[1]], template)
+def _fill_template(template: str, row: Mapping[str, object]) -> str:
+    texts = {name: _format_value(value) for name, value in row.items()}
+    return PLACEHOLDER.sub(lambda match: texts[match[1]], template)
 
 
-def _told(value: object) -> str:
+def _format_value(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):

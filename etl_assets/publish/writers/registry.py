@@ -1,14 +1,11 @@
-"""Which module writes which format, and what every writer offers.
+"""Which formats can be written, and the interface of a writer.
 
-A writer knows its standard and nothing of a domain; it is imported by its name when it is needed.
+A new format is a module of its name in this package, and its name in `FORMATS`.
 """
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -16,92 +13,70 @@ from typing import Protocol, cast
 from pydantic import ValidationError
 
 from etl_assets.declarations.declaration import Declaration
-from etl_assets.declarations.domain import Attribution, Document
-from etl_assets.model.errors import BuildError, DeclarationError, Problem
+from etl_assets.declarations.domain import Document
+from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.run_manifest import PublishedFile
+from etl_assets.publish.writers.output import DocumentContext
 from etl_assets.publish.writers.rows import Rows
 
-INFRASTRUCTURE = frozenset(
-    {
-        "csaf_structure",
-        "lines",
-        "notice",
-        "package_url",
-        "products",
-        "registry",
-        "revision",
-        "rows",
-        "sink",
-    }
+FORMATS = (
+    "csaf",
+    "csv_table",
+    "cyclonedx",
+    "json_envelope",
+    "json_map",
+    "json_record",
+    "openvex",
+    "osv",
+    "parquet",
+    "plain_text",
 )
 
 
-class NotOfTheStandard(BuildError, ValueError):
-    """A structure that the standard refuses; a ValueError, so that decoders say where it stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Where documents are written, for which moment, made of whose data, and what they follow."""
-
-    directory: Path
-    as_of: datetime
-    previous: Path | None = None
-    attributions: tuple[Attribution, ...] = ()
-
-
 class Writer(Protocol):
-    """What a module of `etl_assets.publish.writers` that bears a format's name offers."""
+    """What the module of a format offers."""
 
     Options: type[Declaration]
 
-    def write(self, rows: Rows, document: Document, candidate: Candidate) -> list[PublishedFile]:
-        """Write the document's files below the candidate's directory; returns each of them."""
+    def write(
+        self, rows: Rows, document: Document, context: DocumentContext
+    ) -> list[PublishedFile]:
+        """Write the document's files below `context.directory`; returns a record of each file."""
 
-    def held(self, document: Document, directory: Path) -> int:
-        """Read the files back by their structure; returns how many rows of the model they carry."""
+    def count_rows(self, document: Document, directory: Path) -> int:
+        """Read the files back and validate their structure; returns the rows that they contain.
+
+        Raises BuildError if a file is not what its format says.
+        """
 
 
 def find_writer(document: Document) -> Writer:
-    """The writer of the document's format; raises DeclarationError where there is none."""
-    if found := find_problems([document]):
-        raise DeclarationError(found)
-    return _module(document.format)
+    """The writer of the document's format; raises DeclarationError if format or options are bad."""
+    if problems := find_problems([document]):
+        raise DeclarationError(problems)
+    return _import_writer(document.format)
 
 
 def find_problems(documents: Iterable[Document]) -> list[Problem]:
-    """What is wrong with the formats and options that documents declare, all of it."""
-    found = []
+    """Every wrong format and option that the documents declare."""
+    problems = []
     for document in documents:
-        if document.format not in list_formats():
-            expected = f"one of the formats {', '.join(list_formats())}"
-            found.append(Problem(f"documents: {document.file}: format", expected, document.format))
-        else:
-            found.extend(_wrong_options(document))
-    return found
+        where = f"documents: {document.file}"
+        if document.format not in FORMATS:
+            expected = f"one of the formats {', '.join(FORMATS)}"
+            problems.append(Problem(f"{where}: format", expected, document.format))
+            continue
+        try:
+            _import_writer(document.format).Options.model_validate(document.options)
+        except ValidationError as error:
+            for fault in error.errors():
+                option = ".".join(map(str, fault["loc"]))
+                problems.append(
+                    Problem(f"{where}: options.{option}", fault["msg"], repr(fault["input"]))
+                )
+    return problems
 
 
-def list_formats() -> list[str]:
-    """The formats that can be written, by name."""
-    package = import_module("etl_assets.publish.writers")
-    names = {module.name for module in pkgutil.iter_modules(package.__path__)}
-    return sorted(names - INFRASTRUCTURE)
-
-
-def _wrong_options(document: Document) -> list[Problem]:
-    try:
-        _module(document.format).Options.model_validate(document.options)
-    except ValidationError as error:
-        return [
-            Problem(
-                f"documents: {document.file}: options.{'.'.join(map(str, problem['loc']))}",
-                problem["msg"],
-                repr(problem["input"]),
-            )
-            for problem in error.errors()
-        ]
-    return []
-
-
-def _module(name: str) -> Writer:
+def _import_writer(name: str) -> Writer:
+    # Only when it is needed: a domain uses few formats.
     return cast(Writer, import_module(f"etl_assets.publish.writers.{name}"))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.declarations.domain import Attribution
-from etl_assets.publish.writers.registry import Candidate
+from etl_assets.publish.writers.output import DocumentContext
 from etl_assets.publish.writers.rows import Rows
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,5 +34,5 @@ def lay(tmp_path: Path) -> Lay:
 
 
 @pytest.fixture
-def candidate(tmp_path: Path) -> Candidate:
-    return Candidate(tmp_path / "run", AS_OF, attributions=(GARDEN,))
+def context(tmp_path: Path) -> DocumentContext:
+    return DocumentContext(tmp_path / "run", AS_OF, attributions=(GARDEN,))

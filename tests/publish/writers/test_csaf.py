@@ -53,8 +53,8 @@ def a_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def oak(candidate) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((candidate.directory / "csaf/oak.json").read_text())
+def oak(context) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((context.directory / "csaf/oak.json").read_text())
     return found
 
 
@@ -116,41 +116,41 @@ def oak(candidate) -> dict[str, Any]:
     ],
 )
 def test_a_vulnerability_says_what_its_status_asks_for(
-    lay, candidate, changes: dict[str, Any], expected: dict[str, Any]
+    lay, context, changes: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    csaf.write(lay(a_row(**changes)), DOCUMENT, candidate)
+    csaf.write(lay(a_row(**changes)), DOCUMENT, context)
 
-    [found] = oak(candidate)["vulnerabilities"]
+    [found] = oak(context)["vulnerabilities"]
     notes = [{"category": "details", "text": "Decided.", "title": "Decision"}]
     assert found == {"cve": "CVE-2026-900001", "notes": notes} | expected
 
 
-def test_an_id_that_is_no_cve_names_its_system(lay, candidate) -> None:
-    csaf.write(lay(a_row(vulnerability_id="TEMP-1", id_system="Tracker")), DOCUMENT, candidate)
+def test_an_id_that_is_no_cve_names_its_system(lay, context) -> None:
+    csaf.write(lay(a_row(vulnerability_id="TEMP-1", id_system="Tracker")), DOCUMENT, context)
 
-    [found] = oak(candidate)["vulnerabilities"]
+    [found] = oak(context)["vulnerabilities"]
     assert found["ids"] == [{"system_name": "Tracker", "text": "TEMP-1"}]
     assert "cve" not in found
 
 
-def test_a_package_is_one_file_with_each_version_once(lay, candidate) -> None:
+def test_a_package_is_one_file_with_each_version_once(lay, context) -> None:
     ids = ("CVE-2026-900001", "CVE-2026-900002")
     rows = lay(a_row(package_name="fir"), *(a_row(vulnerability_id=i, **FIX) for i in ids))
 
-    written = csaf.write(rows, DOCUMENT, candidate)
+    written = csaf.write(rows, DOCUMENT, context)
 
     assert [(w.file, w.rows) for w in written] == [
         ("csaf/changes.csv", 0), ("csaf/index.txt", 0), ("csaf/fir.json", 1), ("csaf/oak.json", 2),
     ]  # fmt: skip
-    assert [p["name"] for p in oak(candidate)["product_tree"]["full_product_names"]] == ["oak 1-2"]
-    assert csaf.held(DOCUMENT, candidate.directory) == 3
+    assert [p["name"] for p in oak(context)["product_tree"]["full_product_names"]] == ["oak 1-2"]
+    assert csaf.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_the_history_counts_updates_and_the_digest_tells_texts_apart(lay, candidate) -> None:
+def test_the_history_counts_updates_and_the_digest_tells_texts_apart(lay, context) -> None:
     dates = {"last_released_at": MARCH, "updates_count": 4}
-    csaf.write(lay(a_row(**dates)), DOCUMENT, candidate)
-    tracking = oak(candidate)["document"]["tracking"]
-    other = csaf.Candidate(candidate.directory / "other", candidate.as_of)
+    csaf.write(lay(a_row(**dates)), DOCUMENT, context)
+    tracking = oak(context)["document"]["tracking"]
+    other = csaf.DocumentContext(context.directory / "other", context.as_of)
 
     csaf.write(lay(a_row(**dates, record_url="https://garden.example")), DOCUMENT, other)
 
@@ -162,24 +162,23 @@ def test_the_history_counts_updates_and_the_digest_tells_texts_apart(lay, candid
     assert tracking["revision_history"] == reworded["revision_history"]
 
 
-def test_another_moment_changes_no_document(lay, candidate) -> None:
+def test_another_moment_changes_no_document(lay, context) -> None:
     rows = lay(a_row())
-    later = csaf.Candidate(
-        candidate.directory / "later", candidate.as_of.replace(year=2027), None,
-        candidate.attributions,
-    )  # fmt: skip
+    later = csaf.DocumentContext(
+        context.directory / "later", context.as_of.replace(year=2027), context.attributions
+    )
 
-    first, second = (csaf.write(rows, DOCUMENT, each) for each in (candidate, later))
+    first, second = (csaf.write(rows, DOCUMENT, each) for each in (context, later))
 
     assert first == second
 
 
-def test_the_newest_document_leads_the_changes(lay, candidate) -> None:
+def test_the_newest_document_leads_the_changes(lay, context) -> None:
     rows = lay(a_row(package_name="fir"), a_row(last_released_at=MARCH, updates_count=1))
 
-    csaf.write(rows, DOCUMENT, candidate)
+    csaf.write(rows, DOCUMENT, context)
 
-    folder: Path = candidate.directory / "csaf"
+    folder: Path = context.directory / "csaf"
     assert (folder / "index.txt").read_text() == "fir.json\noak.json\n"
     assert (folder / "changes.csv").read_text() == (
         '"oak.json","2026-03-01T00:00:00Z"\n"fir.json","2026-01-01T00:00:00Z"\n'
@@ -209,17 +208,17 @@ def test_a_name_is_escaped_where_it_would_hurt(package: str, file: str) -> None:
     ],
 )
 def test_what_the_profile_refuses_is_not_written(
-    lay, candidate, changes: dict[str, Any], message: str
+    lay, context, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BuildError, match=message):
-        csaf.write(lay(a_row(**changes)), DOCUMENT, candidate)
+        csaf.write(lay(a_row(**changes)), DOCUMENT, context)
 
-    assert list(candidate.directory.iterdir()) == []
+    assert list(context.directory.iterdir()) == []
 
 
-def test_rows_in_another_order_are_refused(lay, candidate) -> None:
+def test_rows_in_another_order_are_refused(lay, context) -> None:
     with pytest.raises(BuildError, match="in the order of packages, found fir"):
-        csaf.write(lay(a_row(), a_row(package_name="fir")), DOCUMENT, candidate)
+        csaf.write(lay(a_row(), a_row(package_name="fir")), DOCUMENT, context)
 
 
 @pytest.mark.parametrize(
@@ -229,18 +228,18 @@ def test_rows_in_another_order_are_refused(lay, candidate) -> None:
         pytest.param('"fixed":["pkg:', '"fixed":["url:', "expected the product", id="product"),
     ],
 )
-def test_a_spoiled_document_is_refused(lay, candidate, old: str, new: str, message: str) -> None:
-    csaf.write(lay(a_row(**FIX)), DOCUMENT, candidate)
-    path: Path = candidate.directory / "csaf/oak.json"
+def test_a_spoiled_document_is_refused(lay, context, old: str, new: str, message: str) -> None:
+    csaf.write(lay(a_row(**FIX)), DOCUMENT, context)
+    path: Path = context.directory / "csaf/oak.json"
     path.write_text(path.read_text().replace(old, new))
 
     with pytest.raises(BuildError, match=message):
-        csaf.held(DOCUMENT, candidate.directory)
+        csaf.count_rows(DOCUMENT, context.directory)
 
 
-def test_a_lost_document_is_noticed(lay, candidate) -> None:
-    csaf.write(lay(a_row()), DOCUMENT, candidate)
-    (candidate.directory / "csaf/oak.json").unlink()
+def test_a_lost_document_is_noticed(lay, context) -> None:
+    csaf.write(lay(a_row()), DOCUMENT, context)
+    (context.directory / "csaf/oak.json").unlink()
 
     with pytest.raises(BuildError, match="expected every document once"):
-        csaf.held(DOCUMENT, candidate.directory)
+        csaf.count_rows(DOCUMENT, context.directory)

@@ -17,44 +17,44 @@ DOCUMENT = Document.model_validate(
 )
 
 
-def written(lay, candidate, *rows: dict[str, object]) -> list[list[str]]:
-    csv_table.write(lay(*rows), DOCUMENT, candidate)
-    with (candidate.directory / "plants.csv").open(newline="", encoding="utf-8") as file:
+def written(lay, context, *rows: dict[str, object]) -> list[list[str]]:
+    csv_table.write(lay(*rows), DOCUMENT, context)
+    with (context.directory / "plants.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
 
-def test_values_stand_under_their_names(lay, candidate) -> None:
+def test_values_stand_under_their_names(lay, context) -> None:
     row = {
         "name": 'a "pear", ripe\nor not', "weight": -1.5, "is_ripe": True,
         "picked": date(2026, 3, 1), "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
         "tags": ["a"], "nothing": None,
     }  # fmt: skip
 
-    header, cells = written(lay, candidate, row)
+    header, cells = written(lay, context, row)
 
     assert header == list(row)
     assert cells == [
         'a "pear", ripe\nor not', "-1.5", "true", "2026-03-01", "2026-03-01T12:00:00+00:00",
         '["a"]', "",
     ]  # fmt: skip
-    assert csv_table.held(DOCUMENT, candidate.directory) == 1
+    assert csv_table.count_rows(DOCUMENT, context.directory) == 1
 
 
 @pytest.mark.fault("formula")
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "  ="])
-def test_a_text_that_looks_like_a_formula_is_text(lay, candidate, start: str) -> None:
-    _, cells = written(lay, candidate, {"name": f"{start}cmd|' /C calc'!A0", "note": "fine"})
+def test_a_text_that_looks_like_a_formula_is_text(lay, context, start: str) -> None:
+    _, cells = written(lay, context, {"name": f"{start}cmd|' /C calc'!A0", "note": "fine"})
 
     assert cells == [f"'{start}cmd|' /C calc'!A0", "fine"]
 
 
-def test_many_rows_are_written_in_pieces(lay, candidate) -> None:
+def test_many_rows_are_written_in_pieces(lay, context) -> None:
     rows = [{"name": "x" * 1000, "number": number} for number in range(200)]
 
-    found = written(lay, candidate, *rows)
+    found = written(lay, context, *rows)
 
     assert [int(number) for _, number in found[1:]] == list(range(200))
-    assert csv_table.held(DOCUMENT, candidate.directory) == 200
+    assert csv_table.count_rows(DOCUMENT, context.directory) == 200
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_another_shape_is_refused(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "plants.csv").write_text(text, encoding="utf-8", newline="")
 
     with pytest.raises(BuildError, match=told):
-        csv_table.held(DOCUMENT, tmp_path)
+        csv_table.count_rows(DOCUMENT, tmp_path)

@@ -43,17 +43,17 @@ def a_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def found_in(candidate) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((candidate.directory / "bom.json").read_text())
+def found_in(context) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((context.directory / "bom.json").read_text())
     return found
 
 
-def test_a_vulnerability_has_its_analysis_and_package(lay, candidate) -> None:
+def test_a_vulnerability_has_its_analysis_and_package(lay, context) -> None:
     row = a_row(justification="code_not_present", version="1-1", response="update")
 
-    cyclonedx.write(lay(row), DOCUMENT, candidate)
+    cyclonedx.write(lay(row), DOCUMENT, context)
 
-    assert found_in(candidate)["vulnerabilities"] == [
+    assert found_in(context)["vulnerabilities"] == [
         {
             "id": "CVE-2026-900001",
             "source": {"name": "NVD"},
@@ -70,45 +70,45 @@ def test_a_vulnerability_has_its_analysis_and_package(lay, candidate) -> None:
     ]
 
 
-def test_a_package_is_one_component_however_often_it_is_named(lay, candidate) -> None:
+def test_a_package_is_one_component_however_often_it_is_named(lay, context) -> None:
     ids = ("CVE-2026-900001", "CVE-2026-900002")
     rows = lay(*(a_row(vulnerability_id=i) for i in ids), a_row(version="1-1"))
 
-    cyclonedx.write(rows, DOCUMENT, candidate)
+    cyclonedx.write(rows, DOCUMENT, context)
 
-    refs = [component["bom-ref"] for component in found_in(candidate)["components"]]
+    refs = [component["bom-ref"] for component in found_in(context)["components"]]
     assert refs == ["pkg:deb/garden/oak", "pkg:deb/garden/oak@1-1"]
-    assert cyclonedx.held(DOCUMENT, candidate.directory) == 3
+    assert cyclonedx.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_the_sources_are_properties_of_the_document(lay, candidate) -> None:
-    cyclonedx.write(lay(a_row()), DOCUMENT, candidate)
+def test_the_sources_are_properties_of_the_document(lay, context) -> None:
+    cyclonedx.write(lay(a_row()), DOCUMENT, context)
 
-    assert found_in(candidate)["metadata"]["properties"] == [
+    assert found_in(context)["metadata"]["properties"] == [
         {"name": "attribution", "value": "Garden list. Licence: CC0-1.0"}
     ]
 
 
-def test_the_serial_number_stays_and_the_version_rises(lay, candidate) -> None:
+def test_the_serial_number_stays_and_the_version_rises(lay, context) -> None:
     rows = lay(a_row())
-    cyclonedx.write(rows, DOCUMENT, candidate)
-    first = found_in(candidate)
+    cyclonedx.write(rows, DOCUMENT, context)
+    first = found_in(context)
 
-    later = candidate.as_of.replace(microsecond=1)
-    cyclonedx.write(rows, DOCUMENT, cyclonedx.Candidate(candidate.directory, later))
+    later = context.as_of.replace(microsecond=1)
+    cyclonedx.write(rows, DOCUMENT, cyclonedx.DocumentContext(context.directory, later))
 
-    second = found_in(candidate)
+    second = found_in(context)
     assert second["serialNumber"] == first["serialNumber"]
     assert second["version"] == first["version"] + 1
 
 
-def test_a_reference_without_a_component_is_refused(lay, candidate) -> None:
-    cyclonedx.write(lay(a_row()), DOCUMENT, candidate)
-    path: Path = candidate.directory / "bom.json"
+def test_a_reference_without_a_component_is_refused(lay, context) -> None:
+    cyclonedx.write(lay(a_row()), DOCUMENT, context)
+    path: Path = context.directory / "bom.json"
     path.write_text(path.read_text().replace('"bom-ref":"pkg:', '"bom-ref":"url:'))
 
     with pytest.raises(BuildError, match="expected a component for each reference"):
-        cyclonedx.held(DOCUMENT, candidate.directory)
+        cyclonedx.count_rows(DOCUMENT, context.directory)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_a_reference_without_a_component_is_refused(lay, candidate) -> None:
         pytest.param('"library"', '"tree"', id="unknown kind of component"),
     ],
 )
-def test_a_spoiled_document_is_refused(lay, candidate, old: str, new: str) -> None:
-    cyclonedx.write(lay(a_row()), DOCUMENT, candidate)
-    path: Path = candidate.directory / "bom.json"
+def test_a_spoiled_document_is_refused(lay, context, old: str, new: str) -> None:
+    cyclonedx.write(lay(a_row()), DOCUMENT, context)
+    path: Path = context.directory / "bom.json"
     path.write_text(path.read_text().replace(old, new))
 
     with pytest.raises(BuildError, match=r"bom\.json: expected"):
-        cyclonedx.held(DOCUMENT, candidate.directory)
+        cyclonedx.count_rows(DOCUMENT, context.directory)

@@ -16,22 +16,22 @@ DOCUMENT = Document.model_validate(
 )
 
 
-def test_the_row_s_columns_are_members(lay, candidate) -> None:
-    json_record.write(lay({"first": True, "found": [{"plant": "oak"}]}), DOCUMENT, candidate)
+def test_the_row_s_columns_are_members(lay, context) -> None:
+    json_record.write(lay({"first": True, "found": [{"plant": "oak"}]}), DOCUMENT, context)
 
-    found = json.loads((candidate.directory / "today.json").read_text())
+    found = json.loads((context.directory / "today.json").read_text())
     assert found == {"first": True, "found": [{"plant": "oak"}]}
-    assert json_record.held(DOCUMENT, candidate.directory) == 1
+    assert json_record.count_rows(DOCUMENT, context.directory) == 1
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_no_row_or_several_are_refused(lay, candidate, count: int) -> None:
+def test_no_row_or_several_are_refused(lay, context, count: int) -> None:
     with pytest.raises(BuildError, match=f"expected one row for today.json, found {count}"):
-        json_record.write(lay(*[{"first": True}] * count), DOCUMENT, candidate)
+        json_record.write(lay(*[{"first": True}] * count), DOCUMENT, context)
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:
     (tmp_path / "today.json").write_text("[]")
 
     with pytest.raises(BuildError, match="expected one object"):
-        json_record.held(DOCUMENT, tmp_path)
+        json_record.count_rows(DOCUMENT, tmp_path)

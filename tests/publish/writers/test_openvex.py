@@ -42,10 +42,10 @@ def a_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_a_statement_names_package_version_and_moment(lay, candidate) -> None:
-    openvex.write(lay(a_row(status_notes="Fixed.")), DOCUMENT, candidate)
+def test_a_statement_names_package_version_and_moment(lay, context) -> None:
+    openvex.write(lay(a_row(status_notes="Fixed.")), DOCUMENT, context)
 
-    found = json.loads((candidate.directory / "openvex.json").read_text())
+    found = json.loads((context.directory / "openvex.json").read_text())
     assert found == {
         "@context": "https://openvex.dev/ns/v0.2.0",
         "@id": "https://garden.example/vex",
@@ -65,18 +65,18 @@ def test_a_statement_names_package_version_and_moment(lay, candidate) -> None:
     }
 
 
-def test_every_statement_is_counted_back(lay, candidate) -> None:
+def test_every_statement_is_counted_back(lay, context) -> None:
     rows = lay(*(a_row(package_name=name) for name in ("fir", "oak", "yew")))
 
-    [written] = openvex.write(rows, DOCUMENT, candidate)
+    [written] = openvex.write(rows, DOCUMENT, context)
 
-    assert written.rows == openvex.held(DOCUMENT, candidate.directory) == 3
+    assert written.rows == openvex.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_equal_rows_give_equal_bytes(lay, candidate) -> None:
+def test_equal_rows_give_equal_bytes(lay, context) -> None:
     rows = lay(a_row())
 
-    assert openvex.write(rows, DOCUMENT, candidate) == openvex.write(rows, DOCUMENT, candidate)
+    assert openvex.write(rows, DOCUMENT, context) == openvex.write(rows, DOCUMENT, context)
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,16 @@ def test_equal_rows_give_equal_bytes(lay, candidate) -> None:
         pytest.param({"colour": "red"}, "found colour, which it does not know", id="column more"),
     ],
 )
-def test_what_the_standard_refuses_is_not_written(lay, candidate, changes, message: str) -> None:
+def test_what_the_standard_refuses_is_not_written(lay, context, changes, message: str) -> None:
     with pytest.raises(BuildError, match=message):
-        openvex.write(lay(a_row(**changes)), DOCUMENT, candidate)
+        openvex.write(lay(a_row(**changes)), DOCUMENT, context)
 
-    assert not (candidate.directory / "openvex.json").exists()
+    assert not (context.directory / "openvex.json").exists()
 
 
-def test_a_document_without_a_statement_is_none(lay, candidate) -> None:
+def test_a_document_without_a_statement_is_none(lay, context) -> None:
     with pytest.raises(BuildError, match="expected a statement at least"):
-        openvex.write(lay(), DOCUMENT, candidate)
+        openvex.write(lay(), DOCUMENT, context)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_a_document_without_a_statement_is_none(lay, candidate) -> None:
         pytest.param('"statements"', '"words"', id="other list"),
     ],
 )
-def test_a_spoiled_document_is_refused(lay, candidate, old: str, new: str) -> None:
-    openvex.write(lay(a_row()), DOCUMENT, candidate)
-    path: Path = candidate.directory / "openvex.json"
+def test_a_spoiled_document_is_refused(lay, context, old: str, new: str) -> None:
+    openvex.write(lay(a_row()), DOCUMENT, context)
+    path: Path = context.directory / "openvex.json"
     path.write_text(path.read_text().replace(old, new))
 
     with pytest.raises(BuildError, match=r"openvex\.json: expected"):
-        openvex.held(DOCUMENT, candidate.directory)
+        openvex.count_rows(DOCUMENT, context.directory)

@@ -51,10 +51,10 @@ def records(directory: Path) -> dict[str, dict[str, Any]]:
         return {name: json.loads(archive.read(name)) for name in archive.namelist()}
 
 
-def test_a_fix_ends_the_affected_range(lay, candidate) -> None:
-    osv.write(lay(a_row(fixed_version="1-2", specific={"state": "fixed"})), DOCUMENT, candidate)
+def test_a_fix_ends_the_affected_range(lay, context) -> None:
+    osv.write(lay(a_row(fixed_version="1-2", specific={"state": "fixed"})), DOCUMENT, context)
 
-    assert records(candidate.directory) == {
+    assert records(context.directory) == {
         "ECHO-CVE-2026-900001.json": {
             "schema_version": "1.7.5",
             "id": "ECHO-CVE-2026-900001",
@@ -81,56 +81,56 @@ def test_a_fix_ends_the_affected_range(lay, candidate) -> None:
     }
 
 
-def test_all_packages_of_an_id_stand_in_one_record(lay, candidate) -> None:
+def test_all_packages_of_an_id_stand_in_one_record(lay, context) -> None:
     rows = lay(
         a_row(package_name="fir", is_affected=False),
         a_row(package_name="oak"),
         a_row(vulnerability_id="CVE-2026-900002"),
     )
 
-    osv.write(rows, DOCUMENT, candidate)
+    osv.write(rows, DOCUMENT, context)
 
-    first, second = records(candidate.directory).values()
+    first, second = records(context.directory).values()
     assert [a["package"]["name"] for a in first["affected"]] == ["oak"]
     assert first["affected"][0]["ranges"][0]["events"] == [{"introduced": "0"}]
     spared = first["database_specific"]["not_applicable"]
     assert [part["package"]["name"] for part in spared] == ["fir"]
     assert second["id"] == "ECHO-CVE-2026-900002"
-    assert osv.held(DOCUMENT, candidate.directory) == 3
+    assert osv.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_what_is_withdrawn_says_so_and_stays(lay, candidate) -> None:
-    osv.write(lay(a_row(withdrawn_at=MARCH)), DOCUMENT, candidate)
+def test_what_is_withdrawn_says_so_and_stays(lay, context) -> None:
+    osv.write(lay(a_row(withdrawn_at=MARCH)), DOCUMENT, context)
 
-    [record] = records(candidate.directory).values()
+    [record] = records(context.directory).values()
     assert record["withdrawn"] == "2026-03-01T00:00:00Z"
 
 
-def test_pages_are_named_once(lay, candidate) -> None:
+def test_pages_are_named_once(lay, context) -> None:
     rows = lay(
         a_row(package_name="fir", page_url="https://a.example", record_url="https://b.example"),
         a_row(package_name="oak", page_url="https://a.example", record_url="https://a.example"),
     )
 
-    osv.write(rows, DOCUMENT, candidate)
+    osv.write(rows, DOCUMENT, context)
 
-    [record] = records(candidate.directory).values()
+    [record] = records(context.directory).values()
     assert record["references"] == [
         {"type": "ADVISORY", "url": "https://a.example"},
         {"type": "WEB", "url": "https://b.example"},
     ]
 
 
-def test_the_newest_change_leads_the_list(lay, candidate) -> None:
+def test_the_newest_change_leads_the_list(lay, context) -> None:
     ids = ("CVE-2026-900001", "CVE-2026-900002", "CVE-2026-900003")
     moments = (JANUARY, MARCH, MARCH)
     rows = lay(
         *(a_row(vulnerability_id=i, modified_at=at) for i, at in zip(ids, moments, strict=True))
     )
 
-    written = osv.write(rows, DOCUMENT, candidate)
+    written = osv.write(rows, DOCUMENT, context)
 
-    assert (candidate.directory / "osv/modified_id.csv").read_text() == (
+    assert (context.directory / "osv/modified_id.csv").read_text() == (
         "2026-03-01T00:00:00Z,ECHO-CVE-2026-900002\n"
         "2026-03-01T00:00:00Z,ECHO-CVE-2026-900003\n"
         "2026-01-01T00:00:00Z,ECHO-CVE-2026-900001\n"
@@ -138,17 +138,17 @@ def test_the_newest_change_leads_the_list(lay, candidate) -> None:
     assert [(w.file, w.rows) for w in written] == [("osv/all.zip", 3), ("osv/modified_id.csv", 0)]
 
 
-def test_equal_rows_give_equal_bytes(lay, candidate) -> None:
+def test_equal_rows_give_equal_bytes(lay, context) -> None:
     rows = lay(a_row())
 
-    assert osv.write(rows, DOCUMENT, candidate) == osv.write(rows, DOCUMENT, candidate)
+    assert osv.write(rows, DOCUMENT, context) == osv.write(rows, DOCUMENT, context)
 
 
-def test_rows_in_another_order_are_refused(lay, candidate) -> None:
+def test_rows_in_another_order_are_refused(lay, context) -> None:
     rows = lay(a_row(vulnerability_id="CVE-2026-900002"), a_row())
 
     with pytest.raises(BuildError, match="in the order of their ids, found CVE-2026-900001"):
-        osv.write(rows, DOCUMENT, candidate)
+        osv.write(rows, DOCUMENT, context)
 
 
 def respoil(path: Path, name: str, content: str) -> None:
@@ -163,21 +163,21 @@ def respoil(path: Path, name: str, content: str) -> None:
         pytest.param("a.json", None, "expected the record a.json", id="another name"),
     ],
 )
-def test_a_spoiled_zip_is_refused(lay, candidate, name, content, message: str) -> None:
-    osv.write(lay(a_row()), DOCUMENT, candidate)
-    [record] = records(candidate.directory).values()
-    respoil(candidate.directory / "osv/all.zip", name, content or json.dumps(record))
+def test_a_spoiled_zip_is_refused(lay, context, name, content, message: str) -> None:
+    osv.write(lay(a_row()), DOCUMENT, context)
+    [record] = records(context.directory).values()
+    respoil(context.directory / "osv/all.zip", name, content or json.dumps(record))
 
     with pytest.raises(BuildError, match=message):
-        osv.held(DOCUMENT, candidate.directory)
+        osv.count_rows(DOCUMENT, context.directory)
 
 
-def test_bytes_that_are_no_zip_are_refused(lay, candidate) -> None:
-    osv.write(lay(a_row()), DOCUMENT, candidate)
-    (candidate.directory / "osv/all.zip").write_text("PK")
+def test_bytes_that_are_no_zip_are_refused(lay, context) -> None:
+    osv.write(lay(a_row()), DOCUMENT, context)
+    (context.directory / "osv/all.zip").write_text("PK")
 
     with pytest.raises(BuildError, match="expected a zip of OSV records"):
-        osv.held(DOCUMENT, candidate.directory)
+        osv.count_rows(DOCUMENT, context.directory)
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_bytes_that_are_no_zip_are_refused(lay, candidate) -> None:
     ],
 )
 def test_a_list_that_is_not_of_the_records_is_refused(
-    lay, candidate, listed: str, message: str
+    lay, context, listed: str, message: str
 ) -> None:
-    osv.write(lay(a_row()), DOCUMENT, candidate)
-    (candidate.directory / "osv/modified_id.csv").write_text(listed)
+    osv.write(lay(a_row()), DOCUMENT, context)
+    (context.directory / "osv/modified_id.csv").write_text(listed)
 
     with pytest.raises(BuildError, match=message):
-        osv.held(DOCUMENT, candidate.directory)
+        osv.count_rows(DOCUMENT, context.directory)

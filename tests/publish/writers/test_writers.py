@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pkgutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +16,10 @@ import pytest
 
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError, DeclarationError
+from etl_assets.publish import writers
 from etl_assets.publish.writers import json_envelope
-from etl_assets.publish.writers.registry import Candidate, find_problems, find_writer, list_formats
+from etl_assets.publish.writers.output import DocumentContext
+from etl_assets.publish.writers.registry import FORMATS, find_problems, find_writer
 from etl_assets.publish.writers.rows import Rows
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,7 +55,7 @@ def mart(tmp_path: Path) -> Path:
 
 
 def write(mart: Path, directory: Path) -> list[object]:
-    return list(json_envelope.write(Rows(mart), a_document(), Candidate(directory, AS_OF)))
+    return list(json_envelope.write(Rows(mart), a_document(), DocumentContext(directory, AS_OF)))
 
 
 def test_an_envelope_holds_the_rows_in_the_model_s_order(mart: Path, tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_an_envelope_holds_the_rows_in_the_model_s_order(mart: Path, tmp_path: P
 
 
 def test_what_was_written_is_told_truthfully(mart: Path, tmp_path: Path) -> None:
-    [written] = json_envelope.write(Rows(mart), a_document(), Candidate(tmp_path, AS_OF))
+    [written] = json_envelope.write(Rows(mart), a_document(), DocumentContext(tmp_path, AS_OF))
 
     content = (tmp_path / "plants.json").read_bytes()
     assert written.sha256 == hashlib.sha256(content).hexdigest()
@@ -89,7 +93,7 @@ def test_a_model_without_rows_gives_an_empty_list(mart: Path, tmp_path: Path) ->
     write(mart, tmp_path)
 
     assert json.loads((tmp_path / "plants.json").read_text())["plants"] == []
-    assert json_envelope.held(a_document(), tmp_path) == 0
+    assert json_envelope.count_rows(a_document(), tmp_path) == 0
 
 
 def sown(path: Path, *years: int) -> Path:
@@ -108,12 +112,12 @@ def test_what_every_row_says_is_said_once(
     document = a_document(options=NAMES | {"once": "garden"})
     mart = sown(tmp_path / "m.parquet", *years)
 
-    json_envelope.write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    json_envelope.write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
     found = json.loads((tmp_path / "plants.json").read_text())
     assert found["garden"] == head
     assert found["plants"] == [{"plant": f"oak {number}"} for number in range(len(years))]
-    assert json_envelope.held(document, tmp_path) == len(years)
+    assert json_envelope.count_rows(document, tmp_path) == len(years)
 
 
 def test_what_rows_differ_in_is_not_said_once(tmp_path: Path) -> None:
@@ -121,15 +125,17 @@ def test_what_rows_differ_in_is_not_said_once(tmp_path: Path) -> None:
     mart = sown(tmp_path / "m.parquet", 7, 8)
 
     with pytest.raises(BuildError, match="row 2: expected garden as in the first row"):
-        json_envelope.write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+        json_envelope.write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
 
 def test_many_batches_are_one_document(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": range(10_000)}), tmp_path / "m.parquet")
 
-    json_envelope.write(Rows(tmp_path / "m.parquet"), a_document(), Candidate(tmp_path, AS_OF))
+    json_envelope.write(
+        Rows(tmp_path / "m.parquet"), a_document(), DocumentContext(tmp_path, AS_OF)
+    )
 
-    assert json_envelope.held(a_document(), tmp_path) == 10_000
+    assert json_envelope.count_rows(a_document(), tmp_path) == 10_000
 
 
 @pytest.mark.parametrize(
@@ -157,7 +163,7 @@ def test_a_spoiled_envelope_is_refused(
     path.write_text(path.read_text().replace(old, new))
 
     with pytest.raises(BuildError, match=message):
-        json_envelope.held(a_document(), tmp_path)
+        json_envelope.count_rows(a_document(), tmp_path)
 
 
 def test_rows_say_what_arrow_says_of_every_kind_of_value(tmp_path: Path) -> None:
@@ -183,12 +189,25 @@ def test_a_writer_is_found_by_its_format() -> None:
     assert find_writer(a_document()) is json_envelope
 
 
-def test_infrastructure_is_no_format() -> None:
-    assert list_formats() == sorted(
+def test_the_declared_names_of_formats_stay() -> None:
+    assert list(FORMATS) == sorted(
         [
             *("csaf", "csv_table", "cyclonedx", "json_envelope", "json_map", "json_record"),
             *("openvex", "osv", "parquet", "plain_text"),
         ]
+    )
+
+
+def test_every_module_that_writes_is_a_format() -> None:
+    names = [module.name for module in pkgutil.iter_modules(writers.__path__)]
+    modules = [import_module(f"etl_assets.publish.writers.{name}") for name in names]
+
+    written = [module.__name__.rpartition(".")[2] for module in modules if hasattr(module, "write")]
+
+    assert sorted(written) == list(FORMATS)
+    assert all(
+        hasattr(import_module(f"etl_assets.publish.writers.{name}"), "count_rows")
+        for name in FORMATS
     )
 
 
@@ -200,7 +219,7 @@ def test_every_wrong_format_and_option_is_named_at_once() -> None:
     assert found == [
         (
             "documents: plants.json: format: "
-            f"expected one of the formats {', '.join(list_formats())}, found papyrus"
+            f"expected one of the formats {', '.join(FORMATS)}, found papyrus"
         ),
         (
             "documents: plants.json: options.count: "
@@ -218,22 +237,22 @@ def test_a_document_without_a_writer_is_a_wrong_declaration() -> None:
 def test_a_table_in_parquet_is_the_model_s_own_file(mart: Path, tmp_path: Path) -> None:
     document = a_document(file="tables/Plants.parquet", format="parquet", options={})
 
-    (written,) = find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    (written,) = find_writer(document).write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
     assert (tmp_path / "tables/Plants.parquet").samefile(mart)
     assert written.sha256 == hashlib.sha256(mart.read_bytes()).hexdigest()
-    assert find_writer(document).held(document, tmp_path) == written.rows == 2
+    assert find_writer(document).count_rows(document, tmp_path) == written.rows == 2
 
 
 def test_plain_text_is_a_line_per_row(mart: Path, tmp_path: Path) -> None:
     line = "{seen_at} {plant}: {height_m} m"
     document = a_document(file="plants.txt", format="plain_text", options={"line": line})
 
-    find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    find_writer(document).write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
     text = (tmp_path / "plants.txt").read_text(encoding="utf-8")
     assert text == "2026-01-02T03:04:05Z oak: 40.5 m\n fir:  m\n"
-    assert find_writer(document).held(document, tmp_path) == 2
+    assert find_writer(document).count_rows(document, tmp_path) == 2
 
 
 def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
@@ -243,7 +262,7 @@ def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
     document = a_document(file="plants.txt", format="plain_text", options=options)
 
     with pytest.raises(BuildError, match=r"in braces \(plant, height_m, .*found weight$"):
-        find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+        find_writer(document).write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
 
 @pytest.mark.fault("templates")
@@ -267,6 +286,6 @@ def test_braces_in_the_data_are_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"plant": ["{plant.__class__} {0} \\1 %s"]}), mart)
     document = a_document(file="plants.txt", format="plain_text", options={"line": "{plant}!"})
 
-    find_writer(document).write(Rows(mart), document, Candidate(tmp_path, AS_OF))
+    find_writer(document).write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
     assert (tmp_path / "plants.txt").read_text() == "{plant.__class__} {0} \\1 %s!\n"

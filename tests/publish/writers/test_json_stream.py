@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from etl_assets.model.errors import BuildError
-from etl_assets.publish.writers.lines import HEAD, read_lines, write_lines
-from etl_assets.publish.writers.sink import sink
+from etl_assets.publish.writers.json_stream import HEADER, read_object, write_object
+from etl_assets.publish.writers.output import open_output
 
 
 def written(folder: Path, *lists: tuple[str, list[bytes]], head: bytes = b'{"a":1}') -> Path:
-    path = folder / "lines.json"
-    with sink(path) as file:
-        write_lines(file, head, lists)
+    path = folder / "stream.json"
+    with open_output(path) as file:
+        write_object(file, head, lists)
     return path
 
 
@@ -28,14 +28,14 @@ def test_several_lists_are_one_object(tmp_path: Path) -> None:
 def test_what_was_written_is_read_piece_by_piece(tmp_path: Path) -> None:
     path = written(tmp_path, ("x", [b"1", b"2"]), ("y", []), ("z", [b"3"]))
 
-    assert list(read_lines(path)) == [(HEAD, b'{"a":1}'), ("x", b"1"), ("x", b"2"), ("z", b"3")]
+    assert list(read_object(path)) == [(HEADER, b'{"a":1}'), ("x", b"1"), ("x", b"2"), ("z", b"3")]
 
 
 def test_an_object_may_have_nothing_but_its_list(tmp_path: Path) -> None:
     path = written(tmp_path, ("x", [b"1"]), head=b"{}")
 
     assert json.loads(path.read_text()) == {"x": [1]}
-    assert list(read_lines(path)) == [(HEAD, b"{}"), ("x", b"1")]
+    assert list(read_object(path)) == [(HEADER, b"{}"), ("x", b"1")]
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_an_object_may_have_nothing_but_its_list(tmp_path: Path) -> None:
 def test_other_lines_are_refused_by_their_number(
     tmp_path: Path, content: str, message: str
 ) -> None:
-    path = tmp_path / "lines.json"
+    path = tmp_path / "stream.json"
     path.write_text(content)
 
     with pytest.raises(BuildError, match=message):
-        list(read_lines(path))
+        list(read_object(path))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
-from etl_assets.publish.writers.package_url import package_url
+from etl_assets.publish.writers.purl import package_url
 
 NAMES = st.text(alphabet="abcXYZ019+-.~_@%é", min_size=1)
 VERSIONS = st.text(alphabet="0123456789abcdeXYZ.:+~-", min_size=1)
