@@ -21,7 +21,7 @@ from etl_assets.model.records import Part, RawFile, StoredState
 from etl_assets.storage.atomic_write import (
     atomic_file,
     commit_file,
-    flush_directory,
+    flush_to_disk,
     translate_os_errors,
 )
 from etl_assets.storage.hashing import hash_file
@@ -71,7 +71,7 @@ def store_file(home: Home, partial: Path, sha256: str) -> Path:
     with translate_os_errors(target):
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            flush_directory(target.parent.parent)
+            flush_to_disk(target.parent.parent)
         commit_file(partial, target, mode=READ_ONLY)
     return target
 

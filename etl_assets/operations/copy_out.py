@@ -11,7 +11,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.defs.context import ProjectContext
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.publish import run_directory
-from etl_assets.storage import atomic_write
+from etl_assets.storage import disk
 
 WANTED = "--output-dir: expected an empty directory or none"
 
@@ -34,7 +34,7 @@ def require_place(place: ProjectContext, domain: Domain, target: Path) -> Path:
         raise UsageError(f"{WANTED}, found {target}, a mount point; name a directory inside it")
     if runs.is_relative_to(wanted) or wanted.parent == runs:
         raise UsageError(f"{WANTED}, found {target}, where the runs of {domain.name} lie")
-    if not atomic_write.is_writable(above):
+    if not disk.can_create_folder(above):
         raise UsageError(f"{WANTED}, found {target}, which cannot be made in {above}")
     return wanted
 

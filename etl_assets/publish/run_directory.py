@@ -22,7 +22,7 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
 from etl_assets.storage import atomic_write
-from etl_assets.storage.atomic_write import atomic_file, flush_directory
+from etl_assets.storage.atomic_write import atomic_file, flush_to_disk
 from etl_assets.storage.hashing import hash_file
 
 SUMS_FILE = "SHA256SUMS"
@@ -196,7 +196,7 @@ def publish(home: Home, domain: str, run_dir: Path) -> None:
     latest = home.latest(domain)
     try:
         _pending_link(run_dir).replace(latest)
-        flush_directory(home.outputs(domain))
+        flush_to_disk(home.outputs(domain))
     except OSError as error:
         raise _home_error(latest, "a symbolic link that can be replaced", error) from error
 

@@ -1,6 +1,6 @@
-"""Whether a zip archive is safe and whole, before anything is taken out of it.
+"""Packed files: a zip archive is checked before it is read, a gzip file is unpacked as a stream.
 
-The rules on names, sizes and checksums belong here; reading the members is the readers'.
+What the unpacked bytes have to be is the caller's; members of a zip are read by the readers.
 """
 
 from __future__ import annotations
@@ -17,29 +17,34 @@ from isal import isal_zlib
 from etl_assets.model.errors import ContentError
 from etl_assets.storage.sniff import sniff
 
-BLOCK_BYTES = 1 << 20
-MAX_RATIO = 250  # feeds of JSON and CSV stay below 100; deflate ends at 1,032
+CHECKED_BLOCK_BYTES = 1 << 20
+MAX_RATIO = 250  # feeds of JSON and CSV stay below 100; deflate cannot exceed 1,032
 RATIO_COUNTS_FROM_BYTES = 10 << 20
-ENCRYPTED = 0x1
-PACKED = frozenset({"zip", "gzip", "xz", "bzip2", "zstd"})
+ENCRYPTED_FLAG = 0x1
+PACKED_KINDS = frozenset({"zip", "gzip", "xz", "bzip2", "zstd"})
 NAMED_OFFENDERS = 10
 UNREADABLE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
     EOFError,
-    RuntimeError,  # a password, or a version or packing that zipfile does not know
+    RuntimeError,  # a password, or a version or compression that zipfile does not support
     ValueError,
     OSError,
 )
+
+UNPACKED_BLOCK_BYTES = 1 << 17  # fits a processor's cache; a mebibyte takes twice the time
+GZIP_WINDOW = 31
+GZIP_MAGIC = b"\x1f\x8b"
 
 Member = zipfile.ZipInfo
 
 
 def check_zip(path: Path, *, max_unpacked_bytes: int) -> int:
-    """Unpacked bytes of all members; raises ContentError for an archive that must not be read.
+    """Returns the unpacked size of all members in bytes.
 
-    Every member is unpacked once, in pieces, to compare its checksum.
+    Every member is unpacked once, in blocks, to compare its checksum. Raises ContentError for an
+    archive that is damaged or unsafe to unpack.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -55,52 +60,51 @@ def check_zip(path: Path, *, max_unpacked_bytes: int) -> int:
 
 
 def _check_directory(members: Sequence[Member], file_bytes: int, max_unpacked_bytes: int) -> None:
-    _refuse_all(members, _is_outside, "relative names that stay inside the archive")
+    _refuse_all(members, _is_outside, "relative names that stay inside the archive", "names")
     _refuse_all(members, _is_link, "plain files only", "symbolic links")
-    _refuse_all(
-        members, lambda m: bool(m.flag_bits & ENCRYPTED), "plain files only", "encrypted ones"
-    )
+    _refuse_all(members, _is_encrypted, "plain files only", "encrypted ones")
     names = Counter(member.filename for member in members)
     _refuse_all(members, lambda m: names[m.filename] > 1, "each name once", "duplicates")
     unpacked = sum(member.file_size for member in members)
     if unpacked > max_unpacked_bytes:
         raise ContentError.of("", f"at most {max_unpacked_bytes:,} unpacked bytes", f"{unpacked:,}")
     _refuse_all(members, _is_bomb, f"a ratio of at most {MAX_RATIO}", "bombs")
+    # Entries that share one member's bytes multiply its size without any single high ratio.
     if sum(member.compress_size for member in members) > file_bytes:
-        raise ContentError.of("", "members that lie beside each other", "members that overlap")
+        raise ContentError.of("", "members that do not overlap", "members that overlap")
 
 
 def _check_member(archive: zipfile.ZipFile, member: Member) -> None:
     try:
         with archive.open(member) as file:
-            block = file.read(BLOCK_BYTES)
-            if sniff(block[:8]) in PACKED:
-                raise ContentError.of(
-                    member.filename, "no archive inside the archive", sniff(block[:8])
-                )
-            while block:
-                block = file.read(BLOCK_BYTES)
+            block = file.read(CHECKED_BLOCK_BYTES)
+            kind = sniff(block[:8])
+            if kind in PACKED_KINDS:
+                raise ContentError.of(member.filename, "no archive inside the archive", kind)
+            while block:  # zipfile compares the checksum when it reaches the end
+                block = file.read(CHECKED_BLOCK_BYTES)
     except UNREADABLE as error:
-        found = str(error) or type(error).__name__
-        raise ContentError.of(member.filename, "a whole member with its checksum", found) from error
+        reason = str(error) or type(error).__name__
+        raise ContentError.of(
+            member.filename, "a whole member with its checksum", reason
+        ) from error
 
 
 def _refuse_all(
-    members: Sequence[Member], offends: Callable[[Member], bool], expected: str, kind: str = "names"
+    members: Sequence[Member], is_offender: Callable[[Member], bool], expected: str, kind: str
 ) -> None:
-    offenders = sorted({member.orig_filename for member in members if offends(member)})
-    if offenders:
-        raise ContentError.of("", expected, f"{kind}: {', '.join(_named(offenders))}")
-
-
-def _named(offenders: Sequence[str]) -> Iterator[str]:
-    yield from (repr(name[:200]) for name in offenders[:NAMED_OFFENDERS])
-    if len(offenders) > NAMED_OFFENDERS:
-        yield f"and {len(offenders) - NAMED_OFFENDERS:,} more"
+    """Raise ContentError with the names of all offenders, up to a number."""
+    names = sorted({member.orig_filename for member in members if is_offender(member)})
+    if not names:
+        return
+    shown = [repr(name[:200]) for name in names[:NAMED_OFFENDERS]]
+    if len(names) > NAMED_OFFENDERS:
+        shown.append(f"and {len(names) - NAMED_OFFENDERS:,} more")
+    raise ContentError.of("", expected, f"{kind}: {', '.join(shown)}")
 
 
 def _is_outside(member: Member) -> bool:
-    """Judged as both kinds of system would read the name, and as it stands in the file."""
+    # zipfile cuts `filename` at a NUL, which hides the rest of the name from a check.
     name = member.orig_filename
     windows = PureWindowsPath(name)
     is_anchored = PurePosixPath(name).is_absolute() or bool(windows.anchor)
@@ -111,6 +115,10 @@ def _is_link(member: Member) -> bool:
     return stat.S_ISLNK(member.external_attr >> 16)
 
 
+def _is_encrypted(member: Member) -> bool:
+    return bool(member.flag_bits & ENCRYPTED_FLAG)
+
+
 def _is_bomb(member: Member) -> bool:
     return (
         member.file_size > RATIO_COUNTS_FROM_BYTES
@@ -118,59 +126,66 @@ def _is_bomb(member: Member) -> bool:
     )
 
 
-UNPACKED_BLOCK_BYTES = 1 << 17  # what a processor's cache takes; a mebibyte costs twice the time
-GZIP_WINDOW = 31
-GZIP_MAGIC = b"\x1f\x8b"
-
-
 class Gunzip:
-    """Takes a gzip file in pieces, gives its bytes in pieces of 128 KiB at most."""
+    """Unpacks a gzip file that arrives in pieces of any size, within a limit.
+
+    A gzip file may have several members, with zeros between and after them (RFC 1952, 2.2; gzip
+    itself ignores such zeros).
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.unpacked_bytes = 0
         self._max_bytes = max_bytes
         self._member = isal_zlib.decompressobj(GZIP_WINDOW)
-        self._is_fresh = True
-        self._members = 0
+        self._is_between_members = True
+        self._finished_members = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Unpacked pieces; raises ContentError for broken data and beyond the bound."""
+        """Yields the unpacked bytes in blocks of at most 128 KiB.
+
+        Raises ContentError for broken data, and when the limit is exceeded.
+        """
         while data:
-            if self._is_fresh and self._members:
-                data = data.lstrip(b"\0")  # padding between and after members is allowed
+            if self._is_after_a_member:
+                data = data.lstrip(b"\0")
                 if not data:
                     return
                 if not GZIP_MAGIC.startswith(data[: len(GZIP_MAGIC)]):
                     raise self._broken("not gzip again")
-            yield self._piece(data)
-            data = self._member.unconsumed_tail or self._next_member()
+            yield self._unpack_block(data)
+            data = self._member.unconsumed_tail or self._start_next_member()
 
     def finish(self) -> None:
-        """Raises ContentError where the file ends before gzip's own end."""
-        if not self._is_fresh or not self._members:
-            found = f"it cut off after {self.unpacked_bytes:,} unpacked bytes"
-            raise ContentError.of("", "a whole gzip file", found)
+        """Raises ContentError if the last member is incomplete."""
+        if not self._is_after_a_member:
+            reason = f"it cut off after {self.unpacked_bytes:,} unpacked bytes"
+            raise ContentError.of("", "a whole gzip file", reason)
 
-    def _piece(self, data: bytes) -> bytes:
+    @property
+    def _is_after_a_member(self) -> bool:
+        return self._is_between_members and self._finished_members > 0
+
+    def _unpack_block(self, data: bytes) -> bytes:
         try:
-            piece = self._member.decompress(data, UNPACKED_BLOCK_BYTES)
-        except isal_zlib.error as error:  # type: ignore[misc]  # its stub names no class
+            block = self._member.decompress(data, UNPACKED_BLOCK_BYTES)
+        except isal_zlib.error as error:  # type: ignore[misc]  # its stub has no class for it
             raise self._broken(str(error)) from error
-        self._is_fresh = False
-        self.unpacked_bytes += len(piece)
+        self._is_between_members = False
+        self.unpacked_bytes += len(block)
         if self.unpacked_bytes > self._max_bytes:
             raise ContentError.of("", f"at most {self._max_bytes:,} unpacked bytes", "more")
-        return piece
+        return block
 
-    def _broken(self, why: str) -> ContentError:
-        place = "after its end" if self._is_fresh and self._members else "inside"
-        return ContentError.of("", "a whole gzip file", f"broken data {place} ({why})")
-
-    def _next_member(self) -> bytes:
+    def _start_next_member(self) -> bytes:
+        """Returns the bytes that follow a finished member; none while it is unfinished."""
         if not self._member.eof:
             return b""
         rest = self._member.unused_data
         self._member = isal_zlib.decompressobj(GZIP_WINDOW)
-        self._is_fresh = True
-        self._members += 1
+        self._is_between_members = True
+        self._finished_members += 1
         return rest
+
+    def _broken(self, reason: str) -> ContentError:
+        position = "after its end" if self._is_after_a_member else "inside"
+        return ContentError.of("", "a whole gzip file", f"broken data {position} ({reason})")

@@ -1,6 +1,6 @@
-"""How a file appears: whole or not at all.
+"""Files and directories that appear under their name complete or not at all.
 
-Every write of the project goes through here. What is written is the caller's.
+Every write of the project goes through this module; what is written is the caller's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from etl_assets.model.errors import HomeError
 
-# The machine's refusals. Any other OSError inside a block is about some other file, and stays.
-REFUSALS = {
+# What the operator can do about an error of the machine. Any other OSError inside a block concerns
+# some other file and is not translated.
+ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "raise the quota or free some space",
     errno.EFBIG: "raise the limit on file sizes",
@@ -30,10 +31,10 @@ REFUSALS = {
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """A temporary path beside `target` that becomes `target` when the block ends well.
+    """Yields a temporary path that is renamed to `target` when the block succeeds.
 
-    The bytes are on the disk before the name is; after an error nothing is left behind. Raises
-    HomeError where the machine refuses.
+    The bytes are flushed before the rename; after an error the temporary file is removed. Raises
+    HomeError if the disk is full or the directory not writable.
     """
     with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +50,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """A temporary directory beside `target` that becomes `target` with all files in it.
+    """Yields a temporary directory that is renamed to `target` when the block succeeds.
 
-    For many files that make sense together only: one rename, and the disk is asked once for each.
+    For files that are only useful together. Each file is flushed once, so it is slower than one
+    `atomic_file` with the same bytes.
     """
     with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,67 +63,55 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         try:
             yield temporary
             for path in temporary.rglob("*"):
-                _flush(path)
+                flush_to_disk(path)
             commit_file(temporary, target, mode=0o755)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def is_writable(directory: Path) -> bool:
-    """Whether something can be made there; it is tried, for permissions do not tell all."""
-    try:
-        Path(tempfile.mkdtemp(suffix=".tmp", dir=directory)).rmdir()
-    except OSError:
-        return False
-    return True
-
-
 def write_text(target: Path, text: str) -> None:
-    """Let a text file appear at `target`."""
+    """Write a UTF-8 text file atomically."""
     with atomic_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def commit_file(temporary: Path, target: Path, *, mode: int) -> None:
-    """Give a complete file its name: bytes to the disk, then the name, then the directory."""
+    """Rename a complete file to its target, durable across a crash."""
     temporary.chmod(mode)
-    _flush(temporary)
+    # In this order: after a crash a name must never point at bytes that were not yet on the disk.
+    flush_to_disk(temporary)
     os.replace(temporary, target)
-    flush_directory(target.parent)
+    flush_to_disk(target.parent)
 
 
 def remove_temporary_files(folder: Path, *, name: str = "*") -> None:
-    """Remove what a killed process has left in a folder on its way to be files of that name."""
-    for left in folder.glob(f".{name}.*.tmp"):
-        if left.is_dir():
-            shutil.rmtree(left)
+    """Remove the temporary files of `name` that a killed process has left in a folder."""
+    for path in folder.glob(f".{name}.*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path)
         else:
-            left.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
-def flush_directory(directory: Path) -> None:
-    """Make the names in a directory survive a crash."""
-    _flush(directory)
+def flush_to_disk(path: Path) -> None:
+    """Flush a file to the disk, or the names in a directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
 def translate_os_errors(target: Path) -> Iterator[None]:
-    """Turn a full disk, a limit or a missing permission into a HomeError that says what to do."""
+    """Raise a HomeError that says what to do for a full disk, a limit or a missing permission."""
     try:
         yield
     except OSError as error:
-        advice = REFUSALS.get(error.errno or 0)
+        advice = ADVICE.get(error.errno or 0)
         if advice is None:
             raise
         raise HomeError(
             f"{error.filename or target}: expected to write it, found: {error.strerror}; "
             f"{advice}, then run again"
         ) from error
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

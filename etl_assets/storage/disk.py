@@ -1,6 +1,6 @@
-"""What the machine allows below a folder: writing, how much more, and on which file system.
+"""What the file system offers below a folder: permission to write, free space, sizes.
 
-Nothing that is looked at changes. What follows from the answers is the caller's.
+Everything is measured and nothing is changed; writing is `etl_assets.storage.atomic_write`.
 """
 
 from __future__ import annotations
@@ -11,48 +11,53 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-BLOCK = bytes(4096)  # an empty file may still be made on a full disk
+BLOCK = bytes(4096)
 
 
 def reason_not_writable(folder: Path) -> str | None:
-    """Why no file can be written there, or where the folder would be made; None where it can.
+    """Returns why no file can be written in a folder, which may not exist yet; None if one can.
 
-    The file that is tried has no name, and is gone before anybody could see it.
+    The test file is removed before it gets a name.
     """
-    ground = nearest_existing_folder(folder)
+    existing = nearest_existing_folder(folder)
     try:
-        with tempfile.TemporaryFile(dir=ground) as file:
-            file.write(BLOCK)
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(BLOCK)  # an empty file can be created on a full disk
     except OSError as error:
-        return f"{ground}: {error.strerror}"
+        return f"{existing}: {error.strerror}"
     return None
 
 
+def can_create_folder(parent: Path) -> bool:
+    """True if a folder can be created in `parent`. Tries it: mode bits do not cover every mount."""
+    try:
+        Path(tempfile.mkdtemp(suffix=".tmp", dir=parent)).rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def free_bytes(folder: Path) -> int:
-    """What may still be written there."""
     return shutil.disk_usage(nearest_existing_folder(folder)).free
 
 
 def find_devices(folders: Iterable[Path]) -> dict[Path, int]:
-    """The file system of each folder, or of the place where it would be made."""
+    """Returns the number of the file system of each folder, which may not exist yet."""
     return {folder: nearest_existing_folder(folder).stat().st_dev for folder in folders}
 
 
 def folder_size_bytes(folder: Path) -> int:
-    """The bytes of all files below a folder, counted by their length."""
+    """Returns the sum of the lengths of all files below a folder."""
     total = 0
     for directory, _, names in os.walk(folder):
-        total += sum(_length(Path(directory, name)) for name in names)
+        for name in names:
+            try:
+                total += Path(directory, name).lstat().st_size
+            except FileNotFoundError:  # a run may remove files meanwhile
+                continue
     return total
 
 
 def nearest_existing_folder(path: Path) -> Path:
-    """The path itself, or the nearest one above it that is there."""
+    """Returns the path, or the nearest of its parents that exists."""
     return next(each for each in (path, *path.parents) if os.path.lexists(each))
-
-
-def _length(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except FileNotFoundError:  # a run may go on meanwhile
-        return 0

@@ -1,6 +1,6 @@
-"""One writer per domain: a file lock that a crash releases and that names its holder.
+"""A file lock that names the process that has it, and that the system releases with that process.
 
-What is protected is the caller's.
+What is locked is the caller's: a domain for one writer.
 """
 
 from __future__ import annotations
@@ -19,30 +19,39 @@ from etl_assets.model.errors import HomeError
 
 @contextmanager
 def lock(path: Path, *, on_wait: Callable[[str], None], wait: bool = True) -> Iterator[None]:
-    """Hold the lock for the block; waits for another holder, or raises HomeError with `wait` false.
+    """Lock a file for the block.
 
-    The operating system releases it with its process, so that a killed run leaves none behind.
+    While another process has the lock, calls `on_wait` with a message and waits. Raises HomeError
+    instead if `wait` is false, or if the file cannot be opened.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise HomeError(f"{path}: expected a file that can be written: {error.strerror}") from error
+    # flock and not a file's existence: the system releases it when a process is killed.
     try:
-        _acquire(handle, path, on_wait=on_wait, wait=wait)
-        _sign(handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = f"{path.name} is held by {_read_holder(handle)}"
+            if not wait:
+                raise HomeError(f"{holder}; wait for it to end, or stop it") from None
+            on_wait(f"{holder}; waiting for it to end")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        _write_holder(handle)
         yield
     finally:
         os.close(handle)
 
 
 def is_lock_free(path: Path) -> bool:
-    """Whether nobody holds the lock at this moment."""
+    """True if no process has the lock."""
     return find_lock_holder(path) is None
 
 
 def find_lock_holder(path: Path) -> str | None:
-    """Who holds the lock at this moment; None where nobody does."""
+    """Returns a description of the process that has the lock, or None."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -50,36 +59,25 @@ def find_lock_holder(path: Path) -> str | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder(handle)
+        return _read_holder(handle)
     finally:
         os.close(handle)
     return None
 
 
-def _acquire(handle: int, path: Path, *, on_wait: Callable[[str], None], wait: bool) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = f"{path.name} is held by {_holder(handle)}"
-        if not wait:
-            raise HomeError(f"{holder}; wait for it to end, or stop it") from None
-        on_wait(f"{holder}; waiting for it to end")
-        fcntl.flock(handle, fcntl.LOCK_EX)
-
-
-def _sign(handle: int) -> None:
-    signature = {
+def _write_holder(handle: int) -> None:
+    holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(signature).encode(), 0)
+    os.pwrite(handle, json.dumps(holder).encode(), 0)
 
 
-def _holder(handle: int) -> str:
+def _read_holder(handle: int) -> str:
     try:
-        signature = json.loads(os.pread(handle, 1000, 0))
-        return f"process {signature['pid']} on {signature['host']} since {signature['since']}"
-    except (ValueError, KeyError, TypeError):
+        holder = json.loads(os.pread(handle, 1000, 0))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):  # it has the lock and has not written its name yet
         return "another process"

@@ -1,7 +1,7 @@
-"""What a file is, from its first bytes.
+"""The kind of a file, from its first bytes.
 
-About ten rules, since the libraries call one spreadsheet another and know no parquet. What a file
-ought to be is `etl_assets.validate.validate`.
+About ten rules of our own: libraries for this disagree on spreadsheets and do not know parquet.
+Comparing the kind with the declared one is `etl_assets.validate.validate`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def sniff(head: bytes) -> str:
-    """One of the names above, or html, xml, json, text, binary, empty."""
+    """Returns the name of a signature, or html, xml, json, text, binary, blank or empty."""
     if not head:
         return "empty"
     for signature, name in SIGNATURES:
@@ -47,12 +47,12 @@ def sniff(head: bytes) -> str:
 
 
 def describe(head: bytes) -> str:
-    """What was found, for a message: a page is named by its title."""
+    """Returns the kind for a message; an HTML page, most often an error, with its title."""
     kind = sniff(head)
     if kind != "html":
         return kind
     title = TITLE.search(head)
     if title is None:
         return "an HTML page"
-    words = " ".join(title.group(1).decode("utf-8", "replace").split())
-    return f"an HTML page titled {words!r}"
+    text = " ".join(title.group(1).decode("utf-8", "replace").split())
+    return f"an HTML page titled {text!r}"

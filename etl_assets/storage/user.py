@@ -1,7 +1,4 @@
-"""Who is at the keyboard, for what is recorded as a person's decision.
-
-Nothing is allowed or refused by this name.
-"""
+"""The name of the operator, for records of operator decisions; no permission depends on it."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import os
 
 
 def current_user() -> str:
-    """The login name; the number where the system knows no name for it, as in some containers."""
+    """Returns the login name, or the user id where the system has no name, as in a container."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""Each kind of zip archive that must not be read, and one that may."""
+"""Each kind of zip archive that is refused, and one that is accepted."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def link(archive: zipfile.ZipFile) -> None:
 
 
 def encrypted(content: bytes) -> bytes:
-    """Set the flag that says so, in the local header and in the directory."""
+    """Set the flag of encryption in the local header and in the directory."""
     flagged = bytearray(content)
     flagged[6] |= 1
     flagged[content.index(b"PK\x01\x02") + 8] |= 1
     return bytes(flagged)
 
 
-def test_a_good_archive_says_how_much_it_holds(tmp_path: Path) -> None:
+def test_the_unpacked_size_of_a_good_archive_is_returned(tmp_path: Path) -> None:
     def write(archive: zipfile.ZipFile) -> None:
         archive.mkdir("records")
         archive.writestr("records/a.json", b'{"id": "A-1"}')
@@ -85,7 +85,7 @@ def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
         check(tmp_path, content)
 
 
-def test_all_offending_names_are_told_up_to_ten(tmp_path: Path) -> None:
+def test_up_to_ten_offending_names_are_listed(tmp_path: Path) -> None:
     def write(archive: zipfile.ZipFile) -> None:
         for number in range(12):
             archive.writestr(f"../{number:02}.json", "{}")
@@ -110,7 +110,7 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.fault("zip-twice")
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_name_is_refused(tmp_path: Path) -> None:
     def write(archive: zipfile.ZipFile) -> None:
         archive.writestr("a.json", "{}")
         archive.writestr("a.json", "[]")
@@ -121,12 +121,12 @@ def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.fault("zip-nested")
 @pytest.mark.parametrize(
-    ("inner", "found"),
+    ("inner", "kind"),
     [(zipped(member("b.json")), "zip"), (b"\x1f\x8b\x08 and so on", "gzip")],
     ids=["zip", "gzip"],
 )
-def test_an_archive_in_the_archive_is_refused(tmp_path: Path, inner: bytes, found: str) -> None:
-    with pytest.raises(ContentError, match=f"a.json: expected no archive .*, found {found}"):
+def test_an_archive_in_the_archive_is_refused(tmp_path: Path, inner: bytes, kind: str) -> None:
+    with pytest.raises(ContentError, match=f"a.json: expected no archive .*, found {kind}"):
         check(tmp_path, zipped(member("a.json", inner)))
 
 
@@ -145,12 +145,12 @@ def test_a_bomb_by_ratio_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("zip-bomb")
-def test_a_member_that_holds_more_than_it_says_is_refused(tmp_path: Path) -> None:
+def test_a_member_longer_than_its_stated_size_is_refused(tmp_path: Path) -> None:
     content = zipped(member("a.json", b" " * 5000))
-    lying = content.replace(struct.pack("<L", 5000), struct.pack("<L", 10))
+    changed = content.replace(struct.pack("<L", 5000), struct.pack("<L", 10))
 
     with pytest.raises(ContentError, match=r"a\.json: expected a whole member with its checksum"):
-        check(tmp_path, lying)
+        check(tmp_path, changed)
 
 
 @pytest.mark.fault("zip-bomb")
@@ -179,10 +179,10 @@ def test_a_wrong_checksum_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault("truncated-zip")
-@pytest.mark.parametrize("kept", [0, 3, 30, 60, -1], ids=lambda kept: f"{kept} bytes")
-def test_a_cut_archive_is_refused(tmp_path: Path, kept: int) -> None:
+@pytest.mark.parametrize("length", [0, 3, 30, 60, -1], ids=lambda length: f"{length} bytes")
+def test_a_cut_archive_is_refused(tmp_path: Path, length: int) -> None:
     with pytest.raises(ContentError, match="expected a whole zip archive"):
-        check(tmp_path, zipped(member("a.json"))[:kept])
+        check(tmp_path, zipped(member("a.json"))[:length])
 
 
 def test_a_real_archive_of_many_members_is_checked_in_seconds(mirror: Path) -> None:

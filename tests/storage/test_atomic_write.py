@@ -1,4 +1,4 @@
-"""Many files that make sense together only appear together."""
+"""A directory of files that appear together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One writer: who waits, who is refused, and what a crash leaves."""
+"""The lock of a domain: waiting, refusing, and the state after a crash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from etl_assets.model.errors import HomeError
 from etl_assets.storage.lock import lock
 
-HOLD = """\
+HOLDER = """\
 import sys
 from pathlib import Path
 from etl_assets.storage.lock import lock
@@ -23,13 +23,13 @@ with lock(Path(sys.argv[1]), on_wait=print):
 """
 
 
-def silent(_: str) -> None:
+def ignore(_: str) -> None:
     pass
 
 
 def refusal(path: Path) -> str:
-    """What a writer is told that does not get the lock and does not wait."""
-    with pytest.raises(HomeError) as raised, lock(path, on_wait=silent, wait=False):
+    """The message for a writer that does not get the lock and does not wait."""
+    with pytest.raises(HomeError) as raised, lock(path, on_wait=ignore, wait=False):
         pass
     return str(raised.value)
 
@@ -38,7 +38,7 @@ def refusal(path: Path) -> str:
 def holder(path: Path, root: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock until its input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)],
+        [sys.executable, "-c", HOLDER, str(path)],
         cwd=root,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -58,30 +58,30 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.fault("two-runs")
-def test_a_second_writer_that_does_not_wait_is_told_who_holds_the_lock(
+def test_a_second_writer_that_does_not_wait_gets_the_holder_in_its_error(
     path: Path, repo_root: Path
 ) -> None:
     with holder(path, repo_root) as other:
-        told = refusal(path)
+        message = refusal(path)
 
-    assert f"plants.lock is held by process {other.pid} on " in told
+    assert f"plants.lock is held by process {other.pid} on " in message
 
 
 @pytest.mark.fault("two-runs")
-def test_a_second_writer_waits_and_says_for_whom(path: Path, repo_root: Path) -> None:
+def test_a_second_writer_waits_and_reports_the_holder(path: Path, repo_root: Path) -> None:
     with holder(path, repo_root) as other:
-        told: list[str] = []
+        messages: list[str] = []
 
-        def say(text: str) -> None:
-            told.append(text)
+        def report(text: str) -> None:
+            messages.append(text)
             assert other.stdin
             other.stdin.close()  # lets the holder end
 
-        with lock(path, on_wait=say):
+        with lock(path, on_wait=report):
             pass
 
-    assert told[0].startswith(f"plants.lock is held by process {other.pid}")
-    assert told[0].endswith("waiting for it to end")
+    assert messages[0].startswith(f"plants.lock is held by process {other.pid}")
+    assert messages[0].endswith("waiting for it to end")
 
 
 @pytest.mark.fault("killed")
@@ -90,23 +90,23 @@ def test_a_killed_holder_leaves_the_lock_free(path: Path, repo_root: Path) -> No
         other.kill()
         other.wait()
 
-        with lock(path, on_wait=silent, wait=False):
+        with lock(path, on_wait=ignore, wait=False):
             assert path.exists()
 
 
 def test_one_process_does_not_write_twice_at_once(path: Path) -> None:
-    with lock(path, on_wait=silent):
+    with lock(path, on_wait=ignore):
         assert "is held by process" in refusal(path)
 
 
-def test_a_lock_without_a_legible_name_is_held_by_another_process(path: Path) -> None:
-    with lock(path, on_wait=silent):
+def test_a_lock_file_that_cannot_be_read_names_another_process(path: Path) -> None:
+    with lock(path, on_wait=ignore):
         path.write_text("{", encoding="utf-8")
 
         assert "is held by another process" in refusal(path)
 
 
-def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("in the way", encoding="utf-8")
 
     assert "expected a file that can be written" in refusal(tmp_path / "data" / "plants.lock")

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say, and unpacking in whatever pieces it comes."""
+"""The kind of a file from its first bytes, and unpacking gzip in pieces of any size."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ from etl_assets.storage.sniff import describe, sniff
         (b"SQLite format 3\x00", "SQLite"),
     ],
 )  # fmt: skip
-def test_the_first_bytes_say_what_a_file_is(head: bytes, kind: str) -> None:
+def test_the_first_bytes_give_the_kind_of_a_file(head: bytes, kind: str) -> None:
     assert sniff(head) == kind
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_have_a_name(head: bytes) -> None:
+def test_any_bytes_have_a_description(head: bytes) -> None:
     assert describe(head)
 
 
 @pytest.mark.parametrize(
-    ("page", "told"),
+    ("page", "description"),
     [
         (b"<html><title>\n Sign \xff in </title>", "an HTML page titled 'Sign \ufffd in'"),
         (b"<html>busy", "an HTML page"),
     ],
     ids=["titled", "untitled"],
 )
-def test_a_page_is_told_by_its_title(page: bytes, told: str) -> None:
-    assert describe(page) == told
+def test_a_page_is_described_by_its_title(page: bytes, description: str) -> None:
+    assert describe(page) == description
 
 
 def unpacked(packed: bytes, size: int, limit: int = 1 << 30) -> bytes:
     gunzip = Gunzip(limit)
     pieces = [packed[start : start + size] for start in range(0, len(packed), size)]
-    found = b"".join(piece for data in pieces for piece in gunzip.feed(data))
+    blocks = [block for data in pieces for block in gunzip.feed(data)]
     gunzip.finish()
-    return found
+    return b"".join(blocks)
 
 
 @given(
@@ -61,7 +61,7 @@ def unpacked(packed: bytes, size: int, limit: int = 1 << 30) -> bytes:
     padding=st.sampled_from([b"", b"\0", b"\0" * 9]),
     size=st.integers(1, 400),
 )
-def test_gzip_is_unpacked_in_whatever_pieces_it_comes(
+def test_gzip_is_unpacked_from_pieces_of_any_size(
     contents: list[bytes], padding: bytes, size: int
 ) -> None:
     packed = padding.join(gzip.compress(content) for content in contents) + padding
@@ -77,6 +77,6 @@ def test_a_cut_gzip_is_never_taken_for_a_whole_one(cut: int, size: int) -> None:
         unpacked(packed[:-cut], size)
 
 
-def test_no_bytes_are_no_gzip() -> None:
+def test_an_empty_file_is_not_a_gzip_file() -> None:
     with pytest.raises(ContentError, match="cut off after 0 unpacked bytes"):
         unpacked(b"", 1)

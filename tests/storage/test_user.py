@@ -1,4 +1,4 @@
-"""Who decides, as far as the system knows."""
+"""The operator's name, as the system has it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from etl_assets.storage.user import current_user
 NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 
-def test_a_person_is_named_by_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_login_name_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "robin")
 
     assert current_user() == "robin"
 
 
-def test_without_a_login_the_account_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_login_name_the_account_name_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
 
