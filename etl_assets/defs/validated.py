@@ -19,6 +19,7 @@ from etl_assets.defs.domain_lock import domain_lock
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.materialize import CheckFailure, PartOutcome, parts_of, results
 from etl_assets.fetch import raw_store
+from etl_assets.model.errors import Problem
 from etl_assets.model.records import (
     FetchResult,
     FetchStatus,
@@ -28,6 +29,7 @@ from etl_assets.model.records import (
     Verdict,
 )
 from etl_assets.validate import validate
+from etl_assets.validate.quarantine import quarantine_file
 
 CHECK = "content"
 ABSENT = "absent"
@@ -133,14 +135,14 @@ def _judge(
             reused=False,
         )
     keep = file.sha256 in shared or (fetch is not None and fetch.pin is not None)
-    validate.quarantine(
+    quarantine_file(
         place.home,
         source,
         part,
         path,
-        verdict,
-        datetime.now(UTC),
+        Problem(verdict.where, verdict.expected, verdict.found),
         url=file.url,
+        at=datetime.now(UTC),
         keep_original=keep,
     )
     return _refused(part, verdict, last.file if last else None)

@@ -1,1 +1,1 @@
-"""Checks that a stored file is what its source declares; files that are not go to quarantine."""
+"""Checks that a stored file is what its source declares; refused files go to quarantine."""

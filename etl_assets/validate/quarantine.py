@@ -1,6 +1,6 @@
-"""Bad files, kept apart with the reason beside them.
+"""The quarantine: refused files, each with the reason in a JSON file of the same name.
 
-Setting a file aside belongs here; judging it is `etl_assets.validate.validate` and the stages.
+Whether a file is refused is decided by `etl_assets.validate.validate` and the stages.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def quarantine_file(
     at: datetime,
     keep_original: bool = False,
 ) -> QuarantinedFile:
-    """Move a bad file to quarantine and write why; the same bytes are kept there once.
+    """Move a refused file to quarantine and write the reason; equal bytes are kept once.
 
-    With `keep_original` the file stays where it is too: another source's record names it.
+    With `keep_original` the file is copied: the record of another source points at the original.
     """
     sha256 = hash_file(path)
     target = home.quarantine(source.domain, source.name) / sha256
@@ -50,7 +50,8 @@ def quarantine_file(
         found=problem.found,
         quarantined_at=at,
     )
-    write_text(_reason_of(target), record.model_dump_json(indent=2) + "\n")
+    # The reason goes first: after a crash there may be a reason without a file, never the reverse.
+    write_text(_reason_path(target), record.model_dump_json(indent=2) + "\n")
     if keep_original:
         with atomic_file(target) as temporary:
             shutil.copyfile(path, temporary)
@@ -61,32 +62,35 @@ def quarantine_file(
 
 
 def list_quarantined(home: Home, source: Source) -> list[QuarantinedFile]:
-    """What is set aside of a source, the newest first; HomeError for a reason that is damaged."""
+    """Returns the quarantined files of a source, the newest first.
+
+    Raises HomeError if a reason file is damaged.
+    """
     folder = home.quarantine(source.domain, source.name)
-    found = [_read(path) for path in sorted(folder.glob(f"*{REASON_SUFFIX}"))]
-    return sorted(found, key=lambda record: record.quarantined_at, reverse=True)
+    records = [_read_reason(path) for path in sorted(folder.glob(f"*{REASON_SUFFIX}"))]
+    return sorted(records, key=lambda record: record.quarantined_at, reverse=True)
 
 
 def delete_quarantined(home: Home, record: QuarantinedFile) -> int:
-    """Remove a file and its reason; the bytes that are free then."""
+    """Delete a file and its reason; returns the bytes freed."""
     path = home.root / record.path
     freed = path.stat().st_size if path.exists() else 0
     with translate_os_errors(path):
         path.unlink(missing_ok=True)
-        _reason_of(path).unlink(missing_ok=True)
+        _reason_path(path).unlink(missing_ok=True)
     return freed
 
 
-def _reason_of(path: Path) -> Path:
+def _reason_path(path: Path) -> Path:
     return path.with_name(path.name + REASON_SUFFIX)
 
 
-def _read(path: Path) -> QuarantinedFile:
+def _read_reason(path: Path) -> QuarantinedFile:
     try:
         return QuarantinedFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(step) for step in first["loc"]) or "the whole file"
         raise HomeError(
-            f"{path}: {field}: {first['msg']}; mend it, or remove it with the file beside it"
+            f"{path}: {field}: {first['msg']}; repair it, or remove it and its file"
         ) from error

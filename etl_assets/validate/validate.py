@@ -1,7 +1,7 @@
-"""Judge a stored file: whether it is, from first byte to last, what its source declares.
+"""Validation of a stored file: whether it is, from first byte to last, what its source declares.
 
-The verdict, and setting a bad file aside, belong here. The rules themselves are `validate.content`;
-rows are judged when they are tabulated.
+Compression, kind, size and outer shape are checked here. Rows and fields are checked when the file
+is tabulated; keeping a refused file is `etl_assets.validate.quarantine`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,47 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from etl_assets.declarations.formats import Format, JsonArrayFormat, JsonFormat
 from etl_assets.declarations.json_path import row_paths
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError, Problem
-from etl_assets.model.home import Home
-from etl_assets.model.records import Part, QuarantinedFile, Verdict
+from etl_assets.model.records import Part, Verdict
 from etl_assets.storage.archives import Gunzip, check_zip
 from etl_assets.storage.sniff import BOM, HEAD_BYTES, describe, sniff
-from etl_assets.validate.quarantine import quarantine_file
 
 CODE_VERSION = "1"
 
+# The kind of a format's unpacked bytes; the first bytes of other formats are not checked.
+KINDS = {
+    "json": "json",
+    "json_array": "json",
+    "geojson": "json",
+    "cve_2_0": "json",
+    "csv": "text",
+    "excel": "zip",
+}
+WORKBOOK_MEMBERS = frozenset({"xl/workbook.xml", "xl/workbook.bin"})
+READ_BYTES = 1 << 16
+TAIL_BYTES = 64
+CLOSING = {b"{": b"}", b"[": b"]"}
+NO_RECORDS = (b"{}", b"[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The kind and size of a file that is as declared."""
+
+    kind: str
+    unpacked_bytes: int
+
 
 def validate(source: Source, part: Part, path: Path, *, sha256: str) -> Verdict:
-    """The word on one file: whether it may be read, and what was found where it may not."""
-    expected = expected_content(source)
+    """Returns the verdict on one file: good, or what was expected and found instead."""
+    expected: str = source.format.name
+    if source.expect.compression != "none":
+        expected += f" in {source.expect.compression}"
     try:
         content = inspect_content(source, path)
     except ContentError as error:
@@ -52,55 +74,28 @@ def validate(source: Source, part: Part, path: Path, *, sha256: str) -> Verdict:
     )
 
 
-def expected_content(source: Source) -> str:
-    """What the declaration asks of the file, in words."""
-    packed = source.expect.compression
-    return source.format.name if packed == "none" else f"{source.format.name} in {packed}"
-
-
-def quarantine(
-    home: Home,
-    source: Source,
-    part: Part,
-    path: Path,
-    verdict: Verdict,
-    now: datetime,
-    *,
-    url: str,
-    keep_original: bool = False,
-) -> QuarantinedFile:
-    """Set a refused file aside with its reason, so that the next run fetches it again.
-
-    It stays in the raw store too where `keep_original` says that another source's record names it.
-    """
-    problem = Problem(verdict.where, verdict.expected, verdict.found)
-    return quarantine_file(
-        home, source, part, path, problem, url=url, at=now, keep_original=keep_original
-    )
-
-
-# What the unpacked bytes of a format look like; a format that is not named is not looked at.
-KINDS = {
-    "json": "json",
-    "json_array": "json",
-    "geojson": "json",
-    "cve_2_0": "json",
-    "csv": "text",
-    "excel": "zip",
-}
-WORKBOOKS = frozenset({"xl/workbook.xml", "xl/workbook.bin"})
-READ_BYTES = 1 << 16
-TAIL_BYTES = 64
-CLOSING = {b"{": b"}", b"[": b"]"}
-NO_RECORDS = (b"{}", b"[]")
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What was found in a good file."""
-
-    kind: str
-    unpacked_bytes: int
+def inspect_content(source: Source, path: Path) -> Content:
+    """Returns the content of a file; raises ContentError if it is not as declared."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if size < source.expect.min_bytes:
+        actual = "an empty file" if size == 0 else f"{size:,} bytes, {describe(head)}"
+        raise ContentError.of("", f"at least {source.expect.min_bytes:,} bytes", actual)
+    match source.expect.compression:
+        case "zip":
+            _require_kind("zip", head)
+            unpacked = check_zip(path, max_unpacked_bytes=source.limits.max_unpacked_bytes)
+            return Content(kind="zip", unpacked_bytes=unpacked)
+        case "gzip":
+            _require_kind("gzip", head)
+            pieces = _read_gzip(path, source.limits.max_unpacked_bytes)
+        case _:
+            # A workbook is a zip by its format, so no compression is declared for it.
+            if source.format.name == "excel":
+                return _inspect_workbook(source, path, head)
+            pieces = _read(path)
+    return _inspect_unpacked(source, _Ends.of(pieces))
 
 
 @dataclass(slots=True)
@@ -111,98 +106,73 @@ class _Ends:
     tail: bytes = b""
     size: int = 0
 
-    def see(self, piece: bytes) -> None:
-        if len(self.head) < HEAD_BYTES:
-            self.head += piece[: HEAD_BYTES - len(self.head)]
-        self.tail = (self.tail + piece[-TAIL_BYTES:])[-TAIL_BYTES:]
-        self.size += len(piece)
+    @classmethod
+    def of(cls, pieces: Iterator[bytes]) -> _Ends:
+        ends = cls()
+        for piece in pieces:
+            if len(ends.head) < HEAD_BYTES:
+                ends.head += piece[: HEAD_BYTES - len(ends.head)]
+            ends.tail = (ends.tail + piece[-TAIL_BYTES:])[-TAIL_BYTES:]
+            ends.size += len(piece)
+        return ends
 
 
-def inspect_content(source: Source, path: Path) -> Content:
-    """What the file holds; raises ContentError with its problem where it is not as declared."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if size < source.expect.min_bytes:
-        found = "an empty file" if size == 0 else f"{size:,} bytes, {describe(head)}"
-        raise ContentError.of("", f"at least {source.expect.min_bytes:,} bytes", found)
-    match source.expect.compression:
-        case "zip":
-            _require("zip", head)
-            unpacked = check_zip(path, max_unpacked_bytes=source.limits.max_unpacked_bytes)
-            return Content(kind="zip", unpacked_bytes=unpacked)
-        case "gzip":
-            _require("gzip", head)
-            ends = _ends(_unpacked(path, source.limits.max_unpacked_bytes))
-        case _:
-            if source.format.name == "excel":
-                return _examine_workbook(source, path, head)
-            ends = _ends(_pieces(path))
-    return _examine_unpacked(source, ends)
-
-
-def _examine_workbook(source: Source, path: Path, head: bytes) -> Content:
-    """A workbook is a zip; one under a password, or of before 2007, is none."""
-    _require(KINDS["excel"], head)
+def _inspect_workbook(source: Source, path: Path, head: bytes) -> Content:
+    # A workbook with a password, or older than 2007, is an OLE file and no zip.
+    _require_kind(KINDS["excel"], head)
     unpacked = check_zip(path, max_unpacked_bytes=source.limits.max_unpacked_bytes)
     with zipfile.ZipFile(path) as archive:
-        books = WORKBOOKS & set(archive.namelist())
-    if not books:
+        workbooks = WORKBOOK_MEMBERS & set(archive.namelist())
+    if not workbooks:
         raise ContentError.of("", "a workbook, xlsx or xlsb", "a zip of something else")
-    kind = "xlsx" if "xl/workbook.xml" in books else "xlsb"
+    kind = "xlsx" if "xl/workbook.xml" in workbooks else "xlsb"
     return Content(kind=kind, unpacked_bytes=unpacked)
 
 
-def _examine_unpacked(source: Source, ends: _Ends) -> Content:
+def _inspect_unpacked(source: Source, ends: _Ends) -> Content:
     kind = KINDS.get(source.format.name)
     is_empty_text = kind == "text" and source.expect.min_rows == 0 and sniff(ends.head) == "blank"
     if kind is not None and not is_empty_text:
-        _require(kind, ends.head)
+        _require_kind(kind, ends.head)
     if kind == "json":
         _check_json(source.format, ends, min_rows=source.expect.min_rows)
     return Content(kind=kind or sniff(ends.head), unpacked_bytes=ends.size)
 
 
 def _check_json(declared: Format, ends: _Ends, *, min_rows: int) -> None:
+    """Compare the first and the last bracket; parsing the document is the reader's."""
     text = ends.head.removeprefix(BOM).strip()
     opening, last = text[:1], ends.tail.rstrip()[-1:]
-    expected = _opening(declared)
-    if expected is not None and opening != expected:
+    if isinstance(declared, JsonFormat | JsonArrayFormat):
+        is_list = row_paths(declared)[0][0].kind == "items"
+    else:
+        is_list = False
+    expected = b"[" if is_list else b"{"
+    if opening != expected:
         raise ContentError.of("", f"JSON that starts with {expected.decode()}", opening.decode())
     if last != CLOSING[opening]:
-        found = f"{last.decode('utf-8', 'replace')!r}: the file is cut off or goes on after its end"
-        raise ContentError.of("last byte", f"{CLOSING[opening].decode()!r}", found)
+        actual = (
+            f"{last.decode('utf-8', 'replace')!r}: the file is cut off or goes on after its end"
+        )
+        raise ContentError.of("last byte", f"{CLOSING[opening].decode()!r}", actual)
+    # A short document that is empty; rows of a longer one are counted when it is tabulated.
     if min_rows and ends.size <= HEAD_BYTES and b"".join(text.split()) in NO_RECORDS:
         raise ContentError.of("", f"at least {min_rows} records", text.decode())
 
 
-def _opening(declared: Format) -> bytes | None:
-    if not isinstance(declared, JsonFormat | JsonArrayFormat):
-        return b"{"
-    return b"[" if row_paths(declared)[0][0].kind == "items" else b"{"
-
-
-def _require(expected: str, head: bytes) -> None:
-    found = sniff(head)
-    if found != expected:
+def _require_kind(expected: str, head: bytes) -> None:
+    if sniff(head) != expected:
         raise ContentError.of("first bytes", expected, describe(head))
 
 
-def _ends(pieces: Iterator[bytes]) -> _Ends:
-    ends = _Ends()
-    for piece in pieces:
-        ends.see(piece)
-    return ends
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
+def _read(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(READ_BYTES):
             yield piece
 
 
-def _unpacked(path: Path, max_bytes: int) -> Iterator[bytes]:
+def _read_gzip(path: Path, max_bytes: int) -> Iterator[bytes]:
     gunzip = Gunzip(max_bytes)
-    for piece in _pieces(path):
+    for piece in _read(path):
         yield from gunzip.feed(piece)
     gunzip.finish()

@@ -1,11 +1,14 @@
-"""What lies in quarantine: listed with its reason, and removed with it."""
+"""Quarantined files: written, listed and deleted with their reasons."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.misbehaving_server import LOGIN_PAGE
 from support.transfers import NOW, PART, declared
 
 from etl_assets.model.errors import HomeError, Problem
@@ -16,7 +19,7 @@ from etl_assets.validate import quarantine
 SOURCE = declared("https://feeds.example/feed.json")
 
 
-def set_aside(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:
+def refuse(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:
     home.root.mkdir(exist_ok=True)
     path = home.root / "refused"
     path.write_bytes(content)
@@ -27,8 +30,8 @@ def set_aside(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:
     )
 
 
-def test_files_are_listed_with_their_reasons_the_newest_first(home: Home) -> None:
-    old, new = set_aside(home, b"old"), set_aside(home, b"new", hours=1)
+def test_files_are_listed_with_their_reasons_newest_first(home: Home) -> None:
+    old, new = refuse(home, b"old"), refuse(home, b"new", hours=1)
 
     assert quarantine.list_quarantined(home, SOURCE) == [new, old]
     assert str(old) == (
@@ -37,12 +40,12 @@ def test_files_are_listed_with_their_reasons_the_newest_first(home: Home) -> Non
     )
 
 
-def test_nothing_is_listed_where_nothing_was_refused(home: Home) -> None:
+def test_the_list_is_empty_before_any_file_is_refused(home: Home) -> None:
     assert quarantine.list_quarantined(home, SOURCE) == []
 
 
-def test_a_discarded_file_goes_with_its_reason_and_frees_its_bytes(home: Home) -> None:
-    record = set_aside(home, b"old")
+def test_a_file_is_deleted_with_its_reason_and_its_bytes_are_counted(home: Home) -> None:
+    record = refuse(home, b"old")
 
     freed = [quarantine.delete_quarantined(home, record) for _ in range(2)]
 
@@ -50,17 +53,44 @@ def test_a_discarded_file_goes_with_its_reason_and_frees_its_bytes(home: Home) -
     assert list(home.quarantine("advisories", "feed").iterdir()) == []
 
 
-@pytest.mark.parametrize(("text", "told"), [("{", "the whole file"), ("{}", "part")])
-def test_a_damaged_reason_is_named(home: Home, text: str, told: str) -> None:
-    record = set_aside(home, b"old")
+@pytest.mark.parametrize(("text", "field"), [("{", "the whole file"), ("{}", "part")])
+def test_a_damaged_reason_is_named(home: Home, text: str, field: str) -> None:
+    record = refuse(home, b"old")
     reason = home.root / f"{record.path}.json"
     reason.write_text(text, encoding="utf-8")
 
-    with pytest.raises(HomeError, match=f"{reason}: {told}: "):
+    with pytest.raises(HomeError, match=f"{reason}: {field}: "):
         quarantine.list_quarantined(home, SOURCE)
 
 
-def test_a_file_that_another_record_names_stays_where_it_is(home: Home, tmp_path: Path) -> None:
+def test_a_refused_file_moves_from_the_store_to_quarantine_with_its_reason(home: Home) -> None:
+    sha256 = hashlib.sha256(LOGIN_PAGE).hexdigest()
+    path = home.raw_file(sha256)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(LOGIN_PAGE)
+    problem = Problem("first bytes", "json", "an HTML page titled 'Sign in'")
+
+    record = quarantine.quarantine_file(
+        home, SOURCE, PART, path, problem, url="https://feeds.example/a", at=NOW
+    )
+
+    quarantined = home.root / record.path
+    assert not path.exists()
+    assert quarantined.read_bytes() == LOGIN_PAGE
+    assert json.loads(Path(f"{quarantined}.json").read_text(encoding="utf-8")) == {
+        "part": {"source": "advisories.feed", "partition": None},
+        "sha256": sha256,
+        "size_bytes": len(LOGIN_PAGE),
+        "path": f"data/quarantine/advisories/feed/{sha256}",
+        "url": "https://feeds.example/a",
+        "where": "first bytes",
+        "expected": "json",
+        "found": "an HTML page titled 'Sign in'",
+        "quarantined_at": "2026-11-21T05:00:00Z",
+    }
+
+
+def test_a_file_of_another_record_too_is_copied(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "shared"
     path.write_bytes(b"shared")
 

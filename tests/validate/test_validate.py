@@ -1,21 +1,17 @@
-"""Each fault of a file as a whole, and where the file goes."""
+"""Each fault of a file as a whole."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.misbehaving_server import LOGIN_PAGE
-from support.transfers import GOOD, NOW, declared
+from support.transfers import GOOD, declared
 
-from etl_assets.declarations.source import Source
-from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Verdict
-from etl_assets.validate.validate import quarantine, validate
+from etl_assets.validate.validate import validate
 
 PART = Part(source="advisories.feed")
 PACKED = gzip.compress(GOOD)
@@ -32,7 +28,7 @@ def judge(tmp_path: Path, content: bytes, **fields: Any) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("content", "fields", "found"),
+    ("content", "fields", "kind"),
     [
         (GOOD, {}, "json"),
         (b"\xef\xbb\xbf " + GOOD + b"\n", {}, "json"),
@@ -51,21 +47,21 @@ def judge(tmp_path: Path, content: bytes, **fields: Any) -> Verdict:
         "no record where none is needed",
     ],
 )  # fmt: skip
-def test_what_is_as_declared_is_good(
-    tmp_path: Path, content: bytes, fields: dict[str, Any], found: str
+def test_a_file_as_declared_is_good(
+    tmp_path: Path, content: bytes, fields: dict[str, Any], kind: str
 ) -> None:
     verdict = judge(tmp_path, content, **fields)
 
-    assert (verdict.ok, verdict.found) == (True, found)
+    assert (verdict.ok, verdict.found) == (True, kind)
 
 
-def test_a_good_verdict_says_how_large_the_content_is(tmp_path: Path) -> None:
+def test_a_good_verdict_has_the_unpacked_size(tmp_path: Path) -> None:
     assert judge(tmp_path, PACKED, **GZIP).unpacked_bytes == len(GOOD)
 
 
 @pytest.mark.fault("magic", "error-page", "empty-answer", "truncated-gzip", "json-trailing")
 @pytest.mark.parametrize(
-    ("content", "fields", "expected", "found"),
+    ("content", "fields", "expected", "actual"),
     [
         (b"", {}, "at least 1 bytes", "an empty file"),
         (GOOD, {"expect": {"min_bytes": 9999}}, "at least 9,999 bytes", "4,069 bytes, json"),
@@ -103,14 +99,14 @@ def test_a_good_verdict_says_how_large_the_content_is(tmp_path: Path) -> None:
         "gzip goes on", "gzip bomb",
     ],
 )  # fmt: skip
-def test_what_is_not_as_declared_is_refused_with_both_names(
-    tmp_path: Path, content: bytes, fields: dict[str, Any], expected: str, found: str
+def test_another_file_is_refused_with_what_was_expected_and_found(
+    tmp_path: Path, content: bytes, fields: dict[str, Any], expected: str, actual: str
 ) -> None:
     verdict = judge(tmp_path, content, **fields)
 
     assert not verdict.ok
     assert verdict.expected == expected
-    assert found in verdict.found
+    assert actual in verdict.found
 
 
 @pytest.mark.fault("zip-bomb")
@@ -120,49 +116,6 @@ def test_a_gzip_bomb_is_stopped_in_flat_memory(tmp_path: Path) -> None:
     verdict = judge(tmp_path, bomb, **GZIP, limits={"max_unpacked_bytes": 1 << 20})
 
     assert (verdict.expected, verdict.found) == ("at most 1,048,576 unpacked bytes", "more")
-
-
-@pytest.fixture
-def bad(home: Home) -> tuple[Source, Path, Verdict]:
-    sha256 = hashlib.sha256(LOGIN_PAGE).hexdigest()
-    path = home.raw_file(sha256)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(LOGIN_PAGE)
-    source = declared("https://feeds.example/a")
-    return source, path, validate(source, PART, path, sha256=sha256)
-
-
-def test_a_refused_file_leaves_the_store_and_its_reason_lies_beside_it(
-    home: Home, bad: tuple[Source, Path, Verdict]
-) -> None:
-    source, path, verdict = bad
-
-    record = quarantine(home, source, PART, path, verdict, NOW, url="https://feeds.example/a")
-
-    aside = home.root / record.path
-    assert not path.exists()
-    assert aside.read_bytes() == LOGIN_PAGE
-    assert json.loads(Path(f"{aside}.json").read_text(encoding="utf-8")) == {
-        "part": {"source": "advisories.feed", "partition": None},
-        "sha256": verdict.sha256,
-        "size_bytes": len(LOGIN_PAGE),
-        "path": f"data/quarantine/advisories/feed/{verdict.sha256}",
-        "url": "https://feeds.example/a",
-        "where": "first bytes",
-        "expected": "json",
-        "found": "an HTML page titled 'Sign in'",
-        "quarantined_at": "2026-11-21T05:00:00Z",
-    }
-
-
-def test_a_file_that_another_record_names_stays_in_the_store_too(
-    home: Home, bad: tuple[Source, Path, Verdict]
-) -> None:
-    source, path, verdict = bad
-
-    record = quarantine(home, source, PART, path, verdict, NOW, url="", keep_original=True)
-
-    assert path.read_bytes() == (home.root / record.path).read_bytes()
 
 
 def test_real_feeds_are_as_declared(mirror: Path) -> None:
