@@ -26,7 +26,7 @@ from etl_assets.model.errors import ContentError, NotFound, UsageError
 from etl_assets.model.records import Part, Table
 from etl_assets.model.run_manifest import MARTS, RunManifest
 from etl_assets.operations.diff_result import Change, Difference
-from etl_assets.operations.scratch import ScratchHome, health_then, scratch
+from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_scratch_home
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding
 from etl_assets.publish.table_diff import RowChange, diff_tables
@@ -123,7 +123,7 @@ class _WhatIf:
         if self._domain.explain is None:
             raise UsageError(f"{self._domain.name} declares no explain in its _domain.yaml")
         before = self._published / MARTS
-        with scratch(self._place, self._domain) as apart:
+        with open_scratch_home(self._place, self._domain) as apart:
             seeded = self._with_seeds(apart)
             self._lay_tables(seeded)
             self._build(seeded)
@@ -271,7 +271,7 @@ class _WhatIf:
             list(apart.graph.models.values()),
             as_of=max(self._now, last + timedelta(microseconds=1)),
             history_sha256=hash_file(file) if file and file.exists() else None,
-            health=health_then(self._domain, self._manifest),
+            health=health_in_run(self._domain, self._manifest),
         )
 
     def _compared(self, declared: Explain, before: Path, after: Path) -> Difference:

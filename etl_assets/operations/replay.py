@@ -1,7 +1,7 @@
-"""A run made again from the raw files and the published history that it started from.
+"""Rebuild what a run published from its raw files and its history, for `etl replay`.
 
-Each mart is built for the moment and from the history of the run that had built it, each document
-written for that of the run that had written it: a run takes over what did not change.
+A run keeps marts and documents that did not change, so those of one run may come from several:
+each mart is rebuilt for the logical time and from the history that it was first built with.
 """
 
 from __future__ import annotations
@@ -11,135 +11,169 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import Field
+
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import ProjectContext
 from etl_assets.marts.graph import Graph, Model
 from etl_assets.model.errors import BuildError, NotFound, UsageError
+from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import MARTS, DocumentContent, RunManifest, RunMart
 from etl_assets.operations.copy_out import require_fresh
-from etl_assets.operations.replay_result import Replayed
-from etl_assets.operations.scratch import ScratchHome, health_then, scratch
+from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_scratch_home
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import run_directory
 from etl_assets.publish.writers.output import DocumentContext
 
 REPLAYS = "replays"
 Origin = tuple[datetime, str | None]
-"""The logical time and the published history that a mart was built from."""
+"""The logical time, and the SHA-256 of the published history, that a mart was built from."""
 
 
-def replay(place: ProjectContext, name: str, *, into: Path | None = None) -> Replayed:
-    """Rebuild what a run published into a fresh directory, and compare.
+class ReplayResult(Record):
+    """The files of a replayed run, compared with the original ones."""
 
-    Raises NotFound for no such run, UsageError where `into` is not fresh, BuildError where other
-    code made the run, HomeError where a file that it started from is no longer kept.
+    domain: str
+    run: str = Field(description="directory name of the original run")
+    directory: str = Field(description="where the replay was written")
+    equal: list[str] = Field(description="files with the same bytes as the original")
+    different: list[str] = []
+
+    @property
+    def is_equal(self) -> bool:
+        return not self.different
+
+    def lines(self) -> list[str]:
+        result = "byte for byte" if self.is_equal else "not byte for byte"
+        count = f"{len(self.equal)} of {len(self.equal) + len(self.different)}"
+        summary = f"{count} files are equal, in {self.directory}"
+        return [
+            f"{self.domain}: {self.run} replayed {result}: {summary}",
+            *(f"  differs: {file}" for file in self.different),
+        ]
+
+
+def replay(project: ProjectContext, name: str, *, into: Path | None = None) -> ReplayResult:
+    """Rebuild what a run published into a new directory, and compare it with the original.
+
+    Raises NotFound if there is no such run, UsageError if `into` is not empty, BuildError if the
+    run was made by other code, HomeError if a file that it started from is no longer stored.
     """
-    domain, run = _found(place, name)
+    domain, run = _find_run(project, name)
     manifest = run_directory.read_manifest(run)
-    _require_same_code(place, domain, run, manifest)
-    target = _fresh(place, domain, run, into)
-    with scratch(place, domain) as apart:
-        apart.tabulate_stored(manifest)
-        marts = _build(apart, domain, manifest, target)
-        _write_documents(domain, apart.graph, manifest.contents, marts, target)
+    _require_same_code(project, domain, run, manifest)
+    if into is None:
+        target = project.home.outputs(domain.name) / REPLAYS / f"{run.name}.{secrets.token_hex(4)}"
+    else:
+        target = require_fresh(into)
+    with open_scratch_home(project, domain) as scratch:
+        scratch.tabulate_stored(manifest)
+        mart_folders = _build_marts(scratch, domain, manifest, target)
+        _write_documents(domain, scratch.graph, manifest.contents, mart_folders, target)
         run_directory.write_sums(target)
-        return _compared(domain, apart.graph, run, manifest, target)
+        return _compare(domain, scratch.graph, run, manifest, target)
 
 
-def _found(place: ProjectContext, name: str) -> tuple[Domain, Path]:
-    """The run by its directory's name, its id, or `latest`; after `<domain>/` where needed."""
-    wanted, _, short = name.rpartition("/")
-    domains = [d for d in place.domains.values() if wanted in {"", d.name}]
-    found = [(d, run) for d in domains if (run := _run_of(place, d, short)) is not None]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        several = ", ".join(f"{domain.name}/{short}" for domain, _ in found)
-        raise UsageError(f"several domains have a run {short!r}; say which: {several}")
-    known = [
-        f"{d.name}/{run.name}"
-        for d in domains
-        for run in run_directory.list_runs(place.home, d.name)
-    ]
-    newest = f"; the newest kept: {', '.join(known[:3])}" if known else "; none is kept"
-    raise NotFound(f"no run {name!r}{newest}")
+def _find_run(project: ProjectContext, name: str) -> tuple[Domain, Path]:
+    """Return the run with this directory name or id, or `latest`, each optionally `<domain>/...`.
+
+    Raises UsageError if several domains have one, NotFound if none has.
+    """
+    domain_name, _, run_name = name.rpartition("/")
+    domains = [domain for domain in project.domains.values() if domain_name in {"", domain.name}]
+    matches = []
+    for domain in domains:
+        directory = _find_run_of_domain(project, domain, run_name)
+        if directory is not None:
+            matches.append((domain, directory))
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(f"{domain.name}/{run_name}" for domain, _ in matches)
+        raise UsageError(f"several domains have a run {run_name!r}; give one of: {names}")
+    kept_runs: list[str] = []
+    for domain in domains:
+        runs = run_directory.list_runs(project.home, domain.name)
+        kept_runs += [f"{domain.name}/{run.name}" for run in runs]
+    newest = f"the newest kept: {', '.join(kept_runs[:3])}" if kept_runs else "none is kept"
+    raise NotFound(f"no run {name!r}; {newest}")
 
 
-def _run_of(place: ProjectContext, domain: Domain, name: str) -> Path | None:
-    if name == place.home.latest(domain.name).name:
-        return run_directory.published_directory(place.home, domain.name)
-    for directory in run_directory.list_runs(place.home, domain.name):
+def _find_run_of_domain(project: ProjectContext, domain: Domain, name: str) -> Path | None:
+    if name == project.home.latest(domain.name).name:
+        return run_directory.published_directory(project.home, domain.name)
+    for directory in run_directory.list_runs(project.home, domain.name):
         if name in {directory.name, run_directory.read_manifest(directory).run_id}:
             return directory
     return None
 
 
 def _require_same_code(
-    place: ProjectContext, domain: Domain, run: Path, manifest: RunManifest
+    project: ProjectContext, domain: Domain, run: Path, manifest: RunManifest
 ) -> None:
     if not manifest.marts:
         raise BuildError(f"{run.name} built no marts: {manifest.note}")
-    if (now := place.code_version(domain)) != manifest.code_version:
+    code_version = project.code_version(domain)
+    if code_version != manifest.code_version:
         raise BuildError(
-            f"{run.name} was made by code version {manifest.code_version}, this is {now}: "
+            f"{run.name} was made by code version {manifest.code_version}, this is {code_version}: "
             "check out the code of that day, with its declarations and SQL, and replay with it"
         )
 
 
-def _fresh(place: ProjectContext, domain: Domain, run: Path, into: Path | None) -> Path:
-    """A directory that is empty or not there yet."""
-    if into is None:
-        return place.home.outputs(domain.name) / REPLAYS / f"{run.name}.{secrets.token_hex(4)}"
-    return require_fresh(into)
+def _build_marts(
+    scratch: ScratchHome, domain: Domain, manifest: RunManifest, target: Path
+) -> dict[tuple[str, Origin], Path]:
+    """Build the marts of the run, and older ones that its unchanged documents were written from.
 
-
-def _build(
-    apart: ScratchHome, domain: Domain, manifest: RunManifest, target: Path
-) -> Mapping[tuple[str, Origin], Path]:
-    """Every mart of the run in `target`, and aside those that its older documents are of.
-
-    Returns the folder of each by model and origin.
+    The marts of the run are written to `target`, the older ones to the scratch home. Returns the
+    folder of each by model and origin.
     """
-    wanted = {(mart.model, _origin(mart)) for mart in manifest.marts}
-    older = {(c.mart.model, _origin(c.mart)) for c in manifest.contents} - wanted
-    health, folders = health_then(domain, manifest), {}
-    models: list[Model] = list(apart.graph.models.values())
-    for number, origin in enumerate(sorted({o for _, o in wanted | older}, key=_by_time)):
-        names = {name for name, made in wanted | older if made == origin}
-        if number:
-            models = _dated_above(apart.graph, names)
-        as_of, history = origin
-        apart.build(models, as_of=as_of, history_sha256=history, health=health)
+    run_marts = {(mart.model, _origin_of(mart)) for mart in manifest.marts}
+    document_marts = {(made.mart.model, _origin_of(made.mart)) for made in manifest.contents}
+    names_by_origin: dict[Origin, set[str]] = {}
+    for name, origin in run_marts | document_marts:
+        names_by_origin.setdefault(origin, set()).add(name)
+    health = health_in_run(domain, manifest)
+    models: list[Model] = list(scratch.graph.models.values())
+    folders = {}
+    origins = sorted(names_by_origin, key=lambda origin: (origin[0], origin[1] or ""))
+    for number, origin in enumerate(origins):
+        names = names_by_origin[origin]
+        if number > 0:  # only dated models differ from those built for the first origin
+            models = _dated_models(scratch.graph, names)
+        as_of, history_sha256 = origin
+        scratch.build(models, as_of=as_of, history_sha256=history_sha256, health=health)
         for name in names:
-            folder = target / MARTS
-            if (name, origin) in older:
-                folder = apart.home.root / MARTS / str(number)
-            apart.export([mart for mart in apart.graph.marts if mart.name == name], folder)
+            is_of_run = (name, origin) in run_marts
+            folder = target / MARTS if is_of_run else scratch.home.root / MARTS / str(number)
+            scratch.export([mart for mart in scratch.graph.marts if mart.name == name], folder)
             folders[name, origin] = folder
     return folders
 
 
-def _dated_above(graph: Graph, names: Iterable[str]) -> list[Model]:
-    """Of the models and all above them, those that another moment makes others."""
-    wanted = {model.unique_id for name in names if (model := graph.find(name))}
-    wanted |= {above for unique_id in set(wanted) for above in graph.ancestors(unique_id)}
-    return [m for unique_id, m in graph.models.items() if unique_id in wanted and m.is_dated]
+def _dated_models(graph: Graph, names: Iterable[str]) -> list[Model]:
+    """Return the models and ancestors of them that depend on the logical time."""
+    needed: set[str] = set()
+    for name in names:
+        model = graph.find(name)
+        if model is not None:
+            needed |= {model.unique_id, *graph.ancestors(model.unique_id)}
+    return [
+        model for unique_id, model in graph.models.items() if unique_id in needed and model.is_dated
+    ]
 
 
-def _origin(mart: RunMart) -> Origin:
+def _origin_of(mart: RunMart) -> Origin:
     return mart.as_of, mart.history_sha256
-
-
-def _by_time(origin: Origin) -> tuple[datetime, str]:
-    return origin[0], origin[1] or ""
 
 
 def _write_documents(
     domain: Domain,
     graph: Graph,
     contents: Iterable[DocumentContent],
-    marts: Mapping[tuple[str, Origin], Path],
+    mart_folders: Mapping[tuple[str, Origin], Path],
     target: Path,
 ) -> None:
     documents = {document.file: document for document in domain.documents}
@@ -147,28 +181,28 @@ def _write_documents(
         document = documents[content.document]
         attributions = attributions_of(domain, graph, document, content.sources)
         context = DocumentContext(target, content.as_of, attributions)
-        publish_documents.write_document(
-            document, marts[content.mart.model, _origin(content.mart)], context
-        )
+        folder = mart_folders[content.mart.model, _origin_of(content.mart)]
+        publish_documents.write_document(document, folder, context)
 
 
-def _compared(
+def _compare(
     domain: Domain, graph: Graph, run: Path, manifest: RunManifest, target: Path
-) -> Replayed:
-    """The sources' health is left out: it says how this home came by its files."""
-    own = {_file(model.name) for model in graph.marts if model.reads_health}
-    before, now = run_directory.read_sums(run), run_directory.read_sums(target)
-    original = {_file(mart.model) for mart in manifest.marts}
-    original |= {written.file for written in manifest.documents}
-    names = sorted((original | set(now)) - own)
-    return Replayed(
+) -> ReplayResult:
+    original, replayed = run_directory.read_sums(run), run_directory.read_sums(target)
+    files = {_file_of(mart.model) for mart in manifest.marts}
+    files |= {document.file for document in manifest.documents}
+    files |= set(replayed)
+    # Source health depends on when this home fetched each file, which a replay does not repeat.
+    files -= {_file_of(model.name) for model in graph.marts if model.reads_health}
+    equal = [file for file in sorted(files) if original.get(file) == replayed.get(file)]
+    return ReplayResult(
         domain=domain.name,
         run=run.name,
         directory=str(target),
-        equal=[name for name in names if before.get(name) == now.get(name)],
-        different=[name for name in names if before.get(name) != now.get(name)],
+        equal=equal,
+        different=sorted(files - set(equal)),
     )
 
 
-def _file(model: str) -> str:
+def _file_of(model: str) -> str:
     return f"{MARTS}/{model}.parquet"

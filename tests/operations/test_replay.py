@@ -1,4 +1,4 @@
-"""A run made again after everything has changed: from its raw files and its history."""
+"""A run is replayed from its raw files and its history, after everything has changed since."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FEED = "advisory.echohq.com/data.json"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
-def place(sampled: Sampled, domain: Domain | None = None) -> ProjectContext:
+def project(sampled: Sampled, domain: Domain | None = None) -> ProjectContext:
     return ProjectContext(sampled.settings, {DOMAIN: domain or sampled.domain})
 
 
 @pytest.fixture(scope="module")
-def lived(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    """A home with four runs: the first, of scores alone, without a change, of a ruling."""
-    sampled = first_run.copied(tmp_path_factory.mktemp("lived"))
+def four_runs(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+    """A home with four runs: the first, new scores, no change, a new ruling and feed."""
+    sampled = first_run.copied(tmp_path_factory.mktemp("four_runs"))
     scores = next(sampled.mirror.glob("epss*/*"))
-    scores.write_bytes(rescored(scores.read_bytes()))
+    scores.write_bytes(change_scores(scores.read_bytes()))
     assert sampled.run().published
     assert sampled.run().note == "nothing moved"
     sampled.change(RULINGS, lambda text: text + RULING)
@@ -37,12 +37,12 @@ def lived(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampl
     return sampled
 
 
-def rescored(packed: bytes) -> bytes:
+def change_scores(packed: bytes) -> bytes:
     return gzip.compress(gzip.decompress(packed).replace(b"0.4", b"0.3"))
 
 
-def runs_of(sampled: Sampled) -> list[Path]:
-    """The directories of runs, the oldest first."""
+def list_runs(sampled: Sampled) -> list[Path]:
+    """Return the directories of the runs, the oldest first."""
     return sorted(run_directory.list_runs(sampled.home, DOMAIN), key=lambda path: path.name)
 
 
@@ -51,30 +51,30 @@ def runs_of(sampled: Sampled) -> list[Path]:
     [
         pytest.param(0, id="the first", marks=pytest.mark.long),
         pytest.param(1, id="in which only some documents changed", marks=pytest.mark.long),
-        pytest.param(2, id="in which nothing moved", marks=pytest.mark.long),
+        pytest.param(2, id="without a change", marks=pytest.mark.long),
         pytest.param(3, id="the last", marks=pytest.mark.long),
     ],
 )
-def test_a_run_is_made_again_byte_for_byte(lived: Sampled, number: int) -> None:
-    run = runs_of(lived)[number]
-    standing = fingerprint(lived.home.root / "data"), lived.latest
+def test_a_run_is_replayed_byte_for_byte(four_runs: Sampled, number: int) -> None:
+    run = list_runs(four_runs)[number]
+    before = fingerprint(four_runs.home.root / "data"), four_runs.latest
 
-    replayed = replay(place(lived), run.name)
+    replayed = replay(project(four_runs), run.name)
 
-    again = Path(replayed.directory)
+    directory = Path(replayed.directory)
     documents = {w.file for w in run_directory.read_manifest(run).documents}
     assert replayed.different == []
     assert documents <= set(replayed.equal)
     assert "marts/mart_advisory_current.parquet" in replayed.equal
-    assert all((again / name).read_bytes() == (run / name).read_bytes() for name in documents)
-    assert (fingerprint(lived.home.root / "data"), lived.latest) == standing
+    assert all((directory / name).read_bytes() == (run / name).read_bytes() for name in documents)
+    assert (fingerprint(four_runs.home.root / "data"), four_runs.latest) == before
 
 
 @pytest.mark.long
-def test_the_runs_differ_in_some_documents_only(lived: Sampled) -> None:
+def test_the_runs_differ_in_some_documents_only(four_runs: Sampled) -> None:
     times = [
         {content.document: content.as_of for content in run_directory.read_manifest(run).contents}
-        for run in runs_of(lived)
+        for run in list_runs(four_runs)
     ]
 
     assert set(times[0].values()) == {AS_OF}
@@ -85,10 +85,10 @@ def test_the_runs_differ_in_some_documents_only(lived: Sampled) -> None:
 
 
 @pytest.mark.long
-def test_a_replay_goes_where_it_is_told_and_says_what_differs(
-    lived: Sampled, tmp_path: Path
+def test_a_replay_is_written_to_the_given_directory_and_lists_what_differs(
+    four_runs: Sampled, tmp_path: Path
 ) -> None:
-    run = runs_of(lived)[-1]
+    run = list_runs(four_runs)[-1]
     sums = (run / "SHA256SUMS").read_text(encoding="utf-8")
     (run / "SHA256SUMS").write_text(
         "".join(
@@ -98,7 +98,7 @@ def test_a_replay_goes_where_it_is_told_and_says_what_differs(
         encoding="utf-8",
     )
 
-    replayed = replay(place(lived), f"{DOMAIN}/latest", into=tmp_path / "again")
+    replayed = replay(project(four_runs), f"{DOMAIN}/latest", into=tmp_path / "again")
 
     (run / "SHA256SUMS").write_text(sums, encoding="utf-8")
     assert replayed.different == ["data.json"]
@@ -106,8 +106,8 @@ def test_a_replay_goes_where_it_is_told_and_says_what_differs(
     assert (tmp_path / "again" / "data.json").exists()
 
 
-def test_the_only_run_is_made_again_byte_for_byte(sampled: Sampled) -> None:
-    replayed = replay(place(sampled), "latest")
+def test_the_only_run_is_replayed_byte_for_byte(sampled: Sampled) -> None:
+    replayed = replay(project(sampled), "latest")
 
     assert replayed.is_equal
     assert Path(replayed.directory).parent == sampled.home.outputs(DOMAIN) / "replays"
@@ -118,44 +118,44 @@ def test_other_code_is_refused(first_run: Sampled) -> None:
     other = first_run.domain.model_copy(update={"title": "Another"})
 
     with pytest.raises(BuildError, match="was made by code version"):
-        replay(place(first_run, other), "latest")
+        replay(project(first_run, other), "latest")
 
 
-def test_a_raw_file_that_is_gone_is_named(sampled: Sampled) -> None:
+def test_a_missing_raw_file_is_reported(sampled: Sampled) -> None:
     sources = run_directory.read_manifest(sampled.latest).sources
     used = next(source for source in sources if source.source.name == "kev")
     sampled.home.raw_file(used.sha256 or "").unlink()
 
     with pytest.raises(HomeError, match=r"advisories.kev: data/raw/.* is missing"):
-        replay(place(sampled), "latest")
+        replay(project(sampled), "latest")
 
 
 @pytest.mark.long
-def test_a_history_that_is_gone_is_named(lived: Sampled, tmp_path: Path) -> None:
-    copy = lived.copied(tmp_path)
-    for run in runs_of(copy)[:-1]:
+def test_a_missing_history_is_reported(four_runs: Sampled, tmp_path: Path) -> None:
+    copy = four_runs.copied(tmp_path)
+    for run in list_runs(copy)[:-1]:
         (run / "marts" / "mart_advisory_state_history.parquet").unlink()
 
-    with pytest.raises(HomeError, match="found it in none that is kept"):
-        replay(place(copy), "latest")
+    with pytest.raises(HomeError, match="found it in no kept run"):
+        replay(project(copy), "latest")
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "told"),
+    ("name", "error", "message"),
     [
         pytest.param("20200101_000000", NotFound, "the newest kept: advisories/", id="no run"),
         pytest.param("nowhere/latest", NotFound, "no run 'nowhere/latest'", id="no domain"),
     ],
 )
-def test_an_unknown_run_is_told_with_what_there_is(
-    first_run: Sampled, name: str, kind: type[Exception], told: str
+def test_an_unknown_run_is_reported_with_the_kept_runs(
+    first_run: Sampled, name: str, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(kind, match=told):
-        replay(place(first_run), name)
+    with pytest.raises(error, match=message):
+        replay(project(first_run), name)
 
 
-def test_a_directory_with_something_in_it_is_refused(first_run: Sampled, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").touch()
+def test_a_directory_that_is_not_empty_is_refused(first_run: Sampled, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").touch()
 
     with pytest.raises(UsageError, match="expected an empty directory"):
-        replay(place(first_run), "latest", into=tmp_path)
+        replay(project(first_run), "latest", into=tmp_path)
