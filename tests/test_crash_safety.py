@@ -205,7 +205,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_harms_nothing(
 
     assert (ended.code, ended.told.splitlines()[-1]) == (
         code,
-        "etl: interrupted: what is complete is kept; run the same command again to go on",
+        "etl: interrupted: finished work is kept; run the same command again to continue",
     )
     scene.assert_unharmed()
 

@@ -1,7 +1,4 @@
-"""A value by its dotted path in a tree of mappings and lists, such as a declaration is.
-
-Only finding belongs here; which tree is asked and how a value is shown is the caller's.
-"""
+"""Looks up a value by its dotted path in nested mappings and lists, such as a declaration."""
 
 from __future__ import annotations
 
@@ -9,62 +6,69 @@ from collections.abc import Iterator, Mapping
 
 from etl_assets.model.errors import UsageError
 
-NAMED_BY = ("name", "file", "title")  # what tells the members of a list apart, the first of them
-HINTS = 5
+NAME_KEYS = ("name", "file", "title")  # the first of these names an item of a list
+MAX_HINTS = 5
 
 
-def find(tree: Mapping[str, object], path: str) -> object:
-    """The value at `path`; raises UsageError with what there is at the level where the path ends.
+def get_value(tree: Mapping[str, object], path: str) -> object:
+    """Returns the value at `path`.
 
-    A member of a list goes by its name, file or title, or by its place from 0 on. A name may hold
-    dots itself.
+    An item of a list is addressed by its name, file or title, or by its index from 0. A name may
+    contain dots. Raises UsageError with the available names if the path leads nowhere.
     """
-    found: object = tree
-    done, words = list[str](), path.split(".")
-    while words:
-        members = members_of(found)
-        taken = next((n for n in range(len(words), 0, -1) if ".".join(words[:n]) in members), None)
-        if taken is None:
-            raise UsageError(_unknown(found, done, words))
-        key = ".".join(words[:taken])
-        found, words = members[key], words[taken:]
-        done.append(key)
-    return found
+    value: object = tree
+    done, remaining = list[str](), path.split(".")
+    while remaining:
+        items = _items(value)
+        # Try the longest name first, as in `documents.trees.json.format`.
+        for count in range(len(remaining), 0, -1):
+            name = ".".join(remaining[:count])
+            if name in items:
+                break
+        else:
+            raise UsageError(_describe_miss(value, done, remaining))
+        value, remaining = items[name], remaining[count:]
+        done.append(name)
+    return value
 
 
-def members_of(value: object) -> Mapping[str, object]:
-    """What lies directly below a value, by the names that a path may use."""
+def _items(value: object) -> Mapping[str, object]:
+    """Returns the values directly below a value, by the names that a path may use for them."""
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, list):
         return {}
-    return {_name(member, str(place)): member for place, member in enumerate(value)} | {
-        str(place): member for place, member in enumerate(value)
-    }
+    items = {str(index): item for index, item in enumerate(value)}
+    named_items = {_item_name(item) or str(index): item for index, item in enumerate(value)}
+    return named_items | items
 
 
-def _name(member: object, place: str) -> str:
-    if not isinstance(member, Mapping):
-        return place
-    return next((str(member[by]) for by in NAMED_BY if by in member), place)
+def _item_name(item: object) -> str | None:
+    if isinstance(item, Mapping):
+        for key in NAME_KEYS:
+            if key in item:
+                return str(item[key])
+    return None
 
 
-def _unknown(level: object, done: list[str], words: list[str]) -> str:
-    where = ".".join(done)
-    members = members_of(level)
-    if not members:
-        return f"{where} is a value; there is no {'.'.join(words)!r} below it"
-    told = f"no {words[0]!r}{f' in {where}' if where else ''}; there are: {', '.join(members)}"
-    deeper = [".".join([*done, *way]) for way in _ways(level, words[0])][:HINTS]
-    return f"{told}; further down: {', '.join(deeper)}" if deeper else told
+def _describe_miss(value: object, done: list[str], remaining: list[str]) -> str:
+    parent = ".".join(done)
+    items = _items(value)
+    if not items:
+        return f"{parent} is a value; there is no {'.'.join(remaining)!r} below it"
+    location = f" in {parent}" if parent else ""
+    message = f"no {remaining[0]!r}{location}; there are: {', '.join(items)}"
+    deeper = [".".join([*done, *path]) for path in _paths_to(remaining[0], value)]
+    return f"{message}; further down: {', '.join(deeper[:MAX_HINTS])}" if deeper else message
 
 
-def _ways(level: object, name: str) -> Iterator[list[str]]:
-    """The paths below a level that end in a name."""
-    if not isinstance(level, Mapping):
+def _paths_to(name: str, value: object) -> Iterator[list[str]]:
+    """Yields the paths below a value that end in a name."""
+    if not isinstance(value, Mapping):
         return
-    for key, value in level.items():
-        if isinstance(value, Mapping):
-            if name in value:
+    for key, child in value.items():
+        if isinstance(child, Mapping):
+            if name in child:
                 yield [key, name]
-            yield from ([key, *way] for way in _ways(value, name))
+            for path in _paths_to(name, child):
+                yield [key, *path]

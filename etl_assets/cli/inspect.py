@@ -1,7 +1,4 @@
-"""The verbs that look at the place and at what is declared in it, and change nothing.
-
-Each is a few lines over the rooms below; the verbs that run a domain are `etl_assets.cli.main`.
-"""
+"""The verbs that show or check the home, the settings and the declarations, without changes."""
 
 from __future__ import annotations
 
@@ -13,12 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etl_assets.cli.output import FAILED, AnyDomain, Json, open_launcher, say, settings, show
-from etl_assets.declarations.names import (
-    find_domain,
-    find_source,
-    split_part_name,
-    with_disabled_sources,
+from etl_assets.cli.output import (
+    EXIT_FAILED,
+    INSPECT,
+    SETUP,
+    DomainName,
+    GroupedCommands,
+    Json,
+    OptionalDomain,
+    load_settings,
+    open_launcher,
+    print_result,
+    print_text,
 )
 from etl_assets.model.errors import DeclarationError, SettingsError
 
@@ -29,122 +32,173 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 config_app = typer.Typer(
-    help="Settings and declarations, as they stand.", no_args_is_help=True, rich_markup_mode=None
+    help="Show settings and declared values.",
+    cls=GroupedCommands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
-app.add_typer(config_app, name="config")
+sources_app = typer.Typer(
+    help="List and check the declared sources.",
+    cls=GroupedCommands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(config_app, name="config", rich_help_panel=SETUP)
+app.add_typer(sources_app, name="sources", rich_help_panel=SETUP)
 
 
-@app.command()
-def health(domain: AnyDomain = None, *, as_json: Json = False) -> None:
-    """Is the place fit to run? Asks no remote; exit 1 where a run would fail."""
-    fitness = _examined(domain, datetime.now(UTC))
-    show(fitness.lines(), fitness.model_dump(mode="json"), as_json=as_json)
-    if fitness.status == "unfit":
-        raise typer.Exit(FAILED)
+@app.command(rich_help_panel=INSPECT)
+def status(domain: DomainName, *, as_json: Json = False) -> None:
+    """Show the state of each source and of the published set."""
+    with open_launcher() as launcher:
+        domain_status = launcher.status(domain)
+    print_result(domain_status.lines(datetime.now(UTC)), domain_status.as_dict(), as_json=as_json)
 
 
-def _examined(domain: str | None, now: datetime) -> HealthReport:
-    """Settings and declarations that cannot be read are findings here, as a monitor wants them."""
+@app.command(rich_help_panel=INSPECT)
+def health(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
+    """Check that this installation and its home are fit to run.
+
+    Contacts no remote. Exits with 1 if a run would fail.
+    """
+    report = _health_report(domain, datetime.now(UTC))
+    print_result(report.lines(), report.model_dump(mode="json"), as_json=as_json)
+    if report.status == "unfit":
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _health_report(domain: str | None, now: datetime) -> HealthReport:
+    """Returns the report; unreadable settings and declarations are findings, not errors.
+
+    A monitor reads them from the JSON document.
+    """
     from etl_assets.declarations.load import load
+    from etl_assets.declarations.names import find_domain
+    from etl_assets.operations.health import examine
     from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
 
     try:
-        found = settings()
+        settings = load_settings()
     except SettingsError as error:
-        wanted, advice = "settings that can be read", "mend it"
-        told = [
-            HealthFinding.problem(Level.ERROR, "settings", fault, expected=wanted, advice=advice)
-            for fault in str(error).splitlines()
+        findings = [
+            HealthFinding.problem(
+                Level.ERROR,
+                "settings",
+                line,
+                expected="settings that can be read",
+                advice="correct it",
+            )
+            for line in str(error).splitlines()
         ]
-        return HealthReport(checked_at=now, findings=told)
+        return HealthReport(checked_at=now, findings=findings)
     declared: dict[str, Domain] | DeclarationError
     try:
-        declared = load(found.domains_dir)
+        declared = load(settings.domains_dir)
     except DeclarationError as error:
         declared = error
     else:
-        declared = declared if domain is None else {domain: find_domain(declared, domain)}
-    from etl_assets.operations.health import examine
+        if domain is not None:
+            declared = {domain: find_domain(declared, domain)}
+    return examine(settings, declared, now)
 
-    return examine(found, declared, now)
 
-
-@app.command()
+@app.command(rich_help_panel=INSPECT)
 def stats(
-    domain: AnyDomain = None,
+    domain: OptionalDomain = None,
     last: Annotated[
         int | None,
-        typer.Option("--last", min=1, help="So many runs; default: all.", show_default=False),
+        typer.Option(
+            "--last", min=1, help="Only this number of runs. Default: all.", show_default=False
+        ),
     ] = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """How the kept runs went: outcomes, times, what stood in for what, which checks failed."""
+    """Show statistics of the stored runs: outcomes, times, outages.
+
+    Also shows how often a last good file was used, and which checks failed.
+    """
     from etl_assets.declarations.load import load
+    from etl_assets.declarations.names import find_domain
     from etl_assets.model.home import Home
     from etl_assets.operations.stats import count
 
-    found = settings()
-    domains = load(found.domains_dir)
+    settings = load_settings()
+    domains = load(settings.domains_dir)
     names = [find_domain(domains, domain).name] if domain else sorted(domains)
-    counted = [count(Home(found.home), name, last=last) for name in names]
-    show(
-        [line for each in counted for line in each.lines()],
-        [each.model_dump(mode="json") for each in counted],
-        as_json=as_json,
-    )
+    statistics = [count(Home(settings.home), name, last=last) for name in names]
+    lines = []
+    for each in statistics:
+        lines += each.lines()
+    print_result(lines, [each.model_dump(mode="json") for each in statistics], as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=INSPECT)
 def sample(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Or SOURCE[PARTITION].", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="The source, or SOURCE[PARTITION].", show_default=False
+        ),
     ],
     partition: Annotated[
         str | None,
-        typer.Option("--partition", help="Default: the newest that is held.", show_default=False),
+        typer.Option(
+            "--partition", help="Default: the newest stored partition.", show_default=False
+        ),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Rows, and refusals, shown.")] = 5,
+    rows: Annotated[
+        int, typer.Option("--rows", min=1, help="How many rows and rejected rows to show.")
+    ] = 5,
     *,
     as_json: Json = False,
 ) -> None:
-    """The first records of a source as its declaration reads them; exit 1 where it cannot be read.
+    """Show the first records of a source as its contract reads them.
 
-    Of the held file, else of one fetched for this once; nothing is recorded, no table touched.
+    Reads the stored file. If there is none, downloads the file for this purpose only: nothing is
+    recorded and no table is changed. Exits with 1 if the file cannot be read.
     """
+    from etl_assets.declarations.names import find_source, split_part_name, with_disabled_sources
     from etl_assets.operations.sample import first_records
 
-    name, own = split_part_name(source)
+    name, named_partition = split_part_name(source)
     with open_launcher() as launcher:
         declared = find_source(with_disabled_sources(launcher.place.domains), name)
-        now = datetime.now(UTC)
-        head = first_records(
-            launcher.instance, launcher.place, declared, partition or own, rows=rows, now=now
+        records = first_records(
+            launcher.instance,
+            launcher.place,
+            declared,
+            partition or named_partition,
+            rows=rows,
+            now=datetime.now(UTC),
         )
-    show(head.lines(), head.model_dump(mode="json"), as_json=as_json)
-    if head.fault:
-        raise typer.Exit(FAILED)
+    print_result(records.lines(), records.model_dump(mode="json"), as_json=as_json)
+    if records.fault:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @config_app.command("show")
 def config_show(*, as_json: Json = False) -> None:
-    """Every setting with its value and where that is from; of a secret, whether it is set."""
+    """Show every setting, its value and where the value comes from.
+
+    A secret is never shown, only whether it is set.
+    """
     from etl_assets.declarations.load import load
 
-    found = settings()
-    shown = list(found.shown())
+    settings = load_settings()
+    lines = [_format_setting(setting) for setting in settings.shown()]
+    secrets: list[dict[str, Any]] = []
     try:
-        secrets = _secrets(found, load(found.domains_dir))
+        secrets = _declared_secrets(settings, load(settings.domains_dir))
     except DeclarationError:
-        secrets = []
-        unread = [f"{found.domains_dir}: cannot be read; `etl sources check` says why"]
+        problem = f"{settings.domains_dir}: cannot be read; `etl sources check` says why"
     else:
-        unread = []
-    show(
-        [*map(_told, shown), *map(_secret_told, secrets), *unread],
-        {"settings": [asdict(each) for each in shown], "secrets": secrets},
-        as_json=as_json,
-    )
+        problem = ""
+    lines += [_format_secret(secret) for secret in secrets]
+    if problem:
+        lines.append(problem)
+    document = {"settings": [asdict(setting) for setting in settings.shown()], "secrets": secrets}
+    print_result(lines, document, as_json=as_json)
 
 
 @config_app.command("get")
@@ -153,76 +207,103 @@ def config_get(
         str,
         typer.Argument(
             metavar="KEY",
-            help="A setting, or a dotted path: DOMAIN.SOURCE.location.url, DOMAIN.vars.NAME.",
+            help="The name of a setting, or a dotted path: DOMAIN.SOURCE.location.url, "
+            "DOMAIN.vars.NAME.",
             show_default=False,
         ),
     ],
     *,
     as_json: Json = False,
 ) -> None:
-    """One value alone: of a setting, or of what is declared, with defaults."""
-    from etl_assets.cli.dotted_path import find
+    """Print one setting or declared value, including defaults."""
+    from etl_assets.cli.dotted_path import get_value
     from etl_assets.declarations.load import load
 
-    found = settings()
-    values: dict[str, object] = {each.name: each.value for each in found.shown()}
+    settings = load_settings()
+    values: dict[str, object] = {setting.name: setting.value for setting in settings.shown()}
     if key not in values:
-        values |= {name: _declared(d) for name, d in load(found.domains_dir).items()}
-    value = find(values, key)
+        for name, domain in load(settings.domains_dir).items():
+            values[name] = _declared_values(domain)
+    value = get_value(values, key)
     if as_json or isinstance(value, dict | list):
-        say(json.dumps(value, indent=2, ensure_ascii=False))
+        print_text(json.dumps(value, indent=2, ensure_ascii=False))
     else:
-        say(_plain(value))
+        print_text(_format_value(value))
 
 
-def _declared(domain: Domain) -> dict[str, Any]:
-    """A domain as its YAML would say it with every default, its sources beside its own fields."""
-    own = domain.model_dump(mode="json", by_alias=True)
-    declared = {**domain.sources, **domain.disabled_sources}
-    sources = {n: s.model_dump(mode="json", by_alias=True) for n, s in sorted(declared.items())}
-    return {**sources, **own, "sources": sources}
+@sources_app.command("list")
+def sources_list(*, as_json: Json = False) -> None:
+    """List the declared sources with their format and title."""
+    from etl_assets.declarations.load import load
+
+    lines, documents = [], []
+    for domain in load(load_settings().domains_dir).values():
+        for source in domain.sources.values():
+            name = str(source.full_name)
+            lines.append(f"{name:32} {source.format.name:10} {source.title}")
+            documents.append({"name": name, **source.model_dump(mode="json", by_alias=True)})
+    print_result(lines, documents, as_json=as_json)
 
 
-def _plain(value: object) -> str:
+@sources_app.command("check")
+def sources_check() -> None:
+    """Check every declaration.
+
+    Exits with 2 if there are problems, and prints each with its file and line, what was expected
+    and what was found.
+    """
+    from etl_assets.declarations.load import load
+
+    domains = load(load_settings().domains_dir)
+    count = sum(len(domain.sources) for domain in domains.values())
+    print_text(f"the declarations of {count} sources in {len(domains)} domains are valid")
+
+
+def _declared_values(domain: Domain) -> dict[str, Any]:
+    """Returns the declaration with all defaults; sources are also found by their bare name."""
+    sources = {}
+    for name, source in sorted((domain.sources | domain.disabled_sources).items()):
+        sources[name] = source.model_dump(mode="json", by_alias=True)
+    return {**sources, **domain.model_dump(mode="json", by_alias=True), "sources": sources}
+
+
+def _format_value(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _told(setting: Setting) -> str:
+def _format_setting(setting: Setting) -> str:
     if setting.is_secret:
         value = "set, not shown" if setting.value else "not set"
     else:
-        value = _plain(setting.value) or "none"
-    by = "" if setting.origin == "default" else f", {setting.variable}"
-    return f"{setting.name:12} {value:40} ({setting.origin}{by})"
+        value = _format_value(setting.value) or "none"
+    variable = "" if setting.origin == "default" else f", {setting.variable}"
+    return f"{setting.name:12} {value:40} ({setting.origin}{variable})"
 
 
-def _secrets(found: Settings, domains: Mapping[str, Domain]) -> list[dict[str, Any]]:
-    """The variables that declarations name, and which sources want them."""
-    wanted: dict[str, list[str]] = {}
+def _declared_secrets(settings: Settings, domains: Mapping[str, Domain]) -> list[dict[str, Any]]:
+    """Returns the variables that declarations name as secrets, with the sources that use them."""
+    sources_by_variable: dict[str, list[str]] = {}
     for domain in domains.values():
         for source in domain.sources.values():
             for credential in source.location.credentials.values():
-                wanted.setdefault(credential.env, []).append(str(source.full_name))
-    return [
-        {"name": name, "is_set": _is_set(found, name), "origin": found.origin_of(name)}
-        | {"sources": sources}
-        for name, sources in sorted(wanted.items())
-    ]
+                sources = sources_by_variable.setdefault(credential.env, [])
+                sources.append(str(source.full_name))
+    secrets = []
+    for name, sources in sorted(sources_by_variable.items()):
+        try:
+            is_set = settings.find_secret(name) is not None
+        except SettingsError:  # set, but empty
+            is_set = False
+        origin = settings.origin_of(name)
+        secrets.append({"name": name, "is_set": is_set, "origin": origin, "sources": sources})
+    return secrets
 
 
-def _is_set(found: Settings, name: str) -> bool:
-    try:
-        return found.find_secret(name) is not None
-    except SettingsError:  # empty, which a run refuses
-        return False
-
-
-def _secret_told(secret: Mapping[str, Any]) -> str:
+def _format_secret(secret: Mapping[str, Any]) -> str:
     state = "set, not shown" if secret["is_set"] else "not set"
     if secret["origin"] and not secret["is_set"]:
         state = "empty, which is an error"
-    origin = secret["origin"] or "for"
-    told = f"{origin}, for" if secret["origin"] else origin
-    return f"{secret['name']:12} {state:40} ({told} {', '.join(secret['sources'])})"
+    origin = f"{secret['origin']}, " if secret["origin"] else ""
+    return f"{secret['name']:12} {state:40} ({origin}for {', '.join(secret['sources'])})"

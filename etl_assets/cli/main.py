@@ -1,8 +1,7 @@
-"""The `etl` command: each verb a few lines over the rooms below.
+"""The `etl` command: the verbs that run or develop a domain, and how errors become exit codes.
 
-Nothing heavy is imported before a verb runs, so that help is quick; what a verb does is in assets/.
-Verbs that answer are `etl_assets.cli.explain`, those on the store `etl_assets.cli.store`, those
-that look at the place `etl_assets.cli.inspect`; what all share is `etl_assets.cli.output`.
+The other verbs are in `inspect`, `explain` and `store`. A verb parses its options, calls
+`etl_assets.operations` and prints the result; heavy modules are imported inside the verbs.
 """
 
 from __future__ import annotations
@@ -19,41 +18,103 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl_assets.cli import explain, inspect, store
-from etl_assets.cli.output import FAILED, USAGE, DomainName, Json
-from etl_assets.cli.output import open_launcher as _launcher
-from etl_assets.cli.output import say as _say
-from etl_assets.cli.output import settings as _settings
-from etl_assets.cli.output import show as _show
+from etl_assets.cli.output import (
+    DEVELOP,
+    EXIT_FAILED,
+    EXIT_USAGE,
+    RUN,
+    DomainName,
+    GroupedCommands,
+    Json,
+    OptionalDomain,
+    load_settings,
+    open_launcher,
+    print_result,
+    print_text,
+)
 from etl_assets.model.errors import EtlError, Interrupted, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
 if TYPE_CHECKING:
     from etl_assets.model.run_manifest import RunCheck, RunManifest
+    from etl_assets.operations.run import Launcher
 
-INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+# A process that a signal ends has exit code 128 + its number.
+SIGNAL_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+EXAMPLES = """
+\b
+Examples:
+  etl demo                    play the demo on the embedded samples
+  etl run DOMAIN --dry-run    print what a run would fetch
+  etl explain DOMAIN KEY      explain why a row is published as it is
+
+Run `etl VERB --help` for the options of a verb.
+"""
 
 app = typer.Typer(
     name="etl",
-    help="Published files, declared once: fetched, validated, tabulated, decided, published.",
+    help="Download published files, validate them, and publish tables and documents from them.",
+    epilog=EXAMPLES,
+    cls=GroupedCommands,
+    subcommand_metavar="VERB [ARGS]...",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-sources_app = typer.Typer(help="The declarations.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(sources_app, name="sources")
-app.add_typer(explain.app)
-app.add_typer(inspect.app)
-app.add_typer(store.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits; an expected error is printed as one message."""
+    with _interruptible() as first_signal:
+        try:
+            app(args=arguments)
+        except UsageError as error:
+            _fail(str(error), EXIT_USAGE)
+        except (_SignalReceived, Interrupted):
+            _fail(
+                "interrupted: finished work is kept; run the same command again to continue",
+                SIGNAL_EXIT_CODES[first_signal()],
+            )
+        except EtlError as error:
+            _fail(str(error), EXIT_FAILED)
+
+
+def _print_version(is_requested: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_requested:
+        from importlib.metadata import version
+
+        print_text(f"etl {version('etl-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
 
 SourceNames = Annotated[
-    list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
+    list[str] | None,
+    typer.Option("--source", help="Include only this source. Can be repeated."),
 ]
-OneStage = Annotated[
+OnlyStage = Annotated[
     Stage | None,
     typer.Option(
         "--stage",
-        help="This stage alone, on what stands; nothing is published before the last.",
+        help="Run only this stage, on the stored results of the stages before it. "
+        "Only the last stage publishes.",
         show_default=False,
     ),
 ]
@@ -61,41 +122,53 @@ FromStage = Annotated[
     Stage | None,
     typer.Option(
         "--from",
-        help="From this stage on; what is before it is taken as it stands.",
+        help="Run this stage and the following ones, on the stored results of the stages "
+        "before it.",
         show_default=False,
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be fetched and why; do nothing.")
+    bool, typer.Option("--dry-run", help="Print what would be fetched and why, then exit.")
 ]
 ForceRefresh = Annotated[
-    bool, typer.Option("--force-refresh", help="Fetch whatever the remotes say.")
+    bool,
+    typer.Option("--force-refresh", help="Download every file, even if it has not changed."),
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Ask for nothing of which a file is held.")
+    bool,
+    typer.Option("--skip-existing", help="Skip sources that already have a stored file."),
 ]
 AcceptChanges = Annotated[
-    bool, typer.Option("--accept-changes", help="Take what a limit refused, after a look at it.")
+    bool,
+    typer.Option(
+        "--accept-changes",
+        help="Publish although a limit on changes was exceeded. Review the changes first.",
+    ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 on partial_success too.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 also if the status is partial_success.")
+]
 NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Refuse while another run holds the domain.")
+    bool,
+    typer.Option(
+        "--no-wait", help="Fail if another run of the domain is active, instead of waiting."
+    ),
 ]
 MaxRetries = Annotated[
     int | None,
     typer.Option(
         "--max-retries",
         min=0,
-        help="Further attempts at each file; default: as declared.",
+        help="How often to retry the download of a file. Default: as declared.",
         show_default=False,
     ),
 ]
-NoNotify = Annotated[bool, typer.Option("--no-notify", help="Tell nobody, whatever comes of it.")]
+NoNotify = Annotated[bool, typer.Option("--no-notify", help="Send no notifications.")]
 OutputDir = Annotated[
     Path | None,
     typer.Option(
         "--output-dir",
-        help="Put a copy of the published set there, too; a directory that is empty or not there.",
+        help="Copy the published set to this directory too. It must be empty or not exist.",
         show_default=False,
     ),
 ]
@@ -103,38 +176,28 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="A YAML file of settings, which goes before the environment; default: ETL_CONFIG.",
+        help="A YAML file of settings, which override the environment. Default: the file named "
+        "by ETL_CONFIG.",
         show_default=False,
     ),
 ]
 AsOf = Annotated[
     datetime | None,
-    typer.Option("--as-of", help="The run's logical time, UTC; default: now.", show_default=False),
+    typer.Option(
+        "--as-of", help="The logical time of the run, in UTC. Default: now.", show_default=False
+    ),
 ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; every error of ours becomes one message and its exit code."""
-    with _signals() as arrived:
-        try:
-            app(args=arguments)
-        except UsageError as error:
-            _fail(str(error), USAGE)
-        except (_Interrupted, Interrupted):
-            _fail(
-                "interrupted: what is complete is kept; run the same command again to go on",
-                INTERRUPTED[arrived()],
-            )
-        except EtlError as error:
-            _fail(str(error), FAILED)
-
-
-@app.command()
+@app.command(rich_help_panel=RUN)
 def run(  # noqa: PLR0913 - each is an option of the command
-    domains: Annotated[list[str], typer.Argument(help="Domains to run.", show_default=False)],
+    domains: Annotated[
+        list[str],
+        typer.Argument(metavar="DOMAIN", help="The domains to run.", show_default=False),
+    ],
     source: SourceNames = None,
     *,
-    stage: OneStage = None,
+    stage: OnlyStage = None,
     start: FromStage = None,
     dry_run: DryRun = False,
     force_refresh: ForceRefresh = False,
@@ -149,10 +212,15 @@ def run(  # noqa: PLR0913 - each is an option of the command
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Probe, fetch what moved, make what is below it, publish."""
+    """Fetch what changed, rebuild what depends on it, and publish.
+
+    Exits with 1 if a domain could not be published.
+    """
+    if stage and start:
+        raise UsageError(f"--stage: expected it or --from, found {stage} and {start}")
     options = RunOptions(
         sources=tuple(source or ()),
-        stages=_stretch(stage, start),
+        stages=StageRange(stage, stage) if stage else StageRange(start or Stage.RAW),
         force_refresh=force_refresh,
         skip_existing=skip_existing,
         accept_changes=accept_changes,
@@ -162,169 +230,167 @@ def run(  # noqa: PLR0913 - each is an option of the command
         wait=not no_wait,
         output_dir=output_dir,
     )
-    _refuse_contradictions(options, domains, dry_run=dry_run)
-    with _launcher(config) as launcher:
+    # Report all conflicting options at once, before anything is started.
+    conflicts = list(options.conflicts())
+    if output_dir and len(domains) != 1:
+        conflicts.append(f"--output-dir: expected one domain, found {len(domains)}")
+    if output_dir and dry_run:
+        conflicts.append("--output-dir: expected a run that publishes, found --dry-run")
+    if conflicts:
+        raise UsageError("\n".join(conflicts))
+
+    with open_launcher(config) as launcher:
         if dry_run:
-            plans = [launcher.plan(domain, options) for domain in domains]
-            lines = [line for plan in plans for line in plan.lines()]
-            _show(lines, [plan.as_dict() for plan in plans], as_json=as_json)
+            _print_plans(launcher, domains, options, as_json=as_json)
             return
         manifests = [launcher.run(domain, options) for domain in domains]
-    _show(
-        [line for manifest in manifests for line in _told(manifest)],
-        [manifest.model_dump(mode="json") for manifest in manifests],
-        as_json=as_json,
-    )
-    bad = {"failed", "partial_success"} if strict else {"failed"}
-    if any(manifest.status.value in bad for manifest in manifests):
-        raise typer.Exit(FAILED)
+    lines = []
+    for manifest in manifests:
+        lines += _format_manifest(manifest)
+    documents = [manifest.model_dump(mode="json") for manifest in manifests]
+    print_result(lines, documents, as_json=as_json)
+    failures = {"failed", "partial_success"} if strict else {"failed"}
+    if any(manifest.status.value in failures for manifest in manifests):
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _stretch(stage: Stage | None, start: Stage | None) -> StageRange:
-    if stage and start:
-        raise UsageError(f"--stage: expected it or --from, found {stage} and {start}")
-    return StageRange(stage, stage) if stage else StageRange(start or Stage.RAW)
-
-
-def _refuse_contradictions(options: RunOptions, domains: list[str], *, dry_run: bool) -> None:
-    """Words that do not go together, all of them at once and before anything starts."""
-    told = list(options.conflicts())
-    if options.output_dir and len(domains) != 1:
-        told.append(f"--output-dir: expected one domain, found {len(domains)}")
-    if options.output_dir and dry_run:
-        told.append("--output-dir: expected a run that publishes, found --dry-run")
-    if told:
-        raise UsageError("\n".join(told))
-
-
-@app.command()
+@app.command(rich_help_panel=RUN)
 def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = False) -> None:
-    """Ask the remotes what they have, and say what a run would fetch."""
-    with _launcher() as launcher:
+    """Ask the remotes what changed, without downloading anything.
+
+    Prints for each source whether a run would fetch it, and why.
+    """
+    with open_launcher() as launcher:
         plan = launcher.plan(domain, RunOptions(sources=tuple(source or ())))
-    _show(plan.lines(), plan.as_dict(), as_json=as_json)
+    print_result(plan.lines(), plan.as_dict(), as_json=as_json)
 
 
-@app.command()
-def status(domain: DomainName, *, as_json: Json = False) -> None:
-    """What stands: each source with its age, and the published set."""
-    with _launcher() as launcher:
-        standing = launcher.status(domain)
-    _show(standing.lines(datetime.now(UTC)), standing.as_dict(), as_json=as_json)
+@app.command(rich_help_panel=RUN)
+def backfill(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="The name of a source with partitions.", show_default=False
+        ),
+    ],
+    start: Annotated[str, typer.Option("--from", help="The first partition.", show_default=False)],
+    end: Annotated[str, typer.Option("--to", help="The last partition.", show_default=False)],
+    *,
+    force_refresh: ForceRefresh = False,
+) -> None:
+    """Fetch a range of partitions of one source, and publish.
+
+    Partitions that have not changed are not downloaded again.
+    """
+    with open_launcher() as launcher:
+        manifest = launcher.backfill(source, start, end, RunOptions(force_refresh=force_refresh))
+    print_result(_format_manifest(manifest), manifest.model_dump(mode="json"), as_json=False)
+    if manifest.status == "failed":
+        raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
+@app.command(rich_help_panel=DEVELOP)
 def check(
-    domain: Annotated[str | None, typer.Argument(help="Default: every domain.")] = None,
+    domain: OptionalDomain = None,
     *,
     samples: Annotated[
-        bool, typer.Option("--samples", help="Check a run of the domain's samples in a new home.")
+        bool,
+        typer.Option(
+            "--samples", help="Run the samples of the domain in a new home, and check that run."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Evaluate the asset checks; exit 1 where one of severity error fails."""
+    """Evaluate the asset checks on the stored data.
+
+    Exits with 1 if a check of severity ERROR fails.
+    """
     from etl_assets.demo.check_samples import check_samples
     from etl_assets.operations.check import check_domain
 
-    with _launcher() as launcher:
-        names = [domain] if domain else sorted(launcher.place.domains)
-        evaluate = check_samples if samples else check_domain
-        found = [evaluation for name in names for evaluation in evaluate(launcher, name)]
-    _show(
-        [_verdict(evaluation) for evaluation in found],
-        [evaluation.model_dump(mode="json") for evaluation in found],
+    evaluate = check_samples if samples else check_domain
+    evaluations: list[RunCheck] = []
+    with open_launcher() as launcher:
+        for name in [domain] if domain else sorted(launcher.place.domains):
+            evaluations += evaluate(launcher, name)
+    print_result(
+        [_format_check(evaluation) for evaluation in evaluations],
+        [evaluation.model_dump(mode="json") for evaluation in evaluations],
         as_json=as_json,
     )
-    if any(not c.passed and c.severity == "error" for c in found):
-        raise typer.Exit(FAILED)
+    if any(not each.passed and each.severity == "error" for each in evaluations):
+        raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
-def backfill(
-    source: Annotated[str, typer.Argument(help="A source with partitions.", show_default=False)],
-    start: Annotated[str, typer.Option("--from", help="First partition.")],
-    end: Annotated[str, typer.Option("--to", help="Last partition.")],
-    *,
-    force_refresh: Annotated[bool, typer.Option("--force-refresh")] = False,
-) -> None:
-    """Fetch a range of a source's partitions and make what is below; unchanged ones are free."""
-    with _launcher() as launcher:
-        manifest = launcher.backfill(source, start, end, RunOptions(force_refresh=force_refresh))
-    _show(_told(manifest), manifest.model_dump(mode="json"), as_json=False)
-    if manifest.status == "failed":
-        raise typer.Exit(FAILED)
-
-
-@app.command()
+@app.command(rich_help_panel=DEVELOP)
 def demo(
-    domain: Annotated[str | None, typer.Argument(help="Default: the first with a demo.")] = None,
+    domain: Annotated[
+        str | None,
+        typer.Argument(metavar="DOMAIN", help="Default: the first domain that has a demo."),
+    ] = None,
 ) -> None:
-    """Play a domain's scenarios on its samples, against a local HTTP server."""
+    """Play the demo of a domain on its samples.
+
+    The demo runs in a temporary home against a local HTTP server and leaves nothing behind.
+    """
     from etl_assets.demo.play import play
 
-    play(_settings(), domain, say=_say)
+    play(load_settings(), domain, say=print_text)
 
 
-@app.command()
+@app.command(rich_help_panel=DEVELOP)
 def ui(
-    port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 3000,
 ) -> None:
-    """Serve Dagster's pages on 127.0.0.1, with the daemon that drives sensors and schedules."""
+    """Start Dagster's web interface and its daemon.
+
+    The daemon runs the sensors and schedules.
+    """
     from etl_assets.operations.run import serve_ui
 
-    raise typer.Exit(serve_ui(_settings(), port))
+    raise typer.Exit(serve_ui(load_settings(), port))
 
 
-@sources_app.command("list")
-def sources_list(*, as_json: Json = False) -> None:
-    """Every declared source."""
-    from etl_assets.declarations.load import load
-
-    sources = [s for d in load(_settings().domains_dir).values() for s in d.sources.values()]
-    _show(
-        [f"{source.full_name!s:32} {source.format.name:10} {source.title}" for source in sources],
-        [{"name": str(s.full_name), **s.model_dump(mode="json", by_alias=True)} for s in sources],
-        as_json=as_json,
-    )
+def _print_plans(
+    launcher: Launcher, domains: Sequence[str], options: RunOptions, *, as_json: bool
+) -> None:
+    plans = [launcher.plan(domain, options) for domain in domains]
+    lines = []
+    for plan in plans:
+        lines += plan.lines()
+    print_result(lines, [plan.as_dict() for plan in plans], as_json=as_json)
 
 
-@sources_app.command("check")
-def sources_check() -> None:
-    """Read every declaration; exit 2 with file, line, expected and found of all that is wrong."""
-    from etl_assets.declarations.load import load
-
-    domains = load(_settings().domains_dir)
-    count = sum(len(domain.sources) for domain in domains.values())
-    _say(f"{count} sources in {len(domains)} domains are declared well")
-
-
-def _told(manifest: RunManifest) -> list[str]:
+def _format_manifest(manifest: RunManifest) -> list[str]:
+    """Returns the result of a run in one line, then its note, its failed checks and its costs."""
     made = sum(asset.outcome == "made" for asset in manifest.assets)
-    warned = sum(check.severity == "warn" for check in manifest.failed_checks)
-    counted = [
+    counts = [
         f"{made} assets made",
         f"{len(manifest.assets) - made} reused",
         f"{len(manifest.documents)} files published",
-        *([f"{warned} warnings"] if warned else []),
     ]
+    if warnings := sum(check.severity == "warn" for check in manifest.failed_checks):
+        counts.append(f"{warnings} warnings")
+    lines = [
+        f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counts)}"
+    ]
+    if manifest.note:
+        lines.append(f"  {manifest.note}")
+    # The note already contains the faults of sources; their checks would repeat them.
     faults = [source.fault for source in manifest.outages if source.fault]
-    noted = [fault for fault in faults if fault in manifest.note]
-    return [
-        f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counted)}",
-        *([f"  {manifest.note}"] if manifest.note else []),
-        *(
-            f"  {_verdict(check)}"
-            for check in manifest.failed_checks
-            if check.severity == "error" and not any(f in check.description for f in noted)
-        ),
-        *(f"  {answer}" for answer in manifest.answers),
-    ]
+    noted_faults = [fault for fault in faults if fault in manifest.note]
+    for check in manifest.failed_checks:
+        is_noted = any(fault in check.description for fault in noted_faults)
+        if check.severity == "error" and not is_noted:
+            lines.append(f"  {_format_check(check)}")
+    lines += [f"  {answer}" for answer in manifest.answers]
+    return lines
 
 
-def _verdict(check: RunCheck) -> str:
-    word = "ok" if check.passed else check.severity.upper()
-    why = f": {check.description}" if check.description and not check.passed else ""
-    return f"{word:5} {check.asset}: {check.name}{why}"
+def _format_check(check: RunCheck) -> str:
+    verdict = "ok" if check.passed else check.severity.upper()
+    reason = f": {check.description}" if check.description and not check.passed else ""
+    return f"{verdict:5} {check.asset}: {check.name}{reason}"
 
 
 def _fail(message: str, code: int) -> None:
@@ -332,37 +398,40 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-class _Interrupted(BaseException):
-    """A signal asked to stop; not an Exception, so that no handler below keeps it."""
+class _SignalReceived(BaseException):
+    """SIGINT or SIGTERM; not an Exception, so that no `except Exception` swallows it."""
 
 
 @contextmanager
-def _signals() -> Iterator[Callable[[], signal.Signals]]:
-    """Turn SIGINT and SIGTERM into an exception while the command runs; yields the first to come.
+def _interruptible() -> Iterator[Callable[[], signal.Signals]]:
+    """Turns SIGINT and SIGTERM into an exception; yields a function that returns the first one."""
 
-    Dagster puts handlers of its own in place while it works: the kernel's word goes to a pipe too.
-    """
+    def handle(_number: int, _frame: object) -> None:
+        raise _SignalReceived
 
-    def interrupt(_number: int, _frame: object) -> None:
-        raise _Interrupted
+    def first_signal() -> signal.Signals:
+        received = [signal.Signals(n) for n in os.read(read_end, 64) if n in SIGNAL_EXIT_CODES]
+        return received[0] if received else signal.SIGINT
 
-    def arrived() -> signal.Signals:
-        told = [signal.Signals(n) for n in os.read(heard, 64) if n in INTERRUPTED]
-        return told[0] if told else signal.SIGINT
-
-    heard, tell = os.pipe()
-    os.set_blocking(tell, False)
-    told_before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, interrupt) for number in INTERRUPTED}
+    # Dagster installs its own handlers during a run and raises on SIGTERM as on SIGINT; the wakeup
+    # pipe is written by the interpreter itself and so still knows which signal it was.
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    previous_wakeup_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    previous_handlers = {number: signal.signal(number, handle) for number in SIGNAL_EXIT_CODES}
     try:
-        yield arrived
+        yield first_signal
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(told_before)
-        os.close(heard)
-        os.close(tell)
+        signal.set_wakeup_fd(previous_wakeup_fd)
+        os.close(read_end)
+        os.close(write_end)
 
+
+app.add_typer(inspect.app)
+app.add_typer(explain.app)
+app.add_typer(store.app)
 
 if __name__ == "__main__":
     main()

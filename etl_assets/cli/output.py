@@ -1,6 +1,7 @@
-"""What every verb of the command shares: its settings, a launcher, and how answers are shown.
+"""What all verbs share: exit codes, common options, opening the project, and printing results.
 
-Nothing heavy is imported before a verb runs; the verbs are `cli` and `store_verbs`, beside this.
+Importing this module must stay cheap, so that `etl --help` is quick: settings, Dagster and rich
+are imported when a verb needs them.
 """
 
 from __future__ import annotations
@@ -10,22 +11,37 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from etl_assets.model.records import Part
     from etl_assets.operations.run import Launcher
     from etl_assets.settings import Settings
 
-OK, FAILED, USAGE = 0, 1, 2
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-DomainName = Annotated[str, typer.Argument(help="A folder under domains/.", show_default=False)]
-AnyDomain = Annotated[str | None, typer.Argument(help="Default: every domain.")]
+# The groups of `etl --help`, in this order.
+RUN, INSPECT, EXPLAIN, STORE, SETUP, DEVELOP = (
+    "Run", "Inspect", "Explain", "Store", "Setup", "Develop",
+)  # fmt: skip
+GROUPS = (RUN, INSPECT, EXPLAIN, STORE, SETUP, DEVELOP)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+DomainName = Annotated[
+    str, typer.Argument(metavar="DOMAIN", help="The name of a domain.", show_default=False)
+]
+OptionalDomain = Annotated[
+    str | None,
+    typer.Argument(metavar="DOMAIN", help="Only this domain. Default: all domains."),
+]
 
 
-def settings(config: Path | None = None) -> Settings:
+def load_settings(config: Path | None = None) -> Settings:
     from etl_assets.settings import Settings
 
     return Settings.load(config=config)
@@ -33,29 +49,92 @@ def settings(config: Path | None = None) -> Settings:
 
 @contextmanager
 def open_launcher(config: Path | None = None) -> Iterator[Launcher]:
-    """Declarations first: a wrong one is told before Dagster costs its seconds.
-
-    `config` is a file of settings in the place of the one that `ETL_CONFIG` names.
-    """
+    """Yields a launcher of runs; `config` is a file of settings, instead of `ETL_CONFIG`."""
     from etl_assets.declarations.load import load
 
-    found = settings(config)
+    settings = load_settings(config)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("etl_assets").setLevel(found.log_level)
-    domains = load(found.domains_dir)
-    from etl_assets.cli.progress import ProgressDisplay
+    logging.getLogger("etl_assets").setLevel(settings.log_level)
+    # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
+    domains = load(settings.domains_dir)
     from etl_assets.operations.run import Launcher
 
     with (
-        ProgressDisplay(plain=found.no_color) as heard,
-        Launcher.open(found, domains, say=heard.say, progress=heard.transfer) as launcher,
+        ProgressDisplay(no_color=settings.no_color) as display,
+        Launcher.open(
+            settings, domains, say=display.print_line, progress=display.update
+        ) as launcher,
     ):
         yield launcher
 
 
-def show(lines: Sequence[str], document: object, *, as_json: bool) -> None:
-    say(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+def print_result(lines: Sequence[str], document: object, *, as_json: bool) -> None:
+    """Prints the lines, or with `--json` the document, to stdout."""
+    print_text(json.dumps(document, indent=2) if as_json else "\n".join(lines))
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     typer.echo(text)
+
+
+class ProgressDisplay:
+    """Log lines and progress bars on stderr, so that stdout has only the result.
+
+    Bars are shown only on a terminal.
+    """
+
+    def __init__(self, console: Console | None = None, *, no_color: bool = False) -> None:
+        from rich.console import Console
+
+        self._console = console or Console(stderr=True, highlight=False, no_color=no_color)
+        self._progress: Progress | None = None
+        self._tasks: dict[Part, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+            columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def print_line(self, line: str) -> None:
+        """Prints a line, above the bars if there are any."""
+        style = "dim" if self._console.is_terminal else None
+        # Without soft_wrap, rich breaks lines at 80 columns if stderr is a file.
+        self._console.print(line, style=style, markup=False, soft_wrap=True)
+
+    def update(self, part: Part, received_bytes: int, total_bytes: int | None) -> None:
+        """Updates the bar of a file; it disappears when the file is complete."""
+        if self._progress is None:
+            return
+        if part not in self._tasks:
+            self._tasks[part] = self._progress.add_task(str(part), total=total_bytes)
+        self._progress.update(
+            self._tasks[part],
+            completed=received_bytes,
+            total=total_bytes,
+            visible=received_bytes != total_bytes,
+        )
+
+
+class GroupedCommands(typer.core.TyperGroup):
+    """A command whose help lists its verbs by group, each with its whole summary."""
+
+    # Typer has a private copy of click, so there are no types to name here.
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
+        groups: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Verbs")}
+        for name, command in self.commands.items():
+            # By default, typer cuts a summary off at the width of the terminal.
+            summary = command.get_short_help_str(limit=200)
+            group = getattr(command, "rich_help_panel", None) or "Verbs"
+            groups[group].append((f"{name:10}", summary))
+        for group, rows in groups.items():
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl_assets.cli.dotted_path import find
+from etl_assets.cli.dotted_path import get_value
 from etl_assets.model.errors import UsageError
 
 TREE = {
@@ -26,14 +26,14 @@ TREE = {
         ("orchard.documents.1.file", "map.html"),
         ("orchard.tags.0", "old"),
     ],
-    ids=["top", "leaf", "mapping", "named by a file", "by its place", "of a plain list"],
+    ids=["top", "leaf", "mapping", "item by its file", "item by its index", "of a plain list"],
 )
 def test_a_value_is_found_by_its_path(path: str, value: object) -> None:
-    assert find(TREE, path) == value
+    assert get_value(TREE, path) == value
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("nowhere", "no 'nowhere'; there are: home, orchard"),
         (
@@ -45,8 +45,8 @@ def test_a_value_is_found_by_its_path(path: str, value: object) -> None:
     ],
     ids=["top", "deeper", "below a value", "empty"],
 )
-def test_a_path_to_nothing_is_told_with_what_there_is(path: str, told: str) -> None:
+def test_a_path_to_nothing_is_refused_with_the_alternatives(path: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
-        find(TREE, path)
+        get_value(TREE, path)
 
-    assert told in str(raised.value)
+    assert message in str(raised.value)

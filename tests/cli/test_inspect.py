@@ -1,4 +1,4 @@
-"""The verbs that look at the place, as a person calls them."""
+"""The verbs that show and check, called as on the command line."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def test_settings_and_named_secrets_are_one_json_document(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [(None, "not set"), ("", "empty, which is an error")],
     ids=["missing", "empty"],
 )
-def test_a_secret_that_a_declaration_names_is_shown_as_it_stands(
+def test_a_declared_secret_is_shown_only_as_set_or_not(
     environment: Sampled,
     capsys: Shown,
     monkeypatch: pytest.MonkeyPatch,
     value: str | None,
-    told: str,
+    message: str,
 ) -> None:
     if value is None:
         monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
@@ -67,7 +67,7 @@ def test_a_secret_that_a_declaration_names_is_shown_as_it_stands(
     assert call("config", "show") == 0
 
     [line] = [x for x in capsys.readouterr().out.splitlines() if x.startswith("OPENROUTER")]
-    assert told in line
+    assert message in line
 
 
 def test_settings_are_shown_where_declarations_cannot_be_read(
@@ -90,9 +90,9 @@ def test_settings_are_shown_where_declarations_cannot_be_read(
         (f"{DOMAIN}.sources.kev.limits.attempts", "4"),
         (f"{DOMAIN}.documents.data.json.format", "json_map"),
     ],
-    ids=["setting", "switch", "secret", "source", "by the long way", "document"],
+    ids=["setting", "switch", "secret", "source", "full path", "document"],
 )
-def test_one_value_stands_alone(
+def test_one_value_is_printed_alone(
     environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch, key: str, value: str
 ) -> None:
     monkeypatch.delenv("ETL_NOTIFY", raising=False)
@@ -109,7 +109,7 @@ def test_a_value_of_several_is_json(environment: Sampled, capsys: Shown) -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [
         ("hom", "no 'hom'; there are: home, mirror,"),
         (f"{DOMAIN}.nowhere", f"no 'nowhere' in {DOMAIN}; there are: debian,"),
@@ -117,15 +117,15 @@ def test_a_value_of_several_is_json(environment: Sampled, capsys: Shown) -> None
     ],
     ids=["top", "domain", "deep"],
 )
-def test_an_unknown_key_is_told_with_what_there_is(
-    environment: Sampled, capsys: Shown, key: str, told: str
+def test_an_unknown_key_is_refused_with_the_alternatives(
+    environment: Sampled, capsys: Shown, key: str, message: str
 ) -> None:
     assert call("config", "get", key) == 2
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_without_a_run_the_statistics_say_so(environment: Sampled, capsys: Shown) -> None:
+def test_without_a_run_there_are_no_statistics(environment: Sampled, capsys: Shown) -> None:
     assert call("stats", DOMAIN) == 0
 
     assert capsys.readouterr().out == f"{DOMAIN}: no run is kept\n"
@@ -136,22 +136,28 @@ def test_a_run_is_counted_in_text_and_in_json(ran: Sampled, capsys: Shown) -> No
     text = capsys.readouterr().out
 
     assert call("stats", DOMAIN, "--last", "5", "--json") == 0
-    [told] = json.loads(capsys.readouterr().out)
+    [statistics] = json.loads(capsys.readouterr().out)
 
     assert text.startswith(f"{DOMAIN}: runs kept: 1, ")
-    assert (told["runs"], told["by_status"], told["success_pct"]) == (1, {"success": 1}, 100.0)
-    assert {each["source"]: each["last_rows"] for each in told["sources"]}[f"{DOMAIN}.kev"] == 3
-    assert set(told["steps"]) == {"raw", "validated", "tables", "marts", "publish"}
+    assert (statistics["runs"], statistics["by_status"], statistics["success_pct"]) == (
+        1,
+        {"success": 1},
+        100.0,
+    )
+    assert {each["source"]: each["last_rows"] for each in statistics["sources"]}[
+        f"{DOMAIN}.kev"
+    ] == 3
+    assert set(statistics["steps"]) == {"raw", "validated", "tables", "marts", "publish"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [(["stats", "nowhere"], "no domain 'nowhere'"), (["stats", "--last", "0"], "--last")],
     ids=["domain", "none"],
 )
-def test_a_wrong_word_to_the_statistics_is_told(
-    environment: Sampled, capsys: Shown, arguments: list[str], told: str
+def test_a_wrong_argument_of_stats_is_refused(
+    environment: Sampled, capsys: Shown, arguments: list[str], message: str
 ) -> None:
     assert call(*arguments) == 2
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

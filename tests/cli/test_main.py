@@ -1,19 +1,40 @@
-"""The command, as a person or a cron job calls it: what it prints and how it exits."""
+"""The command as it is called: what it prints and its exit codes."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
 from support.command_homes import call
 from support.sample_home import AS_OF, DOMAIN, Sampled
 
+from etl_assets.cli.main import app
 
-def test_help_is_quick_and_names_every_verb() -> None:
+
+def all_commands() -> dict[str, Any]:
+    """Every verb by the words that call it, such as `quarantine list`."""
+    commands: dict[str, Any] = {}
+    pending = [("", typer.main.get_command(app))]
+    while pending:
+        prefix, group = pending.pop()
+        for name, command in group.commands.items():
+            commands[prefix + name] = command
+            if hasattr(command, "commands"):
+                pending.append((f"{prefix}{name} ", command))
+    return commands
+
+
+COMMANDS = all_commands()
+
+
+def test_help_is_quick_and_shows_the_whole_summary_of_every_verb() -> None:
     started = os.times()
 
     shown = subprocess.run(
@@ -24,12 +45,42 @@ def test_help_is_quick_and_names_every_verb() -> None:
     )
 
     spent = os.times()
-    verbs = {"run", "probe", "status", "demo", "check", "health", "stats", "sample", "config"}
-    assert verbs <= set(shown.stdout.split())
-    assert spent.children_user - started.children_user < 0.5
+    assert spent.children_user - started.children_user < 0.3
+    lines = {" ".join(line.split()) for line in shown.stdout.splitlines()}
+    verbs = {name: command for name, command in COMMANDS.items() if " " not in name}
+    assert {f"{name} {verb.help.splitlines()[0]}" for name, verb in verbs.items()} <= lines
 
 
-def test_a_dry_run_says_what_would_be_fetched_and_leaves_no_trace(
+def test_help_imports_nothing_heavy() -> None:
+    program = "import sys, etl_assets.cli.main; print(*{m.split('.')[0] for m in sys.modules})"
+
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    heavy = {"dagster", "dbt", "duckdb", "httpx", "pyarrow", "pydantic", "rich", "yaml"}
+    assert heavy & set(imported.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_verb_and_option_is_whole_sentences(name: str) -> None:
+    command = COMMANDS[name]
+
+    texts = {"summary": command.help} | {p.name: p.help for p in command.params}
+
+    for text in texts.values():
+        assert text, texts
+        assert text[0].isupper(), text
+        assert text.rstrip().endswith("."), text
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+
+    assert re.fullmatch(r"etl \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_dry_run_prints_what_would_be_fetched_and_changes_nothing(
     environment: Sampled, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("run", DOMAIN, "--dry-run") == 0
@@ -48,7 +99,7 @@ def test_a_probe_answers_in_json(environment: Sampled, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["run", "nowhere"], "no domain 'nowhere'"),
         (["run", DOMAIN, "--source", "nothing"], "no source nothing"),
@@ -58,18 +109,18 @@ def test_a_probe_answers_in_json(environment: Sampled, capsys: pytest.CaptureFix
     ],
     ids=["domain", "source", "partitions", "check", "demo"],
 )
-def test_a_wrong_word_is_told_with_what_is_known(
+def test_a_wrong_argument_is_refused_with_the_alternatives(
     environment: Sampled,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    told: str,
+    message: str,
 ) -> None:
     assert call(*arguments) == 2
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_wrong_declarations_are_told_with_file_and_line(
+def test_wrong_declarations_are_reported_with_file_and_line(
     environment: Sampled, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     domains = environment.folder / "domains" / "weather"
@@ -80,9 +131,9 @@ def test_wrong_declarations_are_told_with_file_and_line(
 
     assert call("sources", "check") == 2
 
-    told = capsys.readouterr().err
-    assert "rain.yaml:1: titel: expected" in told
-    assert "_domain.yaml:1: owner: expected" in told
+    errors = capsys.readouterr().err
+    assert "rain.yaml:1: titel: expected" in errors
+    assert "_domain.yaml:1: owner: expected" in errors
 
 
 def test_the_declared_sources_are_listed(
@@ -104,7 +155,7 @@ def test_a_run_that_cannot_publish_exits_with_1_and_names_the_source(
 
 
 @pytest.mark.long
-def test_the_verbs_tell_one_story(environment: Sampled, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verbs_work_together(environment: Sampled, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("run", DOMAIN, "--as-of", AS_OF.strftime("%Y-%m-%dT%H:%M:%S")) == 0
     assert "advisories: success" in capsys.readouterr().out
 
@@ -152,11 +203,11 @@ def test_an_interrupted_run_says_how_to_go_on(
         assert process.stderr
         next(line for line in process.stderr if "fetch" in line)  # it is under way
         process.send_signal(number)
-        told = process.stderr.read()
+        errors = process.stderr.read()
         code = process.wait(timeout=60)
 
     assert code == expected
-    assert "run the same command again" in told
+    assert "run the same command again" in errors
     assert not environment.home.latest(DOMAIN).exists()
 
 
@@ -166,9 +217,9 @@ def test_the_demo_plays_its_three_scenes(
 ) -> None:
     assert call("demo") == 0
 
-    shown = capsys.readouterr().out
-    assert "under_investigation, low, NEW_CVE  ->  not_applicable, high, CSV_OVERRIDE" in shown
-    assert "pending_upstream, medium, AWAITING_FIX  ->  fixed, 1.3-2" in shown
+    output = capsys.readouterr().out
+    assert "under_investigation, low, NEW_CVE  ->  not_applicable, high, CSV_OVERRIDE" in output
+    assert "pending_upstream, medium, AWAITING_FIX  ->  fixed, 1.3-2" in output
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The verbs on the store, as a person calls them."""
+"""The verbs that manage stored files, called as on the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["rollback", "nothing", "--why", "x"], "no source 'nothing'"),
         (["rollback", "nvd", "--why", "x"], "expected nvd[PARTITION], found nvd"),
@@ -31,15 +31,15 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
     ],
     ids=["source", "partition", "rollback", "unpin", "forget", "show", "purge", "verify", "prune"],
 )
-def test_a_wrong_word_is_told_with_what_is_known(
+def test_a_wrong_argument_is_refused_with_the_alternatives(
     environment: Sampled,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    told: str,
+    message: str,
 ) -> None:
     assert call(*arguments) == 2
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["rollback", "unpin", "forget"])
@@ -47,12 +47,12 @@ def test_a_decision_needs_its_reason(environment: Sampled, verb: str) -> None:
     assert call(verb, "kev") == 2
 
 
-def test_an_empty_quarantine_is_said_to_be_empty(
+def test_an_empty_quarantine_is_reported_as_empty(
     environment: Sampled, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("quarantine", "list") == 0
 
-    assert capsys.readouterr().out == "nothing is in quarantine\n"
+    assert capsys.readouterr().out == "no file is in quarantine\n"
 
 
 @pytest.mark.fault("two-runs")
@@ -65,7 +65,7 @@ def test_a_run_that_shall_not_wait_is_refused_while_another_works(
     assert f"{DOMAIN}.lock is held by process" in capsys.readouterr().err
 
 
-def test_a_ledger_that_is_not_there_cannot_be_restored(
+def test_a_missing_manifest_cannot_be_restored(
     environment: Sampled, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("manifest", "restore", DOMAIN) == 1
@@ -76,38 +76,38 @@ def test_a_ledger_that_is_not_there_cannot_be_restored(
 
 
 @pytest.mark.long
-def test_the_store_verbs_tell_one_story(
+def test_the_store_verbs_work_together(
     environment: Sampled, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def told(*arguments: str, code: int = 0) -> str:
+    def output(*arguments: str, code: int = 0) -> str:
         assert call(*arguments) == code
         return capsys.readouterr().out
 
-    told("run", DOMAIN)
+    output("run", DOMAIN)
     environment.change(RULINGS, lambda text: text + RULING)
-    told("run", DOMAIN)
+    output("run", DOMAIN)
 
-    assert "pinned to" in told("rollback", "overrides", "--why", "a slip")
-    assert "partial_success" in told("run", DOMAIN)
-    assert "pinned" in told("status", DOMAIN)
-    assert "stands again" in told("unpin", "overrides", "--why", "mended")
-    assert f"{DOMAIN}: success" in told("run", DOMAIN)
+    assert "pinned to" in output("rollback", "overrides", "--why", "a slip")
+    assert "partial_success" in output("run", DOMAIN)
+    assert "pinned" in output("status", DOMAIN)
+    assert "is current again" in output("unpin", "overrides", "--why", "mended")
+    assert f"{DOMAIN}: success" in output("run", DOMAIN)
 
     environment.change(RULINGS, lambda _: "<!doctype html><title>Sign in</title>")
-    told("run", DOMAIN)
-    assert "overrides" in told("quarantine", "list")
-    shown = json.loads(told("quarantine", "show", "overrides"))
-    assert "HTML" in shown["found"]
-    assert "1 files removed" in told("quarantine", "purge", "overrides", shown["sha256"][:8])
+    output("run", DOMAIN)
+    assert "overrides" in output("quarantine", "list")
+    record = json.loads(output("quarantine", "show", "overrides"))
+    assert "HTML" in record["found"]
+    assert "1 files deleted" in output("quarantine", "purge", "overrides", record["sha256"][:8])
 
-    assert "all as recorded" in told("manifest", "verify")
-    assert "nothing written" in told("manifest", "export")
+    assert "all as recorded" in output("manifest", "verify")
+    assert "nothing written" in output("manifest", "export")
     shutil.rmtree(environment.home.dagster)
-    assert "known again, 0 tables made again" in told("manifest", "restore")
-    assert json.loads(told("prune", "--dry-run", "--json"))["removed"] == []
+    assert "known again, 0 tables made again" in output("manifest", "restore")
+    assert json.loads(output("prune", "--dry-run", "--json"))["removed"] == []
 
     _first_file(environment.home.raw).unlink()
-    assert "missing " in told("manifest", "verify", DOMAIN, code=1)
+    assert "missing " in output("manifest", "verify", DOMAIN, code=1)
 
 
 def _first_file(folder: Path) -> Path:
