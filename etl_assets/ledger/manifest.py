@@ -1,43 +1,51 @@
-"""The ledger as files: what was downloaded, validated and ingested, a record per file of a source.
+"""The manifests of stored files, `manifests/<domain>_<process>.manifest.json`: format, read, write.
 
-Reading and writing them is `etl_assets.ledger.files`. The event log remains the book; these are its
-export, keyed by source and partition so that two sources with equal bytes keep two records, and
-complete enough to rebuild from them what the event log said last.
+They export the event log, completely enough to restore it. Its records are those of
+`etl_assets.model.records`; the manifest of one run is `etl_assets.model.run_manifest`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Generic, Self, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
 from etl_assets.model.records import (
     OperatorDecision,
     Part,
     Pin,
     RawFile,
     Record,
-    Sha256,
-    SourceName,
+    StoredFile,
     Table,
     TableResult,
     ValidationResult,
     Verdict,
 )
+from etl_assets.storage.atomic_write import atomic_file
 
-
-def _inside(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
-        raise ValueError("must be relative to ETL_HOME and stay inside it")
-    return path
-
-
-RelativePath = Annotated[str, BeforeValidator(_inside), Field(min_length=1)]
+ADVICE = (
+    "Put the file back from a backup, or move it away and run again: "
+    "the run exports it again from the event log."
+)
 
 
 class Process(StrEnum):
-    """The processes that keep a ledger; each has its file."""
+    """The processes that keep a manifest."""
 
     DOWNLOAD = "download"
     VALIDATION = "validation"
@@ -45,229 +53,213 @@ class Process(StrEnum):
 
 
 class ManifestRecord(Record):
-    """One stored file of one source: what every process says of it."""
+    """What one process recorded about one stored file.
 
-    source_id: SourceName
-    dataset: str = Field(description="the table that the file becomes, or a part of")
-    partition: str | None = None
-    checksum: Sha256
-    file_path: RelativePath = Field(description="relative to ETL_HOME")
-    file_size: int = Field(gt=0, description="bytes")
-    url: str
-    etag: str | None = None
-    last_modified: AwareDatetime | None = None
-    ts_downloaded: AwareDatetime
-    version: str = Field(description="of the code that made this record's file")
+    A manifest stores it as one flat object, in names that differ from those of the records inside.
+    pydantic's aliases rename a field but do not flatten a nested record, so `FIELDS` maps each
+    stored name to the place of its value.
+    """
 
-    @property
-    def key(self) -> str:
-        return str(self.part)
+    FIELDS: ClassVar[Mapping[str, str]]
+    PARTS: ClassVar[Sequence[str]] = ("file.part",)
+
+    file: StoredFile
 
     @property
     def part(self) -> Part:
-        return Part(source=self.source_id, partition=self.partition)
+        return self.file.part
 
     @property
-    def named(self) -> set[str]:
-        """Digests of the raw files that the record speaks of."""
-        return {self.checksum}
+    def key(self) -> str:
+        """Two sources with equal bytes have two records, so the digest is no key."""
+        return str(self.part)
 
-    def _file(self, **known: Any) -> RawFile:
-        """The stored file, as far as every process knows it."""
-        return RawFile(
-            part=self.part,
-            sha256=self.checksum,
-            size_bytes=self.file_size,
-            path=self.file_path,
-            url=self.url,
-            etag=self.etag,
-            last_modified=self.last_modified,
-            fetched_at=self.ts_downloaded,
-            **known,
-        )
+    @property
+    def raw_digests(self) -> set[str]:
+        """SHA-256 of every raw file that the record refers to."""
+        return {self.file.sha256}
+
+    @model_serializer(mode="wrap")
+    def _flatten(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        nested = serialize(self)
+        flat = {
+            "source_id": str(self.part.source),
+            "dataset": self.part.source.name,
+            "partition": self.part.partition,
+        }
+        for name, place in self.FIELDS.items():
+            value = nested
+            for step in place.split("."):
+                value = value[step]
+            flat[name] = value
+        return flat
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nest(cls, value: object) -> object:
+        if not isinstance(value, dict) or "file" in value:
+            return value
+        flat = dict(value)
+        flat.pop("dataset", None)  # the last part of source_id
+        nested: dict[str, Any] = {}
+        for name, field in (("source_id", "source"), ("partition", "partition")):
+            if name in flat:
+                part_value = flat.pop(name)
+                for part in cls.PARTS:
+                    _put(nested, f"{part}.{field}", part_value)
+        for name, place in cls.FIELDS.items():
+            if name in flat:
+                _put(nested, place, flat.pop(name))
+        return nested | flat  # pydantic refuses the names that are left
+
+    @classmethod
+    def stored_place(cls, place: Sequence[int | str]) -> tuple[int | str, ...]:
+        """Returns where a manifest stores the value at a place in this record."""
+        names = {tuple(nested.split(".")): name for name, nested in cls.FIELDS.items()}
+        for part in cls.PARTS:
+            names[(*part.split("."), "source")] = "source_id"
+            names[(*part.split("."), "partition")] = "partition"
+        for length in range(len(place), 0, -1):
+            if name := names.get(tuple(map(str, place[:length]))):
+                return (name, *place[length:])
+        return tuple(place)
+
+
+def _put(nested: dict[str, Any], place: str, value: object) -> None:
+    *parents, last = place.split(".")
+    for parent in parents:
+        nested = nested.setdefault(parent, {})
+    nested[last] = value
+
+
+_FILE_FIELDS = {
+    "checksum": "file.sha256",
+    "file_path": "file.path",
+    "file_size": "file.size_bytes",
+    "url": "file.url",
+    "etag": "file.etag",
+    "last_modified": "file.last_modified",
+    "ts_downloaded": "file.fetched_at",
+}
 
 
 class DownloadRecord(ManifestRecord):
-    """A download, with what is needed to decide on the next one."""
+    """A download, with what decides on the next one."""
 
-    published_checksum: str | None = Field(default=None, description="as a digest file stated it")
-    attempts: int = Field(default=1, ge=1)
-    last_status: int | None = None
-    waited_seconds: float = Field(default=0, ge=0)
-    verdict: Verdict | None = Field(default=None, description="as the file was received")
-    pin: Pin | None = Field(default=None, description="a person's, in the place of the remote's")
+    FIELDS = {
+        **_FILE_FIELDS,
+        "version": "file.code_version",
+        "published_checksum": "file.published_sha256",
+        "attempts": "file.attempts",
+        "last_status": "file.last_status",
+        "waited_seconds": "file.waited_seconds",
+        "verdict": "file.verdict",
+        "pin": "pin",
+    }
 
-    @classmethod
-    def of(cls, file: RawFile, pin: Pin | None = None) -> Self:
-        return cls.model_validate(
-            _common(file)
-            | {
-                "version": file.code_version,
-                "published_checksum": file.published_sha256,
-                "attempts": file.attempts,
-                "last_status": file.last_status,
-                "waited_seconds": file.waited_seconds,
-                "verdict": file.verdict,
-                "pin": pin,
-            }
-        )
+    file: RawFile
+    pin: Pin | None = None
 
     @property
-    def named(self) -> set[str]:
-        held = self.pin.held if self.pin else None
-        return {self.checksum, *([held.sha256] if held else [])}
-
-    @property
-    def file(self) -> RawFile:
-        return self._file(
-            published_sha256=self.published_checksum,
-            attempts=self.attempts,
-            last_status=self.last_status,
-            waited_seconds=self.waited_seconds,
-            verdict=self.verdict,
-            code_version=self.version,
-        )
+    def raw_digests(self) -> set[str]:
+        replaced = self.pin.held if self.pin else None
+        return {self.file.sha256} | ({replaced.sha256} if replaced else set())
 
 
 class ValidationRecord(ManifestRecord):
-    """The file that later stages read, and the word on the newest one: most often the same."""
+    """The file that later stages read, and the verdict on the newest file, often the same one."""
 
-    valid: bool = Field(description="the newest file; else the one that is named here stands in")
-    expected: str
-    found: str
-    where: str = ""
-    unpacked_size: int | None = Field(default=None, ge=0, description="bytes")
-    judged_checksum: Sha256 = Field(description="of the newest file")
-    rules_version: str = ""
-    download_version: str
-    accepted: OperatorDecision | None = None
+    FIELDS = {
+        **_FILE_FIELDS,
+        "version": "code_version",
+        "valid": "verdict.ok",
+        "expected": "verdict.expected",
+        "found": "verdict.found",
+        "where": "verdict.where",
+        "unpacked_size": "verdict.unpacked_bytes",
+        "judged_checksum": "verdict.sha256",
+        "rules_version": "verdict.code_version",
+        "download_version": "file.code_version",
+        "accepted": "verdict.accepted",
+        "stands_in": "stands_in",
+    }
+    PARTS = ("file.part", "verdict.part")
+
+    file: RawFile
+    verdict: Verdict
     stands_in: bool = False
-
-    @classmethod
-    def of(cls, file: RawFile, verdict: Verdict, *, version: str, stands_in: bool = False) -> Self:
-        return cls.model_validate(
-            _common(file)
-            | {
-                "version": version,
-                "valid": verdict.ok,
-                "expected": verdict.expected,
-                "found": verdict.found,
-                "where": verdict.where,
-                "unpacked_size": verdict.unpacked_bytes,
-                "judged_checksum": verdict.sha256,
-                "rules_version": verdict.code_version,
-                "download_version": file.code_version,
-                "accepted": verdict.accepted,
-                "stands_in": stands_in,
-            }
-        )
+    code_version: str
 
     @property
-    def validated(self) -> ValidationResult:
-        verdict = Verdict(
-            part=self.part,
-            sha256=self.judged_checksum,
-            ok=self.valid,
-            expected=self.expected,
-            found=self.found,
-            where=self.where,
-            unpacked_bytes=self.unpacked_size,
-            code_version=self.rules_version,
-            accepted=self.accepted,
-        )
+    def result(self) -> ValidationResult:
         return ValidationResult(
             part=self.part,
-            file=self._file(code_version=self.download_version),
-            verdict=verdict,
+            file=self.file,
+            verdict=self.verdict,
             stands_in=self.stands_in,
-            code_version=self.version,
+            code_version=self.code_version,
         )
 
 
 class IngestionRecord(ManifestRecord):
-    """The table that a stored file became, or the last one where that file was refused as a table.
+    """A validated file and its table; if the file was refused, the last good table."""
 
-    `table_checksum` is of the parquet file, `source_checksum` of the raw file that it was made of.
-    """
+    FIELDS = {
+        **_FILE_FIELDS,
+        "version": "table.code_version",
+        "table_path": "table.path",
+        "table_checksum": "table.sha256",
+        "source_checksum": "table.source_sha256",
+        "records": "table.records",
+        "rows": "table.rows",
+        "rejected": "table.rejected",
+        "duplicates": "table.duplicates",
+        "rejects_by_rule": "table.rejects_by_rule",
+        "first_rejects": "table.first_rejects",
+        "rejects_path": "table.rejects_path",
+        "unknown_fields": "table.unknown_fields",
+        "unknown_values": "table.unknown_values",
+        "content_at": "table.content_at",
+        "fault": "fault",
+        "accepted": "accepted",
+        "baseline": "baseline",
+    }
+    PARTS = ("file.part", "table.part")
 
-    table_path: RelativePath
-    table_checksum: Sha256
-    source_checksum: str = Field(pattern=r"^([0-9a-f]{64})?$", description="empty: made of no file")
-    records: int = Field(ge=0)
-    rows: int = Field(ge=0)
-    rejected: int = Field(ge=0)
-    duplicates: int = Field(default=0, ge=0)
-    rejects_by_rule: dict[str, int] = {}
-    first_rejects: list[str] = []
-    rejects_path: RelativePath | None = None
-    unknown_fields: list[str] = []
-    unknown_values: dict[str, dict[str, int]] = {}
-    content_at: AwareDatetime | None = None
-    fault: str | None = Field(default=None, description="why the file did not become the table")
+    table: Table
+    fault: str | None = None
     accepted: list[OperatorDecision] = []
     baseline: Table | None = None
 
     @classmethod
-    def of(cls, file: RawFile, made: TableResult) -> Self:
-        table = made.table
-        return cls.model_validate(
-            _common(file)
-            | {
-                "version": table.code_version,
-                "table_path": table.path,
-                "table_checksum": table.sha256,
-                "source_checksum": table.source_sha256,
-                "records": table.records,
-                "rows": table.rows,
-                "rejected": table.rejected,
-                "duplicates": table.duplicates,
-                "rejects_by_rule": table.rejects_by_rule,
-                "first_rejects": table.first_rejects,
-                "rejects_path": table.rejects_path,
-                "unknown_fields": table.unknown_fields,
-                "unknown_values": table.unknown_values,
-                "content_at": table.content_at,
-                "fault": made.fault,
-                "accepted": made.accepted,
-                "baseline": made.baseline,
-            }
+    def of(cls, file: StoredFile, result: TableResult) -> Self:
+        return cls(
+            file=file,
+            table=result.table,
+            fault=result.fault,
+            accepted=result.accepted,
+            baseline=result.baseline,
         )
 
     @property
-    def named(self) -> set[str]:
-        return {self.checksum, *([self.source_checksum] if self.source_checksum else [])}
-
-    @property
-    def tabulated(self) -> TableResult:
-        table = Table(
-            part=self.part,
-            path=self.table_path,
-            sha256=self.table_checksum,
-            source_sha256=self.source_checksum,
-            records=self.records,
-            rows=self.rows,
-            rejected=self.rejected,
-            duplicates=self.duplicates,
-            rejects_by_rule=self.rejects_by_rule,
-            first_rejects=self.first_rejects,
-            unknown_fields=self.unknown_fields,
-            unknown_values=self.unknown_values,
-            content_at=self.content_at,
-            rejects_path=self.rejects_path,
-            code_version=self.version,
-        )
+    def result(self) -> TableResult:
         return TableResult(
             part=self.part,
-            table=table,
+            table=self.table,
             fault=self.fault,
-            refused_sha256=self.checksum if self.fault else None,
+            refused_sha256=self.file.sha256 if self.fault else None,
             accepted=self.accepted,
             baseline=self.baseline,
         )
 
+    @property
+    def raw_digests(self) -> set[str]:
+        source = self.table.source_sha256
+        return {self.file.sha256} | ({source} if source else set())
+
 
 class ManifestMetadata(Record):
-    """What a manifest is of, and when it last changed."""
+    """The head of a manifest."""
 
     process: Process
     etl_version: str
@@ -281,37 +273,136 @@ R = TypeVar("R", bound=ManifestRecord)
 
 
 class Manifest(Record, Generic[R]):
-    """A ledger file: metadata, and records by `source_id[partition]`."""
+    """A manifest: metadata, and records by `source_id[partition]`."""
 
     metadata: ManifestMetadata
     records: dict[str, R] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if astray := sorted(key for key, record in self.records.items() if record.key != key):
-            raise ValueError(f"records stand under another file's key: {', '.join(astray)}")
+    def _check_keys_and_total(self) -> Self:
+        if wrong := sorted(key for key, record in self.records.items() if record.key != key):
+            raise ValueError(f"records have another file's key: {', '.join(wrong)}")
         if (total := self.metadata.total_records) != len(self.records):
             raise ValueError(f"total_records is {total}, but there are {len(self.records)} records")
         return self
 
 
-MANIFESTS: dict[Process, type[Manifest[Any]]] = {
+RECORD_TYPES: dict[Process, type[ManifestRecord]] = {
+    Process.DOWNLOAD: DownloadRecord,
+    Process.VALIDATION: ValidationRecord,
+    Process.INGESTION: IngestionRecord,
+}
+MANIFEST_TYPES: dict[Process, type[Manifest[Any]]] = {
     Process.DOWNLOAD: Manifest[DownloadRecord],
     Process.VALIDATION: Manifest[ValidationRecord],
     Process.INGESTION: Manifest[IngestionRecord],
 }
 
 
-def _common(file: RawFile) -> dict[str, object]:
-    return {
-        "source_id": file.part.source,
-        "dataset": file.part.source.name,
-        "partition": file.part.partition,
-        "checksum": file.sha256,
-        "file_path": file.path,
-        "file_size": file.size_bytes,
-        "url": file.url,
-        "etag": file.etag,
-        "last_modified": file.last_modified,
-        "ts_downloaded": file.fetched_at,
+def manifest_file(home: Home, domain: str, process: Process) -> Path:
+    return home.manifests / f"{domain}_{process}.manifest.json"
+
+
+def load_manifest(home: Home, domain: str, process: Process) -> Manifest[ManifestRecord] | None:
+    """Returns the manifest, or None if there is none; raises HomeError if it is damaged.
+
+    A damaged manifest is never taken for an empty one.
+    """
+    path = manifest_file(home, domain, process)
+    if not path.exists():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        manifest: Manifest[ManifestRecord] = MANIFEST_TYPES[process].model_validate(
+            json.loads(text)
+        )
+    except UnicodeDecodeError as error:
+        raise _damaged(path, 1, "UTF-8 text", str(error)) from error
+    except json.JSONDecodeError as error:
+        raise _damaged(path, error.lineno, "JSON", error.msg) from error
+    except ValidationError as error:
+        raise _invalid(path, text, RECORD_TYPES[process], error) from error
+    if manifest.metadata.process is not process:
+        raise _damaged(path, 1, f"the process {process}", str(manifest.metadata.process))
+    return manifest
+
+
+def load_manifests(home: Home) -> Iterator[tuple[str, Path, Manifest[ManifestRecord]]]:
+    """Yields the domain, file and content of every manifest, of undeclared domains too.
+
+    Raises HomeError if one is damaged.
+    """
+    for process in Process:
+        suffix = f"_{process}.manifest.json"
+        for path in sorted(home.manifests.glob(f"*{suffix}")):
+            domain = path.name.removesuffix(suffix)
+            manifest = load_manifest(home, domain, process)
+            if manifest is not None:
+                yield domain, path, manifest
+
+
+def export_manifest(
+    home: Home,
+    domain: str,
+    process: Process,
+    records: Iterable[ManifestRecord],
+    *,
+    etl_version: str,
+    at: datetime,
+) -> bool:
+    """Writes the manifest if its records or the version changed; returns True if it was written."""
+    rows = {
+        record.key: record.model_dump(mode="json")
+        for record in sorted(records, key=lambda record: record.key)
     }
+    current = load_manifest(home, domain, process)
+    if (
+        current
+        and current.metadata.etl_version == etl_version
+        # Rows are compared: a record from the event log has more fields than a manifest stores.
+        and current.model_dump(mode="json")["records"] == rows
+    ):
+        return False
+    metadata = ManifestMetadata(
+        process=process,
+        etl_version=etl_version,
+        total_records=len(rows),
+        ts_created=current.metadata.ts_created if current else at,
+        ts_updated=at,
+    )
+    document = {"metadata": metadata.model_dump(mode="json"), "records": rows}
+    with atomic_file(manifest_file(home, domain, process)) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return True
+
+
+def _invalid(
+    path: Path, text: str, record_type: type[ManifestRecord], error: ValidationError
+) -> HomeError:
+    lines = []
+    for problem in error.errors():
+        place = problem["loc"]
+        if place[:1] == ("records",):
+            place = (*place[:2], *record_type.stored_place(place[2:]))
+        field = ".".join(map(str, place)) or "the manifest"
+        line = _line_of(text, place)
+        lines.append(
+            f"{path}:{line}: {field}: {problem['msg']}, found {str(problem['input'])[:80]!r}"
+        )
+    # A source_id is in several records inside, and fails in each of them.
+    return HomeError("\n".join([*dict.fromkeys(lines), ADVICE]))
+
+
+def _line_of(text: str, place: Sequence[int | str]) -> int:
+    """Returns the line of the innermost key of a place that the text has."""
+    position = 0
+    for key in place:
+        found = text.find(f"{json.dumps(str(key))}:", position)
+        if found < 0:
+            break
+        position = found
+    return text.count("\n", 0, position) + 1
+
+
+def _damaged(path: Path, line: int, expected: str, found: str) -> HomeError:
+    return HomeError(f"{path}:{line}: expected {expected}, found {found}\n{ADVICE}")

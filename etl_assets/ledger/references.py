@@ -1,6 +1,6 @@
-"""Which raw files are named by what is kept as files: exported ledgers, and manifests of runs.
+"""Which raw files the manifests refer to: those of stored files, and those of runs.
 
-What the event log names beside them, only `etl_assets.assets` can read.
+References in the event log are collected in `etl_assets.operations.manifest_verify`.
 """
 
 from __future__ import annotations
@@ -8,36 +8,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from etl_assets.ledger import files
+from etl_assets.ledger.manifest import load_manifests
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.publish import run_directory
 
 
 def references(home: Home, domain: str | None = None) -> dict[str, list[str]]:
-    """Digests, each with the manifests that name it; HomeError for a damaged manifest.
+    """Returns the manifests that refer to each raw file, by its SHA-256.
 
-    Without a domain, those of every domain that ever worked in this home.
+    Without a domain, includes every domain that has files in this home, declared or not. Raises
+    HomeError if a manifest is damaged.
     """
-    found: dict[str, list[str]] = {}
-    for path, digests in (*_of_ledgers(home, domain), *_of_runs(home, domain)):
+    manifests_by_digest: dict[str, list[str]] = {}
+    for path, digests in (*_ledger_digests(home, domain), *_run_digests(home, domain)):
         for sha256 in sorted(digests):
-            found.setdefault(sha256, []).append(home.relative(path))
-    return found
+            manifests_by_digest.setdefault(sha256, []).append(home.relative(path))
+    return manifests_by_digest
 
 
 def digests_of_run(directory: Path) -> set[str]:
-    """Raw files that a run was made from."""
+    """Returns the SHA-256 of every raw file that a run was made from."""
     return {s.sha256 for s in run_directory.read_manifest(directory).sources if s.sha256}
 
 
-def _of_ledgers(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]]]:
-    for name, path, manifest in files.load_all(home):
+def _ledger_digests(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]]]:
+    for name, path, manifest in load_manifests(home):
         if domain in {None, name}:
-            yield path, {sha256 for record in manifest.records.values() for sha256 in record.named}
+            records = manifest.records.values()
+            yield path, set[str]().union(*(record.raw_digests for record in records))
 
 
-def _of_runs(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]]]:
+def _run_digests(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]]]:
     for name in [domain] if domain else run_directory.list_domains(home):
         for directory in run_directory.list_runs(home, name):
             yield directory / MANIFEST_FILE, digests_of_run(directory)

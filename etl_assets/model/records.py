@@ -11,11 +11,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import CoreSchema, core_schema
 
 SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=SHA256)]
+
+
+def _check_relative(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError("must be relative to ETL_HOME and stay inside it")
+    return path
+
+
+RelativePath = Annotated[
+    str,
+    Field(min_length=1, description="relative to ETL_HOME"),
+    AfterValidator(_check_relative),
+]
 
 
 class Record(BaseModel):
@@ -171,18 +184,23 @@ class Verdict(Record):
         return f"{where}: expected {self.expected}, found {self.found}"
 
 
-class RawFile(Record):
-    """A stored download: its identity, where it lies and how it came."""
+class StoredFile(Record):
+    """A file in the raw store, and what its remote said about it."""
 
     part: Part
     sha256: Sha256
     size_bytes: int = Field(gt=0)
-    path: str = Field(description="relative to ETL_HOME")
+    path: RelativePath
     url: str
     etag: str | None = None
-    last_modified: datetime | None = None
+    last_modified: AwareDatetime | None = None
     published_sha256: str | None = None
-    fetched_at: datetime
+    fetched_at: AwareDatetime
+
+
+class RawFile(StoredFile):
+    """A stored file, and how it was downloaded."""
+
     attempts: int = Field(default=1, ge=1)
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)
@@ -328,9 +346,11 @@ class Table(Record):
     """The tabulate stage's word on one part: rows that hold under the contract, others counted."""
 
     part: Part
-    path: str = Field(description="relative to ETL_HOME")
+    path: RelativePath
     sha256: Sha256 = Field(description="of the parquet file")
-    source_sha256: str = Field(description="of the raw file; empty where there was none")
+    source_sha256: str = Field(
+        pattern=r"^([0-9a-f]{64})?$", description="of the raw file; empty if there was none"
+    )
     records: int = Field(ge=0, description="records read from the file")
     rows: int = Field(ge=0)
     rejected: int = Field(ge=0)
@@ -345,8 +365,8 @@ class Table(Record):
     unknown_values: dict[str, dict[str, int]] = Field(
         default={}, description="by column, how often a value occurs that is not among the known"
     )
-    content_at: datetime | None = None
-    rejects_path: str | None = None
+    content_at: AwareDatetime | None = None
+    rejects_path: RelativePath | None = None
     code_version: str
 
 

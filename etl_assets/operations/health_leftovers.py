@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.fetch import raw_store
-from etl_assets.ledger import files as ledger_files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, load_manifest
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
@@ -223,7 +222,7 @@ def _check_quarantine(home: Home, domain: Domain) -> HealthFinding:
 def _check_ledger(home: Home, domain: str) -> HealthFinding:
     """Check that the exported ledger can be read, because a run updates it."""
     try:
-        manifests = [ledger_files.load_manifest(home, domain, process) for process in Process]
+        manifests = [load_manifest(home, domain, process) for process in Process]
     except HomeError as error:
         return HealthFinding.problem(
             Level.ERROR,

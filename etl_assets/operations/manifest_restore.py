@@ -18,13 +18,15 @@ from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.materialize import PartOutcome, evaluation_of, event_of
 from etl_assets.fetch import raw_store
-from etl_assets.ledger import files as ledger_files
 from etl_assets.ledger.manifest import (
     DownloadRecord,
     IngestionRecord,
     ManifestRecord,
     Process,
     ValidationRecord,
+    load_manifest,
+    load_manifests,
+    manifest_file,
 )
 from etl_assets.model.errors import ContentError, HomeError, UsageError
 from etl_assets.model.home import Home
@@ -70,16 +72,16 @@ def restore(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain)
 
 def exported(place: ProjectContext) -> list[str]:
     """The declared domains that have a ledger; raises HomeError where none has."""
-    found = {name for name, _, _ in ledger_files.load_all(place.home)} & set(place.domains)
+    found = {name for name, _, _ in load_manifests(place.home)} & set(place.domains)
     if not found:
         raise HomeError(f"{place.home.manifests}: expected exported ledgers, found none")
     return sorted(found)
 
 
 def _load(home: Home, domain: Domain) -> Records:
-    found = {process: ledger_files.load_manifest(home, domain.name, process) for process in Process}
+    found = {process: load_manifest(home, domain.name, process) for process in Process}
     if found[Process.DOWNLOAD] is None:
-        path = ledger_files.manifest_file(home, domain.name, Process.DOWNLOAD)
+        path = manifest_file(home, domain.name, Process.DOWNLOAD)
         raise HomeError(f"{path}: expected the exported ledger, found none; put it back")
     return {process: manifest.records if manifest else {} for process, manifest in found.items()}
 
@@ -102,11 +104,11 @@ class _Restoring:
         fetches = [self._fetch(r) for r in self._of(source, DownloadRecord, Process.DOWNLOAD)]
         files = {fetch.part: fetch.file for fetch in fetches}
         judged = [
-            _with_file(record.validated, files)
+            _with_file(record.result, files)
             for record in self._of(source, ValidationRecord, Process.VALIDATION)
         ]
         ingested = self._of(source, IngestionRecord, Process.INGESTION)
-        made = [table for record in ingested if (table := self._table(source, record.tabulated))]
+        made = [table for record in ingested if (table := self._table(source, record.result))]
         self._report(
             asset_keys.raw_key(source),
             raw.CHECK,
@@ -141,8 +143,8 @@ class _Restoring:
             record
             for record in self._records[process].values()
             if isinstance(record, kind)
-            and record.source_id == source.full_name
-            and (record.partition is None) == (source.partitions is None)
+            and record.part.source == source.full_name
+            and (record.part.partition is None) == (source.partitions is None)
         ]
 
     def _fetch(self, record: DownloadRecord) -> FetchResult:

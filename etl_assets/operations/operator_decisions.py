@@ -15,8 +15,7 @@ from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import read_sources
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import evaluation_of, event_of
-from etl_assets.ledger import files
-from etl_assets.ledger.manifest import DownloadRecord, Process
+from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import FetchResult, OperatorDecision
 
@@ -50,7 +49,7 @@ def publish_decision(
 
 def was_cut_off(place: ProjectContext, source: Source, last: FetchResult) -> bool:
     """Whether the exported ledger, which is written last, knows another pin or none."""
-    standing = files.load_manifest(place.home, source.domain, Process.DOWNLOAD)
+    standing = load_manifest(place.home, source.domain, Process.DOWNLOAD)
     record = standing.records.get(str(last.part)) if standing else None
     return isinstance(record, DownloadRecord) and record.pin != last.pin
 

@@ -15,7 +15,7 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.context import ProjectContext
 from etl_assets.fetch import raw_store
-from etl_assets.ledger import files as ledger_files
+from etl_assets.ledger.manifest import load_manifests
 from etl_assets.ledger.references import digests_of_run
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS
 from etl_assets.operations import retention_rules
@@ -132,9 +132,9 @@ class _Versions:
 
     def _named(self, going: AbstractSet[Path]) -> Iterator[str]:
         """Digests in manifests that stay, also of domains that are declared elsewhere."""
-        for _, _, manifest in ledger_files.load_all(self._home):
+        for _, _, manifest in load_manifests(self._home):
             for record in manifest.records.values():
-                yield from record.named
+                yield from record.raw_digests
         for name in run_directory.list_domains(self._home):
             for directory in run_directory.list_runs(self._home, name):
                 if directory not in going:

@@ -12,8 +12,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.defs import run_context
 from etl_assets.defs.context import ProjectContext
 from etl_assets.fetch import raw_store
-from etl_assets.ledger import files as ledger_files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, manifest_file
 from etl_assets.model.home import Home
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
@@ -73,5 +72,5 @@ def sweep(home: Home, domain: str) -> None:
     atomic_write.remove_temporary_files(marker.parent, name=marker.name)
     for process in Process:
         atomic_write.remove_temporary_files(
-            home.manifests, name=ledger_files.manifest_file(home, domain, process).name
+            home.manifests, name=manifest_file(home, domain, process).name
         )

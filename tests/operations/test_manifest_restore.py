@@ -10,8 +10,7 @@ from support.sample_home import DOMAIN, Sampled, fingerprint
 
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.export_manifest import export_asked
-from etl_assets.ledger import files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import Reason, RunStatus
 from etl_assets.model.run_options import RunOptions
@@ -84,9 +83,9 @@ def test_a_table_that_is_not_what_was_recorded_is_made_again(lost: Sampled, dama
 
 
 def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampled) -> None:
-    known = files.load_manifest(lost.home, DOMAIN, Process.DOWNLOAD)
+    known = load_manifest(lost.home, DOMAIN, Process.DOWNLOAD)
     assert known
-    path = lost.home.root / known.records[f"{DOMAIN}.kev"].file_path
+    path = lost.home.root / known.records[f"{DOMAIN}.kev"].file.path
     path.unlink()
 
     found = restored(lost)
@@ -122,7 +121,7 @@ def test_without_a_ledger_nothing_is_restored(lost: Sampled) -> None:
 
 @pytest.mark.fault("corrupt-manifest")
 def test_a_damaged_ledger_restores_nothing(lost: Sampled) -> None:
-    path = files.manifest_file(lost.home, DOMAIN, Process.INGESTION)
+    path = manifest_file(lost.home, DOMAIN, Process.INGESTION)
     path.write_text(path.read_text("utf-8")[:-10], encoding="utf-8")
 
     with pytest.raises(HomeError, match=rf"{path}:\d+: expected JSON"):

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from support.sample_home import DOMAIN, Sampled
 
-from etl_assets.ledger import files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, manifest_file
 from etl_assets.model.errors import HomeError
 from etl_assets.operations.manifest_verify import verify_store
 from etl_assets.operations.store_results import Fault, Verification
@@ -77,7 +76,7 @@ def test_a_version_that_only_the_event_log_knows_is_no_orphan(ruled: Sampled) ->
 
 @pytest.mark.fault("corrupt-manifest")
 def test_a_damaged_ledger_is_named_with_its_line(sampled: Sampled) -> None:
-    path = files.manifest_file(sampled.home, DOMAIN, Process.DOWNLOAD)
+    path = manifest_file(sampled.home, DOMAIN, Process.DOWNLOAD)
     path.write_text(path.read_text("utf-8").replace('"url"', "url", 1), encoding="utf-8")
 
     with pytest.raises(HomeError, match=rf"{path}:\d+: expected JSON"):

@@ -14,8 +14,7 @@ from support.sample_home import DOMAIN, Sampled
 from etl_assets.declarations.domain import Domain, Retention
 from etl_assets.defs import asset_keys, raw
 from etl_assets.defs.materialize import event_of
-from etl_assets.ledger import files as ledger_files
-from etl_assets.ledger.manifest import DownloadRecord, Process
+from etl_assets.ledger.manifest import DownloadRecord, Process, export_manifest
 from etl_assets.model.records import Decision, FetchResult, FetchStatus, Part, RawFile, Reason
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.operations import prune as operations_prune
@@ -123,8 +122,8 @@ def test_a_pinned_version_and_what_stood_before_it_stay(launcher: Launcher) -> N
 def test_a_version_that_an_exported_ledger_names_stays(launcher: Launcher) -> None:
     file, home = fetched(launcher, "first"), launcher.place.home
     other = file.model_copy(update={"part": Part(source="another.list")})
-    record = DownloadRecord.of(other)
-    ledger_files.export(home, "another", Process.DOWNLOAD, [record], etl_version="1", at=NOW)
+    record = DownloadRecord(file=other)
+    export_manifest(home, "another", Process.DOWNLOAD, [record], etl_version="1", at=NOW)
     for text in ("second", "third"):
         fetched(launcher, text)
 

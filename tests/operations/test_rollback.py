@@ -11,8 +11,7 @@ from support.sample_home import DOMAIN, Sampled
 
 from etl_assets.defs import asset_keys
 from etl_assets.defs.event_log import read_sources
-from etl_assets.ledger import files
-from etl_assets.ledger.manifest import DownloadRecord, Process
+from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import FetchResult, Part, Reason, RunStatus
 from etl_assets.model.run_options import RunOptions
@@ -115,7 +114,7 @@ def test_a_pin_turns_the_sources_check_red_until_it_is_taken_away(ruled: Sampled
 def test_the_exported_ledger_knows_the_pin(ruled: Sampled) -> None:
     pinned = rollback(ruled)
 
-    exported = files.load_manifest(ruled.home, DOMAIN, Process.DOWNLOAD)
+    exported = load_manifest(ruled.home, DOMAIN, Process.DOWNLOAD)
     assert exported
     record = exported.records[str(PART)]
     assert isinstance(record, DownloadRecord)

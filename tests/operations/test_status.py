@@ -9,8 +9,7 @@ import pytest
 from support.orchard import DOMAIN, HOST, Files, Orchard, assemble
 
 from etl_assets.defs.run_context import note_of
-from etl_assets.ledger import files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, manifest_file
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus
 from etl_assets.model.run_manifest import RunSource
@@ -49,7 +48,7 @@ def test_the_status_tells_why_a_source_is_out_and_what_answers_it(orchard: Orcha
 @pytest.mark.long
 @pytest.mark.fault("corrupt-manifest")
 def test_a_run_that_meets_a_damaged_ledger_tells_file_line_and_what_to_do(orchard: Orchard) -> None:
-    path = files.manifest_file(orchard.home, DOMAIN, Process.DOWNLOAD)
+    path = manifest_file(orchard.home, DOMAIN, Process.DOWNLOAD)
     damaged = path.read_text("utf-8").replace('"url"', "url", 1)
     path.write_text(damaged, encoding="utf-8")
     (orchard.mirror / HOST / "notes.json").write_bytes(b'{"T-1": {"note": "changed"}}')

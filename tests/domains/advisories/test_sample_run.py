@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from support.sample_home import AS_OF, Sampled
 
-from etl_assets.ledger import files as ledger_files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, load_manifest
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
@@ -88,11 +87,11 @@ def test_the_ledger_names_every_file_once_per_process(
 ) -> None:
     files = {source.name: source.sha256 for source in manifest.sources}
 
-    ledgers = [ledger_files.load_manifest(first_run.home, DOMAIN, process) for process in Process]
+    ledgers = [load_manifest(first_run.home, DOMAIN, process) for process in Process]
 
     for found in ledgers:
         assert found is not None
-        assert {key: record.checksum for key, record in found.records.items()} == files
+        assert {key: record.file.sha256 for key, record in found.records.items()} == files
 
 
 def test_the_report_tells_what_was_decided(first_run: Sampled) -> None:

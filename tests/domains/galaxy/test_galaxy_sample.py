@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etl_assets.defs.definitions import build_defs
-from etl_assets.ledger import files
-from etl_assets.ledger.manifest import Process
+from etl_assets.ledger.manifest import Process, load_manifest
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_options import RunOptions
 
@@ -189,7 +188,7 @@ def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy
     path = first_galaxy.home.root / "manifests" / "galaxy_download.manifest.json"
     written = json.loads(path.read_bytes())
 
-    found = files.load_manifest(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
+    found = load_manifest(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
 
     assert found is not None
     assert set(written["metadata"]) == {
@@ -200,9 +199,9 @@ def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy
         *("galaxy.bodies", "galaxy.populated_bodies", "galaxy.stations", "galaxy.systems")
     ]
     for record in found.records.values():
-        stored = first_galaxy.home.root / record.file_path
-        assert stored.name == record.checksum
-        assert stored.stat().st_size == record.file_size
+        stored = first_galaxy.home.root / record.file.path
+        assert stored.name == record.file.sha256
+        assert stored.stat().st_size == record.file.size_bytes
 
 
 def test_a_source_that_is_switched_off_is_never_asked(first_galaxy: Galaxy) -> None:

@@ -64,7 +64,7 @@ def test_collecting_fails_and_the_last_good_rows_are_loaded(factory: Factory) ->
     assert told(manifest) == ("partial_success", "error", "success")
     assert manifest.result is not None
     (healed,) = manifest.result.collector_result.healing_actions
-    assert healed.startswith("molding.purchase_orders[241220]: the last good file of 20")
+    assert healed.startswith("molding.purchase_orders[241220]: used the last good file of 20")
     assert "expected zip, found text" in healed
 
 
