@@ -32,7 +32,7 @@ from etl_assets.cli.output import (
     print_result,
     print_text,
 )
-from etl_assets.model.errors import EtlError, Interrupted, UsageError
+from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             app(args=arguments)
         except UsageError as error:
             _fail(str(error), EXIT_USAGE)
-        except (_SignalReceived, Interrupted):
+        except (_SignalReceived, RunInterruptedError):
             _fail(
                 "interrupted: finished work is kept; run the same command again to continue",
                 SIGNAL_EXIT_CODES[first_signal()],

@@ -26,7 +26,7 @@ from etl_assets.fetch.row_requests import (
     RowRequest,
     send_request,
 )
-from etl_assets.model.errors import ContentError, NotPublished, SourceError, Unreachable
+from etl_assets.model.errors import ContentError, NotPublishedError, SourceError, UnreachableError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
@@ -203,7 +203,7 @@ def _ask_due(found: RequestSurvey, desk: RequestContext, effort: TransferStats) 
         except (SourceError, UnicodeError) as error:
             log.warning("%s: %s: %s", found.source.full_name, _named(request), error)
             found.failed.append(f"{_named(request)}: {error}")
-            if isinstance(error, Unreachable) and error.status in DENIED:
+            if isinstance(error, UnreachableError) and error.status in DENIED:
                 found.obstacle = "the endpoint does not let us in"
                 return
         else:
@@ -223,7 +223,7 @@ def _asked(
     while len(asked) < declared.attempts:
         try:
             data = send_request(request, desk.client, found.source.limits, effort)
-        except NotPublished:
+        except NotPublishedError:
             yield _without_result(request, desk)
             return
         answer = llm.parse_completion(declared, request.body, data, request.row)
@@ -246,7 +246,7 @@ def _searched(
     try:
         data = send_request(request, desk.client, found.source.limits, effort)
         body = msgspec.json.decode(data)
-    except NotPublished:
+    except NotPublishedError:
         return _without_result(request, desk)
     except DECODE_ERRORS as error:
         raise ContentError.of(str(request.target), "JSON", row_text(data)[:80]) from error

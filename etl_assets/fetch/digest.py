@@ -13,7 +13,7 @@ from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import run_with_retries
-from etl_assets.model.errors import ContentError, NotPublished, Unreachable
+from etl_assets.model.errors import ContentError, NotPublishedError, UnreachableError
 
 MAX_BYTES = 1 << 16
 HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,7 +29,8 @@ def read_digest(
 ) -> str:
     """The SHA-256 that the file states, in lower case.
 
-    Raises NotPublished, Unreachable or Refused as any request, ContentError for another file.
+    Raises NotPublishedError, UnreachableError or TransferRefusedError as any request does, and
+    ContentError if the file states no digest.
     """
     if target.path is not None:
         text = _read_local(target, target.path)
@@ -61,9 +62,9 @@ def _read_local(target: Target, path: Path) -> str:
         with path.open("rb") as file:
             return file.read(MAX_BYTES).decode("utf-8", "replace")
     except FileNotFoundError as error:
-        raise NotPublished(f"{target}: no such file") from error
+        raise NotPublishedError(f"{target}: no such file") from error
     except OSError as error:
-        raise Unreachable(f"{target}: {error.strerror}", is_final=True) from error
+        raise UnreachableError(f"{target}: {error.strerror}", is_final=True) from error
 
 
 def _read_remote(client: Client, target: Target, limits: Limits, effort: TransferStats) -> str:

@@ -17,12 +17,12 @@ from typing import Protocol
 from etl_assets.declarations.source import Source
 from etl_assets.fetch import raw_store
 from etl_assets.fetch.digest import read_digest
-from etl_assets.fetch.http import Client, WrongLength
+from etl_assets.fetch.http import Client, WrongLengthError
 from etl_assets.fetch.local import receive_local
 from etl_assets.fetch.locations import LocationResolver, ResolvedLocation
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import HashingWriter, ReceivedFile, Transfer
-from etl_assets.model.errors import ContentError, NotPublished, Problem, SourceError
+from etl_assets.model.errors import ContentError, NotPublishedError, Problem, SourceError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
@@ -222,7 +222,7 @@ def _check_digest(
         return None
     try:
         published = read_digest(desk.client, place.digest, declared, job.source.limits)
-    except NotPublished:
+    except NotPublishedError:
         return None
     if fault := received.unpack_fault:
         raise ContentError.of(str(place.file), fault.expected, fault.found)
@@ -269,7 +269,9 @@ def _set_aside(
     job: FetchJob, desk: FetchContext, place: ResolvedLocation, path: Path, error: ContentError
 ) -> None:
     expected = (
-        "the length that its header states" if isinstance(error, WrongLength) else "a good file"
+        "the length that its header states"
+        if isinstance(error, WrongLengthError)
+        else "a good file"
     )
     problem = error.problem or Problem(str(job.part), expected, str(error))
     quarantine_file(

@@ -29,7 +29,12 @@ from etl_assets.fetch.network_guard import (
     resolve_redirect,
 )
 from etl_assets.fetch.rate_limiter import Clock, HostRateLimiter, TransferStats
-from etl_assets.model.errors import ContentError, NotPublished, Refused, Unreachable
+from etl_assets.model.errors import (
+    ContentError,
+    NotPublishedError,
+    TransferRefusedError,
+    UnreachableError,
+)
 from etl_assets.model.records import Validators
 
 USER_AGENT = "etl-assets"
@@ -44,7 +49,7 @@ WORTH_A_RETRY = frozenset({408, 421, 425, 429, RANGE_NOT_SATISFIABLE})
 OVERLOADED = frozenset({429, 503})
 
 
-class WrongLength(ContentError):
+class WrongLengthError(ContentError):
     """The body ended before or after the length that its header states."""
 
 
@@ -88,13 +93,13 @@ class Response:
         return int(start), int(total) if total.isdigit() else None
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as transferred; raises WrongLength or Unreachable where it breaks off."""
+        """The body as transferred; raises WrongLengthError or UnreachableError if it breaks off."""
         try:
             yield from self._response.iter_raw()
         except httpx.RemoteProtocolError as error:
-            raise WrongLength(f"{self._target}: body broke off: {error}") from error
+            raise WrongLengthError(f"{self._target}: body broke off: {error}") from error
         except httpx.TransportError as error:
-            raise Unreachable(f"{self._target}: body broke off: {_told(error)}") from error
+            raise UnreachableError(f"{self._target}: body broke off: {_told(error)}") from error
         self._check_nothing_follows()
 
     def _check_nothing_follows(self) -> None:
@@ -104,7 +109,7 @@ class Response:
         _read_what_waits(stream)
         if stream.body_bytes is not None and stream.body_bytes > self.length:
             stream.close()  # what follows would be taken for the next answer
-            raise WrongLength(
+            raise WrongLengthError(
                 f"{self._target}: expected {self.length:,} bytes as Content-Length says,"
                 f" found at least {stream.body_bytes:,}"
             )
@@ -180,7 +185,7 @@ class Client:
 
         A body goes to the declared address alone: no redirect takes it elsewhere.
 
-        Raises NotPublished, Refused, or Unreachable for every other answer and for none.
+        Raises NotPublishedError, TransferRefusedError or UnreachableError otherwise.
         """
         url = (
             self._told(target, target.address_lookup, limits, effort)
@@ -232,13 +237,15 @@ class Client:
                 return response
             response.close()
             if body is not None:
-                raise Refused(f"{target}: expected an answer to what was sent, found a redirect")
+                raise TransferRefusedError(
+                    f"{target}: expected an answer to what was sent, found a redirect"
+                )
             url = resolve_redirect(url, location, private=target.is_private)
             if url in way:
-                raise Refused(f"{target}: redirect loop: {_chain([*way, url])}")
+                raise TransferRefusedError(f"{target}: redirect loop: {_chain([*way, url])}")
             way.append(url)
             if len(way) > limits.max_redirects + 1:
-                raise Refused(
+                raise TransferRefusedError(
                     f"{target}: expected at most {limits.max_redirects} redirects,"
                     f" found {_chain(way)}"
                 )
@@ -263,9 +270,11 @@ class Client:
             return client.send(request, stream=True)
         except httpx.TransportError as error:
             host.failed(limits, _told(error))
-            raise Unreachable(f"{target}: {_told(error)}") from error
+            raise UnreachableError(f"{target}: {_told(error)}") from error
         except httpx.InvalidURL as error:
-            raise Refused(f"{target}: expected a valid address, found {error}") from error
+            raise TransferRefusedError(
+                f"{target}: expected a valid address, found {error}"
+            ) from error
 
     def _judge(
         self, host: HostRateLimiter, target: Target, limits: Limits, response: httpx.Response
@@ -273,7 +282,7 @@ class Client:
         status = response.status_code
         if status in GONE:
             host.succeeded()
-            raise NotPublished(f"{target}: answered {_named(response)}")
+            raise NotPublishedError(f"{target}: answered {_named(response)}")
         if status < FIRST_ERROR and (response.is_success or status == NOT_MODIFIED):
             host.succeeded()
             return
@@ -283,7 +292,7 @@ class Client:
             host.hold(wait)
         if status >= FIRST_SERVER_ERROR or status in OVERLOADED:
             host.failed(limits, _named(response))
-        raise Unreachable(
+        raise UnreachableError(
             f"{target}: answered {_named(response)}",
             status=status,
             retry_after=wait,

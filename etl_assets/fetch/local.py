@@ -15,7 +15,7 @@ from pathlib import Path
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.transfer import HashingWriter, ReceivedFile
-from etl_assets.model.errors import NotPublished, Refused, Unreachable
+from etl_assets.model.errors import NotPublishedError, TransferRefusedError, UnreachableError
 from etl_assets.model.records import Validators
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,18 +27,18 @@ def local_validators(target: Target, path: Path) -> Validators:
     with _faults_told(target):
         found = path.stat()
     if not path.is_file():
-        raise Unreachable(f"{target}: expected a file, found a directory", is_final=True)
+        raise UnreachableError(f"{target}: expected a file, found a directory", is_final=True)
     return _validators(found)
 
 
 def receive_local(target: Target, path: Path, limits: Limits, sink: HashingWriter) -> ReceivedFile:
-    """The file's bytes in `sink`; raises Unreachable where it changes while it is read."""
+    """The file's bytes in `sink`; raises UnreachableError where it changes while it is read."""
     with _faults_told(target):
         file = path.open("rb")
     with file:
         before = os.fstat(file.fileno())
         if before.st_size > limits.max_bytes:
-            raise Refused(
+            raise TransferRefusedError(
                 f"{target}: expected at most {limits.max_bytes:,} bytes, found {before.st_size:,};"
                 " see limits.max_bytes"
             )
@@ -46,7 +46,7 @@ def receive_local(target: Target, path: Path, limits: Limits, sink: HashingWrite
             sink.add(piece)
         after = os.fstat(file.fileno())
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, sink.size_bytes):
-        raise Unreachable(f"{target}: it was written to while it was read; run again")
+        raise UnreachableError(f"{target}: it was written to while it was read; run again")
     return replace(sink.received(None), last_modified=_validators(before).last_modified)
 
 
@@ -60,6 +60,6 @@ def _faults_told(target: Target) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise NotPublished(f"{target}: no such file") from error
+        raise NotPublishedError(f"{target}: no such file") from error
     except OSError as error:
-        raise Unreachable(f"{target}: {error.strerror}", is_final=True) from error
+        raise UnreachableError(f"{target}: {error.strerror}", is_final=True) from error

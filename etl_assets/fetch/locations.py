@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
 from etl_assets.fetch.network_guard import SCHEMES, is_private_host, redact_url
-from etl_assets.model.errors import SettingsError, Unreachable, UsageError
+from etl_assets.model.errors import SettingsError, UnreachableError, UsageError
 
 SecretReader = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -201,18 +201,18 @@ TOLD_BYTES = 1 << 16
 def address_in(data: bytes, member: str, where: str) -> str:
     """The text of a member such as `data.url`.
 
-    Raises Unreachable where there is none: who has the file made first tells its address later.
+    Raises UnreachableError if there is none: a service may add the address once the file exists.
     The answer is not repeated, as an address in it may be a secret.
     """
     expected = f"{where}: expected an address in {member}"
     if len(data) > TOLD_BYTES:
-        raise Unreachable(f"{expected}, found more than {TOLD_BYTES:,} bytes")
+        raise UnreachableError(f"{expected}, found more than {TOLD_BYTES:,} bytes")
     try:
         found = _member(msgspec.json.decode(data), member)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Unreachable(f"{expected}, found no JSON") from error
+        raise UnreachableError(f"{expected}, found no JSON") from error
     if not isinstance(found, str) or not found:
-        raise Unreachable(f"{expected}, found none")
+        raise UnreachableError(f"{expected}, found none")
     return found
 
 

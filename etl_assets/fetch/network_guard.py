@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpcore
 
-from etl_assets.model.errors import Refused
+from etl_assets.model.errors import TransferRefusedError
 
 READ_BYTES = 1 << 20  # httpcore asks for 64 KiB; larger reads cost less for each byte
 HEADER_END = b"\r\n\r\n"
@@ -69,7 +69,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         except (OSError, UnicodeError) as error:  # an over-long label is no OSError
             raise httpcore.ConnectError(f"{host}: {error}") from error
         if not self._private and (offenders := [a for a in found if not is_public_address(a)]):
-            raise Refused(
+            raise TransferRefusedError(
                 f"{host}: expected a public address, found {', '.join(offenders)}; "
                 "if the host is yours, declare `private: true` for its location"
             )
@@ -144,7 +144,7 @@ def redact_url(url: str) -> str:
 
 
 def resolve_redirect(origin: str, location: str, *, private: bool) -> str:
-    """The address that a redirect leads to; raises Refused where it may not be followed."""
+    """The address of a redirect; raises TransferRefusedError if it may not be followed."""
     try:
         target = urljoin(origin, location)
         old, new = urlsplit(origin), urlsplit(target)
@@ -199,5 +199,7 @@ def _redact_parameter(parameter: str) -> str:
     return f"{name}={MASK}" if equals and SECRET_NAME.search(name) else parameter
 
 
-def _refused(origin: str, expected: str, found: str) -> Refused:
-    return Refused(f"{redact_url(origin)}: redirect: expected {expected}, found {found}")
+def _refused(origin: str, expected: str, found: str) -> TransferRefusedError:
+    return TransferRefusedError(
+        f"{redact_url(origin)}: redirect: expected {expected}, found {found}"
+    )

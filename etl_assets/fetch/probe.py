@@ -16,7 +16,7 @@ from etl_assets.fetch.local import local_validators
 from etl_assets.fetch.locations import LocationResolver, ResolvedLocation, Target
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import run_with_retries
-from etl_assets.model.errors import NotPublished, SourceError, Unreachable
+from etl_assets.model.errors import NotPublishedError, SourceError, UnreachableError
 from etl_assets.model.records import Part, Probe, Validators
 
 ATTEMPTS = 2  # a failed probe leads to a fetch, which tries as often as is declared
@@ -54,7 +54,7 @@ def probe(
     validators = None
     try:
         validators = Validators() if digest else _validators(source, place.file, client)
-    except NotPublished as error:
+    except NotPublishedError as error:
         return _answer(part, place, now, published=False, fault=str(error))
     except SourceError as error:
         return _answer(part, place, now, fault=str(error))
@@ -90,7 +90,7 @@ def _digest(
         return None, None
     try:
         return read_digest(client, place.digest, declared, source.limits, attempts=ATTEMPTS), None
-    except NotPublished:
+    except NotPublishedError:
         return None, None
     except SourceError as error:
         return None, str(error)
@@ -117,7 +117,7 @@ def _remote_validators(
     try:
         with client.ask(target, limits, effort, method="HEAD") as answer:
             return answer.validators
-    except Unreachable as error:
+    except UnreachableError as error:
         if error.status not in HEAD_NOT_SERVED:
             raise
     with client.ask(target, limits, effort, headers={"Range": "bytes=0-0"}) as answer:

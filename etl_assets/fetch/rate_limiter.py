@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from threading import Condition, Event
 
 from etl_assets.declarations.source import Limits
-from etl_assets.model.errors import Unreachable
+from etl_assets.model.errors import UnreachableError
 
 
 def _utc_now() -> datetime:
@@ -58,7 +58,7 @@ class HostRateLimiter:
     def turn(self, limits: Limits, effort: TransferStats) -> Iterator[None]:
         """Wait until the host may be asked and hold one of its connections.
 
-        Raises Unreachable at once while the host is left alone after failures in a row.
+        Raises UnreachableError at once while the host is left alone after failures in a row.
         """
         with self._free:
             self._free.wait_for(lambda: self._active < limits.connections)
@@ -90,12 +90,12 @@ class HostRateLimiter:
                 self._paused_until = self._clock.monotonic() + limits.pause_seconds
 
     def pause(self, seconds: float, effort: TransferStats) -> None:
-        """Wait, and count it; raises Unreachable where the run is being stopped."""
+        """Wait, and count it; raises UnreachableError where the run is being stopped."""
         if seconds > 0:
             self._clock.wait(self._stop, seconds)
             effort.waited_seconds += seconds
         if self._stop.is_set():
-            raise Unreachable(f"{self._name}: the run is being stopped", is_final=True)
+            raise UnreachableError(f"{self._name}: the run is being stopped", is_final=True)
 
     def _wait_for_start(self, limits: Limits, effort: TransferStats) -> None:
         with self._free:
@@ -107,7 +107,7 @@ class HostRateLimiter:
     def _refuse_while_paused(self) -> None:
         left = self._paused_until - self._clock.monotonic()
         if left > 0:
-            raise Unreachable(
+            raise UnreachableError(
                 f"{self._name}: left alone for another {left:.0f} s after {self._failures} failures"
                 f" in a row, the last: {self._last_failure}",
                 is_final=True,

@@ -24,7 +24,12 @@ from etl_assets.fetch.locations import LocationResolver, Target
 from etl_assets.fetch.network_guard import MASK
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import run_with_retries
-from etl_assets.model.errors import HomeError, NotPublished, Refused, Unreachable
+from etl_assets.model.errors import (
+    HomeError,
+    NotPublishedError,
+    TransferRefusedError,
+    UnreachableError,
+)
 from etl_assets.model.records import Record, Sha256
 from etl_assets.storage.atomic_write import write_text
 
@@ -95,8 +100,8 @@ def send_request(
 ) -> bytes:
     """The answer's bytes, after as many tries as are declared; a mirror's file stands for it.
 
-    A secret that went with the request is masked, should the answer repeat it. Raises NotPublished
-    where there is no answer to be had, and SourceError.
+    A secret of the request is masked if the answer repeats it. Raises NotPublishedError if there
+    is no answer, and SourceError for other faults.
     """
     path = request.target.path
     if path is None:
@@ -107,9 +112,9 @@ def send_request(
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise NotPublished(f"{request.target}: no such file") from error
+        raise NotPublishedError(f"{request.target}: no such file") from error
     except OSError as error:
-        raise Unreachable(f"{request.target}: {error.strerror}", is_final=True) from error
+        raise UnreachableError(f"{request.target}: {error.strerror}", is_final=True) from error
 
 
 def _masked(data: bytes, target: Target) -> bytes:
@@ -136,7 +141,7 @@ def _once(request: RowRequest, client: Client, limits: Limits, effort: TransferS
             size += len(chunk)
             if size > limits.max_bytes:
                 found = f"expected at most {limits.max_bytes:,} bytes; see limits.max_bytes"
-                raise Refused(f"{request.target}: {found}")
+                raise TransferRefusedError(f"{request.target}: {found}")
         return b"".join(parts)
 
 

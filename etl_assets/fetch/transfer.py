@@ -18,12 +18,12 @@ from etl_assets.fetch.http import (
     RANGE_NOT_SATISFIABLE,
     Client,
     Response,
-    WrongLength,
+    WrongLengthError,
     http_date,
 )
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.rate_limiter import TransferStats
-from etl_assets.model.errors import ContentError, Problem, Refused, Unreachable
+from etl_assets.model.errors import ContentError, Problem, TransferRefusedError, UnreachableError
 from etl_assets.storage.archives import Gunzip
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ def run_with_retries(
     while True:
         try:
             return attempt()
-        except (Unreachable, WrongLength) as error:
+        except (UnreachableError, WrongLengthError) as error:
             if number == allowed or _is_final(error):
                 raise
             delay = _delay(client, limits, number, error)
@@ -133,13 +133,15 @@ def run_with_retries(
         number += 1
 
 
-def _is_final(error: Unreachable | WrongLength) -> bool:
-    return isinstance(error, Unreachable) and error.is_final
+def _is_final(error: UnreachableError | WrongLengthError) -> bool:
+    return isinstance(error, UnreachableError) and error.is_final
 
 
-def _delay(client: Client, limits: Limits, number: int, error: Unreachable | WrongLength) -> float:
+def _delay(
+    client: Client, limits: Limits, number: int, error: UnreachableError | WrongLengthError
+) -> float:
     """Exponential with full jitter; where the host has named a wait, its next turn observes it."""
-    if isinstance(error, Unreachable) and error.retry_after is not None:
+    if isinstance(error, UnreachableError) and error.retry_after is not None:
         return 0.0
     ceiling = min(limits.max_backoff_seconds, limits.backoff_seconds * 2.0 ** (number - 1))
     return client.clock.random() * ceiling
@@ -198,7 +200,7 @@ class Transfer:
                     self._sink.add(chunk)
                 self._check_complete()
                 return self._sink.received(answer, is_resumed=self._is_resumed)
-        except Unreachable as error:
+        except UnreachableError as error:
             if error.status == RANGE_NOT_SATISFIABLE:
                 self.restart()
             raise
@@ -223,7 +225,7 @@ class Transfer:
             return
         self.restart()
         if position is not None and position[0] != 0:
-            raise Unreachable(
+            raise UnreachableError(
                 f"{self._target}: expected the whole file, found a part that does not fit"
             )
         self._resume_if, self._total = validator, position[1] if position else answer.length
@@ -244,12 +246,12 @@ class Transfer:
                 self._check_rate(since, elapsed)
                 began, since = self._client.clock.monotonic(), 0
             if self._client.is_stopped:
-                raise Unreachable(f"{self._target}: the run is being stopped", is_final=True)
+                raise UnreachableError(f"{self._target}: the run is being stopped", is_final=True)
 
     def _check_rate(self, received: int, seconds: float) -> None:
         rate = received / seconds
         if rate < self._limits.min_bytes_per_second:
-            raise Refused(
+            raise TransferRefusedError(
                 f"{self._target}: expected at least {self._limits.min_bytes_per_second:,} bytes"
                 f" a second, found {rate:,.0f} over {seconds:.0f} s;"
                 " see limits.min_bytes_per_second"
@@ -257,12 +259,12 @@ class Transfer:
 
     def _check_complete(self) -> None:
         if self._total is not None and self._sink.size_bytes != self._total:
-            raise WrongLength(
+            raise WrongLengthError(
                 f"{self._target}: expected {self._total:,} bytes, found {self._sink.size_bytes:,}"
             )
 
-    def _too_large(self, found: int) -> Refused:
-        return Refused(
+    def _too_large(self, found: int) -> TransferRefusedError:
+        return TransferRefusedError(
             f"{self._target}: expected at most {self._limits.max_bytes:,} bytes, found {found:,};"
             " see limits.max_bytes"
         )

@@ -1,22 +1,22 @@
-"""The exception tree, branched by whose fault it is.
+"""The exceptions of this project, in one tree, by whose fault the error is.
 
     EtlError
-    ├── UsageError              the person's: a command, setting or declaration is wrong (exit 2)
-    │   ├── DeclarationError        a YAML under domains/ does not say what a source must say
-    │   └── SettingsError           an environment variable or option is missing or malformed
-    ├── NotFound                what a person asked for is not there (exit 1)
-    ├── SourceError             the remote's: what it serves cannot be had or trusted
-    │   ├── Unreachable             no answer, a refused answer, or an answer that broke off
-    │   ├── NotPublished            the remote says that there is no such file (404, 410)
-    │   ├── Refused                 a limit or the address policy forbids going on
+    ├── UsageError                  the operator's: a wrong command, setting or declaration (exit 2)
+    │   ├── DeclarationError        a YAML file under domains/ is wrong
+    │   └── SettingsError           a setting is missing or malformed
+    ├── NotFoundError               what the operator named does not exist (exit 1)
+    ├── SourceError                 the remote's: a file cannot be fetched or trusted
+    │   ├── UnreachableError        no answer, an error status, or a connection that broke off
+    │   ├── NotPublishedError       the remote has no such file (404, 410)
+    │   ├── TransferRefusedError    a declared limit or the address policy forbids the transfer
     │   └── ContentError            the bytes are not what was declared
-    ├── HomeError               the machine's: a directory, lock, disk or stored file
-    ├── BuildError              ours: a transformation failed
-    │   └── Incomparable            two versions of a model have not the same columns
-    ├── GateRefused             the candidate may not be published
-    └── Interrupted             a signal ended a run between two steps or in one (exit 130, 143)
+    ├── HomeError                   the machine's: a directory, lock, disk or stored file
+    ├── BuildError                  ours: a transformation failed
+    │   └── ColumnMismatchError     two versions of a model have different columns
+    ├── GateRefusedError            a blocking check refused to publish the candidate
+    └── RunInterruptedError         a signal ended the run (exit 130, 143)
 
-Whoever raises one says where, what was expected, what was found and what to do next.
+A message names where the error is, what was expected, what was found and what to do next.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Self
 
 
 class EtlError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of the exceptions that this project raises."""
 
 
 class UsageError(EtlError):
@@ -35,7 +35,7 @@ class UsageError(EtlError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One offender: where it stands, what was expected there and what was found."""
+    """One thing that is wrong: where it is, what was expected there and what was found."""
 
     where: str
     expected: str
@@ -46,7 +46,7 @@ class Problem:
 
 
 class DeclarationError(UsageError):
-    """Declarations are wrong; `problems` names every one of them."""
+    """Declarations are wrong; `problems` has all of them."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -57,18 +57,19 @@ class SettingsError(UsageError):
     """A setting is missing or malformed."""
 
 
-class NotFound(EtlError):
-    """What a person asked for by name is not there; the message names the nearest."""
+class NotFoundError(EtlError):
+    """What the operator named does not exist; the message has the nearest name."""
 
 
 class SourceError(EtlError):
-    """What a remote serves cannot be had or trusted; the last good file stands in."""
+    """A file cannot be fetched or trusted; the run uses the last good one."""
 
 
-class Unreachable(SourceError):
-    """The remote did not answer, answered with an error, or broke off.
+class UnreachableError(SourceError):
+    """The remote did not answer, answered with an error, or the connection broke off.
 
-    `retry_after` is the wait in seconds that the remote asks for; a final error is not tried again.
+    `retry_after` is the wait in seconds that the remote asks for. If `is_final`, another attempt
+    would fail too.
     """
 
     def __init__(
@@ -85,11 +86,11 @@ class Unreachable(SourceError):
         super().__init__(message)
 
 
-class NotPublished(SourceError):
-    """The remote says that there is no such file (404 or 410)."""
+class NotPublishedError(SourceError):
+    """The remote has no such file (404 or 410)."""
 
 
-class Refused(SourceError):
+class TransferRefusedError(SourceError):
     """A declared limit or the address policy forbids the transfer."""
 
 
@@ -102,27 +103,27 @@ class ContentError(SourceError):
 
     @classmethod
     def of(cls, where: str, expected: str, found: str) -> Self:
-        """The error that tells one problem and carries it."""
+        """Returns an error with one problem; `where` is empty if it concerns the whole file."""
         problem = Problem(where, expected, found)
         text = str(problem) if where else f"expected {expected}, found {found}"
         return cls(text, problem=problem)
 
 
 class HomeError(EtlError):
-    """ETL_HOME cannot be used as it must: permission, space, a lock, or a damaged stored file."""
+    """ETL_HOME cannot be used: permissions, disk space, a lock, or a damaged stored file."""
 
 
 class BuildError(EtlError):
-    """dbt, or a stage of ours, failed on data that had passed validation."""
+    """dbt or a stage of this project failed on data that had passed validation."""
 
 
-class Incomparable(BuildError):
-    """Two versions of a model cannot be compared: one lacks a column that the other has."""
+class ColumnMismatchError(BuildError):
+    """Two versions of a model cannot be compared: one lacks a column of the other."""
 
 
-class GateRefused(EtlError):
-    """The candidate failed a blocking check; what is published stays."""
+class GateRefusedError(EtlError):
+    """The candidate failed a blocking check; the published set is unchanged."""
 
 
-class Interrupted(EtlError):
-    """A person or the system asked to stop; what is complete is kept."""
+class RunInterruptedError(EtlError):
+    """The operator or the system stopped the run; finished work is kept."""

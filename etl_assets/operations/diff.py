@@ -22,7 +22,7 @@ from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.fetch_plan import all_parts, jobs_of, probes_of
 from etl_assets.fetch import download
-from etl_assets.model.errors import ContentError, NotFound, UsageError
+from etl_assets.model.errors import ContentError, NotFoundError, UsageError
 from etl_assets.model.records import Part, Table
 from etl_assets.model.run_manifest import MARTS, RunManifest
 from etl_assets.operations.diff_result import Change, Difference
@@ -51,7 +51,7 @@ def diff(
     """Which published rows would change with other files in the place of sources' or seeds.
 
     With none, what a run would change now. Raises UsageError for an unknown name or file,
-    ContentError for a file that is not what its source declares, NotFound where nothing is
+    ContentError for a file that is not what its source declares, NotFoundError where nothing is
     published.
     """
     return _WhatIf(instance, place, domain, parse_replacements(place, domain, replace)).difference()
@@ -136,7 +136,7 @@ class _WhatIf:
     def _published(self) -> Path:
         found = run_directory.published_directory(self._place.home, self._domain.name)
         if found is None:
-            raise NotFound(f"{self._domain.name}: nothing is published yet; run it first")
+            raise NotFoundError(f"{self._domain.name}: nothing is published yet; run it first")
         return found
 
     @cached_property

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
-from etl_assets.model.errors import NotFound, UsageError
+from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record, Sha256, SourceName
 from etl_assets.model.run_manifest import MARTS, RunSource
@@ -160,13 +160,13 @@ def explain(
 ) -> Explanation:
     """Return the published answer for a key, current or as it was at a moment.
 
-    Raises UsageError if the domain declares no `explain` or the key has another length, NotFound
-    if no such row is published.
+    Raises UsageError if the domain declares no `explain` or the key has another length, and
+    NotFoundError if no such row is published.
     """
     declared = _require_explain(domain, key)
     latest = run_directory.published_directory(home, domain.name)
     if latest is None:
-        raise NotFound(f"{domain.name}: nothing is published yet; run it first")
+        raise NotFoundError(f"{domain.name}: nothing is published yet; run it first")
     values = _resolve_key(declared, key, latest / MARTS)
     row_key = dict(zip(declared.key, values, strict=True))
     moment = at or run_directory.read_manifest(latest).as_of
@@ -193,7 +193,7 @@ def _require_explain(domain: Domain, key: Sequence[str]) -> Explain:
 def _resolve_key(declared: Explain, arguments: Sequence[str], marts: Path) -> Sequence[str]:
     """Return the arguments if they are a key, else the key of the one row with that name.
 
-    Raises UsageError if several rows have the name, NotFound if the arguments are neither.
+    Raises UsageError if several rows have the name, NotFoundError if the arguments are neither.
     """
     file, name = marts / f"{declared.model}.parquet", " ".join(arguments)
     is_key = len(arguments) == len(declared.key)
@@ -209,7 +209,7 @@ def _resolve_key(declared: Explain, arguments: Sequence[str], marts: Path) -> Se
         return keys[0]
     if not is_key:
         suggestions = _suggest(name, list_names(file, declared.named_by))
-        raise NotFound(f"{name!r} is not published{suggestions}")
+        raise NotFoundError(f"{name!r} is not published{suggestions}")
     return arguments
 
 
@@ -315,7 +315,7 @@ def _list_files(directory: Path) -> dict[str, RunSource]:
 
 def _not_published(
     declared: Explain, key: Mapping[str, str], marts: Path, at: datetime
-) -> NotFound:
+) -> NotFoundError:
     """Return the error that names the first column without such a value, and similar values."""
     file = marts / f"{declared.model}.parquet"
     matched: dict[str, str] = {}
@@ -323,13 +323,13 @@ def _not_published(
         values = list_values(file, column, matched)
         if value.lower() not in {other.lower() for other in values}:
             names = list_names(file, declared.named_by) if declared.named_by else []
-            return NotFound(
+            return NotFoundError(
                 f"{' '.join(matched.values())} {column} {value!r} is not published".strip()
                 + _suggest(value, [*values, *names])
                 + _list_other_rows(file, declared, column, value)
             )
         matched[column] = value
-    return NotFound(f"{' '.join(key.values())} was not yet published at {at.isoformat()}")
+    return NotFoundError(f"{' '.join(key.values())} was not yet published at {at.isoformat()}")
 
 
 def _suggest(value: str, candidates: Sequence[str]) -> str:

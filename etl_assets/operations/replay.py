@@ -17,7 +17,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import ProjectContext
 from etl_assets.marts.graph import Graph, Model
-from etl_assets.model.errors import BuildError, NotFound, UsageError
+from etl_assets.model.errors import BuildError, NotFoundError, UsageError
 from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import MARTS, DocumentContent, RunManifest, RunMart
 from etl_assets.operations.copy_out import require_fresh
@@ -57,8 +57,8 @@ class ReplayResult(Record):
 def replay(project: ProjectContext, name: str, *, into: Path | None = None) -> ReplayResult:
     """Rebuild what a run published into a new directory, and compare it with the original.
 
-    Raises NotFound if there is no such run, UsageError if `into` is not empty, BuildError if the
-    run was made by other code, HomeError if a file that it started from is no longer stored.
+    Raises NotFoundError if there is no such run, UsageError if `into` is not empty, BuildError if
+    the run was made by other code, HomeError if a file that it started from is no longer stored.
     """
     domain, run = _find_run(project, name)
     manifest = run_directory.read_manifest(run)
@@ -78,7 +78,7 @@ def replay(project: ProjectContext, name: str, *, into: Path | None = None) -> R
 def _find_run(project: ProjectContext, name: str) -> tuple[Domain, Path]:
     """Return the run with this directory name or id, or `latest`, each optionally `<domain>/...`.
 
-    Raises UsageError if several domains have one, NotFound if none has.
+    Raises UsageError if several domains have one, NotFoundError if none has.
     """
     domain_name, _, run_name = name.rpartition("/")
     domains = [domain for domain in project.domains.values() if domain_name in {"", domain.name}]
@@ -97,7 +97,7 @@ def _find_run(project: ProjectContext, name: str) -> tuple[Domain, Path]:
         runs = run_directory.list_runs(project.home, domain.name)
         kept_runs += [f"{domain.name}/{run.name}" for run in runs]
     newest = f"the newest kept: {', '.join(kept_runs[:3])}" if kept_runs else "none is kept"
-    raise NotFound(f"no run {name!r}; {newest}")
+    raise NotFoundError(f"no run {name!r}; {newest}")
 
 
 def _find_run_of_domain(project: ProjectContext, domain: Domain, name: str) -> Path | None:

@@ -28,7 +28,7 @@ from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.plan import Plan, make_plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
-from etl_assets.model.errors import BuildError, HomeError, Interrupted, UsageError
+from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions, Stage
 from etl_assets.operations import copy_out, recovery
@@ -201,7 +201,7 @@ class Launcher:
             partial_runs.leave(self.instance, place, domain, run)
         run_context.leave_failed(self.instance, place, domain, run, note)
         if was_interrupted(result):
-            raise Interrupted(f"{domain.name}: the run was asked to stop")
+            raise RunInterruptedError(f"{domain.name}: the run was asked to stop")
         manifest = run_directory.read_manifest(run.directory)
         if manifest.published and not result.success:
             raise BuildError(

@@ -19,7 +19,7 @@ from etl_assets.defs.fetch_plan import all_parts
 from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.fetch.rate_limiter import TransferStats
-from etl_assets.model.errors import NotFound, NotPublished, UsageError
+from etl_assets.model.errors import NotFoundError, NotPublishedError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Decision, FetchResult, Part, RawFile, Reason
 from etl_assets.tables.sample import read_sample
@@ -43,7 +43,7 @@ def first_records(
     if file and (path := place.home.root / file.path).exists():
         return read_sample(source, part, path, rows=rows, shown=file.path, file=file)
     if source.for_each:
-        raise NotFound(
+        raise NotFoundError(
             f"{part}: expected the file that is made of the answers, found none;"
             f" `etl run {source.domain} --source {source.name}` asks for them"
         )
@@ -51,9 +51,9 @@ def first_records(
     if target.path is None:
         return _fetched(place, source, part, rows=rows, now=now)
     if part.partition == NO_FILE:
-        raise NotPublished(f"{source.full_name}: no file of the set in {target.path.parent}")
+        raise NotPublishedError(f"{source.full_name}: no file of the set in {target.path.parent}")
     if not target.path.is_file():
-        raise NotPublished(f"{part}: expected a file at {target}, found none")
+        raise NotPublishedError(f"{part}: expected a file at {target}, found none")
     return read_sample(source, part, target.path, rows=rows, shown=str(target.path))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from etl_assets.declarations.domain import GateCheck, StateLimits
-from etl_assets.model.errors import Incomparable, Problem
+from etl_assets.model.errors import ColumnMismatchError, Problem
 from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish.run_directory import count_rows
@@ -111,7 +111,7 @@ def compare_model(
             lost_groups = find_lost_groups(
                 published, candidate, group=check.group, at_least=check.whole_group_min
             )
-    except Incomparable as error:
+    except ColumnMismatchError as error:
         return [
             GateFinding(check=name, limit="columns to compare", found=str(error), refused=True)
             for name in limits

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from etl_assets.model.errors import Incomparable
+from etl_assets.model.errors import ColumnMismatchError
 from etl_assets.storage.sql_quoting import quote_path
 
 Values = Mapping[str, Any]
@@ -43,7 +43,7 @@ def diff_tables(
     """Rows of one file only, and rows of both that differ in `columns`, in the order of the key.
 
     Each side has the values of `columns` and of `extra_columns`, which are not compared. A name
-    with dots is a field of a struct. Raises Incomparable if a file lacks one of them.
+    with dots is a field of a struct. Raises ColumnMismatchError if a file lacks one of them.
     """
     names = list(dict.fromkeys([*columns, *extra_columns]))
     keys = ", ".join(f"k{number}" for number in range(len(key)))
@@ -99,7 +99,7 @@ def _open_both(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]
             yield connection
     except duckdb.BinderException as error:
         message = str(error).partition("\n")[0]  # the lines after it repeat the query
-        raise Incomparable(
+        raise ColumnMismatchError(
             f"{before}: expected the columns of {after}, to compare with; found: {message}"
         ) from error
 

@@ -10,7 +10,7 @@ from etl_assets.declarations.source import Limits
 from etl_assets.fetch.local import receive_local
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.transfer import HashingWriter
-from etl_assets.model.errors import Unreachable
+from etl_assets.model.errors import UnreachableError
 
 
 class Busy(HashingWriter):
@@ -33,5 +33,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_taken(tmp_path: Path)
     with (tmp_path / "copy").open("w+b") as copy:
         sink = Busy(copy)
         sink.path = path
-        with pytest.raises(Unreachable, match="it was written to while it was read; run again"):
+        with pytest.raises(
+            UnreachableError, match="it was written to while it was read; run again"
+        ):
             receive_local(target, path, Limits(max_bytes=5_000), sink)

@@ -11,7 +11,7 @@ from etl_assets.fetch.network_guard import (
     redact_url,
     resolve_redirect,
 )
-from etl_assets.model.errors import Refused
+from etl_assets.model.errors import TransferRefusedError
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_redirect_may_lead_to_another_public_host(location: str, target: str) 
     ],
 )
 def test_a_redirect_elsewhere_is_refused(location: str, expected: str) -> None:
-    with pytest.raises(Refused, match=f"redirect: expected {expected}, found"):
+    with pytest.raises(TransferRefusedError, match=f"redirect: expected {expected}, found"):
         resolve_redirect("https://one.example/a", location, private=False)
 
 

@@ -13,7 +13,7 @@ from support.large_sample import FEED, unfix
 from support.sample_home import DOMAIN, Sampled, fingerprint
 
 from etl_assets.cli.main import main
-from etl_assets.model.errors import ContentError, NotFound, UsageError
+from etl_assets.model.errors import ContentError, NotFoundError, UsageError
 from etl_assets.operations.diff import diff
 from etl_assets.operations.diff_result import Difference
 
@@ -143,7 +143,7 @@ def test_a_refused_candidate_is_no_part_of_what_is_compared(crowd: Sampled, tmp_
 
 
 def test_without_a_published_set_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="nothing is published yet"):
+    with pytest.raises(NotFoundError, match="nothing is published yet"):
         ask(Sampled.packed(tmp_path))
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.model.errors import NotFound, UsageError
+from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
@@ -165,7 +165,7 @@ def test_a_name_of_several_rows_is_refused_with_their_keys(labelled: Home) -> No
 def test_an_unknown_name_is_reported_with_similar_names(
     labelled: Home, arguments: list[str], message: str
 ) -> None:
-    with pytest.raises(NotFound) as raised:
+    with pytest.raises(NotFoundError) as raised:
         explain(labelled, GARDEN_WITH_NAMES, arguments)
 
     assert str(raised.value) == message
@@ -240,14 +240,14 @@ def test_a_row_that_is_no_longer_published_has_the_date(garden: Home) -> None:
 def test_an_unpublished_row_is_reported_with_similar_values(
     garden: Home, key: list[str], at: datetime | None, message: str
 ) -> None:
-    with pytest.raises(NotFound) as raised:
+    with pytest.raises(NotFoundError) as raised:
         explain(garden, GARDEN, key, at=at)
 
     assert str(raised.value) == message
 
 
 def test_nothing_published_explains_nothing(home: Home) -> None:
-    with pytest.raises(NotFound, match="nothing is published yet"):
+    with pytest.raises(NotFoundError, match="nothing is published yet"):
         explain(home, GARDEN, ["North", "oak"])
 
 

@@ -10,7 +10,7 @@ from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.context import ProjectContext
-from etl_assets.model.errors import BuildError, HomeError, NotFound, UsageError
+from etl_assets.model.errors import BuildError, HomeError, NotFoundError, UsageError
 from etl_assets.operations.replay import replay
 from etl_assets.publish import run_directory
 
@@ -143,8 +143,8 @@ def test_a_missing_history_is_reported(four_runs: Sampled, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        pytest.param("20200101_000000", NotFound, "the newest kept: advisories/", id="no run"),
-        pytest.param("nowhere/latest", NotFound, "no run 'nowhere/latest'", id="no domain"),
+        pytest.param("20200101_000000", NotFoundError, "the newest kept: advisories/", id="no run"),
+        pytest.param("nowhere/latest", NotFoundError, "no run 'nowhere/latest'", id="no domain"),
     ],
 )
 def test_an_unknown_run_is_reported_with_the_kept_runs(

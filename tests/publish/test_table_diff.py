@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.model.errors import Incomparable
+from etl_assets.model.errors import ColumnMismatchError
 from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
 
 BEFORE = [
@@ -63,5 +63,5 @@ def test_files_without_a_common_column_cannot_be_compared(before: Path, tmp_path
     after = tmp_path / "after.parquet"
     pq.write_table(pa.table({"id": ["a"]}), after)
 
-    with pytest.raises(Incomparable, match="state"):
+    with pytest.raises(ColumnMismatchError, match="state"):
         diff_tables(before, after, key=["id"], columns=["state"])

@@ -20,7 +20,7 @@ from etl_assets.declarations.formats import JsonArrayFormat
 from etl_assets.declarations.json_path import Step, column_origin, row_paths
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import ROWS_PER_BATCH, Batch, record_reject
-from etl_assets.tables.readers.json_columns import FastPathEnded, flat_fields, read_columns
+from etl_assets.tables.readers.json_columns import FastPathError, flat_fields, read_columns
 from etl_assets.tables.readers.json_elements import Element, ElementReader
 from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, walk
 
@@ -36,7 +36,7 @@ def read(path: Path, form: JsonArrayFormat, contract: Contract) -> Iterator[Batc
             done += count
             ordinals = range(done - count + 1, done + 1)
             yield again() if columns is None else Batch(columns, ordinals, count, exact=again)
-    except FastPathEnded:
+    except FastPathError:
         yield from exact.rest(done)
 
 

@@ -52,7 +52,7 @@ JSON_TYPES: dict[ColumnType, tuple[type, pa.DataType]] = {
 }
 
 
-class FastPathEnded(Exception):
+class FastPathError(Exception):
     """The fast way ends here; the records already yielded stand."""
 
 
@@ -81,7 +81,7 @@ def read_columns(
     Raises NotTaken where the file is no array of objects, or is none any further.
     """
     if ways is None:
-        raise FastPathEnded
+        raise FastPathError
     kinds = {column.name: column.type for column in contract.columns}
     tree = _tree(ways, kinds)
     leading = {name: _getters(tree, names) for name, names in ways.items()}
@@ -153,11 +153,11 @@ def _decoded(path: Path, decode: Decode) -> Iterator[Taken]:
         elif size < MAX_WINDOW_BYTES:
             size *= 2
         else:
-            raise FastPathEnded
+            raise FastPathError
     if taken := _taken(window.text, window.last(), decode):
         yield taken
     elif not is_first or window.text.strip(b"[]" + SPACES):
-        raise FastPathEnded
+        raise FastPathError
 
 
 def _taken(text: bytearray, end: int, decode: Decode) -> Taken | None:
@@ -198,7 +198,7 @@ class _Window:
         self.fill(WINDOW_BYTES)
         self.text = self.text.removeprefix(BYTE_ORDER_MARK).lstrip(SPACES)
         if not self.text.startswith(b"["):
-            raise FastPathEnded
+            raise FastPathError
 
     def fill(self, size: int) -> bool:
         """Hold so many bytes; False where the file ends before."""
@@ -217,7 +217,7 @@ class _Window:
         """Where the bracket stands that closes the array."""
         end = len(self.text.rstrip(SPACES)) - 1
         if not self.text.endswith(b"]", 0, end + 1):
-            raise FastPathEnded
+            raise FastPathError
         return end
 
 
