@@ -19,7 +19,7 @@ from etl_assets.defs.event_log import RECORD, metadata_of
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.notify import notification, send
-from etl_assets.notify.notice import (
+from etl_assets.notify.notification import (
     DomainState,
     Notification,
     SentNotifications,
@@ -47,7 +47,7 @@ def notify_run(
         place,
         domain,
         now,
-        lambda heard: notification.notification_for_run(manifest, heard, where),
+        lambda last_state: notification.notification_for_run(manifest, last_state, where),
     )
 
 
@@ -88,20 +88,23 @@ def _send(
     words: Words,
 ) -> None:
     targets = {send.target_id(target): target for target in place.settings.targets}
-    heard = dict(told.heard) if (told := last_sent(instance, domain)) else {}
+    sent = last_sent(instance, domain)
+    last_states = dict(sent.last_states) if sent else {}
     unsent: list[UnsentNotification] = []
     for number, (name, target) in enumerate(targets.items(), start=1):
-        if not notification.is_news(heard.get(name), now):
+        if not notification.is_news(last_states.get(name), now):
             continue
-        failure = send.send(target, number, words(heard.get(name)))
+        failure = send.send(target, number, words(last_states.get(name)))
         if failure is None:
-            heard[name] = now
+            last_states[name] = now
         else:
             unsent.append(failure)
             place.say(str(failure))
-    if unsent or told is None or heard != told.heard:
+    if unsent or sent is None or last_states != sent.last_states:
         _record(
-            instance, domain, SentNotifications(heard=heard, unsent=unsent, at=datetime.now(UTC))
+            instance,
+            domain,
+            SentNotifications(last_states=last_states, unsent=unsent, at=datetime.now(UTC)),
         )
 
 

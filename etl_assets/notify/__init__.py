@@ -1,1 +1,1 @@
-"""Notifications: whether a run is news, and sending it."""
+"""Notifications about runs: their content, and sending them."""

@@ -1,71 +1,122 @@
-"""Decide whether a run is news, and put it into words: once per change of state, not per run.
+"""Notifications: the state of a domain, whether it is news to a target, and the message.
 
-Remembering who has heard what, and sending, is not done here.
+Sending is in `etl_assets.notify.send`; what was sent is recorded by `etl_assets.defs.notify`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-from etl_assets.model.records import RunStatus
-from etl_assets.model.run_manifest import RunManifest
-from etl_assets.notify.notice import DomainState, Notification
+from pydantic import AwareDatetime, ConfigDict, Field
 
-GOOD = DomainState(status=RunStatus.SUCCESS)
-MAX_TEXT = 500
+from etl_assets.model.records import Record, RunStatus
+from etl_assets.model.run_manifest import RunManifest
+
+MAX_TEXT_CHARACTERS = 500
+NOTHING_PUBLISHED = "nothing was published; the last published set is unchanged"
 Kind = Literal["failure", "warning", "success"]
 
 
+class DomainState(Record):
+    """The state of a domain after a run, without what differs from run to run.
+
+    Times, counts and error texts are left out, so that a lasting fault is reported once.
+    """
+
+    status: RunStatus
+    causes: list[str] = Field(
+        default=[], description="sources that were not served and gate checks that failed, sorted"
+    )
+
+
+GOOD = DomainState(status=RunStatus.SUCCESS)
+
+
+class Notification(Record):
+    """One message."""
+
+    kind: Kind
+    title: str
+    lines: list[str]
+
+
+class UnsentNotification(Record):
+    """A target that could not be notified, and why; neither names a secret."""
+
+    # Events of earlier versions have the aliases, so they stay the stored names.
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    target: str
+    reason: str = Field(alias="why")
+
+    def __str__(self) -> str:
+        return f"not notified: {self.target}: {self.reason}"
+
+
+class SentNotifications(Record):
+    """The last state sent to each target, by `target_id`, and the targets that failed."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    last_states: dict[str, DomainState] = Field(default={}, alias="heard")
+    unsent: list[UnsentNotification] = []
+    at: AwareDatetime
+
+
 def state_after_run(manifest: RunManifest, gate: str) -> DomainState:
-    """How the domain stands after the run; `gate` is the asset whose checks refuse a candidate."""
-    refused_by = {
+    """Returns the state of the domain; `gate` is the asset whose checks refuse a candidate."""
+    failed_gate_checks = {
         f"{check.asset}: {check.name}"
         for check in manifest.failed_checks
         if check.asset == gate and check.severity == "error"
     }
-    unserved = {source.name for source in manifest.outages}
-    return DomainState(status=manifest.status, causes=sorted(refused_by | unserved))
+    unserved_sources = {source.name for source in manifest.outages}
+    return DomainState(status=manifest.status, causes=sorted(failed_gate_checks | unserved_sources))
 
 
-def is_news(heard: DomainState | None, now: DomainState) -> bool:
-    """Whether a target that last heard `heard` is to be told; good news only after bad."""
-    return now != (heard or GOOD) and not (now.is_good and (heard or GOOD).is_good)
+def is_news(last_state: DomainState | None, state: DomainState) -> bool:
+    """True if the state differs from the last one sent to this target.
+
+    A success is sent only after a failure.
+    """
+    last_state = last_state or GOOD
+    if state.status is RunStatus.SUCCESS:
+        return last_state.status is not RunStatus.SUCCESS
+    return state != last_state
 
 
 def notification_for_run(
-    manifest: RunManifest, heard: DomainState | None, directory: str
+    manifest: RunManifest, last_state: DomainState | None, directory: str
 ) -> Notification:
-    """What a run has to tell: outcome, causes, and what a person may do about them."""
+    """Returns the message about a run: its outcome, the causes and the next actions."""
     if manifest.status is RunStatus.SUCCESS:
-        before = f", after {heard.status}" if heard else ""
+        before = f", after {last_state.status}" if last_state else ""
         return Notification(
             kind="success",
             title=f"{manifest.domain}: recovered",
             lines=[f"success{before}", f"run: {directory}"],
         )
-    kind: Kind = "warning" if manifest.published else "failure"
     lines = [
-        _cut(manifest.note) or str(manifest.status),
-        "published" if manifest.published else "nothing was published; the last set stands",
-        *_asked(manifest.answers),
-        f"run: {directory}",
+        _shorten(manifest.note) or str(manifest.status),
+        "published" if manifest.published else NOTHING_PUBLISHED,
     ]
-    return Notification(kind=kind, title=f"{manifest.domain}: {manifest.status}", lines=lines)
-
-
-def notification_for_error(domain: str, error: str) -> Notification:
-    """What is told of a run that left no manifest."""
+    if manifest.answers:
+        lines += ["next actions:", *(f"- {action}" for action in manifest.answers)]
     return Notification(
-        kind="failure",
-        title=f"{domain}: {RunStatus.FAILED}",
-        lines=[_cut(error), "nothing was published; the last set stands"],
+        kind="warning" if manifest.published else "failure",
+        title=f"{manifest.domain}: {manifest.status}",
+        lines=[*lines, f"run: {directory}"],
     )
 
 
-def _asked(answers: Sequence[str]) -> list[str]:
-    return ["a person is asked to:", *(f"- {answer}" for answer in answers)] if answers else []
+def notification_for_error(domain: str, error: str) -> Notification:
+    """Returns the message about a run that failed before it could write its manifest."""
+    return Notification(
+        kind="failure",
+        title=f"{domain}: {RunStatus.FAILED}",
+        lines=[_shorten(error), NOTHING_PUBLISHED],
+    )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} ..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]} ..."

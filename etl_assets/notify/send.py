@@ -1,7 +1,7 @@
-"""Messages to people through apprise: mail, web hooks and whatever else it speaks.
+"""Send a notification through apprise: mail, web hooks and the other services that it knows.
 
-What is said, and whether, is `etl_assets.notify.notification`. Nothing here names a target's
-secrets.
+What the message says is in `etl_assets.notify.notification`. No message here names a secret of a
+target.
 """
 
 from __future__ import annotations
@@ -16,82 +16,86 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from etl_assets.fetch.network_guard import MASK
-from etl_assets.notify.notice import Notification, UnsentNotification
+from etl_assets.notify.notification import Notification, UnsentNotification
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
 ID_DIGITS = 16
-WORDS = re.compile(r"[^/:@?&=,;+#%\s]{4,}")
+URL_WORD = re.compile(r"[^/:@?&=,;+#%\s]{4,}")
 HOST_NAME = re.compile(r"(?i)localhost|[a-z0-9-]+(\.[a-z0-9-]+)+")
-TALKATIVE = ("apprise", "urllib3")
+LIBRARY_LOGGERS = ("apprise", "urllib3")
 
 
 def target_id(target: SecretStr) -> str:
-    """What stands for a target where it must not be named."""
+    """Returns a digest that identifies a target without its address, which may hold secrets."""
     return hashlib.sha256(target.get_secret_value().encode()).hexdigest()[:ID_DIGITS]
 
 
-def send(target: SecretStr, number: int, notice: Notification) -> UnsentNotification | None:
-    """Tell one target; None where it took the message, else why not."""
+def send(target: SecretStr, number: int, notification: Notification) -> UnsentNotification | None:
+    """Sends to one target, the `number`-th of ETL_NOTIFY; returns None, or why it failed."""
     from apprise import Apprise, NotifyFormat, NotifyType
 
     name = f"target {number} of ETL_NOTIFY"
-    with _heard() as heard:
+    with _captured_warnings() as warnings:
         service: NotifyBase | None = Apprise.instantiate(target.get_secret_value())
         if service is None:
             return UnsentNotification(
-                target=name, why="expected an address that apprise knows, found another"
+                target=name, reason="expected an address that apprise knows, found another"
             )
         name = f"{name} ({service.service_name})"
         is_sent = service.notify(
-            body="\n".join(notice.lines),
-            title=notice.title,
-            notify_type=NotifyType(notice.kind),
+            body="\n".join(notification.lines),
+            title=notification.title,
+            notify_type=NotifyType(notification.kind),
+            # Names and messages of upstreams may hold HTML; as text it is never interpreted.
             body_format=NotifyFormat.TEXT,
         )
     if is_sent:
         return None
-    return UnsentNotification(
-        target=name, why=_masked(" ".join(heard) or "it gave no reason", target)
-    )
+    reason = " ".join(warnings) or "apprise gave no reason"
+    return UnsentNotification(target=name, reason=_mask_secrets(reason, target))
 
 
-def _masked(text: str, target: SecretStr) -> str:
-    """The text without any word of the target's address; host names are no secrets."""
+def _mask_secrets(text: str, target: SecretStr) -> str:
+    """Returns the text with every word of the target's address masked, except for host names."""
     scheme, _, rest = target.get_secret_value().partition("://")
-    for word in sorted(set(WORDS.findall(rest)) - {scheme}, key=len, reverse=True):
+    # The longest first, as one word may be part of another.
+    for word in sorted(set(URL_WORD.findall(rest)) - {scheme}, key=len, reverse=True):
         if not HOST_NAME.fullmatch(word):
             text = text.replace(word, MASK)
     return text
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """The warnings of the libraries, kept to ourselves: below them, they log whole addresses."""
-    lines: list[str] = []
-    ear = _Ear(lines)
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
+def _captured_warnings() -> Iterator[list[str]]:
+    """Collects the warnings of the libraries instead of logging them.
+
+    They log whole addresses at lower levels, so nothing of theirs reaches a log.
+    """
+    messages: list[str] = []
+    handler = _MessageCollector(messages)
+    loggers = [logging.getLogger(name) for name in LIBRARY_LOGGERS]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.addHandler(ear)
+        logger.addHandler(handler)
         logger.setLevel(logging.WARNING)
         logger.propagate = False
     try:
-        yield lines
+        yield messages
     finally:
-        for logger, (level, propagates) in zip(loggers, before, strict=True):
-            logger.removeHandler(ear)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
             logger.setLevel(level)
-            logger.propagate = propagates
+            logger.propagate = propagate
 
 
-class _Ear(logging.Handler):
-    """Collects messages."""
+class _MessageCollector(logging.Handler):
+    """Appends the text of each warning to a list."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._lines = lines
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(record.getMessage())
+        self._messages.append(record.getMessage())

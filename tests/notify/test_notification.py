@@ -1,4 +1,4 @@
-"""When a run is news and what is said of it."""
+"""When a run is news, and the message about it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from support.report_runs import a_manifest
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
-from etl_assets.notify.notice import DomainState
 from etl_assets.notify.notification import (
+    DomainState,
+    SentNotifications,
     is_news,
     notification_for_error,
     notification_for_run,
@@ -33,7 +34,7 @@ def bad(status: RunStatus = RunStatus.PARTIAL_SUCCESS, **fields: Any) -> RunMani
 
 
 @pytest.mark.parametrize(
-    ("heard", "now", "expected"),
+    ("last_state", "now", "expected"),
     [
         (None, GOOD, False),
         (None, PARTIAL, True),
@@ -51,12 +52,12 @@ def bad(status: RunStatus = RunStatus.PARTIAL_SUCCESS, **fields: Any) -> RunMani
     ],
 )  # fmt: skip
 def test_a_change_of_state_is_news(
-    heard: DomainState | None, now: DomainState, expected: bool
+    last_state: DomainState | None, now: DomainState, expected: bool
 ) -> None:
-    assert is_news(heard, now) is expected
+    assert is_news(last_state, now) is expected
 
 
-def test_a_condition_is_the_same_whatever_the_fault_is_worded_like() -> None:
+def test_the_state_does_not_depend_on_error_texts() -> None:
     first = bad(note="timed out after 3 attempts")
     again = a_manifest(
         status=RunStatus.PARTIAL_SUCCESS, sources=[outage(fault="refused")], note="refused"
@@ -65,7 +66,7 @@ def test_a_condition_is_the_same_whatever_the_fault_is_worded_like() -> None:
     assert state_after_run(first, GATE) == state_after_run(again, GATE) == PARTIAL
 
 
-def test_of_checks_only_those_of_the_gate_are_causes() -> None:
+def test_only_checks_of_the_gate_are_causes() -> None:
     def failing(asset: str, name: str, severity: str = "error") -> RunCheck:
         values = {"asset": asset, "name": name, "severity": severity, "passed": False}
         return RunCheck.model_validate(values)
@@ -77,36 +78,50 @@ def test_of_checks_only_those_of_the_gate_are_causes() -> None:
     assert found.causes == [f"{GATE}: rows_vanished"]
 
 
-def test_a_failure_says_what_stands_and_what_a_person_may_do() -> None:
-    notice = notification_for_run(
+def test_a_failure_names_the_published_set_and_the_next_actions() -> None:
+    notification = notification_for_run(
         bad(RunStatus.FAILED, note="why", answers=["look"]), None, "outputs/x"
     )
 
-    assert (notice.kind, notice.title) == ("failure", "plants: failed")
-    assert notice.lines == [
+    assert (notification.kind, notification.title) == ("failure", "plants: failed")
+    assert notification.lines == [
         "why",
-        "nothing was published; the last set stands",
-        "a person is asked to:",
+        "nothing was published; the last published set is unchanged",
+        "next actions:",
         "- look",
         "run: outputs/x",
     ]
 
 
 def test_a_partial_success_is_a_warning() -> None:
-    notice = notification_for_run(bad(note="x" * 1000), None, "outputs/x")
+    notification = notification_for_run(bad(note="x" * 1000), None, "outputs/x")
 
-    assert (notice.kind, notice.title) == ("warning", "plants: partial_success")
-    assert notice.lines[0] == "x" * 500 + " ..."
-
-
-def test_a_recovery_says_from_what() -> None:
-    notice = notification_for_run(a_manifest(), FAILED, "outputs/x")
-
-    assert (notice.kind, notice.title) == ("success", "plants: recovered")
-    assert notice.lines == ["success, after failed", "run: outputs/x"]
+    assert (notification.kind, notification.title) == ("warning", "plants: partial_success")
+    assert notification.lines[0] == "x" * 500 + " ..."
 
 
-def test_a_run_without_a_manifest_is_told_by_its_error() -> None:
-    notice = notification_for_error("plants", "/home: no space left")
+def test_a_recovery_names_the_last_state() -> None:
+    notification = notification_for_run(a_manifest(), FAILED, "outputs/x")
 
-    assert (notice.kind, notice.lines[0]) == ("failure", "/home: no space left")
+    assert (notification.kind, notification.title) == ("success", "plants: recovered")
+    assert notification.lines == ["success, after failed", "run: outputs/x"]
+
+
+def test_a_run_without_a_manifest_is_reported_by_its_error() -> None:
+    notification = notification_for_error("plants", "/home: no space left")
+
+    assert (notification.kind, notification.lines[0]) == ("failure", "/home: no space left")
+
+
+def test_notifications_recorded_by_an_earlier_version_are_read() -> None:
+    stored = {
+        "heard": {"0123456789abcdef": {"status": "failed", "causes": ["plants.trees"]}},
+        "unsent": [{"target": "target 1 of ETL_NOTIFY", "why": "Connection error"}],
+        "at": "2026-03-01T12:00:00Z",
+    }
+
+    sent = SentNotifications.model_validate(stored)
+
+    assert sent.last_states == {"0123456789abcdef": FAILED}
+    assert sent.unsent[0].reason == "Connection error"
+    assert sent.model_dump(mode="json") == stored

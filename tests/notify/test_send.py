@@ -1,4 +1,4 @@
-"""Messages as a web hook and a letter box get them, and what is told where none arrives."""
+"""Messages as a web hook and a mailbox receive them, and failures to send."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import pytest
 from pydantic import SecretStr
 from support.notification_servers import TOKEN, Hook, Letters
 
-from etl_assets.notify.notice import Notification
+from etl_assets.notify.notification import Notification
 from etl_assets.notify.send import send, target_id
 
-NOTICE = Notification(
+NOTIFICATION = Notification(
     kind="failure",
     title="orchard: failed",
-    lines=["orchard.fruits: missing <b>", "a person is asked to:"],
+    lines=["orchard.fruits: missing <b>", "next actions:"],
 )
 
 
 def test_a_web_hook_gets_title_lines_and_kind(hook: Hook) -> None:
-    unsent = send(SecretStr(hook.target), 1, NOTICE)
+    unsent = send(SecretStr(hook.target), 1, NOTIFICATION)
 
     [message] = hook.messages
     assert unsent is None
     assert message["title"] == "orchard: failed"
-    assert message["message"] == "orchard.fruits: missing <b>\na person is asked to:"
+    assert message["message"] == "orchard.fruits: missing <b>\nnext actions:"
     assert message["type"] == "failure"
 
 
-def test_a_letter_box_gets_a_letter_whose_text_is_no_markup(
+def test_a_mailbox_gets_a_mail_of_plain_text(
     letters: Letters,
 ) -> None:
-    unsent = send(SecretStr(letters.target), 1, NOTICE)
+    unsent = send(SecretStr(letters.target), 1, NOTIFICATION)
 
     [letter] = letters.letters
     assert unsent is None
@@ -40,17 +40,17 @@ def test_a_letter_box_gets_a_letter_whose_text_is_no_markup(
 
 
 @pytest.mark.fault("secrets", "unheard")
-def test_a_target_that_refuses_is_told_without_its_secrets(
+def test_a_refusing_target_is_reported_without_its_secrets(
     hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     hook.status = 401
     caplog.set_level(logging.DEBUG)
 
-    unsent = send(SecretStr(hook.target), 2, NOTICE)
+    unsent = send(SecretStr(hook.target), 2, NOTIFICATION)
 
     assert unsent
     assert str(unsent).startswith("not notified: target 2 of ETL_NOTIFY (JSON): Failed to send")
-    assert "401" in unsent.why
+    assert "401" in unsent.reason
     assert not [s for s in (TOKEN, "passw0rd") if s in f"{unsent}{caplog.text}"]
 
 
@@ -62,19 +62,19 @@ def test_a_target_that_refuses_is_told_without_its_secrets(
     ],
     ids=["unknown", "nobody there"],
 )
-def test_a_target_that_cannot_be_reached_is_told(
+def test_an_unreachable_target_is_reported(
     address: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
-    unsent = send(SecretStr(address), 1, NOTICE)
+    unsent = send(SecretStr(address), 1, NOTIFICATION)
 
     assert unsent
-    assert why in unsent.why
+    assert why in unsent.reason
     assert "s3cret" not in f"{unsent}{caplog.text}"
 
 
-def test_what_stands_for_a_target_does_not_name_it() -> None:
+def test_the_id_of_a_target_is_a_digest() -> None:
     assert target_id(SecretStr("json://example.org/s3cret")) == target_id(
         SecretStr("json://example.org/s3cret")
     )
