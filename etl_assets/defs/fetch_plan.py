@@ -86,7 +86,7 @@ def _held(
             else StoredState.MISSING
         )
         if decision := decide.decide_without_probe(part, last, stored=stored):
-            found.append(download.FetchJob(source, part, decision, last=last))
+            found.append(download.FetchJob(source, part, decision, last_result=last))
     return found
 
 

@@ -195,7 +195,7 @@ def _ask_due(found: RequestSurvey, desk: RequestContext, effort: TransferStats) 
         if found.obstacle:
             return
         if number and number % declared.batch_size == 0 and request.target.url:
-            desk.client.host(request.target).pause(declared.delay_seconds, effort)
+            desk.client.rate_limiter(request.target).wait(declared.delay_seconds, effort)
         try:
             for answer in _asked(request, found, desk, effort):
                 answers.keep(answer)

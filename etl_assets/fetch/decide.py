@@ -1,6 +1,6 @@
-"""Decide whether a file is fetched, and say why.
+"""The decision whether a file is fetched, with its reason.
 
-Only comparing what is known belongs here: nothing is asked, read or written.
+Only comparisons of records belong here; probing and fetching are modules of their own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from etl_assets.model.records import (
 )
 
 Cause = tuple[Reason, str]
+"""A reason to fetch, with the detail that the decision shows."""
+
 NOT_STORED = {StoredState.MISSING: Reason.FILE_MISSING, StoredState.DAMAGED: Reason.FILE_DAMAGED}
-OUT = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
+OUTAGES = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
 
 
 def decide(
@@ -38,10 +40,10 @@ def decide(
     now: datetime,
     is_newest: bool,
 ) -> Decision:
-    """Whether the part is fetched; the first cause found is the reason, and a pin goes before all.
+    """Returns whether the part is fetched, for the first cause that applies.
 
-    `stored` is the state of the last file in the raw store. A missing remote file of the newest
-    period (`is_newest`) is no outage.
+    A pin comes before everything, even `force`. `stored` is the state of the last file in the raw
+    store. A missing remote file of the newest period (`is_newest`) is no outage.
     """
     file = last.file if last else None
     if last and last.pin:
@@ -52,22 +54,19 @@ def decide(
         return Decision(part=part, fetch=True, reason=Reason.FORCED)
     if last is None or file is None:
         return Decision(part=part, fetch=True, reason=Reason.NO_RECORD)
-    causes = [
-        *_own_causes(last, file, stored, code_version),
-        *_remote_causes(source, probe, file, now),
-    ]
-    if causes:
-        reason, detail = causes[0]
+    causes = _local_causes(last, file, stored, code_version)
+    cause = next(causes, None) or next(_remote_causes(source, probe, file, now), None)
+    if cause:
+        reason, detail = cause
         return Decision(part=part, fetch=True, reason=reason, detail=detail)
-    return Decision(
-        part=part, fetch=False, reason=Reason.UP_TO_DATE, detail=_evidence(source, probe, file)
-    )
+    evidence = _evidence(source, probe, file)
+    return Decision(part=part, fetch=False, reason=Reason.UP_TO_DATE, detail=evidence)
 
 
 def decide_without_probe(
     part: Part, last: FetchResult | None, *, stored: StoredState
 ) -> Decision | None:
-    """The decision that spares a part whose file is held the question; None where none is held."""
+    """Returns the decision to keep the stored file without a probe; None if none is stored."""
     if last is None or last.file is None or stored in NOT_STORED:
         return None
     if last.pin:
@@ -76,96 +75,97 @@ def decide_without_probe(
     return Decision(part=part, fetch=False, reason=Reason.HELD, detail=fetched)
 
 
-def _own_causes(
+def _local_causes(
     last: FetchResult, file: RawFile, stored: StoredState, code_version: str
 ) -> Iterator[Cause]:
-    """What speaks for a fetch whatever the remote says."""
+    """Yields the causes that do not depend on the remote."""
     if stored in NOT_STORED:
         yield NOT_STORED[stored], file.path
-    if last.status in OUT:
+    if last.status in OUTAGES:
         yield Reason.LAST_WAS_OUTAGE, last.fault or ""
     if file.code_version != code_version:
-        yield Reason.CODE_CHANGED, _change(file.code_version, code_version)
+        yield Reason.CODE_CHANGED, _format_change(file.code_version, code_version)
 
 
 def _remote_causes(source: Source, probe: Probe, file: RawFile, now: datetime) -> Iterator[Cause]:
-    found = probe.validators
-    if found is None:
+    remote = probe.validators
+    if remote is None:
         yield Reason.PROBE_FAILED, probe.fault or "the remote was not reached"
-    elif found.published_sha256 is not None:
-        yield from _digest_cause(source, found.published_sha256, file)
+    elif remote.published_sha256 is not None:
+        # The digest alone decides: some servers change an ETag without changing the file.
+        digest = source.location.digest
+        is_of_file = digest is not None and digest.of == "file"
+        last_sha256 = file.sha256 if is_of_file else file.published_sha256
+        if last_sha256 != remote.published_sha256:
+            yield Reason.DIGEST_CHANGED, _format_change(last_sha256, remote.published_sha256)
     else:
-        yield from _validator_causes(found, file)
-        yield from _interval_cause(source, found, file, now)
+        yield from _changed_validators(remote, file)
+        yield from _interval_causes(source, remote, file, now)
 
 
-def _digest_cause(source: Source, published: str, file: RawFile) -> Iterator[Cause]:
-    """An unchanged digest settles it: a server that moves its ETag without cause costs nothing."""
-    known = _known_digest(source, file)
-    if known != published:
-        yield Reason.DIGEST_CHANGED, _change(known, published)
+def _changed_validators(remote: Validators, file: RawFile) -> Iterator[Cause]:
+    """Yields every validator that both sides have and that differs.
 
-
-def _known_digest(source: Source, file: RawFile) -> str | None:
-    digest = source.location.digest
-    if digest is not None and digest.of == "file":
-        return file.sha256
-    return file.published_sha256
-
-
-def _validator_causes(found: Validators, file: RawFile) -> Iterator[Cause]:
-    """Any validator that both sides know and that moved; the content's hash has the last word."""
-    if found.etag and file.etag and _opaque(found.etag) != _opaque(file.etag):
-        yield Reason.ETAG_CHANGED, _change(file.etag, found.etag)
-    if found.last_modified and file.last_modified and found.last_modified != file.last_modified:
-        yield Reason.LAST_MODIFIED_CHANGED, _change(file.last_modified, found.last_modified)
-    if found.size_bytes is not None and found.size_bytes != file.size_bytes:
-        yield Reason.LENGTH_CHANGED, _change(f"{file.size_bytes:,}", f"{found.size_bytes:,}")
-
-
-def _interval_cause(
-    source: Source, found: Validators, file: RawFile, now: datetime
-) -> Iterator[Cause]:
-    """Without a validator that proves equality, only a download can tell: from time to time.
-
-    The interval is for remotes that never state any; one that has stopped may be serving an error.
+    The fetch then compares the content, so that a wrong cause costs only a download.
     """
-    if _proofs(found, file):
+    # A weak and a strong ETag of one value are equal here (RFC 9110, 8.8.3.2: weak comparison).
+    if remote.etag and file.etag and remote.etag.removeprefix("W/") != file.etag.removeprefix("W/"):
+        yield Reason.ETAG_CHANGED, _format_change(file.etag, remote.etag)
+    if remote.last_modified and file.last_modified and remote.last_modified != file.last_modified:
+        change = _format_change(file.last_modified, remote.last_modified)
+        yield Reason.LAST_MODIFIED_CHANGED, change
+    if remote.size_bytes is not None and remote.size_bytes != file.size_bytes:
+        yield (
+            Reason.LENGTH_CHANGED,
+            _format_change(f"{file.size_bytes:,}", f"{remote.size_bytes:,}"),
+        )
+
+
+def _interval_causes(
+    source: Source, remote: Validators, file: RawFile, now: datetime
+) -> Iterator[Cause]:
+    """Yields a cause if no validator proves equality and the minimum interval has passed.
+
+    The interval is for remotes that never send one. A remote that no longer sends its ETag may be
+    serving an error page, which only a download shows.
+    """
+    if _proofs_of_equality(remote, file):
         return
-    if file.etag and not found.etag:
+    if file.etag and not remote.etag:
         yield Reason.ETAG_GONE, f"was {file.etag}"
-    waited = now - file.fetched_at
+    elapsed = now - file.fetched_at
     interval = timedelta(minutes=source.limits.min_interval_minutes)
-    if waited >= interval or waited < timedelta(0):  # the clock was set back
+    if elapsed >= interval or elapsed < timedelta(0):  # negative: the clock was set back
         yield Reason.NO_VALIDATOR, f"last fetched {file.fetched_at.isoformat()}"
 
 
-def _proofs(found: Validators, file: RawFile) -> list[str]:
-    """Validators that are equal on both sides; a weak ETag or a length alone proves nothing."""
+def _proofs_of_equality(remote: Validators, file: RawFile) -> list[str]:
+    """Returns the validators that both sides have, which `_changed_validators` compares.
+
+    A weak ETag or a length alone proves nothing: other bytes may have the same.
+    """
     proofs = []
-    if found.etag and file.etag and not found.etag.startswith("W/"):
+    if remote.etag and file.etag and not remote.etag.startswith("W/"):
         proofs.append("ETag")
-    if found.last_modified and file.last_modified:
+    if remote.last_modified and file.last_modified:
         proofs.append("Last-Modified")
     return proofs
 
 
 def _evidence(source: Source, probe: Probe, file: RawFile) -> str:
-    found = probe.validators or Validators()
-    if found.published_sha256:
+    """Returns why the stored file counts as up to date."""
+    remote = probe.validators or Validators()
+    if remote.published_sha256:
         return "published digest unchanged"
-    if proofs := _proofs(found, file):
+    if proofs := _proofs_of_equality(remote, file):
         return f"{' and '.join(proofs)} unchanged"
     minutes = source.limits.min_interval_minutes
     return f"no validator; fetched less than {minutes:g} minutes ago"
 
 
-def _opaque(etag: str) -> str:
-    return etag.removeprefix("W/")
+def _format_change(old: object, new: object) -> str:
+    return f"{_format_value(old)} -> {_format_value(new)}"
 
 
-def _change(old: object, new: object) -> str:
-    shown = [
-        value.isoformat() if isinstance(value, datetime) else str(value) for value in (old, new)
-    ]
-    return " -> ".join(shown)
+def _format_value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,19 +1,19 @@
-"""Digests that a publisher states in a small file beside the data.
+"""Digests that a publisher states in a small file next to the data.
 
-Reading such a file belongs here; comparing it with what was downloaded is the download stage's.
+Only reading them; comparing one with a download is `etl_assets.fetch.download`.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from etl_assets.declarations.source import Limits, PublishedDigest
 from etl_assets.fetch.http import Client
+from etl_assets.fetch.local import translate_read_errors
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import run_with_retries
-from etl_assets.model.errors import ContentError, NotPublishedError, UnreachableError
+from etl_assets.model.errors import ContentError
 
 MAX_BYTES = 1 << 16
 HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -27,51 +27,43 @@ def read_digest(
     *,
     attempts: int | None = None,
 ) -> str:
-    """The SHA-256 that the file states, in lower case.
+    """Returns the published SHA-256 in lower case.
 
-    Raises NotPublishedError, UnreachableError or TransferRefusedError as any request does, and
-    ContentError if the file states no digest.
+    Raises NotPublishedError, UnreachableError or TransferRefusedError as for any file, and
+    ContentError if the file has no digest.
     """
     if target.path is not None:
-        text = _read_local(target, target.path)
+        with translate_read_errors(target), target.path.open("rb") as file:
+            data = file.read(MAX_BYTES)
     else:
-        effort = TransferStats()
-        text = run_with_retries(
+        stats = TransferStats()
+        data = run_with_retries(
             client,
             target,
             limits,
-            effort,
-            lambda: _read_remote(client, target, limits, effort),
+            stats,
+            lambda: _download(client, target, limits, stats),
             attempts=attempts,
         )
-    return parse_digest(text, digest.field, str(target))
+    return parse_digest(data.decode("utf-8", "replace"), digest.field, str(target))
 
 
 def parse_digest(text: str, field: str, where: str) -> str:
-    """The digest in lines of `name:value`."""
+    """Returns the digest of `field` in lines of the form `name:value`."""
     for line in text.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == field and HEX_DIGEST.fullmatch(value.strip().lower()):
-            return value.strip().lower()
+        digest = value.strip().lower()
+        if name.strip() == field and HEX_DIGEST.fullmatch(digest):
+            return digest
     first = text.strip().partition("\n")[0][:80]
     raise ContentError.of(where, f"a line {field}:<64 hexadecimal digits>", repr(first))
 
 
-def _read_local(target: Target, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8", "replace")
-    except FileNotFoundError as error:
-        raise NotPublishedError(f"{target}: no such file") from error
-    except OSError as error:
-        raise UnreachableError(f"{target}: {error.strerror}", is_final=True) from error
-
-
-def _read_remote(client: Client, target: Target, limits: Limits, effort: TransferStats) -> str:
-    found = b""
-    with client.ask(target, limits, effort) as answer:
-        for chunk in answer.chunks():
-            found += chunk
-            if len(found) > MAX_BYTES:
+def _download(client: Client, target: Target, limits: Limits, stats: TransferStats) -> bytes:
+    data = b""
+    with client.request(target, limits, stats) as response:
+        for chunk in response.chunks():
+            data += chunk
+            if len(data) > MAX_BYTES:
                 raise ContentError.of(str(target), f"at most {MAX_BYTES:,} bytes", "more")
-    return found.decode("utf-8", "replace")
+    return data

@@ -1,7 +1,7 @@
-"""Fetch declared files: stream them, check them against what was published, and keep them.
+"""Fetches of declared files: downloaded, checked, stored, or replaced by the last good file.
 
-What comes of one part in one run belongs here: a new file, the old one, or an outage. Whether it
-was to be fetched is decided in `fetch.decide`; how bytes travel is `fetch.transfer`.
+Whether a part is fetched is decided by `etl_assets.fetch.decide`; how bytes are transferred is
+`etl_assets.fetch.transfer`.
 """
 
 from __future__ import annotations
@@ -38,41 +38,62 @@ from etl_assets.model.records import (
 from etl_assets.validate.quarantine import quarantine_file
 
 CODE_VERSION = "1"
-WORKERS = 64  # most wait for their turn at a host and must not keep other hosts waiting
-# Where nothing but the question failed, the remote may answer that the held file still stands.
-MAY_BE_UNCHANGED = frozenset({Reason.PROBE_FAILED, Reason.LAST_WAS_OUTAGE, Reason.ETAG_GONE})
+WORKERS = 64  # most of them wait for the limits of one host, and must not delay other hosts
+# For these reasons the stored file may still be current, and the request is made conditional.
+MAYBE_UNCHANGED = frozenset({Reason.PROBE_FAILED, Reason.LAST_WAS_OUTAGE, Reason.ETAG_GONE})
 
 PartProgress = Callable[[Part, int, int | None], None]
+"""Called with a part, the bytes received so far, and the total, which may be unknown."""
+
 log = logging.getLogger(__name__)
 
 
 class ContentCheck(Protocol):
-    """Judges a file that has arrived, as `validate.validate` does."""
+    """Validates a downloaded file, as `etl_assets.validate.validate.validate` does."""
 
     def __call__(self, source: Source, part: Part, path: Path, *, sha256: str) -> Verdict: ...
 
 
 def no_progress(_part: Part, _received: int, _total: int | None) -> None:
-    """For those who do not watch."""
+    """Ignore the progress of downloads."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchJob:
-    """One part to fetch, with all that is known of it."""
+    """One part to fetch, with the decision and the records that it was made from."""
 
     source: Source
     part: Part
     decision: Decision
     probe: Probe | None = None
-    last: FetchResult | None = None
+    last_result: FetchResult | None = None
+
+    @property
+    def last_file(self) -> RawFile | None:
+        return self.last_result.file if self.last_result else None
+
+    @property
+    def probed_sha256(self) -> str | None:
+        """The published digest, as the probe has read it."""
+        validators = self.probe.validators if self.probe else None
+        return validators.published_sha256 if validators else None
+
+    @property
+    def unpack_limit(self) -> int | None:
+        """The limit of unpacked bytes if a digest of them is published; else None."""
+        digest = self.source.location.digest
+        is_of_unpacked = digest is not None and digest.of == "unpacked"
+        if not is_of_unpacked or self.source.expect.compression != "gzip":
+            return None
+        return self.source.limits.max_unpacked_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
     """What all fetches of a run share.
 
-    With `check`, a file that is not as declared never becomes a raw file: it goes to quarantine,
-    and the last good one stands in as in any outage.
+    With `check`, a file that is not as declared goes to quarantine instead of the raw store, and
+    the fetch counts as an outage.
     """
 
     client: Client
@@ -84,225 +105,225 @@ class FetchContext:
     progress: PartProgress = no_progress
 
 
-def fetch_all(jobs: Sequence[FetchJob], desk: FetchContext) -> Iterator[FetchResult]:
-    """What came of each job, as each is done; they run at once within the limits of each host."""
+def fetch_all(jobs: Sequence[FetchJob], context: FetchContext) -> Iterator[FetchResult]:
+    """Yields the result of each job as it completes; they run concurrently."""
     with ThreadPoolExecutor(max_workers=min(WORKERS, len(jobs) or 1)) as pool:
-        pending = [pool.submit(fetch, job, desk) for job in jobs]
-        with desk.client.stopped_by_errors(pool):
-            for done in as_completed(pending):
-                yield done.result()
+        pending = [pool.submit(fetch, job, context) for job in jobs]
+        with context.client.stop_on_error(pool):
+            for future in as_completed(pending):
+                yield future.result()
 
 
-def fetch(job: FetchJob, desk: FetchContext) -> FetchResult:
-    """What came of one job; a remote's fault is told in the record and never raised."""
-    held = job.last.file if job.last else None
-    if job.last and job.decision.reason is Reason.PINNED:
-        return job.last.model_copy(update={"decision": job.decision})
-    if job.last and job.decision.reason is Reason.HELD:
-        return _unasked(job, job.last)
-    if job.decision.reason is Reason.NOT_YET_PUBLISHED:
-        return _outcome(job, FetchStatus.NOT_YET_PUBLISHED, None, TransferStats())
-    if not job.decision.fetch:
-        return _outcome(job, FetchStatus.UNCHANGED, held, TransferStats())
-    effort = TransferStats()
+def fetch(job: FetchJob, context: FetchContext) -> FetchResult:
+    """Returns the result of one job; a fault of the remote is in it and not raised."""
+    decision, stats = job.decision, TransferStats()
+    if job.last_result and decision.reason is Reason.PINNED:
+        return job.last_result.model_copy(update={"decision": decision})
+    if job.last_result and decision.reason is Reason.HELD:
+        return _repeat(job.last_result, decision)
+    if decision.reason is Reason.NOT_YET_PUBLISHED:
+        return _result(job, FetchStatus.NOT_YET_PUBLISHED, None, stats)
+    if not decision.fetch:
+        return _result(job, FetchStatus.UNCHANGED, job.last_file, stats)
     try:
-        file = download(job, desk, effort)
+        file = download(job, context, stats)
     except SourceError as error:
-        return _outage(job, desk, effort, error)
-    is_same = held is not None and held.sha256 == file.sha256
-    return _outcome(job, FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED, file, effort)
+        return _outage(job, context, stats, error)
+    is_same = job.last_file is not None and job.last_file.sha256 == file.sha256
+    return _result(job, FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED, file, stats)
 
 
-def download(job: FetchJob, desk: FetchContext, effort: TransferStats) -> RawFile:
-    """The remote's file, whole, checked and stored; the held one where it has not changed.
+def download(job: FetchJob, context: FetchContext, stats: TransferStats) -> RawFile:
+    """Returns the record of the downloaded and stored file.
 
-    Raises SourceError where it cannot be had or trusted; a bad file is then in quarantine.
+    Raises SourceError if it cannot be downloaded, or is not as declared or published; a refused
+    file is then in quarantine.
     """
-    place = desk.resolver.resolve(job.source.location, job.part.partition)
-    with raw_store.partial_file(desk.home, job.part) as (path, file):
-        sink = HashingWriter(file, unpack_limit=_unpack_limit(job.source))
+    location = context.resolver.resolve(job.source.location, job.part.partition)
+    with raw_store.partial_file(context.home, job.part) as (path, file):
+        writer = HashingWriter(file, unpack_limit=job.unpack_limit)
         try:
-            received = _receive(job, desk, place, sink, effort)
+            received = _receive(job, context, location, writer, stats)
             if received is None:
-                return _still_held(job)
-            known = _accepted(job, received)
-            published = _probed(job) if known else _check_digest(job, desk, place, received)
-            verdict = known or _check_content(job, desk, path, received)
+                return _unmodified_file(job)
+            verdict = _accepted_verdict(job, received)
+            if verdict:
+                published = job.probed_sha256
+            else:
+                published = _check_digest(job, context, location, received)
+                verdict = _check_content(job, context, path, received)
         except ContentError as error:
-            _set_aside(job, desk, place, path, error)
+            _quarantine(job, context, location, path, error)
             raise
-        stored = raw_store.store_file(desk.home, path, received.sha256)
+        stored = raw_store.store_file(context.home, path, received.sha256)
     return RawFile(
         part=job.part,
         sha256=received.sha256,
         size_bytes=received.size_bytes,
-        path=desk.home.relative(stored),
-        url=place.file.label,
+        path=context.home.relative(stored),
+        url=location.file.label,
         etag=received.etag,
         last_modified=received.last_modified,
         published_sha256=published,
-        fetched_at=desk.now.astimezone(UTC),
-        attempts=max(1, effort.attempts),
-        last_status=effort.last_status,
-        waited_seconds=round(effort.waited_seconds, 3),
+        fetched_at=context.now.astimezone(UTC),
+        attempts=max(1, stats.attempts),
+        last_status=stats.last_status,
+        waited_seconds=round(stats.waited_seconds, 3),
         verdict=verdict,
-        code_version=desk.code_version,
+        code_version=context.code_version,
     )
 
 
 def _receive(
     job: FetchJob,
-    desk: FetchContext,
-    place: ResolvedLocation,
-    sink: HashingWriter,
-    effort: TransferStats,
+    context: FetchContext,
+    location: ResolvedLocation,
+    writer: HashingWriter,
+    stats: TransferStats,
 ) -> ReceivedFile | None:
-    if place.file.path is not None:
-        return receive_local(place.file, place.file.path, job.source.limits, sink)
+    """Returns the file, or None if the remote answers that the stored one is current."""
+    limits = job.source.limits
+    if location.file.path is not None:
+        return receive_local(location.file, location.file.path, limits, writer)
     transfer = Transfer(
-        desk.client,
-        place.file,
-        job.source.limits,
-        effort,
-        sink,
-        lambda received, total: desk.progress(job.part, received, total),
+        context.client,
+        location.file,
+        limits,
+        stats,
+        writer,
+        lambda received, total: context.progress(job.part, received, total),
     )
-    received = transfer.run(known_etag=_known_etag(job, desk))
-    if received is None or not received.is_resumed or _agrees(job, received, _probed(job)):
+    received = transfer.run(known_etag=_conditional_etag(job, context))
+    if received is None or not received.is_resumed:
         return received
-    transfer.restart()  # the pieces may be of two files
+    if _agrees_with_digest(job, received, job.probed_sha256):
+        return received
+    # The pieces of a resumed download may be of two files, although the validators were equal.
+    transfer.restart()
     return transfer.run()
 
 
-def _known_etag(job: FetchJob, desk: FetchContext) -> str | None:
-    file = job.last.file if job.last else None
-    if file is None or job.decision.reason not in MAY_BE_UNCHANGED:
+def _conditional_etag(job: FetchJob, context: FetchContext) -> str | None:
+    """Returns the ETag for a conditional request; None unless the stored file may be current."""
+    file = job.last_file
+    if file is None or job.decision.reason not in MAYBE_UNCHANGED:
         return None
-    return file.etag if raw_store.stored_state(desk.home, file) is StoredState.PRESENT else None
+    state = raw_store.stored_state(context.home, file)
+    return file.etag if state is StoredState.PRESENT else None
 
 
-def _unasked(job: FetchJob, last: FetchResult) -> FetchResult:
-    """What stood before; an outage is not over as long as nobody has asked."""
-    status = FetchStatus.UNCHANGED if last.status is FetchStatus.FETCHED else last.status
-    nothing_done = {"attempts": 0, "last_status": None, "waited_seconds": 0.0}
-    return last.model_copy(update={"status": status, "decision": job.decision, **nothing_done})
-
-
-def _still_held(job: FetchJob) -> RawFile:
-    if job.last is None or job.last.file is None:
+def _unmodified_file(job: FetchJob) -> RawFile:
+    if job.last_file is None:
         raise ContentError(f"{job.part}: answered 'not modified' to a request without a condition")
-    return job.last.file
+    return job.last_file
 
 
-def _unpack_limit(source: Source) -> int | None:
-    digest = source.location.digest
-    needs_unpacking = digest is not None and digest.of == "unpacked"
-    if not needs_unpacking or source.expect.compression != "gzip":
-        return None
-    return source.limits.max_unpacked_bytes
-
-
-def _probed(job: FetchJob) -> str | None:
-    validators = job.probe.validators if job.probe else None
-    return validators.published_sha256 if validators else None
+def _accepted_verdict(job: FetchJob, received: ReceivedFile) -> Verdict | None:
+    """Returns the verdict on the last file if the operator released these bytes from quarantine."""
+    verdict = job.last_file.verdict if job.last_file else None
+    if verdict and verdict.accepted and verdict.sha256 == received.sha256:
+        return verdict
+    return None
 
 
 def _check_digest(
-    job: FetchJob, desk: FetchContext, place: ResolvedLocation, received: ReceivedFile
+    job: FetchJob, context: FetchContext, location: ResolvedLocation, received: ReceivedFile
 ) -> str | None:
-    """The published digest that the file agrees with; None where none is published.
+    """Returns the published digest that the file agrees with; None if none is published.
 
-    The digest is read again before a file is refused: it may be newer than the probe.
+    Before a file is refused its digest is read again: the probe's may be older than the file.
     """
-    published = _probed(job)
-    if published is not None and _agrees(job, received, published):
+    published = job.probed_sha256
+    if published is not None and _agrees_with_digest(job, received, published):
         return published
     declared = job.source.location.digest
-    if declared is None or place.digest is None:
+    if declared is None or location.digest is None:
         return None
     try:
-        published = read_digest(desk.client, place.digest, declared, job.source.limits)
+        published = read_digest(context.client, location.digest, declared, job.source.limits)
     except NotPublishedError:
         return None
     if fault := received.unpack_fault:
-        raise ContentError.of(str(place.file), fault.expected, fault.found)
-    if not _agrees(job, received, published):
-        of = "unpacked bytes" if declared.of == "unpacked" else "file"
-        expected = f"{published} as the SHA-256 of the {of}, as published"
-        raise ContentError.of(str(place.file), expected, _digest_of(job, received) or "none")
+        raise ContentError.of(str(location.file), fault.expected, fault.found)
+    if not _agrees_with_digest(job, received, published):
+        subject = "unpacked bytes" if declared.of == "unpacked" else "file"
+        expected = f"{published} as the SHA-256 of the {subject}, as published"
+        raise ContentError.of(str(location.file), expected, _digest_of(job, received) or "none")
     return published
 
 
-def _agrees(job: FetchJob, received: ReceivedFile, published: str | None) -> bool:
+def _agrees_with_digest(job: FetchJob, received: ReceivedFile, published: str | None) -> bool:
     return published is None or _digest_of(job, received) == published
 
 
 def _digest_of(job: FetchJob, received: ReceivedFile) -> str | None:
-    is_packed = _unpack_limit(job.source) is not None
-    return received.unpacked_sha256 if is_packed else received.sha256
-
-
-def _accepted(job: FetchJob, received: ReceivedFile) -> Verdict | None:
-    """The verdict on the held file, where a person released these very bytes from quarantine."""
-    verdict = job.last.file.verdict if job.last and job.last.file else None
-    is_accepted = verdict and verdict.accepted and verdict.sha256 == received.sha256
-    return verdict if is_accepted else None
+    """Returns the digest of the bytes that the published one is of."""
+    return received.sha256 if job.unpack_limit is None else received.unpacked_sha256
 
 
 def _check_content(
-    job: FetchJob, desk: FetchContext, path: Path, received: ReceivedFile
+    job: FetchJob, context: FetchContext, path: Path, received: ReceivedFile
 ) -> Verdict | None:
-    smallest = job.source.expect.min_bytes
-    if received.size_bytes < smallest:
-        found = f"{received.size_bytes:,} bytes" if received.size_bytes else "an empty file"
-        raise ContentError.of(str(job.part), f"at least {smallest:,} bytes", found)
-    if desk.check is None:
+    """Returns the verdict of the context's check; raises ContentError if it refuses the file."""
+    min_bytes = job.source.expect.min_bytes
+    if received.size_bytes < min_bytes:
+        actual = f"{received.size_bytes:,} bytes" if received.size_bytes else "an empty file"
+        raise ContentError.of(str(job.part), f"at least {min_bytes:,} bytes", actual)
+    if context.check is None:
         return None
-    verdict = desk.check(job.source, job.part, path, sha256=received.sha256)
+    verdict = context.check(job.source, job.part, path, sha256=received.sha256)
     if not verdict.ok:
         where = ", ".join(text for text in (str(job.part), verdict.where) if text)
         raise ContentError.of(where, verdict.expected, verdict.found)
     return verdict
 
 
-def _set_aside(
-    job: FetchJob, desk: FetchContext, place: ResolvedLocation, path: Path, error: ContentError
+def _quarantine(
+    job: FetchJob,
+    context: FetchContext,
+    location: ResolvedLocation,
+    path: Path,
+    error: ContentError,
 ) -> None:
-    expected = (
-        "the length that its header states"
-        if isinstance(error, WrongLengthError)
-        else "a good file"
-    )
-    problem = error.problem or Problem(str(job.part), expected, str(error))
-    quarantine_file(
-        desk.home, job.source, job.part, path, problem, url=place.file.label, at=desk.now
-    )
+    problem = error.problem
+    if problem is None:
+        is_length = isinstance(error, WrongLengthError)
+        expected = "the length that its header states" if is_length else "a good file"
+        problem = Problem(str(job.part), expected, str(error))
+    url = location.file.label
+    quarantine_file(context.home, job.source, job.part, path, problem, url=url, at=context.now)
+
+
+def _repeat(last: FetchResult, decision: Decision) -> FetchResult:
+    """Returns the last result for a file that is kept without a probe: an outage is not over."""
+    status = FetchStatus.UNCHANGED if last.status is FetchStatus.FETCHED else last.status
+    costs = {"attempts": 0, "last_status": None, "waited_seconds": 0.0}
+    return last.model_copy(update={"status": status, "decision": decision, **costs})
 
 
 def _outage(
-    job: FetchJob, desk: FetchContext, effort: TransferStats, error: SourceError
+    job: FetchJob, context: FetchContext, stats: TransferStats, error: SourceError
 ) -> FetchResult:
-    """The last good file stands in, if it is still there."""
-    log.info("%s: %s", job.part, error)  # the run tells it
-    held = job.last.file if job.last else None
-    fault = (
-        str(error) if effort.attempts <= 1 else f"{error}; gave up after {effort.attempts} attempts"
-    )
-    if held is None:
-        return _outcome(job, FetchStatus.MISSING, None, effort, fault)
-    state = raw_store.stored_state(desk.home, held)
+    """Returns the last good file as the result, if it is still intact."""
+    log.info("%s: %s", job.part, error)  # not a warning: the run reports it with its checks
+    fault = str(error)
+    if stats.attempts > 1:
+        fault += f"; gave up after {stats.attempts} attempts"
+    file = job.last_file
+    if file is None:
+        return _result(job, FetchStatus.MISSING, None, stats, fault)
+    state = raw_store.stored_state(context.home, file)
     if state is StoredState.PRESENT and job.decision.reason is not Reason.FILE_DAMAGED:
-        return _outcome(job, FetchStatus.OUTAGE, held, effort, fault)
-    return _outcome(
-        job, FetchStatus.MISSING, None, effort, f"{fault}; the last good file {held.path} is lost"
-    )
+        return _result(job, FetchStatus.OUTAGE, file, stats, fault)
+    fault += f"; the last good file {file.path} is lost"
+    return _result(job, FetchStatus.MISSING, None, stats, fault)
 
 
-def _outcome(
+def _result(
     job: FetchJob,
     status: FetchStatus,
     file: RawFile | None,
-    effort: TransferStats,
+    stats: TransferStats,
     fault: str | None = None,
 ) -> FetchResult:
     return FetchResult(
@@ -311,7 +332,7 @@ def _outcome(
         decision=job.decision,
         file=file,
         fault=fault,
-        attempts=effort.attempts,
-        last_status=effort.last_status,
-        waited_seconds=round(effort.waited_seconds, 3),
+        attempts=stats.attempts,
+        last_status=stats.last_status,
+        waited_seconds=round(stats.waited_seconds, 3),
     )

@@ -1,6 +1,7 @@
-"""The files of a declared set as they lie in its folder: what tells them apart, and strangers.
+"""The files of a declared file set: which files its folder has, and which partition each is.
 
-Nothing is opened here; what becomes of a file that is new, changed or gone is decided elsewhere.
+No file is opened here. What follows for a file that is new, changed or deleted is decided by
+`etl_assets.fetch.decide` and the run.
 """
 
 from __future__ import annotations
@@ -16,60 +17,55 @@ from etl_assets.model.errors import UsageError
 
 PLACEHOLDER = "{partition}"
 NO_FILE = "no-file"
-"""The partition that stands for the set while its folder holds nothing of it."""
+"""The partition of a set whose folder has no file, so that the set has an asset partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSet:
-    """What was found of one source."""
+    """The files of one source in its folder."""
 
     partitions: list[str]
     misnamed_files: list[str]
-    """Files whose name is nearly of the set's form, each as a sentence."""
+    """A message for each file whose name almost matches the declared form."""
 
 
 def list_files(source: Source, declared: Files, resolver: LocationResolver) -> FileSet:
-    """The set's partitions in order; a folder that cannot be read is an empty one.
+    """Returns the files of a set in order; none if the folder cannot be read.
 
-    Raises UsageError where the mirror is a URL: a folder is what is looked into.
+    Raises UsageError if the mirror is a URL, which has no folder to list.
     """
     folder = resolve_folder(source, resolver)
-    prefix, _, suffix = (source.location.path or "").rpartition("/")[2].partition(PLACEHOLDER)
-    found, strangers = [], []
-    for name in sorted(_names(folder)):
+    form = (source.location.path or "").rpartition("/")[2]
+    prefix, _, suffix = form.partition(PLACEHOLDER)
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        names = []  # each file that was stored before is then reported as missing by its probe
+    partitions, misnamed = [], []
+    for name in names:
         if not (name.startswith(prefix) and name.endswith(suffix)):
             continue
         partition = name[len(prefix) : len(name) - len(suffix)]
         if partition != NO_FILE and re.fullmatch(declared.names, partition):
-            found.append(partition)
+            partitions.append(partition)
         else:
-            strangers.append(_stranger(source, declared, name))
-    return FileSet(found, strangers)
+            misnamed.append(
+                f"{source.full_name}: {name!r} is left alone: expected {form} with {declared.names}"
+            )
+    return FileSet(partitions, misnamed)
 
 
 def resolve_folder(source: Source, resolver: LocationResolver) -> Path:
-    """The folder in which the set's files lie."""
+    """Returns the folder of a set; raises UsageError if the mirror is a URL."""
     file = resolver.resolve(source.location, NO_FILE).file
     if file.path is None:
         raise UsageError(
-            f"{source.full_name}: expected ETL_MIRROR to be a directory, as the files of a set are"
-            f" found in a folder, found {file}"
+            f"{source.full_name}: expected ETL_MIRROR to be a directory, as a file set needs a"
+            f" folder to list, found {file}"
         )
     return file.path.parent
 
 
 def sort_partitions(partitions: Iterable[str]) -> list[str]:
-    """Without the one that stands for none, where there are others; itself where there are none."""
+    """Returns the distinct partitions in order, and `NO_FILE` only if there is no other."""
     return sorted(set(partitions) - {NO_FILE}) or [NO_FILE]
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in folder.iterdir()]
-    except OSError:  # each file that is known then tells by itself that it cannot be had
-        return []
-
-
-def _stranger(source: Source, declared: Files, name: str) -> str:
-    form = (source.location.path or "").rpartition("/")[2]
-    return f"{source.full_name}: {name!r} is left alone: expected {form} with {declared.names}"

@@ -1,7 +1,7 @@
-"""Requests over HTTP and their answers; the only module that knows httpx.
+"""One HTTP request and its response, redirects included; the only module that imports httpx.
 
-One question and its answer belong here, redirects included. Trying again, resuming and keeping the
-bytes is `etl_assets.fetch.transfer`; how often a host is asked is `etl_assets.fetch.rate_limiter`.
+Retrying, resuming and keeping the bytes is `etl_assets.fetch.transfer`; the limits of a host are
+`etl_assets.fetch.rate_limiter`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -20,7 +21,7 @@ import httpcore
 import httpx
 
 from etl_assets.declarations.source import Limits
-from etl_assets.fetch.locations import TOLD_BYTES, AddressLookup, Target, address_in
+from etl_assets.fetch.locations import MAX_LOOKUP_BYTES, AddressLookup, Target, parse_lookup
 from etl_assets.fetch.network_guard import (
     CountingStream,
     GuardedBackend,
@@ -38,14 +39,15 @@ from etl_assets.model.errors import (
 from etl_assets.model.records import Validators
 
 USER_AGENT = "etl-assets"
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-GONE = frozenset({404, 410})
+VERBOSE_LOGGERS = ("httpx", "httpcore")  # below WARNING they log whole URLs and headers
+
 NOT_MODIFIED = 304
 RANGE_NOT_SATISFIABLE = 416
-TALKATIVE = ("httpx", "httpcore")  # below warnings they log whole addresses and headers
 FIRST_ERROR = 400
 FIRST_SERVER_ERROR = 500
-WORTH_A_RETRY = frozenset({408, 421, 425, 429, RANGE_NOT_SATISFIABLE})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NOT_PUBLISHED = frozenset({404, 410})
+RETRYABLE_CLIENT_ERRORS = frozenset({408, 421, 425, 429, RANGE_NOT_SATISFIABLE})
 OVERLOADED = frozenset({429, 503})
 
 
@@ -54,7 +56,7 @@ class WrongLengthError(ContentError):
 
 
 class Response:
-    """An answer whose header has arrived and whose body has not been read."""
+    """A response whose header has arrived and whose body has not been read."""
 
     def __init__(self, target: Target, response: httpx.Response) -> None:
         self._target = target
@@ -67,24 +69,24 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """Bytes of this body as the header states them."""
+        """The bytes of this body as Content-Length states them."""
         text = self.header("Content-Length") or ""
         return int(text) if text.isascii() and text.isdigit() else None
 
     @property
     def validators(self) -> Validators:
-        """What the header says of the whole file; a length of 0 is none, as some answer HEAD so."""
-        start_and_total = self.content_range
-        size = start_and_total[1] if start_and_total else self.length
+        """The validators and the size of the whole file, of which this may be a part."""
+        position = self.content_range
+        size = position[1] if position else self.length
         return Validators(
             etag=self.header("ETag"),
             last_modified=http_date(self.header("Last-Modified")),
-            size_bytes=size or None,
+            size_bytes=size or None,  # some servers answer HEAD with a length of 0
         )
 
     @property
     def content_range(self) -> tuple[int, int | None] | None:
-        """First byte and total size of a partial answer; None where the whole file comes."""
+        """The first byte and the total size of a partial response (206); None for a whole file."""
         unit, _, rest = (self.header("Content-Range") or "").partition(" ")
         span, _, total = rest.partition("/")
         start = span.partition("-")[0]
@@ -93,30 +95,51 @@ class Response:
         return int(start), int(total) if total.isdigit() else None
 
     def chunks(self) -> Iterator[bytes]:
-        """The body as transferred; raises WrongLengthError or UnreachableError if it breaks off."""
+        """Yields the body as transferred.
+
+        Raises WrongLengthError if its length is not as stated, and UnreachableError if the
+        connection breaks.
+        """
         try:
             yield from self._response.iter_raw()
         except httpx.RemoteProtocolError as error:
             raise WrongLengthError(f"{self._target}: body broke off: {error}") from error
         except httpx.TransportError as error:
-            raise UnreachableError(f"{self._target}: body broke off: {_told(error)}") from error
-        self._check_nothing_follows()
+            reason = _describe_error(error)
+            raise UnreachableError(f"{self._target}: body broke off: {reason}") from error
+        self._check_no_surplus()
 
-    def _check_nothing_follows(self) -> None:
+    def _check_no_surplus(self) -> None:
+        """Raise WrongLengthError if the server sends more than the stated length."""
         stream = self._response.extensions["network_stream"]
         if self.length is None or not isinstance(stream, CountingStream):
             return
-        _read_what_waits(stream)
+        # httpx reads no further than the stated length: count what has arrived after it.
+        if stream.get_extra_info("is_readable"):
+            with suppress(httpcore.ReadError, httpcore.ReadTimeout):
+                stream.read(1, timeout=0.01)
         if stream.body_bytes is not None and stream.body_bytes > self.length:
-            stream.close()  # what follows would be taken for the next answer
+            stream.close()  # a later request on it would read the surplus as its response
             raise WrongLengthError(
                 f"{self._target}: expected {self.length:,} bytes as Content-Length says,"
                 f" found at least {stream.body_bytes:,}"
             )
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What every step of one request needs: the target, its limits, and the message to send."""
+
+    target: Target
+    limits: Limits
+    limiter: HostRateLimiter
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
 class Client:
-    """Asks hosts within their limits; one for a whole run, shared by its threads."""
+    """Sends requests within the limits of each host; one per run, shared by its threads."""
 
     def __init__(
         self,
@@ -125,14 +148,14 @@ class Client:
         network: Network | None = None,
         proxy: str | None = None,
     ) -> None:
-        for name in TALKATIVE:
+        for name in VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.clock = clock or Clock()
         self._network = network or Network()
         self._proxy = proxy
         self._stop = Event()
         self._lock = Lock()
-        self._hosts: dict[str, HostRateLimiter] = {}
+        self._rate_limiters: dict[str, HostRateLimiter] = {}
         self._clients: dict[bool, httpx.Client] = {}
 
     def __enter__(self) -> Self:
@@ -148,158 +171,158 @@ class Client:
             self._clients.clear()
 
     def stop(self) -> None:
-        """Make every transfer under way end at its next step."""
+        """End every running transfer at its next step."""
         self._stop.set()
 
     @contextmanager
-    def stopped_by_errors(self, pool: Executor) -> Iterator[None]:
-        """Leave nothing running in the pool when the block is interrupted."""
-        with ExitStack() as unless_done:
-            unless_done.callback(pool.shutdown, cancel_futures=True)
-            unless_done.callback(self.stop)
+    def stop_on_error(self, pool: Executor) -> Iterator[None]:
+        """Stop the transfers and shut down the pool if the block is interrupted."""
+        with ExitStack() as on_error:
+            on_error.callback(pool.shutdown, cancel_futures=True)
+            on_error.callback(self.stop)
             yield
-            unless_done.pop_all()
+            on_error.pop_all()
 
     @property
     def is_stopped(self) -> bool:
         return self._stop.is_set()
 
-    def host(self, target: Target) -> HostRateLimiter:
+    def rate_limiter(self, target: Target) -> HostRateLimiter:
+        """Returns the rate limiter of the target's declared host."""
         with self._lock:
-            if target.host not in self._hosts:
-                self._hosts[target.host] = HostRateLimiter(target.host, self.clock, self._stop)
-            return self._hosts[target.host]
+            if target.host not in self._rate_limiters:
+                self._rate_limiters[target.host] = HostRateLimiter(
+                    target.host, self.clock, self._stop
+                )
+            return self._rate_limiters[target.host]
 
     @contextmanager
-    def ask(
+    def request(
         self,
         target: Target,
         limits: Limits,
-        effort: TransferStats,
+        stats: TransferStats,
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Iterator[Response]:
-        """One request, redirects followed; its answer is good (2xx) or says "not modified".
+        """Send one request and follow its redirects; yields a 2xx or 304 response.
 
-        A body goes to the declared address alone: no redirect takes it elsewhere.
-
-        Raises NotPublishedError, TransferRefusedError or UnreachableError otherwise.
+        A request with a body follows no redirect, so the body goes only to the declared address.
+        Raises NotPublishedError, TransferRefusedError or UnreachableError for any other response,
+        and if there is none.
         """
-        url = (
-            self._told(target, target.address_lookup, limits, effort)
-            if target.address_lookup
-            else target.url
-        )
-        host = self.host(target)
-        with host.turn(limits, effort):
-            effort.attempts += 1
-            effort.last_status = None
-            asked = url or ""
-            response = self._follow(host, target, asked, limits, method, headers or {}, body)
+        url = target.url or ""
+        if target.address_lookup:
+            url = self._look_up_address(target, target.address_lookup, limits, stats)
+        limiter = self.rate_limiter(target)
+        request = _Request(target, limits, limiter, method, headers or {}, body)
+        with limiter.acquire(limits, stats):
+            stats.attempts += 1
+            stats.last_status = None
+            response = self._follow_redirects(request, url)
             try:
-                effort.last_status = response.status_code
-                self._judge(host, target, limits, response)
+                stats.last_status = response.status_code
+                self._check_status(request, response)
                 yield Response(target, response)
             finally:
                 response.close()
 
-    def _told(
-        self, target: Target, teller: AddressLookup, limits: Limits, effort: TransferStats
+    def _look_up_address(
+        self, target: Target, lookup: AddressLookup, limits: Limits, stats: TransferStats
     ) -> str:
-        """The address at which the file is just now; asking for it is part of the same attempt."""
+        """Returns the current address of the file, within the rules of a redirect."""
         data = b""
-        with self.ask(teller.target, limits, effort) as answer:
-            for chunk in answer.chunks():
+        with self.request(lookup.target, limits, stats) as response:
+            for chunk in response.chunks():
                 data += chunk
-                if len(data) > TOLD_BYTES:
+                if len(data) > MAX_LOOKUP_BYTES:
                     break
-        effort.attempts -= 1
-        told = address_in(data, teller.member, str(teller.target))
-        return resolve_redirect(teller.target.url or "", told, private=target.is_private)
+        stats.attempts -= 1  # the lookup and the file are one attempt
+        address = parse_lookup(data, lookup.member, str(lookup.target))
+        return resolve_redirect(lookup.target.url or "", address, private=target.is_private)
 
-    def _follow(
-        self,
-        host: HostRateLimiter,
-        target: Target,
-        url: str,
-        limits: Limits,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-    ) -> httpx.Response:
-        way = [url]
+    def _follow_redirects(self, request: _Request, url: str) -> httpx.Response:
+        """Returns the first response that is no redirect."""
+        target, max_redirects = request.target, request.limits.max_redirects
+        visited = [url]
         while True:
-            response = self._send(host, target, limits, url, method, headers, body)
+            response = self._send(request, url)
             location = response.headers.get("Location")
             if response.status_code not in REDIRECTS or not location:
                 return response
             response.close()
-            if body is not None:
+            if request.body is not None:
                 raise TransferRefusedError(
-                    f"{target}: expected an answer to what was sent, found a redirect"
+                    f"{target}: expected a response to the request, found a redirect"
                 )
             url = resolve_redirect(url, location, private=target.is_private)
-            if url in way:
-                raise TransferRefusedError(f"{target}: redirect loop: {_chain([*way, url])}")
-            way.append(url)
-            if len(way) > limits.max_redirects + 1:
+            is_loop = url in visited
+            visited.append(url)
+            chain = " -> ".join(redact_url(each) for each in visited)
+            if is_loop:
+                raise TransferRefusedError(f"{target}: redirect loop: {chain}")
+            if len(visited) > max_redirects + 1:
                 raise TransferRefusedError(
-                    f"{target}: expected at most {limits.max_redirects} redirects,"
-                    f" found {_chain(way)}"
+                    f"{target}: expected at most {max_redirects} redirects, found {chain}"
                 )
 
-    def _send(
-        self,
-        host: HostRateLimiter,
-        target: Target,
-        limits: Limits,
-        url: str,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-    ) -> httpx.Response:
+    def _send(self, request: _Request, url: str) -> httpx.Response:
+        """Send a request to one address; its body is read later, by `Response.chunks`."""
+        target, limits = request.target, request.limits
         client = self._client(private=target.is_private)
         timeout = httpx.Timeout(
             limits.read_timeout_seconds, connect=limits.connect_timeout_seconds, pool=None
         )
         try:
-            sent = {**headers, **target.credentials_at(url)}
-            request = client.build_request(method, url, headers=sent, content=body, timeout=timeout)
-            return client.send(request, stream=True)
+            message = client.build_request(
+                request.method,
+                url,
+                headers={**request.headers, **target.credentials_for(url)},
+                content=request.body,
+                timeout=timeout,
+            )
+            return client.send(message, stream=True)
         except httpx.TransportError as error:
-            host.failed(limits, _told(error))
-            raise UnreachableError(f"{target}: {_told(error)}") from error
+            failure = _describe_error(error)
+            request.limiter.record_failure(limits, failure)
+            raise UnreachableError(f"{target}: {failure}") from error
         except httpx.InvalidURL as error:
             raise TransferRefusedError(
                 f"{target}: expected a valid address, found {error}"
             ) from error
 
-    def _judge(
-        self, host: HostRateLimiter, target: Target, limits: Limits, response: httpx.Response
-    ) -> None:
-        status = response.status_code
-        if status in GONE:
-            host.succeeded()
-            raise NotPublishedError(f"{target}: answered {_named(response)}")
+    def _check_status(self, request: _Request, response: httpx.Response) -> None:
+        """Raise the error of a status that is neither success nor 304, and record it for the host.
+
+        A 404 counts as a success of the host: it works, and has no such file.
+        """
+        status, limiter = response.status_code, request.limiter
+        message = f"{request.target}: answered {_describe_status(status)}"
+        if status in NOT_PUBLISHED:
+            limiter.record_success()
+            raise NotPublishedError(message)
         if status < FIRST_ERROR and (response.is_success or status == NOT_MODIFIED):
-            host.succeeded()
+            limiter.record_success()
             return
-        wait = _retry_after(response, self.clock.now()) if status in OVERLOADED else None
-        if wait is not None:
-            wait = min(wait, limits.max_backoff_seconds)
-            host.hold(wait)
+        retry_after = None
+        if status in OVERLOADED:
+            retry_after = _retry_after_seconds(response, self.clock.now())
+        if retry_after is not None:
+            retry_after = min(retry_after, request.limits.max_backoff_seconds)
+            limiter.postpone(retry_after)
         if status >= FIRST_SERVER_ERROR or status in OVERLOADED:
-            host.failed(limits, _named(response))
+            limiter.record_failure(request.limits, _describe_status(status))
         raise UnreachableError(
-            f"{target}: answered {_named(response)}",
+            message,
             status=status,
-            retry_after=wait,
-            is_final=status < FIRST_SERVER_ERROR and status not in WORTH_A_RETRY,
+            retry_after=retry_after,
+            is_final=status < FIRST_SERVER_ERROR and status not in RETRYABLE_CLIENT_ERRORS,
         )
 
     def _client(self, *, private: bool) -> httpx.Client:
+        """Returns the httpx client for private or for public addresses, created at first use."""
         with self._lock:
             if private not in self._clients:
                 self._clients[private] = self._new_client(private=private)
@@ -310,8 +333,9 @@ class Client:
             limits=httpx.Limits(max_connections=None), proxy=None if private else self._proxy
         )
         if private or self._proxy is None:
-            # httpx offers no argument for httpcore's backend; drop this once encode/httpx has one.
-            transport._pool._network_backend = GuardedBackend(self._network, private=private)  # noqa: SLF001
+            # httpx has no argument for httpcore's backend; drop this once encode/httpx has one.
+            backend = GuardedBackend(self._network, private=private)
+            transport._pool._network_backend = backend  # noqa: SLF001
         return httpx.Client(
             transport=transport,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
@@ -320,7 +344,7 @@ class Client:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The moment that an HTTP header names; None where it names none."""
+    """Returns the time of an HTTP date in UTC; None if there is none or it cannot be read."""
     try:
         moment = parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):
@@ -328,7 +352,8 @@ def http_date(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
-def _retry_after(response: httpx.Response, now: datetime) -> float | None:
+def _retry_after_seconds(response: httpx.Response, now: datetime) -> float | None:
+    """Returns the wait of Retry-After, which may be seconds or a date (RFC 9110, 10.2.3)."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -336,25 +361,11 @@ def _retry_after(response: httpx.Response, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds()) if moment else None
 
 
-def _read_what_waits(stream: CountingStream) -> None:
-    """Count bytes that came after the body and that nobody has asked for."""
-    if stream.get_extra_info("is_readable"):
-        try:
-            stream.read(1, timeout=0.01)
-        except (httpcore.ReadError, httpcore.ReadTimeout):
-            return
+def _describe_status(status: int) -> str:
+    # The standard's phrase and not the server's own, which may repeat a secret of the request.
+    return f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
 
 
-def _chain(way: list[str]) -> str:
-    return " -> ".join(redact_url(url) for url in way)
-
-
-def _named(response: httpx.Response) -> str:
-    """The status in the standard's words: a server's own might repeat what it was sent."""
-    words = httpx.codes.get_reason_phrase(response.status_code)
-    return f"{response.status_code} {words}".strip()
-
-
-def _told(error: Exception) -> str:
-    """What went wrong, also where the library leaves the text empty."""
+def _describe_error(error: Exception) -> str:
+    """Returns the type and the text of an error, as httpx leaves some texts empty."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

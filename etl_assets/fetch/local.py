@@ -1,4 +1,4 @@
-"""Local files, as a mirror or a declared path gives them: their validators and their bytes.
+"""Local files, of a directory mirror or a declared path: their validators and their bytes.
 
 Remote files are `etl_assets.fetch.transfer`.
 """
@@ -23,17 +23,19 @@ READ_BYTES = 1 << 20
 
 
 def local_validators(target: Target, path: Path) -> Validators:
-    """Size, and the time of the last change as Last-Modified."""
-    with _faults_told(target):
-        found = path.stat()
+    """Returns the size of a file, and its modification time as Last-Modified."""
+    with translate_read_errors(target):
+        status = path.stat()
     if not path.is_file():
         raise UnreachableError(f"{target}: expected a file, found a directory", is_final=True)
-    return _validators(found)
+    return _validators(status)
 
 
-def receive_local(target: Target, path: Path, limits: Limits, sink: HashingWriter) -> ReceivedFile:
-    """The file's bytes in `sink`; raises UnreachableError where it changes while it is read."""
-    with _faults_told(target):
+def receive_local(
+    target: Target, path: Path, limits: Limits, writer: HashingWriter
+) -> ReceivedFile:
+    """Copy a file to `writer`; raises UnreachableError if the file changes meanwhile."""
+    with translate_read_errors(target):
         file = path.open("rb")
     with file:
         before = os.fstat(file.fileno())
@@ -42,21 +44,24 @@ def receive_local(target: Target, path: Path, limits: Limits, sink: HashingWrite
                 f"{target}: expected at most {limits.max_bytes:,} bytes, found {before.st_size:,};"
                 " see limits.max_bytes"
             )
-        while sink.size_bytes <= before.st_size and (piece := file.read(READ_BYTES)):
-            sink.add(piece)
+        # The first condition ends the loop on a file that grows as fast as it is read.
+        while writer.size_bytes <= before.st_size and (piece := file.read(READ_BYTES)):
+            writer.write(piece)
         after = os.fstat(file.fileno())
-    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, sink.size_bytes):
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, writer.size_bytes):
         raise UnreachableError(f"{target}: it was written to while it was read; run again")
-    return replace(sink.received(None), last_modified=_validators(before).last_modified)
+    return replace(writer.finish(None), last_modified=_validators(before).last_modified)
 
 
-def _validators(found: os.stat_result) -> Validators:
-    changed = EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
-    return Validators(last_modified=changed, size_bytes=found.st_size)
+def _validators(status: os.stat_result) -> Validators:
+    # Not datetime.fromtimestamp: a float of seconds loses the last microseconds.
+    changed = EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+    return Validators(last_modified=changed, size_bytes=status.st_size)
 
 
 @contextmanager
-def _faults_told(target: Target) -> Iterator[None]:
+def translate_read_errors(target: Target) -> Iterator[None]:
+    """Raise a SourceError for a local file that cannot be read, as for a remote one."""
     try:
         yield
     except FileNotFoundError as error:

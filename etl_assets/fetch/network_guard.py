@@ -1,7 +1,7 @@
-"""TCP connections that go only where they may, and that count what arrives.
+"""Which addresses may be requested, connections that keep to them, and URLs without their secrets.
 
-The address policy on DNS answers belongs here, since only the address that is connected to counts.
-Requests and answers are `etl_assets.fetch.http`.
+Requests and responses are `etl_assets.fetch.http`; the address of a declared file is
+`etl_assets.fetch.locations`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,111 @@ import httpcore
 
 from etl_assets.model.errors import TransferRefusedError
 
-READ_BYTES = 1 << 20  # httpcore asks for 64 KiB; larger reads cost less for each byte
+SCHEMES = frozenset({"http", "https"})
+NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+IPV4_BITS = 0xFFFF_FFFF
+
+MASK = "***"
+SECRET_NAME = re.compile(
+    r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|sig|signature|password|passwd|pwd|auth|credential)($|[-_.])"
+)
+
+READ_BYTES = 1 << 20  # httpcore reads 64 KiB at a time; larger reads cost less per byte
 HEADER_END = b"\r\n\r\n"
 HEADER_LIMIT = 1 << 18
 
 
+def resolve_redirect(url: str, location: str, *, private: bool) -> str:
+    """Returns the absolute address of a redirect from `url`.
+
+    Raises TransferRefusedError for an address that is not http or https, for a step from https to
+    http, and, unless `private`, for an address that is private by its name.
+    """
+    try:
+        target = urljoin(url, location)
+        old, new = urlsplit(url), urlsplit(target)
+        host, _ = new.hostname, new.port  # `port` raises ValueError for a number out of range
+    except ValueError as error:
+        reason = f"{redact_text(location)!r} ({error})"
+        raise _redirect_refused(url, "a valid address", reason) from error
+    if new.scheme not in SCHEMES or not host:
+        raise _redirect_refused(url, "an http or https address", redact_text(target))
+    if old.scheme == "https" and new.scheme == "http":
+        raise _redirect_refused(url, "https to stay https", redact_url(target))
+    if not private and is_private_host(host):
+        raise _redirect_refused(url, "a public address", redact_url(target))
+    return target
+
+
+def _redirect_refused(url: str, expected: str, actual: str) -> TransferRefusedError:
+    return TransferRefusedError(f"{redact_url(url)}: redirect: expected {expected}, found {actual}")
+
+
+def is_private_host(host: str) -> bool:
+    """True if a host is private by its text alone; a name is not looked up."""
+    try:
+        return not is_public_address(host)
+    except ValueError:  # a name
+        name = host.rstrip(".").lower()
+        return "." not in name or name.endswith(".localhost")
+
+
+def is_public_address(text: str) -> bool:
+    """True if an IP address is globally reachable; raises ValueError for other text.
+
+    An IPv6 address that contains an IPv4 address is judged by the latter: a mapped or translated
+    127.0.0.1 reaches this machine.
+    """
+    address: IPv4Address | IPv6Address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        if address in NAT64:
+            address = IPv4Address(int(address) & IPV4_BITS)
+        else:
+            address = address.ipv4_mapped or address.sixtofour or address
+    return address.is_global and not address.is_multicast
+
+
+def redact_url(url: str) -> str:
+    """Returns the URL without user, password, fragment and values of parameters with secret names.
+
+    Raises ValueError for text that is not a URL.
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    parameters = []
+    for parameter in parts.query.split("&"):
+        name, equals, _ = parameter.partition("=")
+        is_secret = bool(equals and SECRET_NAME.search(name))
+        parameters.append(f"{name}={MASK}" if is_secret else parameter)
+    return urlunsplit((parts.scheme, host, parts.path, "&".join(parameters), ""))
+
+
+def redact_text(text: str) -> str:
+    """Returns at most 200 characters of text, redacted if it is a URL and masked if it is not."""
+    try:
+        return redact_url(text)[:200]
+    except ValueError:
+        return MASK
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Name lookup and connecting; a test gives its own."""
+    """Name lookup and the backend that connects; tests pass their own."""
 
     backend: httpcore.NetworkBackend = field(default_factory=httpcore.SyncBackend)
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """IP addresses of a host, best first."""
+        """Returns the IP addresses of a host in the system's order of preference."""
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """A network backend that looks a name up once, judges all answers, and connects to one."""
+    """A network backend that checks the addresses of a name before it connects to one of them.
+
+    The name is looked up once, here: a check before a second lookup would let a name change its
+    address in between (DNS rebinding).
+    """
 
     def __init__(self, network: Network, *, private: bool) -> None:
         self._network = network
@@ -52,32 +138,37 @@ class GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         failure: Exception | None = None
-        for address in self._allowed(host, port):
+        for address in self._allowed_addresses(host, port):
             try:
-                return CountingStream(
-                    self._network.backend.connect_tcp(
-                        address, port, timeout, local_address, socket_options
-                    )
+                stream = self._network.backend.connect_tcp(
+                    address, port, timeout, local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
+            else:
+                return CountingStream(stream)
         raise failure or httpcore.ConnectError(f"{host} has no address")
 
-    def _allowed(self, host: str, port: int) -> list[str]:
+    def _allowed_addresses(self, host: str, port: int) -> list[str]:
         try:
-            found = self._network.addresses(host, port)
-        except (OSError, UnicodeError) as error:  # an over-long label is no OSError
+            addresses = self._network.addresses(host, port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a label of over 63 characters
             raise httpcore.ConnectError(f"{host}: {error}") from error
-        if not self._private and (offenders := [a for a in found if not is_public_address(a)]):
+        offenders = [address for address in addresses if not is_public_address(address)]
+        if offenders and not self._private:
+            # One private answer among public ones refuses all: which is used is left to chance.
             raise TransferRefusedError(
                 f"{host}: expected a public address, found {', '.join(offenders)}; "
                 "if the host is yours, declare `private: true` for its location"
             )
-        return found
+        return addresses
 
 
 class CountingStream(httpcore.NetworkStream):
-    """A stream that knows how many bytes came after the header of the answer under way."""
+    """A stream that counts the bytes after the header of the current response.
+
+    httpx stops reading at Content-Length; this count shows that a server has sent more.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -110,7 +201,7 @@ class CountingStream(httpcore.NetworkStream):
 
     @property
     def body_bytes(self) -> int | None:
-        """Bytes after the header so far; None where the header's end was not recognised."""
+        """Bytes after the header so far; None if the end of the header was not recognized."""
         return self._body_bytes if self._in_body else None
 
     def _count(self, data: bytes) -> None:
@@ -119,87 +210,8 @@ class CountingStream(httpcore.NetworkStream):
             return
         self._head += data
         head, end, rest = self._head.partition(HEADER_END)
-        while end and head.startswith(b"HTTP/1.1 1"):
+        while end and head.startswith(b"HTTP/1.1 1"):  # an interim response comes before the final
             self._head = rest
             head, end, rest = rest.partition(HEADER_END)
         if end or len(self._head) > HEADER_LIMIT:
             self._in_body, self._body_bytes, self._head = bool(end), len(rest), b""
-
-
-SCHEMES = frozenset({"http", "https"})
-MASK = "***"
-SECRET_NAME = re.compile(
-    r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|sig|signature|password|passwd|pwd|auth|credential)($|[-_.])"
-)
-NAT64 = IPv6Network("64:ff9b::/96")
-IPV4_BITS = 0xFFFF_FFFF
-
-
-def redact_url(url: str) -> str:
-    """The URL without user, password, fragment, and values of parameters named like secrets."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = "&".join(_redact_parameter(parameter) for parameter in parts.query.split("&"))
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
-
-
-def resolve_redirect(origin: str, location: str, *, private: bool) -> str:
-    """The address of a redirect; raises TransferRefusedError if it may not be followed."""
-    try:
-        target = urljoin(origin, location)
-        old, new = urlsplit(origin), urlsplit(target)
-        host, _ = new.hostname, new.port
-    except ValueError as error:
-        raise _refused(origin, "a valid address", f"{redact_text(location)!r} ({error})") from error
-    if new.scheme not in SCHEMES or not host:
-        raise _refused(origin, "an http or https address", redact_text(target))
-    if old.scheme == "https" and new.scheme == "http":
-        raise _refused(origin, "https to stay https", redact_url(target))
-    if not private and is_private_host(host):
-        raise _refused(origin, "a public address", redact_url(target))
-    return target
-
-
-def redact_text(text: str) -> str:
-    """`redact_url` for what may be no URL at all; at most 200 characters."""
-    try:
-        return redact_url(text)[:200]
-    except ValueError:
-        return MASK
-
-
-def is_private_host(host: str) -> bool:
-    """Whether a host's name alone says that it is not a public one: no lookup is made."""
-    try:
-        return not is_public_address(host)
-    except ValueError:
-        name = host.rstrip(".").lower()
-        return "." not in name or name.endswith(".localhost")
-
-
-def is_public_address(address: str) -> bool:
-    """Whether an IP address is reachable from everywhere; raises ValueError for what is no address.
-
-    An IPv6 address that carries an IPv4 address is judged by that one.
-    """
-    found = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address):
-        found = _carried(found) or found
-    return found.is_global and not found.is_multicast
-
-
-def _carried(address: IPv6Address) -> IPv4Address | None:
-    if address in NAT64:
-        return IPv4Address(int(address) & IPV4_BITS)
-    return address.ipv4_mapped or address.sixtofour
-
-
-def _redact_parameter(parameter: str) -> str:
-    name, equals, _ = parameter.partition("=")
-    return f"{name}={MASK}" if equals and SECRET_NAME.search(name) else parameter
-
-
-def _refused(origin: str, expected: str, found: str) -> TransferRefusedError:
-    return TransferRefusedError(
-        f"{redact_url(origin)}: redirect: expected {expected}, found {found}"
-    )

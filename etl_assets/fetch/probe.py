@@ -1,6 +1,6 @@
-"""Ask what the remotes say of their files, without downloading them.
+"""Probes: what a remote says of a file, asked without downloading it.
 
-Questions and their answers belong here. What an answer means for a run, `fetch.decide` says.
+What follows from a probe is decided by `etl_assets.fetch.decide`.
 """
 
 from __future__ import annotations
@@ -19,106 +19,100 @@ from etl_assets.fetch.transfer import run_with_retries
 from etl_assets.model.errors import NotPublishedError, SourceError, UnreachableError
 from etl_assets.model.records import Part, Probe, Validators
 
-ATTEMPTS = 2  # a failed probe leads to a fetch, which tries as often as is declared
-WORKERS = 64  # most wait for their turn at a host and must not keep other hosts waiting
-HEAD_NOT_SERVED = frozenset({400, 403, 405, 501})
+ATTEMPTS = 2  # a failed probe leads to a fetch, which makes the declared number of attempts
+WORKERS = 64  # most of them wait for the limits of one host, and must not delay other hosts
+HEAD_NOT_SUPPORTED = frozenset({400, 403, 405, 501})
 
 
 def probe_all(
-    wanted: Sequence[tuple[Source, Part]],
+    parts: Sequence[tuple[Source, Part]],
     *,
     client: Client,
     resolver: LocationResolver,
     now: datetime,
 ) -> dict[Part, Probe]:
-    """A probe of each part, asked at once within the limits of each host."""
+    """Returns a probe of each part, made concurrently within the limits of each host."""
 
-    def ask(source: Source, part: Part) -> Probe:
+    def probe_one(source: Source, part: Part) -> Probe:
         return probe(source, part, client=client, resolver=resolver, now=now)
 
-    with ThreadPoolExecutor(max_workers=min(WORKERS, len(wanted) or 1)) as pool:
-        pending = {part: pool.submit(ask, source, part) for source, part in wanted}
-        with client.stopped_by_errors(pool):
-            return {part: answer.result() for part, answer in pending.items()}
+    with ThreadPoolExecutor(max_workers=min(WORKERS, len(parts) or 1)) as pool:
+        pending = {part: pool.submit(probe_one, source, part) for source, part in parts}
+        with client.stop_on_error(pool):
+            return {part: future.result() for part, future in pending.items()}
 
 
 def probe(
     source: Source, part: Part, *, client: Client, resolver: LocationResolver, now: datetime
 ) -> Probe:
-    """What the remote says of one part; an outage is an answer too and raises nothing.
+    """Returns what the remote says of one part; a fault of the remote is in it and not raised.
 
-    A published digest says all that a decision needs, so that only one small file is asked for.
+    If a digest is published, only its small file is requested: it is all that a decision needs.
     """
-    place = resolver.resolve(source.location, part.partition)
-    digest, digest_fault = _digest(source, place, client)
-    validators = None
+    location = resolver.resolve(source.location, part.partition)
+    sha256, fault = _published_digest(source, location, client)
+    validators, is_published = None, True
     try:
-        validators = Validators() if digest else _validators(source, place.file, client)
+        if sha256:
+            validators = Validators(published_sha256=sha256)
+        else:
+            validators = _read_validators(source, location.file, client)
     except NotPublishedError as error:
-        return _answer(part, place, now, published=False, fault=str(error))
+        fault, is_published = str(error), False
     except SourceError as error:
-        return _answer(part, place, now, fault=str(error))
-    found = validators.model_copy(update={"published_sha256": digest})
-    return _answer(part, place, now, validators=found, fault=digest_fault)
-
-
-def _answer(
-    part: Part,
-    place: ResolvedLocation,
-    now: datetime,
-    *,
-    validators: Validators | None = None,
-    published: bool = True,
-    fault: str | None = None,
-) -> Probe:
+        fault = str(error)
     return Probe(
         part=part,
-        url=place.file.label,
+        url=location.file.label,
         probed_at=now,
         validators=validators,
-        published=published,
+        published=is_published,
         fault=fault,
     )
 
 
-def _digest(
-    source: Source, place: ResolvedLocation, client: Client
+def _published_digest(
+    source: Source, location: ResolvedLocation, client: Client
 ) -> tuple[str | None, str | None]:
-    """The published digest, or why there is none; validators of the file itself then decide."""
+    """Returns the published digest, or the fault for which there is none.
+
+    Without a digest the probe falls back to the validators of the file itself.
+    """
     declared = source.location.digest
-    if declared is None or place.digest is None:
+    if declared is None or location.digest is None:
         return None, None
     try:
-        return read_digest(client, place.digest, declared, source.limits, attempts=ATTEMPTS), None
+        sha256 = read_digest(client, location.digest, declared, source.limits, attempts=ATTEMPTS)
     except NotPublishedError:
         return None, None
     except SourceError as error:
         return None, str(error)
+    return sha256, None
 
 
-def _validators(source: Source, target: Target, client: Client) -> Validators:
+def _read_validators(source: Source, target: Target, client: Client) -> Validators:
     if target.path is not None:
         return local_validators(target, target.path)
-    effort = TransferStats()
+    stats = TransferStats()
     return run_with_retries(
         client,
         target,
         source.limits,
-        effort,
-        lambda: _remote_validators(client, target, source.limits, effort),
+        stats,
+        lambda: _request_validators(client, target, source.limits, stats),
         attempts=ATTEMPTS,
     )
 
 
-def _remote_validators(
-    client: Client, target: Target, limits: Limits, effort: TransferStats
+def _request_validators(
+    client: Client, target: Target, limits: Limits, stats: TransferStats
 ) -> Validators:
-    """From a HEAD, or from a GET of the first byte where HEAD is not served."""
+    """Returns the validators from a HEAD, or from a GET of one byte if HEAD is refused."""
     try:
-        with client.ask(target, limits, effort, method="HEAD") as answer:
-            return answer.validators
+        with client.request(target, limits, stats, method="HEAD") as response:
+            return response.validators
     except UnreachableError as error:
-        if error.status not in HEAD_NOT_SERVED:
+        if error.status not in HEAD_NOT_SUPPORTED:
             raise
-    with client.ask(target, limits, effort, headers={"Range": "bytes=0-0"}) as answer:
-        return answer.validators
+    with client.request(target, limits, stats, headers={"Range": "bytes=0-0"}) as response:
+        return response.validators

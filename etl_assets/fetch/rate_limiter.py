@@ -1,6 +1,6 @@
-"""Good manners towards one host: how often, how many at once, and when to leave it alone.
+"""The limits of one host: requests per second, connections at a time, pauses after failures.
 
-What is asked of the host, and what an answer means, is `etl_assets.fetch.http`.
+Sending a request and judging its response is `etl_assets.fetch.http`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time and chance, given so that a test decides both."""
+    """Time and randomness, passed in so that a test controls both."""
 
     monotonic: Callable[[], float] = time.monotonic
     wait: Callable[[Event, float], object] = Event.wait
@@ -33,7 +33,7 @@ class Clock:
 
 @dataclass(slots=True)
 class TransferStats:
-    """What one file has cost so far: requests, the last answer, and time spent waiting."""
+    """What the transfer of one file has taken so far: requests, and seconds spent waiting."""
 
     attempts: int = 0
     last_status: int | None = None
@@ -41,7 +41,7 @@ class TransferStats:
 
 
 class HostRateLimiter:
-    """The turns of one host; shared by all threads of a run."""
+    """Applies the limits of one host; shared by all threads of a run."""
 
     def __init__(self, name: str, clock: Clock, stop: Event) -> None:
         self._name = name
@@ -55,60 +55,57 @@ class HostRateLimiter:
         self._last_failure = ""
 
     @contextmanager
-    def turn(self, limits: Limits, effort: TransferStats) -> Iterator[None]:
-        """Wait until the host may be asked and hold one of its connections.
+    def acquire(self, limits: Limits, stats: TransferStats) -> Iterator[None]:
+        """Wait for a connection and for the next start, and use the connection for the block.
 
-        Raises UnreachableError at once while the host is left alone after failures in a row.
+        Raises UnreachableError at once while the host is paused after failures in a row.
         """
         with self._free:
             self._free.wait_for(lambda: self._active < limits.connections)
             self._active += 1
         try:
             self._refuse_while_paused()
-            self._wait_for_start(limits, effort)
+            with self._free:
+                now = self._clock.monotonic()
+                start = max(now, self._next_start)
+                self._next_start = start + 1 / limits.requests_per_second
+            self.wait(start - now, stats)
             yield
         finally:
             with self._free:
                 self._active -= 1
                 self._free.notify()
 
-    def hold(self, seconds: float) -> None:
-        """Ask nothing more for so long: the host has said so."""
+    def postpone(self, seconds: float) -> None:
+        """Start no request for a time, as the host has asked (Retry-After)."""
         with self._free:
             self._next_start = max(self._next_start, self._clock.monotonic() + seconds)
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self._free:
             self._failures = 0
 
-    def failed(self, limits: Limits, failure: str) -> None:
-        """Count a failure of the host itself; enough of them in a row pause it."""
+    def record_failure(self, limits: Limits, failure: str) -> None:
+        """Count a failure of the host; enough of them in a row pause it."""
         with self._free:
             self._failures += 1
             self._last_failure = failure
             if self._failures >= limits.failures_before_pause:
                 self._paused_until = self._clock.monotonic() + limits.pause_seconds
 
-    def pause(self, seconds: float, effort: TransferStats) -> None:
-        """Wait, and count it; raises UnreachableError where the run is being stopped."""
+    def wait(self, seconds: float, stats: TransferStats) -> None:
+        """Wait, adding to `stats`; raises UnreachableError if the run is being stopped."""
         if seconds > 0:
             self._clock.wait(self._stop, seconds)
-            effort.waited_seconds += seconds
+            stats.waited_seconds += seconds
         if self._stop.is_set():
             raise UnreachableError(f"{self._name}: the run is being stopped", is_final=True)
-
-    def _wait_for_start(self, limits: Limits, effort: TransferStats) -> None:
-        with self._free:
-            now = self._clock.monotonic()
-            start = max(now, self._next_start)
-            self._next_start = start + 1 / limits.requests_per_second
-        self.pause(start - now, effort)
 
     def _refuse_while_paused(self) -> None:
         left = self._paused_until - self._clock.monotonic()
         if left > 0:
             raise UnreachableError(
-                f"{self._name}: left alone for another {left:.0f} s after {self._failures} failures"
+                f"{self._name}: paused for another {left:.0f} s after {self._failures} failures"
                 f" in a row, the last: {self._last_failure}",
                 is_final=True,
             )

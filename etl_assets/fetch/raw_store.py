@@ -1,7 +1,7 @@
-"""The raw store: immutable files named by their SHA-256, one for equal bytes of any source.
+"""The raw store: read-only files named by their SHA-256, one for equal bytes of any source.
 
-Keeping, finding and checking files belongs here. Which file is a source's current one, the event
-log knows; bad files are `etl_assets.validate.quarantine`.
+Which file is a source's current one is in the event log; refused files are
+`etl_assets.validate.quarantine`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from etl_assets.storage.hashing import hash_file
 
 READ_ONLY = 0o444
 TOKEN_CHARACTERS = 8
-HASHED_UP_TO_BYTES = 256 << 20  # some 0.2 s of CPU
+MAX_HASHED_BYTES = 256 << 20  # takes about 0.2 s of CPU
 
 
 @contextmanager
 def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
-    """A file for a download under way; what is still there when the block ends is removed.
+    """Yields an open file for a download; it is removed after the block, unless it was stored.
 
-    Leftovers of the part go first: one writer holds a domain, so they are of a run that was killed.
+    Other partial files of the part are removed first: a domain has one writer, so they are of a run
+    that was killed.
     """
     partition = "" if part.partition is None else f"[{quote(part.partition, safe='')}]"
     stem = f"{part.source}{partition}"
@@ -52,18 +53,18 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 def discard_partials(home: Home, domain: str) -> None:
-    """Remove the downloads that a killed run of the domain has left; for its one writer only."""
-    for leftover in partial_files(home, domain):
-        leftover.unlink(missing_ok=True)
+    """Remove the partial files of a domain; only while no run of it downloads."""
+    for path in partial_files(home, domain):
+        path.unlink(missing_ok=True)
 
 
 def partial_files(home: Home, domain: str) -> list[Path]:
-    """Downloads of the domain that are under way, or were cut off."""
+    """Returns the files of downloads of a domain that are running or were killed."""
     return sorted(home.partial.glob(f"{glob.escape(domain)}.*.part"))
 
 
 def store_file(home: Home, partial: Path, sha256: str) -> Path:
-    """Move a complete file into the store; a whole one that is there already stays as it is."""
+    """Move a complete file into the store, unless an intact one is there; returns its path."""
     target = home.raw_file(sha256)
     if verify(home, sha256) is StoredState.PRESENT:
         partial.unlink()
@@ -76,8 +77,19 @@ def store_file(home: Home, partial: Path, sha256: str) -> Path:
     return target
 
 
+def store_copy(home: Home, path: Path) -> Path:
+    """Copy a file into the store, unless an intact one is there; returns the copy's path."""
+    sha256 = hash_file(path)
+    target = home.raw_file(sha256)
+    if verify(home, sha256) is not StoredState.PRESENT:
+        with atomic_file(target) as temporary:
+            shutil.copyfile(path, temporary)
+        target.chmod(READ_ONLY)
+    return target
+
+
 def stored_path(home: Home, file: RawFile) -> Path:
-    """Where a record's file lies, to be read now; raises HomeError where it is gone."""
+    """Returns the path of a record's file; raises HomeError if it is missing."""
     path = home.root / file.path
     if not path.exists():
         raise HomeError(
@@ -88,33 +100,22 @@ def stored_path(home: Home, file: RawFile) -> Path:
 
 
 def stored_files(home: Home) -> Iterator[Path]:
-    """Every file below the raw store, in order; one that bears no digest as name is astray."""
+    """Yields every file below the store in order, including files that do not belong there."""
     yield from sorted(path for path in home.raw.glob("**/*") if path.is_file())
 
 
 def delete_file(home: Home, path: Path) -> None:
-    """Remove a stored file and, where it was the last one there, its folder."""
+    """Delete a stored file, and its folder if that is empty then."""
     with translate_os_errors(path):
         path.unlink(missing_ok=True)
         if path.parent != home.raw and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
 
-def store_copy(home: Home, path: Path) -> Path:
-    """Keep a copy of a file that lies elsewhere, under its digest."""
-    sha256 = hash_file(path)
-    target = home.raw_file(sha256)
-    if verify(home, sha256) is not StoredState.PRESENT:
-        with atomic_file(target) as temporary:
-            shutil.copyfile(path, temporary)
-        target.chmod(READ_ONLY)
-    return target
-
-
 def stored_state(home: Home, file: RawFile) -> StoredState:
-    """Whether the record's file is there and is the recorded one; asked for every decision.
+    """Returns whether a record's file is present and intact; cheap enough for every decision.
 
-    Beyond `HASHED_UP_TO_BYTES` the size stands for the content, and `verify` is for the thorough.
+    Of files above `MAX_HASHED_BYTES` only the size is compared; `verify` reads all of them.
     """
     try:
         size = (home.root / file.path).stat().st_size
@@ -122,13 +123,13 @@ def stored_state(home: Home, file: RawFile) -> StoredState:
         return StoredState.MISSING
     if size != file.size_bytes:
         return StoredState.DAMAGED
-    return verify(home, file.sha256) if size <= HASHED_UP_TO_BYTES else StoredState.PRESENT
+    return verify(home, file.sha256) if size <= MAX_HASHED_BYTES else StoredState.PRESENT
 
 
 def verify(home: Home, sha256: str) -> StoredState:
-    """Whether the file is there and has its content: reads all of it."""
+    """Returns whether a stored file is present and has the content of its name, by hashing it."""
     try:
-        found = hash_file(home.raw_file(sha256))
+        actual = hash_file(home.raw_file(sha256))
     except FileNotFoundError:
         return StoredState.MISSING
-    return StoredState.PRESENT if found == sha256 else StoredState.DAMAGED
+    return StoredState.PRESENT if actual == sha256 else StoredState.DAMAGED

@@ -127,7 +127,7 @@ def _masked(data: bytes, target: Target) -> bytes:
 
 def _once(request: RowRequest, client: Client, limits: Limits, effort: TransferStats) -> bytes:
     kind = {} if request.body is None else {"Content-Type": "application/json"}
-    with client.ask(
+    with client.request(
         request.target,
         limits,
         effort,

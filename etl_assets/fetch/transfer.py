@@ -1,7 +1,6 @@
-"""One file from a remote to a local one: tried again, resumed, bounded and hashed on its way.
+"""The transfer of one remote file: retried, resumed, limited, and hashed while it is written.
 
-How the bytes come and when to stop belongs here. One request is `etl_assets.fetch.http`; what the
-file is for, and where it is kept, is the caller's.
+One request is `etl_assets.fetch.http`; what the file is for and where it is kept is the caller's.
 """
 
 from __future__ import annotations
@@ -28,17 +27,15 @@ from etl_assets.storage.archives import Gunzip
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
+"""Called with the bytes received so far and the total, which may be unknown."""
+
 RATE_WINDOW_SECONDS = 30
-STRONG_DATE_AGE = timedelta(seconds=60)  # RFC 9110, 8.8.2.2: a younger date does not prove equality
-
-
-def ignore_progress(_received: int, _total: int | None) -> None:
-    """A progress callback for those who do not watch."""
+STRONG_DATE_AGE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A whole file that has arrived."""
+    """A complete file: its hashes, its size, and the validators that came with it."""
 
     sha256: str
     size_bytes: int
@@ -50,7 +47,7 @@ class ReceivedFile:
 
 
 class HashingWriter:
-    """Writes what arrives and hashes it, as transferred and (for gzip) as unpacked."""
+    """Writes to a file and hashes the bytes; with `unpack_limit`, also the unpacked gzip."""
 
     def __init__(self, file: BinaryIO, *, unpack_limit: int | None = None) -> None:
         self._file = file
@@ -58,169 +55,170 @@ class HashingWriter:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything that has arrived."""
+        """Truncate the file and start the hashes again."""
         self._file.seek(0)
         self._file.truncate()
         self.size_bytes = 0
         self._digest = hashlib.sha256()
-        self._unpacked = hashlib.sha256()
+        self._unpacked_digest = hashlib.sha256()
         self._gunzip = Gunzip(self._unpack_limit) if self._unpack_limit is not None else None
-        self._fault: Problem | None = None
+        self._unpack_fault: Problem | None = None
 
-    def add(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         rest = memoryview(data)
-        while rest:  # an unbuffered file may take a part, as when the disk is nearly full
+        while rest:  # an unbuffered file may write a part only, as on a nearly full disk
             rest = rest[self._file.write(rest) :]
         self._digest.update(data)
         self.size_bytes += len(data)
-        if self._gunzip and not self._fault:
-            self._unpack(data)
+        if self._gunzip and not self._unpack_fault:
+            try:
+                for block in self._gunzip.feed(data):
+                    self._unpacked_digest.update(block)
+            except ContentError as error:
+                # The download goes on: quarantine keeps the file as it was served.
+                self._unpack_fault = error.problem
 
-    def received(self, answer: Response | None, *, is_resumed: bool = False) -> ReceivedFile:
-        """What has arrived, as a whole."""
-        if self._gunzip and not self._fault:
-            self._settle(self._gunzip.finish)
-        known = answer.validators if answer else None
+    def finish(self, response: Response | None, *, is_resumed: bool = False) -> ReceivedFile:
+        """Returns the file as received, with the validators of its response."""
+        unpacked_sha256 = None
+        if self._gunzip and not self._unpack_fault:
+            try:
+                self._gunzip.finish()
+                unpacked_sha256 = self._unpacked_digest.hexdigest()
+            except ContentError as error:
+                self._unpack_fault = error.problem
+        validators = response.validators if response else None
         return ReceivedFile(
             sha256=self._digest.hexdigest(),
             size_bytes=self.size_bytes,
-            unpacked_sha256=self._unpacked.hexdigest()
-            if self._gunzip and not self._fault
-            else None,
-            unpack_fault=self._fault,
-            etag=known.etag if known else None,
-            last_modified=known.last_modified if known else None,
+            unpacked_sha256=unpacked_sha256,
+            unpack_fault=self._unpack_fault,
+            etag=validators.etag if validators else None,
+            last_modified=validators.last_modified if validators else None,
             is_resumed=is_resumed,
         )
-
-    def _unpack(self, data: bytes) -> None:
-        gunzip = self._gunzip
-
-        def hash_pieces() -> None:
-            for piece in gunzip.feed(data) if gunzip else ():
-                self._unpacked.update(piece)
-
-        self._settle(hash_pieces)
-
-    def _settle(self, step: Callable[[], None]) -> None:
-        """A file that cannot be unpacked is still taken whole: quarantine keeps what was served."""
-        try:
-            step()
-        except ContentError as error:
-            self._fault = error.problem
 
 
 def run_with_retries(
     client: Client,
     target: Target,
     limits: Limits,
-    effort: TransferStats,
+    stats: TransferStats,
     attempt: Callable[[], T],
     *,
     attempts: int | None = None,
 ) -> T:
-    """The attempt's value; failures that may pass are tried again after growing, random waits."""
+    """Returns the result of the first attempt that succeeds, with growing random waits in between.
+
+    Raises the error of the last attempt, or of the first one that cannot succeed when repeated.
+    `attempts` lowers the declared number.
+    """
     allowed = min(attempts or limits.attempts, limits.attempts)
     number = 1
     while True:
         try:
             return attempt()
         except (UnreachableError, WrongLengthError) as error:
-            if number == allowed or _is_final(error):
+            is_final = isinstance(error, UnreachableError) and error.is_final
+            if number == allowed or is_final:
                 raise
-            delay = _delay(client, limits, number, error)
-        client.host(target).pause(delay, effort)
+            delay = _backoff_seconds(client, limits, number, error)
+        client.rate_limiter(target).wait(delay, stats)
         number += 1
 
 
-def _is_final(error: UnreachableError | WrongLengthError) -> bool:
-    return isinstance(error, UnreachableError) and error.is_final
-
-
-def _delay(
+def _backoff_seconds(
     client: Client, limits: Limits, number: int, error: UnreachableError | WrongLengthError
 ) -> float:
-    """Exponential with full jitter; where the host has named a wait, its next turn observes it."""
+    """Returns the seconds to wait before the next attempt: exponential backoff with full jitter.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
     if isinstance(error, UnreachableError) and error.retry_after is not None:
-        return 0.0
+        return 0.0  # the rate limiter already postpones the next request
     ceiling = min(limits.max_backoff_seconds, limits.backoff_seconds * 2.0 ** (number - 1))
     return client.clock.random() * ceiling
 
 
 class Transfer:
-    """The transfer of one remote file through as many answers as it takes."""
+    """The transfer of one remote file, over as many requests as it takes."""
 
     def __init__(
         self,
         client: Client,
         target: Target,
         limits: Limits,
-        effort: TransferStats,
-        sink: HashingWriter,
-        progress: Progress = ignore_progress,
+        stats: TransferStats,
+        writer: HashingWriter,
+        progress: Progress,
     ) -> None:
         self._client = client
         self._target = target
         self._limits = limits
-        self._effort = effort
-        self._sink = sink
+        self._stats = stats
+        self._writer = writer
         self._progress = progress
-        self._resume_if: str | None = None
+        self._resume_validator: str | None = None
         self._total: int | None = None
         self._is_resumed = False
 
     def run(self, *, known_etag: str | None = None) -> ReceivedFile | None:
-        """The file; None where the remote says that it is still the one of `known_etag`.
+        """Returns the file, or None if the remote answers that `known_etag` is still current.
 
-        Raises SourceError when the attempts are spent or going on is forbidden.
+        Raises SourceError when the attempts are used up or a limit is exceeded.
         """
         return run_with_retries(
             self._client,
             self._target,
             self._limits,
-            self._effort,
+            self._stats,
             lambda: self._attempt(known_etag),
         )
 
     def restart(self) -> None:
-        """Forget everything, so that the next `run` starts anew."""
-        self._sink.restart()
-        self._resume_if, self._total, self._is_resumed = None, None, False
+        """Discard what was received, so that the next `run` starts at the first byte."""
+        self._writer.restart()
+        self._resume_validator, self._total, self._is_resumed = None, None, False
 
     def _attempt(self, known_etag: str | None) -> ReceivedFile | None:
-        headers = self._resume_headers() or ({"If-None-Match": known_etag} if known_etag else {})
+        headers = self._resume_headers()
+        if not headers and known_etag:
+            headers = {"If-None-Match": known_etag}
         try:
-            with self._client.ask(
-                self._target, self._limits, self._effort, headers=headers
-            ) as answer:
-                if answer.status == NOT_MODIFIED:
+            with self._client.request(
+                self._target, self._limits, self._stats, headers=headers
+            ) as response:
+                if response.status == NOT_MODIFIED:
                     return None
-                self._begin(answer)
-                for chunk in self._watched(answer.chunks()):
-                    self._sink.add(chunk)
+                self._begin(response)
+                for chunk in self._within_limits(response.chunks()):
+                    self._writer.write(chunk)
                 self._check_complete()
-                return self._sink.received(answer, is_resumed=self._is_resumed)
+                return self._writer.finish(response, is_resumed=self._is_resumed)
         except UnreachableError as error:
             if error.status == RANGE_NOT_SATISFIABLE:
                 self.restart()
             raise
 
     def _resume_headers(self) -> dict[str, str]:
-        is_part = 0 < self._sink.size_bytes < (self._total or self._limits.max_bytes)
-        if not is_part or not self._resume_if:
+        """Returns the headers that ask for the rest of the file; none if it cannot be resumed."""
+        received = self._writer.size_bytes
+        is_part = 0 < received < (self._total or self._limits.max_bytes)
+        if not is_part or not self._resume_validator:
             return {}
-        return {"Range": f"bytes={self._sink.size_bytes}-", "If-Range": self._resume_if}
+        return {"Range": f"bytes={received}-", "If-Range": self._resume_validator}
 
-    def _begin(self, answer: Response) -> None:
-        """Go on where the last answer broke off if this one does, else start anew."""
-        validator = _strong_validator(answer)
-        position = answer.content_range
-        continues = (
-            position == (self._sink.size_bytes, self._total)
-            and self._resume_if is not None
-            and validator == self._resume_if
+    def _begin(self, response: Response) -> None:
+        """Continue where the last response ended if this one does, else start at the first byte."""
+        validator = _strong_validator(response)
+        position = response.content_range
+        # Both are compared again: some servers ignore If-Range, or send another range.
+        is_continuation = (
+            position == (self._writer.size_bytes, self._total)
+            and self._resume_validator is not None
+            and validator == self._resume_validator
         )
-        if continues:
+        if is_continuation:
             self._is_resumed = True
             return
         self.restart()
@@ -228,23 +226,25 @@ class Transfer:
             raise UnreachableError(
                 f"{self._target}: expected the whole file, found a part that does not fit"
             )
-        self._resume_if, self._total = validator, position[1] if position else answer.length
+        self._resume_validator = validator
+        self._total = position[1] if position else response.length
         if self._total is not None and self._total > self._limits.max_bytes:
             raise self._too_large(self._total)
 
-    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The chunks, until a limit is passed."""
-        began, since = self._client.clock.monotonic(), 0
+    def _within_limits(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yields the chunks; raises TransferRefusedError if the file is too large or too slow."""
+        clock, window_start, window_bytes = self._client.clock, self._client.clock.monotonic(), 0
         for chunk in chunks:
-            if self._sink.size_bytes + len(chunk) > self._limits.max_bytes:
-                raise self._too_large(self._sink.size_bytes + len(chunk))
+            size = self._writer.size_bytes + len(chunk)
+            if size > self._limits.max_bytes:
+                raise self._too_large(size)
             yield chunk
-            since += len(chunk)
-            self._progress(self._sink.size_bytes, self._total)
-            elapsed = self._client.clock.monotonic() - began
+            window_bytes += len(chunk)
+            self._progress(self._writer.size_bytes, self._total)
+            elapsed = clock.monotonic() - window_start
             if elapsed >= RATE_WINDOW_SECONDS:
-                self._check_rate(since, elapsed)
-                began, since = self._client.clock.monotonic(), 0
+                self._check_rate(window_bytes, elapsed)
+                window_start, window_bytes = clock.monotonic(), 0
             if self._client.is_stopped:
                 raise UnreachableError(f"{self._target}: the run is being stopped", is_final=True)
 
@@ -258,23 +258,28 @@ class Transfer:
             )
 
     def _check_complete(self) -> None:
-        if self._total is not None and self._sink.size_bytes != self._total:
+        if self._total is not None and self._writer.size_bytes != self._total:
             raise WrongLengthError(
-                f"{self._target}: expected {self._total:,} bytes, found {self._sink.size_bytes:,}"
+                f"{self._target}: expected {self._total:,} bytes, found {self._writer.size_bytes:,}"
             )
 
-    def _too_large(self, found: int) -> TransferRefusedError:
+    def _too_large(self, size: int) -> TransferRefusedError:
         return TransferRefusedError(
-            f"{self._target}: expected at most {self._limits.max_bytes:,} bytes, found {found:,};"
+            f"{self._target}: expected at most {self._limits.max_bytes:,} bytes, found {size:,};"
             " see limits.max_bytes"
         )
 
 
-def _strong_validator(answer: Response) -> str | None:
-    """What If-Range may carry: a strong ETag, or a date that is old enough to be one."""
-    etag = answer.header("ETag")
+def _strong_validator(response: Response) -> str | None:
+    """Returns the validator that If-Range may carry: a strong ETag, or a date that is one.
+
+    A Last-Modified is strong if it is at least a minute older than the Date of the response: a
+    younger file may have changed twice in one second (RFC 9110, 8.8.2.2 and 13.1.5).
+    """
+    etag = response.header("ETag")
     if etag:
         return None if etag.startswith("W/") else etag
-    changed, now = http_date(answer.header("Last-Modified")), http_date(answer.header("Date"))
-    is_strong = changed is not None and now is not None and now - changed >= STRONG_DATE_AGE
-    return answer.header("Last-Modified") if is_strong else None
+    changed, now = http_date(response.header("Last-Modified")), http_date(response.header("Date"))
+    if changed is None or now is None or now - changed < STRONG_DATE_AGE:
+        return None
+    return response.header("Last-Modified")

@@ -399,7 +399,7 @@ def test_a_content_that_a_person_released_is_not_refused_again(
 
     assert fetched.status is FetchStatus.UNCHANGED
     assert fetched.file
-    assert fetched.file.verdict == job.last.file.verdict
+    assert fetched.file.verdict == job.last_file.verdict
     assert quarantined(home) == []
 
 

@@ -438,7 +438,7 @@ def test_a_failing_host_is_left_alone_after_failures_in_a_row(
 
     assert len(server.requests) == 3
     assert fetched.attempts == 0
-    assert "left alone for another 100 s after 3 failures in a row" in (fetched.fault or "")
+    assert "paused for another 100 s after 3 failures in a row" in (fetched.fault or "")
     assert "500 Internal Server Error" in (fetched.fault or "")
 
 

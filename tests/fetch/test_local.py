@@ -18,8 +18,8 @@ class Busy(HashingWriter):
 
     path: Path
 
-    def add(self, data: bytes) -> None:
-        super().add(data)
+    def write(self, data: bytes) -> None:
+        super().write(data)
         with self.path.open("ab") as file:
             file.write(b"more")
 
@@ -31,9 +31,9 @@ def test_a_file_that_is_written_to_while_it_is_read_is_not_taken(tmp_path: Path)
     target = Target(label="trees.csv", host="", path=path)
 
     with (tmp_path / "copy").open("w+b") as copy:
-        sink = Busy(copy)
-        sink.path = path
+        writer = Busy(copy)
+        writer.path = path
         with pytest.raises(
             UnreachableError, match="it was written to while it was read; run again"
         ):
-            receive_local(target, path, Limits(max_bytes=5_000), sink)
+            receive_local(target, path, Limits(max_bytes=5_000), writer)

@@ -156,7 +156,7 @@ def test_a_digest_gets_the_files_credentials_from_its_own_host_only(
 
     assert place.digest is not None
     assert [name for name, _ in place.digest.credentials] == names
-    assert place.file.credentials_at("https://one.example:443/b") == {"X-Key": "k feed_key"}
+    assert place.file.credentials_for("https://one.example:443/b") == {"X-Key": "k feed_key"}
     assert "feed_key" not in repr(place)
 
 

@@ -51,7 +51,7 @@ NETWORK = (
     Fault(
         "circuit",
         "a host that fails again and again",
-        "left alone for a declared time, then asked again",
+        "paused for a declared time, then requested again",
     ),
     Fault(
         "resume",
