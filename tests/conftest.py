@@ -12,32 +12,32 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from support.command_homes import environment, ran
-from support.notification_servers import hook, letters
-from support.sample_home import Sampled
-from support.second_runs import crowd, crowd_run, ruled, second_run
-from support.transfers import client, full_port, get, hands, server
+from support.command_homes import empty_sample_env, sample_env
+from support.notification_servers import mail_server, webhook
+from support.sample_home import SampleHome
+from support.second_runs import large_run, large_sample, second_run, second_sample
+from support.transfers import client, fetch_feed, full_port, manual_clock, server
 
 from etl_assets.model.home import Home
 from etl_assets.storage.lock import lock
 
 __all__ = [
     "client",
-    "crowd",
-    "crowd_run",
-    "environment",
+    "empty_sample_env",
+    "fetch_feed",
     "full_port",
-    "get",
-    "hands",
-    "hook",
-    "letters",
-    "ran",
-    "ruled",
+    "large_run",
+    "large_sample",
+    "mail_server",
+    "manual_clock",
+    "sample_env",
     "second_run",
+    "second_sample",
     "server",
+    "webhook",
 ]
 
-Once = Callable[[str, Callable[[Path], object]], Path]
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 
 # The same examples every time: a failure in CI is the failure that is seen by hand.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
@@ -66,7 +66,9 @@ def mirror(repo_root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Once:
+def build_once(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> BuildOnce:
     """What is made once for all workers: a folder by its name, which the first to ask fills."""
     base = tmp_path_factory.getbasetemp()
     # Not by the environment, which a test hands on to tests that it runs in a process of their own.
@@ -86,12 +88,12 @@ def once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def first_run(once: Once) -> Sampled:
+def first_run(build_once: BuildOnce) -> SampleHome:
     """The sample, run once; tests that change anything take a copy."""
-    return Sampled(once("first", Sampled.first))
+    return SampleHome(build_once("first", SampleHome.create_with_run))
 
 
 @pytest.fixture
-def sampled(first_run: Sampled, tmp_path: Path) -> Sampled:
+def sample(first_run: SampleHome, tmp_path: Path) -> SampleHome:
     """A copy of the first run, in another place."""
-    return first_run.copied(tmp_path / "copy")
+    return first_run.copy_to(tmp_path / "copy")

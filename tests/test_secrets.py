@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from support import misbehaving_server as faults
-from support.misbehaving_server import Misbehaving
-from support.notification_servers import TOKEN, Hook
-from support.sample_home import AS_OF, DOMAIN, Sampled
+from support.misbehaving_server import MisbehavingServer
+from support.notification_servers import TOKEN, WebhookServer
+from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Location, Source
@@ -23,23 +23,23 @@ SECRETS = (KEY, PROXY, SIGNATURE, TOKEN, "passw0rd")
 KEV = "/kev.json"
 
 
-def behind(server: Misbehaving, sampled: Sampled) -> Domain:
+def behind(server: MisbehavingServer, sample: SampleHome) -> Domain:
     """The domain with one source behind a key and a signed address, the others on disk."""
-    kev = sampled.domain.sources["kev"]
-    kev_file = next(sampled.mirror.glob("www.cisa.gov/**/*.json"))
+    kev = sample.domain.sources["kev"]
+    kev_file = next(sample.mirror.glob("www.cisa.gov/**/*.json"))
     server.publish(f"{KEV}?X-Amz-Signature={SIGNATURE}", kev_file.read_bytes())
     server.always[KEV] = faults.redirects(f"{KEV}?X-Amz-Signature={SIGNATURE}")
     credentials = {"Authorization": {"env": "FEED_KEY", "prefix": "Bearer "}}
     location = Location.model_validate({"url": server.url + KEV, "credentials": credentials})
-    sources = {name: on_disk(source, sampled) for name, source in sampled.domain.sources.items()}
+    sources = {name: on_disk(source, sample) for name, source in sample.domain.sources.items()}
     sources["kev"] = kev.model_copy(update={"location": location})
-    return sampled.domain.model_copy(update={"sources": sources})
+    return sample.domain.model_copy(update={"sources": sources})
 
 
-def on_disk(source: Source, sampled: Sampled) -> Source:
-    file = sampled.mirror / (source.location.url or source.location.path or "").partition("://")[2]
+def on_disk(source: Source, sample: SampleHome) -> Source:
+    file = sample.mirror / (source.location.url or source.location.path or "").partition("://")[2]
     if source.location.path:
-        file = sampled.mirror / source.location.path
+        file = sample.mirror / source.location.path
     return source.model_copy(update={"location": Location(path=str(file))})
 
 
@@ -55,26 +55,26 @@ def traces(folder: Path, said: str) -> Iterator[str]:
 @pytest.mark.fault("secrets")
 def test_a_secret_is_in_no_log_event_manifest_or_report(
     tmp_path: Path,
-    server: Misbehaving,
-    hook: Hook,
+    server: MisbehavingServer,
+    webhook: WebhookServer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("FEED_KEY", KEY)
-    sampled = Sampled.packed(tmp_path)
+    sample = SampleHome.create(tmp_path)
     secret = {
         "mirror": None,
-        "notify": SecretStr(hook.target),
+        "notify": SecretStr(webhook.target),
         "proxy": SecretStr(f"http://me:{PROXY}@127.0.0.1:9"),
     }
-    sampled.settings = sampled.settings.model_copy(update=secret)
-    domain = behind(server, sampled)
+    sample.settings = sample.settings.model_copy(update=secret)
+    domain = behind(server, sample)
     said: list[str] = []
-    hook.status = 500
+    webhook.status = 500
 
-    with sampled.launcher(domain, say=said.append) as launcher:
+    with sample.launcher(domain, say=said.append) as launcher:
         first = launcher.run(DOMAIN, RunOptions(as_of=AS_OF))
         server.always[KEV] = faults.repeats_the_secret
         second = launcher.run(DOMAIN, RunOptions(force_refresh=True))
@@ -86,5 +86,5 @@ def test_a_secret_is_in_no_log_event_manifest_or_report(
     assert server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
     assert "not notified: target 1" in "".join(said)
     captured = capfd.readouterr()
-    everything = "\n".join([*said, caplog.text, captured.out, captured.err, repr(sampled.settings)])
-    assert not list(traces(sampled.home.root, everything))
+    everything = "\n".join([*said, caplog.text, captured.out, captured.err, repr(sample.settings)])
+    assert not list(traces(sample.home.root, everything))

@@ -4,69 +4,75 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
-from support.command_homes import elsewhere
+from support.command_homes import clean_environment
 
 from etl_assets.model.errors import SettingsError
 from etl_assets.settings import Settings
 
-__all__ = ["elsewhere"]
+__all__ = ["clean_environment"]
 
 
-def test_without_any_variable_the_current_directory_is_the_home(elsewhere: Path) -> None:
+def test_without_any_variable_the_current_directory_is_the_home(clean_environment: Path) -> None:
     settings = Settings.load()
 
-    assert settings.home == elsewhere
-    assert settings.dagster_home == elsewhere / ".dagster"
+    assert settings.home == clean_environment
+    assert settings.dagster_home == clean_environment / ".dagster"
     assert settings.mirror is None
     assert (settings.domains_dir / "advisories").is_dir()
 
 
-def test_variables_bear_the_prefix(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_bear_the_prefix(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ETL_HOME", "place")
     monkeypatch.setenv("ETL_LOG_LEVEL", "DEBUG")
 
     settings = Settings.load()
 
-    assert settings.home == elsewhere / "place"
-    assert settings.dagster_home == elsewhere / "place" / ".dagster"
+    assert settings.home == clean_environment / "place"
+    assert settings.dagster_home == clean_environment / "place" / ".dagster"
     assert settings.log_level == "DEBUG"
 
 
 def test_dagsters_own_variable_names_its_home(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(elsewhere / "events"))
+    monkeypatch.setenv("DAGSTER_HOME", str(clean_environment / "events"))
 
-    assert Settings.load().dagster_home == elsewhere / "events"
+    assert Settings.load().dagster_home == clean_environment / "events"
 
 
 def test_an_override_goes_before_a_variable_and_none_is_no_override(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_HOME", "place")
     monkeypatch.setenv("ETL_LOG_LEVEL", "DEBUG")
 
-    settings = Settings.load(home=elsewhere / "other", dagster_home=elsewhere, log_level=None)
+    settings = Settings.load(
+        home=clean_environment / "other", dagster_home=clean_environment, log_level=None
+    )
 
-    assert settings.home == elsewhere / "other"
-    assert settings.dagster_home == elsewhere
+    assert settings.home == clean_environment / "other"
+    assert settings.dagster_home == clean_environment
     assert settings.log_level == "DEBUG"
 
 
-def test_the_home_s_env_file_goes_before_the_current_directory_s(elsewhere: Path) -> None:
-    (elsewhere / "place").mkdir()
-    (elsewhere / ".env").write_text("ETL_HOME=place\nETL_LOG_LEVEL=ERROR\nETL_NO_COLOR=1\n")
-    (elsewhere / "place" / ".env").write_text("ETL_LOG_LEVEL=WARNING\n")
+def test_the_home_s_env_file_goes_before_the_current_directory_s(clean_environment: Path) -> None:
+    (clean_environment / "place").mkdir()
+    (clean_environment / ".env").write_text("ETL_HOME=place\nETL_LOG_LEVEL=ERROR\nETL_NO_COLOR=1\n")
+    (clean_environment / "place" / ".env").write_text("ETL_LOG_LEVEL=WARNING\n")
 
     settings = Settings.load()
 
-    assert settings.home == elsewhere / "place"
+    assert settings.home == clean_environment / "place"
     assert settings.log_level == "WARNING"
     assert settings.no_color
 
 
-def test_a_variable_goes_before_env_files(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (elsewhere / ".env").write_text("ETL_LOG_LEVEL=ERROR\n")
+def test_a_variable_goes_before_env_files(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean_environment / ".env").write_text("ETL_LOG_LEVEL=ERROR\n")
     monkeypatch.setenv("ETL_LOG_LEVEL", "DEBUG")
 
     assert Settings.load().log_level == "DEBUG"
@@ -85,12 +91,14 @@ def test_a_mirror_may_be_a_url(value: str, expected: str, monkeypatch: pytest.Mo
     assert Settings.load().mirror == expected
 
 
-def test_a_relative_mirror_is_a_directory_here_or_in_the_home(elsewhere: Path) -> None:
-    (elsewhere / "here").mkdir()
-    (elsewhere / "place" / "feeds").mkdir(parents=True)
+def test_a_relative_mirror_is_a_directory_here_or_in_the_home(clean_environment: Path) -> None:
+    (clean_environment / "here").mkdir()
+    (clean_environment / "place" / "feeds").mkdir(parents=True)
 
-    assert Settings.load(mirror="here").mirror == str(elsewhere / "here")
-    assert Settings.load(home="place", mirror="feeds").mirror == str(elsewhere / "place" / "feeds")
+    assert Settings.load(mirror="here").mirror == str(clean_environment / "here")
+    assert Settings.load(home="place", mirror="feeds").mirror == str(
+        clean_environment / "place" / "feeds"
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,10 +173,10 @@ def test_all_malformed_variables_are_named_at_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_secret_is_read_when_it_is_asked_for(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.load()
-    (elsewhere / ".env").write_text("FEED_TOKEN=from the file\n")
+    (clean_environment / ".env").write_text("FEED_TOKEN=from the file\n")
 
     assert settings.secret("FEED_TOKEN").get_secret_value() == "from the file"
 
@@ -214,16 +222,16 @@ def test_no_color_in_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_child_process_gets_what_was_decided_here(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEED_TOKEN", "kept")
-    (elsewhere / "feeds").mkdir()
+    (clean_environment / "feeds").mkdir()
 
     child = Settings.load(home="place", mirror="feeds").child_environment()
 
-    assert child["ETL_HOME"] == str(elsewhere / "place")
-    assert child["ETL_MIRROR"] == str(elsewhere / "feeds")
-    assert child["DAGSTER_HOME"] == str(elsewhere / "place" / ".dagster")
+    assert child["ETL_HOME"] == str(clean_environment / "place")
+    assert child["ETL_MIRROR"] == str(clean_environment / "feeds")
+    assert child["DAGSTER_HOME"] == str(clean_environment / "place" / ".dagster")
     assert child["FEED_TOKEN"] == "kept"
 
 
@@ -232,9 +240,9 @@ def origins() -> dict[str, str]:
 
 
 def test_each_setting_says_where_it_is_from(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, home = elsewhere / ".env", elsewhere / "place" / ".env"
+    here, home = clean_environment / ".env", clean_environment / "place" / ".env"
     home.parent.mkdir()
     here.write_text("ETL_HOME=place\nETL_LOG_LEVEL=ERROR\nETL_PROXY=http://a.example\n")
     home.write_text("ETL_HOME=elsewhere\nETL_LOG_LEVEL=WARNING\n")

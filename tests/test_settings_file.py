@@ -7,12 +7,19 @@ from pathlib import Path
 from traceback import format_exception
 
 import pytest
-from support.command_homes import DOMAIN, Galaxy, call, elsewhere, empty, packed
+from support.command_homes import (
+    DOMAIN,
+    Galaxy,
+    call,
+    clean_environment,
+    empty_galaxy,
+    packed_galaxy,
+)
 
 from etl_assets.model.errors import SettingsError
 from etl_assets.settings import Settings
 
-__all__ = ["elsewhere", "empty", "packed"]
+__all__ = ["clean_environment", "empty_galaxy", "packed_galaxy"]
 
 
 def written(folder: Path, *lines: str) -> Path:
@@ -23,48 +30,50 @@ def written(folder: Path, *lines: str) -> Path:
 
 
 def test_a_file_goes_before_the_environment_and_an_override_before_it(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_LOG_LEVEL", "ERROR")
-    monkeypatch.setenv("ETL_HOME", str(elsewhere / "other"))
-    monkeypatch.setenv("DAGSTER_HOME", str(elsewhere / "events"))
+    monkeypatch.setenv("ETL_HOME", str(clean_environment / "other"))
+    monkeypatch.setenv("DAGSTER_HOME", str(clean_environment / "events"))
     monkeypatch.setenv("NO_COLOR", "1")
     file = written(
-        elsewhere, "log_level: DEBUG", "home: place", "dagster_home: log", "no_color: false"
+        clean_environment, "log_level: DEBUG", "home: place", "dagster_home: log", "no_color: false"
     )
 
     settings = Settings.load(config=file)
 
     assert (settings.log_level, settings.no_color) == ("DEBUG", False)
-    assert settings.home == elsewhere / "place"
-    assert settings.dagster_home == elsewhere / "log"
+    assert settings.home == clean_environment / "place"
+    assert settings.dagster_home == clean_environment / "log"
     assert Settings.load(config=file, log_level="INFO").log_level == "INFO"
 
 
-def test_relative_paths_start_at_the_file(elsewhere: Path) -> None:
-    (elsewhere / "far" / "feeds").mkdir(parents=True)
-    file = written(elsewhere / "far", "home: ../place", "mirror: feeds", "domains_dir: declared")
+def test_relative_paths_start_at_the_file(clean_environment: Path) -> None:
+    (clean_environment / "far" / "feeds").mkdir(parents=True)
+    file = written(
+        clean_environment / "far", "home: ../place", "mirror: feeds", "domains_dir: declared"
+    )
 
     settings = Settings.load(config=file)
 
-    assert settings.home == elsewhere / "place"
-    assert settings.mirror == str(elsewhere / "far" / "feeds")
-    assert settings.domains_dir == elsewhere / "far" / "declared"
+    assert settings.home == clean_environment / "place"
+    assert settings.mirror == str(clean_environment / "far" / "feeds")
+    assert settings.domains_dir == clean_environment / "far" / "declared"
 
 
-def test_a_mirror_may_be_a_url_there_too(elsewhere: Path) -> None:
-    file = written(elsewhere, "mirror: https://mirror.example/feeds/")
+def test_a_mirror_may_be_a_url_there_too(clean_environment: Path) -> None:
+    file = written(clean_environment, "mirror: https://mirror.example/feeds/")
 
     assert Settings.load(config=file).mirror == "https://mirror.example/feeds"
 
 
 @pytest.mark.parametrize("place", ["environment", ".env"])
 def test_the_file_may_be_named_by_a_variable(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, place: str
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    file = written(elsewhere / "far", "log_level: INFO")
+    file = written(clean_environment / "far", "log_level: INFO")
     if place == ".env":
-        (elsewhere / ".env").write_text(f"ETL_CONFIG={file}\n", encoding="utf-8")
+        (clean_environment / ".env").write_text(f"ETL_CONFIG={file}\n", encoding="utf-8")
     else:
         monkeypatch.setenv("ETL_CONFIG", "far/settings.yaml")
 
@@ -74,11 +83,11 @@ def test_the_file_may_be_named_by_a_variable(
 
 
 def test_all_faults_are_told_at_once_with_their_lines(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_PROXY", "socks5://host")
     file = written(
-        elsewhere,
+        clean_environment,
         "log_level: loud",
         "hom: place",
         "no_color: often",
@@ -93,7 +102,7 @@ def test_all_faults_are_told_at_once_with_their_lines(
 
     named = "home, mirror, dagster_home, notify, proxy, domains_dir, dbt_dir, samples_dir"
     named += ", log_level, no_color, perhaps 'home'"
-    feeds = elsewhere / "nowhere"
+    feeds = clean_environment / "nowhere"
     assert str(raised.value).splitlines() == [
         f"{file}:1: log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",
         f"{file}:2: hom: expected one of {named}, found an unknown key",
@@ -117,8 +126,10 @@ def test_all_faults_are_told_at_once_with_their_lines(
     ],
     ids=["a list", "twice", "alias", "broken", "a file in a file"],
 )
-def test_what_is_no_file_of_settings_is_told(elsewhere: Path, lines: list[str], told: str) -> None:
-    file = written(elsewhere, *lines)
+def test_what_is_no_file_of_settings_is_told(
+    clean_environment: Path, lines: list[str], told: str
+) -> None:
+    file = written(clean_environment, *lines)
 
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
@@ -127,18 +138,18 @@ def test_what_is_no_file_of_settings_is_told(elsewhere: Path, lines: list[str], 
     assert told in str(raised.value)
 
 
-def test_an_empty_file_says_nothing(elsewhere: Path) -> None:
-    assert Settings.load(config=written(elsewhere)).home == elsewhere
+def test_an_empty_file_says_nothing(clean_environment: Path) -> None:
+    assert Settings.load(config=written(clean_environment)).home == clean_environment
 
 
-def test_a_file_that_is_not_there_is_told(elsewhere: Path) -> None:
+def test_a_file_that_is_not_there_is_told(clean_environment: Path) -> None:
     with pytest.raises(SettingsError, match="expected a YAML file of settings, found: No such"):
-        Settings.load(config=elsewhere / "none.yaml")
+        Settings.load(config=clean_environment / "none.yaml")
 
 
 @pytest.mark.parametrize("line", ["proxy: socks5://me:s3cret@host", "notify: [s3cret]"])
-def test_a_secret_of_the_file_is_not_told(elsewhere: Path, line: str) -> None:
-    file = written(elsewhere, line)
+def test_a_secret_of_the_file_is_not_told(clean_environment: Path, line: str) -> None:
+    file = written(clean_environment, line)
 
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
@@ -147,32 +158,32 @@ def test_a_secret_of_the_file_is_not_told(elsewhere: Path, line: str) -> None:
     assert "s3cret" not in "".join(format_exception(raised.value))
 
 
-def test_a_child_process_reads_the_same_file(elsewhere: Path) -> None:
-    file = written(elsewhere, "home: place", "log_level: INFO")
+def test_a_child_process_reads_the_same_file(clean_environment: Path) -> None:
+    file = written(clean_environment, "home: place", "log_level: INFO")
 
     child = Settings.load(config=file).child_environment()
 
     assert child["ETL_CONFIG"] == str(file)
-    assert child["ETL_HOME"] == str(elsewhere / "place")
+    assert child["ETL_HOME"] == str(clean_environment / "place")
 
 
 def test_the_command_works_in_the_home_that_the_file_names(
-    empty: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("ETL_MIRROR")
-    written(empty.folder, "home: another", "mirror: mirror")
+    written(empty_galaxy.folder, "home: another", "mirror: mirror")
 
     assert call("run", DOMAIN, "--config", "settings.yaml", "--stage", "raw") == 0
 
     assert "4 assets made" in capsys.readouterr().out
-    assert (empty.folder / "another" / "outputs" / DOMAIN).is_dir()
-    assert not empty.home.outputs(DOMAIN).exists()
+    assert (empty_galaxy.folder / "another" / "outputs" / DOMAIN).is_dir()
+    assert not empty_galaxy.home.outputs(DOMAIN).exists()
 
 
 def test_a_wrong_file_ends_the_command_with_2(
-    empty: Galaxy, capsys: pytest.CaptureFixture[str]
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(empty.folder, "log_level: loud")
+    written(empty_galaxy.folder, "log_level: loud")
 
     assert call("run", DOMAIN, "--config", "settings.yaml") == 2
 
@@ -180,9 +191,9 @@ def test_a_wrong_file_ends_the_command_with_2(
 
 
 def test_the_file_is_shown_as_the_origin_of_what_it_says(
-    empty: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = written(empty.folder, "log_level: INFO")
+    file = written(empty_galaxy.folder, "log_level: INFO")
     monkeypatch.setenv("ETL_CONFIG", str(file))
 
     assert call("config", "show", "--json") == 0

@@ -6,15 +6,15 @@ import json
 
 import pytest
 from support.command_homes import call
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 Shown = pytest.CaptureFixture[str]
 
 
 def test_every_setting_is_shown_with_its_value_and_origin(
-    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+    empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = environment.home.root / ".env"
+    env = empty_sample_env.home.root / ".env"
     env.parent.mkdir()
     env.write_text("ETL_LOG_LEVEL=ERROR\n", encoding="utf-8")
     monkeypatch.setenv("ETL_NOTIFY", "json://s3cret.example")
@@ -22,14 +22,14 @@ def test_every_setting_is_shown_with_its_value_and_origin(
     assert call("config", "show") == 0
 
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["mirror", str(environment.mirror), "(environment,", "ETL_MIRROR)"] in shown
+    assert ["mirror", str(empty_sample_env.mirror), "(environment,", "ETL_MIRROR)"] in shown
     assert ["log_level", "ERROR", f"({env},", "ETL_LOG_LEVEL)"] in shown
     assert ["notify", "set,", "not", "shown", "(environment,", "ETL_NOTIFY)"] in shown
     assert "s3cret" not in str(shown)
 
 
 def test_settings_and_named_secrets_are_one_json_document(
-    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+    empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENROUTER_API_KEY", "s3cret")
 
@@ -53,7 +53,7 @@ def test_settings_and_named_secrets_are_one_json_document(
     ids=["missing", "empty"],
 )
 def test_a_declared_secret_is_shown_only_as_set_or_not(
-    environment: Sampled,
+    empty_sample_env: SampleHome,
     capsys: Shown,
     monkeypatch: pytest.MonkeyPatch,
     value: str | None,
@@ -71,9 +71,9 @@ def test_a_declared_secret_is_shown_only_as_set_or_not(
 
 
 def test_settings_are_shown_where_declarations_cannot_be_read(
-    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+    empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ETL_DOMAINS_DIR", str(environment.folder / "nowhere"))
+    monkeypatch.setenv("ETL_DOMAINS_DIR", str(empty_sample_env.folder / "nowhere"))
 
     assert call("config", "show") == 0
 
@@ -93,7 +93,11 @@ def test_settings_are_shown_where_declarations_cannot_be_read(
     ids=["setting", "switch", "secret", "source", "full path", "document"],
 )
 def test_one_value_is_printed_alone(
-    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+    empty_sample_env: SampleHome,
+    capsys: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    value: str,
 ) -> None:
     monkeypatch.delenv("ETL_NOTIFY", raising=False)
 
@@ -102,7 +106,7 @@ def test_one_value_is_printed_alone(
     assert capsys.readouterr().out == f"{value}\n"
 
 
-def test_a_value_of_several_is_json(environment: Sampled, capsys: Shown) -> None:
+def test_a_value_of_several_is_json(empty_sample_env: SampleHome, capsys: Shown) -> None:
     assert call("config", "get", f"{DOMAIN}.retention") == 0
 
     assert set(json.loads(capsys.readouterr().out)) == {"versions", "days", "keep_runs"}
@@ -118,20 +122,20 @@ def test_a_value_of_several_is_json(environment: Sampled, capsys: Shown) -> None
     ids=["top", "domain", "deep"],
 )
 def test_an_unknown_key_is_refused_with_the_alternatives(
-    environment: Sampled, capsys: Shown, key: str, message: str
+    empty_sample_env: SampleHome, capsys: Shown, key: str, message: str
 ) -> None:
     assert call("config", "get", key) == 2
 
     assert message in capsys.readouterr().err
 
 
-def test_without_a_run_there_are_no_statistics(environment: Sampled, capsys: Shown) -> None:
+def test_without_a_run_there_are_no_statistics(empty_sample_env: SampleHome, capsys: Shown) -> None:
     assert call("stats", DOMAIN) == 0
 
     assert capsys.readouterr().out == f"{DOMAIN}: no run is kept\n"
 
 
-def test_a_run_is_counted_in_text_and_in_json(ran: Sampled, capsys: Shown) -> None:
+def test_a_run_is_counted_in_text_and_in_json(sample_env: SampleHome, capsys: Shown) -> None:
     assert call("stats", DOMAIN) == 0
     text = capsys.readouterr().out
 
@@ -156,7 +160,7 @@ def test_a_run_is_counted_in_text_and_in_json(ran: Sampled, capsys: Shown) -> No
     ids=["domain", "none"],
 )
 def test_a_wrong_argument_of_stats_is_refused(
-    environment: Sampled, capsys: Shown, arguments: list[str], message: str
+    empty_sample_env: SampleHome, capsys: Shown, arguments: list[str], message: str
 ) -> None:
     assert call(*arguments) == 2
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 from support.command_homes import call
-from support.sample_home import AS_OF, DOMAIN, Sampled
+from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.cli.main import app
 
@@ -81,16 +81,18 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_dry_run_prints_what_would_be_fetched_and_changes_nothing(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("run", DOMAIN, "--dry-run") == 0
 
     assert "advisories.kev: fetch, no record" in capsys.readouterr().out
-    assert not (environment.home.root / "data" / "raw").exists()
-    assert not environment.home.outputs(DOMAIN).exists()
+    assert not (empty_sample_env.home.root / "data" / "raw").exists()
+    assert not empty_sample_env.home.outputs(DOMAIN).exists()
 
 
-def test_a_probe_answers_in_json(environment: Sampled, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_probe_answers_in_json(
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("probe", DOMAIN, "--source", "kev", "--json") == 0
 
     [decision] = json.loads(capsys.readouterr().out)["decisions"]
@@ -110,7 +112,7 @@ def test_a_probe_answers_in_json(environment: Sampled, capsys: pytest.CaptureFix
     ids=["domain", "source", "partitions", "check", "demo"],
 )
 def test_a_wrong_argument_is_refused_with_the_alternatives(
-    environment: Sampled,
+    empty_sample_env: SampleHome,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     message: str,
@@ -121,9 +123,11 @@ def test_a_wrong_argument_is_refused_with_the_alternatives(
 
 
 def test_wrong_declarations_are_reported_with_file_and_line(
-    environment: Sampled, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    empty_sample_env: SampleHome,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    domains = environment.folder / "domains" / "weather"
+    domains = empty_sample_env.folder / "domains" / "weather"
     domains.mkdir(parents=True)
     (domains / "_domain.yaml").write_text("title: Weather\n", encoding="utf-8")
     (domains / "rain.yaml").write_text("titel: Rain\n", encoding="utf-8")
@@ -137,7 +141,7 @@ def test_wrong_declarations_are_reported_with_file_and_line(
 
 
 def test_the_declared_sources_are_listed(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("sources", "list") == 0
 
@@ -145,9 +149,9 @@ def test_the_declared_sources_are_listed(
 
 
 def test_a_run_that_cannot_publish_exits_with_1_and_names_the_source(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (environment.mirror / "advisory.echohq.com" / "data.json").unlink()
+    (empty_sample_env.mirror / "advisory.echohq.com" / "data.json").unlink()
 
     assert call("run", DOMAIN) == 1
 
@@ -155,7 +159,9 @@ def test_a_run_that_cannot_publish_exits_with_1_and_names_the_source(
 
 
 @pytest.mark.long
-def test_the_verbs_work_together(environment: Sampled, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verbs_work_together(
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("run", DOMAIN, "--as-of", AS_OF.strftime("%Y-%m-%dT%H:%M:%S")) == 0
     assert "advisories: success" in capsys.readouterr().out
 
@@ -168,17 +174,17 @@ def test_the_verbs_work_together(environment: Sampled, capsys: pytest.CaptureFix
     assert call("backfill", "nvd", "--from", "2020", "--to", "2024") == 0
     assert " 0 assets made" in capsys.readouterr().out
 
-    (environment.mirror / "advisory.echohq.com" / "data.json").unlink()
+    (empty_sample_env.mirror / "advisory.echohq.com" / "data.json").unlink()
     assert call("run", DOMAIN, "--strict") == 1
     assert "advisories: partial_success" in capsys.readouterr().out
 
 
 @pytest.mark.long
 def test_a_damaged_stored_file_fails_the_check(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("run", DOMAIN) == 0
-    stored = max(environment.home.raw.rglob("*"), key=lambda path: path.stat().st_size)
+    stored = max(empty_sample_env.home.raw.rglob("*"), key=lambda path: path.stat().st_size)
     stored.chmod(0o644)
     stored.write_bytes(stored.read_bytes()[::-1])
 
@@ -193,7 +199,7 @@ def test_a_damaged_stored_file_fails_the_check(
     ("number", "expected"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
 def test_an_interrupted_run_says_how_to_go_on(
-    environment: Sampled, number: signal.Signals, expected: int
+    empty_sample_env: SampleHome, number: signal.Signals, expected: int
 ) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN],
@@ -208,12 +214,12 @@ def test_an_interrupted_run_says_how_to_go_on(
 
     assert code == expected
     assert "run the same command again" in errors
-    assert not environment.home.latest(DOMAIN).exists()
+    assert not empty_sample_env.home.latest(DOMAIN).exists()
 
 
 @pytest.mark.long
 def test_the_demo_plays_its_three_scenes(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("demo") == 0
 
@@ -224,7 +230,7 @@ def test_the_demo_plays_its_three_scenes(
 
 @pytest.mark.long
 def test_the_samples_pass_every_check_of_severity_error(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("check", DOMAIN, "--samples") == 0
 

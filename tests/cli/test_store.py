@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.command_homes import call
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.storage.lock import lock
 
@@ -32,7 +32,7 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
     ids=["source", "partition", "rollback", "unpin", "forget", "show", "purge", "verify", "prune"],
 )
 def test_a_wrong_argument_is_refused_with_the_alternatives(
-    environment: Sampled,
+    empty_sample_env: SampleHome,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     message: str,
@@ -43,12 +43,12 @@ def test_a_wrong_argument_is_refused_with_the_alternatives(
 
 
 @pytest.mark.parametrize("verb", ["rollback", "unpin", "forget"])
-def test_a_decision_needs_its_reason(environment: Sampled, verb: str) -> None:
+def test_a_decision_needs_its_reason(empty_sample_env: SampleHome, verb: str) -> None:
     assert call(verb, "kev") == 2
 
 
 def test_an_empty_quarantine_is_reported_as_empty(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("quarantine", "list") == 0
 
@@ -57,16 +57,16 @@ def test_an_empty_quarantine_is_reported_as_empty(
 
 @pytest.mark.fault("two-runs")
 def test_a_run_that_shall_not_wait_is_refused_while_another_works(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with lock(environment.home.lock(DOMAIN), on_wait=lambda _: None):
+    with lock(empty_sample_env.home.lock(DOMAIN), on_wait=lambda _: None):
         assert call("run", DOMAIN, "--no-wait") == 1
 
     assert f"{DOMAIN}.lock is held by process" in capsys.readouterr().err
 
 
 def test_a_missing_manifest_cannot_be_restored(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("manifest", "restore", DOMAIN) == 1
 
@@ -77,14 +77,14 @@ def test_a_missing_manifest_cannot_be_restored(
 
 @pytest.mark.long
 def test_the_store_verbs_work_together(
-    environment: Sampled, capsys: pytest.CaptureFixture[str]
+    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def output(*arguments: str, code: int = 0) -> str:
         assert call(*arguments) == code
         return capsys.readouterr().out
 
     output("run", DOMAIN)
-    environment.change(RULINGS, lambda text: text + RULING)
+    empty_sample_env.change(RULINGS, lambda text: text + RULING)
     output("run", DOMAIN)
 
     assert "pinned to" in output("rollback", "overrides", "--why", "a slip")
@@ -93,7 +93,7 @@ def test_the_store_verbs_work_together(
     assert "is current again" in output("unpin", "overrides", "--why", "mended")
     assert f"{DOMAIN}: success" in output("run", DOMAIN)
 
-    environment.change(RULINGS, lambda _: "<!doctype html><title>Sign in</title>")
+    empty_sample_env.change(RULINGS, lambda _: "<!doctype html><title>Sign in</title>")
     output("run", DOMAIN)
     assert "overrides" in output("quarantine", "list")
     record = json.loads(output("quarantine", "show", "overrides"))
@@ -102,11 +102,11 @@ def test_the_store_verbs_work_together(
 
     assert "all as recorded" in output("manifest", "verify")
     assert "nothing written" in output("manifest", "export")
-    shutil.rmtree(environment.home.dagster)
+    shutil.rmtree(empty_sample_env.home.dagster)
     assert "known again, 0 tables made again" in output("manifest", "restore")
     assert json.loads(output("prune", "--dry-run", "--json"))["removed"] == []
 
-    _first_file(environment.home.raw).unlink()
+    _first_file(empty_sample_env.home.raw).unlink()
     assert "missing " in output("manifest", "verify", DOMAIN, code=1)
 
 

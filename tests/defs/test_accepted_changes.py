@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.event_log import read_sources
@@ -18,36 +18,36 @@ FIRST = "CVE-2024-900051,graphitemagick,wont_fix,,minor\n"
 SECOND = "CVE-2024-900011,quill-ssl,not_applicable,,disputed\n"
 
 
-def table(sampled: Sampled) -> TableResult:
-    with sampled.instance() as instance:
-        return read_sources(instance, sampled.domain.sources.values())[SOURCE].tables[None]
+def table(sample: SampleHome) -> TableResult:
+    with sample.instance() as instance:
+        return read_sources(instance, sample.domain.sources.values())[SOURCE].tables[None]
 
 
 @pytest.fixture
-def strict(sampled: Sampled) -> Domain:
+def strict(sample: SampleHome) -> Domain:
     """The domain whose rulings may not become fewer."""
-    source = sampled.domain.sources[SOURCE]
+    source = sample.domain.sources[SOURCE]
     limits = source.limits.model_copy(update={"max_shrink_pct": 0.0, "max_shrink_rows": 0})
-    sources = sampled.domain.sources | {SOURCE: source.model_copy(update={"limits": limits})}
-    return sampled.domain.model_copy(update={"sources": sources})
+    sources = sample.domain.sources | {SOURCE: source.model_copy(update={"limits": limits})}
+    return sample.domain.model_copy(update={"sources": sources})
 
 
-def run(sampled: Sampled, domain: Domain, *, accept: bool = False) -> RunManifest:
-    return sampled.run(RunOptions(accept_changes=accept), domain=domain)
+def run(sample: SampleHome, domain: Domain, *, accept: bool = False) -> RunManifest:
+    return sample.run(RunOptions(accept_changes=accept), domain=domain)
 
 
 @pytest.mark.fault("shrinking")
 @pytest.mark.long
 def test_a_refused_file_that_is_accepted_is_recorded_with_its_digest(
-    sampled: Sampled, strict: Domain
+    sample: SampleHome, strict: Domain
 ) -> None:
-    rows = table(sampled).table.rows
-    sampled.change(RULINGS, lambda text: text.replace(FIRST, ""))
-    refused = run(sampled, strict)
+    rows = table(sample).table.rows
+    sample.change(RULINGS, lambda text: text.replace(FIRST, ""))
+    refused = run(sample, strict)
 
-    accepted = run(sampled, strict, accept=True)
+    accepted = run(sample, strict, accept=True)
 
-    made = table(sampled)
+    made = table(sample)
     [ruling] = made.accepted
     assert refused.status is RunStatus.PARTIAL_SUCCESS
     assert made.table.rows == rows - 1
@@ -56,15 +56,15 @@ def test_a_refused_file_that_is_accepted_is_recorded_with_its_digest(
 
 
 @pytest.mark.long
-def test_the_word_on_one_file_does_not_take_the_next(sampled: Sampled, strict: Domain) -> None:
-    rows = table(sampled).table.rows
-    sampled.change(RULINGS, lambda text: text.replace(FIRST, ""))
-    run(sampled, strict)
-    sampled.change(RULINGS, lambda text: text.replace(SECOND, ""))
+def test_the_word_on_one_file_does_not_take_the_next(sample: SampleHome, strict: Domain) -> None:
+    rows = table(sample).table.rows
+    sample.change(RULINGS, lambda text: text.replace(FIRST, ""))
+    run(sample, strict)
+    sample.change(RULINGS, lambda text: text.replace(SECOND, ""))
 
-    manifest = run(sampled, strict, accept=True)
+    manifest = run(sample, strict, accept=True)
 
-    made = table(sampled)
+    made = table(sample)
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert (made.accepted, made.table.rows) == ([], rows)
     assert "look at this one" in manifest.note
@@ -72,14 +72,14 @@ def test_the_word_on_one_file_does_not_take_the_next(sampled: Sampled, strict: D
 
 @pytest.mark.long
 def test_a_refusal_is_over_when_the_tables_own_file_is_back(
-    sampled: Sampled, strict: Domain
+    sample: SampleHome, strict: Domain
 ) -> None:
-    good = (sampled.mirror / RULINGS).read_text(encoding="utf-8")
-    sampled.change(RULINGS, lambda text: text.replace(FIRST, ""))
-    run(sampled, strict)
-    sampled.change(RULINGS, lambda _: good)
+    good = (sample.mirror / RULINGS).read_text(encoding="utf-8")
+    sample.change(RULINGS, lambda text: text.replace(FIRST, ""))
+    run(sample, strict)
+    sample.change(RULINGS, lambda _: good)
 
-    manifest = run(sampled, strict)
+    manifest = run(sample, strict)
 
     assert manifest.status is RunStatus.SUCCESS
-    assert table(sampled).fault is None
+    assert table(sample).fault is None

@@ -7,23 +7,23 @@ from threading import Event, Thread
 
 import dagster as dg
 import pytest
-from support.sample_home import AS_OF, DOMAIN, Sampled
+from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.defs.definitions import build_defs, job_name
 from etl_assets.defs.run_context import AS_OF_TAG
 from etl_assets.storage.lock import lock
 
 
-def launch(sampled: Sampled, say=lambda _: None, **fields) -> dg.ExecuteInProcessResult:
-    defs = build_defs(sampled.settings, say=say)
-    with sampled.instance() as instance:
-        job = defs.resolve_job_def(job_name(sampled.domain))
+def launch(sample: SampleHome, say=lambda _: None, **fields) -> dg.ExecuteInProcessResult:
+    defs = build_defs(sample.settings, say=say)
+    with sample.instance() as instance:
+        job = defs.resolve_job_def(job_name(sample.domain))
         return job.execute_in_process(instance=instance, raise_on_error=False, **fields)
 
 
 @pytest.mark.long
 @pytest.mark.fault("two-runs")
-def test_a_step_from_dagsters_pages_waits_for_the_writer(sampled: Sampled) -> None:
+def test_a_step_from_dagsters_pages_waits_for_the_writer(sample: SampleHome) -> None:
     heard, said, results = Event(), list[str](), list[dg.ExecuteInProcessResult]()
 
     def say(line: str) -> None:
@@ -31,9 +31,9 @@ def test_a_step_from_dagsters_pages_waits_for_the_writer(sampled: Sampled) -> No
         heard.set()
 
     def run() -> None:
-        results.append(launch(sampled, say, asset_selection=[dg.AssetKey([DOMAIN, "kev_raw"])]))
+        results.append(launch(sample, say, asset_selection=[dg.AssetKey([DOMAIN, "kev_raw"])]))
 
-    with lock(sampled.home.lock(DOMAIN), on_wait=said.append):
+    with lock(sample.home.lock(DOMAIN), on_wait=said.append):
         other = Thread(target=run)
         other.start()
         assert heard.wait(timeout=300)
@@ -46,18 +46,18 @@ def test_a_step_from_dagsters_pages_waits_for_the_writer(sampled: Sampled) -> No
 
 @pytest.mark.long
 @pytest.mark.fault("two-runs", "clock")
-def test_a_run_that_was_overtaken_publishes_nothing(sampled: Sampled) -> None:
-    before = sampled.latest
+def test_a_run_that_was_overtaken_publishes_nothing(sample: SampleHome) -> None:
+    before = sample.latest
     earlier = {AS_OF_TAG: (AS_OF - timedelta(days=1)).isoformat()}
 
-    result = launch(sampled, tags=earlier, asset_selection=published_with(sampled))
+    result = launch(sample, tags=earlier, asset_selection=published_with(sample))
 
     assert not result.success
-    assert sampled.latest == before
+    assert sample.latest == before
 
 
-def published_with(sampled: Sampled) -> list[dg.AssetKey]:
+def published_with(sample: SampleHome) -> list[dg.AssetKey]:
     """The assets of the step that publishes."""
-    defs = build_defs(sampled.settings)
+    defs = build_defs(sample.settings)
     made = [assets for assets in defs.assets or [] if isinstance(assets, dg.AssetsDefinition)]
     return list(next(a.keys for a in made if a.op.name == f"{DOMAIN}_publish"))

@@ -14,8 +14,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.large_sample import FEED, one_package, unfix
-from support.sample_home import DOMAIN, Sampled
+from support.large_sample import FEED, keep_one_package, remove_fixes
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
@@ -31,11 +31,11 @@ MODELS = "models/advisories"
 class Drill:
     """A copy of a published home, with declarations and SQL of its own that may be spoiled."""
 
-    def __init__(self, crowd: Sampled) -> None:
-        self.crowd = crowd
-        settings = crowd.settings
-        self.domains = Path(shutil.copytree(settings.domains_dir, crowd.folder / "domains"))
-        self.dbt = Path(shutil.copytree(settings.dbt_dir, crowd.folder / "dbt_project"))
+    def __init__(self, large_sample: SampleHome) -> None:
+        self.crowd = large_sample
+        settings = large_sample.settings
+        self.domains = Path(shutil.copytree(settings.domains_dir, large_sample.folder / "domains"))
+        self.dbt = Path(shutil.copytree(settings.dbt_dir, large_sample.folder / "dbt_project"))
         self._settings = settings.model_copy(
             update={"domains_dir": self.domains, "dbt_dir": self.dbt}
         )
@@ -62,8 +62,8 @@ class Drill:
 
 
 @pytest.fixture
-def drill(crowd: Sampled) -> Drill:
-    return Drill(crowd)
+def drill(large_sample: SampleHome) -> Drill:
+    return Drill(large_sample)
 
 
 def replace(file: Path, old: str, new: str) -> None:
@@ -77,7 +77,7 @@ def a_page_in_its_place(drill: Drill) -> None:
 
 
 def cut_to_one_package(drill: Drill) -> None:
-    drill.crowd.change(FEED, one_package)
+    drill.crowd.change(FEED, keep_one_package)
 
 
 def cut_with_its_limit_off(drill: Drill) -> None:
@@ -87,7 +87,7 @@ def cut_with_its_limit_off(drill: Drill) -> None:
 
 
 def six_percent_flipped(drill: Drill) -> None:
-    drill.crowd.change(FEED, unfix(120))
+    drill.crowd.change(FEED, remove_fixes(120))
 
 
 def not_applicable_written_as_one(drill: Drill) -> None:

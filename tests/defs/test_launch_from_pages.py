@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from support.browser import needs_browser, rendered
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 WINDOW = "--window-size=1700,1000"
 
 
-def test_every_asset_has_a_group_an_owner_a_description_and_kinds(first_run: Sampled) -> None:
+def test_every_asset_has_a_group_an_owner_a_description_and_kinds(first_run: SampleHome) -> None:
     graph = first_run.defs().resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.materializable_asset_keys]
 
@@ -33,7 +33,9 @@ def test_every_asset_has_a_group_an_owner_a_description_and_kinds(first_run: Sam
     assert bare == []
 
 
-def test_the_asset_keys_are_those_that_were_agreed_on(first_run: Sampled, repo_root: Path) -> None:
+def test_the_asset_keys_are_those_that_were_agreed_on(
+    first_run: SampleHome, repo_root: Path
+) -> None:
     graph = first_run.defs().resolve_asset_graph()
     agreed = (repo_root / "tests" / "defs" / "asset_keys.txt").read_text(encoding="utf-8")
 
@@ -42,7 +44,7 @@ def test_the_asset_keys_are_those_that_were_agreed_on(first_run: Sampled, repo_r
     assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == agreed.split()
 
 
-def test_every_data_test_of_dbt_is_an_asset_check(first_run: Sampled) -> None:
+def test_every_data_test_of_dbt_is_an_asset_check(first_run: SampleHome) -> None:
     target = first_run.home.dbt_target(DOMAIN)
     manifest = json.loads((target / "manifest.json").read_bytes())
     tests = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "test"}
@@ -53,14 +55,14 @@ def test_every_data_test_of_dbt_is_an_asset_check(first_run: Sampled) -> None:
 
 @pytest.mark.long
 def test_dagster_finds_the_definitions_from_the_repository_root(
-    sampled: Sampled, repo_root: Path
+    sample: SampleHome, repo_root: Path
 ) -> None:
     dg = str(Path(sys.executable).parent / "dg")
 
     checked = subprocess.run(
         [dg, "check", "defs"],
         cwd=repo_root,
-        env=_environment(sampled, repo_root),
+        env=_environment(sample, repo_root),
         capture_output=True,
         text=True,
         check=False,
@@ -72,9 +74,9 @@ def test_dagster_finds_the_definitions_from_the_repository_root(
 @pytest.mark.long
 @needs_browser
 def test_the_lineage_page_shows_the_domains_assets(
-    sampled: Sampled, repo_root: Path, tmp_path: Path
+    sample: SampleHome, repo_root: Path, tmp_path: Path
 ) -> None:
-    with _webserver(sampled, repo_root) as url:
+    with _webserver(sample, repo_root) as url:
         group = f"{url}/locations/etl_assets/asset-groups/{DOMAIN}"
         lineage = rendered(f"{group}/lineage", tmp_path, WINDOW, seconds=120)
         listed = rendered(f"{group}/list", tmp_path, WINDOW)
@@ -87,7 +89,7 @@ def test_the_lineage_page_shows_the_domains_assets(
 
 
 @contextmanager
-def _webserver(sampled: Sampled, repo_root: Path) -> Iterator[str]:
+def _webserver(sample: SampleHome, repo_root: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -95,7 +97,7 @@ def _webserver(sampled: Sampled, repo_root: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [program, "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
         cwd=repo_root,
-        env=_environment(sampled, repo_root),
+        env=_environment(sample, repo_root),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -118,5 +120,5 @@ def _once_it_answers(url: str, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"the webserver ended or did not answer: {process.poll()}")
 
 
-def _environment(sampled: Sampled, repo_root: Path) -> dict[str, str]:
-    return {**sampled.settings.child_environment(), "PYTHONPATH": str(repo_root)}
+def _environment(sample: SampleHome, repo_root: Path) -> dict[str, str]:
+    return {**sample.settings.child_environment(), "PYTHONPATH": str(repo_root)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.sample_home import AS_OF, DOMAIN, Sampled
+from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.defs.asset_keys import report_key
 from etl_assets.model.records import RunStatus
@@ -18,18 +18,18 @@ from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE
 FEED = "advisory.echohq.com/data.json"
 
 
-def test_the_reports_asset_shows_the_markdown_and_names_the_page(sampled: Sampled) -> None:
-    with sampled.instance() as instance:
-        event = instance.get_latest_materialization_event(report_key(sampled.domain))
+def test_the_reports_asset_shows_the_markdown_and_names_the_page(sample: SampleHome) -> None:
+    with sample.instance() as instance:
+        event = instance.get_latest_materialization_event(report_key(sample.domain))
 
     assert event is not None
     metadata = event.asset_materialization.metadata
-    text = (sampled.latest / MARKDOWN_FILE).read_text(encoding="utf-8")
+    text = (sample.latest / MARKDOWN_FILE).read_text(encoding="utf-8")
     assert metadata["report"] == dg.MetadataValue.md(text)
-    assert Path(str(metadata["page"].value)).parts[-2:] == (sampled.latest.name, HTML_FILE)
+    assert Path(str(metadata["page"].value)).parts[-2:] == (sample.latest.name, HTML_FILE)
 
 
-def test_the_time_of_publishing_is_among_the_durations(first_run: Sampled) -> None:
+def test_the_time_of_publishing_is_among_the_durations(first_run: SampleHome) -> None:
     manifest = RunManifest.model_validate_json((first_run.latest / "manifest.json").read_bytes())
 
     phases = [phase.name for phase in manifest.phases]
@@ -38,20 +38,20 @@ def test_the_time_of_publishing_is_among_the_durations(first_run: Sampled) -> No
     assert sum(phase.seconds for phase in manifest.phases) <= manifest.seconds
 
 
-def test_a_run_in_which_nothing_moved_has_a_report_of_its_own(sampled: Sampled) -> None:
-    before = sampled.latest
+def test_a_run_in_which_nothing_moved_has_a_report_of_its_own(sample: SampleHome) -> None:
+    before = sample.latest
 
-    manifest = sampled.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
+    manifest = sample.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
 
     assert manifest.note == "nothing moved"
     for file in FILES:
-        assert not (sampled.latest / file).samefile(before / file)
-        assert "nothing moved" in (sampled.latest / file).read_text(encoding="utf-8")
-    assert "contact age" in (sampled.latest / HTML_FILE).read_text(encoding="utf-8")
+        assert not (sample.latest / file).samefile(before / file)
+        assert "nothing moved" in (sample.latest / file).read_text(encoding="utf-8")
+    assert "contact age" in (sample.latest / HTML_FILE).read_text(encoding="utf-8")
 
 
-def test_asking_a_remote_is_a_contact_though_nothing_is_fetched(sampled: Sampled) -> None:
-    manifest = sampled.run()
+def test_asking_a_remote_is_a_contact_though_nothing_is_fetched(sample: SampleHome) -> None:
+    manifest = sample.run()
 
     for source in manifest.sources:
         assert source.contacted_at is not None
@@ -62,12 +62,12 @@ def test_asking_a_remote_is_a_contact_though_nothing_is_fetched(sampled: Sampled
 
 @pytest.mark.long
 def test_a_run_that_failed_has_a_report(tmp_path: Path) -> None:
-    sampled = Sampled.packed(tmp_path)
-    (sampled.mirror / FEED).unlink()
+    sample = SampleHome.create(tmp_path)
+    (sample.mirror / FEED).unlink()
 
-    manifest = sampled.run()
+    manifest = sample.run()
 
-    [directory] = [path for path in sampled.home.outputs(DOMAIN).iterdir() if path.is_dir()]
+    [directory] = [path for path in sample.home.outputs(DOMAIN).iterdir() if path.is_dir()]
     assert manifest.status is RunStatus.FAILED
     assert "Failed, not published" in (directory / HTML_FILE).read_text(encoding="utf-8")
     assert "**failed**, not published" in (directory / MARKDOWN_FILE).read_text(encoding="utf-8")

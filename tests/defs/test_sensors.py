@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.demo.server import serving
 
@@ -15,11 +15,11 @@ KEV = "www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.js
 RULINGS = "analyst/advisory-not-applicable.csv"
 
 
-def _tick(sampled: Sampled, cursor: str | None) -> dg.SensorResult | dg.SkipReason:
-    repository = sampled.defs().get_repository_def()
+def _tick(sample: SampleHome, cursor: str | None) -> dg.SensorResult | dg.SkipReason:
+    repository = sample.defs().get_repository_def()
     sensor = repository.get_sensor_def(f"{DOMAIN}_probe")
     with (
-        sampled.instance() as instance,
+        sample.instance() as instance,
         dg.build_sensor_context(
             instance=instance, cursor=cursor, repository_def=repository
         ) as context,
@@ -30,9 +30,9 @@ def _tick(sampled: Sampled, cursor: str | None) -> dg.SensorResult | dg.SkipReas
 
 
 @pytest.mark.long
-def test_a_tick_requests_what_moved_and_what_is_below_it_once(sampled: Sampled) -> None:
-    with serving(sampled.mirror) as server:
-        served = Sampled(sampled.folder, mirror_url=server.url)
+def test_a_tick_requests_what_moved_and_what_is_below_it_once(sample: SampleHome) -> None:
+    with serving(sample.mirror) as server:
+        served = SampleHome(sample.folder, mirror_url=server.url)
         quiet = _tick(served, None)
         served.change(KEV, lambda text: text + "\n")
         moved = _tick(served, None)
@@ -50,28 +50,28 @@ def test_a_tick_requests_what_moved_and_what_is_below_it_once(sampled: Sampled) 
 
 @pytest.mark.long
 def test_a_remote_that_gives_no_answer_requests_nothing_and_keeps_its_entry(
-    sampled: Sampled,
+    sample: SampleHome,
 ) -> None:
-    with serving(sampled.mirror) as server:
-        served = Sampled(sampled.folder, mirror_url=server.url)
+    with serving(sample.mirror) as server:
+        served = SampleHome(sample.folder, mirror_url=server.url)
         served.change(KEV, lambda text: text + "\n")
         moved = _tick(served, None)
         assert isinstance(moved, dg.SensorResult)
         entry = json.loads(moved.cursor or "{}")[f"{DOMAIN}.kev"]
-        (sampled.mirror / KEV).write_bytes(b"")
-        Path(sampled.mirror / KEV).chmod(0)
+        (sample.mirror / KEV).write_bytes(b"")
+        Path(sample.mirror / KEV).chmod(0)
 
-    silent = _tick(Sampled(sampled.folder, mirror_url=server.url), moved.cursor)
+    silent = _tick(SampleHome(sample.folder, mirror_url=server.url), moved.cursor)
 
     assert isinstance(silent, dg.SkipReason)
     assert entry
 
 
-def test_a_years_file_that_moved_is_requested_with_its_partition(sampled: Sampled) -> None:
-    feed = next(sampled.mirror.glob("nvd.nist.gov/**/nvdcve-2.0-2024.meta"))
+def test_a_years_file_that_moved_is_requested_with_its_partition(sample: SampleHome) -> None:
+    feed = next(sample.mirror.glob("nvd.nist.gov/**/nvdcve-2.0-2024.meta"))
     feed.write_text(feed.read_text().replace("sha256:", "sha256:0")[:-2] + "\n")
 
-    moved = _tick(sampled, None)
+    moved = _tick(sample, None)
 
     assert isinstance(moved, dg.SensorResult)
     [request] = moved.run_requests or []

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.defs import validated
 from etl_assets.defs.context import ProjectContext
@@ -33,8 +33,8 @@ PIN = Pin(ruling=OperatorDecision(sha256=SHA, by="robin", why="it was right", at
 
 @pytest.fixture
 def place(tmp_path: Path) -> ProjectContext:
-    sampled = Sampled(tmp_path)
-    return ProjectContext(sampled.settings, {DOMAIN: sampled.domain})
+    sample = SampleHome(tmp_path)
+    return ProjectContext(sample.settings, {DOMAIN: sample.domain})
 
 
 @pytest.fixture

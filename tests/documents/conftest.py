@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from support.published import PublishedSet
-from support.sample_home import AS_OF, Sampled
+from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.model.run_options import RunOptions
 
 
 @pytest.fixture(scope="session")
-def published(first_run: Sampled) -> PublishedSet:
+def published(first_run: SampleHome) -> PublishedSet:
     return PublishedSet(first_run.latest)
 
 
@@ -27,7 +27,7 @@ def schemas(repo_root: Path) -> Path:
 @pytest.fixture(scope="session")
 def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> PublishedSet:
     """The set that the real feeds make."""
-    sampled = Sampled(tmp_path_factory.mktemp("real"), mirror_url=str(mirror))
-    manifest = sampled.run(RunOptions(as_of=AS_OF.replace(year=2027)))
+    sample = SampleHome(tmp_path_factory.mktemp("real"), mirror_url=str(mirror))
+    manifest = sample.run(RunOptions(as_of=AS_OF.replace(year=2027)))
     assert manifest.published, manifest.note
-    return PublishedSet(sampled.latest)
+    return PublishedSet(sample.latest)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.published import PublishedSet
-from support.sample_home import AS_OF, Sampled
+from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.model.run_options import RunOptions
 
@@ -21,18 +21,18 @@ EPSS = "epss.empiricalsecurity.com/epss_scores-current.csv.gz"
 SECOND, THIRD = AS_OF + timedelta(days=1), AS_OF + timedelta(days=2)
 
 
-def again(sampled: Sampled, at: Any) -> PublishedSet:
-    manifest = sampled.run(RunOptions(as_of=at, force_refresh=True))
+def again(sample: SampleHome, at: Any) -> PublishedSet:
+    manifest = sample.run(RunOptions(as_of=at, force_refresh=True))
     assert manifest.published, manifest.note
-    return PublishedSet(sampled.latest)
+    return PublishedSet(sample.latest)
 
 
-def rescore(sampled: Sampled, change: Any) -> None:
-    path = sampled.mirror / EPSS
+def rescore(sample: SampleHome, change: Any) -> None:
+    path = sample.mirror / EPSS
     path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
 
 
-def edited(sampled: Sampled, change: Any) -> None:
+def edited(sample: SampleHome, change: Any) -> None:
     """Change the vendor's feed as parsed."""
 
     def rewrite(text: str) -> str:
@@ -40,7 +40,7 @@ def edited(sampled: Sampled, change: Any) -> None:
         change(feed)
         return json.dumps(feed)
 
-    sampled.change(FEED, rewrite)
+    sample.change(FEED, rewrite)
 
 
 def by_id(found: PublishedSet) -> dict[str, Any]:
@@ -49,14 +49,14 @@ def by_id(found: PublishedSet) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def fixed_later(
-    first_run: Sampled, tmp_path_factory: pytest.TempPathFactory
+    first_run: SampleHome, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PublishedSet, PublishedSet]:
     """The set before and after the vendor names a fix for cobalt, and drops an id of pebble."""
-    sampled = first_run.copied(tmp_path_factory.mktemp("later") / "copy")
-    before = PublishedSet(sampled.latest)
-    edited(sampled, lambda feed: feed["cobalt"]["CVE-2024-900035"].update(fixed_version="9.9-1"))
-    edited(sampled, lambda feed: feed["pebble"].pop("CVE-2026-900043"))
-    return before, again(sampled, SECOND)
+    sample = first_run.copy_to(tmp_path_factory.mktemp("later") / "copy")
+    before = PublishedSet(sample.latest)
+    edited(sample, lambda feed: feed["cobalt"]["CVE-2024-900035"].update(fixed_version="9.9-1"))
+    edited(sample, lambda feed: feed["pebble"].pop("CVE-2026-900043"))
+    return before, again(sample, SECOND)
 
 
 def test_a_change_is_told_with_its_cause_and_leaves_all_else_alone(
@@ -97,13 +97,13 @@ def test_what_is_gone_is_withdrawn_and_dated(
     }
 
 
-def test_a_record_that_returns_is_withdrawn_no_longer(sampled: Sampled) -> None:
+def test_a_record_that_returns_is_withdrawn_no_longer(sample: SampleHome) -> None:
     entry: dict[str, Any] = {}
-    edited(sampled, lambda feed: entry.update(feed["pebble"].pop("CVE-2026-900043")))
-    again(sampled, SECOND)
-    edited(sampled, lambda feed: feed["pebble"].update({"CVE-2026-900043": entry}))
+    edited(sample, lambda feed: entry.update(feed["pebble"].pop("CVE-2026-900043")))
+    again(sample, SECOND)
+    edited(sample, lambda feed: feed["pebble"].update({"CVE-2026-900043": entry}))
 
-    after = again(sampled, THIRD)
+    after = again(sample, THIRD)
 
     record = by_id(after)["ECHO-CVE-2026-900043"]
     assert "withdrawn" not in record
@@ -124,11 +124,11 @@ def test_a_package_s_document_moves_only_with_its_states(
     assert tracking["current_release_date"] == "2026-03-02T12:00:00Z"
 
 
-def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled) -> None:
-    first = sampled.latest
-    rescore(sampled, lambda scores: scores.replace(b",0.0", b",0.1"))
+def test_new_scores_of_exploitation_change_nothing_that_is_told(sample: SampleHome) -> None:
+    first = sample.latest
+    rescore(sample, lambda scores: scores.replace(b",0.0", b",0.1"))
 
-    after = again(sampled, SECOND)
+    after = again(sample, SECOND)
 
     assert after.json("changes.json") == {"baseline": False, "changes": []}
     same = ["data.json", "openvex.json", "osv/all.zip", "cyclonedx.vex.json", "csaf/index.txt"]
@@ -137,12 +137,12 @@ def test_new_scores_of_exploitation_change_nothing_that_is_told(sampled: Sampled
 
 
 def test_a_source_that_says_nothing_new_of_us_leaves_every_document(
-    sampled: Sampled,
+    sample: SampleHome,
 ) -> None:
-    first = sampled.latest
-    rescore(sampled, lambda scores: scores + b"CVE-2019-999999,0.5,0.5\n")
+    first = sample.latest
+    rescore(sample, lambda scores: scores + b"CVE-2019-999999,0.5,0.5\n")
 
-    after = again(sampled, SECOND)
+    after = again(sample, SECOND)
 
     kept = [
         path for path in _files(after) if path.samefile(first / path.relative_to(after.directory))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.transfers import NOW, declared
+from support.transfers import NOW, make_source
 
 from etl_assets.declarations.source import Source
 from etl_assets.fetch.decide import decide, decide_without_probe
@@ -70,7 +70,7 @@ def choose(
         "is_newest": False,
         **fields,
     }
-    return decide(source or declared(URL), PART, found, known, now=now, **given)
+    return decide(source or make_source(URL), PART, found, known, now=now, **given)
 
 
 def test_equal_validators_keep_the_file_and_say_which() -> None:
@@ -146,7 +146,7 @@ def test_a_clock_that_was_set_back_does_not_stop_fetching() -> None:
 
 
 def with_digest(of: str) -> Source:
-    return declared(location={"url": URL, "digest": {"url": URL + ".meta", "of": of}})
+    return make_source(location={"url": URL, "digest": {"url": URL + ".meta", "of": of}})
 
 
 @pytest.mark.parametrize(

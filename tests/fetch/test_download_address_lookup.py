@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from support import misbehaving_server as faults
-from support.misbehaving_server import LOGIN_PAGE, Misbehaving
+from support.misbehaving_server import LOGIN_PAGE, MisbehavingServer
 from support.transfers import (
     GOOD,
     NOW,
     PART,
     PATH,
-    Hands,
-    decision,
-    declared,
-    desk,
-    elsewhere,
-    stored,
+    ManualClock,
+    make_decision,
+    make_fetch_context,
+    make_network,
+    make_source,
+    read_stored,
 )
 
 from etl_assets.declarations.source import Source
@@ -35,44 +35,49 @@ TELLER = "/where"
 SIGNED = f"{PATH}?Signature=planted-signature"
 
 
-def tell(server: Misbehaving, address: object) -> None:
+def tell(server: MisbehavingServer, address: object) -> None:
     answer = {"code": 0, "data": {"status": "ready", "url": address}}
     server.publish(TELLER, json.dumps(answer).encode())
 
 
-def told(server: Misbehaving, **fields: Any) -> Source:
+def told(server: MisbehavingServer, **fields: Any) -> Source:
     location = {
         "url": "http://127.0.0.1:9/the_file.json",
         "address_from": {"url": server.url + TELLER, "member": "data.url"},
         **fields,
     }
-    return declared(limits={"requests_per_second": 1e6, "attempts": 2}, location=location)
+    return make_source(limits={"requests_per_second": 1e6, "attempts": 2}, location=location)
 
 
 def run(source: Source, client: Client, home: Home, **fields: Any) -> FetchResult:
-    return fetch(FetchJob(source, PART, decision(), None, None), desk(client, home, **fields))
+    return fetch(
+        FetchJob(source, PART, make_decision(), None, None),
+        make_fetch_context(client, home, **fields),
+    )
 
 
 @pytest.fixture
-def signed(server: Misbehaving) -> Misbehaving:
+def signed(server: MisbehavingServer) -> MisbehavingServer:
     server.publish(SIGNED, GOOD)
     tell(server, server.url + SIGNED)
     return server
 
 
 def test_the_file_is_fetched_from_where_it_is_told_to_be(
-    signed: Misbehaving, client: Client, home: Home
+    signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
     found = run(told(signed), client, home)
 
     assert [seen.path for seen in signed.requests] == [TELLER, SIGNED]
-    assert (stored(found, home), found.attempts) == (GOOD, 1)
+    assert (read_stored(found, home), found.attempts) == (GOOD, 1)
     assert found.file is not None
     assert found.file.url == "http://127.0.0.1:9/the_file.json"
     assert "planted" not in found.model_dump_json()
 
 
-def test_a_probe_asks_for_the_address_too(signed: Misbehaving, client: Client, home: Home) -> None:
+def test_a_probe_asks_for_the_address_too(
+    signed: MisbehavingServer, client: Client, home: Home
+) -> None:
     found = probe(told(signed), PART, client=client, resolver=LocationResolver(home.root), now=NOW)
 
     assert found.validators is not None
@@ -81,26 +86,26 @@ def test_a_probe_asks_for_the_address_too(signed: Misbehaving, client: Client, h
 
 
 def test_a_broken_transfer_goes_on_at_the_next_address_told(
-    signed: Misbehaving, client: Client, home: Home
+    signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
     signed.misbehave(SIGNED, faults.closes_early)
 
     found = run(told(signed), client, home)
 
     assert [seen.path for seen in signed.requests] == [TELLER, SIGNED] * 2
-    assert "Range" in signed.asked(SIGNED)[1].headers
-    assert (stored(found, home), found.attempts) == (GOOD, 2)
+    assert "Range" in signed.requests_for(SIGNED)[1].headers
+    assert (read_stored(found, home), found.attempts) == (GOOD, 2)
 
 
 def test_an_address_that_is_not_told_yet_is_asked_for_again(
-    signed: Misbehaving, client: Client, home: Home
+    signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
     signed.misbehave(TELLER, lambda handler, _: handler.answer(200, b'{"data": {}}'))
 
     found = run(told(signed), client, home)
 
     assert found.status is FetchStatus.FETCHED
-    assert len(signed.asked(TELLER)) == 2
+    assert len(signed.requests_for(TELLER)) == 2
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,7 @@ def test_an_address_that_is_not_told_yet_is_asked_for_again(
     ],
 )
 def test_what_tells_no_address_is_an_outage(
-    server: Misbehaving, client: Client, home: Home, answer: bytes, fault: str
+    server: MisbehavingServer, client: Client, home: Home, answer: bytes, fault: str
 ) -> None:
     server.publish(TELLER, answer)
 
@@ -130,7 +135,7 @@ def test_what_tells_no_address_is_an_outage(
 
 
 def test_a_public_answer_leads_to_no_private_address(
-    server: Misbehaving, hands: Hands, home: Home
+    server: MisbehavingServer, manual_clock: ManualClock, home: Home
 ) -> None:
     tell(server, f"http://127.0.0.1:{server.server_address[1]}{PATH}")
     port = server.server_address[1]
@@ -140,7 +145,9 @@ def test_a_public_answer_leads_to_no_private_address(
         address_from={"url": f"http://feeds.example:{port}{TELLER}", "member": "data.url"},
     )
 
-    with Client(clock=hands.clock(), network=elsewhere(feeds_example=["93.184.215.14"])) as client:
+    with Client(
+        clock=manual_clock.clock(), network=make_network(feeds_example=["93.184.215.14"])
+    ) as client:
         found = run(source, client, home)
 
     assert "expected a public address" in (found.fault or "")
@@ -148,21 +155,23 @@ def test_a_public_answer_leads_to_no_private_address(
 
 
 def test_a_secret_goes_to_the_teller_and_not_where_it_points(
-    signed: Misbehaving, client: Client, home: Home
+    signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = told(signed, private=True, credentials={"x-api-key": {"env": "KEY"}})
     resolver = LocationResolver(home.root, secret=lambda _: SecretStr("planted-key"))
-    job = FetchJob(source, PART, decision(), None, None)
+    job = FetchJob(source, PART, make_decision(), None, None)
 
-    fetch(job, replace(desk(client, home), resolver=resolver))
+    fetch(job, replace(make_fetch_context(client, home), resolver=resolver))
 
-    assert signed.asked(TELLER)[0].headers["x-api-key"] == "planted-key"
-    assert "x-api-key" not in signed.asked(SIGNED)[0].headers
+    assert signed.requests_for(TELLER)[0].headers["x-api-key"] == "planted-key"
+    assert "x-api-key" not in signed.requests_for(SIGNED)[0].headers
 
 
-def test_a_mirror_has_the_file_itself(server: Misbehaving, client: Client, home: Home) -> None:
+def test_a_mirror_has_the_file_itself(
+    server: MisbehavingServer, client: Client, home: Home
+) -> None:
     server.publish("/127.0.0.1:9/the_file.json", GOOD)
 
     found = run(told(server), client, home, mirror=server.url)
 
-    assert (stored(found, home), server.asked(TELLER)) == (GOOD, [])
+    assert (read_stored(found, home), server.requests_for(TELLER)) == (GOOD, [])

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 from support import misbehaving_server as faults
-from support.misbehaving_server import Misbehaving
+from support.misbehaving_server import MisbehavingServer
 from support.transfers import (
     GOOD,
     NOW,
     PART,
-    decision,
-    declared,
-    desk,
-    quarantined,
-    stored,
+    list_quarantined,
+    make_decision,
+    make_fetch_context,
+    make_source,
+    read_stored,
 )
 
 from etl_assets.declarations.source import Source
@@ -37,10 +37,10 @@ PACKED = gzip.compress(GOOD, mtime=0)
 DIGEST = hashlib.sha256(GOOD).hexdigest()
 
 
-def with_digest(server: Misbehaving, digest: str, content: bytes = PACKED) -> Source:
+def with_digest(server: MisbehavingServer, digest: str, content: bytes = PACKED) -> Source:
     server.publish("/feed.json.gz", content)
     server.publish("/feed.meta", f"size:1\r\nsha256:{digest.upper()}\r\n".encode())
-    return declared(
+    return make_source(
         location={
             "url": f"{server.url}/feed.json.gz",
             "digest": {"url": f"{server.url}/feed.meta", "of": "unpacked"},
@@ -56,11 +56,11 @@ def probed(digest: str) -> Probe:
 
 
 def test_a_file_that_agrees_with_its_published_digest_is_kept(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert fetched.file is not None
     assert fetched.file.published_sha256 == DIGEST
@@ -68,15 +68,17 @@ def test_a_file_that_agrees_with_its_published_digest_is_kept(
 
 @pytest.mark.fault("digest")
 def test_a_file_that_differs_from_its_published_digest_is_quarantined(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, "ab" * 32)
 
-    fetched = fetch(FetchJob(source, PART, decision(), probed("ab" * 32)), desk(client, home))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision(), probed("ab" * 32)), make_fetch_context(client, home)
+    )
 
     assert fetched.status is FetchStatus.MISSING
     assert not home.raw.exists()
-    [record] = quarantined(home)
+    [record] = list_quarantined(home)
     assert (record.expected, record.found) == (
         f"{'ab' * 32} as the SHA-256 of the unpacked bytes, as published",
         DIGEST,
@@ -87,51 +89,55 @@ def test_a_file_that_differs_from_its_published_digest_is_quarantined(
 
 @pytest.mark.fault("truncated-gzip", "digest")
 def test_a_truncated_gzip_with_a_published_digest_never_becomes_a_raw_file(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST, PACKED[:-4])
 
-    fetched = fetch(FetchJob(source, PART, decision(), probed(DIGEST)), desk(client, home))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision(), probed(DIGEST)), make_fetch_context(client, home)
+    )
 
     assert "cut off" in (fetched.fault or "")
     assert not home.raw.exists()
 
 
 def test_a_digest_that_moved_since_the_probe_is_read_again(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
 
-    fetched = fetch(FetchJob(source, PART, decision(), probed("ab" * 32)), desk(client, home))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision(), probed("ab" * 32)), make_fetch_context(client, home)
+    )
 
     assert fetched.status is FetchStatus.FETCHED
 
 
 def test_a_digest_file_that_is_gone_is_no_obstacle(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
     server.always["/feed.meta"] = faults.answers(404)
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert fetched.file is not None
     assert fetched.file.published_sha256 is None
 
 
 def test_a_digest_file_that_is_a_login_page_is_an_outage(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
     server.always["/feed.meta"] = faults.asks_for_login
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert "expected a line sha256:<64 hexadecimal digits>" in (fetched.fault or "")
 
 
 def test_pieces_of_two_files_are_found_by_the_digest_and_fetched_anew(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     old = gzip.compress(GOOD.replace(b"1.2", b"9.9"), mtime=0)
     source = with_digest(server, DIGEST, old)
@@ -144,17 +150,19 @@ def test_pieces_of_two_files_are_found_by_the_digest_and_fetched_anew(
 
     server.misbehave(path, keeps_its_etag)
 
-    fetched = fetch(FetchJob(source, PART, decision(), probed(DIGEST)), desk(client, home))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision(), probed(DIGEST)), make_fetch_context(client, home)
+    )
 
-    assert stored(fetched, home) == PACKED
+    assert read_stored(fetched, home) == PACKED
 
 
 def test_the_reason_in_quarantine_is_json_beside_the_file(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, "ab" * 32)
 
-    fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     [file, reason] = sorted(home.quarantine("advisories", "feed").iterdir())
     assert reason.name == f"{file.name}.json"
@@ -169,24 +177,26 @@ def test_a_mirror_directory_gives_the_published_digest_too(
     (folder / "feed.json").write_bytes(GOOD)
     (folder / "feed.meta").write_text(f"sha256:{'ab' * 32}\n", encoding="utf-8")
     digest = {"url": "https://feeds.example/feed.meta", "of": "file"}
-    source = declared(location={"url": "https://feeds.example/feed.json", "digest": digest})
+    source = make_source(location={"url": "https://feeds.example/feed.json", "digest": digest})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home, str(tmp_path)))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision()), make_fetch_context(client, home, str(tmp_path))
+    )
 
     assert "as the SHA-256 of the file, as published" in (fetched.fault or "")
-    assert [record.sha256 for record in quarantined(home)] == [DIGEST]
+    assert [record.sha256 for record in list_quarantined(home)] == [DIGEST]
 
 
 @pytest.mark.fault("resume", "digest")
 def test_pieces_of_two_files_under_one_etag_are_not_joined(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     old, new = GOOD, GOOD.replace(b"1.2", b"1.3")
     digest = hashlib.sha256(new).hexdigest()
     server.publish("/a.json", old, etag='"same"')
     server.publish("/a.meta", f"sha256:{digest}\n".encode())
     server.misbehave("/a.json", replaced_after_a_reset(new))
-    source = declared(
+    source = make_source(
         location={
             "url": f"{server.url}/a.json",
             "digest": {"url": f"{server.url}/a.meta", "of": "file"},
@@ -194,10 +204,12 @@ def test_pieces_of_two_files_under_one_etag_are_not_joined(
         limits={"requests_per_second": 1e6},
     )
 
-    fetched = fetch(FetchJob(source, PART, decision(), probed(digest)), desk(client, home))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision(), probed(digest)), make_fetch_context(client, home)
+    )
 
-    assert stored(fetched, home) == new
-    assert len(server.asked("/a.json")) == 3
+    assert read_stored(fetched, home) == new
+    assert len(server.requests_for("/a.json")) == 3
 
 
 def replaced_after_a_reset(content: bytes) -> faults.Fault:
@@ -210,12 +222,12 @@ def replaced_after_a_reset(content: bytes) -> faults.Fault:
 
 @pytest.mark.fault("too-large", "digest")
 def test_a_digest_file_that_is_too_large_for_one_is_refused(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
     server.publish("/feed.meta", b"x" * 1_000_000)
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert fetched.status is FetchStatus.MISSING
     assert re.search(r"feed\.meta: expected at most [\d,]+ bytes, found more", fetched.fault or "")
@@ -236,8 +248,10 @@ def test_a_mirror_without_the_digest_serves_and_one_that_cannot_be_read_does_not
     (mirror / "feeds.example" / "a.json").write_bytes(GOOD)
     makes(mirror / "feeds.example" / "a.meta")
     digest = {"url": "https://feeds.example/a.meta", "of": "file"}
-    source = declared(location={"url": "https://feeds.example/a.json", "digest": digest})
+    source = make_source(location={"url": "https://feeds.example/a.json", "digest": digest})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home, str(mirror)))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision()), make_fetch_context(client, home, str(mirror))
+    )
 
     assert fetched.status is status

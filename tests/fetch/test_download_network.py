@@ -12,21 +12,21 @@ from threading import Lock
 import pytest
 from pydantic import SecretStr
 from support import misbehaving_server as faults
-from support.misbehaving_server import Misbehaving
+from support.misbehaving_server import MisbehavingServer
 from support.transfers import (
     GOOD,
     NOW,
     PART,
     PATH,
     Fetcher,
-    Hands,
-    decision,
-    declared,
-    desk,
-    elsewhere,
-    leftovers,
-    quarantined,
-    stored,
+    ManualClock,
+    list_partial_files,
+    list_quarantined,
+    make_decision,
+    make_fetch_context,
+    make_network,
+    make_source,
+    read_stored,
 )
 
 from etl_assets.fetch.download import FetchJob, fetch, fetch_all
@@ -57,9 +57,12 @@ class Crowd:
 def guarded(url: str, client: Client, home: Home, mirror: str | None = None) -> FetchResult:
     """A fetch of what is opened by a token."""
     token = {"Authorization": {"env": "FEED_TOKEN", "prefix": "Bearer "}}
-    source = declared(location={"url": url, "credentials": token})
+    source = make_source(location={"url": url, "credentials": token})
     resolver = LocationResolver(home.root, mirror, lambda _: SecretStr("sw0rdfish"))
-    return fetch(FetchJob(source, PART, decision()), replace(desk(client, home), resolver=resolver))
+    return fetch(
+        FetchJob(source, PART, make_decision()),
+        replace(make_fetch_context(client, home), resolver=resolver),
+    )
 
 
 def zipped(content: bytes) -> bytes:
@@ -72,8 +75,8 @@ def zipped(content: bytes) -> bytes:
 NEWER = GOOD.replace(b"1.2", b"1.3")
 
 
-def test_bytes_are_asked_for_as_they_are(get: Fetcher, server: Misbehaving) -> None:
-    get()
+def test_bytes_are_asked_for_as_they_are(fetch_feed: Fetcher, server: MisbehavingServer) -> None:
+    fetch_feed()
 
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
 
@@ -85,13 +88,13 @@ def test_bytes_are_asked_for_as_they_are(get: Fetcher, server: Misbehaving) -> N
     ids=["reset", "short", "stall"],
 )
 def test_a_body_that_breaks_off_is_resumed_where_it_ended(
-    get: Fetcher, server: Misbehaving, home: Home, fault: faults.Fault
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home, fault: faults.Fault
 ) -> None:
     server.misbehave(PATH, fault, fault)
 
-    fetched = get(read_timeout_seconds=0.2)
+    fetched = fetch_feed(read_timeout_seconds=0.2)
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert (fetched.attempts, fetched.last_status) == (3, 206)
     ranges = [seen.headers.get("Range") for seen in server.requests]
     assert ranges == [None, f"bytes={len(GOOD) // 2}-", f"bytes={len(GOOD) * 3 // 4}-"]
@@ -100,27 +103,27 @@ def test_a_body_that_breaks_off_is_resumed_where_it_ended(
 
 @pytest.mark.fault("resume")
 def test_without_a_strong_validator_a_broken_body_starts_anew(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish(PATH, GOOD, etag='W/"1"')
     server.misbehave(PATH, faults.resets_midway)
 
-    fetched = get()
+    fetched = fetch_feed()
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert "Range" not in server.requests[1].headers
 
 
 @pytest.mark.fault("resume")
 def test_an_old_last_modified_is_enough_to_resume(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish(PATH, GOOD, etag=None)
     server.misbehave(PATH, faults.resets_midway)
 
-    fetched = get()
+    fetched = fetch_feed()
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert server.requests[1].headers["If-Range"] == format_datetime(faults.LONG_AGO, usegmt=True)
 
 
@@ -131,89 +134,89 @@ def test_an_old_last_modified_is_enough_to_resume(
     ids=["range ignored", "condition ignored", "another range"],
 )
 def test_a_resumed_answer_that_does_not_fit_starts_anew(
-    get: Fetcher, server: Misbehaving, home: Home, answer: faults.Fault
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home, answer: faults.Fault
 ) -> None:
     server.misbehave(PATH, faults.then_publishes(faults.resets_midway, PATH, NEWER), answer)
 
-    fetched = get()
+    fetched = fetch_feed()
 
-    assert stored(fetched, home) == NEWER
+    assert read_stored(fetched, home) == NEWER
 
 
 @pytest.mark.fault("resume")
 def test_a_server_that_refuses_ranges_is_asked_for_the_whole(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.always[PATH] = faults.refuses_ranges
     server.misbehave(PATH, faults.resets_midway)
 
-    fetched = get()
+    fetched = fetch_feed()
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
 
 
 @pytest.mark.fault("wrong-length")
 def test_a_body_that_is_always_short_is_quarantined_and_an_outage(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish(PATH, GOOD, etag=None, changed=None)
     server.always[PATH] = faults.closes_early
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert fetched.status is FetchStatus.MISSING
     assert "body broke off" in (fetched.fault or "")
-    assert [record.size_bytes for record in quarantined(home)] == [len(GOOD) // 2]
+    assert [record.size_bytes for record in list_quarantined(home)] == [len(GOOD) // 2]
     assert not home.raw.exists()
 
 
 def test_a_body_that_is_longer_than_promised_is_tried_again(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.misbehave(PATH, faults.sends_more)
 
-    fetched = get()
+    fetched = fetch_feed()
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert fetched.attempts == 2
 
 
 @pytest.mark.fault("wrong-length")
 def test_a_body_that_is_always_longer_is_quarantined_and_an_outage(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.always[PATH] = faults.sends_more
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert fetched.status is FetchStatus.MISSING
     assert f"expected {len(GOOD):,} bytes as Content-Length says" in (fetched.fault or "")
-    assert len(quarantined(home)) == 1
+    assert len(list_quarantined(home)) == 1
 
 
 @pytest.mark.fault("backoff")
 def test_failures_are_tried_again_with_doubling_waits(
-    get: Fetcher, server: Misbehaving, hands: Hands
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.misbehave(PATH, faults.answers(500), faults.answers(502), faults.resets_midway)
 
-    fetched = get(backoff_seconds=2)
+    fetched = fetch_feed(backoff_seconds=2)
 
     assert fetched.status is FetchStatus.FETCHED
-    assert hands.waits == [2, 4, 8]
+    assert manual_clock.waits == [2, 4, 8]
     assert (fetched.attempts, fetched.waited_seconds) == (4, 14)
 
 
 @pytest.mark.fault("backoff")
 def test_a_wait_is_a_random_share_of_its_ceiling(
-    get: Fetcher, server: Misbehaving, hands: Hands
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
-    hands.chance = 0.25
+    manual_clock.chance = 0.25
     server.misbehave(PATH, faults.answers(500), faults.answers(500), faults.answers(500))
 
-    get(backoff_seconds=8, max_backoff_seconds=12)
+    fetch_feed(backoff_seconds=8, max_backoff_seconds=12)
 
-    assert hands.waits == [2, 3, 3]
+    assert manual_clock.waits == [2, 3, 3]
 
 
 @pytest.mark.fault("retry-after")
@@ -224,31 +227,39 @@ def test_a_wait_is_a_random_share_of_its_ceiling(
     ids=["seconds", "date"],
 )
 def test_retry_after_is_waited_for(
-    get: Fetcher, server: Misbehaving, hands: Hands, status: int, value: str
+    fetch_feed: Fetcher,
+    server: MisbehavingServer,
+    manual_clock: ManualClock,
+    status: int,
+    value: str,
 ) -> None:
     server.misbehave(PATH, faults.answers(status, Retry_After=value))
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert fetched.status is FetchStatus.FETCHED
-    assert hands.waits == [7]
+    assert manual_clock.waits == [7]
 
 
 @pytest.mark.fault("retry-after")
-def test_retry_after_is_capped(get: Fetcher, server: Misbehaving, hands: Hands) -> None:
+def test_retry_after_is_capped(
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
+) -> None:
     server.misbehave(PATH, faults.answers(503, Retry_After="86400"))
 
-    get(max_backoff_seconds=20)
+    fetch_feed(max_backoff_seconds=20)
 
-    assert hands.waits == [20]
+    assert manual_clock.waits == [20]
 
 
 @pytest.mark.fault("refusal")
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_refusal_is_not_tried_again(get: Fetcher, server: Misbehaving, status: int) -> None:
+def test_a_refusal_is_not_tried_again(
+    fetch_feed: Fetcher, server: MisbehavingServer, status: int
+) -> None:
     server.always[PATH] = faults.answers(status)
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert (fetched.status, fetched.attempts) == (FetchStatus.MISSING, 1)
     assert str(status) in (fetched.fault or "")
@@ -256,11 +267,11 @@ def test_a_refusal_is_not_tried_again(get: Fetcher, server: Misbehaving, status:
 
 @pytest.mark.fault("silence")
 def test_a_silent_server_is_given_up_after_the_declared_attempts(
-    get: Fetcher, server: Misbehaving
+    fetch_feed: Fetcher, server: MisbehavingServer
 ) -> None:
     server.always[PATH] = faults.never_answers
 
-    fetched = get(attempts=2, read_timeout_seconds=0.1)
+    fetched = fetch_feed(attempts=2, read_timeout_seconds=0.1)
 
     assert fetched.status is FetchStatus.MISSING
     assert "ReadTimeout" in (fetched.fault or "")
@@ -278,28 +289,30 @@ def test_a_silent_server_is_given_up_after_the_declared_attempts(
     ids=["name not found", "refused", "connect timeout"],
 )
 def test_a_host_that_cannot_be_reached_is_an_outage(
-    get: Fetcher, full_port: int, url: str, told: str
+    fetch_feed: Fetcher, full_port: int, url: str, told: str
 ) -> None:
-    fetched = get(url=url.format(port=full_port), attempts=2, connect_timeout_seconds=0.1)
+    fetched = fetch_feed(url=url.format(port=full_port), attempts=2, connect_timeout_seconds=0.1)
 
     assert (fetched.status, fetched.attempts) == (FetchStatus.MISSING, 2)
     assert told in (fetched.fault or "")
 
 
 @pytest.mark.fault("tls")
-def test_a_broken_tls_handshake_is_an_outage(get: Fetcher, server: Misbehaving) -> None:
-    fetched = get(url=server.url.replace("http:", "https:") + PATH, attempts=2)
+def test_a_broken_tls_handshake_is_an_outage(
+    fetch_feed: Fetcher, server: MisbehavingServer
+) -> None:
+    fetched = fetch_feed(url=server.url.replace("http:", "https:") + PATH, attempts=2)
 
     assert (fetched.status, fetched.attempts) == (FetchStatus.MISSING, 2)
     assert "SSL" in (fetched.fault or "")
 
 
-def test_a_redirect_is_followed(get: Fetcher, server: Misbehaving, home: Home) -> None:
+def test_a_redirect_is_followed(fetch_feed: Fetcher, server: MisbehavingServer, home: Home) -> None:
     server.always["/old.json"] = faults.redirects("/feed.json")
 
-    fetched = get(url=server.url + "/old.json")
+    fetched = fetch_feed(url=server.url + "/old.json")
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert fetched.file is not None
     assert fetched.file.url == server.url + "/old.json"
 
@@ -316,22 +329,24 @@ def test_a_redirect_is_followed(get: Fetcher, server: Misbehaving, home: Home) -
     ids=["loop", "file", "ftp", "broken"],
 )
 def test_a_redirect_astray_is_refused_and_named(
-    get: Fetcher, server: Misbehaving, location: str, told: str
+    fetch_feed: Fetcher, server: MisbehavingServer, location: str, told: str
 ) -> None:
     server.always[PATH] = faults.redirects(location)
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert (fetched.status, fetched.attempts) == (FetchStatus.MISSING, 1)
     assert told in (fetched.fault or "")
 
 
 @pytest.mark.fault("redirect-loop")
-def test_a_long_chain_of_redirects_is_refused(get: Fetcher, server: Misbehaving) -> None:
+def test_a_long_chain_of_redirects_is_refused(
+    fetch_feed: Fetcher, server: MisbehavingServer
+) -> None:
     for step in range(5):
         server.always[f"/{step}"] = faults.redirects(f"/{step + 1}")
 
-    fetched = get(url=f"{server.url}/0", max_redirects=3)
+    fetched = fetch_feed(url=f"{server.url}/0", max_redirects=3)
 
     assert "expected at most 3 redirects" in (fetched.fault or "")
 
@@ -351,13 +366,15 @@ def test_a_long_chain_of_redirects_is_refused(get: Fetcher, server: Misbehaving)
     ],
 )
 def test_a_public_source_may_not_redirect_to_a_private_address(
-    get: Fetcher, server: Misbehaving, hands: Hands, location: str
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock, location: str
 ) -> None:
     server.always[PATH] = faults.redirects(location)
-    network = elsewhere(feeds_example=["93.184.215.14"], rebound_example=["10.0.0.8"])
+    network = make_network(feeds_example=["93.184.215.14"], rebound_example=["10.0.0.8"])
 
-    with Client(clock=hands.clock(), network=network) as asker:
-        fetched = get(url=server.url.replace("127.0.0.1", "feeds.example") + PATH, asker=asker)
+    with Client(clock=manual_clock.clock(), network=network) as other_client:
+        fetched = fetch_feed(
+            url=server.url.replace("127.0.0.1", "feeds.example") + PATH, with_client=other_client
+        )
 
     assert fetched.status is FetchStatus.MISSING
     assert "expected a public address" in (fetched.fault or "")
@@ -366,75 +383,81 @@ def test_a_public_source_may_not_redirect_to_a_private_address(
 
 @pytest.mark.fault("dns-private")
 def test_a_public_name_that_stands_for_a_private_address_is_refused(
-    get: Fetcher, server: Misbehaving, hands: Hands
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
-    network = elsewhere(feeds_example=["93.184.215.14", "127.0.0.1"])
+    network = make_network(feeds_example=["93.184.215.14", "127.0.0.1"])
 
-    with Client(clock=hands.clock(), network=network) as asker:
-        fetched = get(url=server.url.replace("127.0.0.1", "feeds.example") + PATH, asker=asker)
+    with Client(clock=manual_clock.clock(), network=network) as other_client:
+        fetched = fetch_feed(
+            url=server.url.replace("127.0.0.1", "feeds.example") + PATH, with_client=other_client
+        )
 
     assert "feeds.example: expected a public address, found 127.0.0.1" in (fetched.fault or "")
     assert server.requests == []
 
 
 def test_a_declared_private_host_may_be_asked(
-    server: Misbehaving, hands: Hands, home: Home
+    server: MisbehavingServer, manual_clock: ManualClock, home: Home
 ) -> None:
     server.publish(PATH, GOOD)
     url = server.url.replace("127.0.0.1", "feeds.example") + PATH
-    source = declared(location={"url": url, "private": True})
+    source = make_source(location={"url": url, "private": True})
 
-    with Client(clock=hands.clock(), network=elsewhere(feeds_example=["127.0.0.1"])) as asker:
-        fetched = fetch(FetchJob(source, PART, decision()), desk(asker, home))
+    with Client(
+        clock=manual_clock.clock(), network=make_network(feeds_example=["127.0.0.1"])
+    ) as other_client:
+        fetched = fetch(
+            FetchJob(source, PART, make_decision()), make_fetch_context(other_client, home)
+        )
 
     assert fetched.status is FetchStatus.FETCHED
 
 
 @pytest.mark.fault("too-large")
 def test_a_file_over_the_declared_size_is_refused_before_it_is_read(
-    get: Fetcher, home: Home
+    fetch_feed: Fetcher, home: Home
 ) -> None:
-    fetched = get(max_bytes=1000)
+    fetched = fetch_feed(max_bytes=1000)
 
     assert f"expected at most 1,000 bytes, found {len(GOOD):,}" in (fetched.fault or "")
-    assert leftovers(home) == []
+    assert list_partial_files(home) == []
 
 
 @pytest.mark.fault("too-large")
 def test_a_file_without_length_is_aborted_when_it_passes_the_limit(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.always[PATH] = faults.sends_less_unframed
 
-    fetched = get(max_bytes=1000)
+    fetched = fetch_feed(max_bytes=1000)
 
     assert "expected at most 1,000 bytes" in (fetched.fault or "")
-    assert leftovers(home) == []
-    assert quarantined(home) == []
+    assert list_partial_files(home) == []
+    assert list_quarantined(home) == []
 
 
 @pytest.mark.fault("too-slow")
 def test_a_file_slower_than_the_declared_rate_is_aborted(
-    get: Fetcher, server: Misbehaving, hands: Hands, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock, home: Home
 ) -> None:
     server.always[PATH] = faults.drips
-    hands.tick = 5
+    manual_clock.tick = 5
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert "expected at least 1,000 bytes a second" in (fetched.fault or "")
     assert fetched.attempts == 1
-    assert leftovers(home) == []
+    assert list_partial_files(home) == []
 
 
 @pytest.mark.fault("circuit")
 def test_a_failing_host_is_left_alone_after_failures_in_a_row(
-    get: Fetcher, server: Misbehaving, hands: Hands
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.always[PATH] = faults.answers(500)
-    get(attempts=4, failures_before_pause=3, pause_seconds=100, backoff_seconds=0)
+    fetch_feed(attempts=4, failures_before_pause=3, pause_seconds=100, backoff_seconds=0)
 
-    fetched = get(attempts=4, failures_before_pause=3, pause_seconds=100)
+    fetched = fetch_feed(attempts=4, failures_before_pause=3, pause_seconds=100)
 
     assert len(server.requests) == 3
     assert fetched.attempts == 0
@@ -444,63 +467,67 @@ def test_a_failing_host_is_left_alone_after_failures_in_a_row(
 
 @pytest.mark.fault("circuit")
 def test_a_host_is_asked_again_after_its_pause(
-    get: Fetcher, server: Misbehaving, hands: Hands
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.misbehave(PATH, *[faults.answers(500)] * 2)
-    get(attempts=2, failures_before_pause=2, pause_seconds=100)
-    hands.seconds += 101
+    fetch_feed(attempts=2, failures_before_pause=2, pause_seconds=100)
+    manual_clock.seconds += 101
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert fetched.status is FetchStatus.FETCHED
 
 
 @pytest.mark.fault("rate")
-def test_requests_to_one_host_keep_their_distance(get: Fetcher, hands: Hands) -> None:
+def test_requests_to_one_host_keep_their_distance(
+    fetch_feed: Fetcher, manual_clock: ManualClock
+) -> None:
     for _ in range(3):
-        get(requests_per_second=4)
+        fetch_feed(requests_per_second=4)
 
-    assert hands.waits == [0.25, 0.25]
+    assert manual_clock.waits == [0.25, 0.25]
 
 
 @pytest.mark.fault("rate")
 def test_no_more_connections_are_held_at_once_than_declared(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
-    crowd = Crowd()
+    large_sample = Crowd()
     parts = [PART.model_copy(update={"partition": str(number)}) for number in range(12)]
     limits = {"connections": 3, "requests_per_second": 1e6}
-    source = declared(f"{server.url}/{{partition}}.json", limits=limits)
+    source = make_source(f"{server.url}/{{partition}}.json", limits=limits)
     for part in parts:
         server.publish(f"/{part.partition}.json", GOOD)
-        server.always[f"/{part.partition}.json"] = crowd.serves
+        server.always[f"/{part.partition}.json"] = large_sample.serves
 
-    jobs = [FetchJob(source, part, decision(part=part)) for part in parts]
-    fetched = list(fetch_all(jobs, desk(client, home)))
+    jobs = [FetchJob(source, part, make_decision(part=part)) for part in parts]
+    fetched = list(fetch_all(jobs, make_fetch_context(client, home)))
 
     assert {each.status for each in fetched} == {FetchStatus.FETCHED}
-    assert 1 < crowd.most <= 3
+    assert 1 < large_sample.most <= 3
 
 
 @pytest.mark.fault("truncated-zip")
 def test_an_archive_that_breaks_off_never_becomes_a_raw_file(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish(PATH, zipped(GOOD))
     server.always[PATH] = faults.cuts_off
-    source = declared(server.url + PATH, expect={"compression": "zip"})
+    source = make_source(server.url + PATH, expect={"compression": "zip"})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home, check=validate))
+    fetched = fetch(
+        FetchJob(source, PART, make_decision()), make_fetch_context(client, home, check=validate)
+    )
 
     assert fetched.status is FetchStatus.MISSING
     assert "a whole zip archive" in (fetched.fault or "")
-    assert len(quarantined(home)) == 1
+    assert len(list_quarantined(home)) == 1
     assert not home.raw.exists()
 
 
 @pytest.mark.fault("secrets")
 def test_a_credential_goes_to_the_declared_origin_alone(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.always[PATH] = faults.redirects("/moved.json")
     with faults.misbehaving() as other:
@@ -515,7 +542,7 @@ def test_a_credential_goes_to_the_declared_origin_alone(
 
 
 @pytest.mark.fault("secrets")
-def test_a_mirror_gets_no_credential(server: Misbehaving, client: Client, home: Home) -> None:
+def test_a_mirror_gets_no_credential(server: MisbehavingServer, client: Client, home: Home) -> None:
     server.publish("/feeds.example/feed.json", GOOD)
 
     guarded("https://feeds.example/feed.json", client, home, mirror=server.url)
@@ -525,7 +552,7 @@ def test_a_mirror_gets_no_credential(server: Misbehaving, client: Client, home: 
 
 @pytest.mark.fault("secrets")
 def test_what_a_server_says_of_a_credential_is_not_repeated(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.always[PATH] = faults.repeats_the_secret
 
@@ -536,11 +563,13 @@ def test_what_a_server_says_of_a_credential_is_not_repeated(
 
 
 @pytest.mark.fault("secrets")
-def test_secrets_of_an_address_are_in_no_record(get: Fetcher, server: Misbehaving) -> None:
+def test_secrets_of_an_address_are_in_no_record(
+    fetch_feed: Fetcher, server: MisbehavingServer
+) -> None:
     url = server.url.replace("//", "//user:swordfish@") + PATH + "?api_key=swordfish&year=2026"
     server.always[PATH + "?api_key=swordfish&year=2026"] = faults.answers(403)
 
-    fetched = get(url=url)
+    fetched = fetch_feed(url=url)
 
     assert "swordfish" not in fetched.model_dump_json()
     assert "api_key=***&year=2026" in (fetched.fault or "")
@@ -548,23 +577,27 @@ def test_secrets_of_an_address_are_in_no_record(get: Fetcher, server: Misbehavin
 
 @pytest.mark.fault("retry-after")
 def test_a_host_that_asks_to_wait_is_left_alone_by_every_source(
-    get: Fetcher, server: Misbehaving, hands: Hands
+    fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.publish("/other.json", GOOD)
     server.always[PATH] = faults.answers(429, Retry_After="9")
-    get(attempts=1)
+    fetch_feed(attempts=1)
 
-    fetched = get(url=server.url + "/other.json")
+    fetched = fetch_feed(url=server.url + "/other.json")
 
     assert fetched.status is FetchStatus.FETCHED
-    assert hands.waits == [9]
+    assert manual_clock.waits == [9]
 
 
-def test_a_proxy_is_asked_for_public_files(server: Misbehaving, hands: Hands, home: Home) -> None:
+def test_a_proxy_is_asked_for_public_files(
+    server: MisbehavingServer, manual_clock: ManualClock, home: Home
+) -> None:
     server.publish("http://feeds.example/feed.json", GOOD)
-    source = declared("http://feeds.example/feed.json")
+    source = make_source("http://feeds.example/feed.json")
 
-    with Client(clock=hands.clock(), proxy=server.url) as asker:
-        fetched = fetch(FetchJob(source, PART, decision()), desk(asker, home))
+    with Client(clock=manual_clock.clock(), proxy=server.url) as other_client:
+        fetched = fetch(
+            FetchJob(source, PART, make_decision()), make_fetch_context(other_client, home)
+        )
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD

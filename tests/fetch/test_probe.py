@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support import misbehaving_server as faults
-from support.misbehaving_server import Misbehaving
-from support.transfers import GOOD, NOW, declared
+from support.misbehaving_server import MisbehavingServer
+from support.transfers import GOOD, NOW, make_source
 
 from etl_assets.declarations.source import Source
 from etl_assets.fetch.http import Client
@@ -32,11 +32,11 @@ def ask(source: Source, client: Client, resolver: LocationResolver) -> Probe:
 
 
 def test_a_head_request_brings_the_validators(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     server.publish("/a.json", GOOD, etag='"1"')
 
-    found = ask(declared(server.url + "/a.json"), client, resolver)
+    found = ask(make_source(server.url + "/a.json"), client, resolver)
 
     assert found == Probe(
         part=PART,
@@ -48,35 +48,35 @@ def test_a_head_request_brings_the_validators(
 
 
 def test_where_head_is_not_served_one_byte_is_asked_for(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     server.publish("/a.json", GOOD, etag='"1"')
     server.always["/a.json"] = faults.refuses_head
 
-    found = ask(declared(server.url + "/a.json"), client, resolver)
+    found = ask(make_source(server.url + "/a.json"), client, resolver)
 
     assert found.validators is not None
     assert (found.validators.etag, found.validators.size_bytes) == ('"1"', len(GOOD))
-    assert server.asked("/a.json")[0].headers["Range"] == "bytes=0-0"
+    assert server.requests_for("/a.json")[0].headers["Range"] == "bytes=0-0"
 
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_file_that_is_not_there_is_not_published(
-    server: Misbehaving, client: Client, resolver: LocationResolver, status: int
+    server: MisbehavingServer, client: Client, resolver: LocationResolver, status: int
 ) -> None:
     server.always["/a.json"] = faults.answers(status)
 
-    found = ask(declared(server.url + "/a.json"), client, resolver)
+    found = ask(make_source(server.url + "/a.json"), client, resolver)
 
     assert (found.published, found.validators) == (False, None)
 
 
 def test_an_outage_is_told_and_not_raised(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     server.always["/a.json"] = faults.answers(503)
 
-    found = ask(declared(server.url + "/a.json"), client, resolver)
+    found = ask(make_source(server.url + "/a.json"), client, resolver)
 
     assert (found.published, found.validators) == (True, None)
     assert "503" in (found.fault or "")
@@ -84,26 +84,26 @@ def test_an_outage_is_told_and_not_raised(
 
 
 def test_odd_headers_say_nothing(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     server.always["/a.json"] = faults.answers(200, Last_Modified="yesterday", ETag="")
 
-    found = ask(declared(server.url + "/a.json"), client, resolver)
+    found = ask(make_source(server.url + "/a.json"), client, resolver)
 
     assert found.validators == Validators(etag="")
 
 
-def with_digest(server: Misbehaving) -> Source:
+def with_digest(server: MisbehavingServer) -> Source:
     server.publish("/a.json.gz", GOOD)
     location = {
         "url": f"{server.url}/a.json.gz",
         "digest": {"url": f"{server.url}/a.meta", "of": "unpacked"},
     }
-    return declared(location=location)
+    return make_source(location=location)
 
 
 def test_a_published_digest_is_all_that_is_asked_for(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     source = with_digest(server)
     server.publish("/a.meta", f"lastModifiedDate:x\r\nsha256:{DIGEST.upper()}\r\n".encode())
@@ -115,7 +115,7 @@ def test_a_published_digest_is_all_that_is_asked_for(
 
 
 def test_a_digest_file_that_is_not_there_leaves_the_validators_to_decide(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     source = with_digest(server)
 
@@ -127,7 +127,7 @@ def test_a_digest_file_that_is_not_there_leaves_the_validators_to_decide(
 
 
 def test_a_digest_file_that_is_none_is_told_beside_the_validators(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     source = with_digest(server)
     server.always["/a.meta"] = faults.asks_for_login
@@ -143,7 +143,7 @@ def test_a_local_file_says_its_time_and_size(client: Client, tmp_path: Path) -> 
     (tmp_path / "a.json").write_bytes(GOOD)
     os.utime(tmp_path / "a.json", ns=(0, 1_700_000_000_123_456_789))
 
-    found = ask(declared(location={"path": "a.json"}), client, LocationResolver(tmp_path))
+    found = ask(make_source(location={"path": "a.json"}), client, LocationResolver(tmp_path))
 
     changed = datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=UTC)
     assert found.validators == Validators(last_modified=changed, size_bytes=len(GOOD))
@@ -152,7 +152,7 @@ def test_a_local_file_says_its_time_and_size(client: Client, tmp_path: Path) -> 
 def test_a_local_file_that_is_missing_is_not_published(
     client: Client, resolver: LocationResolver
 ) -> None:
-    found = ask(declared(location={"path": "a.json"}), client, resolver)
+    found = ask(make_source(location={"path": "a.json"}), client, resolver)
 
     assert not found.published
 
@@ -160,16 +160,16 @@ def test_a_local_file_that_is_missing_is_not_published(
 def test_a_directory_where_a_file_is_declared_is_a_fault(client: Client, tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
 
-    found = ask(declared(location={"path": "a.json"}), client, LocationResolver(tmp_path))
+    found = ask(make_source(location={"path": "a.json"}), client, LocationResolver(tmp_path))
 
     assert "expected a file, found a directory" in (found.fault or "")
 
 
 def test_parts_are_probed_at_once(
-    server: Misbehaving, client: Client, resolver: LocationResolver
+    server: MisbehavingServer, client: Client, resolver: LocationResolver
 ) -> None:
     server.publish("/2025.json", GOOD)
-    source = declared(f"{server.url}/{{partition}}.json")
+    source = make_source(f"{server.url}/{{partition}}.json")
     parts = [Part(source="advisories.feed", partition=year) for year in ("2025", "2026")]
 
     found = probe_all([(source, part) for part in parts], client=client, resolver=resolver, now=NOW)

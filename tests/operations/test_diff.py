@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.large_sample import FEED, unfix
-from support.sample_home import DOMAIN, Sampled, fingerprint
+from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.cli.main import main
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
@@ -21,21 +21,21 @@ RULINGS = "analyst/advisory-not-applicable.csv"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
-def ask(sampled: Sampled, **replace: Path) -> Difference:
-    with sampled.launcher() as launcher:
-        return diff(launcher.instance, launcher.place, sampled.domain, replace)
+def ask(sample: SampleHome, **replace: Path) -> Difference:
+    with sample.launcher() as launcher:
+        return diff(launcher.instance, launcher.place, sample.domain, replace)
 
 
-def ruled(sampled: Sampled, folder: Path) -> Path:
+def second_sample(sample: SampleHome, folder: Path) -> Path:
     """The rulings with one more."""
     file = folder / "rulings.csv"
-    file.write_text((sampled.mirror / RULINGS).read_text(encoding="utf-8") + RULING)
+    file.write_text((sample.mirror / RULINGS).read_text(encoding="utf-8") + RULING)
     return file
 
 
-def sounder_scores(sampled: Sampled, folder: Path) -> Path:
+def sounder_scores(sample: SampleHome, folder: Path) -> Path:
     """The rules, in which a score alone gives high confidence."""
-    [seed] = sampled.settings.dbt_dir.glob("seeds/*/decision_rules.csv")
+    [seed] = sample.settings.dbt_dir.glob("seeds/*/decision_rules.csv")
     rows = list(csv.DictReader(io.StringIO(seed.read_text(encoding="utf-8"))))
     file = folder / "rules.csv"
     with file.open("w", encoding="utf-8", newline="") as target:
@@ -47,11 +47,11 @@ def sounder_scores(sampled: Sampled, folder: Path) -> Path:
 
 
 def test_a_file_in_a_sources_place_tells_what_it_changes_and_touches_nothing(
-    sampled: Sampled, tmp_path: Path
+    sample: SampleHome, tmp_path: Path
 ) -> None:
-    standing = fingerprint(sampled.home.root)
+    standing = fingerprint(sample.home.root)
 
-    found = ask(sampled, overrides=ruled(sampled, tmp_path))
+    found = ask(sample, overrides=second_sample(sample, tmp_path))
 
     [change] = found.changes
     assert change.key == {"package_name": "pebble", "cve_id": "CVE-2026-900043"}
@@ -62,40 +62,40 @@ def test_a_file_in_a_sources_place_tells_what_it_changes_and_touches_nothing(
     assert change.why
     assert "our analysts have ruled so" in change.why
     assert change.details["decision_rule"] == "R0"
-    assert fingerprint(sampled.home.root) == standing
+    assert fingerprint(sample.home.root) == standing
 
 
 @pytest.mark.long
-def test_a_seed_is_replaced_in_a_copy_of_the_project(sampled: Sampled, tmp_path: Path) -> None:
-    seeds = fingerprint(sampled.settings.dbt_dir / "seeds")
+def test_a_seed_is_replaced_in_a_copy_of_the_project(sample: SampleHome, tmp_path: Path) -> None:
+    seeds = fingerprint(sample.settings.dbt_dir / "seeds")
 
-    found = ask(sampled, decision_rules=sounder_scores(sampled, tmp_path))
+    found = ask(sample, decision_rules=sounder_scores(sample, tmp_path))
 
     assert found.changes
     assert {change.after["confidence"] for change in found.changes if change.after} == {"high"}
     assert {change.details["decision_rule"] for change in found.changes} == {"R6"}
-    assert fingerprint(sampled.settings.dbt_dir / "seeds") == seeds
+    assert fingerprint(sample.settings.dbt_dir / "seeds") == seeds
 
 
 @pytest.mark.long
-def test_without_a_file_it_tells_what_a_run_would_change(sampled: Sampled) -> None:
-    sampled.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
-    standing = fingerprint(sampled.home.root)
+def test_without_a_file_it_tells_what_a_run_would_change(sample: SampleHome) -> None:
+    sample.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
+    standing = fingerprint(sample.home.root)
 
-    found = ask(sampled)
+    found = ask(sample)
 
-    assert fingerprint(sampled.home.root) == standing
-    sampled.run()
-    changed = {r["advisory_id"] for r in sampled.rows("mart_advisory_transitions")}
+    assert fingerprint(sample.home.root) == standing
+    sample.run()
+    changed = {r["advisory_id"] for r in sample.rows("mart_advisory_transitions")}
     assert {":".join(change.key.values()) for change in found.changes} == changed
     assert changed == {"garnet:CVE-2024-900046"}
 
 
 @pytest.mark.long
-def test_a_feed_that_a_run_would_not_take_is_told(sampled: Sampled) -> None:
-    sampled.change(FEED, lambda _: "<!doctype html><title>Sign in</title>")
+def test_a_feed_that_a_run_would_not_take_is_told(sample: SampleHome) -> None:
+    sample.change(FEED, lambda _: "<!doctype html><title>Sign in</title>")
 
-    found = ask(sampled)
+    found = ask(sample)
 
     assert found.changes == []
     assert "advisories.echo" in found.faults[0]
@@ -112,7 +112,7 @@ def test_a_feed_that_a_run_would_not_take_is_told(sampled: Sampled) -> None:
     ],
 )
 def test_what_cannot_be_put_in_a_place_is_refused(
-    first_run: Sampled,
+    first_run: SampleHome,
     tmp_path: Path,
     name: str,
     content: str | None,
@@ -128,13 +128,15 @@ def test_what_cannot_be_put_in_a_place_is_refused(
 
 
 @pytest.mark.long
-def test_a_refused_candidate_is_no_part_of_what_is_compared(crowd: Sampled, tmp_path: Path) -> None:
-    crowd.change(FEED, unfix(120))
-    assert not crowd.run().published
+def test_a_refused_candidate_is_no_part_of_what_is_compared(
+    large_sample: SampleHome, tmp_path: Path
+) -> None:
+    large_sample.change(FEED, unfix(120))
+    assert not large_sample.run().published
     same = tmp_path / "same.csv"
-    same.write_bytes((crowd.mirror / RULINGS).read_bytes())
+    same.write_bytes((large_sample.mirror / RULINGS).read_bytes())
 
-    by_file, by_run = ask(crowd, overrides=same), ask(crowd)
+    by_file, by_run = ask(large_sample, overrides=same), ask(large_sample)
 
     assert by_file.changes == []
     assert len(by_run.changes) == 120
@@ -144,15 +146,15 @@ def test_a_refused_candidate_is_no_part_of_what_is_compared(crowd: Sampled, tmp_
 
 def test_without_a_published_set_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nothing is published yet"):
-        ask(Sampled.packed(tmp_path))
+        ask(SampleHome.create(tmp_path))
 
 
 @pytest.fixture
-def command(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setenv("ETL_HOME", str(sampled.home.root))
-    monkeypatch.setenv("ETL_MIRROR", str(sampled.mirror))
+def command(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    monkeypatch.setenv("ETL_HOME", str(sample.home.root))
+    monkeypatch.setenv("ETL_MIRROR", str(sample.mirror))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.chdir(sampled.folder)
+    monkeypatch.chdir(sample.folder)
 
     def call(*arguments: str) -> int:
         with pytest.raises(SystemExit) as ended:
@@ -164,12 +166,12 @@ def command(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 @pytest.mark.long
 def test_the_command_prints_each_change_with_its_reason(
-    sampled: Sampled,
+    sample: SampleHome,
     command: Callable[..., int],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = ruled(sampled, tmp_path)
+    file = second_sample(sample, tmp_path)
 
     assert command("diff", "--replace", f"overrides={file}") == 0
     shown = capsys.readouterr().out

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from support.sample_home import AS_OF, DOMAIN, Sampled
+from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.cli.main import main
 from etl_assets.operations.explain import Explanation, explain
@@ -23,8 +23,8 @@ NEW = ("pebble", "CVE-2026-900043")  # listed by the vendor, without a fixed ver
 OPEN = ("cobalt", "CVE-2024-900037")  # open in Debian
 
 
-def explained(sampled: Sampled, key: tuple[str, str]) -> Explanation:
-    return explain(sampled.home, sampled.domain, key)
+def explained(sample: SampleHome, key: tuple[str, str]) -> Explanation:
+    return explain(sample.home, sample.domain, key)
 
 
 def drop_rulings(text: str, key: tuple[str, str]) -> str:
@@ -49,8 +49,8 @@ def fix_in_sid(text: str, key: tuple[str, str], version: str) -> str:
 
 
 @pytest.mark.long
-def test_the_described_change_flips_each_state(sampled: Sampled) -> None:
-    flips = {key: explained(sampled, key).flip or "" for key in (NOT_APPLICABLE, FIXED, NEW, OPEN)}
+def test_the_described_change_flips_each_state(sample: SampleHome) -> None:
+    flips = {key: explained(sample, key).flip or "" for key in (NOT_APPLICABLE, FIXED, NEW, OPEN)}
     ruling_flip, fix_flip = (
         re.search(r"Becomes (\w+)", flips[NOT_APPLICABLE]),
         re.search(r"Becomes (\w+)", flips[FIXED]),
@@ -62,28 +62,28 @@ def test_the_described_change_flips_each_state(sampled: Sampled) -> None:
     assert "Becomes fixed when the vendor's feed names a fixed version" in flips[NEW]
     assert "when Debian publishes a fix above 1.2-1 in Debian unstable (sid)" in flips[OPEN]
 
-    sampled.change(RULINGS, lambda text: drop_rulings(text, NOT_APPLICABLE))
-    sampled.change(
+    sample.change(RULINGS, lambda text: drop_rulings(text, NOT_APPLICABLE))
+    sample.change(
         FEED, lambda text: set_fixed_version(set_fixed_version(text, FIXED, None), NEW, "2.0-1")
     )
-    sampled.change(TRACKER, lambda text: fix_in_sid(text, OPEN, "1.3-1"))
-    manifest = sampled.run()
+    sample.change(TRACKER, lambda text: fix_in_sid(text, OPEN, "1.3-1"))
+    manifest = sample.run()
 
-    states = {key: explained(sampled, key).answer for key in flips}
+    states = {key: explained(sample, key).answer for key in flips}
     assert manifest.published, manifest.note
     assert states[NOT_APPLICABLE]["state"] == ruling_flip[1]
     assert states[FIXED]["state"] == fix_flip[1]
     assert (states[NEW]["state"], states[NEW]["fixed_version"]) == ("fixed", "2.0-1")
     assert (states[OPEN]["state"], states[OPEN]["fixed_version"]) == ("fixed", "1.3-1")
-    before_fix = explain(sampled.home, sampled.domain, NEW, at=AS_OF + timedelta(days=1))
+    before_fix = explain(sample.home, sample.domain, NEW, at=AS_OF + timedelta(days=1))
     assert before_fix.answer["state"] == "under_investigation"
-    assert [period["state"] for period in explained(sampled, NEW).history] == [
+    assert [period["state"] for period in explained(sample, NEW).history] == [
         "under_investigation",
         "fixed",
     ]
 
 
-def test_every_row_of_the_sample_can_be_explained(first_run: Sampled) -> None:
+def test_every_row_of_the_sample_can_be_explained(first_run: SampleHome) -> None:
     keys = [(r["package_name"], r["cve_id"]) for r in first_run.rows("mart_advisory_current")]
 
     explanations = [explained(first_run, key) for key in keys]
@@ -94,7 +94,7 @@ def test_every_row_of_the_sample_can_be_explained(first_run: Sampled) -> None:
 
 
 @pytest.fixture
-def command(first_run: Sampled, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def command(first_run: SampleHome, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Return a function that runs the command in the home of the first run, read-only."""
     monkeypatch.setenv("ETL_HOME", str(first_run.home.root))
     monkeypatch.chdir(first_run.folder)

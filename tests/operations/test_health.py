@@ -10,19 +10,19 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.command_homes import call, garbled, in_the_way
-from support.sample_home import DOMAIN, Sampled
+from support.command_homes import block_with_file, call, damage_databases
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.operations.recovery import COMMAND_TAG
 from etl_assets.storage.lock import lock
 
 Capture = pytest.CaptureFixture[str]
-Damage = Callable[[Sampled, pytest.MonkeyPatch], object]
+Damage = Callable[[SampleHome, pytest.MonkeyPatch], object]
 
 
-def change_last_run(sampled: Sampled, status: str, note: str) -> None:
+def change_last_run(sample: SampleHome, status: str, note: str) -> None:
     """Change the outcome in the manifest of the last run."""
-    path = sampled.latest / "manifest.json"
+    path = sample.latest / "manifest.json"
     manifest = json.loads(path.read_bytes()) | {"status": status, "note": note, "answers": []}
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
@@ -33,12 +33,12 @@ def create_sparse_file(path: Path) -> None:
         os.truncate(file.fileno(), 1 << 42)
 
 
-def add_interrupted_run(sampled: Sampled) -> None:
-    (sampled.home.outputs(DOMAIN) / "29991231_235959").mkdir()
+def add_interrupted_run(sample: SampleHome) -> None:
+    (sample.home.outputs(DOMAIN) / "29991231_235959").mkdir()
 
 
-def add_dead_run(sampled: Sampled) -> None:
-    with sampled.instance() as instance:
+def add_dead_run(sample: SampleHome) -> None:
+    with sample.instance() as instance:
         instance.add_run(
             dg.DagsterRun(
                 job_name="lost",
@@ -49,7 +49,7 @@ def add_dead_run(sampled: Sampled) -> None:
         )
 
 
-def quarantine_file(sampled: Sampled) -> None:
+def quarantine_file(sample: SampleHome) -> None:
     reason = {
         "part": {"source": f"{DOMAIN}.kev"},
         "sha256": "a" * 64,
@@ -60,17 +60,17 @@ def quarantine_file(sampled: Sampled) -> None:
         "found": "a login page",
         "quarantined_at": "2026-03-01T12:00:00Z",
     }
-    folder = sampled.home.quarantine(DOMAIN, "kev")
+    folder = sample.home.quarantine(DOMAIN, "kev")
     folder.mkdir(parents=True)
     (folder / f"{'a' * 64}.json").write_text(json.dumps(reason), encoding="utf-8")
 
 
-def first_raw_file(sampled: Sampled) -> Path:
-    return next(path for path in sorted(sampled.home.raw.rglob("*")) if path.is_file())
+def first_raw_file(sample: SampleHome) -> Path:
+    return next(path for path in sorted(sample.home.raw.rglob("*")) if path.is_file())
 
 
-def declare_invalid_domain(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = sampled.folder / "domains" / "weather"
+def declare_invalid_domain(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sample.folder / "domains" / "weather"
     folder.mkdir(parents=True)
     (folder / "_domain.yaml").write_text("titel: Weather\n", encoding="utf-8")
     monkeypatch.setenv("ETL_DOMAINS_DIR", str(folder.parent))
@@ -83,18 +83,18 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "declarations": (declare_invalid_domain, "ERROR declarations: "),
     "home": (
-        lambda s, env: in_the_way(s.home.root),
+        lambda s, env: block_with_file(s.home.root),
         "ERROR home: ",
     ),
-    "data": (lambda s, _: in_the_way(s.home.root / "data" / "rejects"), "ERROR data: "),
+    "data": (lambda s, _: block_with_file(s.home.root / "data" / "rejects"), "ERROR data: "),
     "data at need": (
-        lambda s, _: in_the_way(s.home.root / "data" / "quarantine"),
+        lambda s, _: block_with_file(s.home.root / "data" / "quarantine"),
         "WARN  data at need: ",
     ),
-    "outputs": (lambda s, _: in_the_way(s.home.outputs(DOMAIN)), "ERROR outputs: "),
-    "manifests": (lambda s, _: in_the_way(s.home.manifests), "ERROR manifests: "),
+    "outputs": (lambda s, _: block_with_file(s.home.outputs(DOMAIN)), "ERROR outputs: "),
+    "manifests": (lambda s, _: block_with_file(s.home.manifests), "ERROR manifests: "),
     "storage": (
-        lambda s, _: in_the_way(s.home.dagster / "history"),
+        lambda s, _: block_with_file(s.home.dagster / "history"),
         "ERROR Dagster's storage: ",
     ),
     "disk": (
@@ -109,7 +109,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         lambda s, _: (shutil.rmtree(s.mirror), s.mirror.mkdir()),
         "WARN  mirror: ",
     ),
-    "event log": (lambda s, _: garbled(s.home.dagster), "ERROR event log: "),
+    "event log": (lambda s, _: damage_databases(s.home.dagster), "ERROR event log: "),
     "event log lost": (
         lambda s, _: shutil.rmtree(s.home.dagster),
         "WARN  event log: none, though there are manifests; expected the event log; `etl manifest",
@@ -178,7 +178,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 }
 
 
-def test_a_home_after_a_run_is_healthy(ran: Sampled, capsys: Capture) -> None:
+def test_a_home_after_a_run_is_healthy(sample_env: SampleHome, capsys: Capture) -> None:
     assert call("health", DOMAIN) == 0
 
     lines = capsys.readouterr().out.splitlines()
@@ -188,10 +188,10 @@ def test_a_home_after_a_run_is_healthy(ran: Sampled, capsys: Capture) -> None:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_every_check_can_fail(
-    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+    sample_env: SampleHome, capsys: Capture, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     damage, message = DAMAGES[name]
-    damage(ran, monkeypatch)
+    damage(sample_env, monkeypatch)
 
     code = call("health", DOMAIN)
 
@@ -202,7 +202,7 @@ def test_every_check_can_fail(
 
 
 def test_an_empty_home_is_checked_and_stays_empty(
-    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sample_env: SampleHome, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ETL_HOME", str(tmp_path / "new"))
 
@@ -213,11 +213,11 @@ def test_an_empty_home_is_checked_and_stays_empty(
 
 
 def test_a_file_that_the_first_run_needs_is_required(
-    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sample_env: SampleHome, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ETL_HOME", str(tmp_path / "new"))
-    shutil.rmtree(ran.mirror / "analyst")
-    (ran.mirror / "advisory.echohq.com" / "data.json").unlink()
+    shutil.rmtree(sample_env.mirror / "analyst")
+    (sample_env.mirror / "advisory.echohq.com" / "data.json").unlink()
 
     assert call("health", DOMAIN) == 1
 
@@ -225,11 +225,11 @@ def test_a_file_that_the_first_run_needs_is_required(
 
 
 def test_a_run_in_progress_is_not_a_problem_and_its_process_is_named(
-    ran: Sampled, capsys: Capture
+    sample_env: SampleHome, capsys: Capture
 ) -> None:
-    add_interrupted_run(ran)
+    add_interrupted_run(sample_env)
 
-    with lock(ran.home.lock(DOMAIN), on_wait=lambda _: None):
+    with lock(sample_env.home.lock(DOMAIN), on_wait=lambda _: None):
         code = call("health", DOMAIN)
 
     out = capsys.readouterr().out
@@ -240,7 +240,7 @@ def test_a_run_in_progress_is_not_a_problem_and_its_process_is_named(
 
 @pytest.mark.fault("secrets")
 def test_an_empty_secret_is_an_error_and_a_missing_one_switches_its_source_off(
-    ran: Sampled, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    sample_env: SampleHome, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     call("health", "transit")
@@ -263,12 +263,12 @@ def other_file_system() -> Iterator[Path]:
 
 
 def test_folders_on_two_file_systems_are_an_error(
-    ran: Sampled, capsys: Capture, other_file_system: Path
+    sample_env: SampleHome, capsys: Capture, other_file_system: Path
 ) -> None:
-    if other_file_system.stat().st_dev == ran.folder.stat().st_dev:
+    if other_file_system.stat().st_dev == sample_env.folder.stat().st_dev:
         pytest.skip("a second file system is needed, and the tests run in /dev/shm")
-    (ran.home.partial).rmdir()
-    ran.home.partial.symlink_to(other_file_system)
+    (sample_env.home.partial).rmdir()
+    sample_env.home.partial.symlink_to(other_file_system)
 
     assert call("health", DOMAIN) == 1
 
@@ -276,8 +276,8 @@ def test_folders_on_two_file_systems_are_an_error(
     assert message in capsys.readouterr().out
 
 
-def test_the_json_has_what_a_monitor_needs(ran: Sampled, capsys: Capture) -> None:
-    change_last_run(ran, "partial_success", "one of two was late")
+def test_the_json_has_what_a_monitor_needs(sample_env: SampleHome, capsys: Capture) -> None:
+    change_last_run(sample_env, "partial_success", "one of two was late")
 
     assert call("health", DOMAIN, "--json") == 0
 
@@ -291,7 +291,7 @@ def test_the_json_has_what_a_monitor_needs(ran: Sampled, capsys: Capture) -> Non
     assert (warning["domain"], warning["what"]) == (DOMAIN, "last run")
 
 
-def test_an_unknown_domain_is_a_usage_error(ran: Sampled, capsys: Capture) -> None:
+def test_an_unknown_domain_is_a_usage_error(sample_env: SampleHome, capsys: Capture) -> None:
     assert call("health", "nowhere") == 2
 
     assert "no domain 'nowhere'; declared are:" in capsys.readouterr().err

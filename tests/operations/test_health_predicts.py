@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_homes import call, garbled, in_the_way
+from support.command_homes import block_with_file, call, damage_databases
 from support.orchard import DOMAIN, Files, Orchard, assemble
 
 Damage = Callable[[Orchard], object]
 
 DAMAGES: dict[str, Damage] = {
     "none": lambda _: None,
-    "a file for data": lambda o: in_the_way(o.home.root / "data" / "rejects"),
-    "a file for quarantine": lambda o: in_the_way(o.home.root / "data" / "quarantine"),
-    "a file for manifests": lambda o: in_the_way(o.home.manifests),
-    "a file for schedules": lambda o: in_the_way(o.home.dagster / "schedules"),
+    "a file for data": lambda o: block_with_file(o.home.root / "data" / "rejects"),
+    "a file for quarantine": lambda o: block_with_file(o.home.root / "data" / "quarantine"),
+    "a file for manifests": lambda o: block_with_file(o.home.manifests),
+    "a file for schedules": lambda o: block_with_file(o.home.dagster / "schedules"),
     "no YAML": lambda o: (o.home.dagster / "dagster.yaml").write_text("a: ["),
     "no event log": lambda o: shutil.rmtree(o.home.dagster),
-    "a damaged event log": lambda o: garbled(o.home.dagster),
+    "a damaged event log": lambda o: damage_databases(o.home.dagster),
     "no lock": lambda o: (o.home.lock(DOMAIN).unlink(), o.home.lock(DOMAIN).mkdir()),
     "no raw files": lambda o: shutil.rmtree(o.home.raw),
     "no tables": lambda o: shutil.rmtree(o.home.tables(DOMAIN)),
@@ -37,7 +37,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 @pytest.fixture(scope="session")
-def first_run_folder(once: Any) -> Path:
+def first_run_folder(build_once: Any) -> Path:
     """Return the folder of an orchard after its first run."""
 
     def fill(folder: Path) -> None:
@@ -45,7 +45,7 @@ def first_run_folder(once: Any) -> Path:
         orchard.serve(Files.planted())
         assert orchard.run().published
 
-    folder: Path = once("orchard", fill)
+    folder: Path = build_once("orchard", fill)
     return folder
 
 

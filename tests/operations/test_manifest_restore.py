@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from support.sample_home import DOMAIN, Sampled, fingerprint
+from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.defs.event_log import SourceState, read_sources
 from etl_assets.defs.export_manifest import export_asked
@@ -19,23 +19,25 @@ from etl_assets.operations.store_results import Restored
 
 
 @pytest.fixture
-def lost(ruled: Sampled) -> Sampled:
+def lost(second_sample: SampleHome) -> SampleHome:
     """A home whose event log is gone."""
-    shutil.rmtree(ruled.home.dagster)
-    return ruled
+    shutil.rmtree(second_sample.home.dagster)
+    return second_sample
 
 
-def restored(sampled: Sampled) -> Restored:
-    with sampled.launcher() as launcher:
-        return restore(launcher.instance, launcher.place, sampled.domain)
+def restored(sample: SampleHome) -> Restored:
+    with sample.launcher() as launcher:
+        return restore(launcher.instance, launcher.place, sample.domain)
 
 
-def states(sampled: Sampled) -> dict[str, SourceState]:
-    with sampled.instance() as instance:
-        return read_sources(instance, sampled.domain.sources.values())
+def states(sample: SampleHome) -> dict[str, SourceState]:
+    with sample.instance() as instance:
+        return read_sources(instance, sample.domain.sources.values())
 
 
-def test_files_verdicts_and_tables_are_known_again(lost: Sampled, second_run: Sampled) -> None:
+def test_files_verdicts_and_tables_are_known_again(
+    lost: SampleHome, second_run: SampleHome
+) -> None:
     restored(lost)
 
     before, after = states(second_run), states(lost)
@@ -48,7 +50,7 @@ def test_files_verdicts_and_tables_are_known_again(lost: Sampled, second_run: Sa
 
 
 @pytest.mark.fault("event-log-lost")
-def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: Sampled) -> None:
+def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: SampleHome) -> None:
     restored(lost)
 
     with lost.launcher() as launcher:
@@ -58,20 +60,20 @@ def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: Sampled) -
 
 
 @pytest.mark.long
-def test_the_next_run_publishes_the_same_and_leaves_the_tables_alone(lost: Sampled) -> None:
+def test_the_next_run_publishes_the_same_and_leaves_the_tables_alone(lost: SampleHome) -> None:
     tables, rows = fingerprint(lost.home.tables(DOMAIN)), lost.states()
     restored(lost)
 
     manifest = lost.run()
 
-    made = lost.made(manifest)
+    made = lost.made_assets(manifest)
     assert manifest.status is RunStatus.SUCCESS
     assert not {name for name in made if name.endswith("_raw")} | made & set(lost.domain.sources)
     assert (fingerprint(lost.home.tables(DOMAIN)), lost.states()) == (tables, rows)
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"x")])
-def test_a_table_that_is_not_what_was_recorded_is_made_again(lost: Sampled, damage) -> None:
+def test_a_table_that_is_not_what_was_recorded_is_made_again(lost: SampleHome, damage) -> None:
     path = lost.home.table_file(DOMAIN, "kev", None)
     good = path.read_bytes()
     damage(path)
@@ -82,7 +84,7 @@ def test_a_table_that_is_not_what_was_recorded_is_made_again(lost: Sampled, dama
     assert path.read_bytes() == good
 
 
-def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampled) -> None:
+def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: SampleHome) -> None:
     known = load_manifest(lost.home, DOMAIN, Process.DOWNLOAD)
     assert known
     path = lost.home.root / known.records[f"{DOMAIN}.kev"].file.path
@@ -97,7 +99,7 @@ def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampl
     assert [d.reason for d in plan.decisions if d.fetch] == [Reason.FILE_MISSING]
 
 
-def test_a_source_that_is_not_declared_any_more_is_told(lost: Sampled) -> None:
+def test_a_source_that_is_not_declared_any_more_is_told(lost: SampleHome) -> None:
     sources = {name: s for name, s in lost.domain.sources.items() if name != "kev"}
     fewer = lost.domain.model_copy(update={"sources": sources})
 
@@ -107,12 +109,12 @@ def test_a_source_that_is_not_declared_any_more_is_told(lost: Sampled) -> None:
     assert found.unheard == [f"{DOMAIN}.kev: is not declared any more"]
 
 
-def test_an_event_log_that_knows_the_domain_is_left_as_it_is(ruled: Sampled) -> None:
+def test_an_event_log_that_knows_the_domain_is_left_as_it_is(second_sample: SampleHome) -> None:
     with pytest.raises(UsageError, match="restore is for an empty DAGSTER_HOME"):
-        restored(ruled)
+        restored(second_sample)
 
 
-def test_without_a_ledger_nothing_is_restored(lost: Sampled) -> None:
+def test_without_a_ledger_nothing_is_restored(lost: SampleHome) -> None:
     shutil.rmtree(lost.home.manifests)
 
     with pytest.raises(HomeError, match="expected the exported ledger, found none"):
@@ -120,7 +122,7 @@ def test_without_a_ledger_nothing_is_restored(lost: Sampled) -> None:
 
 
 @pytest.mark.fault("corrupt-manifest")
-def test_a_damaged_ledger_restores_nothing(lost: Sampled) -> None:
+def test_a_damaged_ledger_restores_nothing(lost: SampleHome) -> None:
     path = manifest_file(lost.home, DOMAIN, Process.INGESTION)
     path.write_text(path.read_text("utf-8")[:-10], encoding="utf-8")
 
@@ -130,7 +132,7 @@ def test_a_damaged_ledger_restores_nothing(lost: Sampled) -> None:
     assert not any(state.fetches for state in states(lost).values())
 
 
-def test_an_empty_event_log_is_not_exported_over_a_ledger_that_knows_more(lost: Sampled) -> None:
+def test_an_empty_event_log_is_not_exported_over_a_ledger_that_knows_more(lost: SampleHome) -> None:
     before = fingerprint(lost.home.manifests)
 
     with lost.launcher() as launcher, pytest.raises(HomeError, match="etl manifest restore"):
@@ -139,7 +141,7 @@ def test_an_empty_event_log_is_not_exported_over_a_ledger_that_knows_more(lost: 
     assert fingerprint(lost.home.manifests) == before
 
 
-def test_what_was_restored_is_exported_as_it_was(lost: Sampled) -> None:
+def test_what_was_restored_is_exported_as_it_was(lost: SampleHome) -> None:
     restored(lost)
 
     with lost.launcher() as launcher:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.domain import Domain, Retention
 from etl_assets.defs import asset_keys, raw
@@ -29,14 +29,14 @@ PART = Part(source=f"{DOMAIN}.{SOURCE}")
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-def keeping(sampled: Sampled, **bounds: int) -> Domain:
-    return sampled.domain.model_copy(update={"retention": Retention(**bounds)})
+def keeping(sample: SampleHome, **bounds: int) -> Domain:
+    return sample.domain.model_copy(update={"retention": Retention(**bounds)})
 
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
     """An empty home whose domain keeps two versions and one run."""
-    empty = Sampled(tmp_path)
+    empty = SampleHome(tmp_path)
     with empty.launcher(keeping(empty, versions=2, days=90, keep_runs=1)) as found:
         yield found
 
@@ -143,71 +143,71 @@ def test_a_file_that_nothing_names_goes_when_it_is_old(
     assert stray.exists() is not gone
 
 
-def test_a_version_that_the_manifest_of_a_kept_run_names_stays(ruled: Sampled) -> None:
+def test_a_version_that_the_manifest_of_a_kept_run_names_stays(second_sample: SampleHome) -> None:
     rulings = f"{DOMAIN}.overrides"
-    runs = list(run_directory.list_runs(ruled.home, DOMAIN))
+    runs = list(run_directory.list_runs(second_sample.home, DOMAIN))
     manifests = [run_directory.read_manifest(path) for path in runs]
     [first] = [s.sha256 for s in manifests[-1].sources if str(s.source) == rulings]
 
-    with ruled.launcher(keeping(ruled, versions=1, days=1)) as launcher:
+    with second_sample.launcher(keeping(second_sample, versions=1, days=1)) as launcher:
         removed = prune(launcher)
 
     assert removed == []
-    assert ruled.home.raw_file(first or "").exists()
+    assert second_sample.home.raw_file(first or "").exists()
 
 
-def test_of_old_runs_only_the_base_of_the_kept_history_stays(sampled: Sampled) -> None:
-    first, second, third = sampled.latest, *(_repeat(sampled, n) for n in (1, 2))
-    kept = hash_file(third / MARTS / f"{sampled.domain.history}.parquet")
+def test_of_old_runs_only_the_base_of_the_kept_history_stays(sample: SampleHome) -> None:
+    first, second, third = sample.latest, *(_repeat(sample, n) for n in (1, 2))
+    kept = hash_file(third / MARTS / f"{sample.domain.history}.parquet")
     _say_history(third, kept)
 
-    with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
+    with sample.launcher(keeping(sample, keep_runs=1)) as launcher:
         removed = prune(launcher)
 
-    assert paths(removed) == [sampled.home.relative(p) for p in (first, second)]
-    assert sampled.latest == third
+    assert paths(removed) == [sample.home.relative(p) for p in (first, second)]
+    assert sample.latest == third
 
 
-def test_a_run_that_a_kept_run_started_from_stays(sampled: Sampled) -> None:
-    first = sampled.latest
-    second, third = (_repeat(sampled, number) for number in (1, 2))
+def test_a_run_that_a_kept_run_started_from_stays(sample: SampleHome) -> None:
+    first = sample.latest
+    second, third = (_repeat(sample, number) for number in (1, 2))
     for later in (second, third):
-        file = later / MARTS / f"{sampled.domain.history}.parquet"
+        file = later / MARTS / f"{sample.domain.history}.parquet"
         data = file.read_bytes()
         file.unlink()
         file.write_bytes(data + b" ")
-    _say_history(third, hash_file(first / MARTS / f"{sampled.domain.history}.parquet"))
+    _say_history(third, hash_file(first / MARTS / f"{sample.domain.history}.parquet"))
 
-    with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
+    with sample.launcher(keeping(sample, keep_runs=1)) as launcher:
         removed = prune(launcher)
 
-    assert paths(removed) == [sampled.home.relative(second)]
+    assert paths(removed) == [sample.home.relative(second)]
     assert first.exists()
 
 
-def test_a_shared_file_of_a_run_frees_nothing_while_another_links_it(sampled: Sampled) -> None:
-    first = sampled.latest
-    _repeat(sampled, 1)
+def test_a_shared_file_of_a_run_frees_nothing_while_another_links_it(sample: SampleHome) -> None:
+    first = sample.latest
+    _repeat(sample, 1)
     own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
 
-    with sampled.launcher(keeping(sampled, keep_runs=1)) as launcher:
+    with sample.launcher(keeping(sample, keep_runs=1)) as launcher:
         [removed] = prune(launcher, dry_run=True)
 
     expected = sum((first / name).stat().st_size for name in own if (first / name).exists())
-    assert removed.path == sampled.home.relative(first)
+    assert removed.path == sample.home.relative(first)
     assert removed.size_bytes == expected
 
 
-def _repeat(sampled: Sampled, number: int) -> Path:
+def _repeat(sample: SampleHome, number: int) -> Path:
     """A later run in which nothing moved, published as the newest."""
     started_at = datetime(2099, 1, number, tzinfo=UTC)
-    directory = run_directory.create(sampled.home, DOMAIN, started_at)
-    before = sampled.latest
+    directory = run_directory.create(sample.home, DOMAIN, started_at)
+    before = sample.latest
     own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
     files = [file for file in run_directory.list_files(before) if file not in own]
     run_directory.link_unchanged(before, directory, files)
     run_directory.write_manifest(directory, run_directory.read_manifest(before))
-    run_directory.publish(sampled.home, DOMAIN, directory)
+    run_directory.publish(sample.home, DOMAIN, directory)
     return directory
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from support.sample_home import DOMAIN, Sampled
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Expectation
@@ -25,77 +25,77 @@ def word(why: str = "it is short, and right") -> dict[str, object]:
     return {"by": "robin", "why": why, "at": datetime.now(UTC)}
 
 
-def demanding(sampled: Sampled) -> Domain:
+def demanding(sample: SampleHome) -> Domain:
     """The domain whose rulings may not become shorter than they are."""
-    size = (sampled.mirror / RULINGS).stat().st_size
-    source = sampled.domain.sources[SOURCE]
+    size = (sample.mirror / RULINGS).stat().st_size
+    source = sample.domain.sources[SOURCE]
     source = source.model_copy(update={"expect": Expectation(min_bytes=size, min_rows=0)})
-    return sampled.domain.model_copy(update={"sources": sampled.domain.sources | {SOURCE: source}})
+    return sample.domain.model_copy(update={"sources": sample.domain.sources | {SOURCE: source}})
 
 
-def release(sampled: Sampled, domain: Domain, why: str = "it is short, and right") -> FetchResult:
+def release(sample: SampleHome, domain: Domain, why: str = "it is short, and right") -> FetchResult:
     source = domain.sources[SOURCE]
-    with sampled.launcher(domain) as launcher:
+    with sample.launcher(domain) as launcher:
         found = quarantine.find_quarantined(launcher.place, source, None)
         return quarantine.release(launcher.instance, launcher.place, source, found, **word(why))
 
 
 @pytest.fixture
-def domain(sampled: Sampled) -> Domain:
-    return demanding(sampled)
+def domain(sample: SampleHome) -> Domain:
+    return demanding(sample)
 
 
 @pytest.fixture
-def refused(sampled: Sampled, domain: Domain) -> QuarantinedFile:
+def refused(sample: SampleHome, domain: Domain) -> QuarantinedFile:
     """A file that was too short, set aside as a run does it."""
-    sampled.change(RULINGS, lambda text: text.replace(LAST_LINE, ""))
-    with sampled.launcher(domain) as launcher:
+    sample.change(RULINGS, lambda text: text.replace(LAST_LINE, ""))
+    with sample.launcher(domain) as launcher:
         launcher.run(DOMAIN, RunOptions(sources=(SOURCE,)))
-    [record] = kept_apart.list_quarantined(sampled.home, domain.sources[SOURCE])
+    [record] = kept_apart.list_quarantined(sample.home, domain.sources[SOURCE])
     return record
 
 
-def current(sampled: Sampled) -> FetchResult:
-    with sampled.instance() as instance:
-        return read_sources(instance, sampled.domain.sources.values())[SOURCE].fetches[None]
+def current(sample: SampleHome) -> FetchResult:
+    with sample.instance() as instance:
+        return read_sources(instance, sample.domain.sources.values())[SOURCE].fetches[None]
 
 
 @pytest.mark.long
 def test_a_released_file_is_read_and_stays_accepted_when_it_is_served_again(
-    sampled: Sampled, domain: Domain, refused: QuarantinedFile
+    sample: SampleHome, domain: Domain, refused: QuarantinedFile
 ) -> None:
-    release(sampled, domain)
+    release(sample, domain)
 
-    first, second = sampled.run(domain=domain), sampled.run(domain=domain)
+    first, second = sample.run(domain=domain), sample.run(domain=domain)
 
     assert (first.status, second.status) == (RunStatus.SUCCESS, RunStatus.SUCCESS)
     assert next(s for s in second.sources if s.source.name == SOURCE).sha256 == refused.sha256
-    assert kept_apart.list_quarantined(sampled.home, domain.sources[SOURCE]) == []
+    assert kept_apart.list_quarantined(sample.home, domain.sources[SOURCE]) == []
 
 
 @pytest.mark.long
 def test_a_release_says_who_and_why_and_keeps_what_the_rules_found(
-    sampled: Sampled, domain: Domain, refused: QuarantinedFile
+    sample: SampleHome, domain: Domain, refused: QuarantinedFile
 ) -> None:
-    release(sampled, domain)
+    release(sample, domain)
 
-    file = current(sampled).file
+    file = current(sample).file
     assert file
     assert file.sha256 == refused.sha256
     assert file.verdict
     assert file.verdict.accepted
     assert (file.verdict.ok, file.verdict.accepted.by) == (True, "robin")
     assert "bytes" in file.verdict.found
-    assert sampled.home.raw_file(refused.sha256).exists()
+    assert sample.home.raw_file(refused.sha256).exists()
 
 
-def set_aside(sampled: Sampled, content: bytes) -> QuarantinedFile:
+def set_aside(sample: SampleHome, content: bytes) -> QuarantinedFile:
     """A file in quarantine, as a refusal leaves it."""
-    path = sampled.folder / "refused"
+    path = sample.folder / "refused"
     path.write_bytes(content)
     return kept_apart.quarantine_file(
-        sampled.home,
-        sampled.domain.sources[SOURCE],
+        sample.home,
+        sample.domain.sources[SOURCE],
         Part(source=f"{DOMAIN}.{SOURCE}"),
         path,
         Problem("", "rulings", "something else"),
@@ -104,53 +104,53 @@ def set_aside(sampled: Sampled, content: bytes) -> QuarantinedFile:
     )
 
 
-def test_a_released_file_leaves_the_quarantine_for_the_raw_store(sampled: Sampled) -> None:
-    record = set_aside(sampled, b"cve_id,package\n")
+def test_a_released_file_leaves_the_quarantine_for_the_raw_store(sample: SampleHome) -> None:
+    record = set_aside(sample, b"cve_id,package\n")
 
-    fetch = release(sampled, sampled.domain)
+    fetch = release(sample, sample.domain)
 
-    assert fetch == current(sampled)
-    assert sampled.home.raw_file(record.sha256).read_bytes() == b"cve_id,package\n"
-    assert list(sampled.home.quarantine(DOMAIN, SOURCE).iterdir()) == []
+    assert fetch == current(sample)
+    assert sample.home.raw_file(record.sha256).read_bytes() == b"cve_id,package\n"
+    assert list(sample.home.quarantine(DOMAIN, SOURCE).iterdir()) == []
 
 
-def test_an_empty_file_is_not_released(sampled: Sampled) -> None:
-    set_aside(sampled, b"")
+def test_an_empty_file_is_not_released(sample: SampleHome) -> None:
+    set_aside(sample, b"")
 
     with pytest.raises(UsageError, match="an empty file cannot become a table"):
-        release(sampled, sampled.domain)
+        release(sample, sample.domain)
 
 
-def test_a_file_that_was_changed_in_quarantine_is_not_released(sampled: Sampled) -> None:
-    record = set_aside(sampled, b"cve_id,package\n")
-    (sampled.home.root / record.path).write_bytes(b"something else")
+def test_a_file_that_was_changed_in_quarantine_is_not_released(sample: SampleHome) -> None:
+    record = set_aside(sample, b"cve_id,package\n")
+    (sample.home.root / record.path).write_bytes(b"something else")
 
     with pytest.raises(HomeError, match="found another content"):
-        release(sampled, sampled.domain)
+        release(sample, sample.domain)
 
 
-def test_a_pinned_source_is_not_released_over(ruled: Sampled) -> None:
-    source, part = ruled.domain.sources[SOURCE], Part(source=f"{DOMAIN}.{SOURCE}")
-    set_aside(ruled, b"cve_id,package\n")
-    with ruled.launcher() as launcher:
+def test_a_pinned_source_is_not_released_over(second_sample: SampleHome) -> None:
+    source, part = second_sample.domain.sources[SOURCE], Part(source=f"{DOMAIN}.{SOURCE}")
+    set_aside(second_sample, b"cve_id,package\n")
+    with second_sample.launcher() as launcher:
         rollback.rollback(launcher.instance, launcher.place, source, part, to=None, **word())
 
     with pytest.raises(UsageError, match="unpin it first"):
-        release(ruled, ruled.domain)
+        release(second_sample, second_sample.domain)
 
 
-def test_a_release_needs_a_reason(sampled: Sampled) -> None:
-    set_aside(sampled, b"cve_id,package\n")
+def test_a_release_needs_a_reason(sample: SampleHome) -> None:
+    set_aside(sample, b"cve_id,package\n")
 
     with pytest.raises(UsageError, match="expected a reason"):
-        release(sampled, sampled.domain, why="")
+        release(sample, sample.domain, why="")
 
 
-def test_a_file_is_found_by_the_beginning_of_its_digest(sampled: Sampled) -> None:
-    one, other = set_aside(sampled, b"one"), set_aside(sampled, b"other")
-    source = sampled.domain.sources[SOURCE]
+def test_a_file_is_found_by_the_beginning_of_its_digest(sample: SampleHome) -> None:
+    one, other = set_aside(sample, b"one"), set_aside(sample, b"other")
+    source = sample.domain.sources[SOURCE]
 
-    with sampled.launcher() as launcher:
+    with sample.launcher() as launcher:
         assert quarantine.find_quarantined(launcher.place, source, one.sha256[:9]) == one
         with pytest.raises(UsageError, match=f"expected one .*(?s:.*){other.sha256}"):
             quarantine.find_quarantined(launcher.place, source, None)
@@ -162,18 +162,18 @@ def test_a_file_is_found_by_the_beginning_of_its_digest(sampled: Sampled) -> Non
     ids=["one", "a source's", "all"],
 )
 def test_a_purge_deletes_what_is_named(
-    sampled: Sampled, name: str | None, sha256: str | None, everything: bool, left: int
+    sample: SampleHome, name: str | None, sha256: str | None, everything: bool, left: int
 ) -> None:
-    set_aside(sampled, b"one")
-    set_aside(sampled, b"other")
+    set_aside(sample, b"one")
+    set_aside(sample, b"other")
 
-    with sampled.launcher() as launcher:
+    with sample.launcher() as launcher:
         freed = quarantine.purge(launcher.place, name, sha256, everything=everything)
 
-    assert len(kept_apart.list_quarantined(sampled.home, sampled.domain.sources[SOURCE])) == left
+    assert len(kept_apart.list_quarantined(sample.home, sample.domain.sources[SOURCE])) == left
     assert sum(freed) == (3 if left else 8)
 
 
-def test_a_purge_of_everything_is_asked_for_in_words(sampled: Sampled) -> None:
-    with sampled.launcher() as launcher, pytest.raises(UsageError, match="--all"):
+def test_a_purge_of_everything_is_asked_for_in_words(sample: SampleHome) -> None:
+    with sample.launcher() as launcher, pytest.raises(UsageError, match="--all"):
         quarantine.purge(launcher.place, None, None, everything=False)

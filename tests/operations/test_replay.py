@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from support.sample_home import AS_OF, DOMAIN, Sampled, fingerprint
+from support.sample_home import AS_OF, DOMAIN, SampleHome, fingerprint
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs.context import ProjectContext
@@ -19,31 +19,31 @@ FEED = "advisory.echohq.com/data.json"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
-def project(sampled: Sampled, domain: Domain | None = None) -> ProjectContext:
-    return ProjectContext(sampled.settings, {DOMAIN: domain or sampled.domain})
+def project(sample: SampleHome, domain: Domain | None = None) -> ProjectContext:
+    return ProjectContext(sample.settings, {DOMAIN: domain or sample.domain})
 
 
 @pytest.fixture(scope="module")
-def four_runs(first_run: Sampled, tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+def four_runs(first_run: SampleHome, tmp_path_factory: pytest.TempPathFactory) -> SampleHome:
     """A home with four runs: the first, new scores, no change, a new ruling and feed."""
-    sampled = first_run.copied(tmp_path_factory.mktemp("four_runs"))
-    scores = next(sampled.mirror.glob("epss*/*"))
+    sample = first_run.copy_to(tmp_path_factory.mktemp("four_runs"))
+    scores = next(sample.mirror.glob("epss*/*"))
     scores.write_bytes(change_scores(scores.read_bytes()))
-    assert sampled.run().published
-    assert sampled.run().note == "nothing moved"
-    sampled.change(RULINGS, lambda text: text + RULING)
-    sampled.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
-    assert sampled.run().published
-    return sampled
+    assert sample.run().published
+    assert sample.run().note == "nothing moved"
+    sample.change(RULINGS, lambda text: text + RULING)
+    sample.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
+    assert sample.run().published
+    return sample
 
 
 def change_scores(packed: bytes) -> bytes:
     return gzip.compress(gzip.decompress(packed).replace(b"0.4", b"0.3"))
 
 
-def list_runs(sampled: Sampled) -> list[Path]:
+def list_runs(sample: SampleHome) -> list[Path]:
     """Return the directories of the runs, the oldest first."""
-    return sorted(run_directory.list_runs(sampled.home, DOMAIN), key=lambda path: path.name)
+    return sorted(run_directory.list_runs(sample.home, DOMAIN), key=lambda path: path.name)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def list_runs(sampled: Sampled) -> list[Path]:
         pytest.param(3, id="the last", marks=pytest.mark.long),
     ],
 )
-def test_a_run_is_replayed_byte_for_byte(four_runs: Sampled, number: int) -> None:
+def test_a_run_is_replayed_byte_for_byte(four_runs: SampleHome, number: int) -> None:
     run = list_runs(four_runs)[number]
     before = fingerprint(four_runs.home.root / "data"), four_runs.latest
 
@@ -71,7 +71,7 @@ def test_a_run_is_replayed_byte_for_byte(four_runs: Sampled, number: int) -> Non
 
 
 @pytest.mark.long
-def test_the_runs_differ_in_some_documents_only(four_runs: Sampled) -> None:
+def test_the_runs_differ_in_some_documents_only(four_runs: SampleHome) -> None:
     times = [
         {content.document: content.as_of for content in run_directory.read_manifest(run).contents}
         for run in list_runs(four_runs)
@@ -86,7 +86,7 @@ def test_the_runs_differ_in_some_documents_only(four_runs: Sampled) -> None:
 
 @pytest.mark.long
 def test_a_replay_is_written_to_the_given_directory_and_lists_what_differs(
-    four_runs: Sampled, tmp_path: Path
+    four_runs: SampleHome, tmp_path: Path
 ) -> None:
     run = list_runs(four_runs)[-1]
     sums = (run / "SHA256SUMS").read_text(encoding="utf-8")
@@ -106,33 +106,33 @@ def test_a_replay_is_written_to_the_given_directory_and_lists_what_differs(
     assert (tmp_path / "again" / "data.json").exists()
 
 
-def test_the_only_run_is_replayed_byte_for_byte(sampled: Sampled) -> None:
-    replayed = replay(project(sampled), "latest")
+def test_the_only_run_is_replayed_byte_for_byte(sample: SampleHome) -> None:
+    replayed = replay(project(sample), "latest")
 
     assert replayed.is_equal
-    assert Path(replayed.directory).parent == sampled.home.outputs(DOMAIN) / "replays"
-    assert not any(sampled.home.scratch.iterdir())
+    assert Path(replayed.directory).parent == sample.home.outputs(DOMAIN) / "replays"
+    assert not any(sample.home.scratch.iterdir())
 
 
-def test_other_code_is_refused(first_run: Sampled) -> None:
+def test_other_code_is_refused(first_run: SampleHome) -> None:
     other = first_run.domain.model_copy(update={"title": "Another"})
 
     with pytest.raises(BuildError, match="was made by code version"):
         replay(project(first_run, other), "latest")
 
 
-def test_a_missing_raw_file_is_reported(sampled: Sampled) -> None:
-    sources = run_directory.read_manifest(sampled.latest).sources
+def test_a_missing_raw_file_is_reported(sample: SampleHome) -> None:
+    sources = run_directory.read_manifest(sample.latest).sources
     used = next(source for source in sources if source.source.name == "kev")
-    sampled.home.raw_file(used.sha256 or "").unlink()
+    sample.home.raw_file(used.sha256 or "").unlink()
 
     with pytest.raises(HomeError, match=r"advisories.kev: data/raw/.* is missing"):
-        replay(project(sampled), "latest")
+        replay(project(sample), "latest")
 
 
 @pytest.mark.long
-def test_a_missing_history_is_reported(four_runs: Sampled, tmp_path: Path) -> None:
-    copy = four_runs.copied(tmp_path)
+def test_a_missing_history_is_reported(four_runs: SampleHome, tmp_path: Path) -> None:
+    copy = four_runs.copy_to(tmp_path)
     for run in list_runs(copy)[:-1]:
         (run / "marts" / "mart_advisory_state_history.parquet").unlink()
 
@@ -148,13 +148,13 @@ def test_a_missing_history_is_reported(four_runs: Sampled, tmp_path: Path) -> No
     ],
 )
 def test_an_unknown_run_is_reported_with_the_kept_runs(
-    first_run: Sampled, name: str, error: type[Exception], message: str
+    first_run: SampleHome, name: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         replay(project(first_run), name)
 
 
-def test_a_directory_that_is_not_empty_is_refused(first_run: Sampled, tmp_path: Path) -> None:
+def test_a_directory_that_is_not_empty_is_refused(first_run: SampleHome, tmp_path: Path) -> None:
     (tmp_path / "other.txt").touch()
 
     with pytest.raises(UsageError, match="expected an empty directory"):

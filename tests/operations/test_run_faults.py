@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from support import misbehaving_server as faults
-from support.misbehaving_server import Fault, Misbehaving, misbehaving
+from support.misbehaving_server import Fault, MisbehavingServer, run_misbehaving_server
 from support.orchard import (
     DOMAIN,
     FIRST,
@@ -38,7 +38,7 @@ class Served:
     """The orchard behind a server, run once."""
 
     orchard: Orchard
-    server: Misbehaving
+    server: MisbehavingServer
 
     def published(self) -> dict[str, str]:
         """Digests of the published marts; the one on the sources' health tells of the outage."""
@@ -49,7 +49,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    with misbehaving() as server:
+    with run_misbehaving_server() as server:
         for name, content in Files.planted(200).rendered().items():
             server.publish(f"/{HOST}/{name}", content)
         project = assemble(folder / "project")

@@ -9,32 +9,32 @@ from support.command_homes import (
     DOMAIN,
     SYSTEMS,
     Galaxy,
-    Requests,
+    MirrorRequests,
     call,
-    empty,
+    empty_galaxy,
     galaxy,
-    packed,
-    published,
-    requests,
-    told,
+    mirror_requests,
+    packed_galaxy,
+    published_galaxy,
+    run_and_read_manifest,
 )
 from support.sample_home import fingerprint
 
 from etl_assets.publish.run_directory import SUMS_FILE, read_sums
 from etl_assets.storage.hashing import hash_file
 
-__all__ = ["empty", "galaxy", "packed", "published", "requests"]
+__all__ = ["empty_galaxy", "galaxy", "mirror_requests", "packed_galaxy", "published_galaxy"]
 
 
 def test_what_is_held_is_not_asked_for(
-    galaxy: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+    galaxy: Galaxy, mirror_requests: MirrorRequests, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (galaxy.mirror / SYSTEMS).write_bytes(b"something new")
 
     assert call("run", DOMAIN, "--skip-existing", "--dry-run") == 0
 
     assert f"{DOMAIN}.systems: keep, held, not asked for" in capsys.readouterr().out
-    assert requests.paths == []
+    assert mirror_requests.paths == []
 
 
 def test_a_held_file_that_is_lost_is_asked_for_all_the_same(
@@ -52,7 +52,7 @@ def test_the_copy_is_whole_and_shares_nothing_with_the_home(
 ) -> None:
     copy = galaxy.folder / "given" / "copy"
 
-    manifest = told(capsys, "--output-dir", str(copy))
+    manifest = run_and_read_manifest(capsys, "--output-dir", str(copy))
 
     sums = read_sums(copy)
     assert manifest.note == "nothing moved"
@@ -71,14 +71,14 @@ def test_an_empty_directory_takes_the_copy(galaxy: Galaxy) -> None:
 
 @pytest.mark.long
 def test_a_run_that_publishes_nothing_leaves_no_copy_and_says_so(
-    empty: Galaxy, capsys: pytest.CaptureFixture[str]
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (empty.mirror / SYSTEMS).unlink()
+    (empty_galaxy.mirror / SYSTEMS).unlink()
 
     assert call("run", DOMAIN, "--output-dir", "given") == 1
 
     assert "given: not written, for this run of galaxy published nothing" in capsys.readouterr().err
-    assert not list(empty.folder.glob("*given*"))
+    assert not list(empty_galaxy.folder.glob("*given*"))
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_a_run_that_publishes_nothing_leaves_no_copy_and_says_so(
     ],
 )
 def test_words_that_do_not_go_together_end_the_command_before_anything_is_fetched(
-    empty: Galaxy, capsys: pytest.CaptureFixture[str], arguments: list[str], wanted: str
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str], arguments: list[str], wanted: str
 ) -> None:
-    (empty.folder / "file").touch()
+    (empty_galaxy.folder / "file").touch()
 
     assert call("run", DOMAIN, *arguments) == 2
 
     assert wanted in capsys.readouterr().err
-    assert not empty.home.raw.exists()
-    assert not empty.home.outputs(DOMAIN).exists()
+    assert not empty_galaxy.home.raw.exists()
+    assert not empty_galaxy.home.outputs(DOMAIN).exists()

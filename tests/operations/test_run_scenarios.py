@@ -8,57 +8,59 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from pydantic import SecretStr
-from support.large_sample import FEED, unfix
-from support.notification_servers import Hook
-from support.sample_home import DOMAIN, Sampled
+from support.large_sample import FEED, remove_fixes
+from support.notification_servers import WebhookServer
+from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
 
 
-def gone(sampled: Sampled) -> None:
-    (sampled.mirror / FEED).unlink()
+def gone(sample: SampleHome) -> None:
+    (sample.mirror / FEED).unlink()
 
 
-def unloadable(sampled: Sampled) -> None:
+def unloadable(sample: SampleHome) -> None:
     """A whole file of the declared format, of whose rows none holds under the contract."""
-    sampled.change(FEED, lambda _: '{"pebble": {"not an id": {"fixed_version": 1}}}')
+    sample.change(FEED, lambda _: '{"pebble": {"not an id": {"fixed_version": 1}}}')
 
 
-def both(sampled: Sampled) -> None:
-    gone(sampled)
-    sampled.change("analyst/advisory-not-applicable.csv", lambda _: "another,header\n1,2\n")
+def both(sample: SampleHome) -> None:
+    gone(sample)
+    sample.change("analyst/advisory-not-applicable.csv", lambda _: "another,header\n1,2\n")
 
 
-def run(sampled: Sampled, hook: Hook) -> RunManifest:
-    notify = SecretStr(hook.target)
-    sampled.settings = sampled.settings.model_copy(update={"notify": notify})
-    return sampled.run(RunOptions(max_retries=0))
+def run(sample: SampleHome, webhook: WebhookServer) -> RunManifest:
+    notify = SecretStr(webhook.target)
+    sample.settings = sample.settings.model_copy(update={"notify": notify})
+    return sample.run(RunOptions(max_retries=0))
 
 
 @pytest.mark.long
-def test_both_phases_well_is_a_success_and_nobody_is_told(tmp_path: Path, hook: Hook) -> None:
-    manifest = run(Sampled.packed(tmp_path), hook)
+def test_both_phases_well_is_a_success_and_nobody_is_told(
+    tmp_path: Path, webhook: WebhookServer
+) -> None:
+    manifest = run(SampleHome.create(tmp_path), webhook)
 
     assert (manifest.status, manifest.published) == (RunStatus.SUCCESS, True)
-    assert hook.messages == []
+    assert webhook.messages == []
 
 
 @pytest.mark.long
 @pytest.mark.fault("outage")
 def test_a_fetch_that_fails_over_a_last_good_file_is_a_partial_success(
-    sampled: Sampled, hook: Hook
+    sample: SampleHome, webhook: WebhookServer
 ) -> None:
-    before = sampled.states()
-    gone(sampled)
+    before = sample.states()
+    gone(sample)
 
-    manifest = run(sampled, hook)
+    manifest = run(sample, webhook)
 
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
-    assert sampled.states() == before
-    assert hook.titles == ["advisories: partial_success"]
-    assert {"attempts", "waited_seconds", "status", "reason"} <= set(_told_of(sampled))
+    assert sample.states() == before
+    assert webhook.titles == ["advisories: partial_success"]
+    assert {"attempts", "waited_seconds", "status", "reason"} <= set(_told_of(sample))
 
 
 @pytest.mark.long
@@ -72,39 +74,39 @@ def test_a_fetch_that_fails_over_a_last_good_file_is_a_partial_success(
 )
 @pytest.mark.fault("outage-nothing-held")
 def test_without_a_way_back_the_run_fails_and_nothing_is_published(
-    tmp_path: Path, hook: Hook, prepare: Callable[[Sampled], None], told: str
+    tmp_path: Path, webhook: WebhookServer, prepare: Callable[[SampleHome], None], told: str
 ) -> None:
-    sampled = Sampled.packed(tmp_path)
-    prepare(sampled)
+    sample = SampleHome.create(tmp_path)
+    prepare(sample)
 
-    manifest = run(sampled, hook)
+    manifest = run(sample, webhook)
 
     assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
     assert told in manifest.note
-    assert not sampled.home.latest(DOMAIN).exists()
-    assert hook.titles == ["advisories: failed"]
+    assert not sample.home.latest(DOMAIN).exists()
+    assert webhook.titles == ["advisories: failed"]
 
 
 @pytest.mark.long
 def test_a_load_that_fails_leaves_the_published_set_where_it_was(
-    crowd: Sampled, hook: Hook
+    large_sample: SampleHome, webhook: WebhookServer
 ) -> None:
     """The gate's refusal is told with what to look at and the command that answers."""
-    before = crowd.latest
-    crowd.change(FEED, unfix(120))
+    before = large_sample.latest
+    large_sample.change(FEED, remove_fixes(120))
 
-    manifest = run(crowd, hook)
+    manifest = run(large_sample, webhook)
 
-    [message] = hook.messages
+    [message] = webhook.messages
     assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
-    assert crowd.latest == before
+    assert large_sample.latest == before
     assert "run_report.html" in message["message"]
     assert "`etl run advisories --accept-changes`" in message["message"]
 
 
-def _told_of(sampled: Sampled) -> dict[str, object]:
+def _told_of(sample: SampleHome) -> dict[str, object]:
     """What the raw asset of the feed shows of its last fetch."""
-    with sampled.instance() as instance:
+    with sample.instance() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey([DOMAIN, "echo_raw"]))
     assert event is not None
     assert event.asset_materialization is not None

@@ -13,17 +13,17 @@ from support.command_homes import (
     DOMAIN,
     SYSTEMS,
     Galaxy,
-    Requests,
+    MirrorRequests,
     call,
-    empty,
+    empty_galaxy,
     galaxy,
-    named_by,
-    packed,
-    published,
-    requests,
-    told,
+    mirror_requests,
+    packed_galaxy,
+    point_environment_at,
+    published_galaxy,
+    run_and_read_manifest,
 )
-from support.sample_home import Sampled, fingerprint
+from support.sample_home import SampleHome, fingerprint
 
 from etl_assets.defs import asset_keys
 from etl_assets.defs.definitions import build_defs, job_name
@@ -32,7 +32,7 @@ from etl_assets.model.run_manifest import RunManifest, RunSource
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 from etl_assets.publish import run_directory
 
-__all__ = ["empty", "galaxy", "packed", "published", "requests"]
+__all__ = ["empty_galaxy", "galaxy", "mirror_requests", "packed_galaxy", "published_galaxy"]
 
 OF_ONE_RUN = {"manifest.json", "run_report.md", "run_report.html", "SHA256SUMS"}
 OF_ONE_RUN |= {"marts/mart_galaxy_source_health.parquet"}
@@ -55,35 +55,35 @@ def another_dump(home: Galaxy) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def first_fetched(packed: Galaxy, once: Any) -> Galaxy:
+def first_fetched(packed_galaxy: Galaxy, build_once: Any) -> Galaxy:
     def fill(folder: Path) -> None:
-        home = packed.copied(folder)
+        home = packed_galaxy.copy_to(folder)
         for options in alone(Stage.RAW):
             assert home.run(options).status is RunStatus.SUCCESS
 
-    return Galaxy(once("galaxy-fetched", fill))
+    return Galaxy(build_once("galaxy-fetched", fill))
 
 
 @pytest.fixture(scope="session")
-def first_built(first_fetched: Galaxy, once: Any) -> Galaxy:
+def first_built(first_fetched: Galaxy, build_once: Any) -> Galaxy:
     def fill(folder: Path) -> None:
-        home = first_fetched.copied(folder)
+        home = first_fetched.copy_to(folder)
         for options in alone(Stage.VALIDATED, Stage.TABLE, Stage.MARTS):
             assert home.run(options).status is RunStatus.SUCCESS
 
-    return Galaxy(once("galaxy-built", fill))
+    return Galaxy(build_once("galaxy-built", fill))
 
 
 @pytest.fixture
 def fetched(first_fetched: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
     """A home after `--stage raw`."""
-    return named_by(first_fetched.copied(tmp_path / "copy"), monkeypatch)
+    return point_environment_at(first_fetched.copy_to(tmp_path / "copy"), monkeypatch)
 
 
 @pytest.fixture
 def built(first_built: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
     """A home after each stage but the last, one by one."""
-    return named_by(first_built.copied(tmp_path / "copy"), monkeypatch)
+    return point_environment_at(first_built.copy_to(tmp_path / "copy"), monkeypatch)
 
 
 def last_manifest(home: Galaxy) -> RunManifest:
@@ -96,13 +96,13 @@ def systems_of(manifest: RunManifest) -> RunSource:
 
 @pytest.mark.long
 def test_five_stages_one_by_one_make_the_bytes_of_one_run(
-    built: Galaxy, published: Galaxy, capsys: pytest.CaptureFixture[str]
+    built: Galaxy, published_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = told(capsys, "--stage", "publish")
+    manifest = run_and_read_manifest(capsys, "--stage", "publish")
 
     assert manifest.published
     assert manifest.as_of == AS_OF
-    assert same_for_all(built.latest) == same_for_all(published.latest)
+    assert same_for_all(built.latest) == same_for_all(published_galaxy.latest)
 
 
 @pytest.mark.long
@@ -110,12 +110,14 @@ def test_five_stages_go_on_from_a_published_history_as_one_run_does(
     galaxy: Galaxy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (galaxy.mirror / SYSTEMS).write_bytes(another_dump(galaxy))
-    at_once = galaxy.copied(tmp_path / "at once")
+    at_once = galaxy.copy_to(tmp_path / "at once")
     at_once.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
     for stage in ("raw", "validated", "table", "marts"):
-        told(capsys, "--stage", stage, "--as-of", f"{AS_OF + timedelta(days=1):%Y-%m-%dT%H:%M:%S}")
+        run_and_read_manifest(
+            capsys, "--stage", stage, "--as-of", f"{AS_OF + timedelta(days=1):%Y-%m-%dT%H:%M:%S}"
+        )
 
-    told(capsys, "--stage", "publish")
+    run_and_read_manifest(capsys, "--stage", "publish")
 
     assert same_for_all(galaxy.latest) == same_for_all(at_once.latest)
 
@@ -125,7 +127,7 @@ def test_a_run_that_ends_before_it_publishes_says_so_and_moves_nothing(fetched: 
 
     assert (manifest.status, manifest.published) == (RunStatus.SUCCESS, False)
     assert manifest.note == "stage raw: nothing is published"
-    assert fetched.made(manifest) >= {"systems_raw", "stations_raw"}
+    assert fetched.made_assets(manifest) >= {"systems_raw", "stations_raw"}
     assert not fetched.home.latest(DOMAIN).exists()
     assert not fetched.home.tables(DOMAIN).exists()
 
@@ -141,89 +143,97 @@ def test_its_report_and_its_result_tell_of_no_failure(built: Galaxy) -> None:
     assert "stage marts: nothing is published" in report.read_text(encoding="utf-8")
 
 
-def test_what_is_fetched_is_not_fetched_again(fetched: Galaxy, requests: Requests) -> None:
+def test_what_is_fetched_is_not_fetched_again(
+    fetched: Galaxy, mirror_requests: MirrorRequests
+) -> None:
     assert call("run", DOMAIN, "--stage", "raw") == 0
 
-    assert len(requests.paths) == 4  # one question for each file
+    assert len(mirror_requests.paths) == 4  # one question for each file
     assert last_manifest(fetched).note == "stage raw: nothing moved, nothing is published"
     assert last_manifest(fetched).assets == []
 
 
 def test_from_a_later_stage_on_no_remote_is_asked(
-    fetched: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+    fetched: Galaxy, mirror_requests: MirrorRequests, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (fetched.mirror / SYSTEMS).unlink()
 
-    manifest = told(capsys, "--stage", "validated")
+    manifest = run_and_read_manifest(capsys, "--stage", "validated")
 
-    assert requests.paths == []
+    assert mirror_requests.paths == []
     assert manifest.note == "stage validated: nothing is published"
-    assert fetched.made(manifest) >= {"systems_validated"}
+    assert fetched.made_assets(manifest) >= {"systems_validated"}
 
 
 @pytest.mark.long
 def test_the_rest_of_a_run_is_made_from_what_was_fetched(
     fetched: Galaxy,
-    published: Galaxy,
-    requests: Requests,
+    published_galaxy: Galaxy,
+    mirror_requests: MirrorRequests,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    manifest = told(capsys, "--from", "validated", "--as-of", f"{AS_OF:%Y-%m-%dT%H:%M:%S}")
+    manifest = run_and_read_manifest(
+        capsys, "--from", "validated", "--as-of", f"{AS_OF:%Y-%m-%dT%H:%M:%S}"
+    )
 
-    assert requests.paths == []
+    assert mirror_requests.paths == []
     assert manifest.published
-    assert same_for_all(fetched.latest) == same_for_all(published.latest)
+    assert same_for_all(fetched.latest) == same_for_all(published_galaxy.latest)
 
 
 @pytest.mark.long
 def test_the_next_run_goes_on_from_there(
-    built: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+    built: Galaxy, mirror_requests: MirrorRequests, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = told(capsys)
+    manifest = run_and_read_manifest(capsys)
 
     ran = {asset.key.rpartition("/")[2] for asset in manifest.assets}
     assert manifest.published
-    assert len(requests.paths) == 4
+    assert len(mirror_requests.paths) == 4
     assert not ran & {"systems_raw", "systems_validated", "systems"}
 
 
 @pytest.mark.parametrize("stage", ["validated", "publish"])
 def test_from_any_stage_on_an_unmoved_home_publishes_nothing_new(
-    galaxy: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str], stage: str
+    galaxy: Galaxy, mirror_requests: MirrorRequests, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
-    before = galaxy.runs_launched(), same_for_all(galaxy.latest)
+    before = galaxy.count_runs(), same_for_all(galaxy.latest)
 
-    manifest = told(capsys, "--from", stage)
+    manifest = run_and_read_manifest(capsys, "--from", stage)
 
     assert manifest.note == "nothing moved"
-    assert (galaxy.runs_launched(), same_for_all(galaxy.latest)) == before
-    assert requests.paths == []
+    assert (galaxy.count_runs(), same_for_all(galaxy.latest)) == before
+    assert mirror_requests.paths == []
 
 
 @pytest.mark.long
 def test_what_was_never_fetched_is_fetched_and_the_rest_is_spared(
-    empty: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+    empty_galaxy: Galaxy, mirror_requests: MirrorRequests, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told(capsys, "--stage", "raw", "--source", "systems")
-    asked = len(requests.paths)
+    run_and_read_manifest(capsys, "--stage", "raw", "--source", "systems")
+    asked = len(mirror_requests.paths)
 
-    manifest = told(capsys, "--stage", "raw", "--skip-existing")
+    manifest = run_and_read_manifest(capsys, "--stage", "raw", "--skip-existing")
 
     assert asked == 2
-    assert not any(path.endswith(SYSTEMS) for path in requests.paths[asked:])
-    assert empty.made(manifest) == {"bodies_raw", "populated_bodies_raw", "stations_raw"}
+    assert not any(path.endswith(SYSTEMS) for path in mirror_requests.paths[asked:])
+    assert empty_galaxy.made_assets(manifest) == {
+        "bodies_raw",
+        "populated_bodies_raw",
+        "stations_raw",
+    }
 
 
 @pytest.mark.parametrize("stage", ["validated", "marts"])
 def test_a_stage_without_its_input_names_the_sources_and_the_command(
-    empty: Galaxy, capsys: pytest.CaptureFixture[str], stage: str
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
     assert call("run", DOMAIN, "--from", stage) == 2
 
     shown = capsys.readouterr().err
     assert "galaxy.bodies, galaxy.populated_bodies, galaxy.stations, galaxy.systems" in shown
     assert "nothing was fetched yet; `etl run galaxy --stage raw` first" in shown
-    assert not empty.home.outputs(DOMAIN).exists()
+    assert not empty_galaxy.home.outputs(DOMAIN).exists()
 
 
 @pytest.mark.parametrize("stage", ["table", "publish"])
@@ -265,7 +275,7 @@ def test_marts_of_other_tables_are_not_published(
 ) -> None:
     (built.mirror / SYSTEMS).write_bytes(another_dump(built))
     for stage in ("raw", "validated", "table"):
-        told(capsys, "--stage", stage)
+        run_and_read_manifest(capsys, "--stage", stage)
 
     assert call("run", DOMAIN, "--stage", "publish") == 2
 
@@ -296,14 +306,14 @@ def test_the_status_tells_of_a_run_that_published_nothing(
 
 
 def test_a_dry_run_says_what_a_stage_would_do(
-    fetched: Galaxy, requests: Requests, capsys: pytest.CaptureFixture[str]
+    fetched: Galaxy, mirror_requests: MirrorRequests, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("run", DOMAIN, "--stage", "validated", "--dry-run") == 0
 
     shown = capsys.readouterr().out
     assert "stage validated: no remote is asked" in shown
     assert f"{DOMAIN}.systems: its newest file is not validated" in shown
-    assert requests.paths == []
+    assert mirror_requests.paths == []
 
 
 def test_an_outage_of_a_fetch_that_ends_early_is_told(
@@ -311,7 +321,7 @@ def test_an_outage_of_a_fetch_that_ends_early_is_told(
 ) -> None:
     (fetched.mirror / SYSTEMS).unlink()
 
-    manifest = told(capsys, "--stage", "raw")
+    manifest = run_and_read_manifest(capsys, "--stage", "raw")
 
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert manifest.note.startswith("stage raw: nothing is published; galaxy.systems: outage")
@@ -333,7 +343,7 @@ def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
     manifest = last_manifest(fetched)
     assert manifest.run_id == result.run_id
     assert manifest.note == "stages validated to table: nothing is published"
-    assert fetched.made(manifest) == {"systems", "systems_validated"}
+    assert fetched.made_assets(manifest) == {"systems", "systems_validated"}
 
 
 @pytest.mark.long
@@ -361,7 +371,7 @@ def test_old_marts_that_the_pages_publish_are_made_anew_by_the_next_run(
 ) -> None:
     (galaxy.mirror / SYSTEMS).write_bytes(another_dump(galaxy))
     for stage in ("raw", "validated", "table"):
-        told(capsys, "--stage", stage)
+        run_and_read_manifest(capsys, "--stage", stage)
     defs = build_defs(galaxy.settings, domains={DOMAIN: galaxy.domain})
 
     with galaxy.instance() as instance:
@@ -384,14 +394,14 @@ def test_the_first_and_the_last_stage_of_steps_are_their_stretch() -> None:
     assert list(stretch) == [Stage.RAW, Stage.VALIDATED, Stage.TABLE]
 
 
-class Transit(Sampled):
+class Transit(SampleHome):
     """Its later sources ask for the rows of earlier ones."""
 
     name = "transit"
 
 
 def test_a_source_that_asks_for_the_rows_of_a_table_waits_for_it(tmp_path: Path) -> None:
-    lines = Transit.packed(tmp_path).plan(RunOptions(stages=StageRange(Stage.RAW, Stage.RAW)))
+    lines = Transit.create(tmp_path).plan(RunOptions(stages=StageRange(Stage.RAW, Stage.RAW)))
 
     waiting = [line for line in lines if "waits for the table" in line]
     assert waiting[0] == (
@@ -407,9 +417,9 @@ def test_a_manifest_tells_of_the_file_that_the_table_is_of(
 ) -> None:
     (built.mirror / SYSTEMS).write_bytes(another_dump(built))
 
-    fetched = told(capsys, "--stage", "raw")
+    fetched = run_and_read_manifest(capsys, "--stage", "raw")
 
     before = run_directory.read_manifest(list(run_directory.list_runs(built.home, DOMAIN))[1])
-    assert "systems_raw" in built.made(fetched)
+    assert "systems_raw" in built.made_assets(fetched)
     assert systems_of(fetched).fetched_at == systems_of(before).fetched_at
     assert systems_of(fetched).sha256 == systems_of(before).sha256

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.command_homes import call
-from support.sample_home import DOMAIN, Sampled, fingerprint
+from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.demo.server import serving
 
@@ -15,17 +15,23 @@ Shown = pytest.CaptureFixture[str]
 KEV = Path("www.cisa.gov") / "sites/default/files/feeds/known_exploited_vulnerabilities.json"
 
 
-def events(sampled: Sampled) -> int:
-    with sampled.instance() as instance:
+def events(sample: SampleHome) -> int:
+    with sample.instance() as instance:
         return sum(
             record.asset_entry.last_materialization_storage_id or 0
             for record in instance.get_asset_records()
         )
 
 
-def test_the_held_file_is_read_and_nothing_is_recorded(ran: Sampled, capsys: Shown) -> None:
-    before = events(ran), fingerprint(ran.home.root / "data"), fingerprint(ran.latest)
-    (ran.mirror / KEV).unlink()
+def test_the_held_file_is_read_and_nothing_is_recorded(
+    sample_env: SampleHome, capsys: Shown
+) -> None:
+    before = (
+        events(sample_env),
+        fingerprint(sample_env.home.root / "data"),
+        fingerprint(sample_env.latest),
+    )
+    (sample_env.mirror / KEV).unlink()
 
     assert call("sample", "kev", "--rows", "1") == 0
 
@@ -33,27 +39,35 @@ def test_the_held_file_is_read_and_nothing_is_recorded(ran: Sampled, capsys: Sho
     assert first.startswith(f"{DOMAIN}.kev: data/raw/")
     assert counted == "of all 3 records, 3 rows hold, 0 refused"
     assert lines[:2] == ["record 1", '  cve_id              string        "CVE-2024-900001"']
-    assert (events(ran), fingerprint(ran.home.root / "data"), fingerprint(ran.latest)) == before
+    assert (
+        events(sample_env),
+        fingerprint(sample_env.home.root / "data"),
+        fingerprint(sample_env.latest),
+    ) == before
 
 
 def test_what_is_not_held_is_fetched_for_once(
-    environment: Sampled, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+    empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(environment.mirror) as server:
+    with serving(empty_sample_env.mirror) as server:
         monkeypatch.setenv("ETL_MIRROR", server.url)
         assert call("sample", "kev", "--json") == 0
 
     told = json.loads(capsys.readouterr().out)
     assert [row["record"] for row in told["rows"]] == [1, 2, 3]
     assert told["path"].startswith("https://www.cisa.gov/")
-    assert [path for path in (environment.home.root / "data").rglob("*") if path.is_file()] == []
-    assert events(environment) == 0
+    assert [
+        path for path in (empty_sample_env.home.root / "data").rglob("*") if path.is_file()
+    ] == []
+    assert events(empty_sample_env) == 0
 
 
-def test_a_file_of_this_machine_is_read_where_it_lies(environment: Sampled, capsys: Shown) -> None:
+def test_a_file_of_this_machine_is_read_where_it_lies(
+    empty_sample_env: SampleHome, capsys: Shown
+) -> None:
     assert call("sample", "overrides", "--rows", "1") == 0
 
-    path = environment.mirror / "analyst" / "advisory-not-applicable.csv"
+    path = empty_sample_env.mirror / "analyst" / "advisory-not-applicable.csv"
     assert f"{DOMAIN}.overrides: {path}\n" in capsys.readouterr().out
 
 
@@ -63,15 +77,17 @@ def test_a_file_of_this_machine_is_read_where_it_lies(environment: Sampled, caps
     ids=["by its name", "by the option", "the newest"],
 )
 def test_a_partition_is_named_or_the_newest(
-    ran: Sampled, capsys: Shown, arguments: list[str], partition: str
+    sample_env: SampleHome, capsys: Shown, arguments: list[str], partition: str
 ) -> None:
     assert call("sample", *arguments, "--json") == 0
 
     assert json.loads(capsys.readouterr().out)["part"]["partition"] == partition
 
 
-def test_a_file_that_cannot_be_read_exits_with_1(environment: Sampled, capsys: Shown) -> None:
-    (environment.mirror / KEV).write_text("<html>please log in</html>", encoding="utf-8")
+def test_a_file_that_cannot_be_read_exits_with_1(
+    empty_sample_env: SampleHome, capsys: Shown
+) -> None:
+    (empty_sample_env.mirror / KEV).write_text("<html>please log in</html>", encoding="utf-8")
 
     assert call("sample", "kev") == 1
 
@@ -92,7 +108,7 @@ def test_a_file_that_cannot_be_read_exits_with_1(environment: Sampled, capsys: S
     ids=["source", "no partitions", "partition", "rows", "answers", "set", "missing"],
 )
 def test_what_cannot_be_shown_is_told(
-    ran: Sampled, capsys: Shown, arguments: list[str], code: int, told: str
+    sample_env: SampleHome, capsys: Shown, arguments: list[str], code: int, told: str
 ) -> None:
     assert call("sample", *arguments) == code
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.browser import needs_browser, rendered
-from support.misbehaving_server import Misbehaving, misbehaving
+from support.misbehaving_server import MisbehavingServer, run_misbehaving_server
 from support.report_runs import a_manifest, a_report, a_report_that_says, a_section, a_source
 
 from etl_assets.model.run_manifest import RunCheck, RunPhase
@@ -29,13 +29,13 @@ WIDE = "a-name-that-no-telephone-can-show-in-one-line-and-nobody-would-give-" * 
 
 
 @pytest.fixture
-def pages() -> Iterator[Misbehaving]:
-    with misbehaving() as server:
+def pages() -> Iterator[MisbehavingServer]:
+    with run_misbehaving_server() as server:
         yield server
 
 
 def test_the_page_shows_the_summary_and_asks_for_nothing_else(
-    pages: Misbehaving, tmp_path: Path
+    pages: MisbehavingServer, tmp_path: Path
 ) -> None:
     checks = [RunCheck(asset="trees", name="tall", passed=False, severity="warn")]
     report = a_report(manifest=a_manifest(checks=checks), sources=[a_source()])
@@ -48,15 +48,15 @@ def test_the_page_shows_the_summary_and_asks_for_nothing_else(
     assert [seen.path for seen in pages.requests] == [PAGE]
 
 
-def test_a_request_of_a_page_would_be_seen(pages: Misbehaving, tmp_path: Path) -> None:
+def test_a_request_of_a_page_would_be_seen(pages: MisbehavingServer, tmp_path: Path) -> None:
     pages.publish(PAGE, b"<!doctype html><img src=/leak.png>")
 
     rendered(pages.url + PAGE, tmp_path)
 
-    assert pages.asked("/leak.png")
+    assert pages.requests_for("/leak.png")
 
 
-def test_markup_in_data_is_text_to_the_browser(pages: Misbehaving, tmp_path: Path) -> None:
+def test_markup_in_data_is_text_to_the_browser(pages: MisbehavingServer, tmp_path: Path) -> None:
     leak = f"{pages.url}/leak.png"
     hostile = f"\"'><script>document.title='taken'</script><img src={leak} onerror=1><style>*"
     pages.publish(PAGE, render_html(a_report_that_says(hostile)).encode())
@@ -65,10 +65,12 @@ def test_markup_in_data_is_text_to_the_browser(pages: Misbehaving, tmp_path: Pat
 
     assert "<title>taken" not in shown
     assert "<script" not in shown
-    assert pages.asked("/leak.png") == []
+    assert pages.requests_for("/leak.png") == []
 
 
-def test_a_phone_need_not_scroll_the_page_sideways(pages: Misbehaving, tmp_path: Path) -> None:
+def test_a_phone_need_not_scroll_the_page_sideways(
+    pages: MisbehavingServer, tmp_path: Path
+) -> None:
     long_row = (WIDE, 3)
     phases = [RunPhase(name=WIDE, seconds=1)]
     checks = [RunCheck(asset=WIDE, name=WIDE, passed=False, severity="warn", description=WIDE)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from support.sample_home import Sampled
+from support.sample_home import SampleHome
 
 from etl_assets.cli.main import main
 from etl_assets.demo.server import serving
@@ -27,7 +27,7 @@ SYSTEMS = "downloads.spansh.co.uk/systems_1day.json.gz"
 REQUEST = re.compile(r'"(?:GET|HEAD) (\S+) ')
 
 
-class Galaxy(Sampled):
+class Galaxy(SampleHome):
     """The smallest of the samples."""
 
     name: ClassVar[str] = DOMAIN
@@ -41,14 +41,14 @@ def call(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> RunManifest:
+def run_and_read_manifest(capsys: pytest.CaptureFixture[str], *arguments: str) -> RunManifest:
     """The manifest of a run that ends well."""
     assert call("run", DOMAIN, "--json", *arguments) == 0
     [manifest] = json.loads(capsys.readouterr().out)
     return RunManifest.model_validate(manifest)
 
 
-def named_by(galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+def point_environment_at(galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
     monkeypatch.chdir(galaxy.folder)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("ETL_HOME", str(galaxy.home.root))
@@ -57,28 +57,28 @@ def named_by(galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
 
 
 @pytest.fixture(scope="session")
-def packed(once: Any) -> Galaxy:
-    return Galaxy(once("galaxy-packed", Galaxy.packed))
+def packed_galaxy(build_once: Any) -> Galaxy:
+    return Galaxy(build_once("galaxy-packed", Galaxy.create))
 
 
 @pytest.fixture(scope="session")
-def published(once: Any) -> Galaxy:
-    return Galaxy(once("galaxy", Galaxy.first))
+def published_galaxy(build_once: Any) -> Galaxy:
+    return Galaxy(build_once("galaxy", Galaxy.create_with_run))
 
 
 @pytest.fixture
-def empty(packed: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+def empty_galaxy(packed_galaxy: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
     """An empty home beside its mirror, both named by the environment."""
-    return named_by(packed.copied(tmp_path / "copy"), monkeypatch)
+    return point_environment_at(packed_galaxy.copy_to(tmp_path / "copy"), monkeypatch)
 
 
 @pytest.fixture
-def galaxy(published: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+def galaxy(published_galaxy: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
     """A home that has published, named by the environment."""
-    return named_by(published.copied(tmp_path / "copy"), monkeypatch)
+    return point_environment_at(published_galaxy.copy_to(tmp_path / "copy"), monkeypatch)
 
 
-class Requests:
+class MirrorRequests:
     """What is asked of the mirror while it is served."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -91,35 +91,35 @@ class Requests:
 
 
 @pytest.fixture
-def requests(
+def mirror_requests(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Requests]:
+) -> Iterator[MirrorRequests]:
     """The mirror of the copy behind a local server."""
     caplog.set_level(logging.DEBUG, logger="etl_assets.demo.server")
     with serving(tmp_path / "copy" / "mirror") as server:
         monkeypatch.setenv("ETL_MIRROR", server.url)
-        yield Requests(caplog)
+        yield MirrorRequests(caplog)
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sampled:
+def empty_sample_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SampleHome:
     """An empty home with the packed sample as its mirror, named by the environment."""
-    sampled = Sampled.packed(tmp_path)
+    sample = SampleHome.create(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setenv("ETL_HOME", str(sampled.home.root))
-    monkeypatch.setenv("ETL_MIRROR", str(sampled.mirror))
-    return sampled
+    monkeypatch.setenv("ETL_HOME", str(sample.home.root))
+    monkeypatch.setenv("ETL_MIRROR", str(sample.mirror))
+    return sample
 
 
 @pytest.fixture
-def ran(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> Sampled:
+def sample_env(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> SampleHome:
     """A home in which the sample was run, as the environment names it."""
-    monkeypatch.chdir(sampled.folder)
+    monkeypatch.chdir(sample.folder)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setenv("ETL_HOME", str(sampled.home.root))
-    monkeypatch.setenv("ETL_MIRROR", str(sampled.mirror))
-    return sampled
+    monkeypatch.setenv("ETL_HOME", str(sample.home.root))
+    monkeypatch.setenv("ETL_MIRROR", str(sample.mirror))
+    return sample
 
 
 VARIABLES = [
@@ -136,7 +136,7 @@ VARIABLES = [
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A current directory without `.env`, in an environment without settings."""
     for name in VARIABLES:
         monkeypatch.delenv(f"ETL_{name}", raising=False)
@@ -146,13 +146,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def in_the_way(path: Path) -> None:
+def block_with_file(path: Path) -> None:
     """A file where a folder belongs."""
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("in the way", encoding="utf-8")
 
 
-def garbled(folder: Path) -> None:
+def damage_databases(folder: Path) -> None:
     for path in folder.rglob("*.db"):
         path.write_bytes(b"no database" * 1000)

@@ -1,6 +1,6 @@
 """Runs of `etl` that are killed, interrupted or refused at a write point, in forked children.
 
-What a child does to itself is `crash_parent.py`; what must hold afterwards is the tests'.
+What a child does to itself is `crash_process.py`; what must hold afterwards is the tests'.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAM = Path(__file__).with_name("crash_parent.py")
+PROGRAM = Path(__file__).with_name("crash_process.py")
 
 
 @dataclass(frozen=True)

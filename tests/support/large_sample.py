@@ -9,7 +9,7 @@ FEED = "advisory.echohq.com/data.json"
 Feed = dict[str, dict[str, dict[str, str]]]
 
 
-def crowded(text: str) -> str:
+def add_large_feed(text: str) -> str:
     """The sample's feed with 40 packages more, of 50 pairs each; every other one is fixed."""
     pairs = {
         f"crowd{package:02}": {
@@ -21,7 +21,7 @@ def crowded(text: str) -> str:
     return json.dumps(json.loads(text) | pairs)
 
 
-def edited(how: Callable[[Iterator[dict[str, str]]], None]) -> Callable[[str], str]:
+def edit_pairs(how: Callable[[Iterator[dict[str, str]]], None]) -> Callable[[str], str]:
     """An edit of the pairs of the crowd, in their order."""
 
     def edit(text: str) -> str:
@@ -32,26 +32,26 @@ def edited(how: Callable[[Iterator[dict[str, str]]], None]) -> Callable[[str], s
     return edit
 
 
-def unfix(count: int) -> Callable[[str], str]:
+def remove_fixes(count: int) -> Callable[[str], str]:
     """The first so many fixed pairs lose their version."""
 
     def how(pairs: Iterator[dict[str, str]]) -> None:
         for pair in [pair for pair in pairs if pair][:count]:
             pair.clear()
 
-    return edited(how)
+    return edit_pairs(how)
 
 
-def silence(count: int) -> Callable[[str], str]:
+def mark_not_applicable(count: int) -> Callable[[str], str]:
     """The first so many unfixed pairs become not applicable."""
 
     def how(pairs: Iterator[dict[str, str]]) -> None:
         for pair in [pair for pair in pairs if not pair][:count]:
             pair["fixed_version"] = "0"
 
-    return edited(how)
+    return edit_pairs(how)
 
 
-def one_package(text: str) -> str:
+def keep_one_package(text: str) -> str:
     """The feed cut to the first package of the crowd."""
     return json.dumps({"crowd00": json.loads(text)["crowd00"]})

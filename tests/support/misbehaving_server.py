@@ -47,7 +47,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """A request that arrived."""
 
     method: str
@@ -55,14 +55,14 @@ class Seen:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Misbehaving(ThreadingHTTPServer):
+class MisbehavingServer(ThreadingHTTPServer):
     """The files, the faults that wait for each path, and the requests so far."""
 
     daemon_threads = True
 
     def __init__(self, port: int = 0) -> None:
         self.files: dict[str, File] = {}
-        self.requests: list[Seen] = []
+        self.requests: list[ReceivedRequest] = []
         self.closing = Event()
         self.always: dict[str, Fault] = {}
         self._waiting: dict[str, deque[Fault]] = defaultdict(deque)
@@ -88,10 +88,10 @@ class Misbehaving(ThreadingHTTPServer):
     def misbehave(self, path: str, *faults: Fault) -> None:
         self._waiting[path].extend(faults)
 
-    def asked(self, path: str, method: str = "GET") -> list[Seen]:
+    def requests_for(self, path: str, method: str = "GET") -> list[ReceivedRequest]:
         return [seen for seen in self.requests if (seen.method, seen.path) == (method, path)]
 
-    def next_fault(self, seen: Seen) -> Fault:
+    def next_fault(self, seen: ReceivedRequest) -> Fault:
         with self._lock:
             self.requests.append(seen)
             waiting = self._waiting[seen.path]
@@ -105,10 +105,10 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    server: Misbehaving
+    server: MisbehavingServer
 
     def do_GET(self) -> None:
-        fault = self.server.next_fault(Seen(self.command, self.path, dict(self.headers)))
+        fault = self.server.next_fault(ReceivedRequest(self.command, self.path, dict(self.headers)))
         fault(self, self.server.files.get(self.path))
 
     do_HEAD = do_GET  # noqa: N815 - the base's name
@@ -299,7 +299,7 @@ def then_publishes(fault: Fault, path: str, content: bytes) -> Fault:
     return both
 
 
-NAMED: dict[str, Fault] = {
+FAULTS_BY_NAME: dict[str, Fault] = {
     fault.__name__: fault
     for fault in (
         serves_well, resets_midway, closes_early, sends_more, sends_less_unframed, never_answers,
@@ -311,9 +311,9 @@ NAMED: dict[str, Fault] = {
 
 
 @contextmanager
-def misbehaving(port: int = 0) -> Iterator[Misbehaving]:
+def run_misbehaving_server(port: int = 0) -> Iterator[MisbehavingServer]:
     """A server while the block runs."""
-    with Misbehaving(port) as server:
+    with MisbehavingServer(port) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
@@ -345,13 +345,15 @@ def _range_start(handler: Handler, file: File) -> int | None:
 
 def main(directory: str) -> None:
     """Serve a directory's files under the name of each fault until interrupted."""
-    with Misbehaving(8700) as server:
+    with MisbehavingServer(8700) as server:
         for file in (path for path in Path(directory).rglob("*") if path.is_file()):
-            for name, fault in NAMED.items():
+            for name, fault in FAULTS_BY_NAME.items():
                 path = f"/{name}/{file.relative_to(directory).as_posix()}"
                 server.publish(path, file.read_bytes())
                 server.always[path] = fault
-        lines = [f"{server.url}/{name}/...  {fault.__doc__}" for name, fault in NAMED.items()]
+        lines = [
+            f"{server.url}/{name}/...  {fault.__doc__}" for name, fault in FAULTS_BY_NAME.items()
+        ]
         sys.stdout.write("\n".join(lines) + "\n")
         server.serve_forever()
 

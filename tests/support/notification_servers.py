@@ -1,4 +1,4 @@
-"""Who is told in tests: a web hook and a mail server on this machine, each keeping what it hears.
+"""Who is told in tests: a webhook and a mail server on this machine, each keeping what it hears.
 
 Fixtures are taken into a room's tests by its conftest.py.
 """
@@ -20,8 +20,8 @@ import pytest
 TOKEN = "tok3n-in-the-path"
 
 
-class Hook(ThreadingHTTPServer):
-    """A web hook: every message that came, and the status that it answers with."""
+class WebhookServer(ThreadingHTTPServer):
+    """A webhook: every message that came, and the status that it answers with."""
 
     daemon_threads = True
 
@@ -40,7 +40,7 @@ class Hook(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Hook
+    server: WebhookServer
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -54,13 +54,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is said of each request."""
 
 
-class Letters(ThreadingTCPServer):
+class MailServer(ThreadingTCPServer):
     """A mail server that takes every letter."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        self.letters: list[dict[str, str]] = []
+        self.messages: list[dict[str, str]] = []
         super().__init__(("127.0.0.1", 0), _Postman)
 
     @property
@@ -72,7 +72,7 @@ class Letters(ThreadingTCPServer):
 class _Postman(StreamRequestHandler):
     """SMTP as far as one letter needs it (RFC 5321)."""
 
-    server: Letters
+    server: MailServer
 
     def handle(self) -> None:
         self._say(220)
@@ -90,20 +90,20 @@ class _Postman(StreamRequestHandler):
         letter = message_from_bytes(content, policy=default)
         body = letter.get_body(("plain", "html"))
         text = body.get_content() if body else ""
-        self.server.letters.append(
+        self.server.messages.append(
             {"to": str(letter["To"]), "subject": str(letter["Subject"]), "text": text}
         )
 
 
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook() as server, _serving(server):
+def webhook() -> Iterator[WebhookServer]:
+    with WebhookServer() as server, _serving(server):
         yield server
 
 
 @pytest.fixture
-def letters() -> Iterator[Letters]:
-    with Letters() as server, _serving(server):
+def mail_server() -> Iterator[MailServer]:
+    with MailServer() as server, _serving(server):
         yield server
 
 

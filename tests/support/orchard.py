@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl_assets.declarations import dbt_sources
+from etl_assets.declarations import codegen
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.model.home import Home
@@ -230,5 +230,5 @@ def assemble(target: Path) -> Path:
     shutil.copytree(DECLARED / "models", target / "dbt_project" / "models", dirs_exist_ok=True)
     for empty in ("seeds", "tests"):
         (target / "dbt_project" / empty).mkdir()
-    dbt_sources.write(target / "domains", target / "dbt_project")
+    codegen.write_dbt_sources(target / "domains", target / "dbt_project")
     return target

@@ -30,7 +30,7 @@ YEARS = {"dagster/asset_partition_range_start": "2002"}
 YEARS |= {"dagster/asset_partition_range_end": str(datetime.now(UTC).year)}
 
 
-class Sampled:
+class SampleHome:
     """One home with its mirror below one folder; another domain's names that domain and its day."""
 
     name: ClassVar[str] = DOMAIN
@@ -53,20 +53,20 @@ class Sampled:
         self.domain: Domain = load(self.settings.domains_dir)[self.name]
 
     @classmethod
-    def packed(cls, folder: Path) -> Self:
-        sampled = cls(folder)
-        samples.pack(sampled.sample_dir, sampled.mirror, sampled.domain, at=cls.as_of)
-        return sampled
+    def create(cls, folder: Path) -> Self:
+        sample = cls(folder)
+        samples.pack(sample.sample_dir, sample.mirror, sample.domain, at=cls.as_of)
+        return sample
 
     @classmethod
-    def first(cls, folder: Path) -> Self:
+    def create_with_run(cls, folder: Path) -> Self:
         """The sample, run once; tests that change anything take a copy."""
-        sampled = cls.packed(folder)
-        manifest = sampled.run(RunOptions(as_of=cls.as_of))
+        sample = cls.create(folder)
+        manifest = sample.run(RunOptions(as_of=cls.as_of))
         assert manifest.published, manifest.note
-        return sampled
+        return sample
 
-    def copied(self, folder: Path) -> Self:
+    def copy_to(self, folder: Path) -> Self:
         """The same home and mirror in another place."""
         # Another worker may be reading the home meanwhile, which needs files of its own beside.
         reading = shutil.ignore_patterns("*.db-wal", "*.db-shm")
@@ -123,15 +123,15 @@ class Sampled:
     def states(self) -> dict[str, str]:
         return {row["advisory_id"]: row["state"] for row in self.rows("mart_advisory_current")}
 
-    def made(self, manifest: RunManifest) -> set[str]:
+    def made_assets(self, manifest: RunManifest) -> set[str]:
         """The last parts of the keys of assets for which work was done."""
         return {a.key.rpartition("/")[2] for a in manifest.assets if a.outcome == "made"}
 
-    def runs_launched(self) -> int:
+    def count_runs(self) -> int:
         with self.instance() as instance:
             return len(instance.get_runs())
 
-    def complaint(self, asset: str, check: str) -> str:
+    def check_description(self, asset: str, check: str) -> str:
         """What the last evaluation of a check says."""
         key = dg.AssetCheckKey(dg.AssetKey([self.name, asset]), check)
         with self.instance() as instance:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.large_sample import FEED, crowded
-from support.sample_home import AS_OF, Sampled
+from support.large_sample import FEED, add_large_feed
+from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.model.run_options import RunOptions
 
@@ -16,35 +16,35 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
 @pytest.fixture(scope="session")
-def second_run(first_run: Sampled, once: Any) -> Sampled:
+def second_run(first_run: SampleHome, build_once: Any) -> SampleHome:
     """The same with one ruling more, run again: two versions of one source are stored."""
 
     def fill(folder: Path) -> None:
-        sampled = first_run.copied(folder)
-        sampled.change(RULINGS, lambda text: text + RULING)
-        manifest = sampled.run()
+        sample = first_run.copy_to(folder)
+        sample.change(RULINGS, lambda text: text + RULING)
+        manifest = sample.run()
         assert manifest.published, manifest.note
 
-    return Sampled(once("second", fill))
+    return SampleHome(build_once("second", fill))
 
 
 @pytest.fixture
-def ruled(second_run: Sampled, tmp_path: Path) -> Sampled:
+def second_sample(second_run: SampleHome, tmp_path: Path) -> SampleHome:
     """A copy of the second run."""
-    return second_run.copied(tmp_path / "copy")
+    return second_run.copy_to(tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")
-def crowd_run(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
+def large_run(tmp_path_factory: pytest.TempPathFactory) -> SampleHome:
     """The sample with a crowd of packages, run once."""
-    sampled = Sampled.packed(tmp_path_factory.mktemp("crowd"))
-    sampled.change(FEED, crowded)
-    manifest = sampled.run(RunOptions(as_of=AS_OF))
+    sample = SampleHome.create(tmp_path_factory.mktemp("crowd"))
+    sample.change(FEED, add_large_feed)
+    manifest = sample.run(RunOptions(as_of=AS_OF))
     assert manifest.published, manifest.note
-    return sampled
+    return sample
 
 
 @pytest.fixture
-def crowd(crowd_run: Sampled, tmp_path: Path) -> Sampled:
+def large_sample(large_run: SampleHome, tmp_path: Path) -> SampleHome:
     """A copy of the crowd's run."""
-    return crowd_run.copied(tmp_path / "copy")
+    return large_run.copy_to(tmp_path / "copy")

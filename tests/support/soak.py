@@ -28,7 +28,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from support.misbehaving_server import Misbehaving, misbehaving
+from support.misbehaving_server import MisbehavingServer, run_misbehaving_server
 from support.orchard import FIRST, HOST, Files, Orchard, assemble, leftovers_of, offenders_of
 from support.soak_faults import ALL_FAULTS, CONTENT, HARM, LASTING, PASSING, Disk, once_at_get
 
@@ -116,7 +116,7 @@ class Plan:
 class Soak:
     """The domain, its server and its disk; what is good so far, and what was published."""
 
-    def __init__(self, folder: Path, server: Misbehaving, seed: int) -> None:
+    def __init__(self, folder: Path, server: MisbehavingServer, seed: int) -> None:
         self.chance = random.Random(seed)
         self.server = server
         self.orchard = Orchard(folder / "live", project=assemble(folder / "project"))
@@ -256,7 +256,7 @@ def _state(row: dict[str, Any]) -> dict[str, Any]:
 
 def soak(folder: Path, runs: int, seed: int) -> Iterator[tuple[Plan, str]]:
     """Each run's plan and status, after it was judged."""
-    with misbehaving() as server:
+    with run_misbehaving_server() as server:
         soaked = Soak(folder, server, seed)
         for number in range(runs):
             plan = soaked.plan(number)

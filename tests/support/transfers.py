@@ -14,7 +14,7 @@ from typing import Any
 
 import httpcore
 import pytest
-from support.misbehaving_server import Misbehaving, misbehaving
+from support.misbehaving_server import MisbehavingServer, run_misbehaving_server
 
 from etl_assets.declarations.source import Source
 from etl_assets.fetch.download import FetchContext, FetchJob, fetch
@@ -33,7 +33,7 @@ Fetcher = Callable[..., FetchResult]
 
 
 @dataclass
-class Hands:
+class ManualClock:
     """The hands of a clock: waiting moves them, and so does looking where `tick` says so."""
 
     seconds: float = 1000.0
@@ -56,7 +56,7 @@ class Hands:
 
 
 @dataclass(frozen=True)
-class Elsewhere(Network):
+class FakeNetwork(Network):
     """A network in which names stand for given addresses, and every connection ends here."""
 
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -65,19 +65,21 @@ class Elsewhere(Network):
         return self.names.get(host) or super().addresses(host, port)
 
 
-class AlwaysHere(httpcore.SyncBackend):
+class LoopbackBackend(httpcore.SyncBackend):
     """Connects to the loopback address, whatever is asked for."""
 
     def connect_tcp(self, host: str, port: int, *args: Any) -> httpcore.NetworkStream:
         return super().connect_tcp("127.0.0.1", port, *args)
 
 
-def elsewhere(**names: list[str]) -> Network:
+def make_network(**names: list[str]) -> Network:
     """A network where `feeds_example=["93.184.215.14"]` gives feeds.example that address."""
-    return Elsewhere(AlwaysHere(), {name.replace("_", "."): found for name, found in names.items()})
+    return FakeNetwork(
+        LoopbackBackend(), {name.replace("_", "."): found for name, found in names.items()}
+    )
 
 
-def declared(url: str | None = None, **fields: Any) -> Source:
+def make_source(url: str | None = None, **fields: Any) -> Source:
     """A source of JSON with the given location and other fields."""
     source = Source.model_validate(
         {
@@ -100,24 +102,24 @@ def declared(url: str | None = None, **fields: Any) -> Source:
 
 
 @pytest.fixture
-def server() -> Iterator[Misbehaving]:
-    with misbehaving() as running:
+def server() -> Iterator[MisbehavingServer]:
+    with run_misbehaving_server() as running:
         yield running
 
 
 @pytest.fixture
-def hands() -> Hands:
-    return Hands()
+def manual_clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def client(hands: Hands) -> Iterator[Client]:
-    with Client(clock=hands.clock()) as opened:
+def client(manual_clock: ManualClock) -> Iterator[Client]:
+    with Client(clock=manual_clock.clock()) as opened:
         yield opened
 
 
 @pytest.fixture
-def get(server: Misbehaving, client: Client, home: Home) -> Fetcher:
+def fetch_feed(server: MisbehavingServer, client: Client, home: Home) -> Fetcher:
     """Fetch /feed.json (or another location) once, with limits as given."""
     server.publish(PATH, GOOD)
 
@@ -128,37 +130,39 @@ def get(server: Misbehaving, client: Client, home: Home) -> Fetcher:
         reason: Reason = Reason.NO_RECORD,
         probe: Probe | None = None,
         mirror: str | None = None,
-        asker: Client = client,
+        with_client: Client = client,
         **limits: Any,
     ) -> FetchResult:
-        source = declared(url, limits={"requests_per_second": 1e6, **limits})
-        job = FetchJob(source, PART, decision(reason), probe, last)
-        return fetch(job, desk(asker, home, mirror))
+        source = make_source(url, limits={"requests_per_second": 1e6, **limits})
+        job = FetchJob(source, PART, make_decision(reason), probe, last)
+        return fetch(job, make_fetch_context(with_client, home, mirror))
 
     return run
 
 
-def decision(reason: Reason = Reason.NO_RECORD, part: Part = PART) -> Decision:
+def make_decision(reason: Reason = Reason.NO_RECORD, part: Part = PART) -> Decision:
     return Decision(part=part, fetch=reason is not Reason.UP_TO_DATE, reason=reason)
 
 
-def desk(client: Client, home: Home, mirror: str | None = None, **fields: Any) -> FetchContext:
+def make_fetch_context(
+    client: Client, home: Home, mirror: str | None = None, **fields: Any
+) -> FetchContext:
     return FetchContext(
         client=client, resolver=LocationResolver(home.root, mirror), home=home, now=NOW, **fields
     )
 
 
-def stored(fetched: FetchResult, home: Home) -> bytes:
+def read_stored(fetched: FetchResult, home: Home) -> bytes:
     assert fetched.file is not None
     return (home.root / fetched.file.path).read_bytes()
 
 
-def quarantined(home: Home) -> list[QuarantinedFile]:
+def list_quarantined(home: Home) -> list[QuarantinedFile]:
     found = home.quarantine("advisories", "feed").glob("*.json")
     return [QuarantinedFile.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
 
 
-def leftovers(home: Home) -> list[Path]:
+def list_partial_files(home: Home) -> list[Path]:
     return list(home.partial.iterdir())
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from support.misbehaving_server import LOGIN_PAGE
-from support.transfers import NOW, PART, declared
+from support.transfers import NOW, PART, make_source
 
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import QuarantinedFile
 from etl_assets.validate import quarantine
 
-SOURCE = declared("https://feeds.example/feed.json")
+SOURCE = make_source("https://feeds.example/feed.json")
 
 
 def refuse(home: Home, content: bytes, hours: int = 0) -> QuarantinedFile:

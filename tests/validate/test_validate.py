@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.misbehaving_server import LOGIN_PAGE
-from support.transfers import GOOD, declared
+from support.transfers import GOOD, make_source
 
 from etl_assets.model.records import Part, Verdict
 from etl_assets.validate.validate import validate
@@ -24,7 +24,7 @@ ARRAY = {"format": {"name": "json", "rows": ""}}
 def judge(tmp_path: Path, content: bytes, **fields: Any) -> Verdict:
     path = tmp_path / "file"
     path.write_bytes(content)
-    return validate(declared("https://feeds.example/a", **fields), PART, path, sha256="ab" * 32)
+    return validate(make_source("https://feeds.example/a", **fields), PART, path, sha256="ab" * 32)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_gzip_bomb_is_stopped_in_flat_memory(tmp_path: Path) -> None:
 
 
 def test_real_feeds_are_as_declared(mirror: Path) -> None:
-    zipped = declared("x", format={"name": "osv"}, expect={"compression": "zip"})
+    zipped = make_source("x", format={"name": "osv"}, expect={"compression": "zip"})
     path = mirror / "osv-vulnerabilities.storage.googleapis.com" / "Debian" / "all.zip"
 
     verdict = validate(zipped, PART, path, sha256="ab" * 32)

@@ -28,7 +28,7 @@ from domains.advisories.snapshots import (
     read_histories,
     retold_id,
 )
-from support.sample_home import Sampled
+from support.sample_home import SampleHome
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
@@ -49,11 +49,11 @@ class Ran:
 
     def __init__(self, folder: Path, mirror: Path, as_of: datetime) -> None:
         self.mirror = mirror
-        sampled = Sampled(folder, mirror_url=str(mirror))
-        self.manifest: RunManifest = sampled.run(RunOptions(as_of=as_of))
+        sample = SampleHome(folder, mirror_url=str(mirror))
+        self.manifest: RunManifest = sample.run(RunOptions(as_of=as_of))
         assert self.manifest.status is RunStatus.SUCCESS, self.manifest.note
         assert self.manifest.published
-        self.directory = sampled.latest
+        self.directory = sample.latest
 
     def transitions(self) -> Rows:
         return self.rows("mart_advisory_transitions")

@@ -35,7 +35,7 @@ from domains.advisories.raw_feeds import (
 )
 from domains.advisories.reading import TARGETS, Decision, decide
 from domains.advisories.versions import RELEASE_MARK, is_rebuild
-from support.sample_home import DOMAIN, Sampled, fingerprint
+from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
@@ -51,28 +51,28 @@ Rows = dict[Pair, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sampled]:
+def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleHome]:
     """A home of its own, with a copy of the real feeds for its mirror."""
     folder = tmp_path_factory.mktemp("real")
     copy_feeds(mirror, folder / "mirror")
-    yield Sampled(folder)
+    yield SampleHome(folder)
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def first(real: Sampled) -> RunManifest:
+def first(real: SampleHome) -> RunManifest:
     return real.run(RunOptions(as_of=AS_OF))
 
 
 @pytest.fixture
-def standing(real: Sampled, first: RunManifest) -> Sampled:
+def standing(real: SampleHome, first: RunManifest) -> SampleHome:
     """The home with what the first run published, for a test that leaves its content as it is."""
     assert first.published, first.note
     return real
 
 
 @pytest.fixture
-def changing(standing: Sampled, tmp_path: Path) -> Iterator[Sampled]:
+def changing(standing: SampleHome, tmp_path: Path) -> Iterator[SampleHome]:
     """The same for a test that changes it: all is put back in its place.
 
     A copy would not do, for a home that was moved builds its models anew.
@@ -94,7 +94,7 @@ def decided(feeds: Feeds) -> dict[Pair, Decision]:
 
 
 @pytest.fixture(scope="module")
-def rows(real: Sampled, first: RunManifest) -> Rows:
+def rows(real: SampleHome, first: RunManifest) -> Rows:
     assert first.published, first.note
     return {
         (row["package_name"].lower(), row["cve_id"]): row
@@ -103,7 +103,7 @@ def rows(real: Sampled, first: RunManifest) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def tables(real: Sampled, first: RunManifest) -> Iterator[duckdb.DuckDBPyConnection]:
+def tables(real: SampleHome, first: RunManifest) -> Iterator[duckdb.DuckDBPyConnection]:
     """Every table of the home, and its rejects, by name."""
     with duckdb.connect() as connection:
         for source in real.domain.sources:
@@ -155,10 +155,10 @@ def test_states_and_reasons_are_as_they_were_counted_from_the_files(rows: Rows) 
 
 
 def test_a_ruling_decides_wherever_there_is_one(rows: Rows, feeds: Feeds) -> None:
-    ruled = {pair for pair, row in rows.items() if row["decision_rule"] == "R0"}
+    second_sample = {pair for pair, row in rows.items() if row["decision_rule"] == "R0"}
 
-    assert ruled == {pair for pair in feeds.pairs if feeds.ruling(pair)}
-    assert len(ruled) == 1_970
+    assert second_sample == {pair for pair in feeds.pairs if feeds.ruling(pair)}
+    assert len(second_sample) == 1_970
 
 
 def test_a_rejected_id_is_not_applicable_although_the_vendor_names_a_version(
@@ -233,7 +233,7 @@ def test_a_rebuilt_package_is_not_fixed_by_the_distribution_alone(rows: Rows, fe
 
 
 def test_the_scanners_get_a_version_for_what_is_fixed_and_for_nothing_else(
-    real: Sampled, rows: Rows
+    real: SampleHome, rows: Rows
 ) -> None:
     feed = json.loads((real.latest / "data.json").read_bytes())
     told = {
@@ -265,7 +265,7 @@ def test_every_cve_record_arrives(tables: duckdb.DuckDBPyConnection, mirror: Pat
     assert len(arrived) == 153_537
 
 
-def test_of_two_records_of_a_cve_the_newer_one_speaks(real: Sampled, feeds: Feeds) -> None:
+def test_of_two_records_of_a_cve_the_newer_one_speaks(real: SampleHome, feeds: Feeds) -> None:
     spoken_of = {
         pair: feeds.nvd[pair[1]].changed_at
         for pair in feeds.pairs
@@ -305,28 +305,28 @@ def test_every_pair_of_the_tracker_arrives_or_is_rejected(
     assert rejected == {f"{package}.{cve}.releases" for package, cve in malformed}
 
 
-def test_a_run_at_once_asks_the_remotes_and_does_nothing_else(standing: Sampled) -> None:
-    before = standing.runs_launched(), fingerprint(standing.home.tables(DOMAIN)), _content(standing)
+def test_a_run_at_once_asks_the_remotes_and_does_nothing_else(standing: SampleHome) -> None:
+    before = standing.count_runs(), fingerprint(standing.home.tables(DOMAIN)), _content(standing)
     last = standing.latest.name
 
     manifest = standing.run()
 
-    after = standing.runs_launched(), fingerprint(standing.home.tables(DOMAIN)), _content(standing)
+    after = standing.count_runs(), fingerprint(standing.home.tables(DOMAIN)), _content(standing)
     assert after == before
     assert (manifest.status, manifest.note) == (RunStatus.SUCCESS, "nothing moved")
     assert last != manifest.run_id == standing.latest.name
     assert (standing.latest / MANIFEST_FILE).exists()
 
 
-def test_a_launch_of_the_whole_job_reuses_every_asset(standing: Sampled) -> None:
+def test_a_launch_of_the_whole_job_reuses_every_asset(standing: SampleHome) -> None:
     manifest = standing.launch_job()
 
     assert manifest.assets
-    assert standing.made(manifest) == set()
+    assert standing.made_assets(manifest) == set()
 
 
 def test_one_more_ruling_runs_what_is_below_the_rulings_and_changes_one_advisory(
-    changing: Sampled, decided: dict[Pair, Decision]
+    changing: SampleHome, decided: dict[Pair, Decision]
 ) -> None:
     before = changing.states()
     package, cve = min(pair for pair, d in decided.items() if d.state == "under_investigation")
@@ -338,11 +338,11 @@ def test_one_more_ruling_runs_what_is_below_the_rulings_and_changes_one_advisory
     ran = {asset.key.rpartition("/")[2] for asset in manifest.assets}
     changed = changing.states().items() - before.items()
     assert changed == {(f"{package}:{cve}", "not_applicable")}
-    assert {"overrides_raw", "overrides_validated", "overrides"} <= changing.made(manifest)
+    assert {"overrides_raw", "overrides_validated", "overrides"} <= changing.made_assets(manifest)
     assert ran & _steps_of_other_sources(changing) == set()
 
 
-def test_a_table_file_that_is_gone_comes_back(standing: Sampled) -> None:
+def test_a_table_file_that_is_gone_comes_back(standing: SampleHome) -> None:
     table = standing.home.table_file(DOMAIN, "nvd", "2018")
     before = table.read_bytes()
     table.unlink()
@@ -350,13 +350,13 @@ def test_a_table_file_that_is_gone_comes_back(standing: Sampled) -> None:
     manifest = standing.run()
 
     assert table.read_bytes() == before
-    assert standing.made(manifest) == {"nvd"}
+    assert standing.made_assets(manifest) == {"nvd"}
 
 
 def test_the_command_makes_the_same_bytes_in_another_home(
-    real: Sampled, first: RunManifest, mirror: Path, tmp_path: Path
+    real: SampleHome, first: RunManifest, mirror: Path, tmp_path: Path
 ) -> None:
-    other = Sampled(tmp_path, mirror_url=str(mirror))
+    other = SampleHome(tmp_path, mirror_url=str(mirror))
     program = [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN]
 
     done = subprocess.run(
@@ -414,20 +414,20 @@ def _ids(tables: duckdb.DuckDBPyConnection, query: str) -> set[str]:
     return {name for (name,) in tables.sql(query).fetchall()}
 
 
-def _steps_of_other_sources(sampled: Sampled) -> set[str]:
-    others = set(sampled.domain.sources) - {"overrides"}
+def _steps_of_other_sources(sample: SampleHome) -> set[str]:
+    others = set(sample.domain.sources) - {"overrides"}
     steps = ("{}_raw", "{}_validated", "{}", "stg_advisories__{}")
     return {step.format(name) for name in others for step in steps}
 
 
-def _content(sampled: Sampled) -> dict[str, tuple[int, bytes]]:
+def _content(sample: SampleHome) -> dict[str, tuple[int, bytes]]:
     """Time and bytes of what is published, apart from the files that tell of the run."""
-    found = fingerprint(sampled.latest)
+    found = fingerprint(sample.latest)
     return {name: found[name] for name in found.keys() - OF_THE_RUN}
 
 
-def _bytes(sampled: Sampled) -> dict[str, bytes]:
-    found = fingerprint(sampled.home.tables(DOMAIN)) | _content(sampled)
+def _bytes(sample: SampleHome) -> dict[str, bytes]:
+    found = fingerprint(sample.home.tables(DOMAIN)) | _content(sample)
     return {name: data for name, (_, data) in found.items() if name != HEALTH}
 
 

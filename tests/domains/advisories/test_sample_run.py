@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.sample_home import AS_OF, Sampled
+from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.ledger.manifest import Process, load_manifest
 from etl_assets.model.records import RunStatus
@@ -26,7 +26,7 @@ SEED_KEYS = [
 
 
 @pytest.fixture(scope="module")
-def manifest(first_run: Sampled) -> RunManifest:
+def manifest(first_run: SampleHome) -> RunManifest:
     return run_directory.read_manifest(first_run.latest)
 
 
@@ -36,7 +36,7 @@ def test_the_sample_runs_to_a_full_success(manifest: RunManifest) -> None:
     assert manifest.outages == []
 
 
-def test_every_state_is_as_worked_out_by_hand(first_run: Sampled) -> None:
+def test_every_state_is_as_worked_out_by_hand(first_run: SampleHome) -> None:
     columns = ("state", "reason_code", "decision_rule", "fixed_version", "confidence")
 
     found = {
@@ -47,7 +47,7 @@ def test_every_state_is_as_worked_out_by_hand(first_run: Sampled) -> None:
     assert found == EXPECTED["advisories"]
 
 
-def test_only_final_claims_of_others_dissent(first_run: Sampled) -> None:
+def test_only_final_claims_of_others_dissent(first_run: SampleHome) -> None:
     found = {
         row["advisory_id"]: row["dissenting_sources"]
         for row in first_run.rows("mart_advisory_current")
@@ -58,7 +58,7 @@ def test_only_final_claims_of_others_dissent(first_run: Sampled) -> None:
     ]
 
 
-def test_pairs_that_only_an_upstream_knows_are_listed_apart(first_run: Sampled) -> None:
+def test_pairs_that_only_an_upstream_knows_are_listed_apart(first_run: SampleHome) -> None:
     found = [
         f"{row['package_name']}:{row['cve_id']}" for row in first_run.rows("mart_advisory_unlisted")
     ]
@@ -74,7 +74,7 @@ def test_bad_rows_are_counted_and_nothing_else_is_lost(manifest: RunManifest) ->
     assert found == EXPECTED["rejected"]
 
 
-def test_the_published_document_keeps_its_contract(first_run: Sampled) -> None:
+def test_the_published_document_keeps_its_contract(first_run: SampleHome) -> None:
     document = json.loads((first_run.latest / "advisory_current.json").read_text(encoding="utf-8"))
 
     assert document["generated_at"] == EXPECTED["as_of"]
@@ -83,7 +83,7 @@ def test_the_published_document_keeps_its_contract(first_run: Sampled) -> None:
 
 
 def test_the_ledger_names_every_file_once_per_process(
-    first_run: Sampled, manifest: RunManifest
+    first_run: SampleHome, manifest: RunManifest
 ) -> None:
     files = {source.name: source.sha256 for source in manifest.sources}
 
@@ -94,28 +94,28 @@ def test_the_ledger_names_every_file_once_per_process(
         assert {key: record.file.sha256 for key, record in found.records.items()} == files
 
 
-def test_the_report_tells_what_was_decided(first_run: Sampled) -> None:
+def test_the_report_tells_what_was_decided(first_run: SampleHome) -> None:
     report = (first_run.latest / "run_report.md").read_text(encoding="utf-8")
 
     assert "| fixed | 16 |" in report
     assert "| `advisories.overrides` | `values` | 1 |" in report
 
 
-def test_a_second_run_links_what_is_published_and_makes_nothing(sampled: Sampled) -> None:
-    published = sampled.latest
+def test_a_second_run_links_what_is_published_and_makes_nothing(sample: SampleHome) -> None:
+    published = sample.latest
 
-    again = sampled.run()
+    again = sample.run()
 
     assert again.status is RunStatus.SUCCESS
-    assert sampled.made(again) == set()
-    assert sampled.latest != published
+    assert sample.made_assets(again) == set()
+    assert sample.latest != published
     for name in ("advisory_current.json", "marts/mart_advisory_current.parquet"):
-        assert (sampled.latest / name).samefile(published / name)
+        assert (sample.latest / name).samefile(published / name)
 
 
 @pytest.mark.long
-def test_another_home_gives_the_same_bytes(first_run: Sampled, tmp_path: Path) -> None:
-    other = Sampled.packed(tmp_path)
+def test_another_home_gives_the_same_bytes(first_run: SampleHome, tmp_path: Path) -> None:
+    other = SampleHome.create(tmp_path)
 
     other.run(RunOptions(as_of=AS_OF))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from support.sample_home import Sampled
+from support.sample_home import SampleHome
 
 from etl_assets.operations.run import open_instance
 
@@ -22,7 +22,7 @@ HOST = "downloads.spansh.co.uk"
 Records = list[dict[str, Any]]
 
 
-class Galaxy(Sampled):
+class Galaxy(SampleHome):
     """One home and its mirror; both may be copied."""
 
     name = DOMAIN
@@ -51,11 +51,11 @@ class Galaxy(Sampled):
 
 
 @pytest.fixture(scope="session")
-def first_galaxy(once: Any) -> Galaxy:
+def first_galaxy(build_once: Any) -> Galaxy:
     """The sample, run once; tests that change anything take a copy."""
-    return Galaxy(once("galaxy", Galaxy.first))
+    return Galaxy(build_once("galaxy", Galaxy.create_with_run))
 
 
 @pytest.fixture
 def galaxy(first_galaxy: Galaxy, tmp_path: Path) -> Galaxy:
-    return first_galaxy.copied(tmp_path / "copy")
+    return first_galaxy.copy_to(tmp_path / "copy")

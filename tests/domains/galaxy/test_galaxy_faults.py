@@ -30,7 +30,7 @@ def test_a_dump_that_breaks_off_leaves_the_last_good_one_until_a_whole_one_comes
     (galaxy.mirror / DUMP).write_bytes(whole[: len(whole) // 2])
 
     broken = galaxy.run()
-    said, stood = galaxy.complaint("systems_raw", "fetched"), systems(galaxy)
+    said, stood = galaxy.check_description("systems_raw", "fetched"), systems(galaxy)
     (galaxy.mirror / DUMP).write_bytes(whole)
     galaxy.dump(lambda records: [*records, records[4] | {"id64": 7001}])
     healed = galaxy.run()
@@ -49,7 +49,7 @@ def test_a_well_formed_dump_with_half_its_systems_is_an_outage_until_it_is_accep
     galaxy.dump(lambda records: [r for r in records if r["id64"]][:28])
 
     refused = galaxy.run()
-    said, stood = galaxy.complaint("systems", "contract"), len(galaxy.table("systems"))
+    said, stood = galaxy.check_description("systems", "contract"), len(galaxy.table("systems"))
     accepted = galaxy.run(RunOptions(accept_changes=True))
 
     assert refused.status is RunStatus.PARTIAL_SUCCESS
@@ -73,7 +73,7 @@ def test_what_is_no_dump_never_becomes_one(galaxy: Galaxy, content: bytes, told:
     manifest = galaxy.run()
 
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
-    assert told in galaxy.complaint("systems_raw", "fetched")
+    assert told in galaxy.check_description("systems_raw", "fetched")
     assert len(systems(galaxy)) == 60
 
 

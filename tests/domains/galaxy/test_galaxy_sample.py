@@ -67,7 +67,7 @@ def test_rows_without_number_or_place_are_rejected_with_their_line(first_galaxy:
 def test_a_star_of_an_unknown_class_is_kept_and_warned_of(first_galaxy: Galaxy) -> None:
     (strange,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1007)
 
-    said = first_galaxy.complaint("systems", "contract")
+    said = first_galaxy.check_description("systems", "contract")
 
     assert strange["main_star"] == "Purple Star"
     assert "1 values of main_star are not among the known ones: 'Purple Star' (1)" in said
@@ -225,7 +225,7 @@ def test_the_asset_keys_are_those_that_were_agreed_on(first_galaxy: Galaxy) -> N
 def test_the_same_dumps_give_the_same_bytes_in_another_home(
     first_galaxy: Galaxy, tmp_path: Path
 ) -> None:
-    other = type(first_galaxy).packed(tmp_path)
+    other = type(first_galaxy).create(tmp_path)
     other.run(RunOptions(as_of=datetime(2026, 3, 1, 9, tzinfo=UTC)))
 
     marts = {path.name: path for path in (first_galaxy.latest / "marts").iterdir()}

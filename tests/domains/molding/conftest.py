@@ -10,11 +10,11 @@ from domains.molding.factory import Factory
 
 
 @pytest.fixture(scope="session")
-def first_factory(once: Any) -> Factory:
+def first_factory(build_once: Any) -> Factory:
     """The sample, run once; tests that change anything take a copy."""
-    return Factory(once("molding", Factory.first))
+    return Factory(build_once("molding", Factory.create_with_run))
 
 
 @pytest.fixture
 def factory(first_factory: Factory, tmp_path: Path) -> Factory:
-    return first_factory.copied(tmp_path / "copy")
+    return first_factory.copy_to(tmp_path / "copy")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.parquet as pq
-from support.sample_home import Sampled
+from support.sample_home import SampleHome
 
 from etl_assets.demo import workbooks
 from etl_assets.model.records import Part
@@ -27,7 +27,7 @@ Rows = list[dict[str, Any]]
 Cells = list[list[str]]
 
 
-class Factory(Sampled):
+class Factory(SampleHome):
     """One home and its mirror; both may be copied."""
 
     name = DOMAIN

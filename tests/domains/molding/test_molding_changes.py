@@ -130,7 +130,9 @@ def test_a_workbook_that_is_gone_leaves_its_rows_and_is_told(factory: Factory) -
 
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert len(factory.table("purchaseOrders")) == 9
-    assert "no such file; the last good file" in factory.complaint("purchase_orders_raw", "fetched")
+    assert "no such file; the last good file" in factory.check_description(
+        "purchase_orders_raw", "fetched"
+    )
 
 
 @pytest.mark.long
@@ -174,7 +176,7 @@ def test_a_workbook_without_a_declared_column_is_refused_by_sheet_and_column(
 
     manifest = factory.run()
 
-    said = factory.complaint("purchase_orders", "contract")
+    said = factory.check_description("purchase_orders", "contract")
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
     assert (
         "purchase_orders[241220]: sheet poList, row 1: expected a header with itemQuantity" in said
@@ -189,7 +191,7 @@ def test_a_number_with_a_comma_rejects_its_row(factory: Factory) -> None:
 
     factory.run()
 
-    assert factory.complaint("purchase_orders", "contract").startswith(
+    assert factory.check_description("purchase_orders", "contract").startswith(
         "molding.purchase_orders[250105]: expected at most 20 % of rows rejected, found 2 of 6"
     )
 
@@ -238,7 +240,7 @@ def test_a_workbook_that_is_gone_stands_until_a_person_lets_it_go(factory: Facto
         factory.forget("purchase_orders", "241220")
     file.unlink()
     missing = factory.run()
-    told = factory.complaint("purchase_orders_raw", "fetched")
+    told = factory.check_description("purchase_orders_raw", "fetched")
     stood = {row["poNo"] for row in factory.table("purchaseOrders")}
     factory.forget("purchase_orders", "241220")
     without = factory.run(RunOptions(accept_changes=True))

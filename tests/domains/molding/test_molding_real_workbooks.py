@@ -132,7 +132,7 @@ def correct(path: Path, cell: str, old: str, new: str) -> None:
 def test_correcting_one_real_workbook_changes_exactly_its_rows(
     real_run: tuple[Factory, RunManifest], tmp_path: Path
 ) -> None:
-    factory = real_run[0].copied(tmp_path / "copy")
+    factory = real_run[0].copy_to(tmp_path / "copy")
     before = {row["poNo"]: row for row in factory.table("purchaseOrders")}
     correct(factory.mirror / ORDERS / "purchaseOrder_181101.xlsx", "F3", "40000", "41000")
 

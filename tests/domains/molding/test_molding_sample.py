@@ -182,7 +182,7 @@ def test_production_is_told_by_day_machine_mold_and_item(first_factory: Factory)
 def test_a_check_names_exactly_the_offenders(
     first_factory: Factory, asset: str, check: str, offender: str
 ) -> None:
-    said = first_factory.complaint(asset, f"{DOMAIN}__{check}")
+    said = first_factory.check_description(asset, f"{DOMAIN}__{check}")
 
     assert said.splitlines()[1:] == [offender]
 

@@ -70,7 +70,7 @@ def test_collecting_fails_and_the_last_good_rows_are_loaded(factory: Factory) ->
 
 @pytest.mark.long
 def test_collecting_fails_with_nothing_to_fall_back_on(tmp_path: Path) -> None:
-    factory = Factory.packed(tmp_path)
+    factory = Factory.create(tmp_path)
     for file in (factory.mirror / ORDERS).iterdir():
         file.unlink()
 

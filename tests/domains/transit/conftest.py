@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from support.sample_home import Sampled
+from support.sample_home import SampleHome
 
 from etl_assets.demo import samples
 from etl_assets.model.records import RunStatus
@@ -21,15 +21,15 @@ EXITS = "data.gov.sg/LTAMRTStationExitGEOJSON.geojson"
 Rows = list[dict[str, Any]]
 
 
-class Transit(Sampled):
+class Transit(SampleHome):
     """One home and its mirror; both may be copied."""
 
     name = DOMAIN
     as_of = AS_OF
 
     @classmethod
-    def packed(cls, folder: Path) -> Self:
-        transit = super().packed(folder)
+    def create(cls, folder: Path) -> Self:
+        transit = super().create(folder)
         dbt_dir = transit.settings.dbt_dir
         samples.lay_seeds(transit.sample_dir, dbt_dir, DOMAIN, folder / "dbt_project")
         return cls(folder)
@@ -46,14 +46,14 @@ class Transit(Sampled):
 
 
 @pytest.fixture(scope="session")
-def first_transit(once: Any) -> Transit:
+def first_transit(build_once: Any) -> Transit:
     """The sample, run once; tests that change anything take a copy."""
-    return Transit(once("transit", Transit.first))
+    return Transit(build_once("transit", Transit.create_with_run))
 
 
 @pytest.fixture
 def transit(first_transit: Transit, tmp_path: Path) -> Transit:
-    return first_transit.copied(tmp_path / "copy")
+    return first_transit.copy_to(tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")

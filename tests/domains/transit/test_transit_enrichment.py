@@ -124,7 +124,7 @@ def endpoint(
     first_transit: Transit, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[chats.Endpoint]:
     """A mirror that is served, with a page for every name and a model that reads it."""
-    transit = first_transit.copied(tmp_path_factory.mktemp("asked"))
+    transit = first_transit.copy_to(tmp_path_factory.mktemp("asked"))
     write_pages(transit.mirror / PAGES)
     with chats.endpoint(transit.mirror) as server:
         yield server
