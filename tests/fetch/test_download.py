@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 from support import misbehaving_server as faults
-from support.misbehaving_server import Misbehaving
+from support.misbehaving_server import MisbehavingServer
 from support.transfers import (
     GOOD,
     NOW,
     PART,
     PATH,
     Fetcher,
-    decision,
-    declared,
-    desk,
-    leftovers,
-    quarantined,
-    stored,
+    list_partial_files,
+    list_quarantined,
+    make_decision,
+    make_fetch_context,
+    make_source,
+    read_stored,
 )
 
 from etl_assets.fetch import raw_store
@@ -45,9 +45,9 @@ from etl_assets.validate.validate import validate
 
 
 def test_a_file_is_stored_under_its_hash_with_what_the_answer_said(
-    get: Fetcher, home: Home, server: Misbehaving
+    fetch_feed: Fetcher, home: Home, server: MisbehavingServer
 ) -> None:
-    fetched = get()
+    fetched = fetch_feed()
 
     assert fetched.status is FetchStatus.FETCHED
     assert fetched.file == RawFile(
@@ -63,62 +63,68 @@ def test_a_file_is_stored_under_its_hash_with_what_the_answer_said(
         last_status=200,
         code_version="1",
     )
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert stat.S_IMODE((home.root / fetched.file.path).stat().st_mode) == 0o444
-    assert leftovers(home) == []
+    assert list_partial_files(home) == []
 
 
 @pytest.mark.fault("outage")
-def test_an_outage_serves_the_last_good_file(get: Fetcher, server: Misbehaving, home: Home) -> None:
-    good = get()
+def test_an_outage_serves_the_last_good_file(
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
+) -> None:
+    good = fetch_feed()
     server.always[PATH] = faults.answers(500)
 
-    fetched = get(last=good, reason=Reason.ETAG_CHANGED)
+    fetched = fetch_feed(last=good, reason=Reason.ETAG_CHANGED)
 
     assert fetched.status is FetchStatus.OUTAGE
     assert fetched.file == good.file
     assert "500" in (fetched.fault or "")
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
 
 
 def test_an_outage_whose_last_good_file_is_lost_says_so(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
-    good = get()
+    good = fetch_feed()
     home.raw_file(hashlib.sha256(GOOD).hexdigest()).unlink()
     server.always[PATH] = faults.answers(500)
 
-    fetched = get(last=good, reason=Reason.FILE_MISSING)
+    fetched = fetch_feed(last=good, reason=Reason.FILE_MISSING)
 
     assert (fetched.status, fetched.file) == (FetchStatus.MISSING, None)
     assert "is lost" in (fetched.fault or "")
 
 
 @pytest.mark.fault("unpublished")
-def test_a_404_for_a_file_that_was_held_is_an_outage(get: Fetcher, server: Misbehaving) -> None:
-    good = get()
+def test_a_404_for_a_file_that_was_held_is_an_outage(
+    fetch_feed: Fetcher, server: MisbehavingServer
+) -> None:
+    good = fetch_feed()
     server.always[PATH] = faults.answers(404)
 
-    fetched = get(last=good, reason=Reason.PROBE_FAILED)
+    fetched = fetch_feed(last=good, reason=Reason.PROBE_FAILED)
 
     assert (fetched.status, fetched.file) == (FetchStatus.OUTAGE, good.file)
 
 
 @pytest.mark.fault("not-yet-published")
 def test_a_period_that_is_not_yet_published_is_not_asked_for(
-    get: Fetcher, server: Misbehaving
+    fetch_feed: Fetcher, server: MisbehavingServer
 ) -> None:
-    fetched = get(reason=Reason.NOT_YET_PUBLISHED)
+    fetched = fetch_feed(reason=Reason.NOT_YET_PUBLISHED)
 
     assert (fetched.status, fetched.fault) == (FetchStatus.NOT_YET_PUBLISHED, None)
     assert server.requests == []
 
 
-def test_what_is_up_to_date_is_not_asked_for(get: Fetcher, server: Misbehaving) -> None:
-    good = get()
+def test_what_is_up_to_date_is_not_asked_for(
+    fetch_feed: Fetcher, server: MisbehavingServer
+) -> None:
+    good = fetch_feed()
     server.requests.clear()
 
-    fetched = get(last=good, reason=Reason.UP_TO_DATE)
+    fetched = fetch_feed(last=good, reason=Reason.UP_TO_DATE)
 
     assert (fetched.status, fetched.file) == (FetchStatus.UNCHANGED, good.file)
     assert server.requests == []
@@ -134,23 +140,25 @@ def test_what_is_up_to_date_is_not_asked_for(get: Fetcher, server: Misbehaving) 
     ids=["good", "an outage that nobody has seen end"],
 )
 def test_what_is_held_and_not_asked_for_stays_what_it_was(
-    get: Fetcher, server: Misbehaving, before: FetchStatus, now: FetchStatus
+    fetch_feed: Fetcher, server: MisbehavingServer, before: FetchStatus, now: FetchStatus
 ) -> None:
-    last = get().model_copy(update={"status": before, "fault": "it did not answer"})
+    last = fetch_feed().model_copy(update={"status": before, "fault": "it did not answer"})
     server.requests.clear()
 
-    fetched = get(last=last, reason=Reason.HELD)
+    fetched = fetch_feed(last=last, reason=Reason.HELD)
 
     assert (fetched.status, fetched.file, fetched.fault) == (now, last.file, last.fault)
     assert (fetched.decision.reason, fetched.attempts) == (Reason.HELD, 0)
     assert server.requests == []
 
 
-def test_equal_bytes_under_a_new_etag_are_unchanged(get: Fetcher, server: Misbehaving) -> None:
-    good = get()
+def test_equal_bytes_under_a_new_etag_are_unchanged(
+    fetch_feed: Fetcher, server: MisbehavingServer
+) -> None:
+    good = fetch_feed()
     server.publish(PATH, GOOD, etag='"another"')
 
-    fetched = get(last=good, reason=Reason.ETAG_CHANGED)
+    fetched = fetch_feed(last=good, reason=Reason.ETAG_CHANGED)
 
     assert fetched.status is FetchStatus.UNCHANGED
     assert fetched.file is not None
@@ -159,36 +167,36 @@ def test_equal_bytes_under_a_new_etag_are_unchanged(get: Fetcher, server: Misbeh
 
 @pytest.mark.parametrize("reason", [Reason.PROBE_FAILED, Reason.ETAG_GONE], ids=str)
 def test_where_a_probe_tells_nothing_the_server_may_say_that_nothing_changed(
-    get: Fetcher, server: Misbehaving, reason: Reason
+    fetch_feed: Fetcher, server: MisbehavingServer, reason: Reason
 ) -> None:
-    good = get()
+    good = fetch_feed()
 
-    fetched = get(last=good, reason=reason)
+    fetched = fetch_feed(last=good, reason=reason)
 
     assert (fetched.status, fetched.last_status) == (FetchStatus.UNCHANGED, 304)
     assert fetched.file == good.file
 
 
 @pytest.mark.fault("raw-file-lost")
-def test_a_damaged_stored_file_is_replaced(get: Fetcher, home: Home) -> None:
-    good = get()
+def test_a_damaged_stored_file_is_replaced(fetch_feed: Fetcher, home: Home) -> None:
+    good = fetch_feed()
     assert good.file is not None
     path = home.root / good.file.path
     path.chmod(0o644)
     path.write_bytes(GOOD.replace(b"1.2", b"6.6"))
 
-    fetched = get(last=good, reason=Reason.FILE_DAMAGED)
+    fetched = fetch_feed(last=good, reason=Reason.FILE_DAMAGED)
 
     assert fetched.status is FetchStatus.UNCHANGED
     assert raw_store.verify(home, good.file.sha256) is StoredState.PRESENT
 
 
 def test_two_sources_with_equal_bytes_share_one_file(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish("/other.json", GOOD)
 
-    one, two = get(), get(url=server.url + "/other.json")
+    one, two = fetch_feed(), fetch_feed(url=server.url + "/other.json")
 
     assert one.file is not None
     assert two.file is not None
@@ -210,145 +218,158 @@ def test_two_sources_with_equal_bytes_share_one_file(
     ids=["login page", "empty", "cut off", "cut off without length", "packed"],
 )
 def test_with_a_check_a_bad_answer_is_quarantined_and_the_last_good_file_stands(
-    get: Fetcher,
-    server: Misbehaving,
+    fetch_feed: Fetcher,
+    server: MisbehavingServer,
     client: Client,
     home: Home,
     fault: faults.Fault,
     found: str,
 ) -> None:
-    good = get()
+    good = fetch_feed()
     server.always[PATH] = fault
-    job = FetchJob(declared(server.url + PATH), PART, decision(Reason.ETAG_CHANGED), None, good)
+    job = FetchJob(
+        make_source(server.url + PATH), PART, make_decision(Reason.ETAG_CHANGED), None, good
+    )
 
-    fetched = fetch(job, desk(client, home, check=validate))
+    fetched = fetch(job, make_fetch_context(client, home, check=validate))
 
     assert (fetched.status, fetched.file) == (FetchStatus.OUTAGE, good.file)
     assert found in (fetched.fault or "")
-    assert len(quarantined(home)) == 1
+    assert len(list_quarantined(home)) == 1
 
 
 def test_fetches_run_at_once_and_come_as_they_are_done(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     jobs = []
     for number in range(8):
         server.publish(f"/{number}.json", GOOD + b" " * number)
         part = Part(source="advisories.feed", partition=str(number))
         jobs.append(
-            FetchJob(declared(f"{server.url}/{{partition}}.json"), part, decision(part=part))
+            FetchJob(
+                make_source(f"{server.url}/{{partition}}.json"), part, make_decision(part=part)
+            )
         )
     seen: list[tuple[Part, int, int | None]] = []
 
     def watch(part: Part, received: int, total: int | None) -> None:
         seen.append((part, received, total))
 
-    fetched = list(fetch_all(jobs, desk(client, home, progress=watch)))
+    fetched = list(fetch_all(jobs, make_fetch_context(client, home, progress=watch)))
 
     assert {f.part for f in fetched} == {job.part for job in jobs}
     assert {f.status for f in fetched} == {FetchStatus.FETCHED}
     assert (jobs[3].part, len(GOOD) + 3, len(GOOD) + 3) in seen
-    assert leftovers(home) == []
+    assert list_partial_files(home) == []
 
 
 def test_who_stops_taking_results_stops_the_transfers(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish("/0.json", GOOD)
     server.publish("/1.json", GOOD)
     server.always["/1.json"] = faults.drips
     parts = [Part(source="advisories.feed", partition=str(number)) for number in range(2)]
-    source = declared(f"{server.url}/{{partition}}.json")
-    results = fetch_all([FetchJob(source, p, decision(part=p)) for p in parts], desk(client, home))
+    source = make_source(f"{server.url}/{{partition}}.json")
+    results = fetch_all(
+        [FetchJob(source, p, make_decision(part=p)) for p in parts],
+        make_fetch_context(client, home),
+    )
 
     first = next(results)
     results.close()
 
     assert first.part == parts[0]
     assert client.is_stopped
-    assert leftovers(home) == []
+    assert list_partial_files(home) == []
 
 
 def test_a_local_file_is_copied_with_its_time_and_no_etag(client: Client, home: Home) -> None:
     home.root.mkdir()
     (home.root / "rulings.json").write_bytes(GOOD)
     os.utime(home.root / "rulings.json", ns=(0, 1_700_000_000_123_456_000))
-    source = declared(location={"path": "rulings.json"})
+    source = make_source(location={"path": "rulings.json"})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert fetched.file is not None
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert (fetched.file.etag, fetched.file.url) == (None, "rulings.json")
     assert fetched.file.last_modified is not None
     assert fetched.file.last_modified.timestamp() == 1_700_000_000.123456
 
 
-def test_a_directory_mirror_stands_for_every_host(get: Fetcher, home: Home, tmp_path: Path) -> None:
+def test_a_directory_mirror_stands_for_every_host(
+    fetch_feed: Fetcher, home: Home, tmp_path: Path
+) -> None:
     file = tmp_path / "mirror" / "feeds.example" / "v1" / "feed.json"
     file.parent.mkdir(parents=True)
     file.write_bytes(GOOD)
 
-    fetched = get(url="https://feeds.example/v1/feed.json", mirror=str(tmp_path / "mirror"))
+    fetched = fetch_feed(url="https://feeds.example/v1/feed.json", mirror=str(tmp_path / "mirror"))
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
     assert fetched.file is not None
     assert fetched.file.url == "https://feeds.example/v1/feed.json"
 
 
-def test_a_mirror_without_the_file_is_named(get: Fetcher, tmp_path: Path) -> None:
-    fetched = get(url="https://feeds.example/feed.json", mirror=str(tmp_path))
+def test_a_mirror_without_the_file_is_named(fetch_feed: Fetcher, tmp_path: Path) -> None:
+    fetched = fetch_feed(url="https://feeds.example/feed.json", mirror=str(tmp_path))
 
     assert fetched.status is FetchStatus.MISSING
     assert f"{tmp_path}/feeds.example/feed.json" in (fetched.fault or "")
 
 
 def test_a_mirror_server_stands_for_every_host(
-    get: Fetcher, server: Misbehaving, home: Home
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish("/feeds.example/feed.json", GOOD)
 
-    fetched = get(url="https://feeds.example/feed.json", mirror=server.url)
+    fetched = fetch_feed(url="https://feeds.example/feed.json", mirror=server.url)
 
-    assert stored(fetched, home) == GOOD
+    assert read_stored(fetched, home) == GOOD
 
 
 @pytest.mark.fault("disk-full")
-def test_a_full_disk_is_named_and_leaves_nothing_behind(get: Fetcher, home: Home) -> None:
+def test_a_full_disk_is_named_and_leaves_nothing_behind(fetch_feed: Fetcher, home: Home) -> None:
     """RLIMIT_FSIZE stands for the disk: a write beyond it fails as a write to a full one does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(HomeError, match="expected to write it, found: File too large"):
-            get()
+            fetch_feed()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
 
-    assert leftovers(home) == []
+    assert list_partial_files(home) == []
 
 
 @pytest.mark.fault("killed")
-def test_the_download_of_a_killed_run_is_removed_by_the_next_one(get: Fetcher, home: Home) -> None:
+def test_the_download_of_a_killed_run_is_removed_by_the_next_one(
+    fetch_feed: Fetcher, home: Home
+) -> None:
     home.partial.mkdir(parents=True)
     (home.partial / "advisories.feed.0123abcd.part").write_bytes(b"half")
     (home.partial / "advisories.feed[2026].0123abcd.part").write_bytes(b"another's")
 
-    get()
+    fetch_feed()
 
-    assert [path.name for path in leftovers(home)] == ["advisories.feed[2026].0123abcd.part"]
+    assert [path.name for path in list_partial_files(home)] == [
+        "advisories.feed[2026].0123abcd.part"
+    ]
 
 
 @pytest.mark.fault("empty-answer")
 @pytest.mark.parametrize("minimum", [1, 9999], ids=["empty", "below the declared size"])
 def test_a_file_that_is_too_small_never_becomes_a_raw_file(
-    server: Misbehaving, client: Client, home: Home, minimum: int
+    server: MisbehavingServer, client: Client, home: Home, minimum: int
 ) -> None:
     server.publish(PATH, b"" if minimum == 1 else GOOD)
-    source = declared(server.url + PATH, expect={"min_bytes": minimum})
+    source = make_source(server.url + PATH, expect={"min_bytes": minimum})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert f"expected at least {minimum:,} bytes" in (fetched.fault or "")
     assert not home.raw.exists()
@@ -357,26 +378,26 @@ def test_a_file_that_is_too_small_never_becomes_a_raw_file(
 def test_a_local_file_over_the_declared_size_is_refused(client: Client, home: Home) -> None:
     home.root.mkdir()
     (home.root / "rulings.json").write_bytes(GOOD)
-    source = declared(location={"path": "rulings.json"}, limits={"max_bytes": 10})
+    source = make_source(location={"path": "rulings.json"}, limits={"max_bytes": 10})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert "expected at most 10 bytes, found 4,069" in (fetched.fault or "")
 
 
 def test_a_directory_in_the_place_of_a_local_file_is_an_outage(client: Client, home: Home) -> None:
     (home.root / "rulings.json").mkdir(parents=True)
-    source = declared(location={"path": "rulings.json"})
+    source = make_source(location={"path": "rulings.json"})
 
-    fetched = fetch(FetchJob(source, PART, decision()), desk(client, home))
+    fetched = fetch(FetchJob(source, PART, make_decision()), make_fetch_context(client, home))
 
     assert fetched.status is FetchStatus.MISSING
     assert "rulings.json): Is a directory" in (fetched.fault or "")
 
 
-def released(server: Misbehaving, client: Client, home: Home, content: bytes) -> FetchJob:
+def released(server: MisbehavingServer, client: Client, home: Home, content: bytes) -> FetchJob:
     """A fetch of a part whose held file a person let pass, though the rules refuse it."""
-    source = declared(server.url + PATH, limits={"requests_per_second": 1e6})
+    source = make_source(server.url + PATH, limits={"requests_per_second": 1e6})
     sha256 = hashlib.sha256(content).hexdigest()
     word = OperatorDecision(sha256=sha256, by="robin", why="it is right", at=NOW)
     verdict = Verdict(part=PART, sha256=sha256, ok=True, expected="x", found="y", accepted=word)
@@ -384,43 +405,45 @@ def released(server: Misbehaving, client: Client, home: Home, content: bytes) ->
         part=PART, sha256=sha256, size_bytes=len(content), path=f"data/raw/{sha256[:2]}/{sha256}",
         url=server.url + PATH, fetched_at=NOW, verdict=verdict, code_version="1",
     )  # fmt: skip
-    last = FetchResult(part=PART, status=FetchStatus.FETCHED, decision=decision(), file=file)
-    return FetchJob(source, PART, decision(Reason.ETAG_CHANGED), None, last)
+    last = FetchResult(
+        part=PART, status=FetchStatus.FETCHED, make_decision=make_decision(), file=file
+    )
+    return FetchJob(source, PART, make_decision(Reason.ETAG_CHANGED), None, last)
 
 
 def test_a_content_that_a_person_released_is_not_refused_again(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     page = b"<!doctype html><title>Sign in</title>"
     server.publish(PATH, page)
     job = released(server, client, home, page)
 
-    fetched = fetch(job, desk(client, home, check=validate))
+    fetched = fetch(job, make_fetch_context(client, home, check=validate))
 
     assert fetched.status is FetchStatus.UNCHANGED
     assert fetched.file
     assert fetched.file.verdict == job.last_file.verdict
-    assert quarantined(home) == []
+    assert list_quarantined(home) == []
 
 
 def test_a_release_speaks_for_no_other_content(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish(PATH, b"<!doctype html><title>Sign in</title>")
     job = released(server, client, home, b"another page")
 
-    fetched = fetch(job, desk(client, home, check=validate))
+    fetched = fetch(job, make_fetch_context(client, home, check=validate))
 
-    assert len(quarantined(home)) == 1
+    assert len(list_quarantined(home)) == 1
     assert fetched.file is None
 
 
 def test_not_modified_as_an_answer_to_no_condition_is_an_outage(
-    get: Fetcher, server: Misbehaving
+    fetch_feed: Fetcher, server: MisbehavingServer
 ) -> None:
     server.always[PATH] = faults.answers(304)
 
-    fetched = get()
+    fetched = fetch_feed()
 
     assert fetched.status is FetchStatus.MISSING
     assert "'not modified' to a request without a condition" in (fetched.fault or "")
@@ -428,14 +451,14 @@ def test_not_modified_as_an_answer_to_no_condition_is_an_outage(
 
 @pytest.mark.fault("interrupted")
 def test_a_transfer_ends_when_the_run_is_stopped(
-    server: Misbehaving, client: Client, home: Home
+    server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish(PATH, GOOD)
-    stopping = desk(client, home, progress=lambda *_: client.stop())
+    stopping = make_fetch_context(client, home, progress=lambda *_: client.stop())
 
-    first = fetch(FetchJob(declared(server.url + PATH), PART, decision()), stopping)
-    second = fetch(FetchJob(declared(server.url + PATH), PART, decision()), stopping)
+    first = fetch(FetchJob(make_source(server.url + PATH), PART, make_decision()), stopping)
+    second = fetch(FetchJob(make_source(server.url + PATH), PART, make_decision()), stopping)
 
     assert [outcome.status for outcome in (first, second)] == [FetchStatus.MISSING] * 2
     assert "the run is being stopped" in (first.fault or "")
-    assert (len(server.requests), leftovers(home)) == (1, [])
+    assert (len(server.requests), list_partial_files(home)) == (1, [])

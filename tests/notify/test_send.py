@@ -1,4 +1,4 @@
-"""Messages as a web hook and a mailbox receive them, and failures to send."""
+"""Messages as a webhook and a mailbox receive them, and failures to send."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 import pytest
 from pydantic import SecretStr
-from support.notification_servers import TOKEN, Hook, Letters
+from support.notification_servers import TOKEN, MailServer, WebhookServer
 
 from etl_assets.notify.notification import Notification
 from etl_assets.notify.send import send, target_id
@@ -18,10 +18,10 @@ NOTIFICATION = Notification(
 )
 
 
-def test_a_web_hook_gets_title_lines_and_kind(hook: Hook) -> None:
-    unsent = send(SecretStr(hook.target), 1, NOTIFICATION)
+def test_a_web_hook_gets_title_lines_and_kind(webhook: WebhookServer) -> None:
+    unsent = send(SecretStr(webhook.target), 1, NOTIFICATION)
 
-    [message] = hook.messages
+    [message] = webhook.messages
     assert unsent is None
     assert message["title"] == "orchard: failed"
     assert message["message"] == "orchard.fruits: missing <b>\nnext actions:"
@@ -29,11 +29,11 @@ def test_a_web_hook_gets_title_lines_and_kind(hook: Hook) -> None:
 
 
 def test_a_mailbox_gets_a_mail_of_plain_text(
-    letters: Letters,
+    mail_server: MailServer,
 ) -> None:
-    unsent = send(SecretStr(letters.target), 1, NOTIFICATION)
+    unsent = send(SecretStr(mail_server.target), 1, NOTIFICATION)
 
-    [letter] = letters.letters
+    [letter] = mail_server.messages
     assert unsent is None
     assert (letter["to"], letter["subject"]) == ("owner@example.org", "orchard: failed")
     assert "orchard.fruits: missing" in letter["text"]
@@ -41,12 +41,12 @@ def test_a_mailbox_gets_a_mail_of_plain_text(
 
 @pytest.mark.fault("secrets", "unheard")
 def test_a_refusing_target_is_reported_without_its_secrets(
-    hook: Hook, caplog: pytest.LogCaptureFixture
+    webhook: WebhookServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hook.status = 401
+    webhook.status = 401
     caplog.set_level(logging.DEBUG)
 
-    unsent = send(SecretStr(hook.target), 2, NOTIFICATION)
+    unsent = send(SecretStr(webhook.target), 2, NOTIFICATION)
 
     assert unsent
     assert str(unsent).startswith("not notified: target 2 of ETL_NOTIFY (JSON): Failed to send")

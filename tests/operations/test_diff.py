@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.large_sample import FEED, unfix
+from support.large_sample import FEED, remove_fixes
 from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.cli.main import main
@@ -131,7 +131,7 @@ def test_what_cannot_be_put_in_a_place_is_refused(
 def test_a_refused_candidate_is_no_part_of_what_is_compared(
     large_sample: SampleHome, tmp_path: Path
 ) -> None:
-    large_sample.change(FEED, unfix(120))
+    large_sample.change(FEED, remove_fixes(120))
     assert not large_sample.run().published
     same = tmp_path / "same.csv"
     same.write_bytes((large_sample.mirror / RULINGS).read_bytes())
