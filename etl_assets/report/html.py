@@ -1,7 +1,7 @@
-"""A run report drawn as one HTML file that asks no network: style and charts stand in it.
+"""Render a run report as one HTML file, with its style and charts inline and no network requests.
 
-What the report says is `etl_assets.report.report`, how it looks is in the templates; every value is
-escaped by autoescape, and nothing here marks text as safe.
+The content is in `report.report`, the look in the templates. Autoescape escapes every value, and
+nothing here marks text as safe.
 """
 
 from __future__ import annotations
@@ -14,38 +14,37 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from etl_assets.declarations.domain import Tone
-from etl_assets.report import charts, formatting, maps
+from etl_assets.report import charts, formatting
 from etl_assets.report.report import Cell, RunReport
 
 
 def render_html(report: RunReport) -> str:
-    """The report as one HTML document, the same bytes for the same report."""
-    return (
-        _environment().get_template("run_report.html.j2").render(report=report, run=report.manifest)
-    )
+    """The report as one HTML document; equal reports give equal bytes."""
+    template = _environment().get_template("run_report.html.j2")
+    return template.render(report=report, run=report.manifest)
 
 
-def link(file: str) -> str:
-    """A file of the run's directory as a relative address, which no name turns into another one."""
+def relative_url(file: str) -> str:
+    """A file of the run directory as a URL that cannot leave that directory by its name."""
     return "./" + quote(file)
 
 
-def tone_of(cell: Cell, tones: Mapping[str, Tone]) -> Tone | None:
+def find_tone(cell: Cell, tones: Mapping[str, Tone]) -> Tone | None:
     return tones.get(cell) if isinstance(cell, str) else None
 
 
-def all_toned(rows: Sequence[Sequence[Cell]], tones: Mapping[str, Tone]) -> bool:
-    """Whether each row is a value with a colour of its own, and its number."""
-    return all(len(row) == 2 and tone_of(row[0], tones) for row in rows)
+def have_tones(rows: Sequence[Sequence[Cell]], tones: Mapping[str, Tone]) -> bool:
+    """True if each row is a value with a tone, and a number."""
+    return all(len(row) == 2 and find_tone(row[0], tones) for row in rows)
 
 
-def _by_asset(report: RunReport) -> list[tuple[str, list[str]]]:
-    """The names of passed checks, per asset."""
+def _group_passed_checks(report: RunReport) -> list[tuple[str, list[str]]]:
+    """The names of passed checks by asset."""
     checks = sorted(report.passed_checks, key=lambda check: (check.asset, check.name))
-    return [
-        (asset, [check.name for check in found])
-        for asset, found in groupby(checks, key=lambda check: check.asset)
-    ]
+    groups = []
+    for asset, asset_checks in groupby(checks, key=lambda check: check.asset):
+        groups.append((asset, [check.name for check in asset_checks]))
+    return groups
 
 
 @cache
@@ -53,38 +52,39 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("etl_assets.report", "templates"),
         autoescape=True,
-        finalize=_finalized,
+        finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "age": formatting.age,
-        "all_toned": all_toned,
-        "bars": charts.bars,
-        "by_asset": _by_asset,
-        "check_label": formatting.check_label,
-        "drawn_lines": maps.drawn_lines,
-        "drawn_map": maps.drawn_map,
-        "duration": formatting.duration,
-        "heading": formatting.heading,
-        "link": link,
-        "minute": formatting.minute,
-        "moment": formatting.moment,
-        "plain": formatting.plain,
-        "plural": formatting.plural,
-        "points": charts.points,
-        "share": formatting.share,
-        "size": formatting.size,
-        "slices": charts.slices,
-        "tone_of": tone_of,
+        "age": formatting.format_age,
+        "bar_lengths": charts.bar_lengths,
+        "cell": formatting.format_cell,
+        "check_name": formatting.format_check_name,
+        "column": formatting.format_column,
+        "plural": formatting.format_count,
+        "duration": formatting.format_duration,
+        "find_tone": find_tone,
+        "group_passed_checks": _group_passed_checks,
+        "have_tones": have_tones,
+        "lay_out_lines": charts.lay_out_lines,
+        "lay_out_map": charts.lay_out_map,
+        "line_points": charts.line_points,
+        "minute": formatting.format_minute,
+        "relative_url": relative_url,
+        "share": formatting.format_share,
+        "size": formatting.format_size,
+        "stack_segments": charts.stack_segments,
+        "time": formatting.format_time,
     }
     return environment
 
 
-def _finalized(value: object) -> object:
-    """Text of data without unseen characters; markup of the templates as it is."""
+def _finalize(value: object) -> object:
+    """Remove invisible characters from text of the data; markup of the templates is unchanged."""
     if value is None:
-        return formatting.NOTHING
-    return formatting.UNSEEN.sub(" ", value) if type(value) is str else value
+        return formatting.NO_VALUE
+    # Not `isinstance`: the templates' own output is Markup, a subclass of str.
+    return formatting.INVISIBLE.sub(" ", value) if type(value) is str else value

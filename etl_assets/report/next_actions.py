@@ -1,71 +1,68 @@
-"""What a person may do about a run: what to look at, and which command answers.
+"""What the operator can do about a run: what to look at, and which command to run.
 
-Only cases that wait for a person are named; an outage ends by itself.
+Only cases that need a decision are listed; an outage ends by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from etl_assets.model.records import FetchStatus, QuarantinedFile
 from etl_assets.model.run_manifest import RunManifest, RunSource
 
-ACCEPT = "--accept-changes"
+ACCEPT_OPTION = "--accept-changes"
 SHOWN_DIGITS = 12
 
 
-def next_actions(
+def list_next_actions(
     manifest: RunManifest, quarantined: Sequence[QuarantinedFile], *, gate: str, directory: str
 ) -> list[str]:
-    """One line for each case; `quarantined` are the files that this run has set aside."""
-    found = list(_of_gate(manifest, gate, directory))
-    for source in manifest.outages:
-        aside = [record for record in quarantined if str(record.part) == source.name]
-        found += _of_source(manifest.domain, source, aside)
-    return found
+    """One line for each case.
 
-
-def _of_gate(manifest: RunManifest, gate: str, directory: str) -> Iterator[str]:
+    `quarantined` are the files that this run put into quarantine, `gate` is the asset that has the
+    check of the gate, `directory` is the run directory as the operator sees it.
+    """
+    lines = []
     if any((check.asset, check.name) == (gate, "gate") for check in manifest.failed_checks):
-        yield (
-            f"look at {directory}/run_report.html: the gate refused this candidate; where only"
-            f" limits speak against it and it is right: `etl run {manifest.domain} {ACCEPT}`"
+        lines.append(
+            f"look at {directory}/run_report.html: the gate refused this candidate; if only limits"
+            f" were exceeded and it is right: `etl run {manifest.domain} {ACCEPT_OPTION}`"
         )
+    for source in manifest.outages:
+        if action := _describe_action(manifest.domain, source):
+            lines.append(action)
+        for record in quarantined:
+            if str(record.part) == source.name:
+                file = f"{source.source} {record.sha256[:SHOWN_DIGITS]}"
+                lines.append(
+                    f"look at `etl quarantine show {file}`: the file of {source.name} was refused;"
+                    f" if it is right: `etl quarantine release {file} --why TEXT`"
+                )
+    return lines
 
 
-def _of_source(domain: str, source: RunSource, aside: Sequence[QuarantinedFile]) -> Iterator[str]:
+def _describe_action(domain: str, source: RunSource) -> str | None:
+    quoted_name = f"'{source.name}'" if source.partition else source.name  # brackets glob in shells
     if source.status is FetchStatus.PINNED:
-        yield (
-            f"end the pin of {source.name} when it has served:"
-            f" `etl unpin {_quoted(source)} --why TEXT`"
+        return (
+            f"remove the pin of {source.name} when it is no longer needed:"
+            f" `etl unpin {quoted_name} --why TEXT`"
         )
-    elif source.fault and ACCEPT in source.fault:
-        yield (
-            f"look at the newest file of {source.name}: it was refused as a table; if it is right:"
-            f" `etl run {domain} {ACCEPT}`"
+    if source.fault and ACCEPT_OPTION in source.fault:
+        return (
+            f"look at the newest file of {source.name}: its table was refused; if it is right:"
+            f" `etl run {domain} {ACCEPT_OPTION}`"
         )
-    elif source.refused_sha256:
-        yield (
-            f"look at the newest file of {source.name}, {source.refused_sha256[:SHOWN_DIGITS]}:"
-            f" no table could be made of it; {_until_mended(source)}"
+    if source.refused_sha256 is None:
+        return None
+    if source.sha256:
+        remedy = (
+            "until the producer or the declaration is corrected, use an earlier file:"
+            f" `etl rollback {quoted_name} --why TEXT`"
         )
-    for record in aside:
-        file = f"{source.source} {record.sha256[:SHOWN_DIGITS]}"
-        yield (
-            f"look at `etl quarantine show {file}`: what {source.name} served was refused;"
-            f" if it is right: `etl quarantine release {file} --why TEXT`"
-        )
-
-
-def _until_mended(source: RunSource) -> str:
-    """An earlier file may serve, where there is one."""
-    if source.sha256 is None:
-        return "correct it where it comes from; until then nothing of it is published"
+    else:
+        remedy = "correct it at its producer; until then none of it is published"
     return (
-        "until its producer or its declaration is mended:"
-        f" `etl rollback {_quoted(source)} --why TEXT`"
+        f"look at the newest file of {source.name}, {source.refused_sha256[:SHOWN_DIGITS]}:"
+        f" no table could be made of it; {remedy}"
     )
-
-
-def _quoted(source: RunSource) -> str:
-    return f"'{source.name}'" if source.partition else source.name

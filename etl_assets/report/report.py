@@ -1,7 +1,6 @@
-"""What a run report says, before anybody decides how it looks.
+"""The content of a run report, without its look.
 
-Gathering it is `etl_assets.report.gather`; drawing it is `etl_assets.report.markdown` and
-`etl_assets.report.html`.
+It is gathered in `report.gather`, and rendered in `report.markdown` and `report.html`.
 """
 
 from __future__ import annotations
@@ -19,40 +18,43 @@ Freshness = Literal["fresh", "ageing", "stale", "unknown"]
 
 
 class Section(Record):
-    """One declared section: a table, one drawn from its last column, or a map or graph of rows."""
+    """One declared section: a table, a chart of its last column, or a map or graph of its rows."""
 
     title: str
     kind: Literal["table", "bar", "line", "map", "graph"]
     columns: list[str]
     rows: list[tuple[Cell, ...]]
-    total: int = Field(ge=0, description="rows there are; `rows` may show fewer")
-    whole: float | None = Field(
-        default=None, description="where rows were counted: the sum of all counts, shown or not"
+    total: int = Field(ge=0, description="number of rows; `rows` may contain fewer")
+    counted_rows: float | None = Field(
+        default=None, description="if rows of a model were counted: the sum of all counts"
     )
     note: str = ""
-    strokes: list[tuple[Cell, ...]] = Field(default=[], description="of a map: what joins places")
+    map_lines: list[tuple[Cell, ...]] = Field(
+        default=[], description="of a map: the lines between its places"
+    )
 
     @property
     def sizes(self) -> list[float]:
-        """What is drawn: the number in the last column, 0 where there is none."""
-        return [float(row[-1]) if _is_number(row[-1]) else 0.0 for row in self.rows]  # type: ignore[arg-type]
+        """The values of a chart: the numbers in the last column, 0 for anything else."""
+        last_cells = [row[-1] for row in self.rows]
+        return [float(cell) if is_number(cell) else 0.0 for cell in last_cells]  # type: ignore[arg-type]
 
     @property
-    def numeric(self) -> list[bool]:
-        """Per column, whether numbers stand in it."""
-        return [any(_is_number(row[index]) for row in self.rows) for index in range(self.width)]
+    def numeric_columns(self) -> list[bool]:
+        """For each column, whether it contains a number."""
+        flags = [False] * len(self.columns)
+        for row in self.rows:
+            for index, cell in enumerate(row):
+                flags[index] = flags[index] or is_number(cell)
+        return flags
 
     @property
-    def width(self) -> int:
-        return len(self.columns)
-
-    @property
-    def unseen(self) -> int:
+    def hidden_rows(self) -> int:
         return self.total - len(self.rows)
 
 
 class SourceLine(Record):
-    """One source over all its files as the manifest has them: how fresh, how much, what refused."""
+    """One source, summed over its files in the manifest."""
 
     source: str
     title: str
@@ -62,36 +64,39 @@ class SourceLine(Record):
     contact_age_hours: float | None
     content_at: AwareDatetime | None
     content_age_hours: float | None
-    contact: Freshness = Field(default="unknown", description="its age by the declared limits")
-    content: Freshness = Field(default="unknown", description="its age by the declared limits")
+    contact: Freshness = Field(default="unknown", description="by the declared limits")
+    content: Freshness = Field(default="unknown", description="by the declared limits")
     rows: int = Field(ge=0)
     rejected: int = Field(ge=0)
     rejects_by_rule: dict[str, int] = Field(default_factory=dict)
-    rejects_path: str = Field(default="", description="where refused rows lie, below the home")
+    rejects_path: str = Field(
+        default="", description="where rejected rows are stored, relative to the home"
+    )
     faults: list[str] = Field(default_factory=list)
 
     @property
     def is_served(self) -> bool:
-        """Whether this run had the remote's word on it, and no older file in its place."""
+        """False if an earlier file, or none, was used instead of what the remote has."""
         return self.status.is_served
 
 
 class DocumentLine(Record):
-    """One published document over all its files."""
+    """One published document, summed over its files."""
 
     document: str
     title: str
-    files: list[str] = Field(description="relative to the run's directory")
+    files: list[str] = Field(description="relative to the run directory")
     rows: int = Field(ge=0)
     size_bytes: int = Field(ge=0)
-    sha256: Sha256 | None = Field(default=None, description="of the file, where it is one")
+    sha256: Sha256 | None = Field(default=None, description="if the document is one file")
 
     @property
-    def opens(self) -> str:
-        """What a link opens: the document itself, be it a directory, or its first file."""
-        named = self.document in self.files
-        within = any(file.startswith(f"{self.document}/") for file in self.files)
-        return self.document if named or within or not self.files else self.files[0]
+    def link_target(self) -> str:
+        """The document itself if it is a file or a directory, else its first file."""
+        is_directory = any(file.startswith(f"{self.document}/") for file in self.files)
+        if self.document in self.files or is_directory or not self.files:
+            return self.document
+        return self.files[0]
 
 
 class RunReport(Record):
@@ -107,36 +112,37 @@ class RunReport(Record):
 
     @property
     def failed_checks(self) -> list[RunCheck]:
-        """Blocking ones first."""
-        found = self.manifest.failed_checks
-        return sorted(found, key=lambda check: (check.severity, check.asset, check.name))
+        """Errors before warnings."""
+        failed = self.manifest.failed_checks
+        return sorted(failed, key=lambda check: (check.severity, check.asset, check.name))
 
     @property
     def passed_checks(self) -> list[RunCheck]:
         return [check for check in self.manifest.checks if check.passed]
 
     @property
-    def failures(self) -> int:
+    def errors_count(self) -> int:
         return sum(check.severity == "error" for check in self.failed_checks)
 
     @property
-    def warnings(self) -> int:
-        return len(self.failed_checks) - self.failures
+    def warnings_count(self) -> int:
+        return len(self.failed_checks) - self.errors_count
 
     @property
-    def made(self) -> int:
+    def made_assets(self) -> int:
         return sum(asset.outcome == "made" for asset in self.manifest.assets)
 
     @property
-    def reused(self) -> int:
-        return len(self.manifest.assets) - self.made
+    def reused_assets(self) -> int:
+        return len(self.manifest.assets) - self.made_assets
 
     @property
-    def unserved(self) -> int:
+    def outdated_sources(self) -> int:
+        """Sources for which an earlier file, or none, was used."""
         return sum(not source.is_served for source in self.sources)
 
     @property
-    def stale(self) -> int:
+    def stale_sources(self) -> int:
         return sum(source.content == "stale" for source in self.sources)
 
     @property
@@ -148,11 +154,12 @@ class RunReport(Record):
         return sum(source.rejected for source in self.sources)
 
     @property
-    def unphased_seconds(self) -> float:
-        """Time of the run that belongs to no phase: planning, start, conclusion."""
-        phased = sum(phase.seconds for phase in self.manifest.phases)
-        return max(self.manifest.seconds - phased, 0.0)
+    def other_seconds(self) -> float:
+        """Time of the run outside of its phases: planning, start and end."""
+        phases = sum(phase.seconds for phase in self.manifest.phases)
+        return max(self.manifest.seconds - phases, 0.0)
 
 
-def _is_number(cell: Cell) -> bool:
+def is_number(cell: Cell) -> bool:
+    # bool is a subclass of int.
     return isinstance(cell, int | float) and not isinstance(cell, bool)

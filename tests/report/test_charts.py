@@ -1,4 +1,9 @@
+"""The layout of charts, maps and line diagrams, and what data may not do to them."""
+
 from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -6,32 +11,34 @@ from hypothesis import strategies as st
 
 from etl_assets.report import charts
 
+STOPS = st.sampled_from("ABCDEFG")
+EDGES = st.lists(st.tuples(STOPS, STOPS).filter(lambda edge: edge[0] != edge[1]), max_size=20)
 SIZES = st.lists(st.floats(min_value=0, max_value=1e12), min_size=1, max_size=40)
 
 
-def test_bars_are_measured_by_the_longest() -> None:
-    assert charts.bars([4, 1, 0, -2]) == [100, 25, 0, 0]
+def test_bars_are_relative_to_the_longest() -> None:
+    assert charts.bar_lengths([4, 1, 0, -2]) == [100, 25, 0, 0]
 
 
-def test_what_is_there_can_be_seen_beside_a_giant() -> None:
-    assert charts.bars([1_000_000, 1]) == [100, 0.4]
-    assert charts.slices([1_000_000, 1])[1][1] == pytest.approx(0.4, abs=0.01)
+def test_a_small_value_is_visible_next_to_a_large_one() -> None:
+    assert charts.bar_lengths([1_000_000, 1]) == [100, 0.4]
+    assert charts.stack_segments([1_000_000, 1])[1][1] == pytest.approx(0.4, abs=0.01)
 
 
 @given(SIZES)
-def test_the_parts_of_a_bar_lie_end_to_end_within_it(sizes: list[float]) -> None:
-    parts = charts.slices(sizes)
+def test_the_segments_of_a_bar_follow_each_other_and_end_within_it(sizes: list[float]) -> None:
+    segments = charts.stack_segments(sizes)
 
-    ends = [start + width for start, width in parts]
+    ends = [start + width for start, width in segments]
     assert all(end <= 100.02 for end in ends)
     assert all(
         after[0] == pytest.approx(end, abs=0.03)
-        for end, after in zip(ends, parts[1:], strict=False)
+        for end, after in zip(ends, segments[1:], strict=False)
     )
 
 
-def test_a_line_stands_on_zero_and_fills_its_frame() -> None:
-    assert charts.points([0, 5, 10], 100, 50) == [(0, 50), (50, 25), (100, 0)]
+def test_a_line_starts_at_zero_and_fills_its_frame() -> None:
+    assert charts.line_points([0, 5, 10], 100, 50) == [(0, 50), (50, 25), (100, 0)]
 
 
 @pytest.mark.parametrize(
@@ -39,5 +46,108 @@ def test_a_line_stands_on_zero_and_fills_its_frame() -> None:
     [([], []), ([3], [(50, 0)]), ([0, 0], [(0, 50), (100, 50)])],
     ids=["nothing", "one point", "all zero"],
 )
-def test_a_line_of_little_is_drawn(sizes: list[float], expected: list[tuple[float, float]]) -> None:
-    assert charts.points(sizes, 100, 50) == expected
+def test_a_line_of_few_points_is_drawn(
+    sizes: list[float], expected: list[tuple[float, float]]
+) -> None:
+    assert charts.line_points(sizes, 100, 50) == expected
+
+
+def test_north_is_up_and_east_is_right() -> None:
+    layout = charts.lay_out_map([("north", 10.0, 51.0), ("east", 11.0, 50.0), ("west", 9.0, 50.0)])
+
+    north, east, west = layout.places
+    assert north.y < east.y == west.y
+    assert west.x < north.x < east.x
+
+
+def test_a_degree_of_longitude_shrinks_with_latitude() -> None:
+    layout = charts.lay_out_map([("a", 0.0, 59.5), ("b", 1.0, 60.5)])
+
+    a, b = layout.places
+    assert (b.x - a.x) / (a.y - b.y) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([], id="empty"),
+        pytest.param([("a", None, 1.0), ("b", "east", 1.0), ("c", True, 1.0)], id="no coordinates"),
+        pytest.param([("a", 1.0, 1.0)], id="one place"),
+        pytest.param([("a", 1.0, 1.0), ("b", 1.0, 2.0)], id="one above the other"),
+    ],
+)
+def test_a_map_of_few_places_is_drawn(rows: list[tuple[charts.Cell, ...]]) -> None:
+    layout = charts.lay_out_map(rows)
+
+    assert len(layout.places) == sum(isinstance(row[1], float) for row in rows)
+    assert layout.height > 0
+
+
+def test_labels_of_large_places_never_cover_each_other() -> None:
+    rows = [(f"Station {n}", 1 + n % 20 / 9, 1 + n // 20 / 99, True) for n in range(200)]
+
+    places = charts.lay_out_map(rows).places
+
+    boxes = [place.label.box(place.name) for place in places if place.label]
+    assert 0 < len(boxes) < len(rows)
+    assert not any(
+        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        for a, b in combinations(boxes, 2)
+    )
+
+
+@pytest.mark.parametrize(("longitude", "anchor"), [(1, "start"), (9, "end")], ids=["west", "east"])
+def test_a_label_at_the_edge_extends_inwards(longitude: float, anchor: str) -> None:
+    rows = [("West", 1, 1, False), ("East", 9, 2, False), ("A long name", longitude, 1.5, True)]
+
+    [label] = [place.label for place in charts.lay_out_map(rows).places if place.label]
+
+    assert label.anchor == anchor
+
+
+@given(EDGES)
+def test_walks_use_every_segment_once(edges: list[tuple[str, str]]) -> None:
+    walks = list(charts.split_into_walks(edges))
+
+    segments = Counter(frozenset(pair) for walk in walks for pair in pairwise(walk))
+    assert segments == Counter(frozenset(edge) for edge in edges)
+
+
+def test_a_line_with_a_loop_at_its_end_is_one_strip() -> None:
+    edges = [("A", "B"), ("B", "C"), ("C", "D"), ("D", "B")]
+
+    assert list(charts.split_into_walks(edges)) == [["A", "B", "C", "D", "B"]]
+
+
+def test_a_branch_is_a_strip_of_its_own() -> None:
+    rows = [("Red", a, b, "#ff0000") for a, b in ("AB", "BC", "BD")]
+
+    strips = charts.lay_out_lines(rows)
+
+    names = [([stop.name for stop in strip.stops], strip.is_first) for strip in strips]
+    assert names == [(["A", "B", "C"], True), (["B", "D"], False)]
+
+
+def test_a_stop_of_several_lines_names_the_others() -> None:
+    rows = [("Red", "A", "B"), ("Blue", "C", "B")]
+
+    other_lines = {
+        s.name: s.other_lines for strip in charts.lay_out_lines(rows) for s in strip.stops
+    }
+
+    assert other_lines == {"A": [], "B": ["Red"], "C": []}
+
+
+@pytest.mark.parametrize("color", ["red; background: url(//x)", "#12345", '"><script>', None])
+def test_only_a_colour_enters_a_style(color: str | None) -> None:
+    [strip] = charts.lay_out_lines([("Red", "A", "B", color)])
+
+    assert strip.color is None
+
+
+def test_a_long_line_fits_into_the_page() -> None:
+    rows = [("Long", f"S{n}", f"S{n + 1}") for n in range(60)]
+
+    [strip] = charts.lay_out_lines(rows)
+
+    assert strip.width < 1020

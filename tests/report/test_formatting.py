@@ -13,23 +13,23 @@ from etl_assets.report.report import Cell
         (26298.0, "3.0 y"),
     ],
 )  # fmt: skip
-def test_an_age_is_said_in_one_unit(hours: float | None, expected: str) -> None:
-    assert formatting.age(hours) == expected
+def test_an_age_has_one_unit(hours: float | None, expected: str) -> None:
+    assert formatting.format_age(hours) == expected
 
 
 @pytest.mark.parametrize(
     ("number", "expected"), [(12, "12 B"), (12_345, "12.3 kB"), (3 * 10**9, "3.0 GB")]
 )
-def test_a_size_is_said_in_one_unit(number: int, expected: str) -> None:
-    assert formatting.size(number) == expected
+def test_a_size_has_one_unit(number: int, expected: str) -> None:
+    assert formatting.format_size(number) == expected
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.04, "0.0 s"), (16.66, "16.7 s"), (75.6, "1 min 16 s"), (7260.0, "2 h 1 min")],
 )
-def test_a_duration_is_said_in_two_units_at_most(seconds: float, expected: str) -> None:
-    assert formatting.duration(seconds) == expected
+def test_a_duration_has_at_most_two_units(seconds: float, expected: str) -> None:
+    assert formatting.format_duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,8 @@ def test_a_duration_is_said_in_two_units_at_most(seconds: float, expected: str) 
         (99_999, 100_000, "> 99.9 %"), (1, 0, "-"),
     ],
 )  # fmt: skip
-def test_a_share_is_never_rounded_to_nothing_or_all(
-    part: float, whole: float, expected: str
-) -> None:
-    assert formatting.share(part, whole) == expected
+def test_a_share_is_never_rounded_to_none_or_all(part: float, whole: float, expected: str) -> None:
+    assert formatting.format_share(part, whole) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,8 +50,8 @@ def test_a_share_is_never_rounded_to_nothing_or_all(
         (2.5, "2.5"), (40000.0, "40,000"), ("a\nb", "a b"),
     ],
 )  # fmt: skip
-def test_a_cell_reads_as_a_person_writes_it(cell: Cell, expected: str) -> None:
-    assert formatting.plain(cell) == expected
+def test_a_cell_is_formatted_by_its_type(cell: Cell, expected: str) -> None:
+    assert formatting.format_cell(cell) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,5 +65,5 @@ def test_a_cell_reads_as_a_person_writes_it(cell: Cell, expected: str) -> None:
         ("<b>", "<b>"),
     ],
 )
-def test_a_check_of_the_domain_is_named_in_words(name: str, expected: str) -> None:
-    assert formatting.check_label(name, "plants") == expected
+def test_a_check_of_the_domain_gets_a_readable_name(name: str, expected: str) -> None:
+    assert formatting.format_check_name(name, "plants") == expected

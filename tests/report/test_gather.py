@@ -1,4 +1,4 @@
-"""The report of a run: what it gathers, and that data cannot write markup into it."""
+"""What the report of a run gathers from its manifest, its marts and its sources."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Markdown(SingleFileSnapshotExtension):
     file_extension = "md"
 
 
-def a_chart(**declared: Any) -> ReportSection:
+def a_declared_section(**declared: Any) -> ReportSection:
     return ReportSection.model_validate({"title": "Plants", "from": "mart_plants"} | declared)
 
 
-def a_section_of(chart: ReportSection, marts: Path) -> Section:
-    [found] = gather.read_sections([chart], marts, NOON)
+def read_section(declared: ReportSection, marts: Path) -> Section:
+    [found] = gather.read_sections([declared], marts, NOON)
     return found
 
 
-def a_domain(*charts: ReportSection) -> Domain:
+def a_domain(*sections: ReportSection) -> Domain:
     return Domain(
         title="Plants", description="All plants", owner="team:garden", schedule="0 5 * * *",
-        report=list(charts), name="plants",
+        report=list(sections), name="plants",
     )  # fmt: skip
 
 
@@ -64,32 +64,37 @@ def marts(tmp_path: Path) -> Path:
 
 
 def test_rows_are_counted_by_a_column_the_most_first(marts: Path) -> None:
-    found = a_section_of(a_chart(count_by=["state"], kind="bar"), marts)
+    found = read_section(a_declared_section(count_by=["state"], kind="bar"), marts)
 
     assert found.columns == ["state", "count"]
     assert found.rows == [("alive", 3), ("dead", 1)]
 
 
-def test_only_rows_of_the_run_are_shown_where_a_time_is_named(marts: Path) -> None:
-    found = a_section_of(a_chart(columns=["plant"], at="changed_at"), marts)
+def test_only_rows_of_the_run_are_shown_if_a_time_column_is_declared(marts: Path) -> None:
+    found = read_section(a_declared_section(columns=["plant"], at="changed_at"), marts)
 
     assert found.rows == [("ash",), ("oak",)]
 
 
 def test_a_long_section_is_cut_and_counted(marts: Path) -> None:
-    found = a_section_of(a_chart(columns=["plant"], limit=3), marts)
+    found = read_section(a_declared_section(columns=["plant"], limit=3), marts)
 
     assert (len(found.rows), found.total) == (3, 4)
 
 
-def test_a_count_knows_its_whole_also_where_rows_are_cut(marts: Path) -> None:
-    found = a_section_of(a_chart(count_by=["plant"], limit=1), marts)
+def test_the_sum_of_counts_includes_rows_that_are_cut(marts: Path) -> None:
+    found = read_section(a_declared_section(count_by=["plant"], limit=1), marts)
 
-    assert (found.rows, found.total, found.whole, found.unseen) == ([("ash", 1)], 4, 4, 3)
+    assert (found.rows, found.total, found.counted_rows, found.hidden_rows) == (
+        [("ash", 1)],
+        4,
+        4,
+        3,
+    )
 
 
-def test_a_line_goes_in_order_and_keeps_its_end(marts: Path) -> None:
-    found = a_section_of(a_chart(count_by=["plant"], kind="line", limit=2), marts)
+def test_a_line_is_in_order_and_keeps_its_last_rows(marts: Path) -> None:
+    found = read_section(a_declared_section(count_by=["plant"], kind="line", limit=2), marts)
 
     assert found.rows == [("fir", 1), ("oak", 1)]
 
@@ -99,59 +104,61 @@ def test_a_line_goes_in_order_and_keeps_its_end(marts: Path) -> None:
     [("heights_m", ["ash", "fir"]), ("planted_on", ["ash"])],
     ids=["an empty list is no value", "null is no value"],
 )
-def test_only_rows_with_a_value_are_shown_where_that_is_asked(
+def test_only_rows_with_a_value_are_shown_if_declared(
     marts: Path, column: str, plants: list[str]
 ) -> None:
-    found = a_section_of(a_chart(columns=["plant"], only_with=column), marts)
+    found = read_section(a_declared_section(columns=["plant"], only_with=column), marts)
 
     assert [row[0] for row in found.rows] == plants
 
 
-def test_rows_are_shown_by_their_age_the_oldest_first(marts: Path) -> None:
-    found = a_section_of(a_chart(columns=["plant"], aged_by="changed_at"), marts)
+def test_rows_are_ordered_by_age_oldest_first(marts: Path) -> None:
+    found = read_section(a_declared_section(columns=["plant"], aged_by="changed_at"), marts)
 
     assert found.columns == ["plant", "age_days"]
     assert found.rows == [("elm", 1), ("fir", 1), ("ash", 0), ("oak", 0)]
 
 
-def test_only_what_is_older_than_the_limit_counts_as_aged(marts: Path) -> None:
-    chart = a_chart(count_by=["state"], aged_by="changed_at", over_days=0)
+def test_only_rows_older_than_the_limit_are_shown(marts: Path) -> None:
+    declared = a_declared_section(count_by=["state"], aged_by="changed_at", over_days=0)
 
-    assert a_section_of(chart, marts).rows == [("alive", 1), ("dead", 1)]
+    assert read_section(declared, marts).rows == [("alive", 1), ("dead", 1)]
 
 
 def test_values_of_every_type_become_cells(marts: Path) -> None:
     columns = ["changed_at", "heights_m", "place", "planted_on"]
 
-    found = a_section_of(a_chart(columns=columns), marts)
+    found = read_section(a_declared_section(columns=columns), marts)
 
     assert found.rows[0] == ("2026-03-01 12:00:00", "1.5", "lon: 1.5", "2026-03-01")
     assert found.rows[2][1] == "2.0, 3.0"
 
 
-def test_the_number_of_a_thing_is_its_name_and_no_amount(tmp_path: Path) -> None:
+def test_a_number_in_an_id_column_is_not_formatted(tmp_path: Path) -> None:
     table = pa.table({"plant_id64": [2_000], "height_cm": [2_000]})
     pq.write_table(table, tmp_path / "mart_plants.parquet")
 
-    found = a_section_of(a_chart(columns=["plant_id64", "height_cm"]), tmp_path)
+    found = read_section(a_declared_section(columns=["plant_id64", "height_cm"]), tmp_path)
 
     assert found.rows == [("2000", 2_000)]
 
 
-def test_a_model_that_was_not_built_is_said_to_be_missing(tmp_path: Path) -> None:
-    found = a_section_of(a_chart(columns=["plant"]), tmp_path)
+def test_a_model_that_was_not_built_is_noted(tmp_path: Path) -> None:
+    found = read_section(a_declared_section(columns=["plant"]), tmp_path)
 
     assert found.note == "mart_plants was not built in this run"
 
 
-def test_a_column_that_is_not_there_names_the_section(marts: Path) -> None:
-    with pytest.raises(BuildError, match=r"report: Plants: mart_plants\.parquet cannot be read so"):
-        a_section_of(a_chart(columns=["colour"]), marts)
+def test_a_missing_column_names_the_section(marts: Path) -> None:
+    with pytest.raises(
+        BuildError, match=r"report: Plants: mart_plants\.parquet cannot be read as declared"
+    ):
+        read_section(a_declared_section(columns=["colour"]), marts)
 
 
-def test_a_name_with_quotes_is_a_name_and_no_sql(marts: Path) -> None:
-    with pytest.raises(BuildError, match="cannot be read so"):
-        a_section_of(a_chart(columns=['plant" from read_text("/etc/passwd") --']), marts)
+def test_quotes_in_a_column_name_are_not_sql(marts: Path) -> None:
+    with pytest.raises(BuildError, match="cannot be read as declared"):
+        read_section(a_declared_section(columns=['plant" from read_text("/etc/passwd") --']), marts)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +173,9 @@ def test_a_name_with_quotes_is_a_name_and_no_sql(marts: Path) -> None:
         ),
     ],
 )
-def test_a_section_that_cannot_be_drawn_is_no_declaration(declared: Any, message: str) -> None:
+def test_a_section_that_cannot_be_drawn_is_refused(declared: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        a_chart(**declared)
+        a_declared_section(**declared)
 
 
 def test_the_files_of_a_source_are_one_line_with_the_worst_status() -> None:
@@ -188,7 +195,7 @@ def test_the_files_of_a_source_are_one_line_with_the_worst_status() -> None:
     assert line.faults == ["plants.trees[2025]: timed out"]
 
 
-def test_a_contact_that_brought_nothing_new_is_one_all_the_same() -> None:
+def test_a_contact_without_a_new_file_counts() -> None:
     file = RunSource(source="plants.trees", status=FetchStatus.UNCHANGED,
                      fetched_at=NOON - 9 * DAY, contacted_at=NOON - DAY)  # fmt: skip
 
@@ -205,7 +212,7 @@ def test_an_age_is_judged_by_the_declared_limits(hours: float | None, expected: 
     limits = {"warn_after_hours": 24, "fail_after_hours": 72}
     trees = source(contract("tree"), {"name": "csv"}, freshness=limits)
 
-    assert gather.freshness(trees, hours) == expected
+    assert gather.judge_age(trees, hours) == expected
 
 
 def test_a_fault_names_its_file_once() -> None:
@@ -252,28 +259,30 @@ def test_a_full_report_reads_as_recorded(marts: Path, snapshot: SnapshotAssertio
         documents=[PublishedFile(document="trees.json", file="trees.json", sha256="a" * 64,
                            size_bytes=12345, rows=4)],
     )  # fmt: skip
-    charts = [
-        a_chart(title="States", count_by=["state"], kind="bar"),
-        a_chart(columns=["plant"], limit=1),
+    sections = [
+        a_declared_section(title="States", count_by=["state"], kind="bar"),
+        a_declared_section(columns=["plant"], limit=1),
     ]
 
-    gather.write_report(a_domain(*charts), manifest, marts, marts)
+    gather.write_report(a_domain(*sections), manifest, marts, marts)
 
     written = (marts / gather.MARKDOWN_FILE).read_text(encoding="utf-8")
     assert written == snapshot(extension_class=Markdown)
 
 
-def test_an_empty_run_still_has_a_report(tmp_path: Path) -> None:
+def test_an_empty_run_has_a_report(tmp_path: Path) -> None:
     gather.write_report(a_domain(), a_manifest(), tmp_path, tmp_path)
 
     for file in gather.FILES:
         text = (tmp_path / file).read_text(encoding="utf-8")
-        assert "No source was looked at." in text
+        assert "No source was checked." in text
         assert "No check was evaluated." in text
 
 
 def test_the_same_manifest_gives_the_same_bytes(marts: Path, tmp_path: Path) -> None:
-    domain = a_domain(a_chart(count_by=["state"], kind="bar"), a_chart(columns=["plant"]))
+    domain = a_domain(
+        a_declared_section(count_by=["state"], kind="bar"), a_declared_section(columns=["plant"])
+    )
     twice = [tmp_path / "one", tmp_path / "two"]
 
     for folder in twice:

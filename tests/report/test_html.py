@@ -1,4 +1,4 @@
-"""The HTML report: one sound page that asks nothing of anybody, whatever stands in the data."""
+"""The HTML report is a valid page without network requests, for any data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.report_runs import (
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunPhase
-from etl_assets.report.html import link, render_html
+from etl_assets.report.html import relative_url, render_html
 from etl_assets.report.report import DocumentLine, RunReport, Section
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -34,12 +34,12 @@ STYLE = (
 
 
 class Page(HTMLParser):
-    """A page as a parser sees it: its elements, its text, and whether every tag is closed."""
+    """A parsed page: its elements, its text, and its unclosed tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self.unclosed: list[str] = []
         self.feed(text)
         self.close()
@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.unclosed[-1:] != ["style"]:
-            self.words.append(data)
+            self.texts.append(data)
 
     def values(self, *names: str) -> list[str]:
         return [attrs[n] or "" for _, attrs in self.elements for n in names if n in attrs]
@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
     @cached_property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return " ".join(" ".join(self.texts).split())
 
 
 def a_full_report() -> RunReport:
@@ -89,7 +89,7 @@ def a_full_report() -> RunReport:
 
 @pytest.mark.parametrize("report", [a_full_report(), a_report_that_says(HOSTILE), a_report()],
                          ids=["full", "hostile", "empty"])  # fmt: skip
-def test_the_page_is_sound_and_self_contained(report: RunReport) -> None:
+def test_the_page_is_valid_and_self_contained(report: RunReport) -> None:
     page = Page(render_html(report))
     ids = page.values("id")
 
@@ -103,14 +103,14 @@ def test_the_page_is_sound_and_self_contained(report: RunReport) -> None:
 
 
 @pytest.mark.fault("hostile-text")
-def test_hostile_text_is_shown_as_it_is() -> None:
+def test_hostile_text_is_shown_as_text() -> None:
     page = Page(render_html(a_report_that_says(HOSTILE)))
 
     assert page.text.count(HOSTILE) > 15
 
 
 @pytest.mark.fault("hostile-text")
-def test_characters_that_turn_text_around_are_not_shown() -> None:
+def test_characters_that_reverse_text_are_not_shown() -> None:
     text = render_html(a_report(title="a\u202eb\x00c\u2066d"))
 
     assert "<h1>a b c d</h1>" in text
@@ -120,7 +120,7 @@ def test_the_same_report_is_the_same_bytes() -> None:
     assert render_html(a_full_report()) == render_html(a_full_report())
 
 
-def test_every_table_names_its_columns_and_rows_and_every_chart_has_words() -> None:
+def test_every_table_has_headers_and_every_chart_a_title_and_description() -> None:
     page = Page(render_html(a_full_report()))
     charts = [svg for svg in page.tags("svg") if svg.get("aria-hidden") != "true"]
 
@@ -143,7 +143,7 @@ def test_headings_go_down_one_level_at_a_time() -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_a_failed_check_stands_before_a_warning_and_a_passed_one_is_folded() -> None:
+def test_failed_checks_come_before_warnings_and_passed_ones_are_folded() -> None:
     text = render_html(a_full_report())
 
     places = [text.index(word) for word in (">Fetched<", ">All are green<", "<details>", ">Valid<")]
@@ -153,7 +153,7 @@ def test_a_failed_check_stands_before_a_warning_and_a_passed_one_is_folded() -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "published", "words"),
+    ("status", "published", "expected"),
     [
         (RunStatus.SUCCESS, True, "Success, published"),
         (RunStatus.PARTIAL_SUCCESS, True, "Partial success, published"),
@@ -161,13 +161,13 @@ def test_a_failed_check_stands_before_a_warning_and_a_passed_one_is_folded() -> 
         (RunStatus.INTERRUPTED, False, "Interrupted, not published"),
     ],
 )
-def test_the_outcome_is_said_in_words(status: RunStatus, published: bool, words: str) -> None:
+def test_the_outcome_is_written_out(status: RunStatus, published: bool, expected: str) -> None:
     report = a_report(manifest=a_manifest(status=status, published=published))
 
-    assert words in Page(render_html(report)).text
+    assert expected in Page(render_html(report)).text
 
 
-def test_values_with_a_colour_are_drawn_as_parts_of_one_bar() -> None:
+def test_values_with_a_tone_are_drawn_as_one_stacked_bar() -> None:
     page = Page(
         render_html(a_report(sections=[a_section("bar")], tones={"alive": "good", "dead": "bad"}))
     )
@@ -177,7 +177,7 @@ def test_values_with_a_colour_are_drawn_as_parts_of_one_bar() -> None:
     assert [part["width"] for part in parts] == ["75.0%", "25.0%"]
 
 
-def test_bars_without_colours_are_drawn_beside_their_rows() -> None:
+def test_bars_without_tones_are_drawn_in_their_rows() -> None:
     page = Page(render_html(a_report(sections=[a_section("bar")])))
 
     widths = [rect["width"] for rect in page.tags("rect") if rect.get("class") != "track"]
@@ -199,7 +199,7 @@ def test_content_that_is_too_old_is_marked_and_dated() -> None:
     assert 'title="2026-02-20 12:00:00 UTC, stale">9 d' in text
 
 
-def test_a_digest_is_cut_and_whole_in_its_title() -> None:
+def test_a_digest_is_cut_and_complete_in_its_title() -> None:
     line = DocumentLine(document="a.json", title="A", files=["a.json"], rows=1, size_bytes=9,
                         sha256="b" * 64)  # fmt: skip
 
@@ -218,10 +218,10 @@ def test_a_digest_is_cut_and_whole_in_its_title() -> None:
         pytest.param([], "a", id="no file"),
     ],
 )
-def test_a_document_opens_at_what_is_there(files: list[str], opened: str) -> None:
+def test_a_document_links_to_an_existing_file(files: list[str], opened: str) -> None:
     line = DocumentLine(document="a", title="", files=files, rows=0, size_bytes=0)
 
-    assert line.opens == opened
+    assert line.link_target == opened
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_a_document_opens_at_what_is_there(files: list[str], opened: str) -> Non
         ("//evil.example/x", ".///evil.example/x"),
     ],
 )
-def test_a_link_stays_beside_the_page(file: str, address: str) -> None:
-    assert link(file) == address
+def test_a_link_stays_in_the_run_directory(file: str, address: str) -> None:
+    assert relative_url(file) == address
 
 
 def _colours(scheme: str) -> dict[str, str]:
@@ -269,7 +269,9 @@ def _contrast(one: str, other: str) -> float:
         *((mark, 3.0) for mark in ("good", "neutral", "waiting", "open", "bad", "mark")),
     ],
 )
-def test_colours_stand_out_from_every_ground(scheme: str, name: str, least: float) -> None:
+def test_colours_have_enough_contrast_to_every_background(
+    scheme: str, name: str, least: float
+) -> None:
     colours = _colours(scheme)
 
     found = {ground: _contrast(colours[name], colours[ground]) for ground in ("card", "page")}
@@ -277,7 +279,7 @@ def test_colours_stand_out_from_every_ground(scheme: str, name: str, least: floa
     assert min(found.values()) >= least, found
 
 
-def test_the_date_of_the_page_is_the_runs() -> None:
+def test_the_date_of_the_page_is_that_of_the_run() -> None:
     text = render_html(a_report())
 
     assert f'datetime="{NOON.isoformat()}">2026-03-01 12:00 UTC</time>' in text
@@ -286,11 +288,11 @@ def test_the_date_of_the_page_is_the_runs() -> None:
 MAPPED = [("Elm & Oak", 103.8, 1.3, True), ("<Fir>", 103.9, 1.4, False)]
 
 
-def test_a_map_and_a_diagram_stand_in_the_page_and_escape_what_they_show() -> None:
+def test_a_map_and_a_line_diagram_escape_their_names() -> None:
     columns = ["name", "longitude", "latitude", "large"]
-    strokes = [(103.8, 1.3, 103.9, 1.4, "#ff0000")]
+    map_lines = [(103.8, 1.3, 103.9, 1.4, "#ff0000")]
     shown = Section(
-        title="Places", kind="map", columns=columns, rows=MAPPED, total=2, strokes=strokes
+        title="Places", kind="map", columns=columns, rows=MAPPED, total=2, map_lines=map_lines
     )
     lines = Section(
         title="Lines",
@@ -310,11 +312,13 @@ def test_a_map_and_a_diagram_stand_in_the_page_and_escape_what_they_show() -> No
     assert "<Red>" not in page
 
 
-def test_each_phase_is_told_with_what_stands_in_for_what() -> None:
+def test_each_phase_is_shown_with_its_healing_actions() -> None:
     page = Page(
-        render_html(a_report(manifest=a_manifest(result=a_result("ferns: an old file stands in"))))
+        render_html(
+            a_report(manifest=a_manifest(result=a_result("ferns: an earlier file was used")))
+        )
     )
 
     assert "collect error 3 files, 2 of them new; 1,200 records 00:00:04" in page.text
     assert "load success 2 tables; data validation passed 00:00:06" in page.text
-    assert "ferns: an old file stands in" in page.text
+    assert "ferns: an earlier file was used" in page.text

@@ -39,14 +39,14 @@ def test_an_identifier_is_code_unless_it_could_break_out(value: str, expected: s
 @pytest.mark.parametrize("text", ["a|b", "a`|b\\", "\n# a", "| - |\n"])
 def test_no_value_adds_a_column_or_a_line(text: str) -> None:
     tame, wild = (
-        markdown.render_markdown(a_report_that_says(word)).splitlines() for word in ("x", text)
+        markdown.render_markdown(a_report_that_says(value)).splitlines() for value in ("x", text)
     )
 
     assert len(wild) == len(tame)
     assert [_columns(line) for line in wild] == [_columns(line) for line in tame]
 
 
-def test_a_bar_is_drawn_by_characters_and_a_line_by_its_numbers() -> None:
+def test_a_bar_is_drawn_with_characters_and_a_line_as_numbers() -> None:
     report = a_report(sections=[a_section("bar"), a_section("line")])
 
     text = markdown.render_markdown(report)
@@ -56,7 +56,7 @@ def test_a_bar_is_drawn_by_characters_and_a_line_by_its_numbers() -> None:
 
 
 def _columns(line: str) -> int:
-    """Cells as GitHub's parser counts them: a backslash takes the sign after it along."""
+    """Pipes as GitHub's parser counts them: a backslash escapes the character after it."""
     escaped, pipes = False, 0
     for sign in line:
         pipes += sign == "|" and not escaped
@@ -64,7 +64,7 @@ def _columns(line: str) -> int:
     return pipes
 
 
-def test_the_phases_are_a_table_with_what_was_healed_below() -> None:
+def test_the_phases_are_a_table_with_healing_actions_below() -> None:
     text = markdown.render_markdown(a_report(manifest=a_manifest(result=a_result("ferns: old"))))
 
     assert "| collect | error | 3 files, 2 of them new; 1,200 records | 00:00:04 |" in text

@@ -1,4 +1,4 @@
-"""A run and its report, as a test of any room starts from them."""
+"""A run and its report, for tests of several packages."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def a_manifest(**changes: Any) -> RunManifest:
     return RunManifest(**(values | changes))
 
 
-def a_result(healed: str) -> PipelineResult:
-    """One file could not be read, and its last good one was loaded in its place."""
+def a_result(healing_action: str) -> PipelineResult:
+    """A run in which one file could not be read, and an earlier one was loaded instead."""
     collected = CollectorResult(
         status="error", files_processed=3, files_fetched=2, records_count=1200,
-        execution_time="00:00:04", healing_actions=[healed],
+        execution_time="00:00:04", healing_actions=[healing_action],
     )  # fmt: skip
     loaded = LoaderResult(
         status="success", tables_created=2, data_validation="passed", execution_time="00:00:06"
@@ -48,7 +48,7 @@ def a_result(healed: str) -> PipelineResult:
 def a_section(kind: str = "table", **changes: Any) -> Section:
     values: dict[str, Any] = {
         "title": "States", "kind": kind, "columns": ["state", "count"],
-        "rows": [("alive", 3), ("dead", 1)], "total": 2, "whole": 4,
+        "rows": [("alive", 3), ("dead", 1)], "total": 2, "counted_rows": 4,
     }  # fmt: skip
     return Section(**(values | changes))
 
