@@ -145,13 +145,13 @@ def advised(
     place: ProjectContext, domain: Domain, told: RunManifest, directory: Path
 ) -> RunManifest:
     """The manifest with what it asks of a person."""
-    answers = next_actions.next_actions(
+    actions = next_actions.list_next_actions(
         told,
         list(_set_aside(place, domain, since=told.started_at)),
         gate=asset_keys.name_of(asset_keys.published_key(domain)),
         directory=place.home.relative(directory),
     )
-    return told.model_copy(update={"answers": answers})
+    return told.model_copy(update={"next_actions": actions})
 
 
 def _set_aside(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256, SourceName
 
@@ -158,6 +158,8 @@ class PipelineResult(Record):
 class RunManifest(Record):
     """One run from its sources to what it published."""
 
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
     run_id: str
     domain: str
     status: RunStatus
@@ -167,8 +169,10 @@ class RunManifest(Record):
     finished_at: AwareDatetime
     code_version: str
     note: str = Field(default="", description="one line for the operator: the reason of the status")
-    answers: list[str] = Field(
-        default_factory=list, description="next actions for the operator, one line each"
+    next_actions: list[str] = Field(
+        default_factory=list,
+        alias="answers",  # the name in every stored manifest
+        description="next actions for the operator, one line each",
     )
     history_sha256: Sha256 | None = Field(
         default=None, description="of the published history that the run started from"

@@ -100,8 +100,8 @@ def notification_for_run(
         _shorten(manifest.note) or str(manifest.status),
         "published" if manifest.published else NOTHING_PUBLISHED,
     ]
-    if manifest.answers:
-        lines += ["next actions:", *(f"- {action}" for action in manifest.answers)]
+    if manifest.next_actions:
+        lines += ["next actions:", *(f"- {action}" for action in manifest.next_actions)]
     return Notification(
         kind="warning" if manifest.published else "failure",
         title=f"{manifest.domain}: {manifest.status}",

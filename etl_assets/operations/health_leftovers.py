@@ -152,7 +152,7 @@ def _check_last_run(home: Home, domain: str) -> HealthFinding:
             return HealthFinding.ok("last run", found, domain)
         if last_run.note:
             found += f": {last_run.note}"
-        expected, actions = "success", last_run.answers
+        expected, actions = "success", last_run.next_actions
     return HealthFinding.problem(
         Level.WARN,
         "last run",

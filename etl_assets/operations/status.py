@@ -55,7 +55,7 @@ class DomainStatus:
             return
         told = f": {self.last.note}" if self.last.note else ""
         yield f"  last run, {self.last_directory}: {self.last.status}{told}"
-        yield from (f"  {answer}" for answer in self.last.answers)
+        yield from (f"  {action}" for action in self.last.next_actions)
 
     def _headline(self, now: datetime) -> str:
         if self.published is None:

@@ -90,7 +90,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def format_share(part: float, total: float) -> str:
-    """A part in per cent; a small part is never rounded to 0 %, an incomplete one never to 100 %."""
+    """A part in per cent; never 0 % for a small part, never 100 % for an incomplete one."""
     if total <= 0:
         return NO_VALUE
     pct = part * 100 / total

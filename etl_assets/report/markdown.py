@@ -68,10 +68,10 @@ def format_section(section: Section) -> Markdown:
             stops = ", ".join(escape(stop.name) for stop in strip.stops)
             items.append(f"- {escape(strip.line)}: {stops}")
         return Markdown("\n".join(items))
-    table = [
+    table: list[list[str]] = [
         [escape(formatting.format_column(name)) for name in section.columns],
         ["---:" if is_numeric else "---" for is_numeric in section.numeric_columns],
-        *([_format_cell(cell) for cell in row] for row in section.rows),
+        *([str(_format_cell(cell)) for cell in row] for row in section.rows),
     ]
     if section.kind == "bar" and section.rows:
         bars = [

@@ -155,3 +155,14 @@ def test_a_time_without_a_zone_is_refused() -> None:
 def test_an_unknown_moment_has_no_age() -> None:
     assert age_hours(None, NOON) is None
     assert age_hours(NOON - timedelta(minutes=90), NOON) == 1.5
+
+
+def test_next_actions_are_stored_as_answers() -> None:
+    manifest = run(FetchStatus.FETCHED, [], published=True, next_actions=["look at the report"])
+
+    stored = manifest.model_dump(mode="json")
+
+    assert stored["answers"] == ["look at the report"]
+    assert "next_actions" not in stored
+    assert RunManifest.model_validate(stored) == manifest
+    assert RunManifest.model_validate_json(manifest.model_dump_json()) == manifest

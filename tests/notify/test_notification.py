@@ -80,7 +80,7 @@ def test_only_checks_of_the_gate_are_causes() -> None:
 
 def test_a_failure_names_the_published_set_and_the_next_actions() -> None:
     notification = notification_for_run(
-        bad(RunStatus.FAILED, note="why", answers=["look"]), None, "outputs/x"
+        bad(RunStatus.FAILED, note="why", next_actions=["look"]), None, "outputs/x"
     )
 
     assert (notification.kind, notification.title) == ("failure", "plants: failed")

@@ -70,9 +70,13 @@ def week(home: Home) -> Home:
     write_run(home, RunStatus.SUCCESS, trees(rows=10, rejected=1), seconds=1)
     write_run(home, RunStatus.SUCCESS, trees(rows=12), seconds=4)
     write_run(
-        home, RunStatus.PARTIAL_SUCCESS, trees(OUTAGE, rows=12), checks=[LATE], answers=["look"]
+        home,
+        RunStatus.PARTIAL_SUCCESS,
+        trees(OUTAGE, rows=12),
+        checks=[LATE],
+        next_actions=["look"],
     )
-    write_run(home, RunStatus.FAILED, trees(rows=12), checks=[GATE, LATE], answers=["look"])
+    write_run(home, RunStatus.FAILED, trees(rows=12), checks=[GATE, LATE], next_actions=["look"])
     write_run(home, RunStatus.FAILED, trees(MISSING, rows=12), steps=STEPS[:2])
     write_run(home, RunStatus.SUCCESS, trees(rows=14, rejected=2), steps=())
     return home
