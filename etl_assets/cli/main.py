@@ -383,7 +383,7 @@ def _format_manifest(manifest: RunManifest) -> list[str]:
         is_noted = any(fault in check.description for fault in noted_faults)
         if check.severity == "error" and not is_noted:
             lines.append(f"  {_format_check(check)}")
-    lines += [f"  {answer}" for answer in manifest.next_actions]
+    lines += [f"  {action}" for action in manifest.next_actions]
     return lines
 
 
