@@ -25,7 +25,7 @@ from etl_assets.model.errors import ContentError
 from etl_assets.model.records import OperatorDecision, Part, RawFile, Table, TableResult
 from etl_assets.storage.user import current_user
 from etl_assets.tables import tabulate
-from etl_assets.tables.shrink_override import ShrinkOverride
+from etl_assets.tables.tabulate import ShrinkOverride
 
 CHECK = "contract"
 ACCEPTED = "--accept-changes"
@@ -129,11 +129,11 @@ def _tabulate(
     if file is None:
         table = tabulate.empty_table(place.home, source, part, code_version=version)
         return outcome_of(source, TableResult(part=part, table=table), reused=False)
-    word = OperatorDecision(
+    decision = OperatorDecision(
         sha256=file.sha256, by=current_user(), why=ACCEPTED, at=datetime.now(UTC)
     )
     fetch = state.fetches.get(part.partition)
-    leave = ShrinkOverride(source, fetch, last, file, word=word if accept else None)
+    override = ShrinkOverride(source, fetch, last, file, decision=decision if accept else None)
     try:
         table = tabulate.tabulate(
             place.home,
@@ -142,16 +142,16 @@ def _tabulate(
             raw_store.stored_path(place.home, file),
             file.sha256,
             code_version=version,
-            previous=leave.previous,
-            accept_shrink=leave.may_shrink,
+            previous=override.previous,
+            accept_shrink=override.may_shrink,
         )
     except ContentError as error:
-        table, fault = _standing_table(place, source, part, last), f"{error}{leave.advice}"
+        table, fault = _standing_table(place, source, part, last), f"{error}{override.advice}"
         record = TableResult(part=part, table=table, fault=fault, refused_sha256=file.sha256)
     else:
         dated = table.content_at or file.last_modified
         record = TableResult(part=part, table=table.model_copy(update={"content_at": dated}))
-    return outcome_of(source, leave.noted(record), reused=False)
+    return outcome_of(source, override.add_to(record), reused=False)
 
 
 def _stands(place: ProjectContext, last: TableResult, file: RawFile | None, version: str) -> bool:

@@ -22,8 +22,7 @@ from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.model.errors import NotFoundError, NotPublishedError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Decision, FetchResult, Part, RawFile, Reason
-from etl_assets.tables.sample import read_sample
-from etl_assets.tables.sample_result import SampleResult
+from etl_assets.tables.sample import SampleResult, read_sample
 
 
 def first_records(

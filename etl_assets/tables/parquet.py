@@ -1,17 +1,18 @@
-"""Parquet files, written in a stream and whole or not at all; the same rows make the same bytes.
+"""Write and read Parquet files: streamed, complete or absent, the same bytes for the same rows.
 
-Which rows, and whether the file may stand, is decided elsewhere.
+Which rows are written is decided by `etl_assets.tables.tabulate`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,64 +23,68 @@ from etl_assets.storage.hashing import hash_file
 from etl_assets.tables.arrow_types import INSTANT, SOURCE_SHA256
 
 COMPRESSION = "zstd"
-ROWS_PER_GROUP = 20_000  # some tens of megabytes of text; bounds what the writer holds
-ROWS_LOOKED_AT = 2_000  # to tell whether a column repeats itself
-# Of numbers that differ: what is alike in them lies together, which packs smaller and sooner.
+ROWS_PER_GROUP = 20_000  # some tens of megabytes of text; bounds the writer's memory
+ROWS_EXAMINED = 2_000  # to decide whether the values of a column repeat
+# For numbers that do not repeat: these put similar bytes next to each other, which compresses
+# better and faster than plain values.
 ENCODINGS = {
     pa.float64(): "BYTE_STREAM_SPLIT",
     pa.int64(): "DELTA_BINARY_PACKED",
     pa.uint64(): "DELTA_BINARY_PACKED",
     INSTANT: "DELTA_BINARY_PACKED",
 }
-REJECTS_TOLD = 3  # in the error that refuses a file
+FIRST_REJECTS = 3  # kept for the error that refuses a file
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in (*Reject.model_fields, SOURCE_SHA256)])
 
 
 class TableWriter:
-    """Appends batches of one schema; row groups do not depend on how the batches were cut."""
+    """Appends batches of one schema. Row groups do not depend on the size of the batches."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
         self._schema = schema
         self._writer: pq.ParquetWriter | None = None
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = 0
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._flush(self._held_rows)
-            self._opened(self._schema.empty_table()).close()
-            pa.default_memory_pool().release_unused()  # what comes next may not be Arrow's
+            self._flush(self._pending_rows)
+            self._open_writer(self._schema.empty_table()).close()
+            # Arrow's pool would keep this memory for itself: the next stage may not use Arrow.
+            pa.default_memory_pool().release_unused()
         elif self._writer:
-            with suppress(OSError):  # the first fault is the one to tell
+            with suppress(OSError):  # do not hide the error that ended the block
                 self._writer.close()
 
     def write(self, rows: pa.RecordBatch) -> None:
-        self._held.append(rows)
-        self._held_rows += rows.num_rows
-        if self._held_rows >= ROWS_PER_GROUP:
-            self._flush(self._held_rows - self._held_rows % ROWS_PER_GROUP)
+        self._pending.append(rows)
+        self._pending_rows += rows.num_rows
+        if self._pending_rows >= ROWS_PER_GROUP:
+            self._flush(self._pending_rows - self._pending_rows % ROWS_PER_GROUP)
 
     def _flush(self, count: int) -> None:
-        if count:
-            table = pa.Table.from_batches(self._held, self._schema)
-            group = table.slice(0, count)
-            self._opened(group.slice(0, ROWS_LOOKED_AT)).write_table(group, ROWS_PER_GROUP)
-            self._held = table.slice(count).to_batches()
-            self._held_rows -= count
+        if count == 0:
+            return
+        table = pa.Table.from_batches(self._pending, self._schema)
+        group = table.slice(0, count)
+        self._open_writer(group.slice(0, ROWS_EXAMINED)).write_table(group, ROWS_PER_GROUP)
+        self._pending = table.slice(count).to_batches()
+        self._pending_rows -= count
 
-    def _opened(self, first_rows: pa.Table) -> pq.ParquetWriter:
-        """The file, with dictionaries where the first rows repeat themselves: others only cost."""
+    def _open_writer(self, first_rows: pa.Table) -> pq.ParquetWriter:
+        """The writer, with a dictionary for each column whose first values repeat."""
         if self._writer is None:
-            repeating = {f.name for f in self._schema if _repeats(first_rows[f.name])}
+            repeating = {f.name for f in self._schema if _values_repeat(first_rows[f.name])}
+            # A dictionary of values that differ makes the file larger and slower to write.
             self._writer = pq.ParquetWriter(
                 self._path,
                 self._schema,
                 compression=COMPRESSION,
-                use_dictionary=[_path_of(f) for f in self._schema if f.name in repeating],
+                use_dictionary=[_parquet_path(f) for f in self._schema if f.name in repeating],
                 column_encoding={
                     field.name: ENCODINGS[field.type]
                     for field in self._schema
@@ -89,18 +94,19 @@ class TableWriter:
         return self._writer
 
 
-def _path_of(field: pa.Field) -> str:
+def _parquet_path(field: pa.Field) -> str:
+    """The name by which Parquet's options address a column: a list has its values below it."""
     return f"{field.name}.list.element" if pa.types.is_list(field.type) else str(field.name)
 
 
-def _repeats(values: pa.ChunkedArray) -> bool:
-    if pa.types.is_list(values.type):
+def _values_repeat(values: pa.ChunkedArray) -> bool:
+    if pa.types.is_list(values.type):  # count_distinct does not take lists
         return True
     return bool(pc.count_distinct(values).as_py() * 2 <= len(values))
 
 
 class RejectWriter:
-    """Collects rejects in a file that comes to be with the first of them."""
+    """Appends rejects to a file that is created with the first of them."""
 
     def __init__(self, open_file: Callable[[], TableWriter], source_sha256: str) -> None:
         self._open_file = open_file
@@ -116,12 +122,12 @@ class RejectWriter:
         rows = [reject.model_dump() | {SOURCE_SHA256: self._source_sha256} for reject in rejects]
         self._file.write(pa.RecordBatch.from_pylist(rows, REJECTS_SCHEMA))
         self.by_rule.update(reject.rule for reject in rejects)
-        self.first += rejects[: REJECTS_TOLD - len(self.first)]
+        self.first += rejects[: FIRST_REJECTS - len(self.first)]
 
 
 @contextmanager
 def reject_file(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
-    """Writes `target` if anything is rejected, and removes an old one if nothing is."""
+    """A writer of rejects to `target`; without any, an old file there is removed."""
     with ExitStack() as stack:
 
         def open_file() -> TableWriter:
@@ -137,17 +143,17 @@ def reject_file(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
 def add_provenance(
     rows: pa.RecordBatch, schema: pa.Schema, source_sha256: str, ordinals: Sequence[int]
 ) -> pa.RecordBatch:
-    """The rows with the two columns that say whence each came."""
+    """The rows with the digest of their file and the ordinal of their record, from 1."""
     digests = pa.repeat(pa.scalar(source_sha256), rows.num_rows)
     if isinstance(ordinals, range):
-        places = pa.arange(ordinals.start, ordinals.stop)
+        records = pa.arange(ordinals.start, ordinals.stop)
     else:
-        places = pa.array(ordinals, pa.int64())
-    return pa.RecordBatch.from_arrays([*rows.columns, digests, places], schema=schema)
+        records = pa.array(ordinals, pa.int64())
+    return pa.RecordBatch.from_arrays([*rows.columns, digests, records], schema=schema)
 
 
 def write_empty(target: Path, schema: pa.Schema) -> str:
-    """The digest of a table without rows that appears as `target`."""
+    """Write a table without rows; returns its SHA-256."""
     with atomic_file(target) as draft:
         with TableWriter(draft, schema):
             pass
@@ -157,7 +163,7 @@ def write_empty(target: Path, schema: pa.Schema) -> str:
 def read_batches(
     path: Path, columns: list[str] | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """A table's rows in pieces, each with the place of its first row."""
+    """The rows of a file in batches, each with the position of its first row, from 0."""
     first = 0
     with pq.ParquetFile(path) as file:
         for rows in file.iter_batches(columns=columns):
@@ -165,20 +171,22 @@ def read_batches(
             first += rows.num_rows
 
 
-def remove_rows(path: Path, places: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    """Take the rows at these ascending places out of a file; yields them, piece by piece."""
+def remove_rows(path: Path, positions: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+    """Rewrite a file without the rows at these ascending positions; yields them in batches."""
     with atomic_file(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:
         for first, rows in read_batches(path):
-            aside = places[bisect_left(places, first) : bisect_left(places, first + rows.num_rows)]
-            mask = [True] * rows.num_rows
-            for place in aside:
-                mask[place - first] = False
-            if aside:
-                yield rows.take(pa.array([place - first for place in aside]))
-            table.write(rows.filter(pa.array(mask)) if aside else rows)
+            start, end = np.searchsorted(positions, [first, first + rows.num_rows])
+            if start == end:
+                table.write(rows)
+                continue
+            removed = positions[start:end] - first
+            keep = np.ones(rows.num_rows, np.bool_)
+            keep[removed] = False
+            yield rows.take(pa.array(removed))
+            table.write(rows.filter(pa.array(keep)))
 
 
 def remove_file(target: Path) -> None:
-    """Make sure that there is no such file."""
+    """Remove a file if it exists; raises HomeError if that is refused."""
     with translate_os_errors(target):
         target.unlink(missing_ok=True)

@@ -1,41 +1,112 @@
-"""Read the first records of a file under its contract, and no more of it than these need.
+"""Read the first records of a file under its contract, for the author of a declaration.
 
-What holds and what is refused is told, nothing is written. Tables, keys and the limits on a whole
-file are `tables.tabulate`'s.
+Nothing is written. Duplicate keys and the limits on a whole file belong to `tables.tabulate`.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import AwareDatetime, Field
+
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError
-from etl_assets.model.records import Part, RawFile, Reject
+from etl_assets.model.records import Part, RawFile, Record, Reject, Sha256
 from etl_assets.tables.contract_check import CheckedBatch, ContractChecker
 from etl_assets.tables.readers import registry
 from etl_assets.tables.readers.batch import Batch
-from etl_assets.tables.sample_result import SampleResult, SampleRow
 
-UNKNOWN_VALUES_TOLD = 20  # of a column
-READ_ON_UP_TO_BYTES = 64 << 20  # of a larger file it is not asked whether anything follows
+MAX_UNKNOWN_VALUES = 20  # shown of a column
+# In a larger file it is not examined whether more records follow: that may decode all of it.
+READ_ON_UP_TO_BYTES = 64 << 20
+SHOWN_CHARACTERS = 100  # of a value in the text; JSON has all of it
+
+
+class SampleRow(Record):
+    """One row that satisfies the contract."""
+
+    record: int = Field(description="the record's place in the file, from 1")
+    values: dict[str, Any] = Field(description="typed; dates and times as ISO texts")
+
+
+class SampleResult(Record):
+    """The first records of a file as the declaration reads them."""
+
+    part: Part
+    path: str = Field(description="the file that was read; of a fetched one, its URL")
+    sha256: Sha256 | None = Field(default=None, description="None for a file outside the store")
+    fetched_at: AwareDatetime | None = None
+    types: dict[str, str] = Field(description="column: its declared type")
+    records: int = Field(ge=0, description="records read; `rows` and `rejects` are the first ones")
+    held: int = Field(ge=0, description="valid rows among the records read")
+    refused: int = Field(ge=0, description="rejected rows and records among those read")
+    is_whole: bool = Field(description="true if these are all records of the file")
+    rows: list[SampleRow]
+    rejects: list[Reject]
+    unknown_fields: list[str] = []
+    unknown_values: dict[str, dict[str, int]] = {}
+    fault: str | None = Field(default=None, description="why the rest of the file is unreadable")
+
+    def lines(self) -> list[str]:
+        """Lines of text: the file, the rows with one value a line, the rejects and the reasons."""
+        return [*self._headline(), *self._row_lines(), *self._reject_lines(), *self._notes()]
+
+    def _headline(self) -> Iterator[str]:
+        fetched = f", fetched {self.fetched_at:%Y-%m-%d %H:%M} UTC" if self.fetched_at else ""
+        extent = "all" if self.is_whole else "the first"
+        yield f"{self.part}: {self.path}{fetched}"
+        yield (
+            f"of {extent} {self.records:,} records, {self.held:,} rows are valid, "
+            f"{self.refused:,} rejected"
+        )
+
+    def _row_lines(self) -> Iterator[str]:
+        width = max(map(len, self.types))
+        for row in self.rows:
+            yield f"record {row.record}"
+            for column, value in row.values.items():
+                text = json.dumps(value, ensure_ascii=False)
+                yield f"  {column:{width}}  {self.types[column]:12}  {_shorten(text)}"
+
+    def _reject_lines(self) -> Iterator[str]:
+        for reject in self.rejects:
+            column = f", {reject.column}" if reject.column else ""
+            reason = f"expected {reject.expected}, found {reject.found}"
+            yield f"rejected: {reject.where}{column}: {reason} ({reject.rule})"
+            yield f"  {_shorten(reject.row)}"
+
+    def _notes(self) -> Iterator[str]:
+        if self.unknown_fields:
+            yield f"fields without a column: {', '.join(self.unknown_fields)}"
+        for column, values in self.unknown_values.items():
+            counts = ", ".join(f"{value!r} ({count})" for value, count in values.items())
+            yield f"values of {column} that are not among the known ones: {counts}"
+        if self.fault:
+            yield f"the rest of the file is unreadable: {self.fault}"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def read_sample(
     source: Source, part: Part, path: Path, *, rows: int, shown: str, file: RawFile | None = None
 ) -> SampleResult:
-    """Batches are read until there are so many rows, or so many refusals, or no more records.
+    """Read batches until there are `rows` valid rows, or as many rejects, or no more records.
 
-    A file that breaks off or is of another format gives what was read before, and the fault.
+    `shown` names the file in the result. A file that breaks off or is of another format returns the
+    records before the fault, and the fault.
     """
-    reading = _Reading(source, rows)
+    reader = _SampleReader(source, rows)
     fault = None
     try:
         batches = registry.read(path, source.format, source.contract)
-        reading.read(batches, reads_on=path.stat().st_size <= READ_ON_UP_TO_BYTES)
+        reader.read(batches, reads_on=path.stat().st_size <= READ_ON_UP_TO_BYTES)
     except ContentError as error:
         fault = str(error)
     return SampleResult(
@@ -44,60 +115,59 @@ def read_sample(
         sha256=file.sha256 if file else None,
         fetched_at=file.fetched_at if file else None,
         types={column.name: column.type for column in source.contract.columns},
-        records=reading.records,
-        held=reading.held,
-        refused=reading.refused,
-        is_whole=reading.is_whole,
-        rows=reading.rows,
-        rejects=reading.rejects,
-        unknown_fields=sorted(reading.unknown_fields),
-        unknown_values=reading.unknown_values,
+        records=reader.records,
+        held=reader.valid_rows,
+        refused=reader.rejected,
+        is_whole=reader.is_complete,
+        rows=reader.rows,
+        rejects=reader.rejects,
+        unknown_fields=sorted(reader.unknown_fields),
+        unknown_values=reader.top_unknown_values(),
         fault=fault,
     )
 
 
-class _Reading:
-    """What has been read so far."""
+class _SampleReader:
+    """The records read so far."""
 
-    def __init__(self, source: Source, wanted: int) -> None:
+    def __init__(self, source: Source, max_rows: int) -> None:
         self._checker = ContractChecker(source.contract)
-        self._wanted = wanted
-        self.records = self.held = self.refused = 0
+        self._max_rows = max_rows
+        self.records = self.valid_rows = self.rejected = 0
         self.rows: list[SampleRow] = []
         self.rejects: list[Reject] = []
         self.unknown_fields: set[str] = set()
-        self.is_whole = False
+        self.is_complete = False
         self._unknown_values: dict[str, Counter[str]] = {}
 
     def read(self, batches: Iterator[Batch], *, reads_on: bool) -> None:
         for batch in batches:
-            self._take(batch, self._checker.check(batch))
-            if self._wanted in {len(self.rows), len(self.rejects)}:
-                self.is_whole = reads_on and not any(batch.records for batch in batches)
+            self._add(batch, self._checker.check(batch))
+            if self._max_rows in {len(self.rows), len(self.rejects)}:
+                self.is_complete = reads_on and not any(batch.records for batch in batches)
                 return
-        self.is_whole = True
+        self.is_complete = True
 
-    def _take(self, batch: Batch, checked: CheckedBatch) -> None:
+    def _add(self, batch: Batch, checked: CheckedBatch) -> None:
         self.records += batch.records
-        self.held += checked.rows.num_rows
-        self.refused += len(checked.rejects)
-        self.rejects += checked.rejects[: self._wanted - len(self.rejects)]
+        self.valid_rows += checked.rows.num_rows
+        self.rejected += len(checked.rejects)
+        self.rejects += checked.rejects[: self._max_rows - len(self.rejects)]
         self.unknown_fields |= batch.unknown_fields
         for column, values in checked.unknown_values.items():
             self._unknown_values.setdefault(column, Counter()).update(values)
-        rows = checked.rows.slice(0, self._wanted - len(self.rows)).to_pylist()
-        self.rows += [
-            SampleRow(record=ordinal, values={name: _plain(value) for name, value in row.items()})
-            for ordinal, row in zip(checked.ordinals, rows, strict=False)
-        ]
+        rows = checked.rows.slice(0, self._max_rows - len(self.rows)).to_pylist()
+        for record, row in zip(checked.ordinals, rows, strict=False):
+            plain = {name: _json_value(value) for name, value in row.items()}
+            self.rows.append(SampleRow(record=record, values=plain))
 
-    @property
-    def unknown_values(self) -> dict[str, dict[str, int]]:
+    def top_unknown_values(self) -> dict[str, dict[str, int]]:
+        """The most frequent unknown values of each column, with their counts."""
         return {
-            column: dict(values.most_common(UNKNOWN_VALUES_TOLD))
+            column: dict(values.most_common(MAX_UNKNOWN_VALUES))
             for column, values in sorted(self._unknown_values.items())
         }
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a value of any declared type
+def _json_value(value: Any) -> Any:  # noqa: ANN401 - a value of any declared type
     return value.isoformat() if isinstance(value, date | datetime) else value

@@ -1,7 +1,7 @@
-"""A validated file becomes a parquet table under its contract; rows that do not hold, rejects.
+"""Turn a validated file into a Parquet table under its contract, or refuse the file.
 
-A file that cannot become the table raises and leaves the last table as it is. Reading formats and
-judging values is `etl_assets.io`'s; whether there is a file at all is decided before.
+A refused file leaves the last table as it is. Reading a format belongs to `tables.readers`,
+checking values to `tables.contract_check`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,27 @@ import pyarrow.compute as pc
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Part, Reject, Table
+from etl_assets.model.records import (
+    FetchResult,
+    OperatorDecision,
+    Part,
+    RawFile,
+    Reject,
+    Table,
+    TableResult,
+)
 from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
 from etl_assets.tables.contract_check import ContractChecker
-from etl_assets.tables.duplicates import KeyHashes, find_duplicates
+from etl_assets.tables.duplicates import find_duplicates
 from etl_assets.tables.parquet import RejectWriter, TableWriter
 from etl_assets.tables.readers import registry
 from etl_assets.tables.readers.batch import row_json
 
-CODE = (
+# A change of one of these modules, or of the format's reader, makes every table again.
+TABLE_MODULES = (
     "etl_assets.tables.readers.batch",
     "etl_assets.tables.readers.raw_bytes",
     "etl_assets.storage.archives",
@@ -42,9 +51,8 @@ CODE = (
     "etl_assets.tables.parquet",
     "etl_assets.tables.tabulate",
 )
-
-UNKNOWN_VALUES_TOLD = 20  # of a column, by name; the rest is counted together
-OTHERS = "(others)"
+MAX_UNKNOWN_VALUES = 20  # counted by name for each column; all others are counted together
+OTHER_VALUES = "(others)"
 
 
 def tabulate(
@@ -58,10 +66,10 @@ def tabulate(
     previous: Table | None = None,
     accept_shrink: bool = False,
 ) -> Table:
-    """The part's table, written whole, and beside it the rejects if there are any.
+    """Write the table of a part, and a file of its rejects if there are any.
 
-    Raises `ContentError` where the file is refused: too many rejects, too few rows, an unknown
-    field under `freeze`, or fewer rows than `previous` beyond both shrink limits.
+    Raises ContentError if the file is refused: too many rejects, too few rows, an unknown field
+    under `freeze`, or fewer rows than `previous` beyond both shrink limits.
     """
     target = home.table_file(source.domain, source.name, part.partition)
     rejects_target = home.rejects_file(source.domain, source.name, part.partition)
@@ -69,25 +77,24 @@ def tabulate(
         atomic_file(target) as draft,
         parquet.reject_file(rejects_target, source_sha256) as rejects,
     ):
-        making = _Making(source, draft, rejects)
-        with KeyHashes(source.contract.key, target.parent) as keys:
-            making.fill(raw, source_sha256, keys)
-            making.settle_duplicates(keys)
-        making.refuse_unfit(None if accept_shrink else previous)
+        builder = _TableBuilder(source, draft, rejects)
+        builder.write_rows(raw, source_sha256)
+        builder.remove_duplicates()
+        builder.refuse_if_unacceptable(None if accept_shrink else previous)
         digest = hash_file(draft)
     return Table(
         part=part,
         path=home.relative(target),
         sha256=digest,
         source_sha256=source_sha256,
-        **making.counted(),
+        **builder.statistics(),
         rejects_path=home.relative(rejects_target) if rejects.by_rule else None,
         code_version=code_version,
     )
 
 
 def empty_table(home: Home, source: Source, part: Part, *, code_version: str) -> Table:
-    """A table of the contract's types without rows, for an optional source that has no file."""
+    """Write a typed table without rows, for an optional source that has no file."""
     target = home.table_file(source.domain, source.name, part.partition)
     digest = parquet.write_empty(target, table_schema(source.contract))
     parquet.remove_file(home.rejects_file(source.domain, source.name, part.partition))
@@ -104,8 +111,8 @@ def empty_table(home: Home, source: Source, part: Part, *, code_version: str) ->
 
 
 def code_version(source: Source) -> str:
-    """A digest of all that decides the table besides the file: the declaration and our own code."""
-    declared = source.model_dump_json(
+    """A digest of all that decides the table besides the file: the declaration and our code."""
+    declaration = source.model_dump_json(
         include={
             "format": True,
             "contract": True,
@@ -114,38 +121,42 @@ def code_version(source: Source) -> str:
             "freshness": {"content_column"},
         }
     )
-    form = source.format.name
-    modules = (*CODE, registry.READER_MODULES[form], *registry.READER_PARTS.get(form, ()))
-    texts = [declared, *(_module_digest(module) for module in modules)]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    format_name = source.format.name
+    modules = (
+        *TABLE_MODULES,
+        registry.READER_MODULES[format_name],
+        *registry.READER_PARTS.get(format_name, ()),
+    )
+    digests = map(_module_digest, modules)
+    return hashlib.sha256("\n".join([declaration, *digests]).encode()).hexdigest()[:16]
 
 
 @cache
 def _module_digest(module: str) -> str:
-    """Found by name, as importing a reader costs more than reading its text."""
+    # The text is found by name: importing every reader costs more than reading its text.
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"expected the module {module}, found none", name=module)
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
-class _Making:
-    """One table on its way, with what is counted while it comes to be."""
+class _TableBuilder:
+    """One table that is being written, and the counts of its rows."""
 
     def __init__(self, source: Source, draft: Path, rejects: RejectWriter) -> None:
         self._source = source
         self._contract = source.contract
         self._draft = draft
         self._rejects = rejects
-        self.records = 0
-        self.rows = 0
-        self.duplicates = 0
-        self.unknown_fields: set[str] = set()
+        self._records = 0
+        self._rows = 0
+        self._duplicates = 0
+        self._unknown_fields: set[str] = set()
         self._unknown_values: dict[str, Counter[str]] = {}
-        self.content_at: datetime | None = None
+        self._content_at: datetime | None = None
 
-    def fill(self, raw: Path, source_sha256: str, keys: KeyHashes) -> None:
-        """Read, judge and write batch by batch."""
+    def write_rows(self, raw: Path, source_sha256: str) -> None:
+        """Read, check and write the file batch by batch."""
         schema = table_schema(self._contract)
         checker = ContractChecker(self._contract)
         with TableWriter(self._draft, schema) as table:
@@ -154,69 +165,76 @@ class _Making:
                 rows = checked.rows
                 table.write(parquet.add_provenance(rows, schema, source_sha256, checked.ordinals))
                 self._rejects.write(checked.rejects)
-                keys.add(rows)
-                self._count_unknown(checked.unknown_values)
-                self.records += batch.records
-                self.rows += rows.num_rows
-                self.unknown_fields |= batch.unknown_fields
-                self.content_at = _latest(self.content_at, rows, self._source)
+                self._count_unknown_values(checked.unknown_values)
+                self._records += batch.records
+                self._rows += rows.num_rows
+                self._unknown_fields |= batch.unknown_fields
+                self._update_content_time(rows)
 
-    def _count_unknown(self, found: Mapping[str, Counter[str]]) -> None:
-        """No more are held than are told, so that a column of nothing but unknown ones is cheap."""
-        for column, values in found.items():
-            counted = self._unknown_values.setdefault(column, Counter())
+    def _count_unknown_values(self, values_by_column: Mapping[str, Counter[str]]) -> None:
+        # A column in which no value is known must not need memory for each of them.
+        for column, values in values_by_column.items():
+            counter = self._unknown_values.setdefault(column, Counter())
             for value, count in values.items():
-                known = value in counted or len(counted) < UNKNOWN_VALUES_TOLD
-                counted[value if known else OTHERS] += count
+                has_room = value in counter or len(counter) < MAX_UNKNOWN_VALUES
+                counter[value if has_room else OTHER_VALUES] += count
 
-    def counted(self) -> dict[str, Any]:
-        """What the record of the table says of its rows, by the record's own fields."""
+    def _update_content_time(self, rows: pa.RecordBatch) -> None:
+        column = self._source.freshness.content_column
+        newest = pc.max(rows.column(column)).as_py() if column else None
+        if newest is None:
+            return
+        if type(newest) is date:
+            newest = datetime(newest.year, newest.month, newest.day, tzinfo=UTC)
+        if self._content_at is None or newest > self._content_at:
+            self._content_at = newest
+
+    def statistics(self) -> dict[str, Any]:
+        """The fields of `Table` that count rows and describe what was not declared."""
         by_rule = self._rejects.by_rule
         return {
-            "records": self.records,
-            "rows": self.rows,
+            "records": self._records,
+            "rows": self._rows,
             "rejected": by_rule.total(),
-            "duplicates": self.duplicates,
+            "duplicates": self._duplicates,
             "rejects_by_rule": dict(sorted(by_rule.items())),
-            "first_rejects": [_told(reject) for reject in self._rejects.first],
-            "unknown_fields": sorted(self.unknown_fields),
-            "unknown_values": self.unknown_values,
-            "content_at": self.content_at,
+            "first_rejects": [_format_reject(reject) for reject in self._rejects.first],
+            "unknown_fields": sorted(self._unknown_fields),
+            "unknown_values": {
+                column: dict(counter.most_common())
+                for column, counter in sorted(self._unknown_values.items())
+            },
+            "content_at": self._content_at,
         }
 
-    @property
-    def unknown_values(self) -> dict[str, dict[str, int]]:
-        """By column the values that the contract does not know, the most frequent first."""
-        return {column: dict(n.most_common()) for column, n in sorted(self._unknown_values.items())}
-
-    def settle_duplicates(self, keys: KeyHashes) -> None:
-        """Of rows with one key leave the one that the contract wants; the others are counted."""
-        aside = find_duplicates(self._draft, self._contract, keys.suspects())
-        if not aside.places:
+    def remove_duplicates(self) -> None:
+        """Keep one row of each key. The others are rejects or only counted, as declared."""
+        duplicates = find_duplicates(self._draft, self._contract)
+        if not len(duplicates.positions):
             return
-        kept = iter(aside.kept_records)
-        for rows in parquet.remove_rows(self._draft, aside.places):
-            self.rows -= rows.num_rows
-            if self._contract.duplicates == "reject":
-                repeated = [self._repeated(row, next(kept)) for row in rows.to_pylist()]
-                self._rejects.write(repeated)
-            else:
-                self.duplicates += rows.num_rows
+        kept_records = iter(duplicates.kept_records)
+        for rows in parquet.remove_rows(self._draft, duplicates.positions):
+            self._rows -= rows.num_rows
+            if self._contract.duplicates != "reject":
+                self._duplicates += rows.num_rows
+                continue
+            rejects = [self._reject_duplicate(row, next(kept_records)) for row in rows.to_pylist()]
+            self._rejects.write(rejects)
 
-    def _repeated(self, row: dict[str, Any], kept_ordinal: int) -> Reject:
+    def _reject_duplicate(self, row: dict[str, Any], kept_record: int) -> Reject:
         key = ", ".join(self._contract.key)
-        declared = {column.name: row[column.name] for column in self._contract.columns}
+        values = {column.name: row[column.name] for column in self._contract.columns}
         return Reject(
             where=f"record {row[SOURCE_ROW]}",
             column=key,
             rule="key",
             expected=f"each {key} once",
-            found=f"the key of record {kept_ordinal}",
-            row=row_json(declared),
+            found=f"the key of record {kept_record}",
+            row=row_json(values),
         )
 
-    def refuse_unfit(self, previous: Table | None) -> None:
-        """Raise where the file as a whole may not become the table; says all that is against it."""
+    def refuse_if_unacceptable(self, previous: Table | None) -> None:
+        """Raises ContentError with every reason why the file may not become the table."""
         reasons = [
             *self._too_many_rejects(),
             *self._too_few_rows(),
@@ -227,46 +245,89 @@ class _Making:
             raise ContentError("; ".join(reasons))
 
     def _too_many_rejects(self) -> Iterator[str]:
-        rejected, limit = self._rejects.by_rule.total(), self._contract.max_rejected_pct
-        judged = self.rows + self.duplicates + rejected
-        if rejected * 100 > limit * judged:
-            rules = ", ".join(f"{n} by {rule}" for rule, n in sorted(self._rejects.by_rule.items()))
-            told = " | ".join(_told(reject) for reject in self._rejects.first)
+        by_rule = self._rejects.by_rule
+        rejected, limit = by_rule.total(), self._contract.max_rejected_pct
+        total = self._rows + self._duplicates + rejected
+        if rejected * 100 > limit * total:
+            rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(by_rule.items()))
+            first = " | ".join(map(_format_reject, self._rejects.first))
             yield (
-                f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {judged:,}"
-                f" ({rules}), first: {told}"
+                f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {total:,}"
+                f" ({rules}), first: {first}"
             )
 
     def _too_few_rows(self) -> Iterator[str]:
-        if self.rows < self._source.expect.min_rows:
-            yield f"expected at least {self._source.expect.min_rows:,} rows, found {self.rows:,}"
+        if self._rows < self._source.expect.min_rows:
+            yield f"expected at least {self._source.expect.min_rows:,} rows, found {self._rows:,}"
 
     def _frozen_fields(self) -> Iterator[str]:
-        if self.unknown_fields and self._contract.unknown_fields == "freeze":
-            listed = ", ".join(sorted(self.unknown_fields))
-            yield f"expected no field beside the declared ones (freeze), found {listed}"
+        if self._unknown_fields and self._contract.unknown_fields == "freeze":
+            names = ", ".join(sorted(self._unknown_fields))
+            yield f"expected only declared fields (freeze), found {names}"
 
     def _shrunk(self, previous: Table | None) -> Iterator[str]:
         limits = self._source.limits
-        if previous and limits.is_shrunk(previous.rows, self.rows):
+        if previous and limits.is_shrunk(previous.rows, self._rows):
             yield (
-                f"expected about {previous.rows:,} rows as last time, found {self.rows:,}: over"
+                f"expected about {previous.rows:,} rows as last time, found {self._rows:,}: over"
                 f" {limits.max_shrink_pct:g} % and {limits.max_shrink_rows:,} rows fewer; look at"
                 " the file, and run with --accept-changes if it is right"
             )
 
 
-def _told(reject: Reject) -> str:
+def _format_reject(reject: Reject) -> str:
     where = f"{reject.where}, {reject.column}" if reject.column else reject.where
     return f"{where}: expected {reject.expected}, found {reject.found}"
 
 
-def _latest(known: datetime | None, rows: pa.RecordBatch, source: Source) -> datetime | None:
-    """The greatest time of the column that dates the content, where one is declared."""
-    column = source.freshness.content_column
-    newest = pc.max(rows.column(column)).as_py() if column else None
-    if newest is None:
-        return known
-    if type(newest) is date:
-        newest = datetime(newest.year, newest.month, newest.day, tzinfo=UTC)
-    return newest if known is None else max(known, newest)
+class ShrinkOverride:
+    """Whether one file may become a smaller table: by a pin, or by a decision of the operator.
+
+    A decision applies to the file that was refused, or to one accepted before, and to no other.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        fetch: FetchResult | None,
+        last: TableResult | None,
+        file: RawFile,
+        *,
+        decision: OperatorDecision | None,
+    ) -> None:
+        refused = last.refused_sha256 if last else None
+        applies = refused in {None, file.sha256}
+        self._limits = source.limits
+        self._accepted = last.accepted if last else []
+        self._is_accepted = any(earlier.sha256 == file.sha256 for earlier in self._accepted)
+        self._is_pinned = fetch is not None and fetch.pin is not None
+        self._decision = decision if applies else None
+        self.previous: Table | None = (last.baseline or last.table) if last else None
+        self.advice = ""
+        if refused and decision and not applies:
+            self.advice = (
+                f"\nthis is not the file {refused[:12]} that was refused before and looked at; "
+                "look at this one and say --accept-changes again"
+            )
+
+    @property
+    def may_shrink(self) -> bool:
+        return self._is_pinned or self._decision is not None or self._is_accepted
+
+    def add_to(self, record: TableResult) -> TableResult:
+        """The record with every decision so far, and the table that the next one is compared with.
+
+        A pin is temporary: while it lasts, the table before it remains the one to compare with.
+        """
+        accepted = [*self._accepted]
+        if self._decision and self._is_needed(record):
+            accepted.append(self._decision)
+        baseline = self.previous if self._is_pinned else None
+        return record.model_copy(update={"accepted": accepted, "baseline": baseline})
+
+    def _is_needed(self, record: TableResult) -> bool:
+        """True if the table would have been refused without the new decision."""
+        if self._is_pinned or self._is_accepted or record.fault:
+            return False
+        rows_before = self.previous.rows if self.previous else 0
+        return self._limits.is_shrunk(rows_before, record.table.rows)

@@ -37,7 +37,7 @@ def test_the_held_file_is_read_and_nothing_is_recorded(
 
     first, counted, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{DOMAIN}.kev: data/raw/")
-    assert counted == "of all 3 records, 3 rows hold, 0 refused"
+    assert counted == "of all 3 records, 3 rows are valid, 0 rejected"
     assert lines[:2] == ["record 1", '  cve_id              string        "CVE-2024-900001"']
     assert (
         events(sample_env),
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read_exits_with_1(
 
     assert call("sample", "kev") == 1
 
-    assert "no more could be read: " in capsys.readouterr().out
+    assert "the rest of the file is unreadable: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
-"""Rows of one key, suspected by hash and proved by reading them back."""
+"""Rows that share a key, and which of them stays."""
 
 from __future__ import annotations
 
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,60 +13,113 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
-from etl_assets.tables import duplicates as tables_duplicates
-from etl_assets.tables.duplicates import KeyHashes, find_duplicates
+from etl_assets.declarations.contract import Contract
+from etl_assets.model.errors import HomeError
+from etl_assets.tables.arrow_types import TYPES
+from etl_assets.tables.duplicates import find_duplicates
+
+BY_NUMBER = contract(column("a", "int64"))
 
 
-def rows(**columns: Any) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict(columns)
+def write(folder: Path, row_group_size: int = 1_000, **columns: Any) -> Path:
+    """A table whose records are numbered 10, 20, 30 and so on, if it does not say otherwise."""
+    count = len(next(iter(columns.values())))
+    columns.setdefault("source_row", [10 * number for number in range(1, count + 1)])
+    pq.write_table(pa.table(columns), folder / "t.parquet", row_group_size=row_group_size)
+    return folder / "t.parquet"
 
 
-def suspects(folder: Path, key: list[str], *batches: pa.RecordBatch, **options: int) -> list[int]:
-    with KeyHashes(key, folder, **options) as hashes:
-        for batch in batches:
-            hashes.add(batch)
-        return sorted(place for lot in hashes.suspects() for place in lot.tolist())
+def duplicates(path: Path, declared: Contract, **options: Any) -> tuple[list[int], list[int]]:
+    result = find_duplicates(path, declared, **options)
+    return result.positions.tolist(), result.kept_records.tolist()
 
 
-def test_no_rows_are_suspected_of_nothing(tmp_path: Path) -> None:
-    assert suspects(tmp_path, ["a"]) == []
+@pytest.fixture(params=[{}, {"in_memory_rows": 0}], ids=["small", "large"])
+def size(request: pytest.FixtureRequest) -> dict[str, int]:
+    """Options by which a table counts as small, or as too large for memory."""
+    options: dict[str, int] = request.param
+    return options
 
 
-def test_rows_whose_hashes_meet_are_suspected_across_batches(tmp_path: Path) -> None:
-    first = rows(a=["pear", "plum", "fig"], b=[1, 1, None])
-    second = rows(a=["kiwi", "pear", "fig", "fig"], b=[1, 1, None, 0])
+def test_an_empty_table_has_no_duplicates(tmp_path: Path, size: dict[str, int]) -> None:
+    path = write(tmp_path, a=pa.array([], pa.int64()), source_row=pa.array([], pa.int64()))
 
-    assert suspects(tmp_path, ["a", "b"], first, second) == [0, 2, 4, 5]
+    assert duplicates(path, BY_NUMBER, **size) == ([], [])
 
 
-def test_the_largest_unsigned_keys_are_told_apart(tmp_path: Path) -> None:
+def test_equal_keys_are_found_across_row_groups(tmp_path: Path, size: dict[str, int]) -> None:
+    path = write(
+        tmp_path,
+        row_group_size=3,
+        a=["pear", "plum", "fig", "kiwi", "pear", "fig", "fig"],
+        b=[1, 1, None, 1, 1, None, 0],
+    )
+
+    found = duplicates(path, contract("a", column("b", "int64"), key=["a", "b"]), **size)
+
+    assert found == ([4, 5], [10, 30])
+
+
+def test_the_largest_unsigned_keys_are_told_apart(tmp_path: Path, size: dict[str, int]) -> None:
     numbers = pa.array([2**64 - 1, 2**63, 2**63 - 1, 2**64 - 1], pa.uint64())
+    path = write(tmp_path, a=numbers)
 
-    assert suspects(tmp_path, ["a"], rows(a=numbers)) == [0, 3]
-
-
-def test_blocks_on_disk_find_the_same_and_leave_nothing_behind(tmp_path: Path) -> None:
-    numbers = np.random.default_rng(7).integers(0, 700, 5_000).tolist()
-    batches = [rows(a=numbers[start : start + 300]) for start in range(0, 5_000, 300)]
-
-    found = suspects(tmp_path, ["a"], *batches, block_rows=1_000)
-
-    assert found == [n for n, number in enumerate(numbers) if numbers.count(number) > 1]
-    assert list(tmp_path.iterdir()) == []
+    assert duplicates(path, contract(column("a", "uint64")), **size) == ([3], [10])
 
 
-def test_all_rows_of_one_key_are_in_the_same_lot() -> None:
-    hashes = np.repeat(np.arange(10), 3)
+def test_columns_that_differ_by_case_are_told_apart(tmp_path: Path, size: dict[str, int]) -> None:
+    path = write(tmp_path, A=[1, 1], a=[1, 2])
 
-    lots = list(tables_duplicates._lots([(hashes, np.arange(30))], at_once=4))
+    assert duplicates(path, BY_NUMBER, **size) == ([], [])
 
-    assert [len(lot) for lot in lots] == [6, 6, 6, 6, 6]
+
+@pytest.mark.parametrize("rows_per_pass", [5_001, 700], ids=["one pass", "eight passes"])
+def test_every_pass_finds_its_share_and_leaves_no_file(tmp_path: Path, rows_per_pass: int) -> None:
+    numbers = np.random.default_rng(7).integers(0, 700, 5_000)
+    path = write(tmp_path, a=numbers)
+    _, first = np.unique(numbers, return_index=True)
+
+    found, _ = duplicates(path, BY_NUMBER, in_memory_rows=0, rows_per_pass=rows_per_pass)
+
+    assert found == sorted(set(range(5_000)) - set(first.tolist()))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_spilled_table_gives_the_same_and_leaves_no_file(tmp_path: Path) -> None:
+    path = write(tmp_path, 20_000, a=np.append(np.arange(600_000), [7]))
+
+    assert duplicates(path, BY_NUMBER, memory_limit="20MB") == ([600_000], [80])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def files_of_at_most(count_bytes: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_takes_no_spilled_rows_is_the_homes_fault(tmp_path: Path) -> None:
+    path = write(tmp_path, 20_000, a=np.arange(600_000))
+    message = f"{tmp_path}: expected to write it, found: File too large; raise the limit"
+
+    with files_of_at_most(1_000), pytest.raises(HomeError, match=message):
+        duplicates(path, BY_NUMBER, memory_limit="20MB")
+
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
-    ("duplicates", "places", "kept"),
+    ("policy", "positions", "kept"),
     [
         pytest.param({"duplicates": "reject"}, [3, 4, 5], [10, 10, 20], id="the first stays"),
         pytest.param({"duplicates": "keep_last"}, [0, 1, 3], [50, 60, 50], id="the last stays"),
@@ -74,34 +131,69 @@ def test_all_rows_of_one_key_are_in_the_same_lot() -> None:
         ),
     ],
 )
-def test_duplicates_are_set_aside_as_the_contract_says(
-    tmp_path: Path, duplicates: dict[str, str], places: list[int], kept: list[int]
+def test_duplicates_give_way_as_the_contract_says(
+    tmp_path: Path,
+    size: dict[str, int],
+    policy: dict[str, str],
+    positions: list[int],
+    kept: list[int],
 ) -> None:
-    held = contract("a", column("b", "int64"), column("at", "int64"), key=["a", "b"], **duplicates)
-    table = pa.table(
-        {
-            "a": ["x", None, "y", "x", "x", None],
-            "b": [1, None, 1, 1, 1, None],
-            "at": [None, 5, 1, 9, 3, 5],
-            "source_row": [10, 20, 30, 40, 50, 60],
-        }
+    declared = contract("a", column("b", "int64"), column("at", "int64"), key=["a", "b"], **policy)
+    path = write(
+        tmp_path,
+        row_group_size=2,
+        a=["x", None, "y", "x", "x", None],
+        b=[1, None, 1, 1, 1, None],
+        at=[None, 5, 1, 9, 3, 5],
     )
-    pq.write_table(table, tmp_path / "t.parquet", row_group_size=2)
 
-    aside = find_duplicates(tmp_path / "t.parquet", held, [np.array([0, 1, 3, 4, 5])])
-
-    assert (list(aside.places), list(aside.kept_records)) == (places, kept)
+    assert duplicates(path, declared, **size) == (positions, kept)
 
 
 def test_keys_that_only_share_a_hash_are_both_kept(tmp_path: Path) -> None:
-    held = contract(column("n", "float64"))
-    table = pa.table({"n": [-1.0, -2.0], "source_row": [1, 2]})
-    pq.write_table(table, tmp_path / "t.parquet")
+    path = write(tmp_path, n=[-1.0, -2.0])
 
-    with KeyHashes(["n"], tmp_path) as hashes:
-        hashes.add(table.to_batches()[0])  # Python gives both the hash -2
-        met = [lot.tolist() for lot in hashes.suspects()]
-        aside = find_duplicates(tmp_path / "t.parquet", held, map(np.array, met))
+    assert hash(-1.0) == hash(-2.0)
+    assert duplicates(path, contract(column("n", "float64"))) == ([], [])
 
-    assert met == [[0, 1]]
-    assert list(aside.places) == []
+
+TEXTS = st.sampled_from(["", "a", "A", "a\0", "a\0b", "ä", "a\u0308", "zz", "\U0001f350", None])
+KEYS = {
+    "string": TEXTS,
+    "int64": st.sampled_from([None, 0, -1, 1, 2**63 - 1, -(2**63)]),
+    "float64": st.sampled_from([None, 0.0, -0.0, -1.0, -2.0, 5e-324, 1e308]),
+    "boolean": st.sampled_from([None, True, False]),
+    "list[string]": st.none() | st.lists(TEXTS, max_size=2),
+}
+POLICIES = st.sampled_from(["reject", "keep_last", "keep_newest"])
+
+
+@given(data=st.data(), kind=st.sampled_from(sorted(KEYS)), policy=POLICIES)
+def test_the_rows_that_stay_are_those_of_one_pass_in_python(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: Any, policy: str
+) -> None:
+    rows = data.draw(st.lists(st.tuples(KEYS[kind], TEXTS), min_size=1, max_size=8))
+    keys, ranks = ([row[place] for row in rows] for place in (0, 1))
+    newest = {"newest_by": "at"} if policy == "keep_newest" else {}
+    declared = contract(column("a", kind), "at", duplicates=policy, **newest)
+    folder = tmp_path_factory.mktemp("duplicates")
+    path = write(folder, a=pa.array(keys, TYPES[kind]), at=pa.array(ranks, pa.string()))
+
+    removed, kept = duplicates(path, declared)
+
+    expected = expected_winners(keys, ranks, policy)
+    assert removed == [n for n in range(len(rows)) if expected[n] != n]
+    assert kept == [10 * (expected[n] + 1) for n in removed]
+
+
+def expected_winners(keys: list[Any], ranks: list[Any], policy: str) -> list[int]:
+    """For each row the position of the row of its key that stays."""
+    hashable = [tuple(key) if isinstance(key, list) else key for key in keys]
+    winners: dict[Any, int] = {}
+    for position, key in enumerate(hashable):
+        winner = winners.setdefault(key, position)
+        old, new = ranks[winner], ranks[position]
+        is_newer = old is None or (new is not None and new >= old)
+        if policy == "keep_last" or (policy == "keep_newest" and is_newer):
+            winners[key] = position
+    return [winners[key] for key in hashable]

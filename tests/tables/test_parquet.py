@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -98,7 +99,7 @@ def test_an_empty_table_has_its_types(tmp_path: Path) -> None:
     assert pq.read_schema(tmp_path / "t.parquet") == SCHEMA
 
 
-def test_after_an_error_the_old_file_stands_alone(tmp_path: Path) -> None:
+def test_after_an_error_only_the_old_file_remains(tmp_path: Path) -> None:
     target = tmp_path / "t.parquet"
     before = write(target, 3)
 
@@ -135,14 +136,17 @@ def test_a_disk_without_room_is_named_and_keeps_the_old_file(tmp_path: Path) -> 
     assert names_in(tmp_path) == ["t.parquet"]
 
 
-def test_rows_are_taken_out_by_their_places(tmp_path: Path) -> None:
+def test_rows_are_removed_by_their_positions(tmp_path: Path) -> None:
     target = tmp_path / "t.parquet"
     count = ROWS_PER_GROUP + 3
     write(target, count)
 
-    pieces = list(parquet.remove_rows(target, [1, ROWS_PER_GROUP + 1]))
+    pieces = list(parquet.remove_rows(target, np.array([1, ROWS_PER_GROUP + 1])))
 
-    assert [n for taken in pieces for n in taken.column("n").to_pylist()] == [1, ROWS_PER_GROUP + 1]
+    assert [n for removed in pieces for n in removed.column("n").to_pylist()] == [
+        1,
+        ROWS_PER_GROUP + 1,
+    ]
     assert pq.read_table(target).num_rows == count - 2
     assert 1 not in pq.read_table(target)["n"].to_pylist()
 
@@ -168,7 +172,7 @@ def test_without_rejects_an_old_file_of_them_goes(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_after_an_error_the_old_rejects_stand(tmp_path: Path) -> None:
+def test_after_an_error_the_old_rejects_remain(tmp_path: Path) -> None:
     target = tmp_path / "rejects.parquet"
     target.write_text("old")
 

@@ -10,16 +10,17 @@ import pytest
 from support.table_declarations import column, contract, source
 
 from etl_assets.model.records import Part
-from etl_assets.tables.sample import read_sample
-from etl_assets.tables.sample_result import SampleResult
+from etl_assets.tables.sample import SampleResult, read_sample
 
 FRUIT = Part(source="orchard.fruits")
 BEYOND_ALL_DISKS = 1 << 40
 
 
 def read(path: Path, form: dict[str, Any], *, rows: int = 2, **rules: Any) -> SampleResult:
-    held = contract("name", column("weight", "int64", minimum=1), column("picked", "date"), **rules)
-    return read_sample(source(held, form), FRUIT, path, rows=rows, shown=path.name)
+    declared = contract(
+        "name", column("weight", "int64", minimum=1), column("picked", "date"), **rules
+    )
+    return read_sample(source(declared, form), FRUIT, path, rows=rows, shown=path.name)
 
 
 def csv(folder: Path, *lines: str) -> Path:
@@ -29,53 +30,53 @@ def csv(folder: Path, *lines: str) -> Path:
 
 
 def test_rows_are_typed_and_counted(tmp_path: Path) -> None:
-    found = read(csv(tmp_path, "pear,12,2026-03-01", "quince,,", "apple,3,"), {"name": "csv"})
+    result = read(csv(tmp_path, "pear,12,2026-03-01", "quince,,", "apple,3,"), {"name": "csv"})
 
-    assert [row.values for row in found.rows] == [
+    assert [row.values for row in result.rows] == [
         {"name": "pear", "weight": 12, "picked": "2026-03-01"},
         {"name": "quince", "weight": None, "picked": None},
     ]
-    assert (found.records, found.held, found.refused, found.is_whole) == (3, 3, 0, True)
+    assert (result.records, result.held, result.refused, result.is_whole) == (3, 3, 0, True)
 
 
-def test_what_is_refused_is_shown_with_its_reason(tmp_path: Path) -> None:
+def test_rejects_are_shown_with_their_reason(tmp_path: Path) -> None:
     path = csv(tmp_path, "pear,heavy,", "quince,0,", "apple,3,", "plum,x,")
 
-    found = read(path, {"name": "csv"}, rows=2)
+    result = read(path, {"name": "csv"}, rows=2)
 
-    assert [(reject.where, reject.rule) for reject in found.rejects] == [
+    assert [(reject.where, reject.rule) for reject in result.rejects] == [
         ("line 2", "type"),
         ("line 3", "minimum"),
     ]
-    assert (found.held, found.refused) == (1, 3)
-    assert "refused: line 2, weight: expected a whole number of 64 bits (int64)" in str(
-        found.lines()
+    assert (result.held, result.refused) == (1, 3)
+    assert "rejected: line 2, weight: expected a whole number of 64 bits (int64)" in str(
+        result.lines()
     )
 
 
-def test_fields_and_values_that_nobody_declared_are_told(tmp_path: Path) -> None:
+def test_undeclared_fields_and_values_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "fruits.json"
     path.write_text('[{"name": "pear", "colour": "green"}]', encoding="utf-8")
-    held = contract(column("name", known_values=["apple"]), unknown_fields="evolve")
+    declared = contract(column("name", known_values=["apple"]), unknown_fields="evolve")
 
-    found = read_sample(
-        source(held, {"name": "json_array"}), FRUIT, path, rows=1, shown="fruits.json"
+    result = read_sample(
+        source(declared, {"name": "json_array"}), FRUIT, path, rows=1, shown="fruits.json"
     )
 
-    assert found.unknown_fields == ["colour"]
-    assert found.unknown_values == {"name": {"pear": 1}}
-    assert "fields that no column names: colour" in found.lines()
+    assert result.unknown_fields == ["colour"]
+    assert result.unknown_values == {"name": {"pear": 1}}
+    assert "fields without a column: colour" in result.lines()
 
 
 def test_a_file_of_another_format_is_a_fault_and_no_crash(tmp_path: Path) -> None:
     path = tmp_path / "fruits.json"
     path.write_text("<html>please log in</html>", encoding="utf-8")
 
-    found = read(path, {"name": "json"})
+    result = read(path, {"name": "json"})
 
-    assert found.rows == []
-    assert found.fault
-    assert found.lines()[-1].startswith("no more could be read: ")
+    assert result.rows == []
+    assert result.fault
+    assert result.lines()[-1].startswith("the rest of the file is unreadable: ")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +94,8 @@ def test_of_a_huge_file_only_the_head_is_read(
     path.write_text(start + "".join(record.format(n=n) for n in range(1, 40_001)), "utf-8")
     os.truncate(path, BEYOND_ALL_DISKS)  # a hole: it takes no room, and reading it all would hang
 
-    found = read(path, {"name": form}, rows=1)
+    result = read(path, {"name": form}, rows=1)
 
-    assert found.rows[0].values["name"] == "pear-1"
-    assert not found.is_whole
-    assert found.records <= 40_000
+    assert result.rows[0].values["name"] == "pear-1"
+    assert not result.is_whole
+    assert result.records <= 40_000
