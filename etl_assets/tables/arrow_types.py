@@ -1,8 +1,7 @@
-"""Declared types in Arrow: the schema of a table, and values cast to a type or named as misfits.
+"""Declared types in Arrow: the schema of a table, and casting values to a type.
 
-Whole columns are cast at once; only a column with a value that Arrow does not take is cast value by
-value. Both ways agree on every value. What a value must say beyond its type is
-`tables.contract_check`'s.
+A column is cast at once if Arrow takes every value of it, and else value by value; the result is
+the same. The other rules of a column are in `tables.contract_check`.
 """
 
 from __future__ import annotations
@@ -41,129 +40,140 @@ TYPE_DESCRIPTIONS: dict[ColumnType, str] = {
     "timestamp": "a time, YYYY-MM-DDThh:mm:ss with or without zone",
     "list[string]": "a list of texts",
 }
-WHOLE = re.compile(r"[+-]?[0-9]+")
+INTEGER = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-TIME = re.compile(
-    DAY.pattern
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TIMESTAMP = re.compile(
+    DATE.pattern
     + r"([T ][0-9]{2}(:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
 )
 ZONED = r"[T ].*(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 UTC_ENDINGS = ("Z", "+00", "+00:00")
-# Arrow's calendar is wider than Python's; a day's margin leaves room for a zone.
-FIRST_DAY, LAST_DAY = date(1, 1, 2), date(9999, 12, 30)
-FIRST_TIME, LAST_TIME = (datetime.combine(d, time.min, UTC) for d in (FIRST_DAY, LAST_DAY))
+# Arrow's calendar is wider than Python's. A day less leaves room for the conversion to UTC.
+FIRST_DATE, LAST_DATE = date(1, 1, 2), date(9999, 12, 30)
+FIRST_TIME = datetime.combine(FIRST_DATE, time.min, UTC)
+LAST_TIME = datetime.combine(LAST_DATE, time.min, UTC)
 INT64_RANGE = (-(2**63), 2**63 - 1)
 UINT64_RANGE = (0, 2**64 - 1)
 
 
 def table_schema(contract: Contract) -> pa.Schema:
-    """The declared columns with description and unit, then whence each row came."""
+    """The declared columns with description and unit, then the file and record of each row."""
     provenance = [
         pa.field(SOURCE_SHA256, pa.string(), metadata={"description": "SHA-256 of the raw file"}),
         pa.field(
             SOURCE_ROW, pa.int64(), metadata={"description": "the record's place in the file"}
         ),
     ]
-    return pa.schema([*(_field(column) for column in contract.columns), *provenance])
-
-
-def _field(column: Column) -> pa.Field:
-    metadata = {"description": column.description} | ({"unit": column.unit} if column.unit else {})
-    return pa.field(column.name, TYPES[column.type], metadata=metadata)
+    fields = []
+    for column in contract.columns:
+        metadata = {"description": column.description}
+        if column.unit:
+            metadata["unit"] = column.unit
+        fields.append(pa.field(column.name, TYPES[column.type], metadata=metadata))
+    return pa.schema([*fields, *provenance])
 
 
 def cast_values(values: list[Any] | pa.Array, kind: ColumnType) -> tuple[pa.Array, list[int]]:
-    """The values in the type's array, and the places of those that do not fit (null there).
+    """Returns the values in the type, and the positions of those that do not fit (null there).
 
-    An array of another type than the declared one holds texts.
+    An array of another type than the declared one contains texts.
     """
     if isinstance(values, pa.Array) and values.type == TYPES[kind]:
         return values, []
     try:
-        whole = _cast_at_once(values, kind)
+        array = _cast_at_once(values, kind)
     except (pa.ArrowException, UnicodeError, OverflowError):
-        whole = None
-    if whole is not None:
-        return whole, []
+        array = None
+    if array is not None:
+        return array, []
     return _cast_each(values.to_pylist() if isinstance(values, pa.Array) else values, kind)
 
 
 def _cast_at_once(values: list[Any] | pa.Array, kind: ColumnType) -> pa.Array | None:
-    """None where the values are not all of one plain kind, or some are out of bounds."""
+    """None if the values are not all of one plain type, or some are out of bounds."""
     if isinstance(values, pa.Array):
         return _cast_texts(values, kind)
-    seen = set(map(type, values)) - {type(None)}
+    value_types = set(map(type, values)) - {type(None)}
     if kind == "list[string]":
-        flat = (
-            {type(text) for texts in values if texts for text in texts}
-            if seen <= {list}
-            else {list}
-        )
-        return pa.array(values, TYPES[kind]) if flat <= {str} else None
-    if seen <= NATIVE[kind]:
-        return _bounded(pa.array(values, TYPES[kind]), kind)
-    return _cast_texts(pa.array(values, pa.string()), kind) if seen == {str} else None
+        return pa.array(values, TYPES[kind]) if _are_lists_of_texts(values, value_types) else None
+    if value_types <= NATIVE_TYPES[kind]:
+        return _within_bounds(pa.array(values, TYPES[kind]), kind)
+    return _cast_texts(pa.array(values, pa.string()), kind) if value_types == {str} else None
+
+
+def _are_lists_of_texts(values: list[Any], value_types: set[type]) -> bool:
+    if not value_types <= {list}:
+        return False
+    return all(set(map(type, texts)) <= {str} for texts in values if texts)
 
 
 def _cast_texts(texts: pa.Array, kind: ColumnType) -> pa.Array | None:
     if kind == "timestamp":
-        texts = _with_zone(texts)
+        texts = _add_missing_zone(texts)
+    # Arrow also reads hexadecimal integers, which are none in a feed.
     if kind in ("int64", "uint64") and not _all(pc.match_substring_regex(texts, "^-?[0-9]+$")):
         return None
-    return _bounded(pc.cast(texts, TYPES[kind]), kind)
+    return _within_bounds(pc.cast(texts, TYPES[kind]), kind)
 
 
-def _with_zone(texts: pa.Array) -> pa.Array:
+def _add_missing_zone(texts: pa.Array) -> pa.Array:
+    """Timestamps as texts, where one without a zone is in UTC."""
+    # Most files write one zone throughout: one cheap look instead of the regular expression.
     if any(_all(pc.ends_with(texts, zone)) for zone in UTC_ENDINGS):
-        return texts  # one look for most files, in place of four
-    days = pc.equal(pc.binary_length(texts), len("YYYY-MM-DD"))
-    clock = pc.if_else(pc.match_substring_regex(texts, ZONED), "", "Z")
-    ending = pc.if_else(days, "T00:00:00Z", clock)
+        return texts
+    is_date = pc.equal(pc.binary_length(texts), len("YYYY-MM-DD"))
+    zone = pc.if_else(pc.match_substring_regex(texts, ZONED), "", "Z")
+    ending = pc.if_else(is_date, "T00:00:00Z", zone)
     return pc.binary_join_element_wise(texts, ending, "")
 
 
-def _bounded(array: pa.Array, kind: ColumnType) -> pa.Array | None:
+def _within_bounds(array: pa.Array, kind: ColumnType) -> pa.Array | None:
     if kind == "float64":
         return array if _all(pc.is_finite(array)) else None
-    if kind in ("date", "timestamp"):
-        low, high = (FIRST_DAY, LAST_DAY) if kind == "date" else (FIRST_TIME, LAST_TIME)
-        ends = (pa.scalar(low, TYPES[kind]), pa.scalar(high, TYPES[kind]))
-        within = pc.and_(pc.greater_equal(array, ends[0]), pc.less_equal(array, ends[1]))
-        return array if _all(within) else None
-    return array
+    if kind == "date":
+        first, last = pa.scalar(FIRST_DATE, TYPES[kind]), pa.scalar(LAST_DATE, TYPES[kind])
+    elif kind == "timestamp":
+        first, last = pa.scalar(FIRST_TIME, TYPES[kind]), pa.scalar(LAST_TIME, TYPES[kind])
+    else:
+        return array
+    is_within = pc.and_(pc.greater_equal(array, first), pc.less_equal(array, last))
+    return array if _all(is_within) else None
 
 
 def _all(mask: pa.Array) -> bool:
+    # None for an array without values, of which nothing is wrong
     return pc.all(mask).as_py() is not False
 
 
 def _cast_each(values: list[Any], kind: ColumnType) -> tuple[pa.Array, list[int]]:
-    parse, fitting, misfits = PARSERS[kind], [], []
-    for place, value in enumerate(values):
+    parse = PARSERS[kind]
+    parsed: list[Any] = []
+    misfits: list[int] = []
+    for position, value in enumerate(values):
         try:
-            fitting.append(None if value is None else parse(value))
+            parsed.append(None if value is None else parse(value))
         except (ValueError, OverflowError, TypeError, KeyError):
-            fitting.append(None)
-            misfits.append(place)
-    return pa.array(fitting, TYPES[kind]), misfits
+            parsed.append(None)
+            misfits.append(position)
+    return pa.array(parsed, TYPES[kind]), misfits
 
 
-def _text(value: object) -> str:
+def _parse_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
-    value.encode()
+    value.encode()  # a lone surrogate is no text that Parquet can store
     return value
 
 
-def _texts(value: object) -> list[str]:
+def _parse_texts(value: object) -> list[str]:
     if not isinstance(value, list):
         raise TypeError
-    return [_text(text) for text in value]
+    return [_parse_text(text) for text in value]
 
 
-def _whole(value: object, bounds: tuple[int, int]) -> int:
-    if isinstance(value, str) and WHOLE.fullmatch(value):
+def _parse_integer(value: object, bounds: tuple[int, int]) -> int:
+    if isinstance(value, str) and INTEGER.fullmatch(value):
         number = int(value)
     elif isinstance(value, float) and not value.is_integer():
         raise ValueError
@@ -176,18 +186,18 @@ def _whole(value: object, bounds: tuple[int, int]) -> int:
     return number
 
 
-def _number(value: object) -> float:
+def _parse_float(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     if isinstance(value, str) and not DECIMAL.fullmatch(value):
-        raise ValueError
+        raise ValueError  # float() also reads `1_000`, `nan` and surrounding spaces
     number = float(value)
     if not math.isfinite(number):
         raise OverflowError
     return number
 
 
-def _boolean(value: object) -> bool:
+def _parse_boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -195,8 +205,8 @@ def _boolean(value: object) -> bool:
     raise TypeError
 
 
-def _day(value: object) -> date:
-    if isinstance(value, str) and DAY.fullmatch(value):
+def _parse_date(value: object) -> date:
+    if isinstance(value, str) and DATE.fullmatch(value):
         return date.fromisoformat(value)
     if isinstance(value, datetime) and (value.tzinfo, value.time()) == (None, time.min):
         return value.date()
@@ -205,8 +215,8 @@ def _day(value: object) -> date:
     raise TypeError
 
 
-def _time(value: object) -> datetime:
-    if isinstance(value, str) and TIME.fullmatch(value):
+def _parse_timestamp(value: object) -> datetime:
+    if isinstance(value, str) and TIMESTAMP.fullmatch(value):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -215,7 +225,9 @@ def _time(value: object) -> datetime:
     raise TypeError
 
 
-NATIVE: dict[ColumnType, set[type]] = {
+# Python types that Arrow casts as the parsers below do. It would also take a datetime for a date
+# and drop its time of day.
+NATIVE_TYPES: dict[ColumnType, set[type]] = {
     "string": {str},
     "int64": {int},
     "uint64": {int},
@@ -226,12 +238,12 @@ NATIVE: dict[ColumnType, set[type]] = {
     "list[string]": {list},
 }
 PARSERS: dict[ColumnType, Callable[[Any], Any]] = {
-    "string": _text,
-    "int64": lambda value: _whole(value, INT64_RANGE),
-    "uint64": lambda value: _whole(value, UINT64_RANGE),
-    "float64": _number,
-    "boolean": _boolean,
-    "date": _day,
-    "timestamp": _time,
-    "list[string]": _texts,
+    "string": _parse_text,
+    "int64": lambda value: _parse_integer(value, INT64_RANGE),
+    "uint64": lambda value: _parse_integer(value, UINT64_RANGE),
+    "float64": _parse_float,
+    "boolean": _parse_boolean,
+    "date": _parse_date,
+    "timestamp": _parse_timestamp,
+    "list[string]": _parse_texts,
 }
