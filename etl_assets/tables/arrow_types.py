@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.contract import Column, ColumnType, Contract
+from etl_assets.declarations.contract import ColumnType, Contract
 
 SOURCE_SHA256 = "source_sha256"
 SOURCE_ROW = "source_row"
