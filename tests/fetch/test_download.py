@@ -406,7 +406,7 @@ def released(server: MisbehavingServer, client: Client, home: Home, content: byt
         url=server.url + PATH, fetched_at=NOW, verdict=verdict, code_version="1",
     )  # fmt: skip
     last = FetchResult(
-        part=PART, status=FetchStatus.FETCHED, make_decision=make_decision(), file=file
+        part=PART, status=FetchStatus.FETCHED, decision=make_decision(), file=file
     )
     return FetchJob(source, PART, make_decision(Reason.ETAG_CHANGED), None, last)
 
