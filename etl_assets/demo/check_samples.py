@@ -1,4 +1,4 @@
-"""Run a domain on its own samples in a temporary home, and return the checks of that run.
+"""Runs a domain on its samples in a temporary home, for the checks of that run.
 
 Evaluating the checks of the real home is `etl_assets.operations.check`.
 """
@@ -16,22 +16,14 @@ from etl_assets.operations.run import Launcher
 
 
 def check_samples(launcher: Launcher, name: str) -> list[RunCheck]:
-    """Return the checks of a run over the domain's samples; its home is removed afterwards."""
-    settings = launcher.place.settings
-    domain = launcher.domain(name)
+    """Returns the checks of a run on the domain's samples; its home is removed afterwards."""
+    settings, domain = launcher.place.settings, launcher.domain(name)
+    source_folder = settings.samples_dir / name
     with tempfile.TemporaryDirectory() as folder:
         mirror, home = Path(folder) / "mirror", Path(folder) / "home"
-        sample = settings.samples_dir / name
-        samples.pack(sample, mirror, domain, at=datetime.now(UTC))
-        dbt = samples.lay_seeds(sample, settings.dbt_dir, name, Path(folder) / "dbt_project")
-        sample_settings = settings.model_copy(
-            update={
-                "home": home,
-                "dagster_home": home / ".dagster",
-                "mirror": str(mirror),
-                "notify": None,
-                "dbt_dir": dbt,
-            }
-        )
-        with Launcher.open(sample_settings, {name: domain}, say=launcher.place.say) as sample_run:
-            return sample_run.run(name, RunOptions()).checks
+        samples.pack(source_folder, mirror, domain, at=datetime.now(UTC))
+        dbt_copy = Path(folder) / "dbt_project"
+        dbt_dir = samples.overlay_seeds(source_folder, settings.dbt_dir, name, dbt_copy)
+        settings = samples.sample_settings(settings, home=home, mirror=str(mirror), dbt_dir=dbt_dir)
+        with Launcher.open(settings, {name: domain}, say=launcher.place.say) as sample_launcher:
+            return sample_launcher.run(name, RunOptions()).checks

@@ -1,44 +1,83 @@
-"""Playing a domain's demo: its samples behind a local HTTP server, in a home of its own.
+"""Plays the demo of a domain: serves its samples, changes them step by step, and shows the effect.
 
-What the steps are, `samples/<domain>/demo.yaml` says; playing them one by one is `demo.scenes`.
+The steps are declared in `samples/<domain>/demo.yaml`, whose model is `script`.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+import duckdb
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Files
 from etl_assets.demo import samples
-from etl_assets.demo import scenes as demo_scenes
-from etl_assets.demo.script import DEMO_FILE, Demo, Edit, Scene
+from etl_assets.demo.script import DEMO_FILE, Change, Demo, Edit, Scene, Show, Step
 from etl_assets.demo.server import serving
-from etl_assets.model.errors import BuildError, UsageError
+from etl_assets.model.errors import BuildError, Problem, UsageError
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import Launcher
 from etl_assets.publish.run_directory import published_directory
 from etl_assets.settings import Settings
 
+Rows = dict[str, tuple[str | None, ...]]
+
 
 def play(settings: Settings, name: str | None, *, say: Callable[[str], None]) -> list[Scene]:
-    """Play the demo of a domain and hand each scene to `say`; everything it wrote goes away."""
-    domain = _chosen(settings, name)
+    """Plays the demo of a domain, prints each scene with `say`, and returns the scenes.
+
+    Everything that the demo writes is in a temporary folder, which is removed.
+    """
+    domain = _find_demo(settings, name)
     with tempfile.TemporaryDirectory(prefix="etl-demo-") as folder:
         stage = _Stage(settings, domain, Path(folder), say)
+        # The server does not list folders, so a domain with sets of files reads from the folder.
         if any(isinstance(source.partitions, Files) for source in domain.sources.values()):
-            return stage.play(str(stage.mirror))  # a folder is looked into, which no server offers
+            return stage.play(str(stage.mirror))
         with serving(stage.mirror) as server:
             return stage.play(server.url)
 
 
+def play_steps(
+    demo: Demo,
+    *,
+    change: Callable[[Sequence[Edit]], None],
+    run: Callable[[], Path],
+) -> Iterator[Scene]:
+    """Applies each step and yields its scene; `run` returns the directory of the published marts.
+
+    Raises BuildError if a row does not have the values that the step expects.
+    """
+    before: Rows = {}
+    for number, step in enumerate(demo.steps, start=1):
+        change(step.edits)
+        after = read_rows(demo.show, run())
+        if problems := list(_unexpected_values(demo.show, step, after)):
+            raise BuildError("\n".join([f"step {number} of the demo:", *map(str, problems)]))
+        yield _compare(number, step, demo.show, before, after)
+        before = after
+
+
+def read_rows(show: Show, marts: Path) -> Rows:
+    """Returns the rows of the shown model by key, with all values as text."""
+    path = marts / f"{show.model}.parquet"
+    columns = ", ".join(f'"{name}"::varchar' for name in (show.key, *show.columns))
+    try:
+        with duckdb.connect() as connection:
+            rows = connection.read_parquet(path.as_posix()).project(columns).fetchall()
+    except duckdb.Error as error:
+        raise BuildError(f"{path}: the demo cannot show it: {error}") from error
+    return {row[0]: tuple(row[1:]) for row in sorted(rows)}
+
+
 class _Stage:
-    """A copy of the samples, the mirror packed from it, and a home."""
+    """A copy of the samples, the mirror built from it, and a temporary home."""
 
     def __init__(
         self, settings: Settings, domain: Domain, folder: Path, say: Callable[[str], None]
@@ -46,41 +85,36 @@ class _Stage:
         self.mirror = folder / "mirror"
         self._settings, self._domain, self._say = settings, domain, say
         self._samples, self._home = folder / "samples", folder / "home"
+        self._dbt_copy = folder / "dbt_project"
         shutil.copytree(settings.samples_dir / domain.name, self._samples)
-        self._script = samples.read_demo(self._samples)
-        self._dbt = folder / "dbt_project"
+        self._demo = samples.read_demo(self._samples)
         self._pack()
 
     def play(self, mirror: str) -> list[Scene]:
-        there = self._settings.model_copy(
-            update={
-                "home": self._home,
-                "dagster_home": self._home / ".dagster",
-                "mirror": mirror,
-                "notify": None,
-                "dbt_dir": self._lay_seeds(),
-            }
+        settings = samples.sample_settings(
+            self._settings, home=self._home, mirror=mirror, dbt_dir=self._overlay_seeds()
         )
-        self._say(
-            f"{self._script.title}\n\n{self._domain.title}, served from its samples at {mirror}"
-        )
+        self._say(f"{self._demo.title}\n\n{self._domain.title}, with samples from {mirror}")
         scenes = []
-        with Launcher.open(there, {self._domain.name: self._domain}, say=_unheard) as launcher:
-            for scene in demo_scenes.play(
-                self._script, change=self._change, run=lambda: self._run(launcher)
-            ):
-                self._say(_drawn(self._script, scene))
+        domains = {self._domain.name: self._domain}
+        # The log lines of the runs are not printed: the scenes show what happened.
+        with Launcher.open(settings, domains, say=lambda _: None) as launcher:
+            steps = play_steps(self._demo, change=self._change, run=lambda: self._run(launcher))
+            for scene in steps:
+                self._say(_format_scene(self._demo, scene))
                 scenes.append(scene)
         return scenes
 
     def _change(self, edits: Sequence[Edit]) -> None:
-        demo_scenes.change_sample(edits, self._samples)
+        for edit in edits:
+            samples.apply_edit(edit, self._samples)
         self._pack()
-        self._lay_seeds()
+        self._overlay_seeds()
 
-    def _lay_seeds(self) -> Path:
-        real = self._settings.dbt_dir
-        return samples.lay_seeds(self._samples, real, self._domain.name, self._dbt)
+    def _overlay_seeds(self) -> Path:
+        return samples.overlay_seeds(
+            self._samples, self._settings.dbt_dir, self._domain.name, self._dbt_copy
+        )
 
     def _pack(self) -> None:
         samples.pack(self._samples, self.mirror, self._domain, at=datetime.now(UTC))
@@ -94,34 +128,56 @@ class _Stage:
         )
         latest = published_directory(launcher.place.home, self._domain.name)
         if latest is None or not manifest.published:
-            raise BuildError(f"the demo's run did not publish: {manifest.note}")
+            raise BuildError(f"the run of the demo did not publish: {manifest.note}")
         return latest / MARTS
 
 
-def _chosen(settings: Settings, name: str | None) -> Domain:
+def _find_demo(settings: Settings, name: str | None) -> Domain:
     domains = load(settings.domains_dir)
     playable = [d for d in sorted(domains) if (settings.samples_dir / d / DEMO_FILE).exists()]
-    wanted = name or next(iter(playable), None)
-    if wanted not in playable:
-        raise UsageError(f"no demo of {wanted!r}; there are demos of: {', '.join(playable)}")
-    return domains[wanted]
+    if name is None and playable:
+        name = playable[0]
+    if name not in playable:
+        raise UsageError(f"no demo of {name!r}; there are demos of: {', '.join(playable)}")
+    return domains[name]
 
 
-def _drawn(script: Demo, scene: Scene) -> str:
-    """The scene as a table of what changed, before and after."""
+def _unexpected_values(show: Show, step: Step, rows: Rows) -> Iterator[Problem]:
+    for key, expected in step.expect.items():
+        actual = dict(zip(show.columns, rows.get(key, ()), strict=False))
+        for column, value in expected.items():
+            if actual.get(column) != value:
+                yield Problem(f"{key}: {column}", repr(value), repr(actual.get(column)))
+
+
+def _compare(number: int, step: Step, show: Show, before: Rows, after: Rows) -> Scene:
+    keys = sorted(before.keys() | after.keys())
+    changes = [
+        Change(key=key, before=before.get(key), after=after.get(key))
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+    return Scene(
+        number=number,
+        say=step.say,
+        columns=show.columns,
+        changes=changes,
+        unchanged=len(keys) - len(changes),
+        rows=len(after),
+    )
+
+
+def _format_scene(demo: Demo, scene: Scene) -> str:
+    """Returns the text of the scene and a table of the changed rows, before and after."""
     lines = [f"\n{scene.number}. {scene.say}"]
     width = max((len(change.key) for change in scene.changes), default=0)
     for change in scene.changes:
-        before, after = _shown(change.before), _shown(change.after)
+        before, after = _format_row(change.before), _format_row(change.after)
         arrow = f"{before}  ->  {after}" if change.before else after
         lines.append(f"   {change.key:{width}}  {arrow}")
-    lines.append(f"   {scene.unchanged} of {scene.rows} rows of {script.show.model} unchanged")
+    lines.append(f"   {scene.unchanged} of {scene.rows} rows of {demo.show.model} unchanged")
     return "\n".join(lines)
 
 
-def _shown(row: tuple[str | None, ...] | None) -> str:
+def _format_row(row: tuple[str | None, ...] | None) -> str:
     return "(gone)" if row is None else ", ".join(value for value in row if value is not None)
-
-
-def _unheard(_: str) -> None:
-    """The demo tells its own story."""

@@ -1,14 +1,12 @@
-"""A domain's sample: readable files that are packed into a small mirror of its upstreams.
+"""Builds a mirror of the upstreams of a domain from the files under `samples/<domain>/`.
 
-A folder whose name ends as an archive's becomes that archive; a sample whose name holds
-`{partition}` stands for every partition that has none of its own; a declared digest is computed.
-What is invented may need other seeds than the domain has: those in the sample's folder `seeds` lie
-over them. Nothing is fetched here.
+The samples are small and readable: a folder named `*.zip` or `*.gz` is packed into that archive, a
+sample with `{partition}` in its name is used for every partition without one of its own, and
+digests are computed. A sample may have its own dbt seeds. Nothing is fetched here.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
@@ -23,39 +21,45 @@ from urllib.parse import urlsplit
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import read_declaration
 from etl_assets.declarations.source import Files, PublishedDigest, Source, Years
-from etl_assets.demo import workbooks
 from etl_assets.demo.script import DEMO_FILE, Demo, Edit
 from etl_assets.fetch.file_set import list_files
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import DeclarationError, Problem, UsageError
+from etl_assets.settings import Settings
 from etl_assets.storage.atomic_write import atomic_file
 
 SEEDS = "seeds"
 PARTITION = "{partition}"
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-WORKBOOKS = {".xlsx": workbooks.xlsx, ".xlsb": workbooks.xlsb}
+# The earliest date that a zip can have; a fixed one makes equal content equal bytes.
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(samples: Path, target: Path, domain: Domain, *, at: datetime) -> list[Path]:
-    """Make the mirror of a domain's sources below `target`; returns the files that changed.
+def pack(samples: Path, mirror: Path, domain: Domain, *, at: datetime) -> list[Path]:
+    """Writes the mirror of all sources of a domain; returns the files that changed.
 
-    A changed file's modification time is `at`, an unchanged one is left alone; the years of a
-    yearly source end with that of `at`. UsageError names every source without a sample.
+    The modification time of a changed file becomes `at`; unchanged files are not written. Yearly
+    partitions end with the year of `at`. Raises UsageError with every source without a sample.
     """
     changed, missing = [], []
     for source in domain.sources.values():
-        files = _files_of(samples, target, source, at.year)
+        files = _mirror_files(samples, mirror, source, at.year)
         if not files:
-            expected = f"{_shown(source)} below {samples}"
-            missing.append(f"{source.full_name}: expected {expected}, found none")
-        changed += [path for path, data in files.items() if _put(path, data, at)]
+            location = source.location.url or source.location.path
+            missing.append(f"{source.full_name}: expected {location} below {samples}, found none")
+        for path, data in files.items():
+            if path.is_file() and path.read_bytes() == data:
+                continue
+            with atomic_file(path) as temporary:
+                temporary.write_bytes(data)
+                os.utime(temporary, (at.timestamp(), at.timestamp()))
+            changed.append(path)
     if missing:
         raise UsageError("\n".join(missing))
     return changed
 
 
 def read_demo(samples: Path) -> Demo:
-    """The demo of a domain's sample; raises UsageError where there is none or it is wrong."""
+    """Returns the demo of a domain; raises UsageError if there is none or it is invalid."""
     path = samples / DEMO_FILE
     if not path.is_file():
         raise UsageError(f"{path}: expected a demo, found no file")
@@ -65,62 +69,88 @@ def read_demo(samples: Path) -> Demo:
     return demo
 
 
-def lay_seeds(samples: Path, dbt_dir: Path, domain: str, copy: Path) -> Path:
-    """The dbt project of a sample: with seeds of its own a copy of `dbt_dir`, where they lie."""
-    own = samples / SEEDS
-    if not own.is_dir():
+def apply_edit(edit: Edit, samples: Path) -> None:
+    """Changes one file of a copy of the samples; raises DeclarationError if it does not apply."""
+    path = samples / edit.file
+    if edit.copy_from is not None:
+        data = _read_sample(samples / edit.copy_from)
+    elif edit.content is not None:
+        data = edit.content.encode()
+    elif edit.append is not None:
+        data = _read_sample(path) + edit.append.encode()
+    else:
+        old, new = (edit.old or "").encode(), (edit.new or "").encode()
+        before = _read_sample(path)
+        if (count := before.count(old)) != 1:
+            raise DeclarationError([Problem(str(path), f"{edit.old!r} once", f"it {count} times")])
+        data = before.replace(old, new)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def overlay_seeds(samples: Path, dbt_dir: Path, domain: str, copy: Path) -> Path:
+    """Returns the dbt project to run the samples with.
+
+    If the samples have seeds of their own, it is a copy of `dbt_dir` in which they replace the
+    domain's.
+    """
+    seeds = samples / SEEDS
+    if not seeds.is_dir():
         return dbt_dir
     if not copy.exists():
         shutil.copytree(dbt_dir, copy, ignore=shutil.ignore_patterns("target", "logs"))
-    shutil.copytree(own, copy / SEEDS / domain, dirs_exist_ok=True)
+    shutil.copytree(seeds, copy / SEEDS / domain, dirs_exist_ok=True)
     return copy
 
 
-def apply(edit: Edit, samples: Path) -> None:
-    """Change one file of a copy of the sample; raises DeclarationError where it cannot be done."""
-    path = samples / edit.file
-    text = _edited(edit, path) if edit.content is None else edit.content
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def sample_settings(settings: Settings, *, home: Path, mirror: str, dbt_dir: Path) -> Settings:
+    """Returns settings for a run of the samples in a temporary home, without notifications."""
+    return settings.model_copy(
+        update={
+            "home": home,
+            "dagster_home": home / ".dagster",
+            "mirror": mirror,
+            "notify": None,
+            "dbt_dir": dbt_dir,
+        }
+    )
 
 
-def _edited(edit: Edit, path: Path) -> str:
+def _read_sample(path: Path) -> bytes:
     if not path.is_file():
-        raise DeclarationError([Problem(str(path), "a file of the sample to edit", "none")])
-    text = path.read_text(encoding="utf-8")
-    if edit.append is not None:
-        return text + edit.append
-    old, new = edit.old or "", edit.new or ""
-    if (times := text.count(old)) != 1:
-        raise DeclarationError([Problem(str(path), f"once: {old!r}", f"it {times} times")])
-    return text.replace(old, new)
+        raise DeclarationError([Problem(str(path), "a file of the samples", "none")])
+    return path.read_bytes()
 
 
-def _files_of(samples: Path, target: Path, source: Source, last_year: int) -> Mapping[Path, bytes]:
-    """The mirror's files of a source, with their content."""
-    files: dict[Path, bytes] = {}
+def _mirror_files(samples: Path, mirror: Path, source: Source, last_year: int) -> dict[Path, bytes]:
+    """Returns the content of all files that the mirror needs for a source, by path."""
     if source.for_each is not None:
-        return _answers_of(samples, target, source)
-    resolver = LocationResolver(home=target, mirror=str(target))
+        return _answer_files(samples, mirror, source)
+    files: dict[Path, bytes] = {}
+    resolver = LocationResolver(home=mirror, mirror=str(mirror))
     for partition in _partitions(samples, source, last_year):
-        place = resolver.resolve(source.location, partition)
-        sample = _sample(samples, target, source, place.file.path, partition)
-        if sample is None or place.file.path is None:
+        location = resolver.resolve(source.location, partition)
+        path = location.file.path
+        sample = _find_sample(samples, mirror, source, path, partition) if path else None
+        if path is None or sample is None:
             continue
-        content = _unpacked(sample, partition)
-        files[place.file.path] = data = _packed(sample, content)
-        if source.location.digest and place.digest and place.digest.path:
-            own = samples / place.digest.path.relative_to(target)
-            stated = _digest_file(source.location.digest, content, data)
-            files[place.digest.path] = own.read_bytes() if own.is_file() else stated
+        content = _read_content(sample, partition)
+        files[path] = data = _pack_content(sample, content)
+        if source.location.digest and location.digest and location.digest.path:
+            digest_path = location.digest.path
+            digest_sample = samples / digest_path.relative_to(mirror)
+            if digest_sample.is_file():
+                files[digest_path] = digest_sample.read_bytes()
+            else:
+                files[digest_path] = _digest_file(source.location.digest, content, data)
     return files
 
 
-def _answers_of(samples: Path, target: Path, source: Source) -> Mapping[Path, bytes]:
-    """Every answer that the sample has from the source's host; a row without one has no result."""
+def _answer_files(samples: Path, mirror: Path, source: Source) -> dict[Path, bytes]:
+    """Returns every answer in the samples of the source's host; a row without one has no result."""
     folder = samples / (urlsplit(source.location.url or "").hostname or "")
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {target / path.relative_to(samples): path.read_bytes() for path in found}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {mirror / path.relative_to(samples): path.read_bytes() for path in paths}
 
 
 def _partitions(samples: Path, source: Source, last_year: int) -> Iterable[str | None]:
@@ -133,87 +163,57 @@ def _partitions(samples: Path, source: Source, last_year: int) -> Iterable[str |
             return list_files(source, declared, LocationResolver(home=samples)).partitions
 
 
-def _sample(
-    samples: Path, target: Path, source: Source, path: Path | None, partition: str | None
+def _find_sample(
+    samples: Path, mirror: Path, source: Source, path: Path, partition: str | None
 ) -> Path | None:
-    """The file or folder that stands for the mirror's file; of a partition, its own goes first."""
-    if path is None:
-        return None
-    own = samples / path.relative_to(target)
-    common = (
-        LocationResolver(home=target, mirror=str(target))
-        .resolve(source.location, PARTITION)
-        .file.path
-    )
-    choices = (
-        [own] if partition is None or common is None else [own, _unquoted(samples, target, common)]
-    )
-    return next((choice for choice in choices if choice.exists()), None)
+    """Returns the sample for a path of the mirror: the partition's own, or the common one."""
+    candidates = [samples / path.relative_to(mirror)]
+    if partition is not None:
+        resolver = LocationResolver(home=mirror, mirror=str(mirror))
+        common = resolver.resolve(source.location, PARTITION).file.path
+        if common is not None:
+            # The resolver percent-encodes what it fills into a URL.
+            name = common.relative_to(mirror).as_posix().replace("%7Bpartition%7D", PARTITION)
+            candidates.append(samples / name)
+    return next((path for path in candidates if path.exists()), None)
 
 
-def _unquoted(samples: Path, target: Path, common: Path) -> Path:
-    name = common.relative_to(target).as_posix().replace("%7Bpartition%7D", PARTITION)
-    return samples / name
-
-
-def _unpacked(sample: Path, partition: str | None) -> Mapping[str, bytes]:
-    """The files below a sample by name, or the one file that it is."""
-    paths = sorted(p for p in sample.rglob("*") if p.is_file()) if sample.is_dir() else [sample]
+def _read_content(sample: Path, partition: str | None) -> Mapping[str, bytes]:
+    """Returns the files of a sample by name, with `{partition}` filled in; one if it is a file."""
+    if not sample.is_dir():
+        files = {sample.name: sample}
+    else:
+        paths = sorted(path for path in sample.rglob("*") if path.is_file())
+        files = {path.relative_to(sample).as_posix(): path for path in paths}
     content = {}
-    for path in paths:
-        name = path.relative_to(sample).as_posix() if sample.is_dir() else path.name
+    for name, path in files.items():
+        data = path.read_bytes()
         if partition is None:
-            content[name] = path.read_bytes()
+            content[name] = data
         else:
-            data = path.read_bytes().replace(PARTITION.encode(), partition.encode())
-            content[name.replace(PARTITION, partition)] = data
+            filled = data.replace(PARTITION.encode(), partition.encode())
+            content[name.replace(PARTITION, partition)] = filled
     return content
 
 
-def _packed(sample: Path, content: Mapping[str, bytes]) -> bytes:
-    """The bytes that the mirror serves; the same for the same content on any day."""
+def _pack_content(sample: Path, content: Mapping[str, bytes]) -> bytes:
+    """Returns the bytes that the mirror serves; always the same for the same content."""
     if not sample.is_dir():
         return next(iter(content.values()))
     if sample.suffix == ".zip":
-        return _zip(content)
-    if sample.suffix in WORKBOOKS:
-        return WORKBOOKS[sample.suffix](_sheets(content))
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, data in content.items():
+                entry = zipfile.ZipInfo(name, ZIP_DATE)
+                archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+        return buffer.getvalue()
     if sample.suffix == ".gz" and len(content) == 1:
         return gzip.compress(next(iter(content.values())), mtime=0)
-    expected = "a folder named .zip, .xlsx, .xlsb, or one named .gz that holds one file"
+    expected = "a folder named .zip, or one named .gz that has one file"
     raise DeclarationError([Problem(str(sample), expected, f"{len(content)} files")])
-
-
-def _sheets(content: Mapping[str, bytes]) -> dict[str, list[list[str]]]:
-    """The sheets of a workbook, each from a file of delimited text that bears its name."""
-    return {
-        Path(name).stem: list(csv.reader(io.StringIO(data.decode(), newline="")))
-        for name, data in content.items()
-    }
-
-
-def _zip(content: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in content.items():
-            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
 
 
 def _digest_file(digest: PublishedDigest, content: Mapping[str, bytes], packed: bytes) -> bytes:
     data = next(iter(content.values())) if digest.of == "unpacked" else packed
-    return f"size:{len(data)}\n{digest.field}:{hashlib.sha256(data).hexdigest().upper()}\n".encode()
-
-
-def _put(path: Path, data: bytes, at: datetime) -> bool:
-    if path.is_file() and path.read_bytes() == data:
-        return False
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(data)
-        os.utime(temporary, (at.timestamp(), at.timestamp()))
-    return True
-
-
-def _shown(source: Source) -> str:
-    return source.location.url or source.location.path or ""
+    sha256 = hashlib.sha256(data).hexdigest().upper()
+    return f"size:{len(data)}\n{digest.field}:{sha256}\n".encode()

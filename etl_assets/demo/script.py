@@ -1,6 +1,6 @@
-"""What a domain's demo is: steps that change the sample, run, and show a model before and after.
+"""The model of a demo: steps that change the samples, and the model whose rows are compared.
 
-Playing it is `etl_assets.demo.scenes`; what the sample's files are is `etl_assets.demo.samples`.
+Playing it is `etl_assets.demo.play`.
 """
 
 from __future__ import annotations
@@ -16,28 +16,34 @@ DEMO_FILE = "demo.yaml"
 
 
 class Edit(Declaration):
-    """One change to a file of the sample: a text for another, lines added, or a new content."""
+    """One change to a file of the samples, in one of four ways."""
 
-    file: str = Field(min_length=1, description="relative to the domain's sample")
-    old: str | None = Field(default=None, min_length=1, description="must stand there exactly once")
-    new: str | None = None
-    append: str | None = None
-    content: str | None = None
+    file: str = Field(min_length=1, description="relative to the samples of the domain")
+    old: str | None = Field(
+        default=None, min_length=1, description="text to replace, which occurs exactly once"
+    )
+    new: str | None = Field(default=None, description="the text instead of `old`")
+    append: str | None = Field(default=None, description="text to add at the end")
+    content: str | None = Field(default=None, description="the whole new text")
+    copy_from: str | None = Field(
+        default=None, min_length=1, description="another file of the samples, such as a workbook"
+    )
 
     @model_validator(mode="after")
     def _is_one_change(self) -> Self:
-        ways = [
+        changes = [
             self.old is not None and self.new is not None,
             self.append is not None,
             self.content is not None,
+            self.copy_from is not None,
         ]
-        if sum(ways) != 1 or (self.old is None) != (self.new is None):
-            raise ValueError("expected one of: old and new; append; content")
+        if sum(changes) != 1 or (self.old is None) != (self.new is None):
+            raise ValueError("expected one of: old and new; append; content; copy_from")
         return self
 
 
 class Show(Declaration):
-    """Which model is compared before and after each step, row by row of its key."""
+    """The model whose rows are compared before and after each step, by their key."""
 
     model: str = Field(alias="from", pattern=NAME)
     key: str
@@ -45,17 +51,17 @@ class Show(Declaration):
 
 
 class Step(Declaration):
-    """One scene: what is said, what changes, and which values the run must then show."""
+    """One step: the text to print, the changes, and the values that the next run must publish."""
 
     say: str = Field(min_length=1)
     edits: list[Edit] = []
     expect: dict[str, dict[str, str | None]] = Field(
-        default={}, description="key: column: value; the demo fails where the run shows another"
+        default={}, description="key: column: value; the demo fails if the run publishes another"
     )
 
 
 class Demo(Declaration):
-    """A domain's demo."""
+    """The demo of a domain."""
 
     title: str = Field(min_length=1)
     show: Show
@@ -63,7 +69,7 @@ class Demo(Declaration):
 
 
 class Change(Record):
-    """One row of the shown model before and after a step; None where it is not there."""
+    """One row of the shown model before and after a step; None if it does not exist."""
 
     key: str
     before: tuple[str | None, ...] | None
@@ -71,7 +77,7 @@ class Change(Record):
 
 
 class Scene(Record):
-    """What one step came to."""
+    """The result of one step."""
 
     number: int = Field(ge=1)
     say: str

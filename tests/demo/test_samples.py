@@ -1,4 +1,4 @@
-"""Readable samples become the mirror that a run fetches from."""
+"""Building the mirror that a run fetches from out of the samples."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def sample(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_file_lies_in_the_mirror_where_its_location_says(sample: Path, tmp_path: Path) -> None:
+def test_a_file_is_in_the_mirror_at_its_declared_location(sample: Path, tmp_path: Path) -> None:
     domain = a_domain(a_source("shrubs", {"path": "local/shrubs.csv"}))
 
     samples.pack(sample, tmp_path / "mirror", domain, at=NOON)
@@ -84,7 +84,9 @@ def test_a_folder_named_zip_becomes_an_archive(sample: Path, tmp_path: Path) -> 
         assert archive.namelist() == ["b/two.csv", "one.csv"]
 
 
-def test_the_common_sample_stands_for_years_without_their_own(sample: Path, tmp_path: Path) -> None:
+def test_the_common_sample_is_used_for_years_without_their_own(
+    sample: Path, tmp_path: Path
+) -> None:
     samples.pack(sample, tmp_path, a_domain(YEARLY), at=NOON)
 
     packed = sorted((tmp_path / "plants.example").glob("*.gz"))
@@ -115,7 +117,7 @@ def test_only_a_changed_sample_changes_the_mirror(sample: Path, tmp_path: Path) 
     shrubs = a_source("shrubs", {"path": "local/shrubs.csv"})
     mirror, domain = tmp_path / "mirror", a_domain(YEARLY, shrubs)
     samples.pack(sample, mirror, domain, at=NOON)
-    samples.apply(Edit(file="local/shrubs.csv", append="heather\n"), sample)
+    samples.apply_edit(Edit(file="local/shrubs.csv", append="heather\n"), sample)
 
     changed = samples.pack(sample, mirror, domain, at=NOON + timedelta(days=1))
 
@@ -146,10 +148,11 @@ def test_a_folder_that_cannot_be_packed_is_named(sample: Path, tmp_path: Path) -
         pytest.param({"append": "heather\n"}, "tree\nbroom\nheather\n", id="append"),
         pytest.param({"old": "broom", "new": "gorse"}, "tree\ngorse\n", id="replace"),
         pytest.param({"content": "tree\n"}, "tree\n", id="content"),
+        pytest.param({"copy_from": "plants.example/all.zip/one.csv"}, "tree\nash\n", id="copy"),
     ],
 )
 def test_an_edit_changes_the_file(sample: Path, edit: dict[str, str], expected: str) -> None:
-    samples.apply(Edit(file="local/shrubs.csv", **edit), sample)
+    samples.apply_edit(Edit(file="local/shrubs.csv", **edit), sample)
 
     assert (sample / "local/shrubs.csv").read_text() == expected
 
@@ -160,30 +163,36 @@ def test_an_edit_changes_the_file(sample: Path, edit: dict[str, str], expected: 
         pytest.param(
             "local/none.csv", "a", r"none\.csv: expected a file of the sample", id="no file"
         ),
-        pytest.param(
-            "local/shrubs.csv", "gorse", "expected once: 'gorse', found it 0", id="absent"
-        ),
-        pytest.param("local/shrubs.csv", "o", "expected once: 'o', found it 2 times", id="twice"),
+        pytest.param("local/shrubs.csv", "gorse", "expected 'gorse' once, found it 0", id="absent"),
+        pytest.param("local/shrubs.csv", "o", "expected 'o' once, found it 2 times", id="twice"),
     ],
 )
 def test_an_edit_that_cannot_be_made_is_named(
     sample: Path, file: str, old: str, message: str
 ) -> None:
     with pytest.raises(DeclarationError, match=message):
-        samples.apply(Edit(file=file, old=old, new="x"), sample)
+        samples.apply_edit(Edit(file=file, old=old, new="x"), sample)
 
 
 @pytest.mark.parametrize(
     "ways",
-    [{}, {"old": "a"}, {"new": "a"}, {"append": "a", "content": "b"}],
-    ids=["none", "old alone", "new alone", "two"],
+    [
+        {},
+        {"old": "a"},
+        {"new": "a"},
+        {"append": "a", "content": "b"},
+        {"content": "a", "copy_from": "b"},
+    ],
+    ids=["none", "old alone", "new alone", "two texts", "text and file"],
 )
 def test_an_edit_is_one_change(ways: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="expected one of: old and new; append; content"):
+    with pytest.raises(
+        ValueError, match="expected one of: old and new; append; content; copy_from"
+    ):
         Edit(file="a", **ways)
 
 
-def test_a_folder_without_a_demo_says_so(tmp_path: Path) -> None:
+def test_a_missing_demo_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"demo\.yaml: expected a demo, found no file"):
         samples.read_demo(tmp_path)
 
@@ -198,7 +207,7 @@ def test_a_misspelt_demo_is_named_by_its_line(tmp_path: Path) -> None:
         samples.read_demo(tmp_path)
 
 
-def test_seeds_of_a_sample_lie_over_those_of_the_domain_in_a_copy(tmp_path: Path) -> None:
+def test_seeds_of_a_sample_replace_those_of_the_domain_in_a_copy(tmp_path: Path) -> None:
     sample, project = tmp_path / "sample", tmp_path / "dbt"
     (sample / "seeds").mkdir(parents=True)
     (sample / "seeds" / "kinds.csv").write_text("kind\ninvented\n", encoding="utf-8")
@@ -206,7 +215,7 @@ def test_seeds_of_a_sample_lie_over_those_of_the_domain_in_a_copy(tmp_path: Path
     for name in ("kinds", "names"):
         (project / "seeds" / "plants" / f"{name}.csv").write_text("kind\n", encoding="utf-8")
 
-    copy = samples.lay_seeds(sample, project, "plants", tmp_path / "copy")
+    copy = samples.overlay_seeds(sample, project, "plants", tmp_path / "copy")
 
     assert (copy / "seeds" / "plants" / "kinds.csv").read_text("utf-8") == "kind\ninvented\n"
     assert (copy / "seeds" / "plants" / "names.csv").read_text("utf-8") == "kind\n"
@@ -216,4 +225,4 @@ def test_seeds_of_a_sample_lie_over_those_of_the_domain_in_a_copy(tmp_path: Path
 def test_a_sample_without_seeds_runs_on_the_project_itself(tmp_path: Path) -> None:
     project = tmp_path / "dbt"
 
-    assert samples.lay_seeds(tmp_path, project, "plants", tmp_path / "copy") == project
+    assert samples.overlay_seeds(tmp_path, project, "plants", tmp_path / "copy") == project

@@ -31,7 +31,7 @@ class Transit(SampleHome):
     def create(cls, folder: Path) -> Self:
         transit = super().create(folder)
         dbt_dir = transit.settings.dbt_dir
-        samples.lay_seeds(transit.sample_dir, dbt_dir, DOMAIN, folder / "dbt_project")
+        samples.overlay_seeds(transit.sample_dir, dbt_dir, DOMAIN, folder / "dbt_project")
         return cls(folder)
 
     def serve(self, change: Callable[[Rows], Rows]) -> None:

@@ -1,4 +1,7 @@
-"""Workbooks, packed by our own writer and read as the registry reads them."""
+"""Workbooks, read as the registry reads them.
+
+`fruits.xlsb` has the same cells as FRUITS in its sheet Sheet1.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,17 @@ from typing import Any
 
 import pytest
 from support.table_declarations import column, contract, source
+from support.workbooks import xlsx
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import ExcelFormat
-from etl_assets.demo import workbooks
 from etl_assets.model.errors import ContentError
 from etl_assets.model.records import Reject
 from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import registry
 from etl_assets.validate.validate import inspect_content
 
+XLSB = Path(__file__).parent / "fruits.xlsb"
 FRUITS = [
     ["code", "name", "picked", "weight", "pieces"],
     ["10043", "Apple", "2025-01-31", "0.30000000000000004", "12"],
@@ -37,7 +41,7 @@ def read(
     tmp_path: Path, cells: list[list[str]], held: Contract = HELD, *, kind: str = "xlsx"
 ) -> tuple[list[dict[str, Any]], list[Reject]]:
     path = tmp_path / "raw"
-    path.write_bytes(getattr(workbooks, kind)({"Sheet1": cells}))
+    path.write_bytes(xlsx({"Sheet1": cells}) if kind == "xlsx" else XLSB.read_bytes())
     (batch,) = registry.read(path, ExcelFormat(name="excel", sheet="Sheet1"), held)
     checked = ContractChecker(held).check(batch)
     return checked.rows.to_pylist(), checked.rejects
@@ -93,7 +97,7 @@ def test_a_missing_and_a_repeated_column_are_named_together(tmp_path: Path) -> N
 
 def test_a_sheet_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     path = tmp_path / "raw"
-    path.write_bytes(workbooks.xlsx({"Plan": FRUITS, "Notes": FRUITS}))
+    path.write_bytes(xlsx({"Plan": FRUITS, "Notes": FRUITS}))
     form = ExcelFormat(name="excel", sheet="Sheet1")
 
     with pytest.raises(ContentError, match="a sheet named Sheet1, found Plan, Notes"):
@@ -102,7 +106,7 @@ def test_a_sheet_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
 
 def test_a_column_nobody_declared_is_an_unknown_field(tmp_path: Path) -> None:
     path = tmp_path / "raw"
-    path.write_bytes(workbooks.xlsx({"Sheet1": [[*row, "x"] for row in FRUITS]}))
+    path.write_bytes(xlsx({"Sheet1": [[*row, "x"] for row in FRUITS]}))
 
     (batch,) = registry.read(path, ExcelFormat(name="excel", sheet="Sheet1"), HELD)
 
@@ -127,7 +131,8 @@ def test_what_is_no_workbook_is_told_by_what_it_is(tmp_path: Path, data: bytes, 
 def test_a_workbook_of_either_kind_is_found_to_be_one(tmp_path: Path) -> None:
     kinds = {}
     for kind in ("xlsx", "xlsb"):
-        (tmp_path / kind).write_bytes(getattr(workbooks, kind)({"Sheet1": FRUITS}))
+        data = xlsx({"Sheet1": FRUITS}) if kind == "xlsx" else XLSB.read_bytes()
+        (tmp_path / kind).write_bytes(data)
         found = inspect_content(source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / kind)
         kinds[kind] = found.kind
 

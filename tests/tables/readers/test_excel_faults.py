@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.table_declarations import column, contract, source
+from support.workbooks import Cells, xlsx
 
 from etl_assets.declarations.formats import ExcelFormat
-from etl_assets.demo.workbooks import Cells, xlsb, xlsx
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import excel
 from etl_assets.tables.readers.batch import Batch
@@ -21,6 +21,7 @@ FORM = ExcelFormat(name="excel", sheet="Fruits")
 HELD = contract("name", column("weight", "int64"), column("picked", "date"))
 TABLE: Cells = [["name", "weight", "picked"], ["'007", "12", "2026-03-01"], ["fig", "", ""]]
 SHEET = "xl/worksheets/sheet1.xml"
+XLSB = Path(__file__).parent / "fruits.xlsb"
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "book"
 
 
-def read(file: Path, content: bytes) -> Batch:
+def read(file: Path, content: bytes, form: ExcelFormat = FORM) -> Batch:
     file.write_bytes(content)
-    [batch] = excel.read(file, FORM, HELD)
+    [batch] = excel.read(file, form, HELD)
     return batch
 
 
@@ -56,11 +57,13 @@ def refused(file: Path, content: bytes) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("written", [xlsx, xlsb], ids=["xlsx", "xlsb"])
-def test_cells_are_texts_under_their_header_with_their_rows(
-    file: Path, written: Callable[..., bytes]
-) -> None:
-    batch = read(file, written({"Other": [["x"]], "Fruits": [[], *TABLE]}))
+@pytest.mark.parametrize(
+    "book",
+    [xlsx({"Other": [["x"]], "Fruits": [[], *TABLE]}), XLSB.read_bytes()],
+    ids=["xlsx", "xlsb"],
+)
+def test_cells_are_texts_under_their_header_with_their_rows(file: Path, book: bytes) -> None:
+    batch = read(file, book)
 
     assert texts(batch) == {
         "name": ["007", "fig"],
@@ -76,15 +79,21 @@ def test_rows_without_a_value_are_no_records(file: Path) -> None:
     assert list(batch.lines or []) == [3, 5]
 
 
-@pytest.mark.parametrize(
-    ("serial", "expected"),
-    [("46082", "2026-03-01"), ("46082.5", "2026-03-01 12:00:00"), ("7", "7"), ("soon", "soon")],
-    ids=["day", "time", "before all days", "no day"],
-)
-def test_a_serial_number_counts_days(file: Path, serial: str, expected: str) -> None:
-    batch = read(file, xlsb({"Fruits": [TABLE[0], ["fig", "1", serial]]}))
+SERIALS = {"46082": "2026-03-01", "46082.5": "2026-03-01 12:00:00", "7": "7", "soon": "soon"}
 
-    assert texts(batch)["picked"] == [expected]
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        xlsx({"Serials": [TABLE[0], *(["fig", "1", serial] for serial in SERIALS)]}),
+        XLSB.read_bytes(),
+    ],
+    ids=["xlsx", "xlsb"],
+)
+def test_a_serial_number_counts_days(file: Path, book: bytes) -> None:
+    batch = read(file, book, ExcelFormat(name="excel", sheet="Serials"))
+
+    assert texts(batch)["picked"] == list(SERIALS.values())
 
 
 @pytest.mark.fault("excel-formula")
@@ -93,7 +102,7 @@ def test_a_formula_is_its_last_value(file: Path) -> None:
     book = xlsx({"Fruits": [TABLE[0], ["fig", "1", ""]]})
 
     batch = read(
-        file, changed(SHEET, lambda x: x.replace(b'<c r="B2"><v>1.0</v></c>', formula), book)
+        file, changed(SHEET, lambda x: x.replace(b'<c r="B2" t="n"><v>1</v></c>', formula), book)
     )
 
     assert texts(batch)["weight"] == ["42"]

@@ -1,4 +1,4 @@
-"""A demo is played step by step, and fails where a run does not show what was announced."""
+"""A demo is played step by step, and fails if a run does not publish the expected values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.demo import scenes as stage
+from etl_assets.demo.play import play_steps, read_rows
 from etl_assets.demo.script import Demo, Edit
 from etl_assets.model.errors import BuildError
 
 
 class Garden:
-    """Stands for the pipeline: an edit names the tree that is felled; a run writes the mart."""
+    """A stand-in for the pipeline: an edit names the tree to fell, a run writes the mart."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -42,8 +42,8 @@ def garden(tmp_path: Path) -> Garden:
     return Garden(tmp_path)
 
 
-def test_each_step_tells_what_changed(garden: Garden) -> None:
-    first, second = stage.play(a_demo(), change=garden.change, run=garden.run)
+def test_each_step_shows_what_changed(garden: Garden) -> None:
+    first, second = play_steps(a_demo(), change=garden.change, run=garden.run)
 
     assert [(c.key, c.before, c.after) for c in first.changes] == [
         ("ash", None, ("alive",)),
@@ -55,12 +55,12 @@ def test_each_step_tells_what_changed(garden: Garden) -> None:
     assert (second.unchanged, second.rows) == (1, 2)
 
 
-def test_a_row_that_went_away_is_shown(garden: Garden) -> None:
+def test_a_removed_row_is_shown(garden: Garden) -> None:
     def fell(edits: Sequence[Edit]) -> None:
         for edit in edits:
             del garden.trees[edit.file]
 
-    _, second = stage.play(a_demo(), change=fell, run=garden.run)
+    _, second = play_steps(a_demo(), change=fell, run=garden.run)
 
     assert [(c.key, c.before, c.after) for c in second.changes] == [("elm", ("alive",), None)]
 
@@ -69,7 +69,7 @@ def test_a_run_that_shows_something_else_fails_the_demo(garden: Garden) -> None:
     demo = a_demo(expect={"elm": {"state": "alive"}, "oak": {"state": "alive"}})
 
     with pytest.raises(BuildError) as caught:
-        list(stage.play(demo, change=garden.change, run=garden.run))
+        list(play_steps(demo, change=garden.change, run=garden.run))
 
     assert str(caught.value) == (
         "step 2 of the demo:\n"
@@ -80,10 +80,4 @@ def test_a_run_that_shows_something_else_fails_the_demo(garden: Garden) -> None:
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"mart_trees\.parquet: the demo cannot show it"):
-        stage.rows_of(a_demo().show, tmp_path)
-
-
-def test_edits_change_a_copy_of_the_sample(tmp_path: Path) -> None:
-    stage.change_sample([Edit(file="a/b.csv", content="x\n")], tmp_path)
-
-    assert (tmp_path / "a/b.csv").read_text() == "x\n"
+        read_rows(a_demo().show, tmp_path)
