@@ -405,9 +405,7 @@ def released(server: MisbehavingServer, client: Client, home: Home, content: byt
         part=PART, sha256=sha256, size_bytes=len(content), path=f"data/raw/{sha256[:2]}/{sha256}",
         url=server.url + PATH, fetched_at=NOW, verdict=verdict, code_version="1",
     )  # fmt: skip
-    last = FetchResult(
-        part=PART, status=FetchStatus.FETCHED, decision=make_decision(), file=file
-    )
+    last = FetchResult(part=PART, status=FetchStatus.FETCHED, decision=make_decision(), file=file)
     return FetchJob(source, PART, make_decision(Reason.ETAG_CHANGED), None, last)
 
 
