@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +10,6 @@ from typing import Any
 import pyarrow.parquet as pq
 from support.sample_home import SampleHome
 
-from etl_assets.demo import workbooks
 from etl_assets.model.records import Part
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.operations import forget
@@ -41,20 +38,21 @@ class Factory(SampleHome):
             forget.forget(launcher.instance, place, declared, part, by="me", why="moved", at=at)
 
     def sample(self, file: str, sheet: str) -> Cells:
-        """The cells of a sample's sheet, as they are written in it."""
-        text = (self.sample_dir / file / f"{sheet}.csv").read_text(encoding="utf-8")
-        return list(csv.reader(io.StringIO(text)))
+        """The cells of a sheet of a sample, as text."""
+        return read_cells(self.sample_dir / file, sheet)
 
     def put(self, file: str, sheet: str, cells: Cells) -> None:
-        """Lay a workbook into the mirror; its modification time moves."""
+        """Write a workbook into the mirror, with a later modification time.
+
+        The content is always xlsx: the reader recognizes it by its content, not by its name.
+        """
         path = self.mirror / file
-        data = (workbooks.xlsb if path.suffix == ".xlsb" else workbooks.xlsx)({sheet: cells})
-        path.write_bytes(data)
+        path.write_bytes(xlsx({sheet: cells}))
         later = path.stat().st_mtime + 60
         os.utime(path, (later, later))
 
     def correct(self, file: str, sheet: str, how: Callable[[Cells], Cells]) -> None:
-        """Lay a corrected workbook in the place of a sample's."""
+        """Replace a workbook of the samples by a corrected one."""
         self.put(file, sheet, how(self.sample(file, sheet)))
 
     def table(self, name: str) -> Rows:
