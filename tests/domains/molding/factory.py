@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from support.sample_home import SampleHome
+from support.workbooks import read_cells, xlsx
 
 from etl_assets.model.records import Part
 from etl_assets.model.run_manifest import RunManifest
