@@ -530,7 +530,7 @@ def test_a_credential_goes_to_the_declared_origin_alone(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.always[PATH] = faults.redirects("/moved.json")
-    with faults.misbehaving() as other:
+    with faults.run_misbehaving_server() as other:
         other.publish(PATH, GOOD)
         server.always["/moved.json"] = faults.redirects(other.url + PATH)
         fetched = guarded(server.url + PATH, client, home)
