@@ -105,25 +105,24 @@ def find_unpublishable_models(
     """Names of models whose current rows may not be published, parents first.
 
     A model is unpublishable if it was built in another version than `versions` says; or if it is
-    the history, above or below it, and was built from a history other than the published one, whose
-    digest is `history_sha256`.
+    the history or below it, and was built from another history than the published one, whose digest
+    is `history_sha256`.
     """
     history = graph.find(history_model) if history_model else None
-    history_build = last_builds.get(history.unique_id) if history else None
-
-    def is_publishable(unique_id: str) -> bool:
+    written_sha256 = None
+    if history and history.unique_id in last_builds:
+        written_sha256 = last_builds[history.unique_id].sha256
+    unpublishable = []
+    for unique_id, model in graph.models.items():
         last_build = last_builds.get(unique_id)
-        if last_build is None or last_build.version != versions[unique_id]:
-            return False
-        if history is None or history.unique_id not in {unique_id, *graph.ancestors(unique_id)}:
-            return True
-        # Either it read the published history, or the published history is what it has written.
-        written_sha256 = history_build.sha256 if history_build else None
-        return history_sha256 in {last_build.history_sha256, written_sha256}
-
-    return [
-        model.name for unique_id, model in graph.models.items() if not is_publishable(unique_id)
-    ]
+        if last_build is not None and last_build.version == versions[unique_id]:
+            if history is None or history.unique_id not in {unique_id, *graph.ancestors(unique_id)}:
+                continue
+            # Either it read the published history, or that history is what its build has written.
+            if history_sha256 in {last_build.history_sha256, written_sha256}:
+                continue
+        unpublishable.append(model.name)
+    return unpublishable
 
 
 def build_models(

@@ -106,7 +106,10 @@ def _read_model(
     for parent in _parents(node):
         if parent in sources:
             source = sources[parent]
-            (inputs if source["source_name"] == BUILD_SOURCE else tables).add(source["name"])
+            if source["source_name"] == BUILD_SOURCE:
+                inputs.add(source["name"])
+            else:
+                tables.add(source["name"])
     columns = node["columns"].values()
     return Model(
         unique_id=node["unique_id"],

@@ -51,6 +51,7 @@ def write_documents(
     written = []
     for document in documents:
         reused = []
+        # The last model is the one whose change makes the document again (`made_with`).
         if document.models[-1] not in changed:
             reused = reuse_document(document, run_dir, previous=previous)
         context = DocumentContext(run_dir, as_of, attributions.get(document.file, ()))

@@ -17,7 +17,7 @@ from etl_assets.model.errors import ColumnMismatchError, Problem
 from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish.run_directory import count_rows
-from etl_assets.publish.table_diff import RowChange, Values, diff_tables, find_lost_groups
+from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
 
 MAX_OFFENDERS = 20
 ADVICE = "look at the candidate; if it is right, run again with --accept-changes"
@@ -61,9 +61,9 @@ class GateVerdict(Record):
 
     def __str__(self) -> str:
         if self.passed:
-            accepted = f", accepted: {', '.join(self.accepted)}" if self.accepted else ""
-            return f"passed, {len(self.warned_by)} warnings{accepted}"
-        lines = [*self.refused_by, self.advice] if self.advice else self.refused_by
+            text = f"passed, {len(self.warned_by)} warnings"
+            return f"{text}, accepted: {', '.join(self.accepted)}" if self.accepted else text
+        lines = [line for line in (*self.refused_by, self.advice) if line]
         return "refused:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -152,17 +152,16 @@ def _split_state_changes(
         if change.before is None or change.after is None:
             continue
         before, after = change.before[states.column], change.after[states.column]
-        if before == after or _is_decided_by(appeared, change.after, states):
+        # A source with its first rows may change many states, and rightly so.
+        source = change.after.get(states.decided_by or "")
+        if before == after or source in appeared:
             continue
-        is_silenced = before in states.affected and after in states.silent
-        (silenced if is_silenced else flipped).append(f"{change.name} ({before} -> {after})")
+        text = f"{change.name} ({before} -> {after})"
+        if before in states.affected and after in states.silent:
+            silenced.append(text)
+        else:
+            flipped.append(text)
     return silenced, flipped
-
-
-def _is_decided_by(sources: AbstractSet[str], row: Values, states: StateLimits) -> bool:
-    """True if one of the sources decided the row's state: a new source may change many states."""
-    source = row[states.decided_by] if states.decided_by else None
-    return source in sources
 
 
 def _share_finding(

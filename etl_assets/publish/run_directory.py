@@ -42,7 +42,7 @@ def create(home: Home, domain: str, started_at: datetime) -> Path:
         for number in count(1):
             directory = parent / (stamp if number == 1 else f"{stamp}_{number}")
             try:
-                directory.mkdir()
+                directory.mkdir()  # without exist_ok: two processes never get the same directory
             except FileExistsError:
                 continue
             break
@@ -195,6 +195,7 @@ def publish(home: Home, domain: str, run_dir: Path) -> None:
         announce_publication(home, domain, run_dir)
     latest = home.latest(domain)
     try:
+        # A rename is atomic, but only the flush makes it survive a power cut.
         _pending_link(run_dir).replace(latest)
         flush_to_disk(home.outputs(domain))
     except OSError as error:
@@ -256,6 +257,7 @@ def clean_up_interrupted(home: Home, domain: str) -> None:
         withdraw_publication(link.with_name(link.name.removeprefix(PENDING_PREFIX)))
         link.unlink(missing_ok=True)
     for directory in list_directories(home, domain):
+        # The checksums are written last, so a directory with them has no temporary files.
         if not (directory / SUMS_FILE).exists():
             for folder in (directory, *directory.glob("**/")):
                 atomic_write.remove_temporary_files(folder)

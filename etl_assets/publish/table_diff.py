@@ -93,6 +93,7 @@ def _open_both(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]
     """A connection with the views `before` and `after`."""
     try:
         with duckdb.connect() as connection:
+            # The machine's time zone must not show in keys and values.
             connection.execute("set timezone = 'UTC'")
             connection.read_parquet(before.as_posix()).create_view("before")
             connection.read_parquet(after.as_posix()).create_view("after")
@@ -106,6 +107,7 @@ def _open_both(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]
 
 def _select_side(view: str, key: Sequence[str], names: Sequence[str]) -> str:
     """A query of one side that renames its columns to k0, k1 ... and v0, v1 ..."""
+    # As text, so that keys match although a column's type changed between the versions.
     keys = [f"{quote_path(name)}::varchar as k{number}" for number, name in enumerate(key)]
     values = [f"{quote_path(name)} as v{number}" for number, name in enumerate(names)]
     return f"select {', '.join([*keys, *values])}, true as is_present from {view}"  # noqa: S608 - quoted

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from etl_assets.report.report import Cell, is_number
@@ -115,16 +116,14 @@ class Strip:
 def bar_lengths(sizes: Sequence[float]) -> list[float]:
     """The length of each bar in per cent of the longest."""
     largest = max([*sizes, 0.0]) or 1.0
-    return [
-        round(max(size / largest * 100, MIN_MARK_PCT), 2) if size > 0 else 0.0 for size in sizes
-    ]
+    return [round(_to_pct(size, largest), 2) for size in sizes]
 
 
 def stack_segments(sizes: Sequence[float]) -> list[tuple[float, float]]:
     """Start and width of each segment of one stacked bar, in per cent of its length."""
     total = sum(sizes) or 1.0
-    widths = [max(size / total * 100, MIN_MARK_PCT) if size > 0 else 0.0 for size in sizes]
-    # Widened small segments make the sum exceed 100.
+    widths = [_to_pct(size, total) for size in sizes]
+    # Small segments are widened, so the sum may exceed 100.
     scale = 100 / (sum(widths) or 1.0)
     segments, start = [], 0.0
     for width in widths:
@@ -133,11 +132,17 @@ def stack_segments(sizes: Sequence[float]) -> list[tuple[float, float]]:
     return segments
 
 
+def _to_pct(size: float, total: float) -> float:
+    """A visible share of the total; 0 for a size that cannot be drawn."""
+    return max(size / total * 100, MIN_MARK_PCT) if size > 0 else 0.0
+
+
 def line_points(sizes: Sequence[float], width: float, height: float) -> list[tuple[float, float]]:
     """Evenly spaced points of a curve above zero; y grows downwards, as in SVG."""
     largest = max([*sizes, 0.0]) or 1.0
-    step = width / (len(sizes) - 1) if len(sizes) > 1 else 0.0
-    first = 0.0 if step else width / 2
+    first, step = 0.0, width / max(len(sizes) - 1, 1)
+    if len(sizes) == 1:
+        first = width / 2
     return [
         (round(first + index * step, 1), round(height - max(size, 0.0) / largest * height, 1))
         for index, size in enumerate(sizes)
@@ -186,8 +191,8 @@ def _add_labels(places: Sequence[MapPlace]) -> list[MapPlace]:
         taken.append((place.x - radius, place.y - radius, place.x + radius, place.y + radius))
     labelled = []
     for place in places:
-        label = _find_label(place, taken) if place.is_large else None
-        if label:
+        label = None
+        if place.is_large and (label := _find_label(place, taken)):
             taken.append(label.box(place.name))
         labelled.append(MapPlace(place.name, place.x, place.y, place.is_large, label))
     return labelled
@@ -245,20 +250,22 @@ def split_into_walks(segments: Sequence[tuple[str, str]]) -> Iterator[list[str]]
     """
     remaining = list(segments)
     while remaining:
-        degrees = Counter(stop for segment in remaining for stop in segment)
-        # A walk can only start or end at a stop of odd degree, unless it is closed.
+        degrees = Counter(chain.from_iterable(remaining))
+        # An open walk starts and ends at stops of odd degree (Euler); other walks are closed.
         ends = [stop for stop, degree in degrees.items() if degree % 2]
-        walk = [ends[0] if ends else max(degrees, key=lambda stop: degrees[stop])]
+        walk = [next(iter(ends), max(degrees, key=lambda stop: degrees[stop]))]
         while segment := next((each for each in remaining if walk[-1] in each), None):
             remaining.remove(segment)
-            walk.append(segment[1] if segment[0] == walk[-1] else segment[0])
+            start, end = segment
+            walk.append(end if start == walk[-1] else start)
         yield walk
 
 
 def _read_color(cells: Sequence[Cell]) -> str | None:
     """The first cell if it is a colour; no other text of the data may enter a style."""
-    text = str(cells[0]) if cells else ""
-    return text if COLOR.fullmatch(text) else None
+    if cells and COLOR.fullmatch(str(cells[0])):
+        return str(cells[0])
+    return None
 
 
 def _to_float(cell: Cell) -> float:

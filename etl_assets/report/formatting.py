@@ -29,6 +29,7 @@ def format_cell(cell: Cell) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
     if isinstance(cell, float):
+        # `,.4g` would show 40000.0 as 4e+04.
         return f"{cell:,.0f}" if cell.is_integer() else f"{cell:,.4g}"
     return to_one_line(cell)
 
@@ -74,7 +75,9 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s"
 
 
 def format_size(size_bytes: int) -> str:
@@ -96,7 +99,9 @@ def format_share(part: float, total: float) -> str:
     pct = part * 100 / total
     if 0 < pct < 0.1:
         return "< 0.1 %"
-    return "> 99.9 %" if 99.9 < pct < 100 else f"{pct:.1f} %"
+    if 99.9 < pct < 100:
+        return "> 99.9 %"
+    return f"{pct:.1f} %"
 
 
 def format_count(number: int, noun: str) -> str:

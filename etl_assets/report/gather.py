@@ -83,11 +83,15 @@ def _read_section(
             counted_rows = _read_number(rows, 'coalesce(sum("count"), 0)')
             rows = rows.order(names if declared.kind == "line" else f'"count" desc, {names}')
         else:
-            shown = [*declared.columns, *([AGE_COLUMN] if declared.aged_by else [])]
+            shown = list(declared.columns)
+            if declared.aged_by:
+                shown.append(AGE_COLUMN)
             rows = model.project(", ".join(map(quote_name, shown)))
         total = _read_number(rows, "count(*)")
-        # The newest points of a line are its last rows.
-        offset = max(total - declared.limit, 0) if declared.kind == "line" else 0
+        offset = 0
+        if declared.kind == "line":
+            # The newest points of a line are its last rows.
+            offset = max(total - declared.limit, 0)
         return Section(
             title=declared.title,
             kind=declared.kind,
@@ -170,7 +174,7 @@ def _summarize_source(
         for rule, count in file.rejects_by_rule.items():
             rejects_by_rule[rule] = rejects_by_rule.get(rule, 0) + count
         if file.fault:
-            # Some faults begin with the file already.
+            # Some faults begin with the name of the file already.
             is_named = file.fault.startswith(file.name)
             faults.append(file.fault if is_named else f"{file.name}: {file.fault}")
     return SourceLine(

@@ -87,4 +87,6 @@ def _finalize(value: object) -> object:
     if value is None:
         return formatting.NO_VALUE
     # Not `isinstance`: the templates' own output is Markup, a subclass of str.
-    return formatting.INVISIBLE.sub(" ", value) if type(value) is str else value
+    if type(value) is str:
+        return formatting.INVISIBLE.sub(" ", value)
+    return value

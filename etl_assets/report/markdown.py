@@ -51,7 +51,9 @@ def _escape_line_start(match: re.Match[str]) -> str:
 def code(value: object) -> Markdown:
     """An identifier as a code span, or as escaped text if it could end the span."""
     text = formatting.to_one_line(value)
-    return Markdown(escape(text) if not text or BREAKS_CODE.search(text) else f"`{text}`")
+    if not text or BREAKS_CODE.search(text):
+        return Markdown(escape(text))
+    return Markdown(f"`{text}`")
 
 
 def format_section(section: Section) -> Markdown:
@@ -71,8 +73,8 @@ def format_section(section: Section) -> Markdown:
     table: list[list[str]] = [
         [escape(formatting.format_column(name)) for name in section.columns],
         ["---:" if is_numeric else "---" for is_numeric in section.numeric_columns],
-        *([str(_format_cell(cell)) for cell in row] for row in section.rows),
     ]
+    table.extend([_format_cell(cell) for cell in row] for row in section.rows)
     if section.kind == "bar" and section.rows:
         bars = [
             "█" * max(round(pct * BAR_CHARACTERS / 100), pct > 0)

@@ -42,7 +42,8 @@ def list_next_actions(
 
 
 def _describe_action(domain: str, source: RunSource) -> str | None:
-    quoted_name = f"'{source.name}'" if source.partition else source.name  # brackets glob in shells
+    # Quoted where it has brackets, which a shell would expand.
+    quoted_name = f"'{source.name}'" if source.partition else source.name
     if source.status is FetchStatus.PINNED:
         return (
             f"remove the pin of {source.name} when it is no longer needed:"

@@ -321,23 +321,19 @@ def count_rows(document: Document, directory: Path) -> int:
 def file_name(package: str) -> str:
     """The package's name with every character escaped that is unsafe in a file name."""
     escaped = quote(package, safe="+")
-    return ("%2E" + escaped[1:] if escaped.startswith(".") else escaped) + ".json"
+    if escaped.startswith("."):
+        # `quote` leaves dots, but a leading one hides the file, and `..` is a folder.
+        escaped = "%2E" + escaped[1:]
+    return f"{escaped}.json"
 
 
 def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> bytes:
     """The bytes of one package's document, which depend on its rows and options only."""
     first = rows[0]
-    body = msgspec.json.encode(
-        Body(
-            product_tree=ProductTree(
-                [
-                    _make_product(first.package_name, version, options)
-                    for version in dict.fromkeys(row.version for row in rows)
-                ]
-            ),
-            vulnerabilities=[_make_vulnerability(row, options) for row in rows],
-        )
-    )
+    versions = dict.fromkeys(row.version for row in rows)
+    products = [_make_product(first.package_name, version, options) for version in versions]
+    vulnerabilities = [_make_vulnerability(row, options) for row in rows]
+    body = msgspec.json.encode(Body(ProductTree(products), vulnerabilities))
     history = [Revision(first.first_released_at, "1.0.0", "First publication.")]
     if first.updates_count:
         summary = f"Update {first.updates_count}: states of the package changed."
@@ -361,7 +357,7 @@ def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> by
             revision_history=history,
         ),
         lang="en",
-        distribution=Distribution(Tlp("WHITE")),
+        distribution=Distribution(Tlp("WHITE")),  # may be passed on to anyone
         notes=notes,
     )
     # The body is encoded already; its members follow those of the metadata in the same object.

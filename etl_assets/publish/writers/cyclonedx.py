@@ -146,6 +146,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     header = Header(
         format="CycloneDX",
         spec_version="1.6",
+        # One serial number for all versions of the document, as the standard defines it.
         serial_number=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, options.id)}",
         version=revision_number(context.as_of),
         metadata=Metadata(context.as_of, Supplier(options.author), properties or None),

@@ -42,7 +42,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         header[options.attributions] = attribution_texts(context.attributions)
     if options.once:
         header[options.once] = next((row.get(options.once) for row in rows), None)
-    encoder = msgspec.json.Encoder(decimal_format="number")
+    encoder = msgspec.json.Encoder(decimal_format="number")  # the default is a string
 
     def encode_rows() -> Iterator[bytes]:
         for number, row in enumerate(rows, start=1):

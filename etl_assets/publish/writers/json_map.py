@@ -33,7 +33,7 @@ class Options(Declaration):
 def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
     """Stream the rows into `document.file`, one outer key after the other."""
     options = Options.model_validate(document.options)
-    encoder = msgspec.json.Encoder(decimal_format="number")
+    encoder = msgspec.json.Encoder(decimal_format="number")  # the default is a string
     count, separator = 0, b"{\n"
     with open_output(context.directory / document.file) as file:
         for key, inner in _group_rows(rows, options):

@@ -23,7 +23,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     """Write the row to `document.file`; raises BuildError unless the model has exactly one row."""
     if len(rows) != 1:
         raise BuildError(f"{rows.path}: expected one row for {document.file}, found {len(rows)}")
-    encoder = msgspec.json.Encoder(decimal_format="number")
+    encoder = msgspec.json.Encoder(decimal_format="number")  # the default is a string
     with open_output(context.directory / document.file) as file:
         file.write(msgspec.json.format(encoder.encode(next(iter(rows))), indent=1) + b"\n")
     written = file.describe(document.file, document.file, len(rows))

@@ -33,6 +33,7 @@ def write_object(
     Returns the number of elements of all lists.
     """
     count = 0
+    # The header's closing brace is dropped; the lists follow its members.
     start = header.removesuffix(b"}") + (b"," if len(header) > len(b"{}") else b"")
     for name, elements in lists:
         file.write(start + b'"' + name.encode() + b'":[\n')
@@ -57,6 +58,7 @@ def read_object(path: Path) -> Iterator[tuple[str, bytes]]:
         if start is None:
             raise _line_error(path, 1, "the object's first members and the opening of a list")
         yield HEADER, start["header"] + b"}"
+        # The first element of a list follows no comma; `has_comma` is true as if one were there.
         name, is_first, has_comma = start["name"].decode(), True, True
         for number, line in enumerate(file, start=2):
             text = line.rstrip(b"\n")

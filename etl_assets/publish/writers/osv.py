@@ -33,7 +33,7 @@ SCHEMA_VERSION: Literal["1.7.5"] = "1.7.5"
 CHANGES_FILE = "modified_id.csv"
 BEFORE_ALL_VERSIONS = "0"  # the schema's own value; it sorts before every version
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip; a clock would change the bytes
-MAX_ZIP_COMMENT_BYTES = 65_535
+MAX_ZIP_COMMENT_BYTES = 65_535  # the length field has 16 bits
 
 
 class Options(PackageOptions):
@@ -152,7 +152,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         for record in _make_records(rows, options, attributions):
             member = zipfile.ZipInfo(f"{record.id}.json", ZIP_EPOCH)
             member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16
+            member.external_attr = 0o644 << 16  # the default would extract as 0600
             archive.writestr(member, encoder.encode(record))
             changes.append((-record.modified.timestamp(), record.id, record.changes_line))
             count += record.packages_count

@@ -79,4 +79,4 @@ def _format_value(value: object) -> str:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
-    return " ".join(str(value).splitlines())
+    return " ".join(str(value).splitlines())  # a row is one line

@@ -55,4 +55,5 @@ def package_url(
 @lru_cache(CACHE_SIZE)
 def _percent_encode(text: str) -> str:
     """Everything but letters, digits and `.-_~:` as percent-encoded UTF-8."""
+    # Unlike elsewhere in a URL, the specification leaves the colon of an epoch (`1:2.0`) as it is.
     return quote(text, safe=":")
