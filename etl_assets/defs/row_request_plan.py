@@ -59,8 +59,10 @@ def _survey(
     table = place.home.table_file(
         source.domain, collect_answers.require_for_each(source).table, None
     )
-    requests = build_requests(source, table, place.resolver, with_credentials=not desk.missing)
-    return collect_answers.survey(source, requests, desk)
+    requests = build_requests(
+        source, table, place.resolver, with_credentials=not desk.missing_settings
+    )
+    return collect_answers.survey_requests(source, requests, desk)
 
 
 def _desk(
@@ -69,5 +71,5 @@ def _desk(
     names = [each.env for each in source.location.credentials.values()]
     missing = [name for name in names if place.settings.find_secret(name) is None]
     return collect_answers.RequestContext(
-        client=client, home=place.home, now=now, missing=", ".join(missing), force=force
+        client=client, home=place.home, now=now, missing_settings=", ".join(missing), force=force
     )

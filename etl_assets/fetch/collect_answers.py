@@ -1,7 +1,7 @@
-"""Ask what the rows of a table need to be asked, and make one file of all answers.
+"""Collecting the answers to the requests of a source's rows into one file of the raw store.
 
-A request is known by its content: one that was answered is not made again. Which requests there are
-is `etl_assets.fetch.row_requests`, where answers are kept `etl_assets.fetch.row_requests`.
+A request is identified by the hash of its content and is not sent again once it is answered.
+Building and sending one request, and storing its answer, is `etl_assets.fetch.row_requests`.
 """
 
 from __future__ import annotations
@@ -41,108 +41,133 @@ from etl_assets.tables.readers.batch import DECODE_ERRORS, row_text
 
 CODE_VERSION = "1"
 DENIED = frozenset({401, 402, 403})
+NAMED_REFUSALS = 20
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What the questions of one source share; with a credential missing nothing is asked."""
+    """What the requests of one source share."""
 
     client: Client
     home: Home
     now: datetime
-    missing: str = ""
+    missing_settings: str = ""
+    """The variables of credentials that are not set; while there are any, nothing is requested."""
     force: bool = False
 
 
 @dataclass(slots=True)
 class RequestSurvey:
-    """The requests of a source: what is held of each, what is still to be asked, what may be."""
+    """The requests of a source: those that are answered, those that are due, and the usage."""
 
     source: Source
     requests: Sequence[RowRequest]
-    held: dict[str, Answer]
+    answers: dict[str, Answer]
+    """By the hash of the request."""
     due: list[RowRequest]
-    spent: DailyUsage
-    obstacle: str = ""
-    failed: list[str] = field(default_factory=list)
+    usage: DailyUsage
+    stop_reason: str = ""
+    """Why no further request is sent; empty if the next one may be."""
+    failures: list[str] = field(default_factory=list)
 
     @property
-    def declared(self) -> ForEach:
+    def settings(self) -> ForEach:
         return require_for_each(self.source)
 
     @property
-    def index(self) -> bytes:
-        """The file that is made of the answers: the good ones, and why there is none."""
-        known = [(r, self.held[r.sha256]) for r in self.requests if r.sha256 in self.held]
-        return msgspec.json.encode(
-            {
-                "answers": [_as_answered(r, a) for r, a in known if a.status == "answered"],
-                "without": [_as_without(r, a) for r, a in known if a.status != "answered"],
-            }
-        )
+    def answered_requests(self) -> Iterator[tuple[RowRequest, Answer]]:
+        """The requests with a stored answer, good or not, in the order of the rows."""
+        for request in self.requests:
+            answer = self.answers.get(request.sha256)
+            if answer:
+                yield request, answer
 
     @property
-    def refused(self) -> list[str]:
-        found = ((r, self.held.get(r.sha256)) for r in self.requests)
-        return [f"{_named(r)}: {a.why}" for r, a in found if a and a.status == "refused"]
+    def index(self) -> bytes:
+        """The content of the raw file: the good answers, and the requests that have none."""
+        good: list[dict[str, object]] = []
+        without: list[dict[str, object]] = []
+        for request, answer in self.answered_requests:
+            entry = {"key": request.key, "request_sha256": request.sha256}
+            if answer.status == "answered":
+                good.append({**entry, "answered_at": answer.at, "answer": answer.body})
+            else:
+                without.append({**entry, "status": answer.status, "why": answer.reason})
+        return msgspec.json.encode({"answers": good, "without": without})
+
+    @property
+    def index_sha256(self) -> str | None:
+        """The hash of the index; None while there is no answer at all."""
+        return hashlib.sha256(self.index).hexdigest() if self.answers else None
 
     def __str__(self) -> str:
-        kinds = [self.held[r.sha256].status for r in self.requests if r.sha256 in self.held]
-        counts = [(kinds.count("answered"), "answered"), (kinds.count("no_result"), "no result")]
-        counts += [(kinds.count("refused"), "refused"), (len(self.due), "not asked")]
-        told = ", ".join(f"{count} {kind}" for count, kind in counts if count)
-        rest = f"; {self.obstacle}" if self.obstacle else ""
-        return f"{len(self.requests)} requests: {told or 'none'}{rest}"
+        statuses = [answer.status for _, answer in self.answered_requests]
+        counts = {
+            "answered": statuses.count("answered"),
+            "no result": statuses.count("no_result"),
+            "refused": statuses.count("refused"),
+            "not asked": len(self.due),
+        }
+        text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        stop = f"; {self.stop_reason}" if self.stop_reason else ""
+        return f"{len(self.requests)} requests: {text or 'none'}{stop}"
 
 
 def require_for_each(source: Source) -> ForEach:
+    """Returns the declared requests of a source; raises ValueError if it has none."""
     if source.for_each is None:
         raise ValueError(f"{source.full_name}: expected requests from a table")
     return source.for_each
 
 
-def survey(source: Source, requests: Sequence[RowRequest], desk: RequestContext) -> RequestSurvey:
-    """What is held and what is due, without asking anything."""
-    answers = _answers(source, desk)
-    held = {r.sha256: a for r in requests if (a := answers.find(r.sha256))}
-    declared = require_for_each(source)
-    is_limited = declared.daily_limit is not None or declared.max_cost_usd_per_day is not None
-    found = RequestSurvey(
-        source=source,
-        requests=requests,
-        held=held,
-        due=[r for r in requests if _is_due(r, held.get(r.sha256), declared, desk)],
-        spent=answers.spent_on(desk.now.astimezone(UTC).date()) if is_limited else DailyUsage(),
-    )
-    found.obstacle = _obstacle(found, desk, found.due[0] if found.due else None)
-    return found
+def survey_requests(
+    source: Source, requests: Sequence[RowRequest], context: RequestContext
+) -> RequestSurvey:
+    """Returns which requests are answered and which are due; sends none."""
+    store, settings = _answer_store(source, context), require_for_each(source)
+    answers = {}
+    due = []
+    for request in requests:
+        answer = store.find(request.sha256)
+        if answer:
+            answers[request.sha256] = answer
+        if _is_due(request, answer, settings, context):
+            due.append(request)
+    usage = DailyUsage()
+    # Counting reads every stored answer, so it is left out where nothing depends on it.
+    if settings.daily_limit is not None or settings.max_cost_usd_per_day is not None:
+        usage = store.usage_on(context.now.astimezone(UTC).date())
+    survey = RequestSurvey(source, requests, answers, due, usage)
+    survey.stop_reason = _find_stop_reason(survey, context, due[0] if due else None)
+    return survey
 
 
 def decide(
-    part: Part, found: RequestSurvey, last: FetchResult | None, desk: RequestContext
+    part: Part, survey: RequestSurvey, last: FetchResult | None, context: RequestContext
 ) -> Decision:
-    """Whether there is something to ask, or another file to make of the answers."""
+    """Returns whether there are requests to send, or another file to make of the answers."""
     if last and last.pin:
         return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
-    if cause := next(_causes(found, last, desk), None):
-        return Decision(part=part, fetch=True, reason=cause, detail=str(found))
-    reason = Reason.OFF if found.obstacle else Reason.UP_TO_DATE
-    return Decision(part=part, fetch=False, reason=reason, detail=str(found))
+    reason = next(_causes(survey, last, context), None)
+    if reason:
+        return Decision(part=part, fetch=True, reason=reason, detail=str(survey))
+    reason = Reason.OFF if survey.stop_reason else Reason.UP_TO_DATE
+    return Decision(part=part, fetch=False, reason=reason, detail=str(survey))
 
 
 def _causes(
-    found: RequestSurvey, last: FetchResult | None, desk: RequestContext
+    survey: RequestSurvey, last: FetchResult | None, context: RequestContext
 ) -> Iterator[Reason]:
-    """What speaks for asking, or for making the file of all answers anew."""
-    if found.due and not found.obstacle:
-        yield Reason.FORCED if desk.force else Reason.REQUESTS_DUE
+    if survey.due and not survey.stop_reason:
+        yield Reason.FORCED if context.force else Reason.REQUESTS_DUE
     if last is None:
         yield Reason.NO_RECORD
         return
-    if last.file and raw_store.stored_state(desk.home, last.file) is not StoredState.PRESENT:
+    if last.file and raw_store.stored_state(context.home, last.file) is not StoredState.PRESENT:
         yield Reason.FILE_MISSING
-    if (last.file.sha256 if last.file else None) != _digest(found):
+    if (last.file.sha256 if last.file else None) != survey.index_sha256:
         yield Reason.REQUESTS_CHANGED
     if last.status is FetchStatus.OUTAGE:
         yield Reason.LAST_WAS_OUTAGE
@@ -150,218 +175,216 @@ def _causes(
 
 def collect(
     part: Part,
-    found: RequestSurvey,
+    survey: RequestSurvey,
     decision: Decision,
     last: FetchResult | None,
-    desk: RequestContext,
+    context: RequestContext,
 ) -> FetchResult:
-    """Ask what is due, and the file of all answers; a fault is told in the record."""
-    if last and (last.pin or not decision.fetch):
-        status = last.status if last.pin else _unmoved(last)
+    """Send the due requests and store the index; a fault of the remote is in the result."""
+    if last and last.pin:
+        return last.model_copy(update={"decision": decision})
+    if last and not decision.fetch:
+        status = FetchStatus.UNCHANGED if last.file else last.status
         return last.model_copy(update={"decision": decision, "status": status})
-    effort = TransferStats()
-    _ask_due(found, desk, effort)
-    file = _stored(part, found, desk, effort) if found.held else None
-    settled = decision.model_copy(update={"detail": str(found)})
+    stats = TransferStats()
+    _send_due_requests(survey, context, stats)
+    file = _store_index(part, survey, context, stats) if survey.answers else None
     return FetchResult(
         part=part,
-        status=_status(found, file, last),
-        decision=settled,
+        status=_result_status(survey, file, last),
+        decision=decision.model_copy(update={"detail": str(survey)}),
         file=file,
-        fault=_fault(found),
-        warning=_warning(found),
-        attempts=effort.attempts,
-        last_status=effort.last_status,
-        waited_seconds=round(effort.waited_seconds, 3),
+        fault=_failure_message(survey),
+        warning=_refusal_message(survey),
+        attempts=stats.attempts,
+        last_status=stats.last_status,
+        waited_seconds=round(stats.waited_seconds, 3),
     )
 
 
-def _unmoved(last: FetchResult) -> FetchStatus:
-    return FetchStatus.UNCHANGED if last.file else last.status
+def _answer_store(source: Source, context: RequestContext) -> AnswerStore:
+    return AnswerStore(context.home.answers(source.domain, source.name))
 
 
-def _answers(source: Source, desk: RequestContext) -> AnswerStore:
-    return AnswerStore(desk.home.answers(source.domain, source.name))
+def _is_due(
+    request: RowRequest, answer: Answer | None, settings: ForEach, context: RequestContext
+) -> bool:
+    if answer is None:
+        return True
+    if settings.chat is not None:
+        # A good completion is kept for ever, as it was paid for; only a refused one is repeated.
+        may_repeat = len(answer.attempts) < settings.chat.attempts or context.force
+        return answer.status == "refused" and may_repeat
+    path = request.target.path
+    if path is not None:
+        return path.exists() and path.stat().st_mtime > answer.at.timestamp()
+    if context.force:
+        return True
+    max_age = settings.keep_days
+    return max_age is not None and context.now - answer.at >= timedelta(days=max_age)
 
 
-def _ask_due(found: RequestSurvey, desk: RequestContext, effort: TransferStats) -> None:
-    answers, declared = _answers(found.source, desk), found.declared
-    settled = set[str]()
-    for number, request in enumerate(list(found.due)):
-        if request.sha256 in settled:
-            found.due.remove(request)
+def _find_stop_reason(
+    survey: RequestSurvey, context: RequestContext, request: RowRequest | None
+) -> str:
+    """Returns why the request may not be sent now; empty if it may."""
+    settings, usage = survey.settings, survey.usage
+    if context.missing_settings:
+        return f"off, as {context.missing_settings} is not set"
+    if settings.daily_limit is not None and usage.requests >= settings.daily_limit:
+        return f"the daily limit of {settings.daily_limit:,} requests is reached"
+    cap = settings.max_cost_usd_per_day
+    if cap is None or settings.chat is None or request is None or request.body is None:
+        return ""
+    # The maximum is compared, so that the cap holds whatever the completion turns out to cost.
+    if usage.cost_usd + llm.max_cost_usd(settings.chat, request.body) > cap:
+        return f"the cost cap of {cap:g} USD a day leaves {cap - usage.cost_usd:.4f} USD"
+    return ""
+
+
+def _send_due_requests(
+    survey: RequestSurvey, context: RequestContext, stats: TransferStats
+) -> None:
+    """Send the due requests one after the other until one is stopped; updates the survey."""
+    store, settings = _answer_store(survey.source, context), survey.settings
+    answered = set[str]()
+    for number, request in enumerate(list(survey.due)):
+        if request.sha256 in answered:  # rows with equal requests share one answer
+            survey.due.remove(request)
             continue
-        found.obstacle = _obstacle(found, desk, request)
-        if found.obstacle:
+        survey.stop_reason = _find_stop_reason(survey, context, request)
+        if survey.stop_reason:
             return
-        if number and number % declared.batch_size == 0 and request.target.url:
-            desk.client.rate_limiter(request.target).wait(declared.delay_seconds, effort)
+        if number and number % settings.batch_size == 0 and request.target.url:
+            context.client.rate_limiter(request.target).wait(settings.delay_seconds, stats)
         try:
-            for answer in _asked(request, found, desk, effort):
-                answers.keep(answer)
-                found.held[request.sha256] = answer
-        except (SourceError, UnicodeError) as error:
-            log.warning("%s: %s: %s", found.source.full_name, _named(request), error)
-            found.failed.append(f"{_named(request)}: {error}")
+            for answer in _request_answers(request, survey, context, stats):
+                store.save(answer)
+                survey.answers[request.sha256] = answer
+        except (SourceError, UnicodeError) as error:  # UnicodeError: of a header that is not ASCII
+            key = _format_key(request)
+            log.warning("%s: %s: %s", survey.source.full_name, key, error)
+            survey.failures.append(f"{key}: {error}")
             if isinstance(error, UnreachableError) and error.status in DENIED:
-                found.obstacle = "the endpoint does not let us in"
+                survey.stop_reason = "the endpoint denies access"
                 return
         else:
-            found.due.remove(request)
-            settled.add(request.sha256)
+            survey.due.remove(request)
+            answered.add(request.sha256)
 
 
-def _asked(
-    request: RowRequest, found: RequestSurvey, desk: RequestContext, effort: TransferStats
+def _request_answers(
+    request: RowRequest, survey: RequestSurvey, context: RequestContext, stats: TransferStats
 ) -> Iterator[Answer]:
-    """The answer to one request; of a chat each that was paid for, until one is as declared."""
-    declared, before = found.declared.chat, found.held.get(request.sha256)
-    if declared is None or request.body is None:
-        yield _searched(request, found, desk, effort)
+    """Yields the answer to one request; of a chat, each one paid for until one is as declared."""
+    limits, chat = survey.source.limits, survey.settings.chat
+    if chat is None or request.body is None:
+        yield _request_document(request, survey, context, stats)
         return
-    asked = list(before.asked) if before and not desk.force else []
-    while len(asked) < declared.attempts:
+    last = survey.answers.get(request.sha256)
+    attempts = list(last.attempts) if last and not context.force else []
+    while len(attempts) < chat.attempts:
         try:
-            data = send_request(request, desk.client, found.source.limits, effort)
+            data = send_request(request, context.client, limits, stats)
         except NotPublishedError:
-            yield _without_result(request, desk)
+            yield _no_result(request, context)
             return
-        answer = llm.parse_completion(declared, request.body, data, request.row)
-        asked.append(RequestResult(at=desk.now, cost_usd=answer.cost_usd, fault=answer.fault))
-        found.spent = _added(found.spent, answer.cost_usd)
+        completion = llm.parse_completion(chat, request.body, data, request.row)
+        cost_usd, fault = completion.cost_usd, completion.fault
+        attempts.append(RequestResult(at=context.now, cost_usd=cost_usd, fault=fault))
+        survey.usage = DailyUsage(
+            requests=survey.usage.requests + 1, cost_usd=survey.usage.cost_usd + cost_usd
+        )
         yield Answer(
             request_sha256=request.sha256,
             key=request.key,
-            status="refused" if answer.fault else "answered",
-            asked=asked,
-            body=answer.answer,
+            status="refused" if fault else "answered",
+            attempts=list(attempts),
+            body=completion.answer,
         )
-        if answer.fault is None or _obstacle(found, desk, request):
+        if fault is None or _find_stop_reason(survey, context, request):
             return
 
 
-def _searched(
-    request: RowRequest, found: RequestSurvey, desk: RequestContext, effort: TransferStats
+def _request_document(
+    request: RowRequest, survey: RequestSurvey, context: RequestContext, stats: TransferStats
 ) -> Answer:
+    """Returns the JSON document that a request gets, whatever is in it."""
     try:
-        data = send_request(request, desk.client, found.source.limits, effort)
+        data = send_request(request, context.client, survey.source.limits, stats)
         body = msgspec.json.decode(data)
     except NotPublishedError:
-        return _without_result(request, desk)
+        return _no_result(request, context)
     except DECODE_ERRORS as error:
         raise ContentError.of(str(request.target), "JSON", row_text(data)[:80]) from error
     return Answer(
         request_sha256=request.sha256,
         key=request.key,
         status="answered",
-        asked=[RequestResult(at=desk.now)],
+        attempts=[RequestResult(at=context.now)],
         body=body,
     )
 
 
-def _without_result(request: RowRequest, desk: RequestContext) -> Answer:
+def _no_result(request: RowRequest, context: RequestContext) -> Answer:
     return Answer(
         request_sha256=request.sha256,
         key=request.key,
         status="no_result",
-        asked=[RequestResult(at=desk.now)],
+        attempts=[RequestResult(at=context.now)],
     )
 
 
-def _is_due(
-    request: RowRequest, answer: Answer | None, declared: ForEach, desk: RequestContext
-) -> bool:
-    if answer is None:
-        return True
-    if declared.chat is not None:
-        # What was paid for stands; only a refused answer is asked for again, within its attempts.
-        more = len(answer.asked) < declared.chat.attempts or desk.force
-        return answer.status == "refused" and more
-    path = request.target.path
-    if path is not None:
-        return path.exists() and path.stat().st_mtime > answer.at.timestamp()
-    is_old = declared.keep_days and desk.now - answer.at >= timedelta(days=declared.keep_days)
-    return bool(is_old) or desk.force
-
-
-def _obstacle(found: RequestSurvey, desk: RequestContext, request: RowRequest | None) -> str:
-    """Why nothing more is asked now; empty where the next request, if any, may be made."""
-    declared, spent = found.declared, found.spent
-    if desk.missing:
-        return f"off, as {desk.missing} is not set"
-    if declared.daily_limit is not None and spent.requests >= declared.daily_limit:
-        return f"the daily limit of {declared.daily_limit:,} requests is reached"
-    cap = declared.max_cost_usd_per_day
-    if cap is None or declared.chat is None or request is None or request.body is None:
-        return ""
-    if spent.cost_usd + llm.max_cost_usd(declared.chat, request.body) > cap:
-        return f"the cost cap of {cap:g} USD a day leaves {cap - spent.cost_usd:.4f} USD"
-    return ""
-
-
-def _added(spent: DailyUsage, cost_usd: float) -> DailyUsage:
-    return DailyUsage(requests=spent.requests + 1, cost_usd=spent.cost_usd + cost_usd)
-
-
-def _digest(found: RequestSurvey) -> str | None:
-    return hashlib.sha256(found.index).hexdigest() if found.held else None
-
-
-def _stored(
-    part: Part, found: RequestSurvey, desk: RequestContext, effort: TransferStats
+def _store_index(
+    part: Part, survey: RequestSurvey, context: RequestContext, stats: TransferStats
 ) -> RawFile:
-    data = found.index
+    data = survey.index
     sha256 = hashlib.sha256(data).hexdigest()
-    with raw_store.partial_file(desk.home, part) as (path, file):
+    with raw_store.partial_file(context.home, part) as (path, file):
         file.write(data)
-        stored = raw_store.store_file(desk.home, path, sha256)
+        stored = raw_store.store_file(context.home, path, sha256)
     return RawFile(
         part=part,
         sha256=sha256,
         size_bytes=len(data),
-        path=desk.home.relative(stored),
-        url=found.source.location.url or "",
-        fetched_at=desk.now.astimezone(UTC),
-        attempts=max(1, effort.attempts),
-        last_status=effort.last_status,
-        waited_seconds=round(effort.waited_seconds, 3),
+        path=context.home.relative(stored),
+        url=survey.source.location.url or "",
+        fetched_at=context.now.astimezone(UTC),
+        attempts=max(1, stats.attempts),
+        last_status=stats.last_status,
+        waited_seconds=round(stats.waited_seconds, 3),
         code_version=CODE_VERSION,
     )
 
 
-def _status(found: RequestSurvey, file: RawFile | None, last: FetchResult | None) -> FetchStatus:
-    if found.failed:
+def _result_status(
+    survey: RequestSurvey, file: RawFile | None, last: FetchResult | None
+) -> FetchStatus:
+    if survey.failures:
         return FetchStatus.OUTAGE if file else FetchStatus.MISSING
     if file is None:
-        return FetchStatus.OFF if found.obstacle else FetchStatus.NOT_YET_PUBLISHED
+        return FetchStatus.OFF if survey.stop_reason else FetchStatus.NOT_YET_PUBLISHED
     is_same = last is not None and last.file is not None and last.file.sha256 == file.sha256
     return FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED
 
 
-def _fault(found: RequestSurvey) -> str | None:
-    if not found.failed:
+def _failure_message(survey: RequestSurvey) -> str | None:
+    if not survey.failures:
         return None
-    return (
-        f"{len(found.failed)} of {len(found.requests)} requests failed, first: {found.failed[0]}"
-        + (f"; {found.obstacle}" if found.obstacle else "")
-    )
+    count, total = len(survey.failures), len(survey.requests)
+    message = f"{count} of {total} requests failed, first: {survey.failures[0]}"
+    return f"{message}; {survey.stop_reason}" if survey.stop_reason else message
 
 
-def _warning(found: RequestSurvey) -> str | None:
-    if not (refused := found.refused):
+def _refusal_message(survey: RequestSurvey) -> str | None:
+    refusals = []
+    for request, answer in survey.answered_requests:
+        if answer.status == "refused":
+            refusals.append(f"{_format_key(request)}: {answer.reason}")
+    if not refusals:
         return None
-    return f"{len(refused)} answers refused: " + "; ".join(refused[:20])
+    return f"{len(refusals)} answers refused: " + "; ".join(refusals[:NAMED_REFUSALS])
 
 
-def _named(request: RowRequest) -> str:
+def _format_key(request: RowRequest) -> str:
     return ", ".join(request.key.values())
-
-
-def _as_answered(request: RowRequest, answer: Answer) -> dict[str, object]:
-    said = {"request_sha256": request.sha256, "answered_at": answer.at, "answer": answer.body}
-    return {"key": request.key, **said}
-
-
-def _as_without(request: RowRequest, answer: Answer) -> dict[str, object]:
-    said = {"request_sha256": request.sha256, "status": answer.status, "why": answer.why}
-    return {"key": request.key, **said}

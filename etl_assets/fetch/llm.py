@@ -1,7 +1,6 @@
-"""Completions of an OpenAI-compatible chat endpoint: the body of a request, and its answer judged.
+"""Completions of an OpenAI-compatible chat endpoint: the body of a request, its answer, its cost.
 
-What an answer must look like is declared. Sending, trying again and paying is
-`etl_assets.fetch.collect_answers`.
+Sending, repeating and storing is `etl_assets.fetch.collect_answers`.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from etl_assets.declarations.source import PLACEHOLDER, ChatRequest
 from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
 MILLION = 1_000_000
-FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
-CUT_OFF = {"length": "an answer that is cut off", "content_filter": "a refusal by a filter"}
+FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)  # some models add one
+INCOMPLETE = {"length": "an answer that is cut off", "content_filter": "a refusal by a filter"}
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A judged answer: its JSON, or what is wrong with it; it has cost something either way."""
+    """A completion and its cost: the JSON of its answer, or the fault for which it is refused."""
 
     cost_usd: float
     answer: dict[str, Any] | None = None
@@ -53,7 +52,10 @@ class _Document(msgspec.Struct):
 
 
 def build_body(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
-    """The request's body: equal rows under an equal declaration give equal bytes."""
+    """Returns the body of a request; equal rows and declarations give equal bytes.
+
+    Answers are stored by the hash of the body, so a difference in it would be paid for again.
+    """
     prompt = fill_template(chat.prompt, row)[: chat.max_prompt_characters]
     body = {
         "model": chat.model,
@@ -69,30 +71,35 @@ def build_body(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
 
 
 def fill_template(template: str, row: Mapping[str, str]) -> str:
-    """The template with the row's values; a brace that names no column is text."""
+    """Returns the template with the values of a row; braces around no column stay as they are."""
     return PLACEHOLDER.sub(lambda match: row.get(match[1], match[0]), template)
 
 
 def max_cost_usd(chat: ChatRequest, body: bytes) -> float:
-    """What one request can cost at most: no tokenizer makes more tokens than there are bytes."""
-    return _cost(chat, _Usage(len(body), chat.max_tokens))
+    """Returns an upper limit of the cost of one request, which is known before it is sent."""
+    # No tokenizer makes more tokens of a text than it has bytes.
+    return _cost_usd(chat, _Usage(len(body), chat.max_tokens))
 
 
 def parse_completion(
     chat: ChatRequest, body: bytes, data: bytes, row: Mapping[str, str]
 ) -> Completion:
-    """What came back for `body`; one without usage counts as the dearest that it could be."""
+    """Returns the completion in the response `data` to the request `body`.
+
+    A completion that states no usage is counted with the maximum cost.
+    """
     try:
-        found = msgspec.json.decode(data, type=_Document)
+        document = msgspec.json.decode(data, type=_Document)
     except DECODE_ERRORS as error:
-        return Completion(max_cost_usd(chat, body), fault=f"expected a completion, found: {error}")
-    cost = _cost(chat, found.usage) if found.usage else max_cost_usd(chat, body)
-    fault, answer = _answer(found)
-    fault = fault or _broken_contract(chat, answer, row)
+        fault: str | None = f"expected a completion, found: {error}"
+        return Completion(max_cost_usd(chat, body), fault=fault)
+    cost = _cost_usd(chat, document.usage) if document.usage else max_cost_usd(chat, body)
+    fault, answer = _read_answer(document)
+    fault = fault or _contract_fault(chat, answer, row)
     return Completion(cost, fault=fault) if fault else Completion(cost, answer=answer)
 
 
-def _cost(chat: ChatRequest, usage: _Usage) -> float:
+def _cost_usd(chat: ChatRequest, usage: _Usage) -> float:
     dollars = (
         usage.prompt_tokens * chat.usd_per_million_prompt_tokens
         + usage.completion_tokens * chat.usd_per_million_completion_tokens
@@ -100,14 +107,15 @@ def _cost(chat: ChatRequest, usage: _Usage) -> float:
     return max(dollars, 0.0) / MILLION
 
 
-def _answer(found: _Document) -> tuple[str | None, Any]:
-    if not found.choices:
+def _read_answer(document: _Document) -> tuple[str | None, Any]:
+    """Returns the fault of a completion, or None and the JSON of its first choice."""
+    if not document.choices:
         return "expected a choice, found none", None
-    choice = found.choices[0]
+    choice = document.choices[0]
     if choice.message.refusal:
         return f"expected an answer, found a refusal: {value_json(choice.message.refusal)}", None
-    if choice.finish_reason in CUT_OFF:
-        return f"expected a whole answer, found {CUT_OFF[choice.finish_reason]}", None
+    if choice.finish_reason in INCOMPLETE:
+        return f"expected a whole answer, found {INCOMPLETE[choice.finish_reason]}", None
     text = choice.message.content or ""
     fenced = FENCE.match(text)
     try:
@@ -116,20 +124,24 @@ def _answer(found: _Document) -> tuple[str | None, Any]:
         return f"expected JSON, found {value_json(text)}", None
 
 
-def _broken_contract(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:
+def _contract_fault(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:
+    """Returns how an answer breaks the declared contract, or None."""
     validator = jsonschema.Draft202012Validator(chat.answer)
     errors = sorted(validator.iter_errors(answer), key=lambda error: list(map(str, error.path)))
     if errors:
-        told = [f"{'.'.join(map(str, e.absolute_path)) or 'answer'}: {e.message}" for e in errors]
-        return f"expected JSON under the declared schema, found {value_json('; '.join(told))}"
+        messages = []
+        for error in errors:
+            path = ".".join(map(str, error.absolute_path)) or "answer"
+            messages.append(f"{path}: {error.message}")
+        return f"expected JSON under the declared schema, found {value_json('; '.join(messages))}"
     if not isinstance(answer, dict):
         return f"expected an object, found {value_json(answer)}"
     for member, column in chat.repeats.items():
-        if _spelt(answer.get(member)) != _spelt(row[column]):
+        if _normalize_name(answer.get(member)) != _normalize_name(row[column]):
             return f"expected {member} {row[column]!r}, found {value_json(answer.get(member))}"
     return None
 
 
-def _spelt(value: object) -> str:
-    """A name without the accidents of its spelling."""
+def _normalize_name(value: object) -> str:
+    """Returns a name without case and punctuation, in which a model's answer may differ."""
     return re.sub(r"\W+", " ", str(value)).strip().casefold()

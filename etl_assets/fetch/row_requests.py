@@ -1,13 +1,12 @@
-"""Requests made from the rows of a table, each with the hash of what it asks.
+"""Requests built from the rows of a table, the sending of one of them, and the store of answers.
 
-Only `{column}` is filled in: percent-encoded in a URL, as it is in a prompt. Whether a request is
-made at all, says `etl_assets.fetch.collect_answers`.
+Which requests are sent and what becomes of their answers is `etl_assets.fetch.collect_answers`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date
 from pathlib import Path
@@ -15,30 +14,27 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import duckdb
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, ValidationError
 
-from etl_assets.declarations.source import PLACEHOLDER, ForEach, Limits, Source
+from etl_assets.declarations.source import ForEach, Limits, Source
 from etl_assets.fetch import llm
 from etl_assets.fetch.http import Client
+from etl_assets.fetch.local import translate_read_errors
 from etl_assets.fetch.locations import LocationResolver, Target
 from etl_assets.fetch.network_guard import MASK
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import run_with_retries
-from etl_assets.model.errors import (
-    HomeError,
-    NotPublishedError,
-    TransferRefusedError,
-    UnreachableError,
-)
+from etl_assets.model.errors import HomeError, TransferRefusedError
 from etl_assets.model.records import Record, Sha256
 from etl_assets.storage.atomic_write import write_text
+from etl_assets.storage.sql_quoting import quote_name
 
-SHORTEST_SECRET = 8  # the word before it, such as Bearer, is none
+MIN_SECRET_LENGTH = 8  # of the parts of a header; a shorter one, such as Bearer, is no secret
 
 
 @dataclass(frozen=True, slots=True)
 class RowRequest:
-    """One request: who asks, where it goes, and what it says."""
+    """The request of one row: its key, the values it is built from, its address and its body."""
 
     key: dict[str, str]
     row: dict[str, str]
@@ -50,103 +46,104 @@ class RowRequest:
 def build_requests(
     source: Source, table: Path, resolver: LocationResolver, *, with_credentials: bool = True
 ) -> list[RowRequest]:
-    """One request for each different row of the table that gives all that is asked for."""
+    """Returns one request for each distinct row of a parquet table, in the order of its values.
+
+    A row with a null in a column that the request needs is left out.
+    """
     declared, url = source.for_each, source.location.url or ""
     if declared is None or not table.exists():
         return []
-    used = declared.required_columns(url)
-    names = ", ".join(f'"{name}"::varchar' for name in used)
+    columns = declared.required_columns(url)
+    selection = ", ".join(f"{quote_name(name)}::varchar" for name in columns)
     with duckdb.connect() as connection:
-        found = connection.read_parquet(table.as_posix()).project(names).distinct().fetchall()
-    rows = [dict(zip(used, row, strict=True)) for row in sorted(r for r in found if None not in r)]
-    secrets = resolver.credentials(source.location) if with_credentials else ()
-    made = [_request(source, declared, row, resolver) for row in rows]
-    return [replace(r, target=replace(r.target, credentials=secrets)) for r in made]
+        records = connection.read_parquet(table.as_posix()).project(selection).distinct().fetchall()
+    credentials = resolver.credentials(source.location) if with_credentials else ()
+    complete = sorted(record for record in records if None not in record)
+    rows = [dict(zip(columns, record, strict=True)) for record in complete]
+    return [_build_request(source, declared, row, resolver, credentials) for row in rows]
 
 
-def _request(
-    source: Source, declared: ForEach, row: dict[str, str], resolver: LocationResolver
+def _build_request(
+    source: Source,
+    declared: ForEach,
+    row: dict[str, str],
+    resolver: LocationResolver,
+    credentials: tuple[tuple[str, SecretStr], ...],
 ) -> RowRequest:
     encoded = {name: quote(value, safe="") for name, value in row.items()}
-    url = _filled(source.location.url or "", encoded)
-    name = declared.mirror_name
+    url = llm.fill_template(source.location.url or "", encoded)
     body = llm.build_body(declared.chat, row) if declared.chat else None
+    mirror_name = None
+    if declared.mirror_name:
+        mirror_name = declared.mirror_name.file_stem(row[declared.mirror_name.column])
+    target = resolver.resolve_target(
+        url, None, private=source.location.private, mirror_name=mirror_name
+    )
     return RowRequest(
         key={column: row[column] for column in declared.columns},
         row=row,
-        target=resolver.resolve_target(
-            url,
-            None,
-            private=source.location.private,
-            mirror_name=name.file_stem(row[name.column]) if name else None,
-        ),
-        sha256=_digest(url, body),
+        target=replace(target, credentials=credentials),
+        sha256=_hash_request(url, body),
         body=body,
     )
 
 
-def _filled(template: str, row: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda match: row[match[1]], template)
-
-
-def _digest(url: str, body: bytes | None) -> str:
+def _hash_request(url: str, body: bytes | None) -> str:
+    """Returns the hash that identifies a request by its content; stored answers are named by it."""
     method = b"GET" if body is None else b"POST"
-    parts = (method, url.encode(), body or b"")
-    return hashlib.sha256(b"".join(len(p).to_bytes(8, "big") + p for p in parts)).hexdigest()
+    digest = hashlib.sha256()
+    for part in (method, url.encode(), body or b""):
+        # With its length before it, no two lists of parts give the same bytes.
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
 
 
 def send_request(
-    request: RowRequest, client: Client, limits: Limits, effort: TransferStats
+    request: RowRequest, client: Client, limits: Limits, stats: TransferStats
 ) -> bytes:
-    """The answer's bytes, after as many tries as are declared; a mirror's file stands for it.
+    """Returns the body of the response, or the file of a directory mirror.
 
-    A secret of the request is masked if the answer repeats it. Raises NotPublishedError if there
+    A secret of the request is masked if the response repeats it. Raises NotPublishedError if there
     is no answer, and SourceError for other faults.
     """
-    path = request.target.path
-    if path is None:
-        data = run_with_retries(
-            client, request.target, limits, effort, lambda: _once(request, client, limits, effort)
-        )
-        return _masked(data, request.target)
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotPublishedError(f"{request.target}: no such file") from error
-    except OSError as error:
-        raise UnreachableError(f"{request.target}: {error.strerror}", is_final=True) from error
-
-
-def _masked(data: bytes, target: Target) -> bytes:
-    for _, value in target.credentials:
-        for secret in value.get_secret_value().split():
-            if len(secret) >= SHORTEST_SECRET:
-                data = data.replace(secret.encode(), MASK.encode())
+    target = request.target
+    if target.path is not None:
+        with translate_read_errors(target):
+            return target.path.read_bytes()
+    data = run_with_retries(
+        client, target, limits, stats, lambda: _send_once(request, client, limits, stats)
+    )
+    for _, header in target.credentials:
+        for part in header.get_secret_value().split():
+            if len(part) >= MIN_SECRET_LENGTH:
+                data = data.replace(part.encode(), MASK.encode())
     return data
 
 
-def _once(request: RowRequest, client: Client, limits: Limits, effort: TransferStats) -> bytes:
-    kind = {} if request.body is None else {"Content-Type": "application/json"}
+def _send_once(request: RowRequest, client: Client, limits: Limits, stats: TransferStats) -> bytes:
+    has_body = request.body is not None
     with client.request(
         request.target,
         limits,
-        effort,
-        method="GET" if request.body is None else "POST",
-        headers=kind,
+        stats,
+        method="POST" if has_body else "GET",
+        headers={"Content-Type": "application/json"} if has_body else {},
         body=request.body,
-    ) as answer:
-        parts, size = [], 0
-        for chunk in answer.chunks():
-            parts.append(chunk)
+    ) as response:
+        chunks, size = [], 0
+        for chunk in response.chunks():
+            chunks.append(chunk)
             size += len(chunk)
             if size > limits.max_bytes:
-                found = f"expected at most {limits.max_bytes:,} bytes; see limits.max_bytes"
-                raise TransferRefusedError(f"{request.target}: {found}")
-        return b"".join(parts)
+                raise TransferRefusedError(
+                    f"{request.target}: expected at most {limits.max_bytes:,} bytes;"
+                    " see limits.max_bytes"
+                )
+        return b"".join(chunks)
 
 
 class RequestResult(Record):
-    """One answer that came, good or bad; a bad one has been paid for too."""
+    """One response to a request, good or refused; a refused one has a cost too."""
 
     at: AwareDatetime
     cost_usd: float = Field(default=0, ge=0)
@@ -154,25 +151,28 @@ class RequestResult(Record):
 
 
 class Answer(Record):
-    """A request by its content, and what is known of it for good."""
+    """The stored answer to one request, with every attempt to get it."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     request_sha256: Sha256
     key: dict[str, str]
     status: Literal["answered", "no_result", "refused"]
-    asked: list[RequestResult] = Field(min_length=1)
-    body: Any = Field(default=None, description="the JSON of the answer, where there is a good one")
+    attempts: list[RequestResult] = Field(min_length=1, alias="asked")  # `asked` in stored files
+    body: Any = Field(default=None, description="the JSON of a good answer")
 
     @property
     def at(self) -> AwareDatetime:
-        return self.asked[-1].at
+        return self.attempts[-1].at
 
     @property
-    def why(self) -> str:
-        return self.asked[-1].fault or "no result"
+    def reason(self) -> str:
+        """Why there is no good answer."""
+        return self.attempts[-1].fault or "no result"
 
 
 class DailyUsage(Record):
-    """What was asked and paid within a day."""
+    """The number and the cost of the requests of one day."""
 
     requests: int = 0
     cost_usd: float = 0
@@ -180,40 +180,44 @@ class DailyUsage(Record):
 
 @dataclass(frozen=True, slots=True)
 class AnswerStore:
-    """The answers of one source, below a folder of its own."""
+    """The answers of one source, one file per request, named by the hash of the request.
+
+    An answer is saved as soon as it arrives, so that a run that fails later does not pay twice.
+    """
 
     folder: Path
 
     def find(self, request_sha256: str) -> Answer | None:
-        """The request's answer; raises HomeError where its file cannot be read."""
+        """Returns the answer to a request; raises HomeError if its file is damaged."""
         path = self._path(request_sha256)
-        return _read(path) if path.exists() else None
+        return _read_answer(path) if path.exists() else None
 
-    def keep(self, answer: Answer) -> None:
-        write_text(self._path(answer.request_sha256), answer.model_dump_json(indent=1) + "\n")
+    def save(self, answer: Answer) -> None:
+        text = answer.model_dump_json(indent=1, by_alias=True)
+        write_text(self._path(answer.request_sha256), text + "\n")
 
-    def spent_on(self, day: date) -> DailyUsage:
-        """What was asked on a day, UTC, over all answers that are kept."""
-        asked = [
-            asked
-            for answer in self._all()
-            for asked in answer.asked
-            if asked.at.astimezone(UTC).date() == day
-        ]
-        return DailyUsage(requests=len(asked), cost_usd=sum(one.cost_usd for one in asked))
+    def usage_on(self, day: date) -> DailyUsage:
+        """Returns the usage of a day (UTC), counted over all stored answers."""
+        requests, cost_usd = 0, 0.0
+        for attempt in self._all_attempts():
+            if attempt.at.astimezone(UTC).date() == day:
+                requests += 1
+                cost_usd += attempt.cost_usd
+        return DailyUsage(requests=requests, cost_usd=cost_usd)
 
-    def _all(self) -> Iterator[Answer]:
-        yield from map(_read, sorted(self.folder.glob("*/*.json")))
+    def _all_attempts(self) -> Iterator[RequestResult]:
+        for path in sorted(self.folder.glob("*/*.json")):
+            yield from _read_answer(path).attempts
 
     def _path(self, request_sha256: str) -> Path:
         return self.folder / request_sha256[:2] / f"{request_sha256}.json"
 
 
-def _read(path: Path) -> Answer:
+def _read_answer(path: Path) -> Answer:
     try:
         return Answer.model_validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
         raise HomeError(
-            f"{path}: expected a kept answer, found what cannot be read ({error}); "
-            "take the file away, and its request is made again"
+            f"{path}: expected a stored answer, found a file that cannot be read ({error}); "
+            "remove the file, and its request is sent again"
         ) from error

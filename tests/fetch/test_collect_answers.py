@@ -77,7 +77,7 @@ class Asking:
     def ask(
         self,
         *,
-        missing: str = "",
+        missing_settings: str = "",
         at: datetime = NOON,
         force: bool = False,
         resolver: LocationResolver | None = None,
@@ -85,10 +85,10 @@ class Asking:
     ) -> FetchResult:
         with Client() as client:
             desk = collect_answers.RequestContext(
-                client, self.home, at, missing=missing, force=force
+                client, self.home, at, missing_settings=missing_settings, force=force
             )
             found = self.source(**declared)
-            survey = collect_answers.survey(found, self.requests(found, resolver), desk)
+            survey = collect_answers.survey_requests(found, self.requests(found, resolver), desk)
             decision = collect_answers.decide(PART, survey, self.last, desk)
             self.last = collect_answers.collect(PART, survey, decision, self.last, desk)
         return self.last
@@ -230,8 +230,8 @@ def test_a_refused_key_ends_the_asking_at_once(asking: Asking) -> None:
 
 
 def test_without_its_key_it_is_off_and_says_so(asking: Asking) -> None:
-    fetch = asking.ask(missing="THE_KEY")
-    again = asking.ask(missing="THE_KEY")
+    fetch = asking.ask(missing_settings="THE_KEY")
+    again = asking.ask(missing_settings="THE_KEY")
 
     assert (fetch.status, again.status) == (FetchStatus.OFF, FetchStatus.OFF)
     assert "off, as THE_KEY is not set" in fetch.decision.detail
@@ -241,7 +241,7 @@ def test_without_its_key_it_is_off_and_says_so(asking: Asking) -> None:
 def test_answers_that_are_held_stand_without_the_key(asking: Asking) -> None:
     asking.ask()
 
-    fetch = asking.ask(missing="THE_KEY")
+    fetch = asking.ask(missing_settings="THE_KEY")
 
     assert fetch.status is FetchStatus.UNCHANGED
     assert asking.names() == ["ELM", "OAK"]
@@ -397,5 +397,15 @@ def test_a_kept_answer_that_was_damaged_is_named(asking: Asking) -> None:
     kept = next(asking.home.root.rglob("answers/**/*.json"))
     kept.write_text("{", encoding="utf-8")
 
-    with pytest.raises(HomeError, match=f"{kept}: expected a kept answer"):
+    with pytest.raises(HomeError, match=f"{kept}: expected a stored answer"):
         asking.ask(resolver=resolver, **SEARCH)
+
+
+def test_a_stored_answer_names_its_attempts_as_earlier_versions_did(asking: Asking) -> None:
+    resolver = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+
+    asking.ask(resolver=resolver, **SEARCH)
+
+    stored = json.loads(next(asking.home.root.rglob("answers/**/*.json")).read_bytes())
+    assert list(stored) == ["request_sha256", "key", "status", "asked", "body"]
+    assert stored["asked"] == [{"at": "2026-03-01T12:00:00Z", "cost_usd": 0.0, "fault": None}]
