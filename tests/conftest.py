@@ -1,6 +1,6 @@
-"""What many tests start from: an empty home, the repository, the real feeds, a sample that was run.
+"""Fixtures that tests of several packages share: an empty home, real feeds, homes of samples.
 
-A fixture that only one room's tests need belongs beside them.
+A fixture that the tests of only one package need belongs in the conftest.py of that package.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 
-# The same examples every time: a failure in CI is the failure that is seen by hand.
+# Derandomized, so that a failure in CI can be repeated locally.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
@@ -51,17 +51,17 @@ def repo_root() -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """An empty home of the test's own."""
+    """Return an empty home for this test."""
     return Home(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")
 def mirror(repo_root: Path) -> Path:
-    """The real feeds, laid out as their hosts serve them."""
-    named = os.environ.get("ETL_MIRROR")
-    folder = Path(named) if named else repo_root.parent / "shared" / "data" / "upstream"
+    """Return a mirror directory of the real feeds; skip the test if there is none."""
+    configured = os.environ.get("ETL_MIRROR")
+    folder = Path(configured) if configured else repo_root.parent / "shared" / "data" / "upstream"
     if not folder.is_dir():
-        pytest.skip(f"real feeds are needed, and {named or 'ETL_MIRROR'} is no directory of them")
+        pytest.skip(f"needs real feeds, found none at {configured or 'ETL_MIRROR'}")
     return folder.resolve()
 
 
@@ -69,31 +69,31 @@ def mirror(repo_root: Path) -> Path:
 def build_once(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> BuildOnce:
-    """What is made once for all workers: a folder by its name, which the first to ask fills."""
+    """Return a function that fills a named folder once for all workers of the test session."""
     base = tmp_path_factory.getbasetemp()
-    # Not by the environment, which a test hands on to tests that it runs in a process of their own.
+    # Not from PYTEST_XDIST_WORKER: tests that run pytest in a subprocess would inherit it.
     shared = (base.parent if hasattr(request.config, "workerinput") else base) / "once"
 
-    def made(name: str, fill: Callable[[Path], object]) -> Path:
-        folder, is_made = shared / name, shared / f"{name}.made"
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, marker = shared / name, shared / f"{name}.made"
         with lock(shared / f"{name}.lock", on_wait=lambda _: None):
-            if not is_made.exists():
+            if not marker.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 fill(folder)
-                is_made.touch()
+                marker.touch()
         return folder
 
-    return made
+    return build
 
 
 @pytest.fixture(scope="session")
 def first_run(build_once: BuildOnce) -> SampleHome:
-    """The sample, run once; tests that change anything take a copy."""
+    """Return the sample after its first run; read-only, tests that change it use `sample`."""
     return SampleHome(build_once("first", SampleHome.create_with_run))
 
 
 @pytest.fixture
 def sample(first_run: SampleHome, tmp_path: Path) -> SampleHome:
-    """A copy of the first run, in another place."""
+    """Return a copy of the first run for this test."""
     return first_run.copy_to(tmp_path / "copy")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.mutations import EDITS, Edit, bounded, edited
+from support.mutations import EDITS, Edit, apply_edits, limit_resources
 
 from etl_assets.declarations.load import load
 from etl_assets.model.errors import DeclarationError, Problem
@@ -28,7 +28,7 @@ def declared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def faults(file: Path, data: bytes) -> list[Problem]:
     """What is wrong with the domain when the file is as given."""
     file.write_bytes(data)
-    with bounded():
+    with limit_resources():
         try:
             load(file.parents[1])
         except DeclarationError as error:
@@ -41,7 +41,7 @@ def faults(file: Path, data: bytes) -> list[Problem]:
 def test_broken_bytes(declared: Path, edits: list[Edit]) -> None:
     original = (PACKAGE / "domains" / declared.parent.name / declared.name).read_bytes()
 
-    found = faults(declared, edited(original, edits))
+    found = faults(declared, apply_edits(original, edits))
 
     assert all(str(declared.parent) in problem.where for problem in found)
 

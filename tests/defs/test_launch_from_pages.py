@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.browser import needs_browser, rendered
+from support.browser import needs_browser, render_page
 from support.sample_home import DOMAIN, SampleHome
 
 WINDOW = "--window-size=1700,1000"
@@ -78,8 +78,8 @@ def test_the_lineage_page_shows_the_domains_assets(
 ) -> None:
     with _webserver(sample, repo_root) as url:
         group = f"{url}/locations/etl_assets/asset-groups/{DOMAIN}"
-        lineage = rendered(f"{group}/lineage", tmp_path, WINDOW, seconds=120)
-        listed = rendered(f"{group}/list", tmp_path, WINDOW)
+        lineage = render_page(f"{group}/lineage", tmp_path, WINDOW, seconds=120)
+        listed = render_page(f"{group}/list", tmp_path, WINDOW)
 
     # The graph draws what is in view and shortens long names; the list begins with the first.
     assert "kev_raw" in lineage

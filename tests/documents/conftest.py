@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.published import PublishedSet
+from support.published_set import PublishedSet
 from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.model.run_options import RunOptions

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.environments import Environment, install
-from support.published import PublishedSet
+from support.published_set import PublishedSet
 
 from etl_assets.demo.server import serving
 
@@ -34,7 +34,7 @@ def validate_csaf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vunnel(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    return Environment.of(tmp_path_factory.mktemp("vunnel"), VUNNEL)
+    return Environment.create(tmp_path_factory.mktemp("vunnel"), VUNNEL)
 
 
 def refused_by(script: Path, files: list[Path]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def test_vunnel_reads_every_advisory_with_its_fixed_version(
     published: PublishedSet, vunnel: Environment, tmp_path: Path
 ) -> None:
     with serving(published.directory) as server:
-        told = vunnel.told(
+        told = vunnel.run_script(
             HERE / "vunnel_echo.py", f"{server.url}/data.json", tmp_path / "workspace"
         )
 
@@ -88,8 +88,10 @@ def test_vunnel_reads_every_advisory_with_its_fixed_version(
 def test_the_strict_validator_of_cyclonedx_s_own_library_passes_the_sample(
     published: PublishedSet, tmp_path: Path
 ) -> None:
-    library = Environment.of(tmp_path, CYCLONEDX)
+    library = Environment.create(tmp_path, CYCLONEDX)
 
-    found = library.told(HERE / "cyclonedx_strictly.py", published.directory / "cyclonedx.vex.json")
+    found = library.run_script(
+        HERE / "cyclonedx_strictly.py", published.directory / "cyclonedx.vex.json"
+    )
 
     assert found is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.published import Pair, PublishedSet
+from support.published_set import Pair, PublishedSet
 
 DOCUMENTS = ["feed", "osv", "openvex", "csaf", "cyclonedx"]
 # What each standard calls our states, written down from the design and not from the seed.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.published import PublishedSet
+from support.published_set import PublishedSet
 from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.model.run_options import RunOptions

@@ -9,7 +9,7 @@ from typing import Any
 import cyclonedx.schema
 import jsonschema_rs
 import pytest
-from support.published import PublishedSet
+from support.published_set import PublishedSet
 
 CYCLONEDX = Path(cyclonedx.schema.__path__[0]) / "_res"
 SAMPLE_AND_REAL = ["published", pytest.param("real", marks=pytest.mark.long)]

@@ -106,7 +106,7 @@ class Asking:
 
 @pytest.fixture
 def asking(tmp_path: Path) -> Iterator[Asking]:
-    with chats.endpoint(tmp_path / "mirror") as server:
+    with chats.run_endpoint(tmp_path / "mirror") as server:
         yield Asking(tmp_path, server)
 
 
@@ -115,7 +115,7 @@ def test_each_row_is_asked_about_once_ever(asking: Asking) -> None:
     again = asking.ask(at=NOON + timedelta(days=900))
 
     assert (first.status, again.status) == (FetchStatus.FETCHED, FetchStatus.UNCHANGED)
-    assert asking.server.asked == ["ELM", "OAK"]
+    assert asking.server.stations == ["ELM", "OAK"]
     assert asking.names() == ["ELM", "OAK"]
 
 
@@ -126,7 +126,7 @@ def test_a_row_that_asks_something_else_is_asked_about_anew(asking: Asking) -> N
     asking.rows("ELM", "OAK", text="a page")
     asking.ask()
 
-    assert asking.server.asked == ["ELM", "OAK"] * 2
+    assert asking.server.stations == ["ELM", "OAK"] * 2
 
 
 def test_a_row_that_is_gone_leaves_the_file_and_not_the_store(asking: Asking) -> None:
@@ -139,7 +139,7 @@ def test_a_row_that_is_gone_leaves_the_file_and_not_the_store(asking: Asking) ->
 
     assert gone == ["OAK"]
     assert asking.names() == ["ELM", "OAK"]
-    assert len(asking.server.asked) == 2
+    assert len(asking.server.stations) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,28 +157,28 @@ def test_a_bad_answer_is_asked_for_again_and_then_refused_for_good(
     asking: Asking, behaviour: chats.Behaviour, why: str
 ) -> None:
     asking.rows("ELM")
-    asking.server.always = behaviour
+    asking.server.default_behaviour = behaviour
 
     fetch = asking.ask()
     asking.ask(at=NOON + timedelta(days=3))
 
-    assert asking.server.asked == ["ELM", "ELM"]
+    assert asking.server.stations == ["ELM", "ELM"]
     assert asking.names("without") == ["ELM"]
     assert why in (fetch.warning or "")
     assert fetch.status is FetchStatus.FETCHED
 
 
 def test_the_next_answer_makes_good_for_a_bad_one(asking: Asking) -> None:
-    asking.server.waiting.append(chats.wrong_schema)
+    asking.server.next_behaviours.append(chats.wrong_schema)
 
     fetch = asking.ask()
 
-    assert asking.server.asked == ["ELM", "ELM", "OAK"]
+    assert asking.server.stations == ["ELM", "ELM", "OAK"]
     assert (asking.names(), fetch.warning) == (["ELM", "OAK"], None)
 
 
 def test_an_answer_in_a_fence_is_an_answer(asking: Asking) -> None:
-    asking.server.always = chats.fenced
+    asking.server.default_behaviour = chats.fenced
 
     asking.ask()
 
@@ -186,12 +186,12 @@ def test_an_answer_in_a_fence_is_an_answer(asking: Asking) -> None:
 
 
 def test_force_asks_again_for_what_was_refused_only(asking: Asking) -> None:
-    asking.server.waiting += [chats.refusal, chats.refusal]
+    asking.server.next_behaviours += [chats.refusal, chats.refusal]
     asking.ask()
 
     asking.ask(force=True)
 
-    assert asking.server.asked == ["ELM", "ELM", "OAK", "ELM"]
+    assert asking.server.stations == ["ELM", "ELM", "OAK", "ELM"]
     assert asking.names() == ["ELM", "OAK"]
 
 
@@ -199,7 +199,7 @@ def test_force_asks_again_for_what_was_refused_only(asking: Asking) -> None:
 def test_a_passing_fault_costs_a_try_and_no_answer(
     asking: Asking, behaviour: chats.Behaviour
 ) -> None:
-    asking.server.waiting.append(behaviour)
+    asking.server.next_behaviours.append(behaviour)
 
     fetch = asking.ask()
 
@@ -208,7 +208,7 @@ def test_a_passing_fault_costs_a_try_and_no_answer(
 
 
 def test_what_fails_is_an_outage_and_what_was_answered_stands(asking: Asking) -> None:
-    asking.server.waiting += [chats.good, chats.rate_limited, chats.rate_limited]
+    asking.server.next_behaviours += [chats.answer_well, chats.rate_limited, chats.rate_limited]
 
     fetch = asking.ask()
     healed = asking.ask()
@@ -216,16 +216,16 @@ def test_what_fails_is_an_outage_and_what_was_answered_stands(asking: Asking) ->
     assert (fetch.status, healed.status) == (FetchStatus.OUTAGE, FetchStatus.FETCHED)
     assert "1 of 2 requests failed, first: OAK" in (fetch.fault or "")
     assert asking.names() == ["ELM", "OAK"]
-    assert asking.server.asked == ["ELM", "OAK", "OAK", "OAK"]
+    assert asking.server.stations == ["ELM", "OAK", "OAK", "OAK"]
 
 
 def test_a_refused_key_ends_the_asking_at_once(asking: Asking) -> None:
-    asking.server.always = chats.no_key
+    asking.server.default_behaviour = chats.no_key
 
     fetch = asking.ask()
 
     assert fetch.status is FetchStatus.MISSING
-    assert asking.server.asked == ["ELM"]
+    assert asking.server.stations == ["ELM"]
     assert "answered 401" in (fetch.fault or "")
 
 
@@ -235,7 +235,7 @@ def test_without_its_key_it_is_off_and_says_so(asking: Asking) -> None:
 
     assert (fetch.status, again.status) == (FetchStatus.OFF, FetchStatus.OFF)
     assert "off, as THE_KEY is not set" in fetch.decision.detail
-    assert (again.decision.fetch, asking.server.asked) == (False, [])
+    assert (again.decision.fetch, asking.server.stations) == (False, [])
 
 
 def test_answers_that_are_held_stand_without_the_key(asking: Asking) -> None:
@@ -256,22 +256,22 @@ def test_the_daily_limit_leaves_the_rest_for_another_day(asking: Asking) -> None
     assert first == ["ELM"]
     assert "the daily limit of 1 requests is reached" in same_day.decision.detail
     assert asking.names() == ["ELM", "OAK"]
-    assert asking.server.asked == ["ELM", "OAK"]
+    assert asking.server.stations == ["ELM", "OAK"]
 
 
 def test_bad_answers_count_against_the_daily_limit(asking: Asking) -> None:
-    asking.server.always = chats.refusal
+    asking.server.default_behaviour = chats.refusal
 
     asking.ask(daily_limit=1)
 
-    assert asking.server.asked == ["ELM"]
+    assert asking.server.stations == ["ELM"]
 
 
 def test_the_cost_cap_is_never_passed(asking: Asking) -> None:
     fetch = asking.ask(max_cost_usd_per_day=0.3)
 
     spent = 0.2  # 2,000 tokens at 100 USD a million
-    assert asking.server.asked == ["ELM"]
+    assert asking.server.stations == ["ELM"]
     assert f"leaves {0.3 - spent:.4f} USD" in fetch.decision.detail
 
 
@@ -280,7 +280,7 @@ def test_the_key_goes_with_the_request_and_is_written_nowhere(asking: Asking) ->
         said = {"station_name": station, "exits": [], "note": f"your key is {SECRET}"}
         return chats.completion(said)
 
-    asking.server.always = echoing
+    asking.server.default_behaviour = echoing
     asking.ask()
 
     assert asking.server.keys == [f"Bearer {SECRET}"] * 2
@@ -291,7 +291,7 @@ def test_the_key_goes_with_the_request_and_is_written_nowhere(asking: Asking) ->
 
 def test_a_redirect_never_takes_a_question_elsewhere(asking: Asking) -> None:
     elsewhere = f"{asking.server.url}/other"
-    asking.server.always = lambda _: (307, {"Location": elsewhere}, b"")
+    asking.server.default_behaviour = lambda _: (307, {"Location": elsewhere}, b"")
 
     fetch = asking.ask()
 
@@ -362,11 +362,11 @@ def test_an_answer_that_a_mirror_has_now_is_taken(asking: Asking) -> None:
 
 
 def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
-    asking.server.always = lambda _: chats.completion({"station_name": "X", "exits": []})
+    asking.server.default_behaviour = lambda _: chats.completion({"station_name": "X", "exits": []})
 
     asking.ask(chat=CHAT | {"prompt": "Name a fruit.", "repeats": {}})
 
-    assert len(asking.server.asked) == 1
+    assert len(asking.server.stations) == 1
     assert asking.names() == ["ELM", "OAK"]
 
 

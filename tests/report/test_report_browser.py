@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.browser import needs_browser, rendered
+from support.browser import needs_browser, render_page
 from support.misbehaving_server import MisbehavingServer, run_misbehaving_server
 from support.report_runs import a_manifest, a_report, a_report_that_says, a_section, a_source
 
@@ -41,7 +41,7 @@ def test_the_page_shows_the_summary_and_asks_for_nothing_else(
     report = a_report(manifest=a_manifest(checks=checks), sources=[a_source()])
     pages.publish(PAGE, render_html(report).encode())
 
-    shown = rendered(pages.url + PAGE, tmp_path)
+    shown = render_page(pages.url + PAGE, tmp_path)
 
     assert "Success, published" in shown
     assert re.search(r"Duration</dt><dd[^>]*>1 min 15 s<", shown)
@@ -51,7 +51,7 @@ def test_the_page_shows_the_summary_and_asks_for_nothing_else(
 def test_a_request_of_a_page_would_be_seen(pages: MisbehavingServer, tmp_path: Path) -> None:
     pages.publish(PAGE, b"<!doctype html><img src=/leak.png>")
 
-    rendered(pages.url + PAGE, tmp_path)
+    render_page(pages.url + PAGE, tmp_path)
 
     assert pages.requests_for("/leak.png")
 
@@ -61,7 +61,7 @@ def test_markup_in_data_is_text_to_the_browser(pages: MisbehavingServer, tmp_pat
     hostile = f"\"'><script>document.title='taken'</script><img src={leak} onerror=1><style>*"
     pages.publish(PAGE, render_html(a_report_that_says(hostile)).encode())
 
-    shown = rendered(pages.url + PAGE, tmp_path)
+    shown = render_page(pages.url + PAGE, tmp_path)
 
     assert "<title>taken" not in shown
     assert "<script" not in shown
@@ -83,7 +83,7 @@ def test_a_phone_need_not_scroll_the_page_sideways(
     pages.publish(PAGE, render_html(report).encode())
     pages.publish("/frame.html", FRAME.encode())
 
-    shown = rendered(f"{pages.url}/frame.html", tmp_path)
+    shown = render_page(f"{pages.url}/frame.html", tmp_path)
 
     found = re.search(r'id="found">(\d+) of (\d+)<', shown)
     assert found, shown

@@ -1,4 +1,4 @@
-"""A real browser without a window, for tests that look at pages; it talks to this machine only."""
+"""A headless browser for tests of HTML pages; it connects to this machine only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FLAGS = [
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
-def rendered(url: str, folder: Path, *flags: str, seconds: int = 20) -> str:
-    """The page's document after its scripts have run; the profile is kept in `folder`.
+def render_page(url: str, folder: Path, *flags: str, seconds: int = 20) -> str:
+    """Return the DOM of the page after its scripts have run; the profile is kept in `folder`.
 
-    The seconds are the page's own: one that waits for its workers may spend them in a moment.
+    The seconds are virtual time of the page: one that only waits may use them up at once.
     """
-    shown = subprocess.run(
+    result = subprocess.run(
         [
             CHROMIUM or "", *FLAGS, f"--user-data-dir={folder / 'browser'}",
             f"--virtual-time-budget={seconds * 1000}", *flags, "--dump-dom", url,
@@ -33,4 +33,4 @@ def rendered(url: str, folder: Path, *flags: str, seconds: int = 20) -> str:
         timeout=120,
         check=True,
     )  # fmt: skip
-    return shown.stdout
+    return result.stdout

@@ -1,6 +1,6 @@
-"""An OpenAI-compatible endpoint on the loopback address that answers well, or badly on command.
+"""An OpenAI-compatible endpoint on the loopback address, with correct and with bad answers.
 
-It also serves a directory as a mirror, so that one URL stands for all hosts of a run.
+It also serves a mirror directory, so that one URL serves all hosts of a run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def completion(content: Any, **changes: Any) -> Reply:
     return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
 
 
-def good(station: str) -> Reply:
+def answer_well(station: str) -> Reply:
     exits = [{"exit_code": "A", "nearby_landmarks": [f"a park by {station.title()}"]}]
     answer = {"station_name": station, "extraction_confidence": "high", "exits": exits}
     return completion(answer)
@@ -48,7 +48,7 @@ def wrong_schema(station: str) -> Reply:
 
 
 def wrong_station(_station: str) -> Reply:
-    return good("ANOTHER MRT STATION")
+    return answer_well("ANOTHER MRT STATION")
 
 
 def refusal(_station: str) -> Reply:
@@ -76,15 +76,15 @@ def no_key(_station: str) -> Reply:
 
 
 class Endpoint(ThreadingHTTPServer):
-    """The mirror's directory, the behaviours that wait, and the requests so far."""
+    """A server with a mirror directory, the next behaviours, and the requests so far."""
 
     daemon_threads = True
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.waiting: deque[Behaviour] = deque()
-        self.always: Behaviour = good
-        self.asked: list[str] = []
+        self.next_behaviours: deque[Behaviour] = deque()
+        self.default_behaviour: Behaviour = answer_well
+        self.stations: list[str] = []
         self.keys: list[str] = []
         self.fetched: list[str] = []
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -93,13 +93,13 @@ class Endpoint(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def forget(self) -> None:
-        self.asked.clear()
+    def clear_requests(self) -> None:
+        self.stations.clear()
         self.fetched.clear()
 
 
 @contextmanager
-def endpoint(directory: Path) -> Iterator[Endpoint]:
+def run_endpoint(directory: Path) -> Iterator[Endpoint]:
     with Endpoint(directory) as server:
         thread = Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True)
         thread.start()
@@ -115,12 +115,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = asked["messages"][-1]["content"]
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = request["messages"][-1]["content"]
         station = prompt.partition("Station: ")[2].partition("\n")[0]
-        self.server.asked.append(station)
+        self.server.stations.append(station)
         self.server.keys.append(self.headers.get("Authorization", ""))
-        behave = self.server.waiting.popleft() if self.server.waiting else self.server.always
+        behave = (
+            self.server.next_behaviours.popleft()
+            if self.server.next_behaviours
+            else self.server.default_behaviour
+        )
         self._reply(*behave(station))
 
     def do_HEAD(self) -> None:
@@ -129,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
         pass
 
     def _serve(self) -> None:

@@ -1,6 +1,6 @@
-"""The command on a small home: what tests of `etl run` start from, and what is asked of the mirror.
+"""Call the `etl` command in this process, on homes that environment variables point to.
 
-Fixtures are taken into the tests by their modules.
+Test modules import the fixtures that they use.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ REQUEST = re.compile(r'"(?:GET|HEAD) (\S+) ')
 
 
 class Galaxy(SampleHome):
-    """The smallest of the samples."""
+    """A home of the smallest sample."""
 
     name: ClassVar[str] = DOMAIN
     as_of: ClassVar[datetime] = AS_OF
 
 
 def call(*arguments: str) -> int:
-    """The exit code of the command in this process."""
-    with pytest.raises(SystemExit) as ended:
+    """Run the command in this process and return its exit code."""
+    with pytest.raises(SystemExit) as exit_info:
         main(arguments)
-    return int(ended.value.code or 0)
+    return int(exit_info.value.code or 0)
 
 
 def run_and_read_manifest(capsys: pytest.CaptureFixture[str], *arguments: str) -> RunManifest:
-    """The manifest of a run that ends well."""
+    """Return the manifest of an `etl run --json` that must succeed."""
     assert call("run", DOMAIN, "--json", *arguments) == 0
     [manifest] = json.loads(capsys.readouterr().out)
     return RunManifest.model_validate(manifest)
@@ -68,33 +68,33 @@ def published_galaxy(build_once: Any) -> Galaxy:
 
 @pytest.fixture
 def empty_galaxy(packed_galaxy: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
-    """An empty home beside its mirror, both named by the environment."""
+    """Return an empty home and its mirror, with ETL_HOME and ETL_MIRROR set to them."""
     return point_environment_at(packed_galaxy.copy_to(tmp_path / "copy"), monkeypatch)
 
 
 @pytest.fixture
 def galaxy(published_galaxy: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
-    """A home that has published, named by the environment."""
+    """Return a home after its first run, with ETL_HOME and ETL_MIRROR set."""
     return point_environment_at(published_galaxy.copy_to(tmp_path / "copy"), monkeypatch)
 
 
 class MirrorRequests:
-    """What is asked of the mirror while it is served."""
+    """The requests that the server of the mirror logged."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog
 
     @property
     def paths(self) -> list[str]:
-        found = (REQUEST.search(record.getMessage()) for record in self._caplog.records)
-        return [match[1] for match in found if match]
+        matches = (REQUEST.search(record.getMessage()) for record in self._caplog.records)
+        return [match[1] for match in matches if match]
 
 
 @pytest.fixture
 def mirror_requests(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[MirrorRequests]:
-    """The mirror of the copy behind a local server."""
+    """Serve the mirror of the copied home on the loopback address."""
     caplog.set_level(logging.DEBUG, logger="etl_assets.demo.server")
     with serving(tmp_path / "copy" / "mirror") as server:
         monkeypatch.setenv("ETL_MIRROR", server.url)
@@ -103,7 +103,7 @@ def mirror_requests(
 
 @pytest.fixture
 def empty_sample_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SampleHome:
-    """An empty home with the packed sample as its mirror, named by the environment."""
+    """Return an empty home and the mirror of the sample, with ETL_HOME and ETL_MIRROR set."""
     sample = SampleHome.create(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -114,7 +114,7 @@ def empty_sample_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SampleH
 
 @pytest.fixture
 def sample_env(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> SampleHome:
-    """A home in which the sample was run, as the environment names it."""
+    """Return a copy of the first run, with ETL_HOME and ETL_MIRROR set."""
     monkeypatch.chdir(sample.folder)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("ETL_HOME", str(sample.home.root))
@@ -137,7 +137,7 @@ VARIABLES = [
 
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current directory without `.env`, in an environment without settings."""
+    """Unset all settings, and change to a directory that has no `.env`."""
     for name in VARIABLES:
         monkeypatch.delenv(f"ETL_{name}", raising=False)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -147,7 +147,7 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def block_with_file(path: Path) -> None:
-    """A file where a folder belongs."""
+    """Replace a folder by a file."""
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("in the way", encoding="utf-8")

@@ -1,6 +1,7 @@
-"""Other people's programs for tests, each in an environment of its own; a test skips without it.
+"""Third-party programs for tests, each in its own virtual environment.
 
-Nothing of them is in the project's own environment, which stays what its users have.
+The environment of the project does not have them, so that tests run with what users install. A
+test is skipped if its program cannot be installed.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ INSTALL_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A Python of its own, with the packages that were asked for."""
+    """A virtual environment with the requested packages."""
 
     python: Path
 
     @classmethod
-    def of(cls, folder: Path, *packages: str) -> Environment:
+    def create(cls, folder: Path, *packages: str) -> Environment:
         python = folder / "venv" / "bin" / "python"
         if shutil.which("uv"):
             into = ["--quiet", "--python", str(python)]
@@ -36,22 +37,22 @@ class Environment:
             install([str(python), "-m", "pip", "install", "--quiet", *packages], into=folder)
         return cls(python)
 
-    def told(self, script: Path, *arguments: object) -> Any:
-        """What the script prints as JSON."""
+    def run_script(self, script: Path, *arguments: object) -> Any:
+        """Run the script and return the JSON that it prints."""
         command = [str(self.python), str(script), *map(str, arguments)]
         answer = subprocess.run(command, check=True, capture_output=True, text=True)
         return json.loads(answer.stdout)
 
 
 def install(command: list[str], *, into: Path) -> None:
-    """Run an installer; skip, with its last words, where it cannot do its work here."""
+    """Run an installer; skip the test, with the end of its output, if it fails."""
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is needed to install {command[-1]}, and is not here")
+        pytest.skip(f"needs {command[0]} to install {command[-1]}")
     try:
         subprocess.run(
             command, cwd=into, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS
         )
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"{command[-1]} cannot be installed here: {error.stderr.strip()[-300:]}")
+        pytest.skip(f"{command[-1]} cannot be installed: {error.stderr.strip()[-300:]}")
     except subprocess.TimeoutExpired:
         pytest.skip(f"{command[-1]} could not be installed in {INSTALL_SECONDS} s")

@@ -1,4 +1,4 @@
-"""A sample so large that shares count: 40 invented packages of 50 pairs each, and edits of them."""
+"""A sample large enough for limits in percent: 40 invented packages, 50 vulnerability ids each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Feed = dict[str, dict[str, dict[str, str]]]
 
 
 def add_large_feed(text: str) -> str:
-    """The sample's feed with 40 packages more, of 50 pairs each; every other one is fixed."""
+    """Return the feed with 40 more packages of 50 ids each, every other one fixed."""
     pairs = {
         f"crowd{package:02}": {
             f"CVE-2026-{package * 100 + n:06}": {"fixed_version": "2.0-1"} if n % 2 else {}
@@ -21,37 +21,39 @@ def add_large_feed(text: str) -> str:
     return json.dumps(json.loads(text) | pairs)
 
 
-def edit_pairs(how: Callable[[Iterator[dict[str, str]]], None]) -> Callable[[str], str]:
-    """An edit of the pairs of the crowd, in their order."""
+def edit_pairs(change: Callable[[Iterator[dict[str, str]]], None]) -> Callable[[str], str]:
+    """Return an edit of the feed that applies `change` to the entries of the added packages."""
 
     def edit(text: str) -> str:
         feed: Feed = json.loads(text)
-        how(pair for name, ids in feed.items() if name.startswith("crowd") for pair in ids.values())
+        change(
+            pair for name, ids in feed.items() if name.startswith("crowd") for pair in ids.values()
+        )
         return json.dumps(feed)
 
     return edit
 
 
 def remove_fixes(count: int) -> Callable[[str], str]:
-    """The first so many fixed pairs lose their version."""
+    """Return an edit that removes the fixed version of the first `count` fixed entries."""
 
-    def how(pairs: Iterator[dict[str, str]]) -> None:
+    def change(pairs: Iterator[dict[str, str]]) -> None:
         for pair in [pair for pair in pairs if pair][:count]:
             pair.clear()
 
-    return edit_pairs(how)
+    return edit_pairs(change)
 
 
 def mark_not_applicable(count: int) -> Callable[[str], str]:
-    """The first so many unfixed pairs become not applicable."""
+    """Return an edit that makes the first `count` unfixed entries not applicable."""
 
-    def how(pairs: Iterator[dict[str, str]]) -> None:
+    def change(pairs: Iterator[dict[str, str]]) -> None:
         for pair in [pair for pair in pairs if not pair][:count]:
             pair["fixed_version"] = "0"
 
-    return edit_pairs(how)
+    return edit_pairs(change)
 
 
 def keep_one_package(text: str) -> str:
-    """The feed cut to the first package of the crowd."""
+    """Return the feed with only the first added package."""
     return json.dumps({"crowd00": json.loads(text)["crowd00"]})

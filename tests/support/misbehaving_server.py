@@ -1,9 +1,9 @@
-"""A web server that serves files well, or badly on command; each fault is a function below.
+"""A web server that serves files correctly, or with a fault; each fault is a function here.
 
 In a test: `server.publish("/a.json", b"...")`, then `server.misbehave("/a.json", resets_midway)`:
-each request takes the next fault, and after the last one the file is served well. By hand:
-`PYTHONPATH=tests python -m support.misbehaving_server DIRECTORY`, where `/resets_midway/a.json`
-asks for a fault.
+each request gets the next fault, and after the last one the file is served correctly. To run it:
+`PYTHONPATH=tests python -m support.misbehaving_server DIRECTORY`, where the path
+`/resets_midway/a.json` selects a fault.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXTRA = b"and more than was promised"
 
 @dataclass(frozen=True)
 class File:
-    """What is published at a path."""
+    """The file published at a path."""
 
     content: bytes
     etag: str | None = None
@@ -48,7 +48,7 @@ class File:
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that arrived."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -56,7 +56,7 @@ class ReceivedRequest:
 
 
 class MisbehavingServer(ThreadingHTTPServer):
-    """The files, the faults that wait for each path, and the requests so far."""
+    """A server with its files, the next faults of each path, and the requests so far."""
 
     daemon_threads = True
 
@@ -65,7 +65,7 @@ class MisbehavingServer(ThreadingHTTPServer):
         self.requests: list[ReceivedRequest] = []
         self.closing = Event()
         self.always: dict[str, Fault] = {}
-        self._waiting: dict[str, deque[Fault]] = defaultdict(deque)
+        self._next_faults: dict[str, deque[Fault]] = defaultdict(deque)
         self._lock = Lock()
         super().__init__(("127.0.0.1", port), Handler)
 
@@ -81,28 +81,28 @@ class MisbehavingServer(ThreadingHTTPServer):
         etag: str | None = "",
         changed: datetime | None = LONG_AGO,
     ) -> None:
-        """Put a file at a path; its ETag is the content's hash unless another or None is given."""
-        own = f'"{hashlib.sha256(content).hexdigest()[:16]}"' if etag == "" else etag
-        self.files[path] = File(content, own, changed)
+        """Publish a file; its ETag is a hash of the content unless another or None is given."""
+        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"' if etag == "" else etag
+        self.files[path] = File(content, tag, changed)
 
     def misbehave(self, path: str, *faults: Fault) -> None:
-        self._waiting[path].extend(faults)
+        self._next_faults[path].extend(faults)
 
     def requests_for(self, path: str, method: str = "GET") -> list[ReceivedRequest]:
-        return [seen for seen in self.requests if (seen.method, seen.path) == (method, path)]
+        return [r for r in self.requests if (r.method, r.path) == (method, path)]
 
-    def next_fault(self, seen: ReceivedRequest) -> Fault:
+    def next_fault(self, request: ReceivedRequest) -> Fault:
         with self._lock:
-            self.requests.append(seen)
-            waiting = self._waiting[seen.path]
-            return waiting.popleft() if waiting else self.always.get(seen.path, serves_well)
+            self.requests.append(request)
+            faults = self._next_faults[request.path]
+            return faults.popleft() if faults else self.always.get(request.path, serves_well)
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes away is part of the game."""
+        """Ignore clients that disconnect: tests expect it."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """The handler of one connection."""
 
     protocol_version = "HTTP/1.1"
     server: MisbehavingServer
@@ -111,10 +111,10 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.server.next_fault(ReceivedRequest(self.command, self.path, dict(self.headers)))
         fault(self, self.server.files.get(self.path))
 
-    do_HEAD = do_GET  # noqa: N815 - the base's name
+    do_HEAD = do_GET  # noqa: N815 - name of the base class
 
     def log_message(self, *_: object) -> None:
-        """Nothing is said of each request."""
+        """Log nothing."""
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.head(status, **{"Content_Length": str(len(body)), **headers})
@@ -143,7 +143,7 @@ Fault = Callable[[Handler, File | None], None]
 
 
 def serves_well(handler: Handler, file: File | None) -> None:
-    """No fault: ETag, Last-Modified, conditions, Range with If-Range."""
+    """No fault: ETag, Last-Modified, conditional requests, Range with If-Range."""
     if file is None:
         handler.answer(404)
         return
@@ -163,32 +163,32 @@ def serves_well(handler: Handler, file: File | None) -> None:
 
 
 def resets_midway(handler: Handler, file: File) -> None:
-    """Half of the body, then a reset of the connection."""
+    """Half of the body, then a connection reset."""
     _half(handler, file)
     handler.reset()
 
 
 def closes_early(handler: Handler, file: File) -> None:
-    """A body that is shorter than its Content-Length: half of it, then an orderly end."""
+    """Half of the body, then an orderly close before Content-Length is reached."""
     _half(handler, file)
     handler.close_connection = True
 
 
 def sends_more(handler: Handler, file: File) -> None:
-    """A body that is longer than its Content-Length."""
+    """A body longer than its Content-Length."""
     handler.head(200, Content_Length=str(len(file.content)), **file.headers())
     handler.body(file.content + EXTRA)
 
 
 def sends_less_unframed(handler: Handler, file: File) -> None:
-    """Half of the body without any Content-Length: only the content can tell."""
+    """Half of the body without a Content-Length: only the content shows that it is incomplete."""
     handler.head(200, Connection="close", **file.headers())
     handler.body(file.content[: len(file.content) // 2])
     handler.close_connection = True
 
 
 def never_answers(handler: Handler, _file: File | None) -> None:
-    """The request is read and nothing comes back."""
+    """No response to the request."""
     handler.server.closing.wait()
     handler.close_connection = True
 
@@ -201,7 +201,7 @@ def stalls_midway(handler: Handler, file: File) -> None:
 
 
 def drips(handler: Handler, file: File) -> None:
-    """The body in single bytes, each in a packet of its own."""
+    """The body in packets of one byte."""
     handler.head(200, Content_Length=str(len(file.content)), **file.headers())
     for position in range(len(file.content)):
         handler.body(file.content[position : position + 1])
@@ -209,7 +209,7 @@ def drips(handler: Handler, file: File) -> None:
 
 
 def asks_for_login(handler: Handler, _file: File | None) -> None:
-    """200 with the page of a login form."""
+    """200 with a login page."""
     handler.answer(200, LOGIN_PAGE, Content_Type="text/html")
 
 
@@ -219,12 +219,12 @@ def sends_nothing(handler: Handler, _file: File | None) -> None:
 
 
 def cuts_off(handler: Handler, file: File) -> None:
-    """Half of the file as if it were whole: Content-Length agrees, only the content tells."""
+    """Half of the file with a matching Content-Length: only the content shows it."""
     handler.answer(200, file.content[: len(file.content) // 2], **file.headers())
 
 
 def refuses_head(handler: Handler, file: File | None) -> None:
-    """405 to HEAD, and GET served well."""
+    """405 to HEAD, a correct response to GET."""
     if handler.command == "HEAD":
         handler.answer(405)
     else:
@@ -232,12 +232,12 @@ def refuses_head(handler: Handler, file: File | None) -> None:
 
 
 def ignores_range(handler: Handler, file: File) -> None:
-    """The whole file with 200, whatever part was asked for."""
+    """The complete file with 200, for every Range."""
     handler.answer(200, file.content, **file.headers())
 
 
 def ignores_if_range(handler: Handler, file: File) -> None:
-    """The part that was asked for, without ETag and although the file has changed since."""
+    """The requested range without an ETag, although the file has changed since."""
     start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
     size = len(file.content)
     part = f"bytes {start}-{size - 1}/{size}"
@@ -245,14 +245,14 @@ def ignores_if_range(handler: Handler, file: File) -> None:
 
 
 def sends_another_range(handler: Handler, file: File) -> None:
-    """206 with other bytes than were asked for."""
+    """206 with another range than the requested one."""
     size = len(file.content)
     part = f"bytes 1-{size - 1}/{size}"
     handler.answer(206, file.content[1:], Content_Range=part, **file.headers())
 
 
 def refuses_ranges(handler: Handler, file: File) -> None:
-    """416 to every request with a Range."""
+    """416 to every request that has a Range."""
     if "Range" in handler.headers:
         handler.answer(416)
     else:
@@ -260,14 +260,14 @@ def refuses_ranges(handler: Handler, file: File) -> None:
 
 
 def packs_unasked(handler: Handler, file: File) -> None:
-    """Content-Encoding although the request asks for identity."""
+    """Content-Encoding gzip although the request accepts only identity."""
     import gzip
 
     handler.answer(200, gzip.compress(file.content), Content_Encoding="gzip", **file.headers())
 
 
 def repeats_the_secret(handler: Handler, _file: File | None) -> None:
-    """401 that repeats, in its reason and in its body, the credential that was sent."""
+    """401 that repeats the sent credential in its reason phrase and body."""
     secret = handler.headers.get("Authorization", "")
     handler.send_response(401, f"not {secret}")
     handler.send_header("Content-Length", str(len(secret)))
@@ -276,7 +276,7 @@ def repeats_the_secret(handler: Handler, _file: File | None) -> None:
 
 
 def answers(status: int, **headers: str) -> Fault:
-    """A fault that answers with a status and no body: 403, 404, 410, 500, 503 ..."""
+    """Return a fault that responds with a status and no body."""
 
     def fault(handler: Handler, _file: File | None) -> None:
         handler.answer(status, **headers)
@@ -285,12 +285,12 @@ def answers(status: int, **headers: str) -> Fault:
 
 
 def redirects(location: str, status: int = 302) -> Fault:
-    """A fault that redirects: in a loop, to file:, to a private address, from https to http ..."""
+    """Return a fault that redirects to a location."""
     return answers(status, Location=location)
 
 
 def then_publishes(fault: Fault, path: str, content: bytes) -> Fault:
-    """A fault after which the file is another one."""
+    """Return a fault after which the file has another content."""
 
     def both(handler: Handler, file: File | None) -> None:
         handler.server.publish(path, content)
@@ -312,7 +312,7 @@ FAULTS_BY_NAME: dict[str, Fault] = {
 
 @contextmanager
 def run_misbehaving_server(port: int = 0) -> Iterator[MisbehavingServer]:
-    """A server while the block runs."""
+    """Run a server for the block."""
     with MisbehavingServer(port) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -336,15 +336,15 @@ def _half(handler: Handler, file: File) -> None:
 
 
 def _range_start(handler: Handler, file: File) -> int | None:
-    asked = handler.headers.get("Range", "")
+    requested = handler.headers.get("Range", "")
     condition = handler.headers.get("If-Range")
-    if not asked.startswith("bytes=") or condition not in {None, *file.headers().values()}:
+    if not requested.startswith("bytes=") or condition not in {None, *file.headers().values()}:
         return None
-    return int(asked.removeprefix("bytes=").partition("-")[0])
+    return int(requested.removeprefix("bytes=").partition("-")[0])
 
 
 def main(directory: str) -> None:
-    """Serve a directory's files under the name of each fault until interrupted."""
+    """Serve the files of a directory below the name of each fault until interrupted."""
     with MisbehavingServer(8700) as server:
         for file in (path for path in Path(directory).rglob("*") if path.is_file()):
             for name, fault in FAULTS_BY_NAME.items():

@@ -1,6 +1,6 @@
-"""Broken versions of real bytes, for tests that a reader survives whatever comes.
+"""Damaged versions of real files, for tests that a reader never crashes.
 
-What a reader may answer is the tests'; what it may cost, `bounded`.
+`limit_resources` bounds the time and memory of a reader; tests check what it returns or raises.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 from hypothesis import strategies as st
 
-MOST_CPU_SECONDS = 2.0
-MOST_MEGABYTES = 150
+MAX_CPU_SECONDS = 2.0
+MAX_MEGABYTES = 150
 RSS_BYTES = 1 if sys.platform == "darwin" else 1024
 PIECES = (
     b'"', b"'", b"{", b"}", b"[", b"]", b",", b":", b"-", b"\\", b"\0", b"\xff", b"\n", b"\t",
@@ -37,16 +37,16 @@ EDITS = st.lists(
 )
 
 
-def edited(data: bytes, edits: list[Edit]) -> bytes:
-    """The bytes with some pieces cut out and others put in; a place is a share of the length."""
-    for place, cut, piece in edits:
-        start = int(place * len(data))
+def apply_edits(data: bytes, edits: list[Edit]) -> bytes:
+    """Return the bytes after cutting and inserting pieces; a position is a share of the length."""
+    for position, cut, piece in edits:
+        start = int(position * len(data))
         data = data[:start] + piece + data[start + cut :]
     return data
 
 
-def inside(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """The same change to what is packed, where the bytes are gzip or a zip."""
+def change_content(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Apply a change to the bytes, or to the compressed content of gzip and zip files."""
     if data.startswith(b"\x1f\x8b"):
         return gzip.compress(change(gzip.decompress(data)), mtime=0)
     if not data.startswith(b"PK"):
@@ -59,12 +59,12 @@ def inside(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
-    """Fails where the block took more time or memory than small input may."""
+def limit_resources() -> Iterator[None]:
+    """Fail if the block takes more time or memory than small input may take."""
     began, before = time.process_time(), _peak_megabytes()
     yield
-    assert time.process_time() - began < MOST_CPU_SECONDS
-    assert _peak_megabytes() - before < MOST_MEGABYTES
+    assert time.process_time() - began < MAX_CPU_SECONDS
+    assert _peak_megabytes() - before < MAX_MEGABYTES
 
 
 def _peak_megabytes() -> float:

@@ -1,7 +1,4 @@
-"""Who is told in tests: a webhook and a mail server on this machine, each keeping what it hears.
-
-Fixtures are taken into a room's tests by its conftest.py.
-"""
+"""A webhook and a mail server on the loopback address that keep the messages they receive."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ TOKEN = "tok3n-in-the-path"
 
 
 class WebhookServer(ThreadingHTTPServer):
-    """A webhook: every message that came, and the status that it answers with."""
+    """A webhook with the messages that it received and the status that it answers with."""
 
     daemon_threads = True
 
@@ -51,17 +48,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing is said of each request."""
+        """Log nothing."""
 
 
 class MailServer(ThreadingTCPServer):
-    """A mail server that takes every letter."""
+    """A mail server that accepts every message."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         self.messages: list[dict[str, str]] = []
-        super().__init__(("127.0.0.1", 0), _Postman)
+        super().__init__(("127.0.0.1", 0), _SmtpHandler)
 
     @property
     def target(self) -> str:
@@ -69,29 +66,29 @@ class MailServer(ThreadingTCPServer):
         return f"mailto://{here}/?from=etl@example.org&to=owner@example.org&mode=insecure"
 
 
-class _Postman(StreamRequestHandler):
-    """SMTP as far as one letter needs it (RFC 5321)."""
+class _SmtpHandler(StreamRequestHandler):
+    """The part of SMTP that one message needs (RFC 5321)."""
 
     server: MailServer
 
     def handle(self) -> None:
-        self._say(220)
+        self._reply(220)
         while line := self.rfile.readline():
             verb = line[:4].upper()
             if verb == b"DATA":
-                self._say(354)
-                self._keep(b"".join(iter(self.rfile.readline, b".\r\n")))
-            self._say(221 if verb == b"QUIT" else 250)
+                self._reply(354)
+                self._store(b"".join(iter(self.rfile.readline, b".\r\n")))
+            self._reply(221 if verb == b"QUIT" else 250)
 
-    def _say(self, code: int) -> None:
-        self.wfile.write(b"%d as you wish\r\n" % code)
+    def _reply(self, code: int) -> None:
+        self.wfile.write(b"%d ok\r\n" % code)
 
-    def _keep(self, content: bytes) -> None:
-        letter = message_from_bytes(content, policy=default)
-        body = letter.get_body(("plain", "html"))
+    def _store(self, content: bytes) -> None:
+        message = message_from_bytes(content, policy=default)
+        body = message.get_body(("plain", "html"))
         text = body.get_content() if body else ""
         self.server.messages.append(
-            {"to": str(letter["To"]), "subject": str(letter["Subject"]), "text": text}
+            {"to": str(message["To"]), "subject": str(message["Subject"]), "text": text}
         )
 
 

@@ -1,6 +1,6 @@
-"""A home in which a domain's sample has been run, and the mirror that it was fetched from.
+"""A home for runs of a domain's sample, with the mirror that it fetches from.
 
-Tests change the mirror, run again and look at what happened. Copies are made of one first run.
+Tests change the mirror, run again and check the result. They work on copies of one first run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ YEARS |= {"dagster/asset_partition_range_end": str(datetime.now(UTC).year)}
 
 
 class SampleHome:
-    """One home with its mirror below one folder; another domain's names that domain and its day."""
+    """A home and its mirror in one folder; a subclass sets another domain and logical time."""
 
     name: ClassVar[str] = DOMAIN
     as_of: ClassVar[datetime] = AS_OF
@@ -42,12 +42,12 @@ class SampleHome:
         self.folder = folder
         self.mirror = folder / "mirror"
         self.home = Home(folder / "home")
-        found = Settings.load(home=self.home.root, dagster_home=self.home.dagster)
-        own = folder / "dbt_project"  # where the sample brings seeds of its own
-        self.settings = found.model_copy(
+        settings = Settings.load(home=self.home.root, dagster_home=self.home.dagster)
+        copied_dbt = folder / "dbt_project"  # exists if the sample has its own seeds
+        self.settings = settings.model_copy(
             update={
                 "mirror": mirror_url or str(self.mirror),
-                "dbt_dir": dbt_dir or (own if own.exists() else found.dbt_dir),
+                "dbt_dir": dbt_dir or (copied_dbt if copied_dbt.exists() else settings.dbt_dir),
             }
         )
         self.domain: Domain = load(self.settings.domains_dir)[self.name]
@@ -60,17 +60,17 @@ class SampleHome:
 
     @classmethod
     def create_with_run(cls, folder: Path) -> Self:
-        """The sample, run once; tests that change anything take a copy."""
+        """Create a home and run the sample in it once."""
         sample = cls.create(folder)
         manifest = sample.run(RunOptions(as_of=cls.as_of))
         assert manifest.published, manifest.note
         return sample
 
     def copy_to(self, folder: Path) -> Self:
-        """The same home and mirror in another place."""
-        # Another worker may be reading the home meanwhile, which needs files of its own beside.
-        reading = shutil.ignore_patterns("*.db-wal", "*.db-shm")
-        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True, ignore=reading)
+        """Copy the home and the mirror to another folder."""
+        # Another worker may be reading the home, and SQLite creates and removes these meanwhile.
+        sqlite_files = shutil.ignore_patterns("*.db-wal", "*.db-shm")
+        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True, ignore=sqlite_files)
         return type(self)(folder)
 
     @property
@@ -94,7 +94,7 @@ class SampleHome:
         return Launcher.open(self.settings, {self.name: domain or self.domain}, say=say)
 
     def launch_job(self) -> RunManifest:
-        """A launch as Dagster's pages do it: the domain's whole job, without a probe before."""
+        """Launch the whole job of the domain as Dagster's UI does, without a probe before it."""
         defs = build_defs(self.settings, domains={self.name: self.domain})
         with open_instance(self.settings) as instance:
             result = defs.resolve_job_def(job_name(self.domain)).execute_in_process(
@@ -106,10 +106,10 @@ class SampleHome:
     def instance(self) -> Any:
         return open_instance(self.settings)
 
-    def change(self, file: str, how: Callable[[str], str]) -> None:
-        """Change one text file of the mirror; its modification time moves with it."""
+    def change(self, file: str, edit: Callable[[str], str]) -> None:
+        """Rewrite a text file of the mirror, which also changes its modification time."""
         path = self.mirror / file
-        path.write_text(how(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
 
     @property
     def latest(self) -> Path:
@@ -124,7 +124,7 @@ class SampleHome:
         return {row["advisory_id"]: row["state"] for row in self.rows("mart_advisory_current")}
 
     def made_assets(self, manifest: RunManifest) -> set[str]:
-        """The last parts of the keys of assets for which work was done."""
+        """Return the last part of the key of each asset that the run made and did not reuse."""
         return {a.key.rpartition("/")[2] for a in manifest.assets if a.outcome == "made"}
 
     def count_runs(self) -> int:
@@ -132,7 +132,7 @@ class SampleHome:
             return len(instance.get_runs())
 
     def check_description(self, asset: str, check: str) -> str:
-        """What the last evaluation of a check says."""
+        """Return the description of the last evaluation of a check."""
         key = dg.AssetCheckKey(dg.AssetKey([self.name, asset]), check)
         with self.instance() as instance:
             rows = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
@@ -144,7 +144,7 @@ class SampleHome:
 
 
 def fingerprint(directory: Path) -> dict[str, tuple[int, bytes]]:
-    """Modification time and bytes of every file below a directory."""
+    """Return the modification time and the bytes of every file below a directory."""
     return {
         path.relative_to(directory).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
         for path in sorted(directory.rglob("*"))

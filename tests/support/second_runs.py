@@ -1,4 +1,4 @@
-"""Homes with a second run, and with a large sample; tests take copies."""
+"""Fixtures: homes after a second run, and homes of a larger sample, each shared and as a copy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 @pytest.fixture(scope="session")
 def second_run(first_run: SampleHome, build_once: Any) -> SampleHome:
-    """The same with one ruling more, run again: two versions of one source are stored."""
+    """Return the sample after a second run with one more ruling: one source has two versions."""
 
     def fill(folder: Path) -> None:
         sample = first_run.copy_to(folder)
@@ -30,14 +30,14 @@ def second_run(first_run: SampleHome, build_once: Any) -> SampleHome:
 
 @pytest.fixture
 def second_sample(second_run: SampleHome, tmp_path: Path) -> SampleHome:
-    """A copy of the second run."""
+    """Return a copy of the second run for this test."""
     return second_run.copy_to(tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")
 def large_run(tmp_path_factory: pytest.TempPathFactory) -> SampleHome:
-    """The sample with a crowd of packages, run once."""
-    sample = SampleHome.create(tmp_path_factory.mktemp("crowd"))
+    """Return the large sample after its first run; read-only."""
+    sample = SampleHome.create(tmp_path_factory.mktemp("large"))
     sample.change(FEED, add_large_feed)
     manifest = sample.run(RunOptions(as_of=AS_OF))
     assert manifest.published, manifest.note
@@ -46,5 +46,5 @@ def large_run(tmp_path_factory: pytest.TempPathFactory) -> SampleHome:
 
 @pytest.fixture
 def large_sample(large_run: SampleHome, tmp_path: Path) -> SampleHome:
-    """A copy of the crowd's run."""
+    """Return a copy of the run of the large sample for this test."""
     return large_run.copy_to(tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""Declarations for tests of tables, written as short as a test reads well."""
+"""Short ways to write declarations in tests of tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def column(name: str, kind: str = "string", **rules: Any) -> dict[str, Any]:
 
 
 def contract(*columns: str | dict[str, Any], **rules: Any) -> Contract:
-    """A contract whose key is its first column; a bare name is a column of text."""
+    """Return a contract whose key is its first column; a plain name is a string column."""
     declared = [column(c) if isinstance(c, str) else c for c in columns]
     return Contract.model_validate({"columns": declared, "key": [declared[0]["name"]]} | rules)
 
 
-def source(held: Contract, form: dict[str, Any], **fields: Any) -> Source:
-    """A source `orchard.fruits` of this contract and format."""
+def source(table_contract: Contract, file_format: dict[str, Any], **fields: Any) -> Source:
+    """Return a source `orchard.fruits` with this contract and format."""
     source = Source.model_validate(
         {
             "title": "Fruits",
@@ -30,8 +30,8 @@ def source(held: Contract, form: dict[str, Any], **fields: Any) -> Source:
             "location": {"path": "fruits"},
             "required": False,
             "freshness": {"warn_after_hours": 1, "fail_after_hours": 2},
-            "format": form,
-            "contract": held,
+            "format": file_format,
+            "contract": table_contract,
         }
         | fields
     )

@@ -1,7 +1,4 @@
-"""What tests of transfers start from: a clock that is moved by hand, a declared source, a client.
-
-Fixtures are taken into a room's tests by its conftest.py.
-"""
+"""Fixtures for tests of transfers: a manual clock, a client, a declared source, a fake network."""
 
 from __future__ import annotations
 
@@ -34,14 +31,14 @@ Fetcher = Callable[..., FetchResult]
 
 @dataclass
 class ManualClock:
-    """The hands of a clock: waiting moves them, and so does looking where `tick` says so."""
+    """A clock that waiting advances, and reading too, by `tick` seconds."""
 
     seconds: float = 1000.0
     tick: float = 0.0
     chance: float = 1.0
     waits: list[float] = field(default_factory=list)
 
-    def look(self) -> float:
+    def read(self) -> float:
         self.seconds += self.tick
         return self.seconds
 
@@ -51,13 +48,13 @@ class ManualClock:
 
     def clock(self) -> Clock:
         return Clock(
-            monotonic=self.look, wait=self.wait, random=lambda: self.chance, now=lambda: NOW
+            monotonic=self.read, wait=self.wait, random=lambda: self.chance, now=lambda: NOW
         )
 
 
 @dataclass(frozen=True)
 class FakeNetwork(Network):
-    """A network in which names stand for given addresses, and every connection ends here."""
+    """A network with given addresses of host names, whose connections all go to the loopback."""
 
     names: dict[str, list[str]] = field(default_factory=dict)
 
@@ -66,21 +63,21 @@ class FakeNetwork(Network):
 
 
 class LoopbackBackend(httpcore.SyncBackend):
-    """Connects to the loopback address, whatever is asked for."""
+    """Connects every request to the loopback address."""
 
     def connect_tcp(self, host: str, port: int, *args: Any) -> httpcore.NetworkStream:
         return super().connect_tcp("127.0.0.1", port, *args)
 
 
 def make_network(**names: list[str]) -> Network:
-    """A network where `feeds_example=["93.184.215.14"]` gives feeds.example that address."""
+    """Return a network; `feeds_example=["93.184.215.14"]` sets the addresses of feeds.example."""
     return FakeNetwork(
-        LoopbackBackend(), {name.replace("_", "."): found for name, found in names.items()}
+        LoopbackBackend(), {name.replace("_", "."): addresses for name, addresses in names.items()}
     )
 
 
 def make_source(url: str | None = None, **fields: Any) -> Source:
-    """A source of JSON with the given location and other fields."""
+    """Return a JSON source with this location and other fields."""
     source = Source.model_validate(
         {
             "title": "Feed",
@@ -120,7 +117,7 @@ def client(manual_clock: ManualClock) -> Iterator[Client]:
 
 @pytest.fixture
 def fetch_feed(server: MisbehavingServer, client: Client, home: Home) -> Fetcher:
-    """Fetch /feed.json (or another location) once, with limits as given."""
+    """Return a function that fetches /feed.json, or another location, once, with given limits."""
     server.publish(PATH, GOOD)
 
     def run(
@@ -158,8 +155,8 @@ def read_stored(fetched: FetchResult, home: Home) -> bytes:
 
 
 def list_quarantined(home: Home) -> list[QuarantinedFile]:
-    found = home.quarantine("advisories", "feed").glob("*.json")
-    return [QuarantinedFile.model_validate_json(path.read_text(encoding="utf-8")) for path in found]
+    paths = home.quarantine("advisories", "feed").glob("*.json")
+    return [QuarantinedFile.model_validate_json(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def list_partial_files(home: Home) -> list[Path]:
@@ -168,11 +165,11 @@ def list_partial_files(home: Home) -> list[Path]:
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
-    """A port whose queue of connections is full, so that one more gets no answer."""
+    """Return a port whose connection queue is full, so that one more connection gets no answer."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        for waiting in (first, second):
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
+        for client_socket in (first, second):
+            client_socket.setblocking(False)
+            client_socket.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]

@@ -54,9 +54,9 @@ def real_run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fact
 
 @pytest.fixture(scope="session")
 def plain(real: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
-    readers = Environment.of(tmp_path_factory.mktemp("readers"), *READERS)
+    readers = Environment.create(tmp_path_factory.mktemp("readers"), *READERS)
     schema = real / "factory/databaseSchemas.json"
-    tables: dict[str, Rows] = readers.told(
+    tables: dict[str, Rows] = readers.run_script(
         Path(__file__).with_name("plain_reading.py"), schema, real / "factory"
     )
     return tables

@@ -126,7 +126,7 @@ def endpoint(
     """A mirror that is served, with a page for every name and a model that reads it."""
     transit = first_transit.copy_to(tmp_path_factory.mktemp("asked"))
     write_pages(transit.mirror / PAGES)
-    with chats.endpoint(transit.mirror) as server:
+    with chats.run_endpoint(transit.mirror) as server:
         yield server
 
 
@@ -142,10 +142,12 @@ def answered(
     )
     give_key(transit)
     without_manners(transit)
-    endpoint.waiting += BAD
+    endpoint.next_behaviours += BAD
     manifest = transit.run()
     assert manifest.published, manifest.note
-    assert len(endpoint.asked) == len(BAD) + len(NAMES)  # Hillcrest is asked for each of its modes
+    assert len(endpoint.stations) == len(BAD) + len(
+        NAMES
+    )  # Hillcrest is asked for each of its modes
     return transit
 
 
@@ -164,11 +166,11 @@ def test_an_answer_about_one_part_of_a_station_is_not_of_the_other(answered: Tra
 
 @pytest.mark.long
 def test_running_again_asks_nobody(answered: Transit, endpoint: chats.Endpoint) -> None:
-    endpoint.forget()
+    endpoint.clear_requests()
 
     again = answered.run()
 
-    assert (again.published, endpoint.asked) == (True, [])
+    assert (again.published, endpoint.stations) == (True, [])
     assert endpoint.fetched == ["HEAD LTAMRTStationExitGEOJSON.geojson"]
     assert {asset.outcome for asset in again.assets} == {"reused"}
     assert files_with(answered.home.root, SECRET) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.mutations import EDITS, Edit, bounded, edited, inside
+from support.mutations import EDITS, Edit, apply_edits, change_content, limit_resources
 
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Source
@@ -48,7 +48,7 @@ def rows_of(sample: Sample, data: bytes) -> int:
     source, _, path = sample
     path.write_bytes(data)
     checker = ContractChecker(source.contract)
-    with bounded():
+    with limit_resources():
         try:
             batches = registry.read(path, source.format, source.contract)
             return sum(checker.check(batch).rows.num_rows for batch in batches)
@@ -63,16 +63,16 @@ def test_the_sample_itself_is_read(sample: Sample) -> None:
 @given(edits=EDITS)
 @settings(max_examples=60)
 def test_broken_bytes(sample: Sample, edits: list[Edit]) -> None:
-    rows_of(sample, edited(sample[1], edits))
+    rows_of(sample, apply_edits(sample[1], edits))
 
 
 @given(edits=EDITS)
 @settings(max_examples=60)
 def test_well_packed_bytes_that_are_broken_inside(sample: Sample, edits: list[Edit]) -> None:
-    rows_of(sample, inside(sample[1], lambda data: edited(data, edits)))
+    rows_of(sample, change_content(sample[1], lambda data: apply_edits(data, edits)))
 
 
 @given(data=st.binary(max_size=300))
 @settings(max_examples=40)
 def test_any_bytes(sample: Sample, data: bytes) -> None:
-    rows_of(sample, inside(sample[1], lambda _: data))
+    rows_of(sample, change_content(sample[1], lambda _: data))

@@ -1,6 +1,6 @@
-"""What a published set says of each advisory, read from each document by a reading of its own.
+"""The entry of each advisory in each published document, read without the code of the writers.
 
-Nothing of the writers is used here: a document is read as a customer would read it.
+A document is read as a consumer of the standard would read it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 from urllib.parse import unquote
 
 Pair = tuple[str, str]
-"""Package in lower case, as a package URL has it, and vulnerability id."""
+"""The package name in lower case, as in a package URL, and the vulnerability id."""
 
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """The documents below one directory."""
+    """The documents in one directory."""
 
     directory: Path
 
@@ -42,14 +42,14 @@ class PublishedSet:
         return {(row["package_name"].lower(), row["cve_id"]): row for row in rows}
 
     def feed(self) -> dict[Pair, Any]:
-        found = self.json("data.json").items()
+        packages = self.json("data.json").items()
         return {
-            (package.lower(), cve): entry for package, ids in found for cve, entry in ids.items()
+            (package.lower(), cve): entry for package, ids in packages for cve, entry in ids.items()
         }
 
     def osv(self) -> dict[Pair, Any]:
-        """The entry of each package in a record that stands."""
-        return _once(
+        """Return the entry of each package in the records that are not withdrawn."""
+        return _require_unique(
             (entry["package"]["name"].lower(), record["upstream"][0], entry)
             for record in self.osv_records()
             if "withdrawn" not in record
@@ -60,32 +60,36 @@ class PublishedSet:
         )
 
     def openvex(self) -> dict[Pair, Any]:
-        return _once(
-            (_name(statement["products"][0]["@id"]), statement["vulnerability"]["name"], statement)
+        return _require_unique(
+            (
+                _package_of(statement["products"][0]["@id"]),
+                statement["vulnerability"]["name"],
+                statement,
+            )
             for statement in self.json("openvex.json")["statements"]
         )
 
     def csaf(self) -> dict[Pair, Any]:
-        return _once(
-            (_name(product), found.get("cve") or found["ids"][0]["text"], found)
+        return _require_unique(
+            (_package_of(product), entry.get("cve") or entry["ids"][0]["text"], entry)
             for document in self.csaf_documents()
-            for found in document["vulnerabilities"]
-            for product in {p for ids in found["product_status"].values() for p in ids}
+            for entry in document["vulnerabilities"]
+            for product in {p for ids in entry["product_status"].values() for p in ids}
         )
 
     def cyclonedx(self) -> dict[Pair, Any]:
-        return _once(
-            (_name(found["affects"][0]["ref"]), found["id"], found)
-            for found in self.json("cyclonedx.vex.json")["vulnerabilities"]
+        return _require_unique(
+            (_package_of(entry["affects"][0]["ref"]), entry["id"], entry)
+            for entry in self.json("cyclonedx.vex.json")["vulnerabilities"]
         )
 
 
-def _name(purl: str) -> str:
+def _package_of(purl: str) -> str:
     return unquote(purl.partition("?")[0].split("/")[-1].partition("@")[0])
 
 
-def _once(found: Iterator[tuple[str, str, Any]]) -> dict[Pair, Any]:
-    entries = [((package, cve), entry) for package, cve, entry in found]
-    twice = [pair for pair, count in Counter(pair for pair, _ in entries).items() if count > 1]
-    assert not twice
+def _require_unique(triples: Iterator[tuple[str, str, Any]]) -> dict[Pair, Any]:
+    entries = [((package, cve), entry) for package, cve, entry in triples]
+    duplicates = [pair for pair, count in Counter(pair for pair, _ in entries).items() if count > 1]
+    assert not duplicates
     return dict(entries)
