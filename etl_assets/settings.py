@@ -1,52 +1,59 @@
-"""What this machine says: the only reader of the environment, of `.env` and of a file of settings.
+"""The settings of this machine: the only module that reads the environment and `.env` files.
 
-Names and defaults of settings belong here. What is declared of a source is YAML under `domains/`;
-where things lie under the home is `etl_assets.model.home`.
+What is the same on every machine belongs in the YAML files under `domains/`; where files are kept
+below the home is in `etl_assets.model.home`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from etl_assets import settings_file
 from etl_assets.declarations.rules import RuleViolation
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
+from etl_assets.settings_file import SettingsFileSource, is_secret
 
 PREFIX = "ETL_"
 PACKAGE = Path(__file__).parent
-ENVIRONMENT, DEFAULT = "environment", "default"
+ARGUMENT, ENVIRONMENT, DEFAULT = "argument", "environment", "default"
+LOCATING = frozenset({"home", "config"})  # they decide which files are read
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as a person may see it: of a secret, only whether it is set."""
+    """One setting as it is shown: of a secret, only whether it is set."""
 
     name: str
     variable: str
     value: str | bool | None
     is_secret: bool
     origin: str
-    """`environment`, the file that says it, or `default`."""
+    """`argument`, the settings file, `environment`, the `.env` file, or `default`."""
     description: str
 
 
 class Settings(BaseSettings):
-    """Where to work and how; each field is the variable `ETL_<FIELD>` unless it says otherwise.
+    """Where to work and how; each field is the variable `ETL_<FIELD>` unless it has an alias.
 
-    A file of settings goes before the environment, that before `.env` of the home, and that before
-    `.env` of the current directory.
+    A settings file takes precedence over the environment, the environment over the `.env` of the
+    home, and that over the `.env` of the current directory.
     """
 
     model_config = SettingsConfigDict(
@@ -57,18 +64,20 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    home: Path = Field(description="holds all that is written; default: the current directory")
+    home: Path = Field(
+        default_factory=Path.cwd,
+        description="the directory for all output; default: the current directory",
+    )
     mirror: str | None = Field(
         default=None, description="https://host/path is fetched from <mirror>/host/path"
     )
     dagster_home: Path = Field(
-        default=Path(),
+        default_factory=lambda values: Home(values["home"]).dagster,
         validation_alias="DAGSTER_HOME",
-        validate_default=True,
         description="Dagster's storage; default: .dagster in the home",
     )
     notify: SecretStr | None = Field(
-        default=None, description="who hears of failures: addresses as apprise spells them"
+        default=None, description="addresses to notify of failures, as apprise spells them"
     )
     proxy: SecretStr | None = Field(
         default=None, description="an HTTP proxy through which public files are fetched"
@@ -79,133 +88,150 @@ class Settings(BaseSettings):
         default=PACKAGE.parent / "samples", description="small mirrors for the demo"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="WARNING", description="from which level on the project's own log is shown"
+        default="WARNING", description="the lowest level of the project's own log that is shown"
     )
     no_color: bool = Field(default=False, description="plain output; so does NO_COLOR")
     config: Path | None = Field(
-        default=None, description="a YAML file of settings, which goes before the environment"
+        default=None,
+        description="a YAML file of settings, which takes precedence over the environment",
     )
 
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
     @classmethod
-    def load(cls, **overrides: Any) -> Self:
-        """Settings of this process; an override that is None counts as not given."""
-        given = {name: value for name, value in overrides.items() if value is not None}
-        config = _config(given)
-        said = settings_file.read(config, _keys()) if config else None
-        given = {**(said.values if said else {}), **given, "config": config}
-        home = _home(given)
-        if "no_color" not in given and os.environ.get("NO_COLOR"):
-            given["no_color"] = True
+    def load(cls, **arguments: Any) -> Self:
+        """Returns the settings of this process; an argument that is None counts as not given.
+
+        Raises SettingsError with every wrong value.
+        """
+        arguments = {name: value for name, value in arguments.items() if value is not None}
+        # pydantic-settings builds its own sources below, and keeps neither the origin of a value
+        # nor its line in a file: for these, and for the messages, they are built here too.
+        sources = build_sources(InitSettingsSource(cls, arguments))
         try:
-            found = cls(**{**given, "home": home}, _env_file=_env_files(home))
+            settings = cls(**arguments)
         except ValidationError as error:
             details = error.errors(include_url=False)
-            raise SettingsError("\n".join(_lines(details, said, overrides))) from error
-        if said and said.broken:
-            raise SettingsError("\n".join(_lines([], said, overrides)))
-        return found
+            raise SettingsError("\n".join(_error_lines(details, sources))) from error
+        if problems := _error_lines([], sources):
+            raise SettingsError("\n".join(problems))
+        settings._origins.update(_origins(sources))
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return tuple(build_sources(init_settings).values())
 
     @field_validator("*", mode="before")
     @classmethod
-    def _empty_is_no_value(cls, value: object) -> object:
+    def _refuse_empty_text(cls, value: object) -> object:
         if isinstance(value, str) and not value.strip():
             raise ValueError("expected a value, or no variable at all, found an empty text")
         return value
 
-    @field_validator("home", "domains_dir", "dbt_dir", "samples_dir")
+    @field_validator("home", "dagster_home", "domains_dir", "dbt_dir", "samples_dir", "config")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
-
-    @field_validator("dagster_home")
-    @classmethod
-    def _in_the_home_by_default(cls, value: Path, info: ValidationInfo) -> Path:
-        if value == Path() and "home" in info.data:
-            return Home(info.data["home"]).dagster
-        return value.expanduser().resolve()
+    def _make_absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().resolve()
 
     @field_validator("mirror")
     @classmethod
-    def _url_or_directory(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None or re.match(r"https?://[^/]", value):
-            return value and value.rstrip("/")
-        # A relative directory moves with the home whose .env names it: both places are looked at.
-        for base in (Path.cwd(), info.data.get("home", Path.cwd())):
-            if "://" not in value and (base / Path(value).expanduser()).is_dir():
-                return str((base / Path(value).expanduser()).resolve())
-        raise ValueError(f"expected a URL (http, https) or a directory, found {_masked(value)!r}")
+    def _check_mirror(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if re.match(r"https?://[^/]", value):
+            return value.rstrip("/")
+        if "://" not in value:
+            # A relative directory in the `.env` of a home moves with the home.
+            for base in (Path.cwd(), info.data.get("home", Path.cwd())):
+                directory = base / Path(value).expanduser()
+                if directory.is_dir():
+                    return str(directory.resolve())
+        found = _mask_password(value)
+        raise ValueError(f"expected a URL (http, https) or a directory, found {found!r}")
 
     @field_validator("notify")
     @classmethod
-    def _addresses(cls, value: SecretStr | None) -> SecretStr | None:
-        words = value.get_secret_value().split() if value else []
-        if wrong := [number for number, word in enumerate(words, 1) if "://" not in word]:
-            places = ", ".join(map(str, wrong))
+    def _check_addresses(cls, value: SecretStr | None) -> SecretStr | None:
+        addresses = value.get_secret_value().split() if value else []
+        if wrong := [str(n) for n, address in enumerate(addresses, 1) if "://" not in address]:
             raise ValueError(
                 "expected addresses such as mailto://... or json://..., with blanks between them,"
-                f" found another text at place {places}"
+                f" found another text at place {', '.join(wrong)}"
             )
         return value
 
     @field_validator("proxy")
     @classmethod
-    def _http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not re.fullmatch(r"https?://[^/\s]+/?", value.get_secret_value()):
             raise ValueError("expected http://host:port or https://host:port, found another text")
         return value
 
     @property
-    def targets(self) -> list[SecretStr]:
-        """Who is notified; each is a secret, for it holds passwords and tokens."""
-        words = self.notify.get_secret_value().split() if self.notify else []
-        return [SecretStr(word) for word in dict.fromkeys(words)]
+    def notify_targets(self) -> list[SecretStr]:
+        """The addresses to notify, each once; they are secret, as they have passwords in them."""
+        addresses = self.notify.get_secret_value().split() if self.notify else []
+        return [SecretStr(address) for address in dict.fromkeys(addresses)]
 
-    def secret(self, name: str) -> SecretStr:
-        """The named variable's value, read now; SettingsError where it is missing or empty."""
-        value = _layers(self.home).get(name)
-        if value is None or not value.strip():
-            found = "no such variable" if value is None else "an empty text"
-            places = f"the environment or {self.home / '.env'}"
-            raise SettingsError(f"{name}: expected a secret in {places}, found {found}")
-        return SecretStr(value)
+    def find_secret(self, variable: str) -> SecretStr | None:
+        """Returns the current value of a variable, or None if it is not set.
 
-    def find_secret(self, name: str) -> SecretStr | None:
-        """The same; None where there is no such variable. An empty one is an error all the same."""
-        return None if _layers(self.home).get(name) is None else self.secret(name)
+        Raises SettingsError if it is set and empty.
+        """
+        for variables in _variables(self.home).values():
+            value = variables.get(variable)
+            if value is not None:
+                if not value.strip():
+                    self._refuse_secret(variable, "an empty text")
+                return SecretStr(value)
+        return None
 
-    def shown(self) -> Iterator[Setting]:
-        """Every setting in the order of this class."""
-        said = settings_file.read(self.config, _keys()).values if self.config else {}
+    def secret(self, variable: str) -> SecretStr:
+        """Returns the same; raises SettingsError if the variable is not set, too."""
+        return self.find_secret(variable) or self._refuse_secret(variable, "no such variable")
+
+    def _refuse_secret(self, variable: str, found: str) -> NoReturn:
+        places = f"the environment or {self.home / '.env'}"
+        raise SettingsError(f"{variable}: expected a secret in {places}, found {found}")
+
+    def origin_of_secret(self, variable: str) -> str | None:
+        """Returns `environment` or the `.env` file that sets the variable, or None."""
+        for origin, variables in _variables(self.home).items():
+            if variables.get(variable) is not None:
+                return origin
+        return None
+
+    def describe(self) -> Iterator[Setting]:
+        """Yields every setting in the order of this class."""
         for name, field in type(self).model_fields.items():
-            value, variable = getattr(self, name), _variable(name)
-            if name == "no_color" and name not in said and os.environ.get("NO_COLOR"):
+            value, origin = getattr(self, name), self._origins.get(name, DEFAULT)
+            if is_secret(field):
+                value = value is not None
+            elif value is not None and not isinstance(value, bool):
+                value = _mask_password(str(value))
+            variable = _variable_of(name)
+            if name == "no_color" and origin == ENVIRONMENT and os.environ.get("NO_COLOR"):
                 variable = "NO_COLOR"
-            is_secret = "SecretStr" in str(field.annotation)
-            is_plain = isinstance(value, bool) or value is None
             yield Setting(
                 name=name,
                 variable=variable,
-                value=bool(value) if is_secret else value if is_plain else _masked(str(value)),
-                is_secret=is_secret,
-                origin=str(self.config) if name in said else self.origin_of(variable) or DEFAULT,
+                value=value,
+                is_secret=is_secret(field),
+                origin=origin,
                 description=field.description or "",
             )
 
-    def origin_of(self, variable: str) -> str | None:
-        """Where a variable has its value from, in whichever case; None where nothing says it."""
-        if _says(os.environ, variable):
-            return ENVIRONMENT
-        files = _env_files(self.home)
-        # The home's own file is found by the home, and is not asked where that is.
-        before_the_home = variable in {_variable("home"), _variable("config")}
-        for file in files[:1] if before_the_home else reversed(files):
-            if _says(dotenv_values(file), variable):
-                return str(file)
-        return None
-
     def child_environment(self) -> dict[str, str]:
-        """The environment for a child process that works in the same home on the same data."""
-        decided = {
+        """Returns the environment for a child process with the same home and data."""
+        variables = {
             f"{PREFIX}HOME": str(self.home),
             f"{PREFIX}DOMAINS_DIR": str(self.domains_dir),
             f"{PREFIX}DBT_DIR": str(self.dbt_dir),
@@ -213,92 +239,107 @@ class Settings(BaseSettings):
             "DAGSTER_HOME": str(self.dagster_home),
         }
         if self.mirror:
-            decided[f"{PREFIX}MIRROR"] = self.mirror
+            variables[f"{PREFIX}MIRROR"] = self.mirror
         if self.config:
-            decided[f"{PREFIX}CONFIG"] = str(self.config)
-        return {**os.environ, **decided}
+            variables[f"{PREFIX}CONFIG"] = str(self.config)
+        return {**os.environ, **variables}
 
 
-def _variable(field: str) -> str:
+class EnvironmentSource(EnvSettingsSource):
+    """The environment; NO_COLOR with any value is a setting too (https://no-color.org)."""
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        return values | {"no_color": True} if os.environ.get("NO_COLOR") else values
+
+
+class HomeEnvFileSource(DotEnvSettingsSource):
+    """The `.env` file of the home, without the two settings that it was found by."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {key: value for key, value in super().__call__().items() if key not in LOCATING}
+
+
+def build_sources(arguments: PydanticBaseSettingsSource) -> dict[str, PydanticBaseSettingsSource]:
+    """Returns the sources of values by their origin, those of the highest precedence first.
+
+    Other sources may name the settings file, and the settings file may name the home, whose `.env`
+    is a source again: so they are found one after the other.
+    """
+    environment = EnvironmentSource(Settings)
+    current_env_file = DotEnvSettingsSource(Settings, env_file=Path.cwd() / ".env")
+    sources = {ARGUMENT: arguments, ENVIRONMENT: environment}
+    config = _first_path("config", [arguments, environment, current_env_file])
+    if config:
+        file = SettingsFileSource(Settings, config)
+        sources = {ARGUMENT: arguments, str(config): file, ENVIRONMENT: environment}
+    home = _first_path("home", [*sources.values(), current_env_file])
+    if home and home != Path.cwd():
+        sources[str(home / ".env")] = HomeEnvFileSource(Settings, env_file=home / ".env")
+    return {**sources, str(Path.cwd() / ".env"): current_env_file}
+
+
+def _first_path(key: str, sources: Iterable[PydanticBaseSettingsSource]) -> Path | None:
+    """Returns the path in the first source that has the key; None if none has, or it is empty."""
+    for source in sources:
+        values = source()
+        if key in values:
+            # Validation reports an empty text.
+            is_empty = not str(values[key]).strip()
+            return None if is_empty else Path(values[key]).expanduser().resolve()
+    return None
+
+
+def _origins(sources: Mapping[str, PydanticBaseSettingsSource]) -> dict[str, str]:
+    """Returns the origin of each field that a source has a value of."""
+    origins: dict[str, str] = {}
+    for origin, source in sources.items():
+        for key in source():
+            origins.setdefault(key.lower(), origin)  # a source may use the alias, DAGSTER_HOME
+    return origins
+
+
+def _variables(home: Path) -> dict[str, Mapping[str, str | None]]:
+    """Returns the variables of the environment and the `.env` files, by their origin."""
+    files = (home / ".env", Path.cwd() / ".env")
+    return {ENVIRONMENT: os.environ, **{str(file): dotenv_values(file) for file in files}}
+
+
+def _variable_of(field: str) -> str:
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
 
 
-def _says(variables: Mapping[str, str | None], name: str) -> bool:
-    said = {key.upper() for key, value in variables.items() if value is not None}
-    return name.upper() in said
-
-
-def _env_files(home: Path) -> tuple[Path, ...]:
-    return (Path.cwd() / ".env", home / ".env")
-
-
-def _layers(home: Path) -> dict[str, str | None]:
-    merged: dict[str, str | None] = {}
-    for file in _env_files(home):
-        merged |= dotenv_values(file)
-    return merged | dict(os.environ)
-
-
-def _home(given: dict[str, Any]) -> Path:
-    """The home decides which `.env` is read, so it is known before all else."""
-    here = Path.cwd()
-    named = str(given.get("home", _layers(here).get(f"{PREFIX}HOME", here)) or "")
-    if not named.strip():
-        raise SettingsError(f"{PREFIX}HOME: expected a directory, found an empty text")
-    return Path(named).expanduser().resolve()
-
-
-def _config(given: Mapping[str, Any]) -> Path | None:
-    """The file of settings may name the home, so it is known even before that."""
-    named = given.get("config", _layers(Path.cwd()).get(f"{PREFIX}CONFIG"))
-    if named is None:
-        return None
-    if not str(named).strip():
-        raise SettingsError(f"{PREFIX}CONFIG: expected a file of settings, found an empty text")
-    return Path(named).expanduser().resolve()
-
-
-@cache
-def _keys() -> settings_file.Keys:
-    """The settings that a file may hold: all but where it lies itself."""
-    kinds = {name: str(f.annotation) for name, f in Settings.model_fields.items()}
-    del kinds["config"]
-    return settings_file.Keys(
-        all=list(kinds),
-        flags={name for name, kind in kinds.items() if "bool" in kind},
-        paths={name for name, kind in kinds.items() if "Path" in kind} | {"mirror"},
-        secrets={name for name, kind in kinds.items() if "SecretStr" in kind},
-    )
-
-
-def _lines(
-    details: Sequence[ErrorDetails],
-    said: settings_file.SettingsFile | None,
-    overrides: Mapping[str, Any],
+def _error_lines(
+    details: Iterable[ErrorDetails], sources: Mapping[str, PydanticBaseSettingsSource]
 ) -> list[str]:
-    """One line for each fault: those of the file by their lines, then those of variables."""
-    of_file: list[RuleViolation] = []
+    """Returns one line for each wrong value: first those of the settings file, by line."""
+    file = next((s for s in sources.values() if isinstance(s, SettingsFileSource)), None)
+    origins = _origins(sources)
+    violations = list(file.violations) if file else []
     lines = []
     for detail in details:
-        field = str(detail["loc"][0])
-        key = "dagster_home" if field == "DAGSTER_HOME" else field
-        expected, found = _sentence(detail)
-        if said and key in said.values and overrides.get(key) is None:
-            of_file.append(RuleViolation((key,), expected, found))
+        if detail["type"] == "default_factory_not_called":
+            continue  # only because another field is wrong
+        field = str(detail["loc"][0]).lower()
+        expected, actual = _describe_error(detail)
+        if file and origins.get(field) == str(file.path):
+            violations.append(RuleViolation((field,), expected, actual))
         else:
-            name = field if field.isupper() else f"{PREFIX}{field.upper()}"
-            lines.append(f"{name}: expected {expected}, found {found}")
-    return [*(str(problem) for problem in (said.located(of_file) if said else ())), *lines]
+            lines.append(f"{_variable_of(field)}: expected {expected}, found {actual}")
+    located = file.document.problems(violations) if file else []
+    return [*map(str, located), *lines]
 
 
-def _sentence(detail: ErrorDetails) -> tuple[str, str]:
-    """What was expected, and what was found."""
-    if cause := detail.get("ctx", {}).get("error"):
-        expected, _, found = str(cause).removeprefix("expected ").rpartition(", found ")
-        return expected, found
-    return detail["msg"].removeprefix("Input should be "), repr(_masked(str(detail["input"])))
+def _describe_error(detail: ErrorDetails) -> tuple[str, str]:
+    """Returns what was expected, and what was found."""
+    if error := detail.get("ctx", {}).get("error"):
+        # The validators above raise "expected x, found y".
+        expected, _, actual = str(error).removeprefix("expected ").rpartition(", found ")
+        return expected, actual
+    expected = detail["msg"].removeprefix("Input should be ")
+    return expected, repr(_mask_password(str(detail["input"])))
 
 
-def _masked(text: str) -> str:
+def _mask_password(text: str) -> str:
     return re.sub(r"(//)[^/@\s]+@", r"\1***@", text)

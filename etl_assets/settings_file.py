@@ -1,83 +1,73 @@
-"""A YAML file of settings, as `--config` and `ETL_CONFIG` name one: its values and their lines.
+"""The settings file: YAML with one setting a line.
 
-Which settings there are, and what each may say, is `etl_assets.settings`.
+Which settings exist, and their valid values, is in `etl_assets.settings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from etl_assets.declarations import yaml_positions
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, InitSettingsSource
+
 from etl_assets.declarations.rules import RuleViolation, suggest
-from etl_assets.declarations.yaml_positions import format_value
-from etl_assets.model.errors import DeclarationError, Problem, SettingsError
+from etl_assets.declarations.yaml_positions import format_value, read_yaml
+from etl_assets.model.errors import DeclarationError, SettingsError
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The settings that a file may hold, by how they are written there."""
-
-    all: Collection[str]
-    flags: Collection[str]
-    paths: Collection[str]
-    secrets: Collection[str]
+def is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsFile:
-    """What a file says, without what is wrong in it; relative paths start at its folder."""
+class SettingsFileSource(InitSettingsSource):
+    """The values of a settings file; relative paths in it start at its folder.
 
-    tree: yaml_positions.YamlDocument
-    values: dict[str, str | bool]
-    broken: list[RuleViolation]
+    The YAML source of pydantic-settings knows no lines. Here `violations` has what is wrong in the
+    file, to be reported with the lines of `document`; `__call__` returns the other values.
+    """
 
-    def located(self, more: Iterable[RuleViolation] = ()) -> list[Problem]:
-        """What is wrong in the file, and `more` of it, in the order of its lines."""
-        return self.tree.problems([*self.broken, *more])
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        self.path = path
+        try:
+            self.document = read_yaml(path)
+        except OSError as error:
+            raise SettingsError(
+                f"{path}: expected a YAML file of settings, found: {error.strerror}"
+            ) from error
+        except DeclarationError as error:
+            raise SettingsError(str(error)) from error
+        self.violations = list(self.document.violations)
+        fields = {name: f for name, f in settings_cls.model_fields.items() if name != "config"}
+        data = {} if self.document.data is None else self.document.data
+        if isinstance(data, dict):
+            self.violations += _find_violations(data, fields)
+        else:
+            expected = "settings, one `key: value` a line"
+            self.violations.append(RuleViolation((), expected, format_value(data)))
+            data = {}
+        wrong_keys = {violation.path[0] for violation in self.violations if violation.path}
+        values = {key: value for key, value in data.items() if key not in wrong_keys}
+        for key, value in values.items():
+            is_path = key == "mirror" or "Path" in str(fields[key].annotation)
+            if is_path and "://" not in value:
+                values[key] = str((path.parent / Path(value).expanduser()).resolve())
+        super().__init__(settings_cls, values)
 
 
-def read(file: Path, keys: Keys) -> SettingsFile:
-    """The file's settings; SettingsError where it cannot be read as YAML at all."""
-    try:
-        tree = yaml_positions.read_yaml(file)
-    except OSError as error:
-        raise SettingsError(
-            f"{file}: expected a YAML file of settings, found: {error.strerror}"
-        ) from error
-    except DeclarationError as error:
-        raise SettingsError(str(error)) from error
-    data = {} if tree.data is None else tree.data
-    if not isinstance(data, dict):
-        not_one = RuleViolation((), "settings, one `key: value` a line", format_value(data))
-        return SettingsFile(tree, {}, [*tree.violations, not_one])
-    broken = [*tree.violations, *_broken(data, keys)]
-    wrong = {fault.path[0] for fault in broken if fault.path}
-    values = {key: _rooted(file, key, data[key], keys) for key in data if key not in wrong}
-    return SettingsFile(tree, values, broken)
-
-
-def _broken(data: dict[str, object], keys: Keys) -> Iterator[RuleViolation]:
+def _find_violations(
+    data: dict[str, object], fields: dict[str, FieldInfo]
+) -> Iterator[RuleViolation]:
     for key, value in data.items():
-        expected = "true or false" if key in keys.flags else "a text"
-        if key not in keys.all:
-            wanted = f"one of {', '.join(keys.all)}{suggest(key, keys.all)}"
-            yield RuleViolation((key,), wanted, "an unknown key")
-        elif not isinstance(value, bool if key in keys.flags else str):
-            found = (
-                "another value"
-                if key in keys.secrets and value is not None
-                else format_value(value)
-            )
-            yield RuleViolation((key,), expected, found)
+        field = fields.get(key)
+        if field is None:
+            expected = f"one of {', '.join(fields)}{suggest(key, fields)}"
+            yield RuleViolation((key,), expected, "an unknown key")
+            continue
+        is_flag = field.annotation is bool
+        if not isinstance(value, bool if is_flag else str):
+            is_hidden = is_secret(field) and value is not None
+            actual = "another value" if is_hidden else format_value(value)
+            yield RuleViolation((key,), "true or false" if is_flag else "text", actual)
         elif isinstance(value, str) and not value.strip():
             yield RuleViolation((key,), "a value, or no such line", "an empty text")
-
-
-def _rooted(file: Path, key: str, value: object, keys: Keys) -> str | bool:
-    if isinstance(value, bool):
-        return value
-    text = str(value)
-    is_path = key in keys.paths and "://" not in text
-    return str((file.parent / Path(text).expanduser()).resolve()) if is_path else text

@@ -21,7 +21,7 @@ def test_without_any_variable_the_current_directory_is_the_home(clean_environmen
     assert (settings.domains_dir / "advisories").is_dir()
 
 
-def test_variables_bear_the_prefix(
+def test_variables_have_the_prefix(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_HOME", "place")
@@ -42,7 +42,7 @@ def test_dagsters_own_variable_names_its_home(
     assert Settings.load().dagster_home == clean_environment / "events"
 
 
-def test_an_override_goes_before_a_variable_and_none_is_no_override(
+def test_an_argument_takes_precedence_unless_it_is_none(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_HOME", "place")
@@ -57,7 +57,9 @@ def test_an_override_goes_before_a_variable_and_none_is_no_override(
     assert settings.log_level == "DEBUG"
 
 
-def test_the_home_s_env_file_goes_before_the_current_directory_s(clean_environment: Path) -> None:
+def test_the_env_file_of_the_home_takes_precedence(
+    clean_environment: Path,
+) -> None:
     (clean_environment / "place").mkdir()
     (clean_environment / ".env").write_text("ETL_HOME=place\nETL_LOG_LEVEL=ERROR\nETL_NO_COLOR=1\n")
     (clean_environment / "place" / ".env").write_text("ETL_LOG_LEVEL=WARNING\n")
@@ -69,7 +71,7 @@ def test_the_home_s_env_file_goes_before_the_current_directory_s(clean_environme
     assert settings.no_color
 
 
-def test_a_variable_goes_before_env_files(
+def test_a_variable_takes_precedence_over_env_files(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (clean_environment / ".env").write_text("ETL_LOG_LEVEL=ERROR\n")
@@ -129,7 +131,10 @@ def test_a_relative_mirror_is_a_directory_here_or_in_the_home(clean_environment:
             id="blank",
         ),
         pytest.param(
-            "ETL_HOME", "", "ETL_HOME: expected a directory, found an empty text", id="empty home"
+            "ETL_HOME",
+            "",
+            "ETL_HOME: expected a value, or no variable at all, found an empty text",
+            id="empty home",
         ),
         pytest.param(
             "ETL_LOG_LEVEL",
@@ -172,7 +177,7 @@ def test_all_malformed_variables_are_named_at_once(monkeypatch: pytest.MonkeyPat
         Settings.load()
 
 
-def test_a_secret_is_read_when_it_is_asked_for(
+def test_a_secret_is_read_on_access(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings.load()
@@ -211,17 +216,20 @@ def test_targets_and_a_proxy_are_secrets(monkeypatch: pytest.MonkeyPatch) -> Non
 
     settings = Settings.load()
 
-    assert [t.get_secret_value() for t in settings.targets] == ["json://a/s3cret", "mailto://b"]
+    assert [t.get_secret_value() for t in settings.notify_targets] == [
+        "json://a/s3cret",
+        "mailto://b",
+    ]
     assert "s3cret" not in f"{settings!r}{settings.model_dump_json()}"
 
 
-def test_no_color_in_the_environment_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "anything")
 
     assert Settings.load().no_color
 
 
-def test_a_child_process_gets_what_was_decided_here(
+def test_a_child_process_gets_the_settings(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FEED_TOKEN", "kept")
@@ -236,10 +244,10 @@ def test_a_child_process_gets_what_was_decided_here(
 
 
 def origins() -> dict[str, str]:
-    return {setting.name: setting.origin for setting in Settings.load().shown()}
+    return {setting.name: setting.origin for setting in Settings.load().describe()}
 
 
-def test_each_setting_says_where_it_is_from(
+def test_each_setting_has_its_origin(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, home = clean_environment / ".env", clean_environment / "place" / ".env"
@@ -261,18 +269,69 @@ def test_each_setting_says_where_it_is_from(
     }
 
 
-def test_a_variable_in_small_letters_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_argument_is_an_origin() -> None:
+    described = {setting.name: setting for setting in Settings.load(log_level="INFO").describe()}
+
+    assert (described["log_level"].value, described["log_level"].origin) == ("INFO", "argument")
+
+
+def test_the_env_file_of_the_home_does_not_move_the_home(clean_environment: Path) -> None:
+    (clean_environment / "place").mkdir()
+    (clean_environment / ".env").write_text("ETL_HOME=place\n")
+    (clean_environment / "place" / ".env").write_text("ETL_HOME=other\nETL_CONFIG=none.yaml\n")
+
+    settings = Settings.load()
+
+    assert (settings.home, settings.config) == (clean_environment / "place", None)
+
+
+def test_dagster_home_may_be_the_current_directory(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", ".")
+
+    assert Settings.load().dagster_home == clean_environment
+
+
+def test_an_empty_home_and_an_empty_config_are_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ETL_CONFIG", " ")
+    monkeypatch.setenv("ETL_HOME", " ")
+
+    with pytest.raises(SettingsError) as raised:
+        Settings.load()
+
+    assert str(raised.value).splitlines() == [
+        f"{name}: expected a value, or no variable at all, found an empty text"
+        for name in ("ETL_HOME", "ETL_CONFIG")
+    ]
+
+
+def test_the_origin_of_a_secret_is_the_first_place_that_sets_it(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean_environment / ".env").write_text("FEED_TOKEN=from the file\n")
+    settings = Settings.load()
+    origins = [settings.origin_of_secret(name) for name in ("FEED_TOKEN", "OTHER_TOKEN")]
+    monkeypatch.setenv("FEED_TOKEN", "from the environment")
+
+    assert origins == [str(clean_environment / ".env"), None]
+    assert settings.origin_of_secret("FEED_TOKEN") == "environment"
+
+
+def test_a_variable_in_lower_case_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("etl_log_level", "DEBUG")
 
     assert Settings.load().log_level == "DEBUG"
     assert origins()["log_level"] == "environment"
 
 
-def test_what_is_shown_of_a_secret_is_that_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_whether_a_secret_is_set_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETL_PROXY", "http://me:s3cret@proxy.example:3128")
     monkeypatch.setenv("ETL_MIRROR", "https://me:s3cret@mirror.example")
 
-    shown = {setting.name: setting for setting in Settings.load().shown()}
+    shown = {setting.name: setting for setting in Settings.load().describe()}
 
     assert (shown["proxy"].value, shown["notify"].value) == (True, False)
     assert shown["mirror"].value == "https://***@mirror.example"

@@ -1,4 +1,4 @@
-"""A file of settings: what it may say, where its faults are told, and who reads it."""
+"""The settings file: its values, its error messages, and the command that reads it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from etl_assets.settings import Settings
 __all__ = ["clean_environment", "empty_galaxy", "packed_galaxy"]
 
 
-def written(folder: Path, *lines: str) -> Path:
+def write_settings(folder: Path, *lines: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "settings.yaml"
     file.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return file
 
 
-def test_a_file_goes_before_the_environment_and_an_override_before_it(
+def test_a_file_takes_precedence_over_the_environment_and_an_argument_over_both(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_LOG_LEVEL", "ERROR")
     monkeypatch.setenv("ETL_HOME", str(clean_environment / "other"))
     monkeypatch.setenv("DAGSTER_HOME", str(clean_environment / "events"))
     monkeypatch.setenv("NO_COLOR", "1")
-    file = written(
+    file = write_settings(
         clean_environment, "log_level: DEBUG", "home: place", "dagster_home: log", "no_color: false"
     )
 
@@ -50,7 +50,7 @@ def test_a_file_goes_before_the_environment_and_an_override_before_it(
 
 def test_relative_paths_start_at_the_file(clean_environment: Path) -> None:
     (clean_environment / "far" / "feeds").mkdir(parents=True)
-    file = written(
+    file = write_settings(
         clean_environment / "far", "home: ../place", "mirror: feeds", "domains_dir: declared"
     )
 
@@ -62,7 +62,7 @@ def test_relative_paths_start_at_the_file(clean_environment: Path) -> None:
 
 
 def test_a_mirror_may_be_a_url_there_too(clean_environment: Path) -> None:
-    file = written(clean_environment, "mirror: https://mirror.example/feeds/")
+    file = write_settings(clean_environment, "mirror: https://mirror.example/feeds/")
 
     assert Settings.load(config=file).mirror == "https://mirror.example/feeds"
 
@@ -71,7 +71,7 @@ def test_a_mirror_may_be_a_url_there_too(clean_environment: Path) -> None:
 def test_the_file_may_be_named_by_a_variable(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    file = written(clean_environment / "far", "log_level: INFO")
+    file = write_settings(clean_environment / "far", "log_level: INFO")
     if place == ".env":
         (clean_environment / ".env").write_text(f"ETL_CONFIG={file}\n", encoding="utf-8")
     else:
@@ -82,11 +82,11 @@ def test_the_file_may_be_named_by_a_variable(
     assert (settings.config, settings.log_level) == (file, "INFO")
 
 
-def test_all_faults_are_told_at_once_with_their_lines(
+def test_all_errors_are_reported_at_once_with_their_lines(
     clean_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ETL_PROXY", "socks5://host")
-    file = written(
+    file = write_settings(
         clean_environment,
         "log_level: loud",
         "hom: place",
@@ -100,23 +100,23 @@ def test_all_faults_are_told_at_once_with_their_lines(
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
 
-    named = "home, mirror, dagster_home, notify, proxy, domains_dir, dbt_dir, samples_dir"
-    named += ", log_level, no_color, perhaps 'home'"
+    names = "home, mirror, dagster_home, notify, proxy, domains_dir, dbt_dir, samples_dir"
+    names += ", log_level, no_color, perhaps 'home'"
     feeds = clean_environment / "nowhere"
     assert str(raised.value).splitlines() == [
         f"{file}:1: log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",
-        f"{file}:2: hom: expected one of {named}, found an unknown key",
+        f"{file}:2: hom: expected one of {names}, found an unknown key",
         f"{file}:3: no_color: expected true or false, found 'often'",
         f"{file}:4: mirror: expected a URL (http, https) or a directory, found '{feeds}'",
-        f"{file}:5: domains_dir: expected a text, found nothing",
+        f"{file}:5: domains_dir: expected text, found nothing",
         f"{file}:6: dbt_dir: expected a value, or no such line, found an empty text",
-        f"{file}:7: samples_dir: expected a text, found a list",
+        f"{file}:7: samples_dir: expected text, found a list",
         "ETL_PROXY: expected http://host:port or https://host:port, found another text",
     ]
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (["- home"], ":1: document: expected settings, one `key: value` a line, found a list"),
         (["home: a", "home: b"], ":1: home: expected each key once, found it again in line 2"),
@@ -126,30 +126,30 @@ def test_all_faults_are_told_at_once_with_their_lines(
     ],
     ids=["a list", "twice", "alias", "broken", "a file in a file"],
 )
-def test_what_is_no_file_of_settings_is_told(
-    clean_environment: Path, lines: list[str], told: str
+def test_an_unusable_file_is_reported(
+    clean_environment: Path, lines: list[str], message: str
 ) -> None:
-    file = written(clean_environment, *lines)
+    file = write_settings(clean_environment, *lines)
 
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
 
     assert str(file) in str(raised.value)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
-def test_an_empty_file_says_nothing(clean_environment: Path) -> None:
-    assert Settings.load(config=written(clean_environment)).home == clean_environment
+def test_an_empty_file_is_valid(clean_environment: Path) -> None:
+    assert Settings.load(config=write_settings(clean_environment)).home == clean_environment
 
 
-def test_a_file_that_is_not_there_is_told(clean_environment: Path) -> None:
+def test_a_missing_file_is_reported(clean_environment: Path) -> None:
     with pytest.raises(SettingsError, match="expected a YAML file of settings, found: No such"):
         Settings.load(config=clean_environment / "none.yaml")
 
 
 @pytest.mark.parametrize("line", ["proxy: socks5://me:s3cret@host", "notify: [s3cret]"])
-def test_a_secret_of_the_file_is_not_told(clean_environment: Path, line: str) -> None:
-    file = written(clean_environment, line)
+def test_a_secret_of_the_file_is_not_shown(clean_environment: Path, line: str) -> None:
+    file = write_settings(clean_environment, line)
 
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
@@ -159,7 +159,7 @@ def test_a_secret_of_the_file_is_not_told(clean_environment: Path, line: str) ->
 
 
 def test_a_child_process_reads_the_same_file(clean_environment: Path) -> None:
-    file = written(clean_environment, "home: place", "log_level: INFO")
+    file = write_settings(clean_environment, "home: place", "log_level: INFO")
 
     child = Settings.load(config=file).child_environment()
 
@@ -171,7 +171,7 @@ def test_the_command_works_in_the_home_that_the_file_names(
     empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("ETL_MIRROR")
-    written(empty_galaxy.folder, "home: another", "mirror: mirror")
+    write_settings(empty_galaxy.folder, "home: another", "mirror: mirror")
 
     assert call("run", DOMAIN, "--config", "settings.yaml", "--stage", "raw") == 0
 
@@ -183,17 +183,17 @@ def test_the_command_works_in_the_home_that_the_file_names(
 def test_a_wrong_file_ends_the_command_with_2(
     empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written(empty_galaxy.folder, "log_level: loud")
+    write_settings(empty_galaxy.folder, "log_level: loud")
 
     assert call("run", DOMAIN, "--config", "settings.yaml") == 2
 
     assert "settings.yaml:1: log_level: expected 'DEBUG'" in capsys.readouterr().err
 
 
-def test_the_file_is_shown_as_the_origin_of_what_it_says(
+def test_the_file_is_shown_as_the_origin_of_its_settings(
     empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = written(empty_galaxy.folder, "log_level: INFO")
+    file = write_settings(empty_galaxy.folder, "log_level: INFO")
     monkeypatch.setenv("ETL_CONFIG", str(file))
 
     assert call("config", "show", "--json") == 0

@@ -186,7 +186,8 @@ def config_show(*, as_json: Json = False) -> None:
     from etl_assets.declarations.load import load
 
     settings = load_settings()
-    lines = [_format_setting(setting) for setting in settings.shown()]
+    descriptions = list(settings.describe())
+    lines = [_format_setting(setting) for setting in descriptions]
     secrets: list[dict[str, Any]] = []
     try:
         secrets = _declared_secrets(settings, load(settings.domains_dir))
@@ -197,7 +198,10 @@ def config_show(*, as_json: Json = False) -> None:
     lines += [_format_secret(secret) for secret in secrets]
     if problem:
         lines.append(problem)
-    document = {"settings": [asdict(setting) for setting in settings.shown()], "secrets": secrets}
+    document = {
+        "settings": [asdict(setting) for setting in descriptions],
+        "secrets": secrets,
+    }
     print_result(lines, document, as_json=as_json)
 
 
@@ -220,7 +224,7 @@ def config_get(
     from etl_assets.declarations.load import load
 
     settings = load_settings()
-    values: dict[str, object] = {setting.name: setting.value for setting in settings.shown()}
+    values: dict[str, object] = {setting.name: setting.value for setting in settings.describe()}
     if key not in values:
         for name, domain in load(settings.domains_dir).items():
             values[name] = _declared_values(domain)
@@ -296,7 +300,7 @@ def _declared_secrets(settings: Settings, domains: Mapping[str, Domain]) -> list
             is_set = settings.find_secret(name) is not None
         except SettingsError:  # set, but empty
             is_set = False
-        origin = settings.origin_of(name)
+        origin = settings.origin_of_secret(name)
         secrets.append({"name": name, "is_set": is_set, "origin": origin, "sources": sources})
     return secrets
 

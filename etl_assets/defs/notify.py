@@ -72,7 +72,7 @@ def _tell(
     now: DomainState,
     words: Words,
 ) -> None:
-    if not place.notify or not place.settings.targets:
+    if not place.notify or not place.settings.notify_targets:
         return
     try:
         _send(instance, place, domain, now, words)
@@ -87,7 +87,7 @@ def _send(
     now: DomainState,
     words: Words,
 ) -> None:
-    targets = {send.target_id(target): target for target in place.settings.targets}
+    targets = {send.target_id(target): target for target in place.settings.notify_targets}
     sent = last_sent(instance, domain)
     last_states = dict(sent.last_states) if sent else {}
     unsent: list[UnsentNotification] = []
