@@ -1,6 +1,6 @@
-"""What every reader yields: rows in columns as they were read, and the records it could not read.
+"""What every reader yields: columns of values as they were read, and the records it cannot read.
 
-Nothing is judged here: types, keys and patterns are `etl_assets.tables.contract_check`'s.
+Values are not checked here: that is `etl_assets.tables.contract_check`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 
-ROWS_PER_BATCH = 5_000  # some megabytes of text; bounds what a reader holds at once
+ROWS_PER_BATCH = 5_000  # some megabytes of text; bounds the memory of a reader
 ROW_CHARACTERS = 2_000  # of a rejected row's JSON
-FOUND_CHARACTERS = 200  # of a value quoted in a reject
-# msgspec passes Python's own errors on for text that is no UTF-8 and for nesting without end
+VALUE_CHARACTERS = 200  # of a value in the message of a reject
+# msgspec raises Python's own errors for text that is not UTF-8 and for endless nesting.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
@@ -29,10 +29,11 @@ Values: TypeAlias = list[Any] | pa.Array
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some rows of a file: the declared columns with as many values each, and what was refused.
+    """Some rows of a file: the declared columns, all of one length, and rejected records.
 
-    A column that is an array has its declared type already, or is the texts of one. `exact` reads
-    the same records again, slowly and with their lines: for a batch in which something is wrong.
+    A column that is an Arrow array has its declared type already, or consists of texts. `exact`
+    reads the same records again, slowly and with line numbers, and is called for a batch that
+    breaks its contract.
     """
 
     columns: Mapping[str, Values]
@@ -41,63 +42,66 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     unknown_fields: frozenset[str] = frozenset()
     lines: list[int] | None = None
-    line_word: str = "line"
+    line_label: str = "line"
     exact: Callable[[], Batch] | None = None
 
     def where(self, row: int) -> str:
-        """The place of a row in its file, for a person who looks for it."""
-        return (
-            f"{self.line_word} {self.lines[row]}" if self.lines else f"record {self.ordinals[row]}"
-        )
+        """The line of a row in its file, or its record's number if lines are not known."""
+        if self.lines:
+            return f"{self.line_label} {self.lines[row]}"
+        return f"record {self.ordinals[row]}"
 
 
 class BatchBuilder:
-    """Rows and rejects on their way into batches, for readers that go record by record.
+    """Collects rows and rejects into batches, for readers that go record by record.
 
-    `fields` maps a column to the place of its value in the tuples that are added.
+    `fields` maps a column to the position of its value in the tuples that are added.
     """
 
     def __init__(self, fields: dict[str, int]) -> None:
         self._fields = fields
         self.records = 0
-        self._taken = 0
+        self.unknown_fields: set[str] = set()
+        self._built_records = 0
         self._rows: list[Sequence[Any]] = []
         self._ordinals: list[int] = []
         self._lines: list[int] = []
         self._rejects: list[Reject] = []
-        self.unknown: set[str] = set()
 
     def add(self, row: Sequence[Any], line: int | None = None) -> None:
-        """A row of the record that was counted last, and its line where the file has lines."""
+        """Add a row of the record that was counted last, with its line if the file has lines."""
         self._rows.append(row)
         self._ordinals.append(self.records)
         if line is not None:
             self._lines.append(line)
 
-    def refuse(self, where: str, expected: str, found: str, row: str) -> None:
+    def reject(self, where: str, expected: str, found: str, row: str) -> None:
         self._rejects.append(record_reject(where, expected, found, row))
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         return len(self._rows) + len(self._rejects) >= ROWS_PER_BATCH
 
-    def take(self) -> Batch:
-        """What was gathered since the last time."""
-        values = list(zip(*self._rows, strict=True))
+    def build(self) -> Batch:
+        """Returns the rows and rejects since the last batch."""
+        columns: dict[str, list[Any]] = {name: [] for name in self._fields}
+        if self._rows:
+            values = list(zip(*self._rows, strict=True))
+            columns = {name: list(values[position]) for name, position in self._fields.items()}
         batch = Batch(
-            columns={n: list(values[i]) if values else [] for n, i in self._fields.items()},
+            columns=columns,
             ordinals=self._ordinals,
-            records=self.records - self._taken,
+            records=self.records - self._built_records,
             rejects=self._rejects,
-            unknown_fields=frozenset(self.unknown),
+            unknown_fields=frozenset(self.unknown_fields),
             lines=self._lines or None,
         )
         self._rows, self._ordinals, self._lines, self._rejects = [], [], [], []
-        self._taken = self.records
+        self._built_records = self.records
         return batch
 
 
 def row_json(value: object) -> str:
-    """A value as JSON, cut to what a reject may hold; text that is no Unicode is escaped."""
+    """A row as JSON, cut for a reject. Text that is not Unicode is escaped."""
     try:
         text = msgspec.json.encode(value).decode()
     except (UnicodeError, TypeError):
@@ -109,28 +113,32 @@ def row_json(value: object) -> str:
 
 def row_text(data: bytes) -> str:
     """The first characters of a record that could not be decoded."""
+    # A character has at most four bytes.
     return data[: ROW_CHARACTERS * 4].decode("utf-8", "backslashreplace")[:ROW_CHARACTERS]
 
 
 def value_json(value: object) -> str:
-    """A value for the `found` of a reject: as JSON, short."""
-    return row_json(value)[:FOUND_CHARACTERS]
+    """A value as JSON, cut for a message."""
+    return row_json(value)[:VALUE_CHARACTERS]
 
 
 def record_reject(where: str, expected: str, found: str, row: str) -> Reject:
-    """The reject of a record that never became a row."""
+    """The reject of a record that could not become a row."""
     return Reject(where=where, rule="record", expected=expected, found=found, row=row)
 
 
-def field_positions(contract: Contract, offered: Sequence[str], standard: str) -> dict[str, int]:
-    """Column -> place of its field in `offered`; a field that is not there is refused."""
-    wanted = {column.name: column.origin or column.name for column in contract.columns}
-    listed = ", ".join(sorted(offered))
+def field_positions(contract: Contract, fields: Sequence[str], standard: str) -> dict[str, int]:
+    """Returns for each column the position of its field in `fields`.
+
+    Raises DeclarationError for columns of other fields.
+    """
+    origins = {column.name: column.origin or column.name for column in contract.columns}
+    choices = ", ".join(sorted(fields))
     problems = [
-        Problem(f"contract, column {name}", f"{standard} to offer it ({listed})", origin)
-        for name, origin in wanted.items()
-        if origin not in offered
+        Problem(f"contract, column {name}", f"{standard} to offer it ({choices})", origin)
+        for name, origin in origins.items()
+        if origin not in fields
     ]
     if problems:
         raise DeclarationError(problems)
-    return {name: offered.index(origin) for name, origin in wanted.items()}
+    return {name: fields.index(origin) for name, origin in origins.items()}

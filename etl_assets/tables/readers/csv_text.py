@@ -1,6 +1,6 @@
-"""Delimited text with a header line (RFC 4180), one row per line or quoted run of lines.
+"""Delimited text with a header line (RFC 4180), one row for each line or quoted run of lines.
 
-An empty cell is null. Cells stay text here; to what they are cast the contract says.
+An empty cell is null. Cells remain text: the contract casts them.
 """
 
 from __future__ import annotations
@@ -24,31 +24,29 @@ MAX_LINE_CHARACTERS = 1 << 20
 def read(path: Path, form: CsvFormat, contract: Contract) -> Iterator[Batch]:
     """The declared columns of every row that has as many cells as the header."""
     raw = io.BufferedReader(UnpackedFile(path), BUFFER_BYTES)
-    # bytes that are no UTF-8 stay in their cell as surrogates, so that only their row is rejected
+    # Bytes that are not UTF-8 become surrogates in their cell, so that only their row is rejected.
     with io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as text:
         lines = _Lines(text, form.comment)
         rows = csv.reader(lines, delimiter=form.delimiter, strict=True)
         header = _header(rows, lines, form, contract)
-        gathering = BatchBuilder(
-            {c.name: header.index(c.origin or c.name) for c in contract.columns}
-        )
+        origins = {column.name: column.origin or column.name for column in contract.columns}
+        builder = BatchBuilder({name: header.index(origin) for name, origin in origins.items()})
         if contract.unknown_fields != "discard_value":
-            gathering.unknown |= set(header) - {c.origin or c.name for c in contract.columns}
+            builder.unknown_fields |= set(header) - set(origins.values())
         for line, cells, fault in _rows(rows, lines, len(header)):
-            gathering.records += 1
+            builder.records += 1
             if fault:
-                gathering.refuse(
-                    f"line {line}", f"{len(header)} sound cells", fault, row_json(cells)
-                )
+                expected = f"{len(header)} sound cells"
+                builder.reject(f"line {line}", expected, fault, row_json(cells))
             else:
-                gathering.add(cells, line)
-            if gathering.full():
-                yield _with_nulls(gathering.take())
-        yield _with_nulls(gathering.take())
+                builder.add(cells, line)
+            if builder.is_full():
+                yield _empty_to_null(builder.build())
+        yield _empty_to_null(builder.build())
 
 
 class _Lines:
-    """The lines of a text, counted, without the comments that lead it."""
+    """The lines of a text, counted, without the comments at its start."""
 
     def __init__(self, text: io.TextIOWrapper, comment: str | None) -> None:
         self._text = text
@@ -79,13 +77,13 @@ class _Lines:
 def _header(
     rows: Iterator[list[str]], lines: _Lines, form: CsvFormat, contract: Contract
 ) -> list[str]:
-    """The names in the first line, among them every declared column."""
+    """The names in the first line; raises ContentError if a declared column is not among them."""
     try:
         header = next(rows, [])
     except csv.Error as error:
         raise ContentError.of(f"line {lines.number}", "a header", str(error)) from error
-    wanted = [column.origin or column.name for column in contract.columns]
-    if unfit := [name for name in wanted if header.count(name) != 1]:
+    origins = [column.origin or column.name for column in contract.columns]
+    if unfit := [name for name in origins if header.count(name) != 1]:
         expected = f"a header, split at {form.delimiter!r}, with {', '.join(unfit)} once each"
         raise ContentError.of(f"line {lines.number}", expected, row_json(header)[:400])
     return header
@@ -94,26 +92,29 @@ def _header(
 def _rows(
     rows: Iterator[list[str]], lines: _Lines, width: int
 ) -> Iterator[tuple[int, list[str], str]]:
-    """Line, cells and what is wrong with them; blank lines are no rows."""
+    """First line, cells and fault of each row. Blank lines are no rows."""
     while True:
-        start = lines.number + 1
+        line = lines.number + 1
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            yield start, [], f"{error} (to line {lines.number})"
+            # The csv module goes on with the next line after an error.
+            yield line, [], f"{error} (to line {lines.number})"
             continue
         if cells is None:
             return
-        if cells:
-            yield start, cells, _fault(cells, width, has_nul=lines.last_nul >= start)
+        if not cells:
+            continue
+        fault = ""
+        if len(cells) != width:
+            fault = f"{len(cells)} cells"
+        elif lines.last_nul >= line:
+            fault = "a NUL character"
+        yield line, cells, fault
 
 
-def _fault(cells: list[str], width: int, *, has_nul: bool) -> str:
-    if len(cells) != width:
-        return f"{len(cells)} cells"
-    return "a NUL character" if has_nul else ""
-
-
-def _with_nulls(batch: Batch) -> Batch:
-    columns = {name: [cell or None for cell in cells] for name, cells in batch.columns.items()}
+def _empty_to_null(batch: Batch) -> Batch:
+    columns = {}
+    for name, cells in batch.columns.items():
+        columns[name] = [cell or None for cell in cells]
     return replace(batch, columns=columns)

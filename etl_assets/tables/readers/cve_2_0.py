@@ -1,7 +1,7 @@
 """CVE records of the CVE API 2.0 (https://nvd.nist.gov/developers/vulnerabilities), one row each.
 
-The document is decoded as it streams in, cut where a record starts, so that memory does not grow
-with it and a bad record costs one reject. Configurations, weaknesses and references are not read.
+A document is decoded as it streams in, so its size does not matter. Configurations, weaknesses and
+references are not read.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from etl_assets.tables.readers.batch import (
     field_positions,
     row_text,
 )
-from etl_assets.tables.readers.raw_bytes import read_chunks
+from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
-# The quotes are unescaped, so this text cannot stand inside a JSON string.
+# The document is cut where this matches: a JSON string cannot contain it, as its quotes would be
+# escaped. ijson finds records without such a trick and takes nine times as long (docs/adr/0014).
 RECORD_START = re.compile(rb'\{\s*"cve"\s*:\s*\{')
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MAX_RECORD_BYTES = 16 << 20  # the largest records known are below 2 MiB
+MAX_RECORD_BYTES = 16 << 20  # the largest records so far are below 2 MiB
 
-OFFERED = (
+OFFERED_FIELDS = (
     "cve_id",
     "vuln_status",
     "published_at",
@@ -63,7 +63,7 @@ class Text(msgspec.Struct, gc=False):
 
 
 class Score(msgspec.Struct, gc=False, rename="camel"):
-    """The vector, its number and, from CVSS 3.0 on, its rating."""
+    """The vector, its score and, from CVSS 3.0 on, its severity."""
 
     version: str | None = None
     base_score: float | None = None
@@ -72,7 +72,7 @@ class Score(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Metric(msgspec.Struct, gc=False, rename="camel"):
-    """One party's score. The rating of CVSS 2.0 stands beside the vector, not in it."""
+    """The score of one organization. CVSS 2.0 has its severity here and not in the score."""
 
     source: str | None = None
     type: str | None = None
@@ -81,7 +81,7 @@ class Metric(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Metrics(msgspec.Struct, gc=False, rename="camel"):
-    """The scores by version of CVSS."""
+    """The scores by CVSS version."""
 
     cvss_metric_v40: list[Metric] | None = None
     cvss_metric_v31: list[Metric] | None = None
@@ -90,7 +90,7 @@ class Metrics(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Cve(msgspec.Struct, gc=False, rename="camel"):
-    """What is read of a record."""
+    """The fields of a record that are read."""
 
     id: str | None = None
     vuln_status: str | None = None
@@ -101,13 +101,13 @@ class Cve(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Item(msgspec.Struct, gc=False):
-    """How a record stands in the list."""
+    """An entry of the list."""
 
     cve: Cve
 
 
-class Fields(msgspec.Struct):
-    """The same, with every field that it has."""
+class ItemFields(msgspec.Struct):
+    """An entry of the list with the names of all its fields."""
 
     cve: dict[str, msgspec.Raw]
 
@@ -121,37 +121,45 @@ class Envelope(msgspec.Struct, rename="camel"):
 
 def read(path: Path, form: CveFormat, contract: Contract) -> Iterator[Batch]:
     """One row per CVE record, with its English description and its best score."""
-    rows = BatchBuilder(field_positions(contract, OFFERED, form.name))
+    builder = BatchBuilder(field_positions(contract, OFFERED_FIELDS, form.name))
     decode = msgspec.json.Decoder(Item).decode
-    notes_unknown = contract.unknown_fields != "discard_value"
+    reports_unknown = contract.unknown_fields != "discard_value"
     for fragment in _records(read_chunks(path)):
-        rows.records += 1
+        builder.records += 1
         try:
-            rows.add(_row(decode(fragment).cve))
-            if notes_unknown:
-                rows.unknown |= (
-                    msgspec.json.decode(fragment, type=Fields).cve.keys() - STANDARD_FIELDS
-                )
+            builder.add(_row(decode(fragment).cve))
+            if reports_unknown:
+                fields = msgspec.json.decode(fragment, type=ItemFields).cve
+                builder.unknown_fields |= fields.keys() - STANDARD_FIELDS
         except DECODE_ERRORS as error:
-            where = f"record {rows.records}"
-            rows.refuse(where, "a CVE record of the API 2.0", str(error), row_text(bytes(fragment)))
-        if rows.full():
-            yield rows.take()
-    yield rows.take()
+            where = f"record {builder.records}"
+            row = row_text(bytes(fragment))
+            builder.reject(where, "a CVE record of the API 2.0", str(error), row)
+        if builder.is_full():
+            yield builder.build()
+    yield builder.build()
 
 
 def _row(cve: Cve) -> tuple[Any, ...]:
     english = next((text.value for text in cve.descriptions or () if text.lang == "en"), None)
-    metric = _best(cve.metrics) if cve.metrics else None
-    score = (metric.cvss_data if metric else None) or Score()
-    severity = score.base_severity or (metric.base_severity if metric else None)
-    source = metric.source if metric else None
-    head = (cve.id, cve.vuln_status, cve.published, cve.last_modified, english)
-    return (*head, score.version, score.base_score, severity, score.vector_string, source)
+    metric = (_best_metric(cve.metrics) if cve.metrics else None) or Metric()
+    score = metric.cvss_data or Score()
+    return (
+        cve.id,
+        cve.vuln_status,
+        cve.published,
+        cve.last_modified,
+        english,
+        score.version,
+        score.base_score,
+        score.base_severity or metric.base_severity,
+        score.vector_string,
+        metric.source,
+    )
 
 
-def _best(metrics: Metrics) -> Metric | None:
-    """CVSS 4.0 before 3.1, 3.0 and 2.0; of one version the primary score before a secondary one."""
+def _best_metric(metrics: Metrics) -> Metric | None:
+    """The newest version of CVSS, and in it the primary score before a secondary one."""
     for scores in (
         metrics.cvss_metric_v40,
         metrics.cvss_metric_v31,
@@ -163,55 +171,53 @@ def _best(metrics: Metrics) -> Metric | None:
     return None
 
 
-def _records(pieces: Iterator[bytes]) -> Iterator[bytes | memoryview | msgspec.Raw]:
-    """Each record's bytes; the text around the records is checked when the last one has passed."""
-    head, held, count = None, b"", 0
-    for piece in pieces:
-        held += piece
-        starts = [match.start() for match in RECORD_START.finditer(held)]
+def _records(chunks: Iterator[bytes]) -> Iterator[bytes | memoryview | msgspec.Raw]:
+    """The bytes of each record; raises ContentError after the last one for a broken document."""
+    head, buffer, count = None, b"", 0
+    for chunk in chunks:
+        buffer += chunk
+        starts = [match.start() for match in RECORD_START.finditer(buffer)]
         if starts and head is None:
-            head = held[: starts[0]].removeprefix(BYTE_ORDER_MARK)
+            head = buffer[: starts[0]].removeprefix(BYTE_ORDER_MARK)
         for start, end in pairwise(starts):
-            yield _without_comma(held[start:end])
+            yield _without_comma(buffer[start:end])
         if starts:
-            held = held[starts[-1] :]
+            buffer = buffer[starts[-1] :]
             count += len(starts) - 1
-        if len(held) > MAX_RECORD_BYTES:
+        if len(buffer) > MAX_RECORD_BYTES:
             raise ContentError.of("", "CVE records", f"{MAX_RECORD_BYTES:,} bytes without one")
     if head is None:
-        yield from _envelope(held.removeprefix(BYTE_ORDER_MARK)).vulnerabilities
+        yield from _decode_envelope(buffer.removeprefix(BYTE_ORDER_MARK)).vulnerabilities
         return
-    last, tail = _split_last(held)
+    last, tail = _split_last(buffer)
     yield last
-    _check_envelope(head + tail, count + 1)
+    # Without its records the document must still be valid: a file that was cut off is refused.
+    envelope = _decode_envelope(head + tail)
+    count += 1
+    if envelope.results_per_page not in {None, count}:
+        expected = f"{envelope.results_per_page:,} records as it says"
+        raise ContentError.of("resultsPerPage", expected, f"{count:,}")
 
 
 def _without_comma(fragment: bytes) -> memoryview:
-    """A record from what lies between two starts. Where no comma ends it, it will not decode."""
+    """A record without the comma after it; if that is missing, the record will not decode."""
     stripped = fragment.rstrip()
     return memoryview(stripped)[: -1 if stripped.endswith(b",") else None]
 
 
-def _split_last(held: bytes) -> tuple[bytes, bytes]:
-    """The last record and what follows it, which need not end at once."""
-    text = held.decode("utf-8", "surrogateescape")
+def _split_last(buffer: bytes) -> tuple[bytes, bytes]:
+    """The last record, and the end of the document after it."""
+    text = buffer.decode("utf-8", "surrogateescape")
     try:
+        # msgspec cannot decode a value that is followed by others.
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise ContentError.of("last record", "a whole one", str(error)) from error
     size = len(text[:end].encode("utf-8", "surrogateescape"))
-    return held[:size], held[size:]
+    return buffer[:size], buffer[size:]
 
 
-def _check_envelope(text: bytes, count: int) -> None:
-    """The document without its records must be one, and hold as many as it says."""
-    envelope = _envelope(text)
-    promised = envelope.results_per_page
-    if promised is not None and promised != count:
-        raise ContentError.of("resultsPerPage", f"{promised:,} records as it says", f"{count:,}")
-
-
-def _envelope(text: bytes) -> Envelope:
+def _decode_envelope(text: bytes) -> Envelope:
     try:
         return msgspec.json.decode(text, type=Envelope)
     except DECODE_ERRORS as error:

@@ -1,9 +1,7 @@
-"""GeoJSON (RFC 7946): one row per feature of a collection, its properties and where its point is.
+"""GeoJSON (RFC 7946): one row for each feature of a collection, its properties and its point.
 
 A column takes `properties.<name>`, `id`, `geometry.type`, `geometry.longitude` or
-`geometry.latitude`. Features that were converted from KML keep their properties as a table of HTML
-inside `Description`; they are read from there. What is no point has no longitude and latitude:
-lines and areas are not read here.
+`geometry.latitude`. Lines and areas are not read: their rows have no longitude and latitude.
 """
 
 from __future__ import annotations
@@ -32,23 +30,27 @@ from etl_assets.tables.readers.batch import (
 from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, wrong_kind
 from etl_assets.tables.readers.raw_bytes import read_document
 
-MAX_DOCUMENT_BYTES = 1 << 30
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 COLLECTION = "FeatureCollection"
 DESCRIPTION = "Description"
-POSITION = 2  # longitude and latitude; a third number is a height
+POSITION_LENGTH = 2  # longitude and latitude; a third number is a height (RFC 7946, 3.1.1)
 
 
 def read(path: Path, _form: GeoJsonFormat, contract: Contract) -> Iterator[Batch]:
     """The declared fields of every feature; raises ContentError for another kind of document."""
-    shape = ColumnExtractor([[Step("items")]], contract)
-    known = {(c.origin or c.name).removeprefix("properties.") for c in contract.columns}
-    features = _features(read_document(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK))
+    extractor = ColumnExtractor([[Step("items")]], contract)
+    declared = {(c.origin or c.name).removeprefix("properties.") for c in contract.columns}
+    features = _features(read_document(path))
+    # A collection without features gives one empty batch.
     for first in range(0, max(len(features), 1), ROWS_PER_BATCH):
-        raws = enumerate(features[first : first + ROWS_PER_BATCH], start=first + 1)
-        found = [_feature(f"feature {number}", bytes(raw)) for number, raw in raws]
-        batch = shape.batch(found, first)
-        yield replace(batch, unknown_fields=_unknown(found, known))
+        items: list[Leaf | Reject] = []
+        property_names = set[str]()
+        for number, raw in enumerate(features[first : first + ROWS_PER_BATCH], start=first + 1):
+            item = _feature(f"feature {number}", bytes(raw))
+            items.append(item)
+            if isinstance(item, Leaf):
+                property_names.update(item.records[0]["properties"])
+        batch = extractor.batch(items, first)
+        yield replace(batch, unknown_fields=frozenset(property_names - declared))
 
 
 def _features(data: bytes) -> list[msgspec.Raw]:
@@ -78,42 +80,38 @@ def _feature(where: str, data: bytes) -> Leaf | Reject:
             return wrong_kind(f"{where}, {name}", "an object", member)
     record = {
         "id": value.get("id"),
-        "properties": _described(properties),
-        "geometry": _placed(geometry),
+        "properties": _expand_description(properties),
+        "geometry": _point(geometry),
     }
     return Leaf(records=(record,))
 
 
-def _described(properties: dict[str, Any]) -> dict[str, Any]:
-    """The properties; where a table of HTML holds them, those of the table."""
+def _expand_description(properties: dict[str, Any]) -> dict[str, Any]:
+    """The properties, with those of an HTML table in `Description` in place of its text."""
+    # Features converted from KML keep all their properties in such a table.
     text = properties.get(DESCRIPTION)
     if not isinstance(text, str) or "<th" not in text:
         return properties
     table = _Table()
     table.feed(text)
     table.close()
-    rest = {name: value for name, value in properties.items() if name != DESCRIPTION}
-    return {**rest, **table.pairs} if table.pairs else properties
+    if not table.pairs:
+        return properties
+    other = {name: value for name, value in properties.items() if name != DESCRIPTION}
+    return other | table.pairs
 
 
-def _placed(geometry: dict[str, Any]) -> dict[str, Any]:
+def _point(geometry: dict[str, Any]) -> dict[str, Any]:
+    longitude, latitude = None, None
     position = geometry.get("coordinates")
-    is_position = isinstance(position, list) and len(position) >= POSITION
-    is_point = geometry.get("type") == "Point" and is_position
-    longitude, latitude = position[:POSITION] if is_point else (None, None)  # type: ignore[index]  # a list here
+    is_position = isinstance(position, list) and len(position) >= POSITION_LENGTH
+    if position and is_position and geometry.get("type") == "Point":
+        longitude, latitude = position[:POSITION_LENGTH]
     return {"type": geometry.get("type"), "longitude": longitude, "latitude": latitude}
 
 
-def _unknown(found: list[Leaf | Reject], known: set[str]) -> frozenset[str]:
-    names = set[str]()
-    for item in found:
-        if isinstance(item, Leaf):
-            names |= item.records[0]["properties"].keys()
-    return frozenset(names - known)
-
-
 class _Table(HTMLParser):
-    """The rows of a table that have one heading and one cell, as pairs."""
+    """The rows of a table with one heading and one cell, as pairs."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,8 +1,7 @@
 """A JSON document that is one list (RFC 8259), of any size in bounded memory.
 
-Flat records come as whole columns while all is plain (`json_columns`); everything else element by
-element (`json_elements`), which alone refuses and alone tells lines. Walking below an element is
-`json_records`.
+`json_columns` reads flat records quickly as whole columns, `json_elements` all others one by one;
+only the latter rejects records and knows their lines. `json_records` follows the paths.
 """
 
 from __future__ import annotations
@@ -28,66 +27,68 @@ from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, walk
 def read(path: Path, form: JsonArrayFormat, contract: Contract) -> Iterator[Batch]:
     """The declared fields of every record at the end of the format's paths."""
     paths = row_paths(form)
-    exact = _Exact(path, paths, contract)
-    done = 0
+    exact = _ExactReader(path, paths, contract)
+    records = 0
     try:
         for count, columns in read_columns(path, contract, flat_fields(contract, paths)):
-            again = partial(exact.batch, done, count)
-            done += count
-            ordinals = range(done - count + 1, done + 1)
-            yield again() if columns is None else Batch(columns, ordinals, count, exact=again)
+            read_exactly = partial(exact.batch, records, count)
+            ordinals = range(records + 1, records + count + 1)
+            records += count
+            if columns is None:
+                yield read_exactly()
+            else:
+                yield Batch(columns, ordinals, count, exact=read_exactly)
     except FastPathError:
-        yield from exact.rest(done)
+        yield from exact.remaining_batches(records)
 
 
-class _Exact:
-    """The same file element by element; it is opened when it is first asked."""
+class _ExactReader:
+    """The same file element by element. It is opened when it is first needed."""
 
     def __init__(self, path: Path, paths: Sequence[list[Step]], contract: Contract) -> None:
-        self._steps = [steps[1:] for steps in paths]
-        self._shape = ColumnExtractor(paths, contract)
-        self._decode = _decoder(paths, contract)
         self._path = path
-        self._passed = 0
+        self._steps_below = [steps[1:] for steps in paths]
+        self._extractor = ColumnExtractor(paths, contract)
+        self._decode = _decoder(paths, contract)
+        self._position = 0
 
     @cached_property
     def _elements(self) -> ElementReader:
         return ElementReader(self._path, self._decode)
 
     def batch(self, first: int, count: int) -> Batch:
-        """The `count` records after the `first` ones, of a file with one record per element."""
-        self._elements.skip(first - self._passed)
-        self._passed = first + count
-        found = [
-            (element.line, item)
-            for element in islice(self._elements, count)
-            for item in self._found(element)
-        ]
-        return self._batch(found, first)
+        """The `count` records after the `first` ones; each element must be one record."""
+        self._elements.skip(first - self._position)
+        self._position = first + count
+        items, lines = list[Leaf | Reject](), list[int]()
+        for element in islice(self._elements, count):
+            for item in self._items(element):
+                items.append(item)
+                lines.append(element.line)
+        return self._extractor.batch(items, first, lines)
 
-    def rest(self, done: int) -> Iterator[Batch]:
-        """All records after those that are done."""
-        self._elements.skip(done - self._passed)
-        found: list[tuple[int, Leaf | Reject]] = []
+    def remaining_batches(self, records: int) -> Iterator[Batch]:
+        """All records after the first ones."""
+        self._elements.skip(records - self._position)
+        items, lines = list[Leaf | Reject](), list[int]()
         for element in self._elements:
-            found += ((element.line, item) for item in self._found(element))
-            if len(found) >= ROWS_PER_BATCH:
-                yield self._batch(found, done)
-                done += len(found)
-                found = []
-        yield self._batch(found, done)
+            for item in self._items(element):
+                items.append(item)
+                lines.append(element.line)
+            if len(items) >= ROWS_PER_BATCH:
+                yield self._extractor.batch(items, records, lines)
+                records += len(items)
+                items, lines = [], []
+        yield self._extractor.batch(items, records, lines)
 
-    def _batch(self, found: list[tuple[int, Leaf | Reject]], before: int) -> Batch:
-        return self._shape.batch([item for _, item in found], before, [line for line, _ in found])
-
-    def _found(self, element: Element) -> Iterator[Leaf | Reject]:
+    def _items(self, element: Element) -> Iterator[Leaf | Reject]:
         where = f"line {element.line}"
         if element.fault:
             yield record_reject(where, "JSON", element.fault, element.text)
             return
-        for number, steps in enumerate(self._steps):
-            way = Leaf(records=(element.value,), path=number)
-            for item in walk(element.value, steps, way, ""):
+        for number, steps in enumerate(self._steps_below):
+            leaf = Leaf(records=(element.value,), path=number)
+            for item in walk(element.value, steps, leaf, ""):
                 if isinstance(item, Reject):
                     place = f"{where}, {item.where}" if item.where else where
                     yield item.model_copy(update={"where": place})
@@ -96,7 +97,7 @@ class _Exact:
 
 
 def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes], Any]:
-    """Decodes nothing of an element but what is declared; unknown fields want the whole of it."""
+    """A decoder of an element's declared fields only, or of all if unknown ones are reported."""
     if contract.unknown_fields != "discard_value":
         return msgspec.json.decode
     tree: dict[Step, Any] = {}
@@ -105,25 +106,27 @@ def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes
         for column in contract.columns:
             if origin := column_origin(column, steps):
                 fields = [Step("field", name) for name in origin.names]
-                _grow(tree, [*steps[1 : depths[origin.record]], *fields])
-        _grow(tree, steps[1:])
-    return msgspec.json.Decoder(_type(tree)).decode
+                _add_steps(tree, [*steps[1 : depths[origin.record]], *fields])
+        _add_steps(tree, steps[1:])
+    return msgspec.json.Decoder(_tree_type(tree)).decode
 
 
-def _grow(tree: dict[Step, Any], steps: list[Step]) -> None:
+def _add_steps(tree: dict[Step, Any], steps: list[Step]) -> None:
     for step in steps:
-        tree = tree.setdefault(Step(step.kind, step.name if step.kind == "field" else ""), {})
+        # The keys of a map have no names of their own in the document.
+        key = step if step.kind == "field" else Step(step.kind)
+        tree = tree.setdefault(key, {})
 
 
-def _type(tree: dict[Step, Any]) -> Any:  # noqa: ANN401 - msgspec takes types of any kind
-    """The type that a branch of the tree decodes as; what is below its leaves comes as it is."""
+def _tree_type(tree: dict[Step, Any]) -> Any:  # noqa: ANN401 - msgspec takes types of any kind
+    """The type by which msgspec decodes a branch of the tree; below a leaf it decodes all."""
     kinds = {step.kind for step in tree}
     if kinds == {"field"}:
-        fields = {step.name: _type(branch) for step, branch in tree.items()}
+        fields = {step.name: _tree_type(branch) for step, branch in tree.items()}
         return TypedDict("Record", fields, total=False) | None  # type: ignore[operator]  # made here
     below: dict[Step, Any] = next(iter(tree.values()), {})
     if kinds == {"items"}:
-        return list[_type(below)] | None  # type: ignore[misc]  # made here
+        return list[_tree_type(below)] | None  # type: ignore[misc]  # made here
     if kinds == {"entries"}:
-        return dict[str, _type(below)] | None  # type: ignore[misc]  # made here
+        return dict[str, _tree_type(below)] | None  # type: ignore[misc]  # made here
     return Any

@@ -1,13 +1,14 @@
-"""The flat columns of a JSON array, by many elements at once, where all values are plain.
+"""The flat columns of a JSON array, decoded many elements at a time while all values are plain.
 
-A fast way that never decides: what is not plain is told as such, and the caller reads those records
-again element by element. Both ways give the same values.
+Nothing is rejected here: a window with another value is reported, and `json_array` reads its
+records again with `json_elements`, which gives the same values.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -20,27 +21,28 @@ from etl_assets.declarations.contract import ColumnType, Contract
 from etl_assets.declarations.json_path import Step, column_origin
 from etl_assets.tables.arrow_types import TYPES
 from etl_assets.tables.readers.batch import DECODE_ERRORS
-from etl_assets.tables.readers.json_elements import BYTE_ORDER_MARK, PACKED
-from etl_assets.tables.readers.raw_bytes import read_chunks
+from etl_assets.tables.readers.json_elements import decode_raw_list
+from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
 ROWS_AT_ONCE = 20_000
-WINDOW_BYTES = 1 << 18  # decoded at once: few enough that the records stay in the processor's cache
-MAX_WINDOW_BYTES = 1 << 20  # a longer record is read element by element
+WINDOW_BYTES = 1 << 18  # decoded at once: the records of a window fit into the processor's cache
+MAX_WINDOW_BYTES = 1 << 20  # a longer record is read by itself
 TOP_LEVEL = [Step("items")]
-# Where one object ends and the next begins, be it of the array or of a list within an element.
-BETWEEN = re.compile(rb"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)")
-SPACES = b" \t\r\n"
-CLOSING = ord("]")
-LOOKED_BACK_BYTES = 1 << 14
-PLACES_TRIED = 8
+# Between two objects, of the array or of a list within an element.
+BETWEEN_OBJECTS = re.compile(rb"\}(?=[ \t\r\n]*,[ \t\r\n]*\{)")
+WHITESPACE = b" \t\r\n"
+CLOSING_BRACKET = ord("]")
+MAX_LOOK_BACK_BYTES = 1 << 14
+MAX_ENDS_TRIED = 8
 
-Names = tuple[str, ...]
-Plain = dict[str, pa.Array]
+FieldNames = tuple[str, ...]
+Columns = dict[str, pa.Array]
 Getter = Callable[[Any], Any]
 Decode = Callable[[memoryview], list[Any]]
-Taken = tuple[int, list[Any] | None]
+# The number of elements, and their records or None if one is not of the declared types.
+DecodedWindow = tuple[int, list[Any] | None]
 
-# Times stay texts, which the contract's own cast reads.
+# Times remain texts: the contract casts them by the column.
 JSON_TYPES: dict[ColumnType, tuple[type, pa.DataType]] = {
     "string": (str, TYPES["string"]),
     "date": (str, TYPES["string"]),
@@ -53,79 +55,87 @@ JSON_TYPES: dict[ColumnType, tuple[type, pa.DataType]] = {
 
 
 class FastPathError(Exception):
-    """The fast way ends here; the records already yielded stand."""
+    """The rest of the file must be read by elements; the records already yielded are valid."""
 
 
-def flat_fields(contract: Contract, paths: Sequence[list[Step]]) -> dict[str, Names] | None:
-    """Column -> the fields that lead to it; None where a contract is not flat enough."""
+def flat_fields(contract: Contract, paths: Sequence[list[Step]]) -> dict[str, FieldNames] | None:
+    """Returns the field names that lead to each column; None if a column needs more than that."""
     if list(paths) != [TOP_LEVEL] or contract.unknown_fields != "discard_value":
         return None
-    ways, types = {}, dict[Names, type]()
+    fields: dict[str, FieldNames] = {}
+    types: dict[FieldNames, type] = {}
     for column in contract.columns:
         origin = column_origin(column, TOP_LEVEL)
         if origin is None or column.type not in JSON_TYPES:
             return None
-        ways[column.name] = origin.names
-        wanted = JSON_TYPES[column.type][0]
-        if types.setdefault(origin.names, wanted) is not wanted:
+        fields[column.name] = origin.names
+        json_type = JSON_TYPES[column.type][0]
+        if types.setdefault(origin.names, json_type) is not json_type:
             return None
-    nested = {names[:depth] for names in types for depth in range(1, len(names))}
-    return None if nested & types.keys() else ways
+    for names in types:
+        # A field cannot be decoded both as a value and as an object with fields.
+        if any(names[:depth] in types for depth in range(1, len(names))):
+            return None
+    return fields
 
 
 def read_columns(
-    path: Path, contract: Contract, ways: dict[str, Names] | None
-) -> Iterator[tuple[int, Plain | None]]:
-    """Row counts with the columns of so many records, None where they are not plain.
+    path: Path, contract: Contract, fields: dict[str, FieldNames] | None
+) -> Iterator[tuple[int, Columns | None]]:
+    """Yields numbers of records with their columns, or None if some value is not plain.
 
-    Raises NotTaken where the file is no array of objects, or is none any further.
+    Raises FastPathError if `fields` is None, or if the file is not an array of objects so far.
     """
-    if ways is None:
+    if fields is None:
         raise FastPathError
-    kinds = {column.name: column.type for column in contract.columns}
-    tree = _tree(ways, kinds)
-    leading = {name: _getters(tree, names) for name, names in ways.items()}
-    gathered, rows = list[Plain](), 0
-    decode = msgspec.json.Decoder(_list_of(tree)).decode
-    for count, records in _decoded(path, decode):
-        columns = records and _columns(records, kinds, leading)
+    types = {column.name: column.type for column in contract.columns}
+    tree = _field_tree(fields, types)
+    getters = {name: _getters(tree, names) for name, names in fields.items()}
+    decode = msgspec.json.Decoder(_list_type(tree)).decode
+    parts, rows = list[Columns](), 0
+    for count, records in _decode_windows(path, decode):
+        columns = records and _to_columns(records, types, getters)
         if columns:
-            gathered.append(columns)
+            parts.append(columns)
             rows += count
         if rows and (columns is None or rows >= ROWS_AT_ONCE):
-            yield rows, _together(gathered)
-            gathered, rows = [], 0
+            yield rows, _concatenate(parts)
+            parts, rows = [], 0
         if columns is None:
             yield count, None
     if rows:
-        yield rows, _together(gathered)
+        yield rows, _concatenate(parts)
 
 
-def _tree(ways: dict[str, Names], kinds: dict[str, ColumnType]) -> dict[str, Any]:
-    """The declared fields by name; what is none of them is neither decoded nor kept."""
+def _field_tree(fields: dict[str, FieldNames], types: dict[str, ColumnType]) -> dict[str, Any]:
+    """The declared fields by name, nested, with the types of their values."""
     tree: dict[str, Any] = {}
-    for column, names in ways.items():
+    for column, names in fields.items():
         branch = tree
         for name in names[:-1]:
             branch = branch.setdefault(name, {})
-        branch[names[-1]] = JSON_TYPES[kinds[column]][0]
+        branch[names[-1]] = JSON_TYPES[types[column]][0]
     return tree
 
 
-def _list_of(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
-    return list[_record(tree)]  # type: ignore[misc]  # made here
+def _list_type(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
+    return list[_record_type(tree)]  # type: ignore[misc]  # made here
 
 
-def _record(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
-    """A type of attributes a0, a1, ... as a field's name need be no word of Python's."""
-    names = {f"a{place}": name for place, name in enumerate(tree)}
-    types = [_record(branch) if isinstance(branch, dict) else branch for branch in tree.values()]
-    fields = [(name, kind | None, None) for name, kind in zip(names, types, strict=True)]
+def _record_type(tree: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
+    # Structs decode only the declared fields, and three times as fast as dicts. Their attributes
+    # are a0, a1, ... because a field's name need not be a Python identifier.
+    names = {f"a{index}": name for index, name in enumerate(tree)}
+    fields = []
+    for attribute, field in zip(names, tree.values(), strict=True):
+        value_type = _record_type(field) if isinstance(field, dict) else field
+        fields.append((attribute, value_type | None, None))
+    # gc=False: records form no cycles, and tracking them costs a tenth of the time.
     return msgspec.defstruct("Record", fields, rename=names, gc=False)
 
 
-def _getters(tree: dict[str, Any], names: Names) -> tuple[Getter, ...]:
-    """What takes the attribute of each step to a field; the same step has the same getter."""
+def _getters(tree: dict[str, Any], names: FieldNames) -> tuple[Getter, ...]:
+    """The getters of the attributes that lead to a field, one for each step."""
     getters = []
     for name in names:
         getters.append(_getter(list(tree).index(name)))
@@ -133,75 +143,76 @@ def _getters(tree: dict[str, Any], names: Names) -> tuple[Getter, ...]:
     return tuple(getters)
 
 
-@cache
-def _getter(place: int) -> Getter:
-    return attrgetter(f"a{place}")
+@cache  # the same step must have the same getter: see `_to_columns`
+def _getter(index: int) -> Getter:
+    return attrgetter(f"a{index}")
 
 
-def _decoded(path: Path, decode: Decode) -> Iterator[Taken]:
-    """Counts of elements with their records, None where one is not of the declared shape."""
+def _decode_windows(path: Path, decode: Decode) -> Iterator[DecodedWindow]:
     window = _Window(path)
     window.open()
     size, is_first = WINDOW_BYTES, True
     while window.fill(size):
-        tried = ((end, _taken(window.text, end, decode)) for end in _ends(window.text))
-        end, taken = next((found for found in tried if found[1]), (0, None))
-        if taken:
-            yield taken
-            window.leave(end)
-            size, is_first = WINDOW_BYTES, False
-        elif size < MAX_WINDOW_BYTES:
-            size *= 2
+        for end in _possible_ends(window.text):
+            if decoded := _decode_until(window.text, end, decode):
+                yield decoded
+                window.drop_until(end)
+                size, is_first = WINDOW_BYTES, False
+                break
         else:
-            raise FastPathError
-    if taken := _taken(window.text, window.last(), decode):
-        yield taken
-    elif not is_first or window.text.strip(b"[]" + SPACES):
+            if size >= MAX_WINDOW_BYTES:
+                raise FastPathError
+            size *= 2
+    if decoded := _decode_until(window.text, window.closing_bracket(), decode):
+        yield decoded
+    elif not is_first or window.text.strip(b"[]" + WHITESPACE):
         raise FastPathError
 
 
-def _taken(text: bytearray, end: int, decode: Decode) -> Taken | None:
-    """How many elements the text is up to there, and their records; None where it is no such."""
-    # A bracket stands in for what follows them, so that no window is copied to be decoded.
-    follows, text[end] = text[end], CLOSING
+def _decode_until(text: bytearray, end: int, decode: Decode) -> DecodedWindow | None:
+    """The elements up to a position; None if they are not complete elements."""
+    # A bracket takes the place of the next byte while the window is decoded. A copy of the window
+    # with a bracket at its end would cost more than decoding the bracket.
+    next_byte, text[end] = text[end], CLOSING_BRACKET
     try:
-        for attempt in (decode, PACKED):
-            try:
-                records = attempt(memoryview(text)[: end + 1])
-            except DECODE_ERRORS:
-                continue
-            return (len(records), records if attempt is decode else None) if records else None
+        elements = memoryview(text)[: end + 1]
+        with suppress(*DECODE_ERRORS):
+            records = decode(elements)
+            return (len(records), records) if records else None
+        with suppress(*DECODE_ERRORS):  # complete elements of another shape than declared
+            count = len(decode_raw_list(elements))
+            return (count, None) if count else None
         return None
     finally:
-        text[end] = follows
+        text[end] = next_byte
 
 
-def _ends(text: bytearray) -> Iterator[int]:
-    """Where whole elements may end, the likeliest first: with a line, or between two objects."""
-    end = max(text.rfind(b",\n"), text.rfind(b",\r\n", -LOOKED_BACK_BYTES))
+def _possible_ends(text: bytearray) -> Iterator[int]:
+    """Positions where an element may end, the likeliest first: with a line, or between objects."""
+    end = max(text.rfind(b",\n"), text.rfind(b",\r\n", -MAX_LOOK_BACK_BYTES))
     if end > 0:
         yield end
-    looked_back = max(0, len(text) - LOOKED_BACK_BYTES)
-    places = [found.end() for found in BETWEEN.finditer(text, looked_back)]
-    yield from reversed(places[-PLACES_TRIED:])
+    start = max(0, len(text) - MAX_LOOK_BACK_BYTES)
+    ends = [match.end() for match in BETWEEN_OBJECTS.finditer(text, start)]
+    yield from reversed(ends[-MAX_ENDS_TRIED:])
 
 
 class _Window:
-    """What is held of the file: an opening bracket, and the elements to come, cut off anywhere."""
+    """A part of the file: an opening bracket, then elements of which the last may be incomplete."""
 
     def __init__(self, path: Path) -> None:
         self._chunks = read_chunks(path)
         self.text = bytearray()
 
     def open(self) -> None:
-        """Stand at the bracket that opens the array."""
+        """Read up to the bracket that opens the array; raises FastPathError for anything else."""
         self.fill(WINDOW_BYTES)
-        self.text = self.text.removeprefix(BYTE_ORDER_MARK).lstrip(SPACES)
+        self.text = self.text.removeprefix(BYTE_ORDER_MARK).lstrip(WHITESPACE)
         if not self.text.startswith(b"["):
             raise FastPathError
 
     def fill(self, size: int) -> bool:
-        """Hold so many bytes; False where the file ends before."""
+        """Read on up to a size; returns False if the file ends before."""
         while len(self.text) < size:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -209,48 +220,53 @@ class _Window:
             self.text += chunk
         return True
 
-    def leave(self, end: int) -> None:
-        """Go on behind the comma that follows the elements up to there."""
+    def drop_until(self, end: int) -> None:
+        """Remove the elements up to a position, and the comma after them."""
         self.text[1 : self.text.index(b",", end) + 1] = b""
 
-    def last(self) -> int:
-        """Where the bracket stands that closes the array."""
-        end = len(self.text.rstrip(SPACES)) - 1
+    def closing_bracket(self) -> int:
+        """The position of the last byte, which must be the array's closing bracket."""
+        end = len(self.text.rstrip(WHITESPACE)) - 1
         if not self.text.endswith(b"]", 0, end + 1):
             raise FastPathError
         return end
 
 
-def _columns(
+def _to_columns(
     records: list[Any],
-    kinds: dict[str, ColumnType],
-    leading: Mapping[str, tuple[Getter, ...]],
-) -> Plain | None:
-    """The columns in their types; None where a whole number is beyond its bits.
+    types: dict[str, ColumnType],
+    getters: Mapping[str, tuple[Getter, ...]],
+) -> Columns | None:
+    """The columns in their types; None if an integer does not fit into its type.
 
-    A number beyond all floats is refused when it is decoded.
+    A number too large for a float fails earlier, when it is decoded.
     """
+    # Columns of one nested object share its list of records, found by the getters that lead to it.
     values: dict[tuple[Getter, ...], list[Any]] = {(): records}
-    for getters in leading.values():
-        for depth, getter in enumerate(getters):
-            if getters[: depth + 1] not in values:
-                values[getters[: depth + 1]] = _of_each(values[getters[:depth]], getter)
+    for path in getters.values():
+        for depth in range(1, len(path) + 1):
+            if path[:depth] not in values:
+                values[path[:depth]] = _map_getter(path[depth - 1], values[path[: depth - 1]])
     try:
         return {
-            name: pa.array(values[getters], JSON_TYPES[kinds[name]][1])
-            for name, getters in leading.items()
+            name: pa.array(values[path], JSON_TYPES[types[name]][1])
+            for name, path in getters.items()
         }
     except (pa.ArrowException, OverflowError):
         return None
 
 
-def _of_each(records: list[Any], getter: Getter) -> list[Any]:
-    """One attribute of each record; None too where the record itself is left out."""
+def _map_getter(getter: Getter, records: list[Any]) -> list[Any]:
+    """One attribute of each record; None for a record that is missing."""
     try:
         return list(map(getter, records))
     except AttributeError:
-        return [record if record is None else getter(record) for record in records]
+        # Testing every record for None is slower, and few columns need it.
+        return [None if record is None else getter(record) for record in records]
 
 
-def _together(gathered: list[Plain]) -> Plain:
-    return {name: pa.concat_arrays([part[name] for part in gathered]) for name in gathered[0]}
+def _concatenate(parts: list[Columns]) -> Columns:
+    columns = {}
+    for name in parts[0]:
+        columns[name] = pa.concat_arrays([part[name] for part in parts])
+    return columns

@@ -1,8 +1,7 @@
-"""A JSON document (RFC 8259) held in memory: every record at the end of the declared paths.
+"""A JSON document (RFC 8259) in memory: every record at the end of the declared paths.
 
-Each entry of the outermost map or list is decoded by itself, so that a bad one costs no other. Keys
-that an object has twice are both walked. Documents larger than `MAX_DOCUMENT_BYTES` want a reader
-that streams; walking and columns are `json_records`.
+Following paths and taking columns is done by `json_records`; a list that does not fit into memory
+is read by `json_array`.
 """
 
 from __future__ import annotations
@@ -31,9 +30,7 @@ from etl_assets.tables.readers.batch import (
 from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, RepeatedKeys, walk
 from etl_assets.tables.readers.raw_bytes import read_document
 
-MAX_DOCUMENT_BYTES = 1 << 30
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Every key ends so. A text that begins with a colon looks the same, which costs a second look.
+# What every key ends with. A text that begins with a colon matches too.
 KEY_END = re.compile(rb'"\s*:')
 
 T = TypeVar("T")
@@ -41,49 +38,56 @@ T = TypeVar("T")
 
 def read(path: Path, form: JsonFormat, contract: Contract) -> Iterator[Batch]:
     """The declared fields of every record at the end of the format's paths."""
-    data = read_document(path, MAX_DOCUMENT_BYTES).removeprefix(BYTE_ORDER_MARK)
+    data = read_document(path)
     paths = row_paths(form)
-    shape = ColumnExtractor(paths, contract)
-    found: list[Leaf | Reject] = []
+    extractor = ColumnExtractor(paths, contract)
+    items: list[Leaf | Reject] = []
     records = 0
     for number, steps in enumerate(paths):
-        for item in _document(data, steps, Leaf(path=number)):
-            found.append(item)
-            if len(found) == ROWS_PER_BATCH:
-                yield shape.batch(found, records)
-                records += len(found)
-                found = []
-    yield shape.batch(found, records)
+        for item in _walk_document(data, steps, Leaf(path=number)):
+            items.append(item)
+            if len(items) == ROWS_PER_BATCH:
+                yield extractor.batch(items, records)
+                records += len(items)
+                items = []
+    yield extractor.batch(items, records)
 
 
-def _document(data: bytes, steps: list[Step], way: Leaf) -> Iterator[Leaf | Reject]:
-    """Each entry below the first map or list is decoded by itself: a bad one costs no other."""
+def _walk_document(data: bytes, steps: list[Step], leaf: Leaf) -> Iterator[Leaf | Reject]:
+    # Each entry below the outermost map or list is decoded by itself: a broken one is a reject,
+    # and the values of one entry only are in memory.
     split = _split(data, steps)
     if split is None:
-        yield from walk(_whole_with_repeats(data), steps, way, "")
+        yield from walk(_decode_with_repeated_keys(data), steps, leaf, "")
         return
-    entries, below = split
-    is_map = steps[-len(below) - 1].kind == "entries"
+    entries, steps_below = split
+    is_map = steps[-len(steps_below) - 1].kind == "entries"
     for key, raw in entries:
         place = key if is_map else f"[{key}]"
+        keys = [key] if is_map else []
         try:
             value = _decode_entry(bytes(raw))
         except (*DECODE_ERRORS, ValueError) as error:
             yield record_reject(place, "JSON", str(error), row_text(bytes(raw)))
         else:
-            yield from walk(value, below, way.below(value, *([key] if is_map else ())), place)
+            yield from walk(value, steps_below, leaf.below(value, *keys), place)
 
 
 def _split(
     data: bytes, steps: list[Step]
 ) -> tuple[Iterator[tuple[str, msgspec.Raw]], list[Step]] | None:
-    """What the first map or list holds, and the steps below; None where a key repeats above."""
-    way = ""
+    """The undecoded entries of the first map or list on the path, and the steps below it.
+
+    None if a key above them is repeated: msgspec keeps the last of them only.
+    """
+    location = ""
     for depth, step in enumerate(steps):
         if step.kind == "items":
-            items = _decode(data, list[msgspec.Raw], f"a list{way}")
+            items = _decode(data, list[msgspec.Raw], f"a list{location}")
             return ((str(n), raw) for n, raw in enumerate(items, start=1)), steps[depth + 1 :]
-        expected = f"an object{way}" + (f" with {step.name!r}" if step.kind == "field" else "")
+        expected = f"an object{location}"
+        if step.kind == "field":
+            expected += f" with {step.name!r}"
         fields = _decode(data, dict[str, msgspec.Raw], expected)
         if _count_keys(data) != len(fields) + sum(map(_count_keys, fields.values())):
             return None
@@ -91,9 +95,9 @@ def _split(
             return iter(fields.items()), steps[depth + 1 :]
         if step.name not in fields:
             raise ContentError.of("", expected, value_json(list(fields)))
-        data, way = bytes(fields[step.name]), f" at {step.name!r}"
-    found = ".".join(step.name for step in steps)
-    raise DeclarationError([Problem("format, rows", "a path into a map or a list", found)])
+        data, location = bytes(fields[step.name]), f" at {step.name!r}"
+    path = ".".join(step.name for step in steps)
+    raise DeclarationError([Problem("format, rows", "a path into a map or a list", path)])
 
 
 def _decode(data: bytes, kind: type[T], expected: str) -> T:
@@ -106,19 +110,21 @@ def _decode(data: bytes, kind: type[T], expected: str) -> T:
 
 def _decode_entry(text: bytes) -> object:
     value = msgspec.json.decode(text)
-    return value if _count_keys(text) == _keys_in(value) else _with_repeats(text)
+    if _count_keys(text) == _count_decoded_keys(value):
+        return value
+    return _decode_pairs(text)
 
 
-def _with_repeats(text: bytes) -> object:
-    """The value with every key, at four times the cost."""
-    return json.loads(text, object_pairs_hook=_object)
-
-
-def _whole_with_repeats(data: bytes) -> object:
+def _decode_with_repeated_keys(data: bytes) -> object:
     try:
-        return _with_repeats(data)
+        return _decode_pairs(data)
     except (ValueError, RecursionError) as error:
         raise ContentError.of("", "a JSON document", str(error)) from error
+
+
+def _decode_pairs(text: bytes) -> object:
+    # Only `json` reports every pair of an object, at four times the cost of msgspec.
+    return json.loads(text, object_pairs_hook=_object)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKeys:
@@ -127,15 +133,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKeys:
 
 
 def _count_keys(text: bytes | msgspec.Raw) -> int:
-    """At least as many as there are keys: a text that begins with a colon looks like one."""
+    """The number of keys in a JSON text, or more: texts that begin with a colon count too."""
     return len(KEY_END.findall(text))
 
 
-def _keys_in(value: object) -> int:
+def _count_decoded_keys(value: object) -> int:
     if isinstance(value, dict):
-        return len(value) + sum(_keys_in(v) for v in value.values() if isinstance(v, dict | list))
-    return (
-        sum(_keys_in(v) for v in value if isinstance(v, dict | list))
-        if isinstance(value, list)
-        else 0
-    )
+        children = [child for child in value.values() if isinstance(child, dict | list)]
+        return len(value) + sum(map(_count_decoded_keys, children))
+    if isinstance(value, list):
+        return sum(_count_decoded_keys(item) for item in value if isinstance(item, dict | list))
+    return 0

@@ -1,8 +1,6 @@
 """The elements of a JSON array (RFC 8259) of any size, one after the other, each with its line.
 
-An element that ends its line is decoded from there; any other is found by its brackets, so that
-neither a string nor a record is ever cut. At most one element is held. What an element must be is
-the reader's.
+At most one element is in memory. What an element must contain is decided by `json_array`.
 """
 
 from __future__ import annotations
@@ -18,23 +16,26 @@ import msgspec
 
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import DECODE_ERRORS, row_text
-from etl_assets.tables.readers.raw_bytes import read_chunks
+from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
 MAX_ELEMENT_BYTES = 64 << 20
-MAX_LINE_BYTES = 1 << 20  # a line's end is looked for so far, lest a file without any be held whole
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SPACE = re.compile(rb"[ \t\r\n]*+")
-STRING = rb'"(?:[^"\\\n]|\\.)*+"'  # a line that was cut must not swallow the next
-# Up to the next bracket, and outside of brackets to the comma that ends the element.
+MAX_LINE_BYTES = 1 << 20  # the end of a line is searched so far: a file may have only one
+WHITESPACE = re.compile(rb"[ \t\r\n]*+")
+# A string ends with its line at the latest (a raw newline is not allowed in JSON), or a quote that
+# is missing would make the following elements part of the string.
+STRING = rb'"(?:[^"\\\n]|\\.)*+"'
+# To the next bracket; and outside of all brackets also to the comma that ends the element. The
+# possessive quantifiers keep a hostile file from making the search quadratic.
 INSIDE = re.compile(rb'[^"\[\]{}]*+(?:' + STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])')
 OUTSIDE = re.compile(rb'[^",\[\]{}]*+(?:' + STRING + rb'[^",\[\]{}]*+)*+([\[\]{},])')
-OPENS = {b"]": b"[", b"}": b"{"}
-PACKED = msgspec.json.Decoder(list[msgspec.Raw]).decode
+OPENING_BRACKETS = {b"]": b"[", b"}": b"{"}
+# Checks the syntax of all elements and decodes none of them.
+decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A decoded element, or why it could not be decoded and how it begins."""
+    """A decoded element, or the reason why it is no JSON and the beginning of its text."""
 
     line: int
     value: Any = None
@@ -43,10 +44,10 @@ class Element:
 
 
 class ElementReader:
-    """A window on the file that moves on element by element.
+    """Iterates over the elements of a file.
 
-    `decode` may refuse, with msgspec's errors, what `json` then takes as it is: a number that is
-    none, or another shape than the declared one. Raises ContentError where the file is no array or
+    An element that `decode` refuses with an error of msgspec is decoded with `json`, which accepts
+    NaN and values of other types than declared. Raises ContentError if the file is not an array or
     breaks off.
     """
 
@@ -60,71 +61,71 @@ class ElementReader:
         self._decode = decode
         self._max_element_bytes = max_element_bytes
         self._chunks = read_chunks(path)
-        self._data = b""
-        self._at = 0
+        self._buffer = b""
+        self._position = 0  # in the buffer
         self._line = 1
-        self._has_ended = False  # the file, not the window
-        self._begins_line = True  # nothing but space stands before in this line
-        self._before: Literal["opening", "comma", "element", "all"] = "opening"
+        self._file_ended = False
+        self._at_line_start = True  # only whitespace before the position in this line
+        self._previous: Literal["opening", "comma", "element", "end"] = "opening"
         self._open()
 
     def __iter__(self) -> Iterator[Element]:
-        while self._has_another():
-            yield self._element()
+        while self._find_element():
+            yield self._read_element()
 
     def skip(self, count: int) -> None:
-        """Pass over so many elements: whole lines at once where elements end with their lines."""
-        while count and self._has_another():
-            passed = self._pass_lines(count)
-            if not passed:
-                self._element()
-                passed = 1
-            count -= passed
+        """Pass over a number of elements, many lines at a time if each element ends a line."""
+        while count and self._find_element():
+            skipped = self._skip_lines(count)
+            if not skipped:
+                self._read_element()
+                skipped = 1
+            count -= skipped
 
     def _open(self) -> None:
-        self._more()
-        if self._data.startswith(BYTE_ORDER_MARK):
-            self._at = len(BYTE_ORDER_MARK)
-        if self._next() != b"[":
-            begins = row_text(self._data[self._at :])[:80]
-            raise ContentError.of("", "a JSON array", f"a file that begins {begins!r}")
-        self._at += 1
+        self._read_on()
+        if self._buffer.startswith(BYTE_ORDER_MARK):
+            self._position = len(BYTE_ORDER_MARK)
+        if self._skip_whitespace() != b"[":
+            raise ContentError.of("", "a JSON array", f"a file that begins {self._excerpt()}")
+        self._position += 1
 
-    def _has_another(self) -> bool:
-        """Whether an element follows, where the window then stands; else the file is at its end."""
-        if self._before == "all":
+    def _find_element(self) -> bool:
+        """Move to the next element; returns False at the end of the array and file."""
+        if self._previous == "end":
             return False
-        mark = self._next()
-        if mark == b"]" and self._before != "comma":
-            self._at += 1
-            self._before = "all"
-            if self._next():
-                begins = row_text(self._data[self._at :])[:80]
-                raise self._broken("nothing after the array", repr(begins))
+        byte = self._skip_whitespace()
+        if byte == b"]" and self._previous != "comma":
+            self._position += 1
+            self._previous = "end"
+            if self._skip_whitespace():
+                raise self._error("nothing after the array", self._excerpt())
             return False
-        if self._before == "element":
-            if mark != b",":
-                found = repr(row_text(mark)) if mark else "the end of the file"
-                raise self._broken("a comma or the array's end", found)
-            self._at += 1
-            self._before = "comma"
-            self._next()
+        if self._previous == "element":
+            if byte != b",":
+                found = repr(row_text(byte)) if byte else "the end of the file"
+                raise self._error("a comma or the array's end", found)
+            self._position += 1
+            self._previous = "comma"
+            self._skip_whitespace()
         return True
 
-    def _element(self) -> Element:
-        line, self._before = self._line, "element"
-        text = self._rest_of_line() if self._begins_line else b""
+    def _read_element(self) -> Element:
+        line, self._previous = self._line, "element"
+        # Most files have one element on each line: then its end is found without a search for
+        # brackets. A line that is no complete element does not decode.
+        text = self._rest_of_line() if self._at_line_start else b""
         if text:
-            element = self._decoded(line, text)
+            element = self._decode_element(line, text)
             if not element.fault:
-                self._advance(self._at + len(text))
+                self._advance(self._position + len(text))
                 return element
-        end = self._end_of_element()
-        element = self._decoded(line, self._data[self._at : end].rstrip())
+        end = self._find_end_of_element()
+        element = self._decode_element(line, self._buffer[self._position : end].rstrip())
         self._advance(end)
         return element
 
-    def _decoded(self, line: int, text: bytes) -> Element:
+    def _decode_element(self, line: int, text: bytes) -> Element:
         try:
             return Element(line, self._decode(text))
         except DECODE_ERRORS:
@@ -135,90 +136,101 @@ class ElementReader:
             return Element(line, fault=str(error), text=row_text(text))
 
     def _rest_of_line(self) -> bytes:
-        """The line without the comma at its end; empty where no end is in reach."""
-        self._begins_line = False
-        end = self._data.find(b"\n", self._at)
-        while end < 0 and not self._has_ended and len(self._data) - self._at < MAX_LINE_BYTES:
-            seen = len(self._data) - self._at
-            self._more()
-            end = self._data.find(b"\n", seen)
-        line = self._data[self._at : end] if end >= 0 else b""
+        """The line without the comma at its end; empty if its end is too far away."""
+        self._at_line_start = False
+        end = self._buffer.find(b"\n", self._position)
+        while end < 0 and not self._file_ended:
+            searched = len(self._buffer) - self._position
+            if searched >= MAX_LINE_BYTES:
+                break
+            self._read_on()
+            end = self._buffer.find(b"\n", searched)
+        line = self._buffer[self._position : end] if end >= 0 else b""
         return line.rstrip().removesuffix(b",").rstrip()
 
-    def _end_of_element(self) -> int:
-        """Where the comma or bracket stands that ends the element, in a window that reaches it."""
-        ahead, opened = self._at, list[bytes]()
+    def _find_end_of_element(self) -> int:
+        """The position of the comma or bracket after the element, read into the buffer."""
+        position, open_brackets = self._position, list[bytes]()
         while True:
-            found = (INSIDE if opened else OUTSIDE).match(self._data, ahead)
-            if found is None:
-                ahead = self._reach_on(ahead)
+            match = (INSIDE if open_brackets else OUTSIDE).match(self._buffer, position)
+            if match is None:
+                position = self._extend_element(position)
                 continue
-            mark = found[1]
-            if mark in OPENS.values():
-                opened.append(mark)
-            elif opened:
-                if opened.pop() != OPENS[mark]:
-                    raise self._broken("brackets that match", f"{mark.decode()!r} out of place")
-            elif mark == b"}" or not self._data[self._at : found.start(1)].strip():
-                raise self._broken("an element", repr(mark.decode()))
+            mark = match[1]
+            if mark in OPENING_BRACKETS.values():
+                open_brackets.append(mark)
+            elif open_brackets:
+                if open_brackets.pop() != OPENING_BRACKETS[mark]:
+                    raise self._error("brackets that match", f"{mark.decode()!r} out of place")
+            elif mark == b"}" or not self._buffer[self._position : match.start(1)].strip():
+                raise self._error("an element", repr(mark.decode()))
             else:
-                return found.start(1)
-            ahead = found.end()
+                return match.start(1)
+            position = match.end()
 
-    def _reach_on(self, ahead: int) -> int:
-        """Take more of the file into the window; returns `ahead` as it stands there then."""
-        passed = ahead - self._at
-        if self._has_ended:
-            raise self._broken("an element that ends", "the end of the file, or a text not closed")
-        if len(self._data) - self._at > self._max_element_bytes:
-            found = "more without its end, or a text not closed"
-            raise self._broken(f"an element of at most {self._max_element_bytes:,} bytes", found)
-        self._more()
-        return passed
+    def _extend_element(self, position: int) -> int:
+        """Read on within an element; returns the position in the new buffer."""
+        searched = position - self._position
+        if self._file_ended:
+            raise self._error("an element that ends", "the end of the file, or a text not closed")
+        if len(self._buffer) - self._position > self._max_element_bytes:
+            expected = f"an element of at most {self._max_element_bytes:,} bytes"
+            raise self._error(expected, "more without its end, or a text not closed")
+        self._read_on()
+        return searched
 
-    def _pass_lines(self, most: int) -> int:
-        """The number of elements in the window's whole lines, passed over if they are not more."""
-        end = self._data.rfind(b"\n", self._at) if self._begins_line else -1
-        lines = self._data[self._at : end].rstrip() if end >= 0 else b""
+    def _skip_lines(self, limit: int) -> int:
+        """Pass over the complete lines of the buffer; returns the number of elements in them.
+
+        Passes over none if the lines contain more than `limit` elements.
+        """
+        end = self._buffer.rfind(b"\n", self._position) if self._at_line_start else -1
+        lines = self._buffer[self._position : end].rstrip() if end >= 0 else b""
         if not lines.endswith(b","):
             return 0
         try:
-            count = len(PACKED(b"[" + lines[:-1] + b"]"))
+            count = len(decode_raw_list(b"[" + lines[:-1] + b"]"))
         except DECODE_ERRORS:
             return 0
-        if count > most:
+        if count > limit:
             return 0
-        self._advance(self._at + len(lines) - 1)
-        self._before = "element"
+        self._advance(self._position + len(lines) - 1)
+        self._previous = "element"
         return count
 
-    def _next(self) -> bytes:
-        """The next byte that is no space, where the window then stands; empty at the file's end."""
+    def _skip_whitespace(self) -> bytes:
+        """Move to the next byte that is no whitespace; returns it, or nothing at the end."""
         while True:
-            end = SPACE.match(self._data, self._at).end()  # type: ignore[union-attr]  # it may be empty
+            end = WHITESPACE.match(self._buffer, self._position).end()  # type: ignore[union-attr]  # it may be empty
             self._advance(end)
-            if end < len(self._data) or self._has_ended:
-                return self._data[end : end + 1]
-            self._more()
+            if end < len(self._buffer) or self._file_ended:
+                return self._buffer[end : end + 1]
+            self._read_on()
 
     def _advance(self, end: int) -> None:
-        if lines := self._data.count(b"\n", self._at, end):
+        if lines := self._buffer.count(b"\n", self._position, end):
             self._line += lines
-            self._begins_line = True
-        self._at = end
+            self._at_line_start = True
+        self._position = end
 
-    def _more(self) -> None:
-        """Read on, at least as much as is held, so that a long element is not copied many times."""
-        held = self._data[self._at :]
-        parts, size = [held], 0
-        while size <= len(held):
+    def _read_on(self) -> None:
+        """Drop what is before the position, and read at least as much as remains.
+
+        Doubling keeps a long element from being copied for every chunk.
+        """
+        rest = self._buffer[self._position :]
+        parts, size = [rest], 0
+        while size <= len(rest):
             chunk = next(self._chunks, None)
             if chunk is None:
-                self._has_ended = True
+                self._file_ended = True
                 break
             parts.append(chunk)
             size += len(chunk)
-        self._data, self._at = b"".join(parts), 0
+        self._buffer, self._position = b"".join(parts), 0
 
-    def _broken(self, expected: str, found: str) -> ContentError:
+    def _excerpt(self) -> str:
+        return repr(row_text(self._buffer[self._position :])[:80])
+
+    def _error(self, expected: str, found: str) -> ContentError:
         return ContentError.of(f"line {self._line}", expected, found)

@@ -1,7 +1,7 @@
-"""Records below a JSON value that is in memory: walks a declared path and takes the columns there.
+"""Records below a decoded JSON value: follow a declared path and take the columns of each record.
 
-What is not where the path says is one reject, named by its place. Where the value comes from is the
-readers' of one kind of file.
+A value that is not where the path leads becomes a reject with its place. Decoding documents is done
+by `json_document`, `json_array` and `geojson`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,26 @@ from etl_assets.declarations.json_path import Origin, Step, column_origin
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import Batch, record_reject, row_json
 
-KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
+JSON_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "a boolean",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A record, the map keys above it and the records that its path passes, itself the last."""
+    """The record at the end of a path, with the map keys and the records that the path passes.
+
+    `records` are the outermost first, and the last is the record itself. `path` is the index of the
+    format's path that led here.
+    """
 
     keys: tuple[str, ...] = ()
     records: tuple[Any, ...] = ()
-    path: int = 0  # which of the format's paths led here
+    path: int = 0
 
     def below(self, record: object, *keys: str) -> Leaf:
         return Leaf((*self.keys, *keys), (*self.records, record), self.path)
@@ -33,75 +43,92 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedKeys:
-    """An object that has a key more than once."""
+    """An object with a key more than once, as the pairs of the document."""
 
     pairs: list[tuple[str, Any]]
 
 
 class ColumnExtractor:
-    """How the columns of a contract lie in the records at the end of the paths."""
+    """Takes the columns of a contract from the records at the end of the paths."""
 
     def __init__(self, paths: Sequence[list[Step]], contract: Contract) -> None:
-        keys = {step.name for steps in paths for step in steps if step.kind == "entries"}
-        self._keys = {c.name: [_place_of(c, s) for s in paths] for c in contract.columns}
-        self._keys = {name: places for name, places in self._keys.items() if name in keys}
-        self._origins = {
-            column.name: [column_origin(column, steps) for steps in paths]
-            for column in contract.columns
-            if column.name not in keys
-        }
-        ways = [(n, o) for found in self._origins.values() for n, o in enumerate(found) if o]
-        self._nested = [(n, o) for n, o in ways if len(o.names) > 1 or o.record != -1]
-        self._known = {origin.names[0] for _, origin in ways if origin.record == -1}
-        self._notes_unknown = contract.unknown_fields != "discard_value"
+        map_keys = {step.name for steps in paths for step in steps if step.kind == "entries"}
+        # For each column one index of a map key, or one origin, for each of the paths.
+        self._key_indices: dict[str, list[int | None]] = {}
+        self._origins: dict[str, list[Origin | None]] = {}
+        for column in contract.columns:
+            if column.name in map_keys:
+                self._key_indices[column.name] = [_key_index(column, steps) for steps in paths]
+            else:
+                self._origins[column.name] = [column_origin(column, steps) for steps in paths]
+
+        self._nested: list[tuple[int, Origin]] = []
+        self._declared_fields: set[str] = set()
+        for origins in self._origins.values():
+            for path, origin in enumerate(origins):
+                if origin is None:
+                    continue
+                if len(origin.names) > 1 or origin.record != -1:
+                    self._nested.append((path, origin))
+                if origin.record == -1:
+                    self._declared_fields.add(origin.names[0])
+        self._reports_unknown = contract.unknown_fields != "discard_value"
 
     def batch(
-        self, found: Sequence[Leaf | Reject], before: int, lines: Sequence[int] = ()
+        self, items: Sequence[Leaf | Reject], before: int, lines: Sequence[int] = ()
     ) -> Batch:
-        """The columns of what was found, of which the first is record number `before` + 1."""
+        """The columns of these items; the first one is record number `before` + 1 of the file."""
         leaves, ordinals, rejects = list[Leaf](), list[int](), list[Reject]()
-        at = list[int]()
-        for place, item in enumerate(found):
-            where = f"line {lines[place]}" if lines else f"record {before + place + 1}"
-            checked = self._checked(item, where) if self._nested else item
+        leaf_lines = list[int]()
+        for index, item in enumerate(items):
+            where = f"line {lines[index]}" if lines else f"record {before + index + 1}"
+            checked = self._check_nested(item, where) if self._nested else item
             if isinstance(checked, Reject):
                 rejects.append(checked)
                 continue
             leaves.append(checked)
-            ordinals.append(before + place + 1)
-            at += lines[place : place + 1]
+            ordinals.append(before + index + 1)
+            leaf_lines += lines[index : index + 1]
+
         columns = {
-            name: [None if (n := places[leaf.path]) is None else leaf.keys[n] for leaf in leaves]
-            for name, places in self._keys.items()
+            name: [_key_at(leaf, indices[leaf.path]) for leaf in leaves]
+            for name, indices in self._key_indices.items()
         }
         columns |= {name: _values(leaves, origins) for name, origins in self._origins.items()}
-        unknown = self._unknown(leaves) if self._notes_unknown else frozenset()
-        return Batch(columns, ordinals, len(found), rejects, unknown, at or None)
+        unknown_fields = set[str]()
+        if self._reports_unknown:
+            unknown_fields.update(*(leaf.records[-1] for leaf in leaves))
+            unknown_fields -= self._declared_fields
+        return Batch(
+            columns, ordinals, len(items), rejects, frozenset(unknown_fields), leaf_lines or None
+        )
 
-    def _unknown(self, leaves: list[Leaf]) -> frozenset[str]:
-        return frozenset(set[str]().union(*(leaf.records[-1] for leaf in leaves)) - self._known)
-
-    def _checked(self, item: Leaf | Reject, where: str) -> Leaf | Reject:
-        """A reject where the way to a column leads through something that is no object."""
+    def _check_nested(self, item: Leaf | Reject, where: str) -> Leaf | Reject:
+        """The item, or a reject if the way to a column leads through a value without fields."""
         if isinstance(item, Reject):
             return item
         for path, origin in self._nested:
             if path != item.path:
                 continue
-            if broken := _broken_way(item.records[origin.record], origin.names):
-                place, value = broken
+            if obstacle := _obstacle(item.records[origin.record], origin.names):
+                place, value = obstacle
                 row = row_json(item.records[-1])
                 return record_reject(f"{where}, {place}", "an object", json_kind(value), row)
         return item
 
 
-def _place_of(column: Column, steps: list[Step]) -> int | None:
-    """Which of a path's map keys the column takes."""
+def _key_index(column: Column, steps: list[Step]) -> int | None:
+    """The index of the column's key among the map keys of a path."""
     keys = [step.name for step in steps if step.kind == "entries"]
     return keys.index(column.name) if column.name in keys else None
 
 
-def _broken_way(record: object, names: tuple[str, ...]) -> tuple[str, object] | None:
+def _key_at(leaf: Leaf, index: int | None) -> str | None:
+    return None if index is None else leaf.keys[index]
+
+
+def _obstacle(record: object, names: tuple[str, ...]) -> tuple[str, object] | None:
+    """The place and value of the first step that has no fields; a null one is no obstacle."""
     if not isinstance(record, dict):
         return f"the record that holds {names[0]}", record
     for depth, name in enumerate(names[:-1], start=1):
@@ -119,6 +146,8 @@ def _values(leaves: list[Leaf], origins: list[Origin | None]) -> list[Any]:
         return [_value(leaf, origins[leaf.path]) for leaf in leaves]
     if (origin := origins[0]) is None:
         return [None] * len(leaves)
+    # With one path all leaves share the origin, and a column is taken step by step: one call of
+    # `_value` for each leaf would cost more than the lookups in it.
     records = [leaf.records[origin.record] for leaf in leaves]
     for name in origin.names[:-1]:
         records = [record.get(name) or {} for record in records]
@@ -134,40 +163,48 @@ def _value(leaf: Leaf, origin: Origin | None) -> object:
     return value
 
 
-def walk(value: object, steps: list[Step], way: Leaf, place: str) -> Iterator[Leaf | Reject]:
-    """The records below a value, in the document's order; `way` is how it was come to."""
+def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[Leaf | Reject]:
+    """The records below a value, in the document's order.
+
+    `leaf` has the keys and records above the value, `place` is the value's place in messages.
+    """
     if isinstance(value, RepeatedKeys) and (not steps or steps[0].kind == "field"):
         counts = Counter(key for key, _ in value.pairs)
-        twice = sorted(key for key, count in counts.items() if count > 1)
-        yield record_reject(place, "each key once", ", ".join(twice), row_json(value.pairs))
+        repeated = ", ".join(sorted(key for key, count in counts.items() if count > 1))
+        yield record_reject(place, "each key once", repeated, row_json(value.pairs))
     elif not steps:
-        yield way if isinstance(value, dict) else wrong_kind(place, "an object", value)
+        yield leaf if isinstance(value, dict) else wrong_kind(place, "an object", value)
     elif steps[0].kind == "items":
-        yield from _walk_items(value, steps[1:], way, place)
+        yield from _walk_items(value, steps[1:], leaf, place)
     elif not isinstance(value, dict | RepeatedKeys):
         yield wrong_kind(place, "an object", value)
     elif steps[0].kind == "entries":
-        for key, entry in value.items() if isinstance(value, dict) else value.pairs:
-            deeper = f"{place}.{key}".lstrip(".")
-            yield from walk(entry, steps[1:], way.below(entry, key), deeper)
+        # Repeated keys of a map are entries like others; the contract decides about their rows.
+        entries = value.items() if isinstance(value, dict) else value.pairs
+        for key, entry in entries:
+            yield from walk(entry, steps[1:], leaf.below(entry, key), f"{place}.{key}".lstrip("."))
     elif isinstance(value, dict):
         name = steps[0].name
         if value.get(name) is None and steps[1:2] == [Step("items")]:
-            return  # a list that a record leaves out is one of no records
-        yield from walk(value.get(name), steps[1:], way, f"{place}.{name}".lstrip("."))
+            return  # a record without the list has no records in it
+        yield from walk(value.get(name), steps[1:], leaf, f"{place}.{name}".lstrip("."))
 
 
-def _walk_items(value: object, steps: list[Step], way: Leaf, place: str) -> Iterator[Leaf | Reject]:
+def _walk_items(
+    value: object, steps: list[Step], leaf: Leaf, place: str
+) -> Iterator[Leaf | Reject]:
     if not isinstance(value, list):
         yield wrong_kind(place, "a list", value)
         return
     for number, item in enumerate(value, start=1):
-        yield from walk(item, steps, way.below(item), f"{place}[{number}]")
+        yield from walk(item, steps, leaf.below(item), f"{place}[{number}]")
 
 
 def wrong_kind(place: str, expected: str, value: object) -> Reject:
+    """The reject of a value of another JSON type than expected."""
     return record_reject(place, expected, json_kind(value), row_json(value))
 
 
 def json_kind(value: object) -> str:
-    return KINDS.get(type(value), "a number")
+    """The JSON type of a value, with its article."""
+    return JSON_KINDS.get(type(value), "a number")

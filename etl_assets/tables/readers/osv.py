@@ -1,7 +1,7 @@
 """A zip of OSV records (https://ossf.github.io/osv-schema/), one row per affected interval.
 
-A record that affects nothing is one row without an interval. Nothing is ever extracted to disk;
-enumerated versions are counted, and severities, references and credits are not read.
+A record that affects nothing is one row without an interval. Enumerated versions are counted only;
+severities, references and credits are not read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import OsvFormat
 from etl_assets.model.errors import ContentError, HomeError
+from etl_assets.storage.archives import ENCRYPTED_FLAG
 from etl_assets.tables.readers.batch import (
     DECODE_ERRORS,
     Batch,
@@ -27,10 +28,9 @@ from etl_assets.tables.readers.batch import (
 )
 
 MAX_RECORD_BYTES = 64 << 20
-ENCRYPTED = 0x1  # bit of a zip member's flags
-UNPACKED_HERE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# what zipfile lets through for a damaged, a foreign or an unsupported archive
-UNZIPPABLE = (
+PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# zipfile raises these too for a damaged or unsupported archive.
+ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -39,7 +39,7 @@ UNZIPPABLE = (
     ValueError,
 )
 
-OFFERED = (
+OFFERED_FIELDS = (
     "osv_id",
     "aliases",
     "upstream",
@@ -67,14 +67,14 @@ STANDARD_FIELDS = frozenset(
 
 
 class Package(msgspec.Struct, gc=False):
-    """What is affected, and where it comes from."""
+    """A package of an ecosystem."""
 
     ecosystem: str | None = None
     name: str | None = None
 
 
 class Event(msgspec.Struct, gc=False):
-    """One end of an interval."""
+    """The start or an end of an interval; one of the fields is set."""
 
     introduced: str | None = None
     fixed: str | None = None
@@ -82,35 +82,35 @@ class Event(msgspec.Struct, gc=False):
 
 
 class Range(msgspec.Struct, gc=False):
-    """Intervals of one kind of version."""
+    """The events of one version scheme."""
 
     type: str | None = None
     events: list[Event] | None = None
 
 
-class Specific(msgspec.Struct, gc=False):
-    """What a database or an ecosystem adds of its own."""
+class SpecificFields(msgspec.Struct, gc=False):
+    """The fields of a database or an ecosystem that the schema leaves open."""
 
     urgency: str | None = None
 
 
 class Affected(msgspec.Struct, gc=False):
-    """One package and the versions of it."""
+    """A package and its affected versions."""
 
     package: Package | None = None
     ranges: list[Range] | Range | None = None
     versions: list[msgspec.Raw] | None = None
-    ecosystem_specific: Specific | None = None
-    database_specific: Specific | None = None
+    ecosystem_specific: SpecificFields | None = None
+    database_specific: SpecificFields | None = None
 
     @property
-    def spans(self) -> list[Range]:
-        """The ranges; real records of 2025 have a single one where the schema has a list."""
+    def range_list(self) -> list[Range]:
+        """The ranges as a list: some records of 2025 have one range without a list around it."""
         return [self.ranges] if isinstance(self.ranges, Range) else self.ranges or []
 
 
 class Osv(msgspec.Struct, gc=False):
-    """What is read of a record."""
+    """The fields of a record that are read."""
 
     id: str
     modified: str | None = None
@@ -130,22 +130,22 @@ WITHOUT_AFFECTED = (None, None, None, None, *WITHOUT_INTERVAL)
 
 def read(path: Path, form: OsvFormat, contract: Contract) -> Iterator[Batch]:
     """One row per record, affected package and interval, in the order of the archive."""
-    rows = BatchBuilder(field_positions(contract, OFFERED, form.name))
+    builder = BatchBuilder(field_positions(contract, OFFERED_FIELDS, form.name))
     decode = msgspec.json.Decoder(Osv).decode
-    notes_unknown = contract.unknown_fields != "discard_value"
+    reports_unknown = contract.unknown_fields != "discard_value"
     for name, data in _members(path):
-        rows.records += 1
+        builder.records += 1
         try:
             for row in _rows(decode(data)):
-                rows.add(row)
-            if notes_unknown:
+                builder.add(row)
+            if reports_unknown:
                 fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-                rows.unknown |= fields.keys() - STANDARD_FIELDS
+                builder.unknown_fields |= fields.keys() - STANDARD_FIELDS
         except DECODE_ERRORS as error:
-            rows.refuse(name or "(no name)", "an OSV record", str(error), row_text(data))
-        if rows.full():
-            yield rows.take()
-    yield rows.take()
+            builder.reject(name or "(no name)", "an OSV record", str(error), row_text(data))
+        if builder.is_full():
+            yield builder.build()
+    yield builder.build()
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -153,16 +153,16 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if not member.filename.endswith("/"):  # is_dir() fails on an empty name
-                    yield member.filename, _member(archive, member)
-    except UNZIPPABLE as error:
+                    yield member.filename, _read_member(archive, member)
+    except ZIP_ERRORS as error:
         raise ContentError.of("", "a sound zip", str(error)) from error
     except OSError as error:
         raise HomeError(f"{path}: expected a stored file, found: {error}") from error
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """The bytes of one record. No more are unpacked than its entry declares."""
-    if member.flag_bits & ENCRYPTED or member.compress_type not in UNPACKED_HERE:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """The bytes of one record, and no more than the directory of the archive declares."""
+    if member.flag_bits & ENCRYPTED_FLAG or member.compress_type not in PLAIN_METHODS:
         raise ContentError.of(member.filename, "plain deflate", "another packing or a password")
     if member.file_size > MAX_RECORD_BYTES:
         found = f"{member.file_size:,}"
@@ -172,19 +172,33 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 
 
 def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
-    ids = (record.id, record.aliases, record.upstream, record.related)
-    head = (*ids, record.published, record.modified, record.withdrawn, record.summary)
+    record_fields = (
+        record.id,
+        record.aliases,
+        record.upstream,
+        record.related,
+        record.published,
+        record.modified,
+        record.withdrawn,
+        record.summary,
+    )
     for affected in record.affected or ():
         package = affected.package or Package()
         versions = len(affected.versions or ())
-        described = (*head, package.ecosystem, package.name, versions, _urgency(affected))
-        if not affected.spans:
-            yield (*described, *WITHOUT_INTERVAL)
-        for span in affected.spans:
-            for interval in _intervals(span.events or []):
-                yield (*described, span.type, *interval)
+        package_fields = (
+            *record_fields,
+            package.ecosystem,
+            package.name,
+            versions,
+            _urgency(affected),
+        )
+        if not affected.range_list:
+            yield (*package_fields, *WITHOUT_INTERVAL)
+        for version_range in affected.range_list:
+            for interval in _intervals(version_range.events or []):
+                yield (*package_fields, version_range.type, *interval)
     if not record.affected:
-        yield (*head, *WITHOUT_AFFECTED)
+        yield (*record_fields, *WITHOUT_AFFECTED)
 
 
 def _urgency(affected: Affected) -> str | None:
@@ -195,7 +209,7 @@ def _urgency(affected: Affected) -> str | None:
 
 
 def _intervals(events: list[Event]) -> list[Interval]:
-    """Introduced to fixed or last affected, as given; an end may stand without a start."""
+    """Pairs each start with the end after it, in the order of the events. Either may be missing."""
     intervals: list[Interval] = []
     introduced = None
     for event in events:

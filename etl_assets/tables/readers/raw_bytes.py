@@ -1,7 +1,6 @@
-"""The bytes of a stored file as readers take them: in chunks, whole, or as a file of text.
+"""The unpacked bytes of a stored file: in chunks, as one document, or as a file object.
 
-Gzip is unpacked where the bytes, not the name, say that they are packed. What they mean is each
-reader's.
+Decoding them is done by the reader of each format.
 """
 
 from __future__ import annotations
@@ -18,60 +17,65 @@ from etl_assets.storage.archives import GZIP_MAGIC, Gunzip
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PIECE_BYTES = 1 << 16  # what has not been used of a piece is copied for every chunk it gives
-UNBOUNDED = sys.maxsize  # validation has held the file to its declared limit
+# The decompressor copies the unused rest of its input for each chunk, so the input is short.
+READ_BYTES = 1 << 16
+MAX_DOCUMENT_BYTES = 1 << 30
+UNBOUNDED = sys.maxsize  # the declared limit was checked by validation
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes, 128 KiB at a time; raises ContentError for broken gzip."""
+    """The unpacked bytes, at most 128 KiB at a time; raises ContentError for broken gzip.
+
+    A file is unpacked if its bytes say that it is gzip: servers choose names and types freely.
+    """
     try:
         with path.open("rb") as file:
             is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             file.seek(0)
-            pieces = iter(lambda: file.read(PIECE_BYTES), b"")
-            yield from _unpacked(pieces) if is_packed else pieces
+            pieces = iter(lambda: file.read(READ_BYTES), b"")
+            yield from _unpack(pieces) if is_packed else pieces
     except OSError as error:
         raise HomeError(f"{path}: expected a stored file, found: {error}") from error
 
 
-def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
     gunzip = Gunzip(UNBOUNDED)
     for piece in pieces:
         yield from gunzip.feed(piece)
     gunzip.finish()
 
 
-def read_document(path: Path, limit_bytes: int) -> bytes:
-    """All unpacked bytes of a file that may be held in memory at once."""
-    parts, size = [], 0
+def read_document(path: Path) -> bytes:
+    """All unpacked bytes without a byte order mark; raises ContentError if they are too many."""
+    chunks, size = [], 0
     for chunk in read_chunks(path):
-        parts.append(chunk)
+        chunks.append(chunk)
         size += len(chunk)
-        if size > limit_bytes:
-            raise ContentError.of(
-                "", f"a document of at most {limit_bytes:,} bytes", "a larger one"
-            )
-    return b"".join(parts)
+        if size > MAX_DOCUMENT_BYTES:
+            expected = f"a document of at most {MAX_DOCUMENT_BYTES:,} bytes"
+            raise ContentError.of("", expected, "a larger one")
+    return b"".join(chunks).removeprefix(BYTE_ORDER_MARK)
 
 
 class UnpackedFile(io.RawIOBase):
-    """The same bytes as a file, for readers of text."""
+    """The unpacked bytes as a file object, for the readers of text."""
 
     def __init__(self, path: Path) -> None:
         self._chunks = read_chunks(path)
-        self._held = memoryview(b"")
+        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer)
-        while not self._held:
+        while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return 0
-            self._held = memoryview(chunk)
-        size = min(len(target), len(self._held))
-        target[:size] = self._held[:size]
-        self._held = self._held[size:]
+            self._rest = memoryview(chunk)
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
         return size

@@ -1,6 +1,6 @@
-"""Which module reads which format; a module is imported when its format is first read.
+"""Which module reads which format. A module is imported when its format is first read.
 
-A new format is a model in `etl_assets.declarations.source`, a module here and one line below.
+A new format is a model in `etl_assets.declarations.formats`, a module here and one line below.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ READER_MODULES = {
     "cve_2_0": "etl_assets.tables.readers.cve_2_0",
 }
 
-# What a reader is made of besides its module: a change there is a change of the reader.
+# Further modules of a reader: a change of one makes the tables of the format again.
 READER_PARTS = {
     "geojson": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
     "json": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
@@ -37,7 +37,7 @@ READER_PARTS = {
 
 
 def read(path: Path, form: Format, contract: Contract) -> Iterator[Batch]:
-    """The rows of a file by the `read` of its declared format's module."""
+    """The rows of a file, from the function `read` of its format's module."""
     reader: Callable[[Path, Format, Contract], Iterator[Batch]]
     reader = import_module(READER_MODULES[form.name]).read
     return reader(path, form, contract)

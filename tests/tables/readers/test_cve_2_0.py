@@ -14,9 +14,9 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import CveFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers.batch import Batch
-from etl_assets.tables.readers.cve_2_0 import MAX_RECORD_BYTES, OFFERED, read
+from etl_assets.tables.readers.cve_2_0 import MAX_RECORD_BYTES, OFFERED_FIELDS, read
 
-ALL = contract(*OFFERED)
+ALL = contract(*OFFERED_FIELDS)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def of_standard(offered: tuple[str, ...]) -> Contract:
     return contract(*declared, unknown_fields="evolve")
 
 
-CVES, RECORDS = of_standard(cve_2_0.OFFERED), of_standard(osv.OFFERED)
+CVES, RECORDS = of_standard(cve_2_0.OFFERED_FIELDS), of_standard(osv.OFFERED_FIELDS)
 
 FRUIT = {"name": "pear", "skin": {"weight": 1.5}, "picked_at": "2024-01-02", "tags": ["a", "b"]}
 CVE = {

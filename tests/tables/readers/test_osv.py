@@ -14,10 +14,10 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import OsvFormat
 from etl_assets.model.errors import ContentError, DeclarationError
 from etl_assets.tables.readers.batch import Batch
-from etl_assets.tables.readers.osv import OFFERED, read
+from etl_assets.tables.readers.osv import OFFERED_FIELDS, read
 
 TYPES = {"aliases": "list[string]", "upstream": "list[string]", "related": "list[string]"}
-ALL = contract(*(column(name, TYPES.get(name, "string")) for name in OFFERED))
+ALL = contract(*(column(name, TYPES.get(name, "string")) for name in OFFERED_FIELDS))
 
 
 @pytest.fixture
