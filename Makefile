@@ -86,6 +86,12 @@ schemas: setup ## write what follows from others: JSON Schemas, dbt's sources, d
 	$(BIN)/python -m etl_assets.declarations.codegen dbt-sources etl_assets/domains dbt_project
 	PYTHONPATH=tests $(BIN)/python -m support.reliability_page docs/reliability.md
 
+PICTURES := docs/images
+
+.PHONY: pictures
+pictures: setup-dev ## take the pictures of the README (needs Chromium)
+	PYTHONPATH=tests $(BIN)/python -W ignore -m support.pictures $(PICTURES)
+
 .PHONY: update-golden
 update-golden: setup-dev ## accept what the golden tests produce now; read the diff
 	$(BIN)/python -m pytest --snapshot-update

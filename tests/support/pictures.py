@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from support.browser import CHROMIUM, FLAGS
-from support.sample_home import Sampled
+from support.sample_home import SampleHome
 
 GRAPH_DOMAIN = "molding"
 STARTUP_SECONDS = 90
 
 
-class GraphHome(Sampled):
+class GraphHome(SampleHome):
     """The home whose asset graph is shown."""
 
     name: ClassVar[str] = GRAPH_DOMAIN
@@ -41,7 +41,7 @@ def screenshot(url: str, target: Path, *, width: int, height: int, seconds: int)
 
 
 def picture_of_report(folder: Path, target: Path) -> None:
-    sample = Sampled.first(folder)
+    sample = SampleHome.first(folder)
     report = sample.latest / "run_report.html"
     screenshot(report.as_uri(), target, width=1100, height=900, seconds=5)
 
