@@ -1,4 +1,4 @@
-"""Requests from the rows of a table: each answered and paid for once, held to its contract."""
+"""Requests from the rows of a table, each answered and paid for once."""
 
 from __future__ import annotations
 
@@ -59,20 +59,22 @@ class Asking:
         pq.write_table(table, self.folder / "names.parquet")
 
     def source(self, **declared: Any) -> Source:
-        given: dict[str, Any] = {"table": "names", "columns": ["name"], "chat": CHAT}
-        held = contract("name", column("n", "int64"))
+        for_each: dict[str, Any] = {"table": "names", "columns": ["name"], "chat": CHAT}
+        table_contract = contract("name", column("n", "int64"))
         form = {"name": "json", "rows": "answers[]"}
         location: dict[str, Any] = {"url": self.server.url + declared.pop("path", "/v1/chat")}
         limits = QUICK | declared.pop("limits", {})
-        given |= declared
-        if given["chat"]:
+        for_each |= declared
+        if for_each["chat"]:
             location |= {"credentials": {"Authorization": {"env": "THE_KEY", "prefix": "Bearer "}}}
-        return source(held, form, location=location, limits=limits, for_each=given)
+        return source(table_contract, form, location=location, limits=limits, for_each=for_each)
 
-    def requests(self, found: Source, resolver: LocationResolver | None = None) -> list[RowRequest]:
+    def requests(
+        self, source: Source, resolver: LocationResolver | None = None
+    ) -> list[RowRequest]:
         table = self.folder / "names.parquet"
-        mine = resolver or LocationResolver(self.home.root, secret=lambda _: SecretStr(SECRET))
-        return build_requests(found, table, mine)
+        resolver = resolver or LocationResolver(self.home.root, secret=lambda _: SecretStr(SECRET))
+        return build_requests(source, table, resolver)
 
     def ask(
         self,
@@ -84,21 +86,23 @@ class Asking:
         **declared: Any,
     ) -> FetchResult:
         with Client() as client:
-            desk = collect_answers.RequestContext(
+            context = collect_answers.RequestContext(
                 client, self.home, at, missing_settings=missing_settings, force=force
             )
-            found = self.source(**declared)
-            survey = collect_answers.survey_requests(found, self.requests(found, resolver), desk)
-            decision = collect_answers.decide(PART, survey, self.last, desk)
-            self.last = collect_answers.collect(PART, survey, decision, self.last, desk)
+            source = self.source(**declared)
+            survey = collect_answers.survey_requests(
+                source, self.requests(source, resolver), context
+            )
+            decision = collect_answers.decide(PART, survey, self.last, context)
+            self.last = collect_answers.collect(PART, survey, decision, self.last, context)
         return self.last
 
     @property
     def index(self) -> dict[str, Any]:
         assert self.last
         assert self.last.file
-        found: dict[str, Any] = json.loads((self.home.root / self.last.file.path).read_bytes())
-        return found
+        index: dict[str, Any] = json.loads((self.home.root / self.last.file.path).read_bytes())
+        return index
 
     def names(self, kind: str = "answers") -> list[str]:
         return [entry["key"]["name"] for entry in self.index[kind]]
@@ -110,7 +114,7 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
         yield Asking(tmp_path, server)
 
 
-def test_each_row_is_asked_about_once_ever(asking: Asking) -> None:
+def test_each_row_is_requested_only_once(asking: Asking) -> None:
     first = asking.ask()
     again = asking.ask(at=NOON + timedelta(days=900))
 
@@ -119,7 +123,7 @@ def test_each_row_is_asked_about_once_ever(asking: Asking) -> None:
     assert asking.names() == ["ELM", "OAK"]
 
 
-def test_a_row_that_asks_something_else_is_asked_about_anew(asking: Asking) -> None:
+def test_a_row_whose_request_changes_is_requested_again(asking: Asking) -> None:
     asking.ask()
     asking.rows("ELM", "OAK", text="another page")
     asking.ask()
@@ -129,7 +133,7 @@ def test_a_row_that_asks_something_else_is_asked_about_anew(asking: Asking) -> N
     assert asking.server.stations == ["ELM", "OAK"] * 2
 
 
-def test_a_row_that_is_gone_leaves_the_file_and_not_the_store(asking: Asking) -> None:
+def test_a_removed_row_leaves_the_file_and_not_the_store(asking: Asking) -> None:
     asking.ask()
     asking.rows("OAK")
     asking.ask()
@@ -153,7 +157,7 @@ def test_a_row_that_is_gone_leaves_the_file_and_not_the_store(asking: Asking) ->
         pytest.param(chats.no_completion, "expected a completion", id="a page"),
     ],
 )
-def test_a_bad_answer_is_asked_for_again_and_then_refused_for_good(
+def test_a_bad_answer_is_requested_again_and_then_refused_for_good(
     asking: Asking, behaviour: chats.Behaviour, why: str
 ) -> None:
     asking.rows("ELM")
@@ -168,7 +172,7 @@ def test_a_bad_answer_is_asked_for_again_and_then_refused_for_good(
     assert fetch.status is FetchStatus.FETCHED
 
 
-def test_the_next_answer_makes_good_for_a_bad_one(asking: Asking) -> None:
+def test_a_good_answer_replaces_a_bad_one(asking: Asking) -> None:
     asking.server.next_behaviours.append(chats.wrong_schema)
 
     fetch = asking.ask()
@@ -177,7 +181,7 @@ def test_the_next_answer_makes_good_for_a_bad_one(asking: Asking) -> None:
     assert (asking.names(), fetch.warning) == (["ELM", "OAK"], None)
 
 
-def test_an_answer_in_a_fence_is_an_answer(asking: Asking) -> None:
+def test_an_answer_in_a_code_fence_is_accepted(asking: Asking) -> None:
     asking.server.default_behaviour = chats.fenced
 
     asking.ask()
@@ -185,7 +189,7 @@ def test_an_answer_in_a_fence_is_an_answer(asking: Asking) -> None:
     assert asking.names() == ["ELM", "OAK"]
 
 
-def test_force_asks_again_for_what_was_refused_only(asking: Asking) -> None:
+def test_force_requests_only_refused_answers_again(asking: Asking) -> None:
     asking.server.next_behaviours += [chats.refusal, chats.refusal]
     asking.ask()
 
@@ -196,9 +200,7 @@ def test_force_asks_again_for_what_was_refused_only(asking: Asking) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [chats.rate_limited, chats.out_of_order])
-def test_a_passing_fault_costs_a_try_and_no_answer(
-    asking: Asking, behaviour: chats.Behaviour
-) -> None:
+def test_a_temporary_fault_is_retried(asking: Asking, behaviour: chats.Behaviour) -> None:
     asking.server.next_behaviours.append(behaviour)
 
     fetch = asking.ask()
@@ -207,7 +209,7 @@ def test_a_passing_fault_costs_a_try_and_no_answer(
     assert asking.names() == ["ELM", "OAK"]
 
 
-def test_what_fails_is_an_outage_and_what_was_answered_stands(asking: Asking) -> None:
+def test_a_failed_request_is_an_outage_and_other_answers_are_kept(asking: Asking) -> None:
     asking.server.next_behaviours += [chats.answer_well, chats.rate_limited, chats.rate_limited]
 
     fetch = asking.ask()
@@ -219,7 +221,7 @@ def test_what_fails_is_an_outage_and_what_was_answered_stands(asking: Asking) ->
     assert asking.server.stations == ["ELM", "OAK", "OAK", "OAK"]
 
 
-def test_a_refused_key_ends_the_asking_at_once(asking: Asking) -> None:
+def test_a_refused_key_stops_the_requests(asking: Asking) -> None:
     asking.server.default_behaviour = chats.no_key
 
     fetch = asking.ask()
@@ -229,7 +231,7 @@ def test_a_refused_key_ends_the_asking_at_once(asking: Asking) -> None:
     assert "answered 401" in (fetch.fault or "")
 
 
-def test_without_its_key_it_is_off_and_says_so(asking: Asking) -> None:
+def test_a_source_without_its_key_is_off_with_the_reason(asking: Asking) -> None:
     fetch = asking.ask(missing_settings="THE_KEY")
     again = asking.ask(missing_settings="THE_KEY")
 
@@ -238,7 +240,7 @@ def test_without_its_key_it_is_off_and_says_so(asking: Asking) -> None:
     assert (again.decision.fetch, asking.server.stations) == (False, [])
 
 
-def test_answers_that_are_held_stand_without_the_key(asking: Asking) -> None:
+def test_stored_answers_are_used_without_the_key(asking: Asking) -> None:
     asking.ask()
 
     fetch = asking.ask(missing_settings="THE_KEY")
@@ -247,7 +249,7 @@ def test_answers_that_are_held_stand_without_the_key(asking: Asking) -> None:
     assert asking.names() == ["ELM", "OAK"]
 
 
-def test_the_daily_limit_leaves_the_rest_for_another_day(asking: Asking) -> None:
+def test_the_daily_limit_postpones_the_rest_to_another_day(asking: Asking) -> None:
     asking.ask(daily_limit=1)
     same_day = asking.ask(daily_limit=1, at=NOON + timedelta(hours=1))
     first = asking.names()
@@ -267,7 +269,7 @@ def test_bad_answers_count_against_the_daily_limit(asking: Asking) -> None:
     assert asking.server.stations == ["ELM"]
 
 
-def test_the_cost_cap_is_never_passed(asking: Asking) -> None:
+def test_the_cost_cap_is_never_exceeded(asking: Asking) -> None:
     fetch = asking.ask(max_cost_usd_per_day=0.3)
 
     spent = 0.2  # 2,000 tokens at 100 USD a million
@@ -275,10 +277,10 @@ def test_the_cost_cap_is_never_passed(asking: Asking) -> None:
     assert f"leaves {0.3 - spent:.4f} USD" in fetch.decision.detail
 
 
-def test_the_key_goes_with_the_request_and_is_written_nowhere(asking: Asking) -> None:
+def test_the_key_is_sent_and_never_stored(asking: Asking) -> None:
     def echoing(station: str) -> chats.Reply:
-        said = {"station_name": station, "exits": [], "note": f"your key is {SECRET}"}
-        return chats.completion(said)
+        answer = {"station_name": station, "exits": [], "note": f"your key is {SECRET}"}
+        return chats.completion(answer)
 
     asking.server.default_behaviour = echoing
     asking.ask()
@@ -289,7 +291,7 @@ def test_the_key_goes_with_the_request_and_is_written_nowhere(asking: Asking) ->
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_a_redirect_never_takes_a_question_elsewhere(asking: Asking) -> None:
+def test_a_request_with_a_body_follows_no_redirect(asking: Asking) -> None:
     elsewhere = f"{asking.server.url}/other"
     asking.server.default_behaviour = lambda _: (307, {"Location": elsewhere}, b"")
 
@@ -303,7 +305,7 @@ SEARCH = {"path": "/search?of={name}", "chat": None, "keep_days": 30}
 SEARCH |= {"mirror_name": {"column": "name", "case": "title"}}
 
 
-def answers_lie(asking: Asking, *names: str) -> Path:
+def make_mirror(asking: Asking, *names: str) -> Path:
     """A mirror that has an answer for each of these names."""
     mirror = asking.folder / "mirror"
     folder = mirror / asking.server.url.removeprefix("http://") / "search"
@@ -313,8 +315,8 @@ def answers_lie(asking: Asking, *names: str) -> Path:
     return mirror
 
 
-def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
-    answers_lie(asking, "Elm", "Oak")
+def test_a_search_is_repeated_when_its_answer_is_old(asking: Asking) -> None:
+    make_mirror(asking, "Elm", "Oak")
     resolver = LocationResolver(asking.home.root, asking.server.url)
 
     for days in (0, 29, 30):
@@ -324,13 +326,13 @@ def test_a_search_is_asked_again_when_its_answer_is_old(asking: Asking) -> None:
 
 
 @pytest.mark.parametrize("mirror", ["directory", "server"])
-def test_a_mirror_may_spell_a_value_in_a_way_of_its_own(asking: Asking, mirror: str) -> None:
-    directory = answers_lie(asking, "Elm", "oak_TREE")
+def test_a_mirror_may_have_its_own_spelling_of_a_value(asking: Asking, mirror: str) -> None:
+    directory = make_mirror(asking, "Elm", "oak_TREE")
     where = str(directory) if mirror == "directory" else asking.server.url
-    named = {"column": "name", "case": "title", "spelt": {"OAK": "oak_TREE"}}
+    mirror_name = {"column": "name", "case": "title", "spelt": {"OAK": "oak_TREE"}}
 
     fetch = asking.ask(
-        resolver=LocationResolver(asking.home.root, where), **SEARCH | {"mirror_name": named}
+        resolver=LocationResolver(asking.home.root, where), **SEARCH | {"mirror_name": mirror_name}
     )
 
     assert fetch.decision.detail == "2 requests: 2 answered"
@@ -341,7 +343,7 @@ def test_a_mirror_may_spell_a_value_in_a_way_of_its_own(asking: Asking, mirror: 
 def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
     asking: Asking, mirror: str
 ) -> None:
-    directory = answers_lie(asking, "Elm")
+    directory = make_mirror(asking, "Elm")
     where = str(directory) if mirror == "directory" else asking.server.url
 
     fetch = asking.ask(resolver=LocationResolver(asking.home.root, where), **SEARCH)
@@ -351,17 +353,17 @@ def test_a_row_without_an_answer_has_no_result_and_is_no_outage(
     assert fetch.decision.detail == "2 requests: 1 answered, 1 no result"
 
 
-def test_an_answer_that_a_mirror_has_now_is_taken(asking: Asking) -> None:
-    resolver = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm")))
+def test_an_answer_new_in_the_mirror_is_collected(asking: Asking) -> None:
+    resolver = LocationResolver(asking.home.root, str(make_mirror(asking, "Elm")))
     asking.ask(resolver=resolver, **SEARCH)
-    answers_lie(asking, "Oak")
+    make_mirror(asking, "Oak")
 
     asking.ask(resolver=resolver, **SEARCH)
 
     assert asking.names() == ["ELM", "OAK"]
 
 
-def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
+def test_rows_with_equal_requests_share_one(asking: Asking) -> None:
     asking.server.default_behaviour = lambda _: chats.completion({"station_name": "X", "exits": []})
 
     asking.ask(chat=CHAT | {"prompt": "Name a fruit.", "repeats": {}})
@@ -371,8 +373,8 @@ def test_rows_that_ask_the_same_are_one_request(asking: Asking) -> None:
 
 
 @pytest.mark.fault("too-large")
-def test_an_answer_over_the_declared_size_is_no_answer(asking: Asking) -> None:
-    answers_lie(asking, "Elm", "Oak")
+def test_an_answer_over_the_size_limit_is_an_outage(asking: Asking) -> None:
+    make_mirror(asking, "Elm", "Oak")
     resolver = LocationResolver(asking.home.root, asking.server.url)
 
     fetch = asking.ask(resolver=resolver, limits={"max_bytes": 5}, **SEARCH)
@@ -381,8 +383,8 @@ def test_an_answer_over_the_declared_size_is_no_answer(asking: Asking) -> None:
     assert "expected at most 5 bytes; see limits.max_bytes" in (fetch.fault or "")
 
 
-def test_an_answer_that_a_mirror_cannot_give_is_an_outage(asking: Asking) -> None:
-    mirror = answers_lie(asking, "Elm")
+def test_an_answer_that_cannot_be_read_from_the_mirror_is_an_outage(asking: Asking) -> None:
+    mirror = make_mirror(asking, "Elm")
     folder = next(mirror.rglob("Elm.json")).parent
     (folder / "Oak.json").mkdir()
 
@@ -391,18 +393,18 @@ def test_an_answer_that_a_mirror_cannot_give_is_an_outage(asking: Asking) -> Non
     assert "Is a directory" in (fetch.fault or "")
 
 
-def test_a_kept_answer_that_was_damaged_is_named(asking: Asking) -> None:
-    resolver = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+def test_a_damaged_stored_answer_is_an_error_with_its_path(asking: Asking) -> None:
+    resolver = LocationResolver(asking.home.root, str(make_mirror(asking, "Elm", "Oak")))
     asking.ask(resolver=resolver, **SEARCH)
-    kept = next(asking.home.root.rglob("answers/**/*.json"))
-    kept.write_text("{", encoding="utf-8")
+    path = next(asking.home.root.rglob("answers/**/*.json"))
+    path.write_text("{", encoding="utf-8")
 
-    with pytest.raises(HomeError, match=f"{kept}: expected a stored answer"):
+    with pytest.raises(HomeError, match=f"{path}: expected a stored answer"):
         asking.ask(resolver=resolver, **SEARCH)
 
 
 def test_a_stored_answer_names_its_attempts_as_earlier_versions_did(asking: Asking) -> None:
-    resolver = LocationResolver(asking.home.root, str(answers_lie(asking, "Elm", "Oak")))
+    resolver = LocationResolver(asking.home.root, str(make_mirror(asking, "Elm", "Oak")))
 
     asking.ask(resolver=resolver, **SEARCH)
 

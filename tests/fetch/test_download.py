@@ -1,4 +1,4 @@
-"""What is kept of a download, and what stands in where there is none."""
+"""The result of a fetch: a stored file, the last good one, or none."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from etl_assets.model.records import (
 from etl_assets.validate.validate import validate
 
 
-def test_a_file_is_stored_under_its_hash_with_what_the_answer_said(
+def test_a_file_is_stored_under_its_hash_with_its_validators(
     fetch_feed: Fetcher, home: Home, server: MisbehavingServer
 ) -> None:
     fetched = fetch_feed()
@@ -83,7 +83,7 @@ def test_an_outage_serves_the_last_good_file(
     assert read_stored(fetched, home) == GOOD
 
 
-def test_an_outage_whose_last_good_file_is_lost_says_so(
+def test_an_outage_without_an_intact_last_file_is_missing(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     good = fetch_feed()
@@ -97,7 +97,7 @@ def test_an_outage_whose_last_good_file_is_lost_says_so(
 
 
 @pytest.mark.fault("unpublished")
-def test_a_404_for_a_file_that_was_held_is_an_outage(
+def test_a_404_for_a_stored_file_is_an_outage(
     fetch_feed: Fetcher, server: MisbehavingServer
 ) -> None:
     good = fetch_feed()
@@ -109,7 +109,7 @@ def test_a_404_for_a_file_that_was_held_is_an_outage(
 
 
 @pytest.mark.fault("not-yet-published")
-def test_a_period_that_is_not_yet_published_is_not_asked_for(
+def test_a_period_that_is_not_yet_published_is_not_requested(
     fetch_feed: Fetcher, server: MisbehavingServer
 ) -> None:
     fetched = fetch_feed(reason=Reason.NOT_YET_PUBLISHED)
@@ -118,9 +118,7 @@ def test_a_period_that_is_not_yet_published_is_not_asked_for(
     assert server.requests == []
 
 
-def test_what_is_up_to_date_is_not_asked_for(
-    fetch_feed: Fetcher, server: MisbehavingServer
-) -> None:
+def test_a_current_file_is_not_requested(fetch_feed: Fetcher, server: MisbehavingServer) -> None:
     good = fetch_feed()
     server.requests.clear()
 
@@ -139,7 +137,7 @@ def test_what_is_up_to_date_is_not_asked_for(
     ],
     ids=["good", "an outage that nobody has seen end"],
 )
-def test_what_is_held_and_not_asked_for_stays_what_it_was(
+def test_a_file_kept_without_a_probe_keeps_its_last_result(
     fetch_feed: Fetcher, server: MisbehavingServer, before: FetchStatus, now: FetchStatus
 ) -> None:
     last = fetch_feed().model_copy(update={"status": before, "fault": "it did not answer"})
@@ -166,7 +164,7 @@ def test_equal_bytes_under_a_new_etag_are_unchanged(
 
 
 @pytest.mark.parametrize("reason", [Reason.PROBE_FAILED, Reason.ETAG_GONE], ids=str)
-def test_where_a_probe_tells_nothing_the_server_may_say_that_nothing_changed(
+def test_after_a_probe_without_an_etag_the_request_is_conditional(
     fetch_feed: Fetcher, server: MisbehavingServer, reason: Reason
 ) -> None:
     good = fetch_feed()
@@ -207,7 +205,7 @@ def test_two_sources_with_equal_bytes_share_one_file(
 
 @pytest.mark.fault("error-page")
 @pytest.mark.parametrize(
-    ("fault", "found"),
+    ("fault", "reason"),
     [
         (faults.asks_for_login, "an HTML page titled 'Sign in'"),
         (faults.sends_nothing, "an empty file"),
@@ -217,13 +215,13 @@ def test_two_sources_with_equal_bytes_share_one_file(
     ],
     ids=["login page", "empty", "cut off", "cut off without length", "packed"],
 )
-def test_with_a_check_a_bad_answer_is_quarantined_and_the_last_good_file_stands(
+def test_a_file_that_fails_the_check_is_quarantined_and_the_last_good_one_served(
     fetch_feed: Fetcher,
     server: MisbehavingServer,
     client: Client,
     home: Home,
     fault: faults.Fault,
-    found: str,
+    reason: str,
 ) -> None:
     good = fetch_feed()
     server.always[PATH] = fault
@@ -234,11 +232,11 @@ def test_with_a_check_a_bad_answer_is_quarantined_and_the_last_good_file_stands(
     fetched = fetch(job, make_fetch_context(client, home, check=validate))
 
     assert (fetched.status, fetched.file) == (FetchStatus.OUTAGE, good.file)
-    assert found in (fetched.fault or "")
+    assert reason in (fetched.fault or "")
     assert len(list_quarantined(home)) == 1
 
 
-def test_fetches_run_at_once_and_come_as_they_are_done(
+def test_fetches_run_concurrently_and_are_yielded_as_they_complete(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     jobs = []
@@ -263,7 +261,7 @@ def test_fetches_run_at_once_and_come_as_they_are_done(
     assert list_partial_files(home) == []
 
 
-def test_who_stops_taking_results_stops_the_transfers(
+def test_closing_the_results_stops_the_transfers(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish("/0.json", GOOD)
@@ -299,7 +297,7 @@ def test_a_local_file_is_copied_with_its_time_and_no_etag(client: Client, home: 
     assert fetched.file.last_modified.timestamp() == 1_700_000_000.123456
 
 
-def test_a_directory_mirror_stands_for_every_host(
+def test_a_directory_mirror_replaces_every_host(
     fetch_feed: Fetcher, home: Home, tmp_path: Path
 ) -> None:
     file = tmp_path / "mirror" / "feeds.example" / "v1" / "feed.json"
@@ -313,14 +311,16 @@ def test_a_directory_mirror_stands_for_every_host(
     assert fetched.file.url == "https://feeds.example/v1/feed.json"
 
 
-def test_a_mirror_without_the_file_is_named(fetch_feed: Fetcher, tmp_path: Path) -> None:
+def test_a_file_missing_from_the_mirror_is_reported_with_its_path(
+    fetch_feed: Fetcher, tmp_path: Path
+) -> None:
     fetched = fetch_feed(url="https://feeds.example/feed.json", mirror=str(tmp_path))
 
     assert fetched.status is FetchStatus.MISSING
     assert f"{tmp_path}/feeds.example/feed.json" in (fetched.fault or "")
 
 
-def test_a_mirror_server_stands_for_every_host(
+def test_a_mirror_server_replaces_every_host(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish("/feeds.example/feed.json", GOOD)
@@ -331,8 +331,8 @@ def test_a_mirror_server_stands_for_every_host(
 
 
 @pytest.mark.fault("disk-full")
-def test_a_full_disk_is_named_and_leaves_nothing_behind(fetch_feed: Fetcher, home: Home) -> None:
-    """RLIMIT_FSIZE stands for the disk: a write beyond it fails as a write to a full one does."""
+def test_a_full_disk_is_an_error_and_leaves_no_file_behind(fetch_feed: Fetcher, home: Home) -> None:
+    """A write beyond RLIMIT_FSIZE fails as a write to a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -385,7 +385,7 @@ def test_a_local_file_over_the_declared_size_is_refused(client: Client, home: Ho
     assert "expected at most 10 bytes, found 4,069" in (fetched.fault or "")
 
 
-def test_a_directory_in_the_place_of_a_local_file_is_an_outage(client: Client, home: Home) -> None:
+def test_a_directory_instead_of_a_local_file_is_an_outage(client: Client, home: Home) -> None:
     (home.root / "rulings.json").mkdir(parents=True)
     source = make_source(location={"path": "rulings.json"})
 
@@ -396,11 +396,13 @@ def test_a_directory_in_the_place_of_a_local_file_is_an_outage(client: Client, h
 
 
 def released(server: MisbehavingServer, client: Client, home: Home, content: bytes) -> FetchJob:
-    """A fetch of a part whose held file a person let pass, though the rules refuse it."""
+    """A fetch of a part whose stored file the operator released from quarantine."""
     source = make_source(server.url + PATH, limits={"requests_per_second": 1e6})
     sha256 = hashlib.sha256(content).hexdigest()
-    word = OperatorDecision(sha256=sha256, by="robin", why="it is right", at=NOW)
-    verdict = Verdict(part=PART, sha256=sha256, ok=True, expected="x", found="y", accepted=word)
+    operator_decision = OperatorDecision(sha256=sha256, by="robin", why="it is right", at=NOW)
+    verdict = Verdict(
+        part=PART, sha256=sha256, ok=True, expected="x", found="y", accepted=operator_decision
+    )
     file = RawFile(
         part=PART, sha256=sha256, size_bytes=len(content), path=f"data/raw/{sha256[:2]}/{sha256}",
         url=server.url + PATH, fetched_at=NOW, verdict=verdict, code_version="1",
@@ -409,7 +411,7 @@ def released(server: MisbehavingServer, client: Client, home: Home, content: byt
     return FetchJob(source, PART, make_decision(Reason.ETAG_CHANGED), None, last)
 
 
-def test_a_content_that_a_person_released_is_not_refused_again(
+def test_released_content_is_not_refused_again(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     page = b"<!doctype html><title>Sign in</title>"
@@ -424,7 +426,7 @@ def test_a_content_that_a_person_released_is_not_refused_again(
     assert list_quarantined(home) == []
 
 
-def test_a_release_speaks_for_no_other_content(
+def test_a_release_does_not_cover_other_content(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish(PATH, b"<!doctype html><title>Sign in</title>")
@@ -436,7 +438,7 @@ def test_a_release_speaks_for_no_other_content(
     assert fetched.file is None
 
 
-def test_not_modified_as_an_answer_to_no_condition_is_an_outage(
+def test_not_modified_without_a_condition_is_an_outage(
     fetch_feed: Fetcher, server: MisbehavingServer
 ) -> None:
     server.always[PATH] = faults.answers(304)

@@ -1,4 +1,4 @@
-"""A file whose address another answer tells: asked anew each time, believed within limits."""
+"""Files whose address is looked up at another endpoint before each request."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from etl_assets.fetch.probe import probe
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchResult, FetchStatus
 
-TELLER = "/where"
+LOOKUP = "/where"
 SIGNED = f"{PATH}?Signature=planted-signature"
 
 
-def tell(server: MisbehavingServer, address: object) -> None:
+def publish_address(server: MisbehavingServer, address: object) -> None:
     answer = {"code": 0, "data": {"status": "ready", "url": address}}
-    server.publish(TELLER, json.dumps(answer).encode())
+    server.publish(LOOKUP, json.dumps(answer).encode())
 
 
-def told(server: MisbehavingServer, **fields: Any) -> Source:
+def source_with_lookup(server: MisbehavingServer, **fields: Any) -> Source:
     location = {
         "url": "http://127.0.0.1:9/the_file.json",
-        "address_from": {"url": server.url + TELLER, "member": "data.url"},
+        "address_from": {"url": server.url + LOOKUP, "member": "data.url"},
         **fields,
     }
     return make_source(limits={"requests_per_second": 1e6, "attempts": 2}, location=location)
@@ -59,53 +59,59 @@ def run(source: Source, client: Client, home: Home, **fields: Any) -> FetchResul
 @pytest.fixture
 def signed(server: MisbehavingServer) -> MisbehavingServer:
     server.publish(SIGNED, GOOD)
-    tell(server, server.url + SIGNED)
+    publish_address(server, server.url + SIGNED)
     return server
 
 
-def test_the_file_is_fetched_from_where_it_is_told_to_be(
+def test_the_file_is_fetched_from_the_looked_up_address(
     signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
-    found = run(told(signed), client, home)
+    result = run(source_with_lookup(signed), client, home)
 
-    assert [seen.path for seen in signed.requests] == [TELLER, SIGNED]
-    assert (read_stored(found, home), found.attempts) == (GOOD, 1)
-    assert found.file is not None
-    assert found.file.url == "http://127.0.0.1:9/the_file.json"
-    assert "planted" not in found.model_dump_json()
+    assert [seen.path for seen in signed.requests] == [LOOKUP, SIGNED]
+    assert (read_stored(result, home), result.attempts) == (GOOD, 1)
+    assert result.file is not None
+    assert result.file.url == "http://127.0.0.1:9/the_file.json"
+    assert "planted" not in result.model_dump_json()
 
 
-def test_a_probe_asks_for_the_address_too(
+def test_a_probe_looks_up_the_address_too(
     signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
-    found = probe(told(signed), PART, client=client, resolver=LocationResolver(home.root), now=NOW)
+    result = probe(
+        source_with_lookup(signed),
+        PART,
+        client=client,
+        resolver=LocationResolver(home.root),
+        now=NOW,
+    )
 
-    assert found.validators is not None
-    assert (found.fault, found.validators.size_bytes) == (None, len(GOOD))
+    assert result.validators is not None
+    assert (result.fault, result.validators.size_bytes) == (None, len(GOOD))
     assert [seen.method for seen in signed.requests] == ["GET", "HEAD"]
 
 
-def test_a_broken_transfer_goes_on_at_the_next_address_told(
+def test_a_broken_transfer_resumes_at_the_next_address(
     signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
     signed.misbehave(SIGNED, faults.closes_early)
 
-    found = run(told(signed), client, home)
+    result = run(source_with_lookup(signed), client, home)
 
-    assert [seen.path for seen in signed.requests] == [TELLER, SIGNED] * 2
+    assert [seen.path for seen in signed.requests] == [LOOKUP, SIGNED] * 2
     assert "Range" in signed.requests_for(SIGNED)[1].headers
-    assert (read_stored(found, home), found.attempts) == (GOOD, 2)
+    assert (read_stored(result, home), result.attempts) == (GOOD, 2)
 
 
-def test_an_address_that_is_not_told_yet_is_asked_for_again(
+def test_a_lookup_without_an_address_is_retried(
     signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
-    signed.misbehave(TELLER, lambda handler, _: handler.answer(200, b'{"data": {}}'))
+    signed.misbehave(LOOKUP, lambda handler, _: handler.answer(200, b'{"data": {}}'))
 
-    found = run(told(signed), client, home)
+    result = run(source_with_lookup(signed), client, home)
 
-    assert found.status is FetchStatus.FETCHED
-    assert len(signed.requests_for(TELLER)) == 2
+    assert result.status is FetchStatus.FETCHED
+    assert len(signed.requests_for(LOOKUP)) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,56 +128,56 @@ def test_an_address_that_is_not_told_yet_is_asked_for_again(
         pytest.param(b'{"data": {"url": "http://[planted"}}', "expected a valid", id="no address"),
     ],
 )
-def test_what_tells_no_address_is_an_outage(
+def test_a_lookup_without_a_usable_address_is_an_outage(
     server: MisbehavingServer, client: Client, home: Home, answer: bytes, fault: str
 ) -> None:
-    server.publish(TELLER, answer)
+    server.publish(LOOKUP, answer)
 
-    found = run(told(server), client, home)
+    result = run(source_with_lookup(server), client, home)
 
-    assert found.status is FetchStatus.MISSING
-    assert fault in (found.fault or "")
-    assert {seen.path for seen in server.requests} == {TELLER}
+    assert result.status is FetchStatus.MISSING
+    assert fault in (result.fault or "")
+    assert {seen.path for seen in server.requests} == {LOOKUP}
 
 
-def test_a_public_answer_leads_to_no_private_address(
+def test_a_public_lookup_may_not_lead_to_a_private_address(
     server: MisbehavingServer, manual_clock: ManualClock, home: Home
 ) -> None:
-    tell(server, f"http://127.0.0.1:{server.server_address[1]}{PATH}")
+    publish_address(server, f"http://127.0.0.1:{server.server_address[1]}{PATH}")
     port = server.server_address[1]
-    source = told(
+    source = source_with_lookup(
         server,
         url="http://feeds.example/a.json",
-        address_from={"url": f"http://feeds.example:{port}{TELLER}", "member": "data.url"},
+        address_from={"url": f"http://feeds.example:{port}{LOOKUP}", "member": "data.url"},
     )
 
     with Client(
         clock=manual_clock.clock(), network=make_network(feeds_example=["93.184.215.14"])
     ) as client:
-        found = run(source, client, home)
+        result = run(source, client, home)
 
-    assert "expected a public address" in (found.fault or "")
-    assert [seen.path for seen in server.requests] == [TELLER]
+    assert "expected a public address" in (result.fault or "")
+    assert [seen.path for seen in server.requests] == [LOOKUP]
 
 
-def test_a_secret_goes_to_the_teller_and_not_where_it_points(
+def test_a_secret_is_sent_to_the_lookup_and_not_to_its_address(
     signed: MisbehavingServer, client: Client, home: Home
 ) -> None:
-    source = told(signed, private=True, credentials={"x-api-key": {"env": "KEY"}})
+    source = source_with_lookup(signed, private=True, credentials={"x-api-key": {"env": "KEY"}})
     resolver = LocationResolver(home.root, secret=lambda _: SecretStr("planted-key"))
     job = FetchJob(source, PART, make_decision(), None, None)
 
     fetch(job, replace(make_fetch_context(client, home), resolver=resolver))
 
-    assert signed.requests_for(TELLER)[0].headers["x-api-key"] == "planted-key"
+    assert signed.requests_for(LOOKUP)[0].headers["x-api-key"] == "planted-key"
     assert "x-api-key" not in signed.requests_for(SIGNED)[0].headers
 
 
-def test_a_mirror_has_the_file_itself(
+def test_with_a_mirror_no_address_is_looked_up(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.publish("/127.0.0.1:9/the_file.json", GOOD)
 
-    found = run(told(server), client, home, mirror=server.url)
+    result = run(source_with_lookup(server), client, home, mirror=server.url)
 
-    assert (read_stored(found, home), server.requests_for(TELLER)) == (GOOD, [])
+    assert (read_stored(result, home), server.requests_for(LOOKUP)) == (GOOD, [])

@@ -51,11 +51,11 @@ def with_digest(server: MisbehavingServer, digest: str, content: bytes = PACKED)
 
 
 def probed(digest: str) -> Probe:
-    said = Validators(published_sha256=digest)
-    return Probe(part=PART, url="", probed_at=NOW, validators=said)
+    validators = Validators(published_sha256=digest)
+    return Probe(part=PART, url="", probed_at=NOW, validators=validators)
 
 
-def test_a_file_that_agrees_with_its_published_digest_is_kept(
+def test_a_file_that_agrees_with_its_published_digest_is_stored(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
@@ -101,7 +101,7 @@ def test_a_truncated_gzip_with_a_published_digest_never_becomes_a_raw_file(
     assert not home.raw.exists()
 
 
-def test_a_digest_that_moved_since_the_probe_is_read_again(
+def test_a_digest_that_changed_since_the_probe_is_read_again(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
@@ -113,7 +113,7 @@ def test_a_digest_that_moved_since_the_probe_is_read_again(
     assert fetched.status is FetchStatus.FETCHED
 
 
-def test_a_digest_file_that_is_gone_is_no_obstacle(
+def test_a_missing_digest_file_does_not_prevent_the_fetch(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)
@@ -136,7 +136,7 @@ def test_a_digest_file_that_is_a_login_page_is_an_outage(
     assert "expected a line sha256:<64 hexadecimal digits>" in (fetched.fault or "")
 
 
-def test_pieces_of_two_files_are_found_by_the_digest_and_fetched_anew(
+def test_pieces_of_two_files_are_detected_by_the_digest_and_fetched_again(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     old = gzip.compress(GOOD.replace(b"1.2", b"9.9"), mtime=0)
@@ -157,7 +157,7 @@ def test_pieces_of_two_files_are_found_by_the_digest_and_fetched_anew(
     assert read_stored(fetched, home) == PACKED
 
 
-def test_the_reason_in_quarantine_is_json_beside_the_file(
+def test_the_reason_in_quarantine_is_json_with_the_name_of_the_file(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, "ab" * 32)
@@ -169,7 +169,7 @@ def test_the_reason_in_quarantine_is_json_beside_the_file(
     assert json.loads(reason.read_text(encoding="utf-8"))["sha256"] == file.name
 
 
-def test_a_mirror_directory_gives_the_published_digest_too(
+def test_a_published_digest_is_read_from_a_directory_mirror(
     client: Client, home: Home, tmp_path: Path
 ) -> None:
     folder = tmp_path / "feeds.example"
@@ -221,7 +221,7 @@ def replaced_after_a_reset(content: bytes) -> faults.Fault:
 
 
 @pytest.mark.fault("too-large", "digest")
-def test_a_digest_file_that_is_too_large_for_one_is_refused(
+def test_a_digest_file_that_is_too_large_is_refused(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     source = with_digest(server, DIGEST)

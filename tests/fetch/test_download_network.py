@@ -1,4 +1,4 @@
-"""Each fault of the network, served by a real server, and what comes of the file."""
+"""Each fault of the network, produced by a real server, and the result of the fetch."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def zipped(content: bytes) -> bytes:
 NEWER = GOOD.replace(b"1.2", b"1.3")
 
 
-def test_bytes_are_asked_for_as_they_are(fetch_feed: Fetcher, server: MisbehavingServer) -> None:
+def test_no_content_encoding_is_accepted(fetch_feed: Fetcher, server: MisbehavingServer) -> None:
     fetch_feed()
 
     assert server.requests[0].headers["Accept-Encoding"] == "identity"
@@ -87,7 +87,7 @@ def test_bytes_are_asked_for_as_they_are(fetch_feed: Fetcher, server: Misbehavin
     [faults.resets_midway, faults.closes_early, faults.stalls_midway],
     ids=["reset", "short", "stall"],
 )
-def test_a_body_that_breaks_off_is_resumed_where_it_ended(
+def test_a_body_that_breaks_off_is_resumed(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home, fault: faults.Fault
 ) -> None:
     server.misbehave(PATH, fault, fault)
@@ -102,7 +102,7 @@ def test_a_body_that_breaks_off_is_resumed_where_it_ended(
 
 
 @pytest.mark.fault("resume")
-def test_without_a_strong_validator_a_broken_body_starts_anew(
+def test_without_a_strong_validator_a_broken_body_is_fetched_again(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.publish(PATH, GOOD, etag='W/"1"')
@@ -133,7 +133,7 @@ def test_an_old_last_modified_is_enough_to_resume(
     [faults.ignores_range, faults.ignores_if_range, faults.sends_another_range],
     ids=["range ignored", "condition ignored", "another range"],
 )
-def test_a_resumed_answer_that_does_not_fit_starts_anew(
+def test_a_range_that_does_not_fit_restarts_the_transfer(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home, answer: faults.Fault
 ) -> None:
     server.misbehave(PATH, faults.then_publishes(faults.resets_midway, PATH, NEWER), answer)
@@ -144,7 +144,7 @@ def test_a_resumed_answer_that_does_not_fit_starts_anew(
 
 
 @pytest.mark.fault("resume")
-def test_a_server_that_refuses_ranges_is_asked_for_the_whole(
+def test_a_refused_range_is_followed_by_a_full_request(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.always[PATH] = faults.refuses_ranges
@@ -170,7 +170,7 @@ def test_a_body_that_is_always_short_is_quarantined_and_an_outage(
     assert not home.raw.exists()
 
 
-def test_a_body_that_is_longer_than_promised_is_tried_again(
+def test_a_body_longer_than_its_content_length_is_retried(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.misbehave(PATH, faults.sends_more)
@@ -195,7 +195,7 @@ def test_a_body_that_is_always_longer_is_quarantined_and_an_outage(
 
 
 @pytest.mark.fault("backoff")
-def test_failures_are_tried_again_with_doubling_waits(
+def test_failures_are_retried_with_doubling_waits(
     fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.misbehave(PATH, faults.answers(500), faults.answers(502), faults.resets_midway)
@@ -254,7 +254,7 @@ def test_retry_after_is_capped(
 
 @pytest.mark.fault("refusal")
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_refusal_is_not_tried_again(
+def test_a_refusal_is_not_retried(
     fetch_feed: Fetcher, server: MisbehavingServer, status: int
 ) -> None:
     server.always[PATH] = faults.answers(status)
@@ -280,7 +280,7 @@ def test_a_silent_server_is_given_up_after_the_declared_attempts(
 
 @pytest.mark.fault("unreachable")
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("http://no-such-host.invalid/a.json", "no-such-host.invalid"),
         ("http://127.0.0.1:9/a.json", "Connection refused"),
@@ -289,12 +289,12 @@ def test_a_silent_server_is_given_up_after_the_declared_attempts(
     ids=["name not found", "refused", "connect timeout"],
 )
 def test_a_host_that_cannot_be_reached_is_an_outage(
-    fetch_feed: Fetcher, full_port: int, url: str, told: str
+    fetch_feed: Fetcher, full_port: int, url: str, message: str
 ) -> None:
     fetched = fetch_feed(url=url.format(port=full_port), attempts=2, connect_timeout_seconds=0.1)
 
     assert (fetched.status, fetched.attempts) == (FetchStatus.MISSING, 2)
-    assert told in (fetched.fault or "")
+    assert message in (fetched.fault or "")
 
 
 @pytest.mark.fault("tls")
@@ -319,7 +319,7 @@ def test_a_redirect_is_followed(fetch_feed: Fetcher, server: MisbehavingServer, 
 
 @pytest.mark.fault("redirect-loop", "redirect-scheme")
 @pytest.mark.parametrize(
-    ("location", "told"),
+    ("location", "message"),
     [
         ("/feed.json", "redirect loop"),
         ("file:///etc/passwd", "an http or https address"),
@@ -328,15 +328,15 @@ def test_a_redirect_is_followed(fetch_feed: Fetcher, server: MisbehavingServer, 
     ],
     ids=["loop", "file", "ftp", "broken"],
 )
-def test_a_redirect_astray_is_refused_and_named(
-    fetch_feed: Fetcher, server: MisbehavingServer, location: str, told: str
+def test_a_redirect_to_a_forbidden_address_is_refused(
+    fetch_feed: Fetcher, server: MisbehavingServer, location: str, message: str
 ) -> None:
     server.always[PATH] = faults.redirects(location)
 
     fetched = fetch_feed()
 
     assert (fetched.status, fetched.attempts) == (FetchStatus.MISSING, 1)
-    assert told in (fetched.fault or "")
+    assert message in (fetched.fault or "")
 
 
 @pytest.mark.fault("redirect-loop")
@@ -382,7 +382,7 @@ def test_a_public_source_may_not_redirect_to_a_private_address(
 
 
 @pytest.mark.fault("dns-private")
-def test_a_public_name_that_stands_for_a_private_address_is_refused(
+def test_a_public_name_with_a_private_address_is_refused(
     fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     network = make_network(feeds_example=["93.184.215.14", "127.0.0.1"])
@@ -396,7 +396,7 @@ def test_a_public_name_that_stands_for_a_private_address_is_refused(
     assert server.requests == []
 
 
-def test_a_declared_private_host_may_be_asked(
+def test_a_declared_private_host_is_requested(
     server: MisbehavingServer, manual_clock: ManualClock, home: Home
 ) -> None:
     server.publish(PATH, GOOD)
@@ -424,7 +424,7 @@ def test_a_file_over_the_declared_size_is_refused_before_it_is_read(
 
 
 @pytest.mark.fault("too-large")
-def test_a_file_without_length_is_aborted_when_it_passes_the_limit(
+def test_a_file_without_length_is_aborted_when_it_exceeds_the_limit(
     fetch_feed: Fetcher, server: MisbehavingServer, home: Home
 ) -> None:
     server.always[PATH] = faults.sends_less_unframed
@@ -451,7 +451,7 @@ def test_a_file_slower_than_the_declared_rate_is_aborted(
 
 
 @pytest.mark.fault("circuit")
-def test_a_failing_host_is_left_alone_after_failures_in_a_row(
+def test_a_host_is_paused_after_failures_in_a_row(
     fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.always[PATH] = faults.answers(500)
@@ -466,7 +466,7 @@ def test_a_failing_host_is_left_alone_after_failures_in_a_row(
 
 
 @pytest.mark.fault("circuit")
-def test_a_host_is_asked_again_after_its_pause(
+def test_a_paused_host_is_requested_again_later(
     fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.misbehave(PATH, *[faults.answers(500)] * 2)
@@ -489,22 +489,22 @@ def test_requests_to_one_host_keep_their_distance(
 
 
 @pytest.mark.fault("rate")
-def test_no_more_connections_are_held_at_once_than_declared(
+def test_connections_are_limited_as_declared(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
-    large_sample = Crowd()
+    crowd = Crowd()
     parts = [PART.model_copy(update={"partition": str(number)}) for number in range(12)]
     limits = {"connections": 3, "requests_per_second": 1e6}
     source = make_source(f"{server.url}/{{partition}}.json", limits=limits)
     for part in parts:
         server.publish(f"/{part.partition}.json", GOOD)
-        server.always[f"/{part.partition}.json"] = large_sample.serves
+        server.always[f"/{part.partition}.json"] = crowd.serves
 
     jobs = [FetchJob(source, part, make_decision(part=part)) for part in parts]
     fetched = list(fetch_all(jobs, make_fetch_context(client, home)))
 
     assert {each.status for each in fetched} == {FetchStatus.FETCHED}
-    assert 1 < large_sample.most <= 3
+    assert 1 < crowd.most <= 3
 
 
 @pytest.mark.fault("truncated-zip")
@@ -551,7 +551,7 @@ def test_a_mirror_gets_no_credential(server: MisbehavingServer, client: Client, 
 
 
 @pytest.mark.fault("secrets")
-def test_what_a_server_says_of_a_credential_is_not_repeated(
+def test_a_secret_in_the_servers_status_line_is_not_repeated(
     server: MisbehavingServer, client: Client, home: Home
 ) -> None:
     server.always[PATH] = faults.repeats_the_secret
@@ -576,7 +576,7 @@ def test_secrets_of_an_address_are_in_no_record(
 
 
 @pytest.mark.fault("retry-after")
-def test_a_host_that_asks_to_wait_is_left_alone_by_every_source(
+def test_retry_after_of_a_host_applies_to_every_source(
     fetch_feed: Fetcher, server: MisbehavingServer, manual_clock: ManualClock
 ) -> None:
     server.publish("/other.json", GOOD)
@@ -589,7 +589,7 @@ def test_a_host_that_asks_to_wait_is_left_alone_by_every_source(
     assert manual_clock.waits == [9]
 
 
-def test_a_proxy_is_asked_for_public_files(
+def test_public_files_are_requested_through_the_proxy(
     server: MisbehavingServer, manual_clock: ManualClock, home: Home
 ) -> None:
     server.publish("http://feeds.example/feed.json", GOOD)

@@ -23,24 +23,24 @@ def orders() -> Source:
     )
 
 
-def found(orders: Source, folder: Path) -> FileSet:
+def list_set(orders: Source, folder: Path) -> FileSet:
     assert isinstance(orders.partitions, Files)
     return list_files(orders, orders.partitions, LocationResolver(folder))
 
 
-def test_every_file_of_the_form_is_a_partition(orders: Source, tmp_path: Path) -> None:
+def test_every_file_of_the_declared_form_is_a_partition(orders: Source, tmp_path: Path) -> None:
     (tmp_path / "fruits/in").mkdir(parents=True)
     for name in ("order_250102.csv", "order_241220.csv", "~$order_250102.csv", "notes.txt"):
         (tmp_path / "fruits/in" / name).touch()
 
-    assert found(orders, tmp_path) == FileSet(["241220", "250102"], [])
+    assert list_set(orders, tmp_path) == FileSet(["241220", "250102"], [])
 
 
-def test_a_file_of_nearly_the_form_is_a_stranger(orders: Source, tmp_path: Path) -> None:
+def test_a_file_of_almost_the_declared_form_is_reported(orders: Source, tmp_path: Path) -> None:
     (tmp_path / "fruits/in").mkdir(parents=True)
     (tmp_path / "fruits/in/order_2501 (copy).csv").touch()
 
-    assert found(orders, tmp_path).misnamed_files == [
+    assert list_set(orders, tmp_path).misnamed_files == [
         (
             "orchard.fruits: 'order_2501 (copy).csv' is left alone: "
             "expected order_{partition}.csv with [0-9]{6}"
@@ -48,17 +48,17 @@ def test_a_file_of_nearly_the_form_is_a_stranger(orders: Source, tmp_path: Path)
     ]
 
 
-def test_a_folder_that_is_not_there_holds_nothing(orders: Source, tmp_path: Path) -> None:
-    assert found(orders, tmp_path) == FileSet([], [])
+def test_a_missing_folder_has_no_files(orders: Source, tmp_path: Path) -> None:
+    assert list_set(orders, tmp_path) == FileSet([], [])
 
 
-def test_a_mirror_behind_a_url_has_no_folder_to_look_into(orders: Source, tmp_path: Path) -> None:
+def test_a_mirror_behind_a_url_is_refused(orders: Source, tmp_path: Path) -> None:
     assert isinstance(orders.partitions, Files)
 
     with pytest.raises(UsageError, match="expected ETL_MIRROR to be a directory"):
         list_files(orders, orders.partitions, LocationResolver(tmp_path, "http://127.0.0.1:9"))
 
 
-def test_no_file_stands_for_itself_only_where_there_is_none() -> None:
+def test_no_file_is_a_partition_only_if_there_is_no_other() -> None:
     assert sort_partitions([]) == [NO_FILE]
     assert sort_partitions(["b", NO_FILE, "a", "b"]) == ["a", "b"]

@@ -1,4 +1,4 @@
-"""Files of a directory are judged as those of a server are."""
+"""Local files that change while they are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl_assets.model.errors import UnreachableError
 
 
 class Busy(HashingWriter):
-    """Takes from a file that somebody else goes on writing to, for as long as it is read."""
+    """A writer whose source file grows with each write."""
 
     path: Path
 
@@ -25,7 +25,7 @@ class Busy(HashingWriter):
 
 
 @pytest.mark.fault("wrong-length")
-def test_a_file_that_is_written_to_while_it_is_read_is_not_taken(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trees.csv"
     path.write_bytes(b"tree_id\n")
     target = Target(label="trees.csv", host="", path=path)

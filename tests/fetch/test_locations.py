@@ -1,4 +1,4 @@
-"""Where declared locations lead, with and without a mirror."""
+"""Addresses of declared locations, with and without a mirror."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOME = Path("/srv/etl")
 URL = "https://feeds.example/v1/{partition}.json"
 
 
-def test_a_url_is_asked_as_it_is_declared() -> None:
+def test_a_url_is_requested_as_declared() -> None:
     target = LocationResolver(HOME).resolve_target(URL, "2026")
 
     assert (target.url, target.path) == ("https://feeds.example/v1/2026.json", None)
@@ -38,7 +38,7 @@ def test_a_partition_is_percent_encoded() -> None:
     ],
     ids=["directory", "server"],
 )
-def test_a_mirror_stands_for_a_host(mirror: str, url: str | None, path: Path | None) -> None:
+def test_a_mirror_replaces_a_host(mirror: str, url: str | None, path: Path | None) -> None:
     target = LocationResolver(HOME, mirror).resolve_target(URL, "2026")
 
     assert (target.url, target.path) == (url, path)
@@ -46,7 +46,7 @@ def test_a_mirror_stands_for_a_host(mirror: str, url: str | None, path: Path | N
     assert str(target) == f"{target.label} (at {url or path})"
 
 
-def test_limits_are_kept_for_the_declared_host_also_through_a_mirror() -> None:
+def test_limits_apply_to_the_declared_host_also_with_a_mirror() -> None:
     assert (
         LocationResolver(HOME, "http://10.0.0.1").resolve_target(URL, "1").host == "feeds.example"
     )
@@ -75,7 +75,7 @@ def test_a_relative_path_is_in_the_mirror_or_in_the_home(
     assert (target.url, target.path, target.label) == (url, path, "rulings/a.csv")
 
 
-def test_an_absolute_path_is_a_place_of_its_own() -> None:
+def test_an_absolute_path_is_used_as_it_is() -> None:
     assert LocationResolver(HOME, "/mnt/mirror").resolve_target("/srv/a.csv", None).path == Path(
         "/srv/a.csv"
     )
@@ -84,9 +84,9 @@ def test_an_absolute_path_is_a_place_of_its_own() -> None:
 def test_a_query_is_one_file_of_the_mirror() -> None:
     resolver, url = LocationResolver(HOME, "/m"), "https://feeds.example/search?q=One Two"
 
-    named = resolver.resolve_target(url, None, mirror_name="One_Two")
+    target = resolver.resolve_target(url, None, mirror_name="One_Two")
 
-    assert named.path == Path("/m/feeds.example/search/One_Two.json")
+    assert target.path == Path("/m/feeds.example/search/One_Two.json")
     assert resolver.resolve_target(url, None).path == Path(
         "/m/feeds.example/search/q%3DOne%20Two.json"
     )
@@ -109,7 +109,7 @@ def test_a_url_that_leads_out_of_the_mirror_is_refused(mirror: str, url: str) ->
 @pytest.mark.parametrize(
     "url", ["ftp://h/a", "file:///etc/passwd", "https:///a", "https://[h/a", "https://h:x/a"]
 )
-def test_what_is_no_web_address_is_refused(url: str) -> None:
+def test_another_scheme_or_a_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="expected an http or https URL with a host"):
         LocationResolver(HOME).resolve_target(url, None)
 
@@ -123,14 +123,16 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
     ],
     ids=["public", "declared private", "private by itself"],
 )
-def test_private_is_what_is_declared_or_an_address(url: str, declared: bool, private: bool) -> None:
-    place = LocationResolver(HOME).resolve(Location(url=url, private=declared), None)
+def test_a_target_is_private_by_declaration_or_by_address(
+    url: str, declared: bool, private: bool
+) -> None:
+    location = LocationResolver(HOME).resolve(Location(url=url, private=declared), None)
 
-    assert place.file.is_private is private
+    assert location.file.is_private is private
 
 
 @pytest.mark.fault("secrets")
-def test_a_secret_that_is_not_there_is_told_by_its_name() -> None:
+def test_a_missing_secret_is_an_error_with_its_name() -> None:
     location = Location.model_validate({"url": URL, "credentials": {"X-Key": {"env": "FEED_KEY"}}})
 
     with pytest.raises(SettingsError, match="FEED_KEY: expected a secret"):
@@ -152,20 +154,20 @@ def test_a_digest_gets_the_files_credentials_from_its_own_host_only(
     }
     resolver = LocationResolver(HOME, secret=lambda name: SecretStr(name.lower()))
 
-    place = resolver.resolve(Location.model_validate(declared), None)
+    location = resolver.resolve(Location.model_validate(declared), None)
 
-    assert place.digest is not None
-    assert [name for name, _ in place.digest.credentials] == names
-    assert place.file.credentials_for("https://one.example:443/b") == {"X-Key": "k feed_key"}
-    assert "feed_key" not in repr(place)
+    assert location.digest is not None
+    assert [name for name, _ in location.digest.credentials] == names
+    assert location.file.credentials_for("https://one.example:443/b") == {"X-Key": "k feed_key"}
+    assert "feed_key" not in repr(location)
 
 
-def test_a_digest_has_a_target_of_its_own() -> None:
+def test_a_digest_has_its_own_target() -> None:
     location = Location.model_validate(
         {"url": URL, "digest": {"url": URL.replace("json", "meta"), "of": "file"}}
     )
 
-    place = LocationResolver(HOME).resolve(location, "2026")
+    location = LocationResolver(HOME).resolve(location, "2026")
 
-    assert place.digest is not None
-    assert place.digest.url == "https://feeds.example/v1/2026.meta"
+    assert location.digest is not None
+    assert location.digest.url == "https://feeds.example/v1/2026.meta"

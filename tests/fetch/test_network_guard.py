@@ -1,4 +1,4 @@
-"""Which addresses are public, where a redirect may lead, and what is shown of a URL."""
+"""Public addresses, allowed redirects, and redacted URLs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from etl_assets.model.errors import TransferRefusedError
 @pytest.mark.parametrize(
     "address", ["93.184.215.14", "2606:2800:21f:cb07::1", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1"]
 )
-def test_an_address_that_all_can_reach_is_public(address: str) -> None:
+def test_a_globally_reachable_address_is_public(address: str) -> None:
     assert is_public_address(address)
 
 
@@ -40,7 +40,7 @@ def test_any_other_address_is_not_public(address: str) -> None:
         ("a.localhost", True), ("intranet", True), ("10.0.0.1", True), ("93.184.215.14", False),
     ],
 )  # fmt: skip
-def test_some_names_say_that_they_are_private(host: str, private: bool) -> None:
+def test_a_host_may_be_private_by_its_name(host: str, private: bool) -> None:
     assert is_private_host(host) is private
 
 
@@ -62,7 +62,7 @@ def test_secrets_are_not_shown(url: str, shown: str) -> None:
     assert redact_url(url) == shown
 
 
-def test_what_is_no_url_is_not_shown_at_all() -> None:
+def test_text_that_is_not_a_url_is_masked() -> None:
     assert redact_text("http://[user:secret@") == "***"
 
 
