@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dagster as dg
 
+from etl_assets.declarations.load import load
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
 from etl_assets.settings import Settings
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Every declared domain, as the environment's settings say."""
-    return build_defs(Settings.load())
+    """Return the definitions of every declared domain, with the settings of the environment."""
+    settings = Settings.load()
+    return build_defs(ProjectContext(settings, load(settings.domains_dir)))

@@ -15,9 +15,8 @@ import pytest
 from support.crashes import Ended, Strike, Warm, warm
 from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, offenders_of
 
-from etl_assets.defs.event_log import read_sources
+from etl_assets.defs.launch import open_event_log
 from etl_assets.model.run_options import RunOptions
-from etl_assets.operations.run import open_instance
 from etl_assets.validate import quarantine
 
 pytestmark = pytest.mark.long
@@ -51,8 +50,8 @@ class Scene:
     def outcome(self) -> Outcome:
         """What event log, exported ledger and quarantine say, without the moment."""
         sources = self.orchard.domain.sources
-        with open_instance(self.orchard.settings) as instance:
-            states = read_sources(instance, sources.values())
+        with open_event_log(self.orchard.settings) as event_log:
+            states = event_log.read_sources(sources.values())
         fetches = {name: state.fetches[None] for name, state in states.items()}
         ledger = self.orchard.home.manifests / f"{DOMAIN}_download.manifest.json"
         records = json.loads(ledger.read_bytes())["records"].values()

@@ -20,7 +20,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Source
 
-SPEAKS_DAGSTER = ("defs/", "operations/", "definitions.py")
+SPEAKS_DAGSTER = ("defs/", "definitions.py")
 KNOWS_STANDARDS = ("tables/", "publish/", "declarations/")
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"})
 WRITTEN_BY_PEOPLE = frozenset(

@@ -11,12 +11,13 @@ from pydantic import SecretStr
 from support import misbehaving_server as faults
 from support.misbehaving_server import MisbehavingServer
 from support.notification_servers import TOKEN, WebhookServer
-from support.sample_home import AS_OF, DOMAIN, SampleHome
+from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Location, Source
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_options import RunOptions
+from etl_assets.operations.run import run_domain
 
 KEY, PROXY, SIGNATURE = "k3y-for-the-feed", "pr0xy-passw0rd", "s1gnature-of-an-address"
 SECRETS = (KEY, PROXY, SIGNATURE, TOKEN, "passw0rd")
@@ -74,10 +75,10 @@ def test_a_secret_is_in_no_log_event_manifest_or_report(
     said: list[str] = []
     webhook.status = 500
 
-    with sample.launcher(domain, say=said.append) as launcher:
-        first = launcher.run(DOMAIN, RunOptions(as_of=AS_OF))
+    with sample.session(domain, echo=said.append) as session:
+        first = run_domain(session, RunOptions(as_of=AS_OF))
         server.always[KEV] = faults.repeats_the_secret
-        second = launcher.run(DOMAIN, RunOptions(force_refresh=True))
+        second = run_domain(session, RunOptions(force_refresh=True))
 
     assert (first.status, second.status) == (RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS), (
         first.note,

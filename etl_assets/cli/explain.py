@@ -13,7 +13,7 @@ from etl_assets.cli.output import (
     EXPLAIN,
     Json,
     load_settings,
-    open_launcher,
+    open_session,
     print_result,
 )
 from etl_assets.model.errors import UsageError
@@ -91,9 +91,9 @@ def diff(
         if not (name and file):
             raise UsageError(f"--replace: expected SOURCE_OR_SEED=FILE, found {text!r}")
         files[name] = Path(file)
-    with open_launcher() as launcher:
-        target = launcher.domain(domain) if domain else domain_of_changes(launcher.place, files)
-        difference = diff(launcher.instance, launcher.place, target, files)
+    with open_session() as session:
+        name = domain or domain_of_changes(session.project, files).name
+        difference = diff(session.for_domain(name), files)
     print_result(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
 
 

@@ -19,7 +19,7 @@ from etl_assets.cli.output import (
     Json,
     OptionalDomain,
     load_settings,
-    open_launcher,
+    open_session,
     print_result,
     print_text,
 )
@@ -50,9 +50,11 @@ app.add_typer(sources_app, name="sources", rich_help_panel=SETUP)
 @app.command(rich_help_panel=INSPECT)
 def status(domain: DomainName, *, as_json: Json = False) -> None:
     """Show the state of each source and of the published set."""
-    with open_launcher() as launcher:
-        domain_status = launcher.status(domain)
-    print_result(domain_status.lines(datetime.now(UTC)), domain_status.as_dict(), as_json=as_json)
+    from etl_assets.operations.status import domain_status
+
+    with open_session() as session:
+        state = domain_status(session.for_domain(domain))
+    print_result(state.lines(datetime.now(UTC)), state.as_dict(), as_json=as_json)
 
 
 @app.command(rich_help_panel=INSPECT)
@@ -162,11 +164,10 @@ def sample(
     from etl_assets.operations.sample import first_records
 
     name, named_partition = split_part_name(source)
-    with open_launcher() as launcher:
-        declared = find_source(with_disabled_sources(launcher.place.domains), name)
+    with open_session() as session:
+        declared = find_source(with_disabled_sources(session.project.domains), name)
         records = first_records(
-            launcher.instance,
-            launcher.place,
+            session,
             declared,
             partition or named_partition,
             rows=rows,

@@ -28,7 +28,7 @@ from etl_assets.cli.output import (
     Json,
     OptionalDomain,
     load_settings,
-    open_launcher,
+    open_session,
     print_result,
     print_text,
 )
@@ -36,8 +36,8 @@ from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
 if TYPE_CHECKING:
+    from etl_assets.defs.context import ProjectSession
     from etl_assets.model.run_manifest import RunCheck, RunManifest
-    from etl_assets.operations.run import Launcher
 
 # A process that a signal ends has exit code 128 + its number.
 SIGNAL_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -239,11 +239,13 @@ def run(  # noqa: PLR0913 - each is an option of the command
     if conflicts:
         raise UsageError("\n".join(conflicts))
 
-    with open_launcher(config) as launcher:
+    from etl_assets.operations.run import run_domain
+
+    with open_session(config) as session:
         if dry_run:
-            _print_plans(launcher, domains, options, as_json=as_json)
+            _print_plans(session, domains, options, as_json=as_json)
             return
-        manifests = [launcher.run(domain, options) for domain in domains]
+        manifests = [run_domain(session.for_domain(domain), options) for domain in domains]
     lines = []
     for manifest in manifests:
         lines += _format_manifest(manifest)
@@ -260,8 +262,10 @@ def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = Fal
 
     Prints for each source whether a run would fetch it, and why.
     """
-    with open_launcher() as launcher:
-        plan = launcher.plan(domain, RunOptions(sources=tuple(source or ())))
+    from etl_assets.operations.run import plan_run
+
+    with open_session() as session:
+        plan = plan_run(session.for_domain(domain), RunOptions(sources=tuple(source or ())))
     print_result(plan.lines(), plan.as_dict(), as_json=as_json)
 
 
@@ -282,8 +286,11 @@ def backfill(
 
     Partitions that have not changed are not downloaded again.
     """
-    with open_launcher() as launcher:
-        manifest = launcher.backfill(source, start, end, RunOptions(force_refresh=force_refresh))
+    from etl_assets.operations import run as operations_run
+
+    options = RunOptions(force_refresh=force_refresh)
+    with open_session() as session:
+        manifest = operations_run.backfill(session, source, start, end, options)
     print_result(_format_manifest(manifest), manifest.model_dump(mode="json"), as_json=False)
     if manifest.status == "failed":
         raise typer.Exit(EXIT_FAILED)
@@ -310,9 +317,9 @@ def check(
 
     evaluate = check_samples if samples else check_domain
     evaluations: list[RunCheck] = []
-    with open_launcher() as launcher:
-        for name in [domain] if domain else sorted(launcher.place.domains):
-            evaluations += evaluate(launcher, name)
+    with open_session() as session:
+        for name in [domain] if domain else sorted(session.project.domains):
+            evaluations += evaluate(session.for_domain(name))
     print_result(
         [_format_check(evaluation) for evaluation in evaluations],
         [evaluation.model_dump(mode="json") for evaluation in evaluations],
@@ -346,15 +353,17 @@ def ui(
 
     The daemon runs the sensors and schedules.
     """
-    from etl_assets.operations.run import serve_ui
+    from etl_assets.operations.ui import serve_ui
 
     raise typer.Exit(serve_ui(load_settings(), port))
 
 
 def _print_plans(
-    launcher: Launcher, domains: Sequence[str], options: RunOptions, *, as_json: bool
+    session: ProjectSession, domains: Sequence[str], options: RunOptions, *, as_json: bool
 ) -> None:
-    plans = [launcher.plan(domain, options) for domain in domains]
+    from etl_assets.operations.run import plan_run
+
+    plans = [plan_run(session.for_domain(domain), options) for domain in domains]
     lines = []
     for plan in plans:
         lines += plan.lines()

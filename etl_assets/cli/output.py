@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from etl_assets.defs.context import ProjectSession
     from etl_assets.model.records import Part
-    from etl_assets.operations.run import Launcher
     from etl_assets.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -48,8 +48,8 @@ def load_settings(config: Path | None = None) -> Settings:
 
 
 @contextmanager
-def open_launcher(config: Path | None = None) -> Iterator[Launcher]:
-    """Yields a launcher of runs; `config` is a file of settings, instead of `ETL_CONFIG`."""
+def open_session(config: Path | None = None) -> Iterator[ProjectSession]:
+    """Yields a session of the project; `config` is a settings file instead of `ETL_CONFIG`."""
     from etl_assets.declarations.load import load
 
     settings = load_settings(config)
@@ -57,15 +57,15 @@ def open_launcher(config: Path | None = None) -> Iterator[Launcher]:
     logging.getLogger("etl_assets").setLevel(settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
     domains = load(settings.domains_dir)
-    from etl_assets.operations.run import Launcher
+    from etl_assets.defs.launch import open_project
 
     with (
         ProgressDisplay(no_color=settings.no_color) as display,
-        Launcher.open(
-            settings, domains, say=display.print_line, progress=display.update
-        ) as launcher,
+        open_project(
+            settings, domains, echo=display.print_line, progress=display.update
+        ) as session,
     ):
-        yield launcher
+        yield session
 
 
 def print_result(lines: Sequence[str], document: object, *, as_json: bool) -> None:

@@ -16,13 +16,13 @@ from etl_assets.cli.output import (
     Json,
     OptionalDomain,
     load_settings,
-    open_launcher,
+    open_session,
     print_result,
     print_text,
 )
 
 if TYPE_CHECKING:
-    from etl_assets.operations.run import Launcher
+    from etl_assets.defs.context import ProjectSession
 
 app = typer.Typer(rich_markup_mode=None)
 quarantine_app = typer.Typer(
@@ -84,11 +84,11 @@ def rollback(
     from etl_assets.declarations.names import find_part
     from etl_assets.operations import rollback as operations_rollback
 
-    with open_launcher() as launcher:
-        declared, part = find_part(launcher.place.domains, source)
-        with _locked(launcher, declared.domain):
+    with open_session() as session:
+        declared, part = find_part(session.project.domains, source)
+        with _locked(session, declared.domain):
             fetch = operations_rollback.rollback(
-                launcher.instance, launcher.place, declared, part, to=to, **_decision(why)
+                session.for_domain(declared.domain), declared, part, to=to, **_decision(why)
             )
     print_text(f"{part}: {fetch.pin}\n`etl run {declared.domain}` applies it")
 
@@ -102,11 +102,11 @@ def unpin(source: SourceName, *, why: Why) -> None:
     from etl_assets.declarations.names import find_part
     from etl_assets.operations import rollback as operations_rollback
 
-    with open_launcher() as launcher:
-        declared, part = find_part(launcher.place.domains, source)
-        with _locked(launcher, declared.domain):
+    with open_session() as session:
+        declared, part = find_part(session.project.domains, source)
+        with _locked(session, declared.domain):
             fetch = operations_rollback.unpin(
-                launcher.instance, launcher.place, declared, part, **_decision(why)
+                session.for_domain(declared.domain), declared, part, **_decision(why)
             )
     current = f"{fetch.file.sha256[:12]} is current again" if fetch.file else "no file is current"
     print_text(f"{part}: no longer pinned, {current}\n`etl run {declared.domain}` applies it")
@@ -121,10 +121,10 @@ def forget(source: SourceName, *, why: Why) -> None:
     from etl_assets.declarations.names import find_part
     from etl_assets.operations import forget
 
-    with open_launcher() as launcher:
-        declared, part = find_part(launcher.place.domains, source)
-        with _locked(launcher, declared.domain):
-            forget.forget(launcher.instance, launcher.place, declared, part, **_decision(why))
+    with open_session() as session:
+        declared, part = find_part(session.project.domains, source)
+        with _locked(session, declared.domain):
+            forget.forget(session.for_domain(declared.domain), declared, part, **_decision(why))
     print_text(f"{part}: forgotten, its rows are removed\n`etl run {declared.domain}` applies it")
 
 
@@ -136,11 +136,9 @@ def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Js
     """
     from etl_assets.operations import prune as operations_prune
 
-    with open_launcher() as launcher, _locked(launcher, *launcher.place.domains):
-        names = _domain_names(launcher, domain)
-        removed = operations_prune.prune(
-            launcher.instance, launcher.place, names, now=datetime.now(UTC), dry_run=dry_run
-        )
+    with open_session() as session, _locked(session, *session.project.domains):
+        names = _domain_names(session, domain)
+        removed = operations_prune.prune(session, names, now=datetime.now(UTC), dry_run=dry_run)
     freed_bytes = sum(item.size_bytes for item in removed)
     verb = "would be freed" if dry_run else "freed"
     document = {
@@ -162,14 +160,12 @@ def manifest_export(domain: OptionalDomain = None) -> None:
 
     Files that are up to date are not written again.
     """
-    from etl_assets.defs.export_manifest import export_asked
+    from etl_assets.defs.export_manifest import export_on_request
 
-    with open_launcher() as launcher:
-        for name in _domain_names(launcher, domain):
-            with _locked(launcher, name):
-                declared = launcher.place.domains[name]
-                now = datetime.now(UTC)
-                written = export_asked(launcher.instance, launcher.place, declared, now)
+    with open_session() as session:
+        for name in _domain_names(session, domain):
+            with _locked(session, name):
+                written = export_on_request(session.for_domain(name), datetime.now(UTC))
             print_text(f"{name}: {', '.join(written) or 'nothing'} written")
 
 
@@ -181,9 +177,9 @@ def manifest_verify(domain: OptionalDomain = None, *, as_json: Json = False) -> 
     """
     from etl_assets.operations.manifest_verify import verify_store
 
-    with open_launcher() as launcher:
-        declared = launcher.domain(domain) if domain else None
-        verification = verify_store(launcher.instance, launcher.place, declared)
+    with open_session() as session:
+        declared = session.for_domain(domain).domain if domain else None
+        verification = verify_store(session, declared)
     print_result(verification.lines(), verification.model_dump(mode="json"), as_json=as_json)
     if verification.faults:
         raise typer.Exit(EXIT_FAILED)
@@ -198,12 +194,11 @@ def manifest_restore(domain: OptionalDomain = None, *, as_json: Json = False) ->
     from etl_assets.operations.manifest_restore import exported, restore
 
     restored = []
-    with open_launcher() as launcher:
-        names = [launcher.domain(domain).name] if domain else exported(launcher.place)
+    with open_session() as session:
+        names = _domain_names(session, domain) if domain else exported(session.project)
         for name in names:
-            with _locked(launcher, name):
-                declared = launcher.place.domains[name]
-                restored.append(restore(launcher.instance, launcher.place, declared))
+            with _locked(session, name):
+                restored.append(restore(session.for_domain(name)))
     lines = []
     for each in restored:
         lines += each.lines()
@@ -243,9 +238,9 @@ def quarantine_show(source: SourceName, sha256: Digest = None) -> None:
     from etl_assets.declarations.names import find_source
     from etl_assets.operations import quarantine
 
-    with open_launcher() as launcher:
-        declared = find_source(launcher.place.domains, source)
-        record = quarantine.find_quarantined(launcher.place, declared, sha256)
+    with open_session() as session:
+        declared = find_source(session.project.domains, source)
+        record = quarantine.find_quarantined(session.project, declared, sha256)
     print_result([], record.model_dump(mode="json"), as_json=True)
 
 
@@ -258,12 +253,12 @@ def quarantine_release(source: SourceName, sha256: Digest = None, *, why: Why) -
     from etl_assets.declarations.names import find_source
     from etl_assets.operations import quarantine
 
-    with open_launcher() as launcher:
-        declared = find_source(launcher.place.domains, source)
-        with _locked(launcher, declared.domain):
-            record = quarantine.find_quarantined(launcher.place, declared, sha256)
+    with open_session() as session:
+        declared = find_source(session.project.domains, source)
+        with _locked(session, declared.domain):
+            record = quarantine.find_quarantined(session.project, declared, sha256)
             quarantine.release(
-                launcher.instance, launcher.place, declared, record, **_decision(why)
+                session.for_domain(declared.domain), declared, record, **_decision(why)
             )
     print_text(f"{record.part}: {record.sha256} released\n`etl run {declared.domain}` applies it")
 
@@ -283,13 +278,13 @@ def quarantine_purge(
     """
     from etl_assets.operations import quarantine
 
-    with open_launcher() as launcher:
-        sizes = quarantine.purge(launcher.place, source, sha256, everything=everything)
+    with open_session() as session:
+        sizes = quarantine.purge(session.project, source, sha256, everything=everything)
     print_text(f"{len(sizes)} files deleted, {sum(sizes):,} bytes freed")
 
 
-def _domain_names(launcher: Launcher, domain: str | None) -> list[str]:
-    return [launcher.domain(domain).name] if domain else sorted(launcher.place.domains)
+def _domain_names(session: ProjectSession, domain: str | None) -> list[str]:
+    return [session.for_domain(domain).domain.name] if domain else sorted(session.project.domains)
 
 
 def _decision(why: str) -> dict[str, Any]:
@@ -300,13 +295,13 @@ def _decision(why: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _locked(launcher: Launcher, *domains: str) -> Iterator[None]:
+def _locked(session: ProjectSession, *domains: str) -> Iterator[None]:
     """Prevents runs of the domains for the duration of the block."""
     from etl_assets.storage.lock import lock
 
     with ExitStack() as stack:
         # Always in the same order, so that two commands cannot wait for each other.
         for name in sorted(domains):
-            home_lock = launcher.place.home.lock(name)
-            stack.enter_context(lock(home_lock, on_wait=launcher.place.say))
+            home_lock = session.project.home.lock(name)
+            stack.enter_context(lock(home_lock, on_wait=session.project.echo))
         yield

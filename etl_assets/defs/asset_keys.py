@@ -1,11 +1,12 @@
-"""The names of assets: every key of the project is made here.
+"""Every asset key and every step name of the project is made here.
 
-The graph draws only a key's last part, so each last part tells what it is.
+The asset graph draws only the last part of a key, so the last part says what the asset is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from dagster import AssetKey
 
@@ -16,36 +17,42 @@ from etl_assets.model.run_options import Stage
 
 
 def step_name(domain: Domain, stage: str, wave: int) -> str:
-    """The step of a stage; sources that ask from other sources' tables have steps of their own."""
+    """Return the name of a step; sources that need other sources' tables are in a later wave."""
     return f"{domain.name}_{stage}" + (f"_{wave + 1}" if wave else "")
 
 
 def steps_of(domain: Domain) -> dict[str, Stage]:
-    """Every step of a domain, with the stage that it is of."""
-    of_sources = {"raw": Stage.RAW, "validated": Stage.VALIDATED, "tables": Stage.TABLE}
-    steps = {
-        step_name(domain, name, wave): stage
-        for wave in range(len(fetch_order(domain.sources)))
-        for name, stage in of_sources.items()
-    }
-    return steps | {
+    """Return the stage of every step of a domain."""
+    return {step: stage for step, stage, _ in _source_steps(domain)} | {
         f"{domain.name}_marts": Stage.MARTS,
         f"{domain.name}_publish": Stage.PUBLISH,
     }
 
 
+def step_of(domain: Domain, key: AssetKey) -> str:
+    """Return the step that materializes an asset of the domain."""
+    for step, _, keys in _source_steps(domain):
+        if key in keys:
+            return step
+    return f"{domain.name}_{stage_of(domain, key)}"
+
+
 def stage_of(domain: Domain, key: AssetKey) -> Stage:
-    """The stage that makes an asset of the domain; what is of no source and no set is a model."""
-    sources = domain.sources.values()
-    made = {
-        **{raw_key(source): Stage.RAW for source in sources},
-        **{validated_key(source): Stage.VALIDATED for source in sources},
-        **{table_key(source): Stage.TABLE for source in sources},
-        **{document_key(domain, document): Stage.PUBLISH for document in domain.documents},
-        report_key(domain): Stage.PUBLISH,
-        published_key(domain): Stage.PUBLISH,
-    }
-    return made.get(key, Stage.MARTS)
+    """Return the stage of an asset; what is neither a source's nor published is a model."""
+    for _, stage, keys in _source_steps(domain):
+        if key in keys:
+            return stage
+    published = [document_key(domain, document) for document in domain.documents]
+    published += [report_key(domain), published_key(domain)]
+    return Stage.PUBLISH if key in published else Stage.MARTS
+
+
+def _source_steps(domain: Domain) -> Iterator[tuple[str, Stage, list[AssetKey]]]:
+    """Yield each step over sources with its stage and assets."""
+    for wave, sources in enumerate(fetch_order(domain.sources)):
+        yield step_name(domain, "raw", wave), Stage.RAW, [*map(raw_key, sources)]
+        yield step_name(domain, "validated", wave), Stage.VALIDATED, [*map(validated_key, sources)]
+        yield step_name(domain, "tables", wave), Stage.TABLE, [*map(table_key, sources)]
 
 
 def raw_key(source: Source) -> AssetKey:
@@ -57,12 +64,12 @@ def validated_key(source: Source) -> AssetKey:
 
 
 def table_key(source: Source) -> AssetKey:
-    """Equals dbt's own key of the source, so that lineage joins by itself."""
+    """Return the key of the table, which is also dagster-dbt's key of the dbt source."""
     return AssetKey([source.domain, source.name])
 
 
 def sibling_key(source: Source, table: str) -> AssetKey:
-    """The table of another source of the same domain."""
+    """Return the key of another source's table in the same domain."""
     return AssetKey([source.domain, table])
 
 
@@ -79,9 +86,14 @@ def report_key(domain: Domain) -> AssetKey:
 
 
 def name_of(key: AssetKey) -> str:
-    """The key as records and messages write it."""
+    """Return the key as records and messages write it."""
     return "/".join(key.path)
 
 
 def published_key(domain: Domain) -> AssetKey:
     return AssetKey([domain.name, f"{domain.name}_published"])
+
+
+def file_partitions_name(domain: str) -> str:
+    """Return the name of the dynamic partitions that all file sets of a domain share."""
+    return f"{domain}_files"

@@ -1,42 +1,55 @@
-"""What the steps of a code location work with: settings, declarations, what a launch was told.
+"""What steps and operations work with: settings, declarations, the event log, the current run.
 
-Built once by `build_defs`; steps close over it. It decides nothing.
+`build_defs` makes one ProjectContext, and steps close over it. Nothing is decided here.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import Any, ParamSpec
 
 from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.names import find_domain
+from etl_assets.defs.event_log import EventLog, SourceState
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
+from etl_assets.publish import run_directory
 from etl_assets.settings import Settings
+from etl_assets.storage.lock import lock
+
+P = ParamSpec("P")
+Step = Callable[P, Iterator[Any]]
+
+AS_OF_TAG = "etl/as_of"
 
 
-def _silent(_: str) -> None:
-    """Say nothing: a launch from the UI has the event log."""
+def _no_echo(_: str) -> None:
+    """Print nothing: a run that Dagster launches has the event log."""
 
 
 @dataclass(frozen=True)
 class ProjectContext:
-    """Settings, domains, and the probes that the launching process has already made."""
+    """Settings, domains, and what the launching process hands to the steps of a run."""
 
     settings: Settings
     domains: Mapping[str, Domain]
     probes: Mapping[Part, Probe] = field(default_factory=dict)
-    say: Callable[[str], None] = _silent
+    """Answers of remotes that the launching process has already."""
+    echo: Callable[[str], None] = _no_echo
+    """Prints a line for the operator."""
     progress: PartProgress = no_progress
     notify: bool = True
     holds_lock: bool = False
-    """Whether the launching process holds the lock of the domain that it runs."""
+    """True if the launching process holds the lock of the domain that it runs."""
 
     @cached_property
     def home(self) -> Home:
@@ -47,25 +60,26 @@ class ProjectContext:
         return LocationResolver(self.settings.home, self.settings.mirror, self.settings.secret)
 
     def client(self) -> Client:
-        """What asks the remotes, through the proxy where one is set."""
+        """Return an HTTP client that uses the proxy of the settings."""
         proxy = self.settings.proxy
         return Client(proxy=proxy.get_secret_value() if proxy else None)
 
     def dbt(self, domain: Domain) -> DbtProject:
-        return self._projects[domain.name]
+        return self._dbt_projects[domain.name]
 
     def code_version(self, domain: Domain) -> str:
-        """A digest of all that makes documents of files: package, declarations, SQL."""
+        """Return a digest of what turns files into documents: package, declarations, SQL."""
         digest = hashlib.sha256(self._package_version.encode())
         digest.update(self.dbt(domain).code_version.encode())
-        declared = domain.model_dump_json(by_alias=True, exclude={"retention"})
-        digest.update(declared.encode())
+        # Retention deletes files and changes no document.
+        declaration = domain.model_dump_json(by_alias=True, exclude={"retention"})
+        digest.update(declaration.encode())
         for source in domain.sources.values():
             digest.update(source.model_dump_json(by_alias=True).encode())
         return digest.hexdigest()[:16]
 
     @cached_property
-    def _projects(self) -> Mapping[str, DbtProject]:
+    def _dbt_projects(self) -> Mapping[str, DbtProject]:
         return {
             name: DbtProject(self.settings.dbt_dir, name, self.home, domain.vars)
             for name, domain in self.domains.items()
@@ -79,3 +93,111 @@ class ProjectContext:
             if path.suffix in {".py", ".j2"}:
                 digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class DomainSession:
+    """One domain of a project, with the event log that is open."""
+
+    event_log: EventLog
+    project: ProjectContext
+    domain: Domain
+
+    @property
+    def home(self) -> Home:
+        return self.project.home
+
+    @property
+    def dbt(self) -> DbtProject:
+        return self.project.dbt(self.domain)
+
+    @property
+    def code_version(self) -> str:
+        return self.project.code_version(self.domain)
+
+    def read_sources(self) -> dict[str, SourceState]:
+        """Return the state of every source of the domain, by name."""
+        return self.event_log.read_sources(self.domain.sources.values())
+
+    def published_directory(self) -> Path | None:
+        """Return the run directory that `latest` points to, or None."""
+        return run_directory.published_directory(self.home, self.domain.name)
+
+
+@dataclass(frozen=True)
+class ProjectSession:
+    """A project with the event log that is open."""
+
+    event_log: EventLog
+    project: ProjectContext
+
+    def for_domain(self, name: str) -> DomainSession:
+        """Return the session of one domain; raises UsageError if none has this name."""
+        domain = find_domain(self.project.domains, name)
+        return DomainSession(self.event_log, self.project, domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of one domain: its logical time, and the directory that it writes."""
+
+    run_id: str
+    as_of: datetime
+    started_at: datetime
+    directory: Path
+
+
+def directory_tag(domain: Domain) -> str:
+    return f"etl/directory/{domain.name}"
+
+
+def current_run(session: DomainSession, run_id: str) -> Run:
+    """Return the run from the tags of the Dagster run, so that every step finds the same one.
+
+    The first step that calls this creates the directory and sets the tags.
+    """
+    event_log, home, domain = session.event_log, session.home, session.domain
+    tags = event_log.run_tags(run_id)
+    started_at = event_log.run_started_at(run_id) or datetime.now(UTC)
+    name = tags.get(directory_tag(domain))
+    if name is None:
+        name = run_directory.create(home, domain.name, started_at).name
+        event_log.add_run_tags(run_id, {directory_tag(domain): name})
+        tags = {AS_OF_TAG: _next_as_of(session, started_at).isoformat(), **tags}
+        event_log.add_run_tags(run_id, {AS_OF_TAG: tags[AS_OF_TAG]})
+    as_of = tags.get(AS_OF_TAG)
+    return Run(
+        run_id=run_id,
+        as_of=datetime.fromisoformat(as_of) if as_of else started_at,
+        started_at=started_at,
+        directory=home.outputs(domain.name) / name,
+    )
+
+
+def _next_as_of(session: DomainSession, started_at: datetime) -> datetime:
+    """Return the start of the run, or just after the published set if that is later."""
+    published = session.published_directory()
+    if published is None:
+        return started_at
+    return max(started_at, run_directory.read_manifest(published).as_of + timedelta(microseconds=1))
+
+
+def domain_lock(project: ProjectContext, domain: Domain) -> Callable[[Step[P]], Step[P]]:
+    """Run a step under its domain's lock, so that a domain has one writer.
+
+    A command holds the lock for its whole run. A step that Dagster's UI or daemon launches takes
+    the lock itself, and waits for it.
+    """
+
+    def decorate(step: Step[P]) -> Step[P]:
+        @wraps(step)
+        def locked_step(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+            if project.holds_lock:
+                yield from step(*args, **kwargs)
+                return
+            with lock(project.home.lock(domain.name), on_wait=project.echo):
+                yield from step(*args, **kwargs)
+
+        return locked_step
+
+    return decorate

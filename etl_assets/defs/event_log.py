@@ -1,7 +1,8 @@
-"""What stands, read back from the event log: the one book that is kept.
+"""The event log: what runs recorded in Dagster's instance, and the operator's decisions.
 
-Each materialization carries its record whole under `RECORD`, beside entries for people. Deciding on
-what is read here is the stages'.
+Each materialization carries its whole record, which is read back from here. What follows from a
+record is decided by the stages. Operations use this class and not Dagster, so that the event log
+may be kept elsewhere.
 """
 
 from __future__ import annotations
@@ -9,16 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dagster as dg
+
+# Dagster 1.13 exports neither list of statuses from a public module.
 from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys
+from etl_assets.defs.materialize import (
+    PartOutcome,
+    SourceCheck,
+    check_event,
+    evaluate_check,
+    materialization_event,
+    read_record,
+)
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.model.records import (
     FetchResult,
@@ -31,187 +42,285 @@ from etl_assets.model.records import (
 
 R = TypeVar("R", bound=Record)
 
-RECORD = "record"
-EVALUATED = frozenset(
-    {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-)
+COMMAND_TAG = "etl/command"  # its value is the domain; a run that Dagster's UI launches has none
+UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
+PAGE_SIZE = 100  # events a query
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What was last recorded of each part of a source; one without partitions has the part None."""
+    """The last record of each partition of a source; an unpartitioned source has the key None."""
 
     fetches: Mapping[str | None, FetchResult]
     validated: Mapping[str | None, ValidationResult]
     tables: Mapping[str | None, TableResult]
 
     @property
-    def parts(self) -> list[str | None]:
-        """The parts that were ever fetched, in order."""
-        return sorted(self.fetches, key=lambda part: part or "")
+    def partitions(self) -> list[str | None]:
+        """The partitions that were ever fetched, in order."""
+        return sorted(self.fetches, key=lambda partition: partition or "")
 
 
-def read_sources(instance: dg.DagsterInstance, sources: Iterable[Source]) -> dict[str, SourceState]:
-    """The state of each source, by name; unpartitioned ones cost one query together."""
-    wanted = list(sources)
-    whole = [source for source in wanted if source.partitions is None]
-    raws = latest_of(instance, [asset_keys.raw_key(source) for source in whole], FetchResult)
-    judged = latest_of(
-        instance, [asset_keys.validated_key(source) for source in whole], ValidationResult
-    )
-    tables = latest_of(instance, [asset_keys.table_key(source) for source in whole], TableResult)
-    states = {
-        source.name: SourceState(
-            fetches=_as_part(raws.get(asset_keys.raw_key(source))),
-            validated=_as_part(judged.get(asset_keys.validated_key(source))),
-            tables=_as_part(tables.get(asset_keys.table_key(source))),
+class EventLog:
+    """What runs and operators recorded, by asset, check and run."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+
+    def read_sources(self, sources: Iterable[Source]) -> dict[str, SourceState]:
+        """Return the state of each source by name.
+
+        All unpartitioned sources together cost one query for each stage.
+        """
+        states: dict[str, SourceState] = {}
+        sources = list(sources)
+        single = [source for source in sources if source.partitions is None]
+        raw = self.latest_records(map(asset_keys.raw_key, single), FetchResult)
+        validated = self.latest_records(map(asset_keys.validated_key, single), ValidationResult)
+        tables = self.latest_records(map(asset_keys.table_key, single), TableResult)
+        for source in sources:
+            if source.partitions is None:
+                states[source.name] = SourceState(
+                    _unpartitioned(raw.get(asset_keys.raw_key(source))),
+                    _unpartitioned(validated.get(asset_keys.validated_key(source))),
+                    _unpartitioned(tables.get(asset_keys.table_key(source))),
+                )
+            else:
+                states[source.name] = _without_forgotten(
+                    self.partition_records(asset_keys.raw_key(source), FetchResult),
+                    self.partition_records(asset_keys.validated_key(source), ValidationResult),
+                    self.partition_records(asset_keys.table_key(source), TableResult),
+                )
+        return states
+
+    def last_contacts(
+        self, sources: Iterable[Source], states: Mapping[str, SourceState]
+    ) -> dict[str, datetime]:
+        """Return when each source's remote last answered a fetch or a probe, by source name."""
+        names = {asset_keys.raw_key(source): source.name for source in sources}
+        contacts: dict[str, datetime] = {}
+        for entry in self.instance.get_asset_records(list(names)):
+            name = names[entry.asset_entry.asset_key]
+            last = entry.asset_entry.last_materialization_record
+            if last is not None and all(map(_is_answer, states[name].fetches.values())):
+                contacts[name] = datetime.fromtimestamp(last.timestamp, UTC)
+        for key, name in names.items():
+            probes = self.instance.fetch_observations(key, limit=1).records
+            probe = probes[0].asset_observation if probes else None
+            if probe and "fault" not in probe.metadata and "probed_at" in probe.metadata:
+                probed_at = datetime.fromisoformat(str(probe.metadata["probed_at"].value))
+                contacts[name] = max(contacts.get(name, probed_at), probed_at)
+        return contacts
+
+    def latest_record(self, key: dg.AssetKey, kind: type[R]) -> R | None:
+        """Return the record of an unpartitioned asset's last materialization."""
+        return self.latest_records([key], kind).get(key)
+
+    def latest_records(self, keys: Iterable[dg.AssetKey], kind: type[R]) -> dict[dg.AssetKey, R]:
+        """Return the last record of each asset that was ever materialized, with one query."""
+        records = {}
+        keys = list(keys)
+        for entry in self.instance.get_asset_records(keys) if keys else ():
+            last = entry.asset_entry.last_materialization
+            record = read_record(last.asset_materialization, kind) if last else None
+            if record is not None:
+                records[entry.asset_entry.asset_key] = record
+        return records
+
+    def partition_records(self, key: dg.AssetKey, kind: type[R]) -> dict[str | None, R]:
+        """Return the last record of each partition that was ever materialized."""
+        missing = set(self.instance.get_materialized_partitions(key))
+        records: dict[str | None, R] = {}
+        cursor: str | None = None
+        while missing:
+            page = self.instance.fetch_materializations(key, limit=PAGE_SIZE, cursor=cursor)
+            for entry in page.records:
+                partition = entry.partition_key
+                record = read_record(entry.asset_materialization, kind)
+                if partition in missing and record is not None:
+                    records[partition] = record
+                    missing.discard(partition)
+            if not page.has_more:
+                break
+            cursor = page.cursor
+        return records
+
+    def fetch_history(self, source: Source, partition: str | None) -> Iterator[FetchResult]:
+        """Yield the record of every fetch of one partition, the newest first."""
+        event_filter = dg.AssetRecordsFilter(
+            asset_key=asset_keys.raw_key(source),
+            asset_partitions=None if partition is None else [partition],
         )
-        for source in whole
-    }
-    states |= {
-        source.name: _by_part(
-            by_partition(instance, asset_keys.raw_key(source), FetchResult),
-            by_partition(instance, asset_keys.validated_key(source), ValidationResult),
-            by_partition(instance, asset_keys.table_key(source), TableResult),
+        cursor: str | None = None
+        while True:
+            page = self.instance.fetch_materializations(
+                event_filter, limit=PAGE_SIZE, cursor=cursor
+            )
+            for entry in page.records:
+                record = read_record(entry.asset_materialization, FetchResult)
+                if record is not None:
+                    yield record
+            if not page.has_more:
+                return
+            cursor = page.cursor
+
+    def latest_observation(self, key: dg.AssetKey, kind: type[R]) -> R | None:
+        """Return the record of an asset's last observation, or None if it carries none."""
+        for entry in self.instance.fetch_observations(key, limit=1).records:
+            return read_record(entry.asset_observation, kind)
+        return None
+
+    def latest_checks(
+        self, keys: Sequence[dg.AssetCheckKey]
+    ) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
+        """Return the last evaluation of each check that was ever evaluated.
+
+        A run that plans a check and does not evaluate it leaves the earlier evaluation valid.
+        """
+        # The public `get_latest_asset_check_evaluation_record` reads one check a query; there are
+        # hundreds of checks on models.
+        storage = self.instance.event_log_storage
+        evaluations = {}
+        for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
+            evaluation = _evaluation(latest.event)
+            if evaluation is None:
+                history = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
+                evaluation = _evaluation(history[0].event) if history else None
+            if evaluation is not None:
+                evaluations[key] = evaluation
+        return evaluations
+
+    def report(
+        self, event: dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
+    ) -> None:
+        """Record an event outside of a run."""
+        self.instance.report_runless_asset_event(event)
+
+    def report_outcome(
+        self, key: dg.AssetKey, partition: str | None, outcome: PartOutcome[R], **entries: str
+    ) -> None:
+        """Record a materialization outside of a run; `entries` are added to its metadata."""
+        event = materialization_event(key, partition, outcome)
+        self.report(event.with_metadata({**event.metadata, **entries}))
+
+    def report_checks(
+        self,
+        source: Source,
+        key: dg.AssetKey,
+        checks: Iterable[SourceCheck[R]],
+        records: Mapping[str | None, R],
+        fetches: Mapping[str | None, FetchResult],
+    ) -> None:
+        """Evaluate checks over the records of all partitions, and record them outside of a run."""
+        for check in checks:
+            result = evaluate_check(source, key, check, records, fetches)
+            self.report(check_event(key, check.name, result))
+
+    def dynamic_partitions(self, name: str) -> Sequence[str]:
+        return self.instance.get_dynamic_partitions(name)
+
+    def add_dynamic_partitions(self, name: str, partitions: Sequence[str]) -> None:
+        self.instance.add_dynamic_partitions(name, list(partitions))
+
+    def run_count(self) -> int:
+        return self.instance.get_runs_count()
+
+    def unfinished_runs(self, domain: str) -> list[str]:
+        """Return the runs that a command started and that have no end in the event log."""
+        runs = dg.RunsFilter(statuses=UNFINISHED, tags={COMMAND_TAG: domain})
+        return [run.run_id for run in self.instance.get_runs(runs)]
+
+    def is_finished(self, run_id: str) -> bool:
+        """Return True if the run has ended, or is unknown."""
+        run = self.instance.get_run_by_id(run_id)
+        return run is None or run.is_finished
+
+    def run_tags(self, run_id: str) -> Mapping[str, str]:
+        return self._run_record(run_id).dagster_run.tags
+
+    def add_run_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self.instance.add_run_tags(run_id, dict(tags))
+
+    def run_started_at(self, run_id: str) -> datetime | None:
+        """Return when the run started, or None if it has not."""
+        started = self._run_record(run_id).start_time
+        return datetime.fromtimestamp(started, UTC) if started else None
+
+    def run_events(self, run_id: str) -> list[dg.EventLogEntry]:
+        """Return every event of a run so far, in order."""
+        return [
+            entry.event_log_entry for entry in self.instance.get_records_for_run(run_id).records
+        ]
+
+    def planned_steps(self, run_id: str) -> Sequence[str]:
+        """Return the steps that the run was launched for."""
+        snapshot = self._run_record(run_id).dagster_run.execution_plan_snapshot_id
+        if snapshot is None:
+            raise KeyError(run_id)
+        return self.instance.get_execution_plan_snapshot(snapshot).step_keys_to_execute
+
+    def succeeded_steps(self, run_id: str) -> set[str | None]:
+        successes = self.instance.get_records_for_run(
+            run_id, of_type=dg.DagsterEventType.STEP_SUCCESS
         )
-        for source in wanted
-        if source.partitions is not None
-    }
-    return {source.name: states[source.name] for source in wanted}
+        events = (record.event_log_entry.dagster_event for record in successes.records)
+        return {event.step_key for event in events if event}
+
+    def fail_run(self, run_id: str, reason: str) -> None:
+        """Record the end of a run whose process is gone."""
+        self.instance.report_run_failed(self._run_record(run_id).dagster_run, reason)
+
+    def runs_in_pools(self) -> set[str]:
+        """Return the runs that occupy a slot of a concurrency pool, or wait for one."""
+        storage = self.instance.event_log_storage
+        run_ids: set[str] = set()
+        for pool in storage.get_concurrency_keys():
+            info = storage.get_concurrency_info(pool)
+            run_ids |= {*info.active_run_ids, *info.pending_run_ids}
+        return run_ids
+
+    def free_pool_slots(self, run_id: str) -> None:
+        self.instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+    def _run_record(self, run_id: str) -> dg.RunRecord:
+        record = self.instance.get_run_record_by_id(run_id)
+        if record is None:
+            raise KeyError(run_id)
+        return record
 
 
-def contacts(
-    instance: dg.DagsterInstance, sources: Iterable[Source], states: Mapping[str, SourceState]
-) -> dict[str, datetime]:
-    """When each source's remote last gave an answer, by name: to a fetch, or to a probe alone."""
-    by_key = {asset_keys.raw_key(source): source.name for source in sources}
-    found: dict[str, datetime] = {}
-    for entry in instance.get_asset_records(list(by_key)):
-        name = by_key[entry.asset_entry.asset_key]
-        last = entry.asset_entry.last_materialization_record
-        served = all(_was_asked(fetch) for fetch in states[name].fetches.values())
-        if last is not None and served:
-            found[name] = datetime.fromtimestamp(last.timestamp, UTC)
-    for key, name in by_key.items():
-        probes = instance.fetch_observations(key, limit=1).records
-        seen = probes[0].asset_observation if probes else None
-        if seen is not None and "fault" not in seen.metadata and "probed_at" in seen.metadata:
-            at = datetime.fromisoformat(str(seen.metadata["probed_at"].value))
-            found[name] = max(found.get(name, at), at)
-    return found
-
-
-def _was_asked(fetch: FetchResult) -> bool:
-    """Whether the record is the word of the remote, and not of who left it alone."""
+def _is_answer(fetch: FetchResult) -> bool:
+    """Return True if the remote answered, and was not left alone or unreachable."""
     return fetch.status.is_served and fetch.decision.reason is not Reason.HELD
 
 
-def latest(instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R]) -> R | None:
-    """The record of an unpartitioned asset's last materialization."""
-    return latest_of(instance, [key], kind).get(key)
-
-
-def latest_of(
-    instance: dg.DagsterInstance, wanted: Sequence[dg.AssetKey], kind: type[R]
-) -> dict[dg.AssetKey, R]:
-    """The same for many assets, with one query; an asset that was never made is left out."""
-    found = {}
-    for entry in instance.get_asset_records(wanted) if wanted else ():
-        last = entry.asset_entry.last_materialization
-        if last and (record := record_of(last.asset_materialization, kind)):
-            found[entry.asset_entry.asset_key] = record
-    return found
-
-
-def by_partition(
-    instance: dg.DagsterInstance, key: dg.AssetKey, kind: type[R]
-) -> dict[str | None, R]:
-    """The record of each partition's last materialization."""
-    waiting = set(instance.get_materialized_partitions(key))
-    found: dict[str | None, R] = {}
-    cursor: str | None = None
-    while waiting:
-        page = instance.fetch_materializations(key, limit=100, cursor=cursor)
-        for entry in page.records:
-            partition = entry.partition_key
-            if partition in waiting and (record := record_of(entry.asset_materialization, kind)):
-                found[partition] = record
-                waiting.discard(partition)
-        if not page.has_more:
-            break
-        cursor = page.cursor
-    return found
-
-
-def history(
-    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None, kind: type[R]
-) -> Iterator[R]:
-    """The records of every materialization of one part, the newest first."""
-    wanted = dg.AssetRecordsFilter(
-        asset_key=key, asset_partitions=None if partition is None else [partition]
-    )
-    cursor: str | None = None
-    while True:
-        page = instance.fetch_materializations(wanted, limit=100, cursor=cursor)
-        found = (record_of(entry.asset_materialization, kind) for entry in page.records)
-        yield from (record for record in found if record is not None)
-        if not page.has_more:
-            return
-        cursor = page.cursor
-
-
-def metadata_of(record: Record, people: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata for a materialization: the record whole, and entries that a person looks at."""
-    shown = {name: value for name, value in people.items() if value is not None}
-    return {**shown, RECORD: dg.MetadataValue.json(record.model_dump(mode="json"))}
-
-
-def latest_checks(
-    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]
-) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
-    """The last evaluation of each check that was ever evaluated.
-
-    A run that plans a check and finds nothing new to judge leaves the earlier verdict standing.
-    """
-    storage = instance.event_log_storage
-    rows = storage.get_latest_asset_check_execution_by_key(keys)
-    found = {key: _evaluation(row) for key, row in rows.items()}
-    for key in [key for key, evaluation in found.items() if evaluation is None]:
-        earlier = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
-        found[key] = _evaluation(earlier[0]) if earlier else None
-    return {key: evaluation for key, evaluation in found.items() if evaluation is not None}
-
-
-def _evaluation(row: AssetCheckExecutionRecord) -> dg.AssetCheckEvaluation | None:
-    event = row.event.dagster_event if row.event else None
+def _evaluation(entry: dg.EventLogEntry | None) -> dg.AssetCheckEvaluation | None:
+    """Return the evaluation of a check's event, or None if the check was only planned."""
+    event = entry.dagster_event if entry else None
     if event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         return None
     return event.asset_check_evaluation_data
 
 
-def _by_part(
+def _unpartitioned(record: R | None) -> dict[str | None, R]:
+    return {} if record is None else {None: record}
+
+
+def _without_forgotten(
     fetches: dict[str | None, FetchResult],
     validated: dict[str | None, ValidationResult],
     tables: dict[str | None, TableResult],
 ) -> SourceState:
-    """Without the parts that a person has let go of: a file that comes back is a new one."""
-    gone = {part for part, last in fetches.items() if last.status is FetchStatus.FORGOTTEN}
-    return SourceState(_held(fetches, gone), _held(validated, gone), _held(tables, gone))
+    """Leave out the partitions that the operator removed: a file that comes back is a new one."""
+    forgotten = {key for key, fetch in fetches.items() if fetch.status is FetchStatus.FORGOTTEN}
+    return SourceState(
+        _current(fetches, forgotten), _current(validated, forgotten), _current(tables, forgotten)
+    )
 
 
-def _held(found: dict[str | None, R], gone: set[str | None]) -> dict[str | None, R]:
-    """Without what is gone, and the one that stood for no file at all where there are others."""
-    held = {part: record for part, record in found.items() if part not in gone}
-    return {part: held[part] for part in held if part != NO_FILE or len(held) == 1}
-
-
-def _as_part(record: R | None) -> dict[str | None, R]:
-    return {} if record is None else {None: record}
-
-
-def record_of(event: dg.AssetMaterialization | None, kind: type[R]) -> R | None:
-    """The record that a materialization carries; None where it carries none."""
-    value = None if event is None else event.metadata.get(RECORD)
-    if not isinstance(value, dg.JsonMetadataValue):
-        return None
-    return kind.model_validate(value.data)
+def _current(records: dict[str | None, R], forgotten: set[str | None]) -> dict[str | None, R]:
+    """Leave out forgotten partitions, and the placeholder of an empty folder once it has files."""
+    current = {key: record for key, record in records.items() if key not in forgotten}
+    if len(current) > 1:
+        current.pop(NO_FILE, None)
+    return current

@@ -1,6 +1,6 @@
-"""The event log as files: what is exported to manifests/ after a published run, or when asked.
+"""The event log exported to manifests/, after a run that publishes and on request.
 
-The event log stays the book; reading and writing the files is `ledger.manifest`.
+Reading and writing the files is `etl_assets.ledger.manifest`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from importlib.metadata import version
 
-import dagster as dg
-
-from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import read_sources
+from etl_assets.defs.context import DomainSession
 from etl_assets.ledger.manifest import (
     DownloadRecord,
     IngestionRecord,
@@ -28,55 +24,46 @@ from etl_assets.model.errors import HomeError
 DISTRIBUTION = "etl-assets"
 
 
-def export_ledger(
-    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, at: datetime
-) -> list[str]:
-    """Write the manifests that changed; returns their processes."""
-    etl_version = version(DISTRIBUTION)
+def export_ledger(session: DomainSession, at: datetime) -> list[str]:
+    """Write the manifests that changed, and return their processes."""
+    name, etl_version = session.domain.name, version(DISTRIBUTION)
     written = []
-    for process, records in _records(instance, domain).items():
-        changed = export_manifest(
-            place.home, domain.name, process, records, etl_version=etl_version, at=at
-        )
-        written += [process.value] if changed else []
+    for process, records in _manifest_records(session).items():
+        if export_manifest(session.home, name, process, records, etl_version=etl_version, at=at):
+            written.append(process.value)
     return written
 
 
-def export_asked(
-    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, at: datetime
-) -> list[str]:
-    """The same when a person asks for it; HomeError where an event log that was lost would win."""
-    standing = load_manifest(place.home, domain.name, Process.DOWNLOAD)
-    if standing and standing.records and not _records(instance, domain)[Process.DOWNLOAD]:
-        path = manifest_file(place.home, domain.name, Process.DOWNLOAD)
+def export_on_request(session: DomainSession, at: datetime) -> list[str]:
+    """Do the same, but raise HomeError if a lost event log would overwrite the manifests."""
+    home, name = session.home, session.domain.name
+    exported = load_manifest(home, name, Process.DOWNLOAD)
+    if exported and exported.records and not _manifest_records(session)[Process.DOWNLOAD]:
+        path = manifest_file(home, name, Process.DOWNLOAD)
         raise HomeError(
-            f"{path}: expected an event log that knows the {len(standing.records)} files named "
-            f"there, found an empty one; `etl manifest restore {domain.name}` gives them back"
+            f"{path}: expected an event log that has the {len(exported.records)} files named "
+            f"there, found an empty one; `etl manifest restore {name}` rebuilds it"
         )
-    return export_ledger(instance, place, domain, at)
+    return export_ledger(session, at)
 
 
-def _records(instance: dg.DagsterInstance, domain: Domain) -> dict[Process, list[ManifestRecord]]:
-    found: dict[Process, list[ManifestRecord]] = {process: [] for process in Process}
-    for state in read_sources(instance, domain.sources.values()).values():
-        found[Process.DOWNLOAD] += [
-            DownloadRecord(file=fetch.file, pin=fetch.pin)
-            for fetch in state.fetches.values()
-            if fetch.file
-        ]
-        found[Process.VALIDATION] += [
-            ValidationRecord(
-                file=v.file,
-                verdict=v.verdict,
-                stands_in=v.stands_in,
-                code_version=v.code_version,
-            )
-            for v in state.validated.values()
-            if v.file and v.verdict
-        ]
-        found[Process.INGESTION] += [
-            IngestionRecord.of(v.file, state.tables[part])
-            for part, v in state.validated.items()
-            if v.file and part in state.tables
-        ]
-    return found
+def _manifest_records(session: DomainSession) -> dict[Process, list[ManifestRecord]]:
+    records: dict[Process, list[ManifestRecord]] = {process: [] for process in Process}
+    for state in session.read_sources().values():
+        for fetch in state.fetches.values():
+            if fetch.file:
+                records[Process.DOWNLOAD].append(DownloadRecord(file=fetch.file, pin=fetch.pin))
+        for partition, validation in state.validated.items():
+            file, verdict = validation.file, validation.verdict
+            if file and verdict:
+                record = ValidationRecord(
+                    file=file,
+                    verdict=verdict,
+                    stands_in=validation.stands_in,
+                    code_version=validation.code_version,
+                )
+                records[Process.VALIDATION].append(record)
+            if file and partition in state.tables:
+                table = state.tables[partition]
+                records[Process.INGESTION].append(IngestionRecord.of(file, table))
+    return records

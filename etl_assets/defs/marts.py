@@ -1,6 +1,6 @@
-"""The dbt assets: specs, checks and lineage from dagster-dbt, run in this process.
+"""The dbt assets: specs, checks and lineage from dagster-dbt, built in this process.
 
-Which models are stale is `marts.build`; what they say is SQL under dbt_project/.
+Which models are stale is decided in `etl_assets.marts.build`; their SQL is in dbt_project/.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,18 @@ from dagster_dbt.asset_utils import build_dbt_specs
 from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs import asset_keys, partial_runs, run_context
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.domain_lock import domain_lock
-from etl_assets.defs.event_log import metadata_of
-from etl_assets.defs.model_state import built_models, published_history, versions_of
-from etl_assets.defs.preview import preview
-from etl_assets.defs.source_health import read_tables
+from etl_assets.defs import asset_keys
+from etl_assets.defs.context import DomainSession, ProjectContext, Run, current_run, domain_lock
+from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.finish_run import run_hooks
+from etl_assets.defs.materialize import record_metadata
+from etl_assets.defs.model_state import (
+    built_models,
+    current_versions,
+    published_history,
+    read_tables,
+)
+from etl_assets.defs.specs import preview
 from etl_assets.marts import build, dbt
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
@@ -34,13 +39,13 @@ UNIQUE_ID = "dagster_dbt/unique_id"
 
 
 class MartsConfig(dg.Config):
-    """What a person may say to this step at launch."""
+    """What a launch from Dagster's UI may ask of this step."""
 
     rebuild: bool = False
 
 
 class Translator(DagsterDbtTranslator):
-    """Names dbt's nodes as the rest of the project is named, and hangs them into their domain."""
+    """Gives dbt's nodes the keys, groups and owners of their domain."""
 
     def __init__(self, domain: Domain, code_version: str) -> None:
         super().__init__()
@@ -65,71 +70,22 @@ class Translator(DagsterDbtTranslator):
         )
 
     def _deps(self, spec: dg.AssetSpec) -> Iterator[dg.AssetDep]:
-        """What the model reads; the sources' health comes from every table."""
+        """Yield what the model reads; the health of the sources is made from every table."""
         for dep in spec.deps:
             if dep.asset_key.path[0] != BUILD_SOURCE:
                 yield dep
             elif dep.asset_key.path[-1] == HEALTH_INPUT:
-                yield from map(
-                    dg.AssetDep, map(asset_keys.table_key, self._domain.sources.values())
-                )
+                for source in self._domain.sources.values():
+                    yield dg.AssetDep(asset_keys.table_key(source))
 
 
-def build_marts(domain: Domain, place: ProjectContext) -> dg.AssetsDefinition:
-    """One step that builds the stale models and copies the marts into the run's directory."""
-    project = place.dbt(domain)
-    manifest = project.manifest
+def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
+    """Return the step that builds stale models and copies the marts into the run's directory."""
+    dbt_project = project.dbt(domain)
+    manifest = dbt_project.manifest
     graph = Graph.from_manifest(manifest)
-    specs, check_specs = _specs(domain, project, manifest)
-    checks = {spec.metadata[UNIQUE_ID]: _told(spec, manifest) for spec in check_specs}
-
-    @dg.multi_asset(
-        hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
-        name=f"{domain.name}_marts",
-        specs=specs,
-        check_specs=list(checks.values()),
-        can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool="duckdb",
-    )
-    @domain_lock(place, domain)
-    def marts(
-        context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
-    ) -> Iterator[Any]:
-        chosen = _chosen(graph, domain, context)
-        run = run_context.current(context.instance, context.run.run_id, place, domain)
-        built = _Build(context.instance, place, domain, project, graph, run)
-        made, results = built.run(chosen, rebuild=config.rebuild)
-        records = built.records(made)
-        for unique_id in graph.models:
-            if unique_id in chosen:
-                file = run.directory / MARTS / f"{graph.models[unique_id].name}.parquet"
-                shown = {"preview": preview(duckdb, file)} if file.exists() else {}
-                yield _materialization(
-                    domain, records[unique_id], made=unique_id in made, people=shown
-                )
-        asked_alone = not chosen and context.selected_asset_check_keys
-        yield from _check_results(context, checks, project.test() if asked_alone else results)
-        built.finish()
-
-    return marts
-
-
-def _chosen(graph: Graph, domain: Domain, context: dg.AssetExecutionContext) -> frozenset[str]:
-    """The models that the launch names."""
-    return frozenset(
-        model.unique_id
-        for model in graph.models.values()
-        if asset_keys.model_key(domain.name, model.name) in context.selected_asset_keys
-    )
-
-
-def _specs(
-    domain: Domain, project: DbtProject, manifest: Mapping[str, Any]
-) -> tuple[Sequence[dg.AssetSpec], Sequence[dg.AssetCheckSpec]]:
-    """The domain's models as assets and their tests as checks, as dagster-dbt reads them."""
-    return build_dbt_specs(
-        translator=Translator(domain, project.code_version),
+    specs, dbt_checks = build_dbt_specs(
+        translator=Translator(domain, dbt_project.code_version),
         manifest=manifest,
         select="fqn:*",
         exclude="resource_type:unit_test",
@@ -137,141 +93,167 @@ def _specs(
         io_manager_key=None,
         project=None,
     )
+    checks: dict[str, dg.AssetCheckSpec] = {}
+    for spec in dbt_checks:
+        unique_id = spec.metadata[UNIQUE_ID]
+        description = manifest["nodes"][unique_id].get("description") or None
+        # A blocking check would end the run before the gate weighs all failed tests together and
+        # the report is written.
+        checks[unique_id] = spec._replace(blocking=False, description=description)
+
+    @dg.multi_asset(
+        hooks=run_hooks(project, domain),
+        name=f"{domain.name}_marts",
+        specs=specs,
+        check_specs=list(checks.values()),
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool="duckdb",
+    )
+    @domain_lock(project, domain)
+    def marts(
+        context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
+    ) -> Iterator[Any]:
+        session = DomainSession(EventLog(context.instance), project, domain)
+        run = current_run(session, context.run.run_id)
+        selection = frozenset(
+            model.unique_id
+            for model in graph.models.values()
+            if asset_keys.model_key(domain.name, model.name) in context.selected_asset_keys
+        )
+        models_build = _ModelsBuild(session, graph, run)
+        results = models_build.run(selection, rebuild=config.rebuild)
+        records = models_build.records()
+        for unique_id, model in graph.models.items():
+            if unique_id not in selection:
+                continue
+            record, file = records[unique_id], run.directory / MARTS / f"{model.name}.parquet"
+            entries: dict[str, Any] = {"dagster/row_count": record.rows, "sha256": record.sha256}
+            if file.exists():
+                entries["preview"] = preview(duckdb, file)
+            yield dg.MaterializeResult(
+                asset_key=asset_keys.model_key(domain.name, record.model),
+                data_version=dg.DataVersion(record.version),
+                metadata={
+                    "reused": unique_id not in models_build.built,
+                    **record_metadata(record, entries),
+                },
+            )
+        if not selection and context.selected_asset_check_keys:
+            results = dbt_project.test()
+        yield from _check_results(context, checks, results)
+        models_build.finish()
+
+    return marts
 
 
-class _Build:
-    """One build of a domain: what stood, what is wanted, and the warehouse between the two."""
+class _ModelsBuild:
+    """One build of a domain's models: the stale ones, and the warehouse while it is incomplete."""
 
-    def __init__(
-        self,
-        instance: dg.DagsterInstance,
-        place: ProjectContext,
-        domain: Domain,
-        project: DbtProject,
-        graph: Graph,
-        run: run_context.Run,
-    ) -> None:
-        self._place, self._domain, self._project = place, domain, project
-        self._graph, self._run = graph, run
-        self._health, _ = read_tables(instance, domain)
-        self._wanted = versions_of(instance, domain, project, graph)
-        self._before = built_models(instance, domain, graph)
-        self._history = graph.find(domain.history) if domain.history else None
-        self._leaves_whole = False
-        self._started_from: str | None = None
+    def __init__(self, session: DomainSession, graph: Graph, run: Run) -> None:
+        self._session, self._graph, self._run = session, graph, run
+        self._health, _ = read_tables(session)
+        self._versions = current_versions(session, graph)
+        self._last_builds = built_models(session, graph)
+        history = session.domain.history
+        self._history_model = graph.find(history) if history else None
+        self._history_file = published_history(session)
+        self._history_sha256 = hash_file(self._history_file) if self._history_file else None
+        self._is_complete_afterwards = False
+        self.built: list[str] = []
+        """The unique ids of the models that this run built."""
 
-    def run(self, chosen: frozenset[str], *, rebuild: bool) -> tuple[list[str], list[NodeResult]]:
-        whole = dbt.is_warehouse_complete(self._place.home, self._domain.name)
-        self._leaves_whole = whole or chosen == frozenset(self._graph.models)
-        published = published_history(self._place, self._domain)
-        self._started_from = hash_file(published) if published else None
-        made = build.select_models(
+    def run(self, selection: frozenset[str], *, rebuild: bool) -> list[NodeResult]:
+        """Build the stale models of the selection, and return the results of models and tests."""
+        home, name = self._session.home, self._session.domain.name
+        is_complete = dbt.is_warehouse_complete(home, name)
+        is_everything = selection == frozenset(self._graph.models)
+        self._is_complete_afterwards = is_complete or is_everything
+        self.built = build.select_models(
             self._graph,
-            self._wanted,
-            {} if rebuild else self._before,
-            selection=chosen,
-            is_warehouse_complete=whole,
-            is_history_current=self._history_stands(),
+            self._versions,
+            {} if rebuild else self._last_builds,
+            selection=selection,
+            is_warehouse_complete=is_complete,
+            is_history_current=self._is_history_current(),
         )
-        if not made:
-            return [], []
-        self._place.say(
-            f"{self._domain.name}: building {len(made)} of {len(self._graph.models)} models"
-        )
-        # From here until the events are stored the warehouse is not what the event log says.
-        dbt.unmark_warehouse(self._place.home, self._domain.name)
-        if not whole and chosen == frozenset(self._graph.models):
-            dbt.discard_warehouse(self._place.home, self._domain.name)
-        results = build.build_models(
-            self._project,
-            [self._graph.models[unique_id] for unique_id in made],
+        if not self.built:
+            return []
+        count = f"{len(self.built)} of {len(self._graph.models)}"
+        self._session.project.echo(f"{name}: building {count} models")
+        # Until the events are stored, the warehouse differs from what the event log records.
+        dbt.unmark_warehouse(home, name)
+        if not is_complete and is_everything:
+            dbt.discard_warehouse(home, name)
+        return build.build_models(
+            self._session.dbt,
+            [self._graph.models[unique_id] for unique_id in self.built],
             as_of=self._run.as_of,
             health=self._health,
-            history=published,
-            history_model=self._history,
+            history=self._history_file,
+            history_model=self._history_model,
         )
-        return made, results
 
-    def records(self, made: list[str]) -> dict[str, ModelBuild]:
-        files = provide_marts(
-            self._project, self._graph, self._run.directory, kept=self._kept(made)
-        )
-        return {
-            unique_id: self._record(unique_id, files.get(model.name), made=unique_id in made)
-            for unique_id, model in self._graph.models.items()
+    def records(self) -> dict[str, ModelBuild]:
+        """Put all marts into the run's directory, and return the record of each model."""
+        last_builds = {
+            unique_id: record
+            for unique_id, record in self._last_builds.items()
+            if unique_id not in self.built
         }
+        unchanged = {self._graph.models[key].name: record for key, record in last_builds.items()}
+        files = provide_marts(
+            self._session.dbt, self._graph, self._run.directory, unchanged=unchanged
+        )
+        records = {}
+        for unique_id, model in self._graph.models.items():
+            last_build, file = last_builds.get(unique_id), files.get(model.name)
+            records[unique_id] = ModelBuild(
+                model=model.name,
+                version=self._versions[unique_id],
+                as_of=last_build.as_of if last_build else self._run.as_of,
+                history_sha256=last_build.history_sha256 if last_build else self._history_sha256,
+                sha256=hash_file(file) if file else None,
+                rows=pq.read_metadata(file).num_rows if file else None,
+            )
+        return records
 
     def finish(self) -> None:
-        """The events are stored: from now on the warehouse is what they say, if it all is."""
-        if self._leaves_whole:
-            dbt.mark_warehouse_complete(self._place.home, self._domain.name)
+        """Mark the warehouse as complete, now that the events are stored."""
+        if self._is_complete_afterwards:
+            dbt.mark_warehouse_complete(self._session.home, self._session.domain.name)
 
-    def _kept(self, made: list[str]) -> dict[str, ModelBuild]:
-        return {
-            self._graph.models[unique_id].name: record
-            for unique_id, record in self._before.items()
-            if unique_id not in made
-        }
-
-    def _record(self, unique_id: str, file: Path | None, *, made: bool) -> ModelBuild:
-        before = None if made else self._before.get(unique_id)
-        return ModelBuild(
-            model=self._graph.models[unique_id].name,
-            version=self._wanted[unique_id],
-            as_of=before.as_of if before else self._run.as_of,
-            history_sha256=before.history_sha256 if before else self._started_from,
-            sha256=hash_file(file) if file else None,
-            rows=pq.read_metadata(file).num_rows if file else None,
-        )
-
-    def _history_stands(self) -> bool:
-        if self._history is None:
+    def _is_history_current(self) -> bool:
+        """Return True if the published history is the one that the last build wrote."""
+        if self._history_model is None:
             return True
-        before = self._before.get(self._history.unique_id)
-        return before is not None and before.sha256 == self._started_from
+        last_build = self._last_builds.get(self._history_model.unique_id)
+        return last_build is not None and last_build.sha256 == self._history_sha256
 
 
 def provide_marts(
-    project: DbtProject, graph: Graph, directory: Path, *, kept: Mapping[str, ModelBuild]
+    project: DbtProject, graph: Graph, directory: Path, *, unchanged: Mapping[str, ModelBuild]
 ) -> dict[str, Path]:
-    """All marts below `directory`: the unchanged as links, the others from the warehouse."""
+    """Put all marts below `directory`, and return their files by name.
+
+    An unchanged mart is a link to the published file; the others come from the warehouse.
+    """
     published = run_directory.published_directory(project.home, project.domain)
-    linked, exported = {}, {}
+    linked: dict[str, Path] = {}
+    exported: dict[str, Sequence[str]] = {}
     for mart in graph.marts:
-        file = f"{MARTS}/{mart.name}.parquet"
-        record = kept.get(mart.name)
-        source = published / file if published else None
-        if record and source and source.exists() and hash_file(source) == record.sha256:
-            run_directory.link_unchanged(published, directory, [file])  # type: ignore[arg-type]
-            linked[mart.name] = directory / file
+        name = f"{MARTS}/{mart.name}.parquet"
+        record = unchanged.get(mart.name)
+        if published and record and _has_digest(published / name, record.sha256):
+            run_directory.link_unchanged(published, directory, [name])
+            linked[mart.name] = directory / name
         else:
             exported[mart.name] = mart.key
     return linked | project.export(exported, directory / MARTS)
 
 
-def _materialization(
-    domain: Domain, record: ModelBuild, *, made: bool, people: Mapping[str, Any]
-) -> dg.MaterializeResult[Any]:
-    return dg.MaterializeResult(
-        asset_key=asset_keys.model_key(domain.name, record.model),
-        data_version=dg.DataVersion(record.version),
-        metadata={
-            "reused": not made,
-            **metadata_of(
-                record, {"dagster/row_count": record.rows, "sha256": record.sha256, **people}
-            ),
-        },
-    )
-
-
-def _told(spec: dg.AssetCheckSpec, manifest: Mapping[str, Any]) -> dg.AssetCheckSpec:
-    """The check as its test describes itself.
-
-    None blocks: the gate weighs failed tests together and leaves a report, and a blocking check
-    would end the run before it.
-    """
-    description = manifest["nodes"][spec.metadata[UNIQUE_ID]].get("description") or None
-    return spec._replace(blocking=False, description=description)
+def _has_digest(file: Path, sha256: str | None) -> bool:
+    return file.exists() and hash_file(file) == sha256
 
 
 def _check_results(
@@ -283,24 +265,25 @@ def _check_results(
         spec = checks.get(result.unique_id)
         if spec is None or spec.key not in context.selected_asset_check_keys:
             continue
-        warned = result.status == "warn"
+        is_warning = result.status == "warn"
         yield dg.AssetCheckResult(
             asset_key=spec.asset_key,
             check_name=spec.name,
             passed=result.status == "pass",
-            severity=dg.AssetCheckSeverity.WARN if warned else dg.AssetCheckSeverity.ERROR,
-            description=found_by(result, spec.description),
+            severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+            description=describe_result(result, spec.description),
             metadata={"failures": result.failures or 0, "seconds": round(result.seconds, 3)},
         )
 
 
-def found_by(result: NodeResult, description: str | None) -> str | None:
-    """What was found, in the words in which the check is declared, and the first rows of it."""
+def describe_result(result: NodeResult, description: str | None) -> str | None:
+    """Return the description of a failed test with its number of rows and the first of them."""
     if result.status == "pass":
         return None
-    if description and result.failures:
-        told = f"{result.failures:,} found: {description}"
-        more = result.failures - len(result.offenders)
-        rest = [f"and {more:,} more"] if more > 0 and result.offenders else []
-        return "\n".join([told, *result.offenders, *rest])
-    return result.message or None
+    if not description or not result.failures:
+        return result.message or None
+    lines = [f"{result.failures:,} found: {description}", *result.offenders]
+    more = result.failures - len(result.offenders)
+    if more > 0 and result.offenders:
+        lines.append(f"and {more:,} more")
+    return "\n".join(lines)

@@ -1,90 +1,148 @@
-"""How the outcomes of a source's parts become one materialization and its checks.
+"""How records become materializations and checks, and are read back from them.
 
-A stage's record goes in, Dagster's results come out; no stage is called here.
+A stage's record goes in, Dagster's results come out; no stage runs here.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
+
+# The tag of an event's data version has no public name: only MaterializeResult takes a DataVersion,
+# and events outside of a run carry the tag themselves.
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from etl_assets.declarations.source import Files, Source
-from etl_assets.defs.event_log import metadata_of
-from etl_assets.model.records import Record
+from etl_assets.model.records import FetchResult, Record
+
+R = TypeVar("R", bound=Record)
+
+RECORD = "record"  # the metadata entry with the whole record, beside entries for the UI
 
 
 @dataclass(frozen=True, slots=True)
 class CheckFailure:
-    """Why a check did not pass for one part."""
+    """Why a check did not pass for one partition."""
 
     text: str
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
 @dataclass(frozen=True, slots=True)
-class PartOutcome:
-    """One part's record, its version, and what its check has to say."""
+class SourceCheck(Generic[R]):
+    """A check on one stage of every source. Each stage's module lists its checks as CHECKS."""
 
-    record: Record
+    name: str
+    describe: Callable[[Source], str]
+    evaluate: Callable[[Source, R, FetchResult | None], CheckFailure | None]
+    """Judges the record of one partition, given the partition's last fetch."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartOutcome(Generic[R]):
+    """The record of one partition, its data version, and metadata for the UI."""
+
+    record: R
     version: str
     reused: bool
-    people: Mapping[str, Any] = field(default_factory=dict)
-    complaint: CheckFailure | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parts_of(
+def selected_partitions(
     context: dg.AssetExecutionContext, source: Source, own: Iterable[str | None]
 ) -> list[str | None]:
-    """The partitions that this launch asks for; one None for a source that has none.
+    """Return the partitions of a source that the run selects; `[None]` without partitions.
 
-    The file sets of a domain share their partitions in Dagster: of a set, only its `own` count.
+    All file sets of a domain share one partitions definition, so the run also selects the files of
+    other sources: `own` are the partitions that belong to this one.
     """
     if source.partitions is None:
         return [None]
     if not isinstance(source.partitions, Files):
         return list(context.partition_keys)
-    held = set(own)
-    return [partition for partition in context.partition_keys if partition in held]
+    own = set(own)
+    return [partition for partition in context.partition_keys if partition in own]
 
 
-def results(
+def materialization(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
-    check: str,
-    outcomes: Mapping[str | None, PartOutcome],
+    outcomes: Mapping[str | None, PartOutcome[R]],
+) -> dg.MaterializeResult[Any]:
+    """Return one materialization; the metadata of partitions is added to the context."""
+    unpartitioned: dict[str, Any] = {}
+    for partition, outcome in outcomes.items():
+        metadata = record_metadata(outcome.record, outcome.metadata)
+        if partition is None:
+            unpartitioned = {"reused": outcome.reused, **metadata}
+        else:
+            context.add_asset_metadata(
+                {**metadata, "reused": outcome.reused}, asset_key=key, partition_key=partition
+            )
+    version = combined_version([outcome.version for outcome in outcomes.values()])
+    return dg.MaterializeResult(
+        asset_key=key, data_version=dg.DataVersion(version), metadata=unpartitioned
+    )
+
+
+def check_specs(
+    source: Source, key: dg.AssetKey, checks: Iterable[SourceCheck[R]]
+) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(check.name, asset=key, description=check.describe(source))
+        for check in checks
+    ]
+
+
+def evaluate_check(
+    source: Source,
+    key: dg.AssetKey,
+    check: SourceCheck[R],
+    records: Mapping[str | None, R],
+    fetches: Mapping[str | None, FetchResult],
     *,
-    beside: Iterable[CheckFailure | None] = (),
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """One materialization with each part's own metadata, and one check over all parts.
+    further_failures: Sequence[CheckFailure] = (),
+) -> dg.AssetCheckResult:
+    """Return the result of a check over the records of all partitions.
 
-    `beside` is what the check has to say of parts that this launch does not ask for.
+    `further_failures` are those that concern no single record.
     """
-    yield _materialization(context, key, outcomes)
-    yield _check(key, check, [*(outcome.complaint for outcome in outcomes.values()), *beside])
+    failures: list[CheckFailure] = []
+    for partition, record in records.items():
+        failure = check.evaluate(source, record, fetches.get(partition))
+        if failure:
+            failures.append(failure)
+    failures += further_failures
+    is_warning = {failure.severity for failure in failures} == {dg.AssetCheckSeverity.WARN}
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check.name,
+        passed=not failures,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description="\n".join(failure.text for failure in failures) or None,
+    )
 
 
-def event_of(
-    key: dg.AssetKey, partition: str | None, outcome: PartOutcome
+def materialization_event(
+    key: dg.AssetKey, partition: str | None, outcome: PartOutcome[R]
 ) -> dg.AssetMaterialization:
-    """The same materialization of one part outside of a run, for what a person decides."""
+    """Return the materialization of one partition as an event outside of a run."""
     return dg.AssetMaterialization(
         key,
         partition=partition,
-        metadata={"reused": outcome.reused, **metadata_of(outcome.record, outcome.people)},
+        metadata={"reused": outcome.reused, **record_metadata(outcome.record, outcome.metadata)},
         tags={DATA_VERSION_TAG: outcome.version},
     )
 
 
-def evaluation_of(
-    key: dg.AssetKey, check: str, outcomes: Iterable[PartOutcome]
+def check_event(
+    key: dg.AssetKey, check: str, result: dg.AssetCheckResult
 ) -> dg.AssetCheckEvaluation:
-    """The check over all parts outside of a run."""
-    result = _check(key, check, [outcome.complaint for outcome in outcomes])
+    """Return the result of a check as an event outside of a run."""
     return dg.AssetCheckEvaluation(
         key,
         check,
@@ -94,51 +152,31 @@ def evaluation_of(
     )
 
 
-def combined(versions: Sequence[str]) -> str:
-    """The version of several parts together; of a single one, its own."""
-    return versions[0] if len(versions) == 1 else digest_of(*versions)
+def record_metadata(record: Record, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata with the whole record, after the entries that are shown in the UI."""
+    shown = {name: value for name, value in entries.items() if value is not None}
+    return {**shown, RECORD: dg.MetadataValue.json(record.model_dump(mode="json"))}
 
 
-def digest_of(*texts: str) -> str:
-    """SHA-256 over texts, each with its length, so that no two sequences share one."""
+def read_record(
+    event: dg.AssetMaterialization | dg.AssetObservation | None, kind: type[R]
+) -> R | None:
+    """Return the record in an event's metadata, or None if there is none."""
+    value = None if event is None else event.metadata.get(RECORD)
+    if not isinstance(value, dg.JsonMetadataValue):
+        return None
+    return kind.model_validate(value.data)
+
+
+def combined_version(versions: Sequence[str]) -> str:
+    """Return the data version of several partitions; of a single one, its own."""
+    return versions[0] if len(versions) == 1 else digest_texts(*versions)
+
+
+def digest_texts(*texts: str) -> str:
+    """Return the SHA-256 over texts, each with its length: ("ab", "c") differs from ("a", "bc")."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()
-
-
-def _materialization(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, outcomes: Mapping[str | None, PartOutcome]
-) -> dg.MaterializeResult[Any]:
-    whole: dict[str, Any] = {"reused": all(outcome.reused for outcome in outcomes.values())}
-    for partition, outcome in outcomes.items():
-        metadata = metadata_of(outcome.record, outcome.people)
-        if partition is None:
-            whole |= metadata
-        else:
-            own = {**metadata, "reused": outcome.reused}
-            context.add_asset_metadata(own, asset_key=key, partition_key=partition)
-    version = combined([outcome.version for outcome in outcomes.values()])
-    partitioned = None not in outcomes
-    return dg.MaterializeResult(
-        asset_key=key,
-        data_version=dg.DataVersion(version),
-        metadata={} if partitioned else whole,
-    )
-
-
-def _check(
-    key: dg.AssetKey, name: str, complaints: Sequence[CheckFailure | None]
-) -> dg.AssetCheckResult:
-    given = [complaint for complaint in complaints if complaint is not None]
-    worst = dg.AssetCheckSeverity.ERROR
-    if given and all(complaint.severity is dg.AssetCheckSeverity.WARN for complaint in given):
-        worst = dg.AssetCheckSeverity.WARN
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=name,
-        passed=not given,
-        severity=worst,
-        description="\n".join(complaint.text for complaint in given) or None,
-    )

@@ -1,6 +1,7 @@
 """The published assets: documents, the run's report, and the set that readers see.
 
-The gate weighs the candidate before anything of it can be read; the writing is `publish.documents`.
+The gate judges the candidate before a reader can see any of it; documents are written by
+`etl_assets.publish`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,110 +10,130 @@ from typing import Any
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs import asset_keys, raw, run_context, specs, tables, validated
+from etl_assets.defs import asset_keys, raw, tables, validated
 from etl_assets.defs.candidate import GATE, Candidate
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.domain_lock import domain_lock
-from etl_assets.defs.event_log import latest_checks
+from etl_assets.defs.context import DomainSession, ProjectContext, Run, current_run, domain_lock
+from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
-from etl_assets.defs.materialize import digest_of
-from etl_assets.defs.run_events import check_of
+from etl_assets.defs.finish_run import run_hooks
+from etl_assets.defs.materialize import digest_texts, record_metadata
+from etl_assets.defs.run_events import run_check
 from etl_assets.marts.graph import Graph
 from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
-from etl_assets.publish import gate
+from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
 
 
 class PublishConfig(dg.Config):
-    """What a person may say to this step at launch."""
+    """The options of `etl run` that this step takes, by the same names."""
 
     accept_changes: bool = False
 
 
 def build_publish(
-    domain: Domain, place: ProjectContext, graph: Graph, model_checks: Sequence[dg.AssetCheckKey]
+    domain: Domain, project: ProjectContext, graph: Graph, model_checks: Sequence[dg.AssetCheckKey]
 ) -> dg.AssetsDefinition:
-    """One step from marts to `latest`; `model_checks` are the checks that the gate weighs."""
+    """Return the step from marts to `latest`; the gate weighs `model_checks`."""
 
     @dg.multi_asset(
-        hooks={run_context.failure_hook(place, domain), run_context.success_hook(place, domain)},
+        hooks=run_hooks(project, domain),
         name=f"{domain.name}_publish",
         backfill_policy=dg.BackfillPolicy.single_run(),
-        specs=_specs(domain, place, graph),
+        specs=_asset_specs(domain, project, graph),
         check_specs=_check_specs(domain),
     )
-    @domain_lock(place, domain)
+    @domain_lock(project, domain)
     def published(context: dg.AssetExecutionContext, config: PublishConfig) -> Iterator[Any]:
-        run = run_context.current(context.instance, context.run.run_id, place, domain)
-        run_context.refuse_overtaken(place, domain, run)
-        candidate = Candidate(context.instance, place, domain, graph, run)
+        session = DomainSession(EventLog(context.instance), project, domain)
+        run = current_run(session, context.run.run_id)
+        _refuse_if_overtaken(session, run)
+        candidate = Candidate(session, graph, run)
         written = candidate.write_documents()
         findings = candidate.compare()
-        standing = _standing(context.instance, domain, model_checks)
+        evaluations = session.event_log.latest_checks([*model_checks, *source_checks(domain)])
+        checks = {key: run_check(evaluation) for key, evaluation in evaluations.items()}
         verdict = candidate.judge(
-            [check for key, check in standing.items() if key in model_checks],
-            candidate.incomplete(written),
+            [check for key, check in checks.items() if key in model_checks],
+            candidate.find_problems(written),
             findings,
             accept=config.accept_changes,
         )
         yield _gate_result(domain, verdict)
-        yield from (_finding_result(domain, finding, verdict) for finding in findings)
+        for finding in findings:
+            yield _finding_result(domain, finding, verdict)
         yield from _document_results(domain, candidate, written)
-        manifest = candidate.conclude(written, verdict, list(standing.values()))
+        manifest = candidate.conclude(written, verdict, list(checks.values()))
         yield _report_result(domain, candidate, manifest)
+        directory = session.home.relative(run.directory)
         if not verdict.passed:
-            raise _refused(verdict, place.home.relative(run.directory))
-        export_ledger(context.instance, place, domain, run.started_at)
-        yield candidate.published(verdict)
+            raise dg.Failure(
+                f"the gate {verdict}\nthe published set is unchanged; the candidate and its report "
+                f"are in {directory}",
+                allow_retries=False,
+            )
+        export_ledger(session, run.started_at)
+        yield dg.MaterializeResult(
+            asset_key=asset_keys.published_key(domain),
+            data_version=dg.DataVersion(candidate.digest),
+            metadata={
+                "reused": not candidate.changed,
+                "accepted_changes": verdict.accepted,
+                **record_metadata(candidate.published_set(), {"path": directory}),
+            },
+        )
 
     return published
 
 
-def _refused(verdict: GateVerdict, directory: str) -> dg.Failure:
-    stays = f"what is published stays; the candidate and its report are in {directory}"
-    return dg.Failure(f"the gate {verdict}\n{stays}", allow_retries=False)
-
-
-def _standing(
-    instance: dg.DagsterInstance, domain: Domain, model_checks: Sequence[dg.AssetCheckKey]
-) -> dict[dg.AssetCheckKey, RunCheck]:
-    """The last verdict of every check on models and sources, whichever run gave it."""
-    wanted = [*model_checks, *source_checks(domain)]
-    return {key: check_of(e) for key, e in latest_checks(instance, wanted).items()}
+def recorded_checks(session: DomainSession) -> list[RunCheck]:
+    """Return the last evaluation of the gate and of the checks on sources."""
+    domain = session.domain
+    gate_check = dg.AssetCheckKey(asset_keys.published_key(domain), GATE)
+    evaluations = session.event_log.latest_checks([gate_check, *source_checks(domain)])
+    return [run_check(evaluation) for evaluation in evaluations.values()]
 
 
 def source_checks(domain: Domain) -> list[dg.AssetCheckKey]:
-    """The checks on each source's files and rows."""
-    return [
-        dg.AssetCheckKey(key(source), check)
-        for source in domain.sources.values()
-        for key, check in (
-            (asset_keys.raw_key, raw.CHECK),
-            (asset_keys.validated_key, validated.CHECK),
-            (asset_keys.table_key, tables.CHECK),
+    """Return the checks on each source's files and rows."""
+    keys: list[dg.AssetCheckKey] = []
+    for source in domain.sources.values():
+        keys += [dg.AssetCheckKey(asset_keys.raw_key(source), c.name) for c in raw.CHECKS]
+        validated_key = asset_keys.validated_key(source)
+        keys += [dg.AssetCheckKey(validated_key, c.name) for c in validated.CHECKS]
+        keys += [dg.AssetCheckKey(asset_keys.table_key(source), c.name) for c in tables.CHECKS]
+    return keys
+
+
+def _refuse_if_overtaken(session: DomainSession, run: Run) -> None:
+    """Fail a run that was launched beside another one, which has published meanwhile."""
+    published = session.published_directory()
+    if published is None or published == run.directory:
+        return
+    last = run_directory.read_manifest(published).as_of
+    if run.as_of <= last:
+        raise dg.Failure(
+            f"expected a candidate later than the published set, {published.name} as of"
+            f" {last.isoformat()}, found one as of {run.as_of.isoformat()}; run again",
+            allow_retries=False,
         )
-    ]
 
 
 def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
-    """The gate's word, and each of its measures."""
+    """Return the gate's verdict, and each of its measures, as checks."""
     key = asset_keys.published_key(domain)
-    passed = "No blocking check speaks against the candidate, and no document loses a row."
-    return [
-        specs.check_spec(GATE, key, passed),
-        *(
-            specs.check_spec(name, key, f"Expected: {limit}.")
-            for check in domain.gate
-            for name, limit in gate.describe_limits(check).items()
-        ),
-    ]
+    description = "No blocking check fails for the candidate, and no document loses a row."
+    specs = [dg.AssetCheckSpec(GATE, asset=key, description=description)]
+    for check in domain.gate:
+        for name, limit in gate.describe_limits(check).items():
+            specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
+    return specs
 
 
-def _specs(domain: Domain, place: ProjectContext, graph: Graph) -> list[dg.AssetSpec]:
+def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[dg.AssetSpec]:
     common: dict[str, Any] = {"group_name": domain.name, "owners": [domain.owner]}
     models = {model.name for model in graph.models.values()}
-    code_version = place.code_version(domain)
+    code_version = project.code_version(domain)
     documents = [
         dg.AssetSpec(
             asset_keys.document_key(domain, document),
@@ -134,7 +155,7 @@ def _specs(domain: Domain, place: ProjectContext, graph: Graph) -> list[dg.Asset
         dg.AssetSpec(
             asset_keys.report_key(domain),
             deps=marts,
-            description="What the run did, for people: outcome, distributions, checks, sources.",
+            description="What the run did: outcome, distributions, checks, sources.",
             kinds={"markdown", "html"},
             **common,
         ),
@@ -165,13 +186,13 @@ def _gate_result(domain: Domain, verdict: GateVerdict) -> dg.AssetCheckResult:
 def _finding_result(
     domain: Domain, finding: GateFinding, verdict: GateVerdict
 ) -> dg.AssetCheckResult:
-    """One measure; one that a person has accepted stays red and no longer blocks."""
-    accepted = finding.check in verdict.accepted
+    """Return one measure; one that the operator accepted still fails, as a warning."""
+    is_accepted = finding.check in verdict.accepted
     return dg.AssetCheckResult(
         asset_key=asset_keys.published_key(domain),
         check_name=finding.check,
         passed=not finding.refused,
-        severity=dg.AssetCheckSeverity.WARN if accepted else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if is_accepted else dg.AssetCheckSeverity.ERROR,
         description=str(finding) if finding.refused else None,
         metadata={
             "found": finding.found,
@@ -189,7 +210,7 @@ def _document_results(
         files = [part for part in written if part.document == document.file]
         yield dg.MaterializeResult(
             asset_key=asset_keys.document_key(domain, document),
-            data_version=dg.DataVersion(digest_of(*(part.sha256 for part in files))),
+            data_version=dg.DataVersion(digest_texts(*(part.sha256 for part in files))),
             metadata={
                 "reused": all(candidate.is_linked(part.file) for part in files),
                 "dagster/row_count": sum(part.rows for part in files),

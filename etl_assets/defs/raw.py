@@ -1,7 +1,7 @@
-"""The raw assets: one download per file of a source, or the last good one with a red check.
+"""The raw assets: one download per file of a source, or the last good one with a failing check.
 
-All sources of a domain are fetched at once in one step; a fault of one never stops another. Whether
-nothing good was ever held, the validated step finds.
+All sources of a domain are fetched concurrently in one step; a fault of one does not stop another.
+The validated step fails the run if a required source has no good file at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,195 +13,172 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
-from etl_assets.defs import asset_keys, partial_runs, run_context, specs
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.domain_lock import domain_lock
-from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.fetch_plan import all_parts, asked_of, jobs_of, probes_of, unrecognized_files
-from etl_assets.defs.materialize import CheckFailure, PartOutcome, parts_of, results
-from etl_assets.defs.row_request_plan import ask_all
+from etl_assets.defs import asset_keys, specs
+from etl_assets.defs.context import ProjectContext, domain_lock
+from etl_assets.defs.event_log import EventLog, SourceState
+from etl_assets.defs.fetch_plan import all_parts, open_fetcher, unrecognized_files
+from etl_assets.defs.finish_run import run_hooks
+from etl_assets.defs.materialize import (
+    CheckFailure,
+    PartOutcome,
+    SourceCheck,
+    check_specs,
+    evaluate_check,
+    materialization,
+    selected_partitions,
+)
 from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.model.records import FetchResult, FetchStatus, Part
-from etl_assets.validate import validate
 
-CHECK = "fetched"
-AT_FAULT = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
+FAULTY = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
 
 
 class RawConfig(dg.Config):
-    """What a person may say to this step at launch."""
+    """The options of `etl run` that this step takes, by the same names."""
 
     force_refresh: bool = False
     skip_existing: bool = False
     max_retries: int | None = None
 
 
-def build_raw(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
-    """One step that fetches what has moved."""
+def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
+    """Return the step that fetches the files that moved."""
     sources = fetch_order(domain.sources)[wave]
+    checks: list[dg.AssetCheckSpec] = []
+    for source in sources:
+        checks += check_specs(source, asset_keys.raw_key(source), CHECKS)
 
     @dg.multi_asset(
-        hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
+        hooks=run_hooks(project, domain),
         name=asset_keys.step_name(domain, "raw", wave),
         specs=[specs.raw_spec(domain, source, download.CODE_VERSION) for source in sources],
-        check_specs=[
-            specs.check_spec(
-                CHECK,
-                asset_keys.raw_key(source),
-                f"{source.producer} could be reached, and what it served was whole.",
-            )
-            for source in sources
-        ],
+        check_specs=checks,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @domain_lock(place, domain)
+    @domain_lock(project, domain)
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
-        chosen = [s for s in sources if asset_keys.raw_key(s) in context.selected_asset_keys]
-        states = read_sources(context.instance, chosen)
-        wanted = [
-            (source, source.part(partition))
-            for source in chosen
-            for partition in parts_of(context, source, _own(place, source, states[source.name]))
-        ]
-        fetched = _get(place, states, wanted, config)
-        for source in chosen:
-            mine = [part for owner, part in wanted if owner is source]
-            outcomes = {part.partition: outcome_of(source, fetched[part]) for part in mine}
-            beside = _beside(place, source, states[source.name], outcomes)
-            yield from results(context, asset_keys.raw_key(source), CHECK, outcomes, beside=beside)
+        now = datetime.now(UTC)
+        selected = [s for s in sources if asset_keys.raw_key(s) in context.selected_asset_keys]
+        states = EventLog(context.instance).read_sources(selected)
+        parts: list[tuple[Source, Part]] = []
+        for source in selected:
+            known = states[source.name].fetches
+            own = all_parts(project.resolver, source, now, known_partitions=known)
+            partitions = selected_partitions(context, source, [part.partition for part in own])
+            parts += [(source, source.part(key)) for key in partitions]
+        fetches = _fetch(project, states, parts, config)
+        for source in selected:
+            key = asset_keys.raw_key(source)
+            own_fetches = {
+                part.partition: fetches[part] for owner, part in parts if owner is source
+            }
+            outcomes = {key: raw_outcome(fetch) for key, fetch in own_fetches.items()}
+            yield materialization(context, key, outcomes)
+            all_fetches = {**own_fetches, **_others(states[source.name], own_fetches)}
+            unrecognized = [
+                CheckFailure(text, dg.AssetCheckSeverity.WARN)
+                for text in unrecognized_files(project, source)
+            ]
+            for check in CHECKS:
+                yield evaluate_check(
+                    source, key, check, all_fetches, all_fetches, further_failures=unrecognized
+                )
 
     return raw
 
 
-def _own(place: ProjectContext, source: Source, state: SourceState) -> list[str | None]:
-    """The source's own partitions, those of files that have vanished too."""
-    now = datetime.now(UTC)
-    return [p.partition for p in all_parts(place.resolver, source, now, known=state.fetches)]
-
-
-def _beside(
-    place: ProjectContext,
-    source: Source,
-    state: SourceState,
-    outcomes: Mapping[str | None, PartOutcome],
-) -> Iterator[CheckFailure | None]:
-    """What there is to say of files that this launch does not ask for."""
-    for partition, fetch in state.fetches.items():
-        if partition not in outcomes:
-            yield _complaint(source, fetch)
-    for stranger in unrecognized_files(place.resolver, source):
-        yield CheckFailure(stranger, dg.AssetCheckSeverity.WARN)
-
-
-def _get(
-    place: ProjectContext,
-    states: Mapping[str, SourceState],
-    wanted: Sequence[tuple[Source, Part]],
-    config: RawConfig,
-) -> dict[Part, FetchResult]:
-    """What came of each part, by whichever way its source is asked."""
-    asked = asked_of(place, states, wanted, skip_existing=config.skip_existing)
-    fetched = _fetch(place, states, asked.files, config, asked.held)
-    return fetched | _ask(place, states, asked.rows, config)
+def raw_outcome(fetch: FetchResult) -> PartOutcome[FetchResult]:
+    """Return what the materialization of one partition records."""
+    metadata: dict[str, Any] = {
+        "status": fetch.status.value,
+        "reason": str(fetch.decision),
+        "attempts": fetch.attempts,
+        "last_status": fetch.last_status,
+        "waited_seconds": fetch.waited_seconds,
+    }
+    if file := fetch.file:
+        metadata |= {
+            "path": file.path,
+            "sha256": file.sha256,
+            "size_bytes": file.size_bytes,
+            "etag": file.etag,
+            "last_modified": file.last_modified.isoformat() if file.last_modified else None,
+            "fetched_at": file.fetched_at.isoformat(),
+        }
+    if fetch.pin:
+        metadata["pin"] = str(fetch.pin)
+    return PartOutcome(
+        record=fetch,
+        # The content is the version: an ETag may change while the bytes do not.
+        version=file.sha256 if file else fetch.status.value,
+        reused=fetch.status is FetchStatus.UNCHANGED,
+        metadata=metadata,
+    )
 
 
 def _fetch(
-    place: ProjectContext,
+    project: ProjectContext,
     states: Mapping[str, SourceState],
-    wanted: Sequence[tuple[Source, Part]],
+    parts: Sequence[tuple[Source, Part]],
     config: RawConfig,
-    held: Sequence[download.FetchJob],
 ) -> dict[Part, FetchResult]:
-    """What came of each file; those `held` are not asked for."""
-    now = datetime.now(UTC)
-    wanted = [(source.with_retries(config.max_retries), part) for source, part in wanted]
-    probes = probes_of(place, wanted, now=now)
-    jobs = jobs_of(place, states, wanted, probes, force=config.force_refresh, now=now)
-    jobs += held
-    found = {}
-    with place.client() as client:
-        desk = download.FetchContext(
-            client=client,
-            resolver=place.resolver,
-            home=place.home,
-            now=now,
-            check=validate.validate,
-            progress=place.progress,
+    fetches = {}
+    with open_fetcher(project, now=datetime.now(UTC)) as fetcher:
+        plan = fetcher.plan(
+            states,
+            parts,
+            force_refresh=config.force_refresh,
+            skip_existing=config.skip_existing,
+            max_retries=config.max_retries,
         )
-        for fetch in download.fetch_all(jobs, desk):
-            found[fetch.part] = fetch
+        for fetch in fetcher.fetch(plan):
+            fetches[fetch.part] = fetch
             if fetch.decision.fetch:
-                place.say(_told(fetch))
-    return found
+                project.echo(_format_fetch(fetch))
+    return fetches
 
 
-def _ask(
-    place: ProjectContext,
-    states: Mapping[str, SourceState],
-    sources: Sequence[Source],
-    config: RawConfig,
-) -> dict[Part, FetchResult]:
-    """The sources whose requests come from a table."""
-    wanted = [source.with_retries(config.max_retries) for source in sources]
-    found = {}
-    for fetch in ask_all(place, states, wanted, force=config.force_refresh):
-        found[fetch.part] = fetch
-        if fetch.decision.fetch:
-            place.say(_told(fetch))
-    return found
+def _others(
+    state: SourceState, fetches: Mapping[str | None, FetchResult]
+) -> dict[str | None, FetchResult]:
+    """Return the last fetch of each partition that this run does not select."""
+    return {key: fetch for key, fetch in state.fetches.items() if key not in fetches}
 
 
-def outcome_of(source: Source, fetch: FetchResult) -> PartOutcome:
-    """How the materialization of one part looks, and what its check has to say."""
-    file = fetch.file
-    return PartOutcome(
-        record=fetch,
-        version=file.sha256 if file else fetch.status.value,
-        reused=fetch.status is FetchStatus.UNCHANGED,
-        people={
-            "status": fetch.status.value,
-            "reason": str(fetch.decision),
-            "attempts": fetch.attempts,
-            "last_status": fetch.last_status,
-            "waited_seconds": fetch.waited_seconds,
-            "path": file.path if file else None,
-            "sha256": file.sha256 if file else None,
-            "size_bytes": file.size_bytes if file else None,
-            "etag": file.etag if file else None,
-            "last_modified": file.last_modified.isoformat()
-            if file and file.last_modified
-            else None,
-            "fetched_at": file.fetched_at.isoformat() if file else None,
-            "pin": str(fetch.pin) if fetch.pin else None,
-        },
-        complaint=_complaint(source, fetch),
-    )
-
-
-def _complaint(source: Source, fetch: FetchResult) -> CheckFailure | None:
+def _fetch_failure(
+    source: Source, fetch: FetchResult, _: FetchResult | None
+) -> CheckFailure | None:
     if fetch.pin is not None:
         return CheckFailure(f"{fetch.part}: {fetch.pin}", dg.AssetCheckSeverity.WARN)
-    if fetch.warning and fetch.status not in AT_FAULT:
+    if fetch.status not in FAULTY:
+        if not fetch.warning:
+            return None
         return CheckFailure(f"{fetch.part}: {fetch.warning}", dg.AssetCheckSeverity.WARN)
-    if fetch.status not in AT_FAULT:
-        return None
-    held = (
-        f"the last good file, of {fetch.file.fetched_at:%Y-%m-%d %H:%M} UTC, stands in"
-        if fetch.file
-        else "nothing is held"
-    )
+    used = "there is no stored file"
+    if fetch.file:
+        used = f"the last good file, of {fetch.file.fetched_at:%Y-%m-%d %H:%M} UTC, is used"
+    text = f"{fetch.part}: {fetch.fault}; {used}"
     if isinstance(source.partitions, Files) and fetch.part.partition != NO_FILE:
-        held += f"; if it is gone for good: `etl forget '{fetch.part}' --why TEXT`"
+        text += f"; if it is gone for good: `etl forget '{fetch.part}' --why TEXT`"
     severity = dg.AssetCheckSeverity.ERROR if source.required else dg.AssetCheckSeverity.WARN
-    return CheckFailure(f"{fetch.part}: {fetch.fault}; {held}", severity)
+    return CheckFailure(text, severity)
 
 
-def _told(fetch: FetchResult) -> str:
+CHECKS: Sequence[SourceCheck[FetchResult]] = (
+    SourceCheck(
+        "fetched",
+        lambda source: f"{source.producer} could be reached, and what it served was complete.",
+        _fetch_failure,
+    ),
+)
+
+
+def _format_fetch(fetch: FetchResult) -> str:
     if fetch.status is FetchStatus.OFF:
         return f"{fetch.part}: {fetch.decision.detail}"
-    if fetch.status in AT_FAULT or fetch.file is None:
+    if fetch.status in FAULTY or fetch.file is None:
         return f"{fetch.part}: {fetch.status.value}: {fetch.fault or ''}"
-    asked = f" ({fetch.decision.detail})" if fetch.decision.detail else ""
-    return f"{fetch.part}: {fetch.status.value}, {fetch.file.size_bytes:,} bytes{asked}"
+    detail = f" ({fetch.decision.detail})" if fetch.decision.detail else ""
+    return f"{fetch.part}: {fetch.status.value}, {fetch.file.size_bytes:,} bytes{detail}"

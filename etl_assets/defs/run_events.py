@@ -1,34 +1,125 @@
-"""What the events of one run say: what was made, what was judged, how long each step took.
+"""The manifest of a run from the event log: what it made, which checks it evaluated, its sources.
 
-What follows from that, and whose run it is, belong to `etl_assets.defs.run_context`.
+What is published and the next actions are added in `etl_assets.defs.finish_run`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
-from etl_assets.defs.event_log import record_of
-from etl_assets.model.records import TableResult
-from etl_assets.model.run_manifest import AcceptedChange, RunAsset, RunCheck, RunPhase
+from etl_assets.defs.context import DomainSession, Run
+from etl_assets.defs.materialize import read_record
+from etl_assets.model.records import (
+    FetchResult,
+    FetchStatus,
+    RawFile,
+    RunStatus,
+    SourceName,
+    TableResult,
+    ValidationResult,
+)
+from etl_assets.model.run_manifest import (
+    AcceptedChange,
+    RunAsset,
+    RunCheck,
+    RunManifest,
+    RunPhase,
+    RunSource,
+)
 
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
+NAMED_PARTITIONS = 3  # of one source in a note; of more, only the first is named
 
 
-def assets_in(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAsset]:
-    found = []
-    for entry in records:
+def manifest_from_events(
+    session: DomainSession,
+    run: Run,
+    *,
+    status: RunStatus,
+    published: bool,
+    note: str,
+    earlier_checks: Iterable[RunCheck] = (),
+) -> RunManifest:
+    """Return the manifest of a run as far as the event log knows it.
+
+    `earlier_checks` count unless this run evaluated the same check.
+    """
+    now = datetime.now(UTC)
+    entries = session.event_log.run_events(run.run_id)
+    return RunManifest(
+        run_id=run.run_id,
+        domain=session.domain.name,
+        status=status,
+        published=published,
+        as_of=run.as_of,
+        started_at=run.started_at,
+        finished_at=now,
+        code_version=session.code_version,
+        note=note,
+        sources=run_sources(session),
+        assets=run_assets(session.domain, entries),
+        checks=run_checks(session.domain, entries, earlier_checks),
+        phases=run_phases(entries, now),
+        accepted_changes=accepted_changes(session.domain, entries, run.started_at),
+    )
+
+
+def run_sources(session: DomainSession) -> list[RunSource]:
+    """Return each partition of each source as the event log last recorded it."""
+    states = session.read_sources()
+    contacts = session.event_log.last_contacts(session.domain.sources.values(), states)
+    sources = []
+    for name, state in states.items():
+        for partition in state.partitions:
+            fetch, table = state.fetches[partition], state.tables.get(partition)
+            file = _used_file(fetch, state.validated.get(partition), table)
+            sources.append(_run_source(fetch, file, table, contacts.get(name)))
+    return sources
+
+
+def status_of(sources: Iterable[RunSource]) -> RunStatus:
+    """Return success if every source was served, else partial_success."""
+    is_served = all(source.status.is_served for source in sources)
+    return RunStatus.SUCCESS if is_served else RunStatus.PARTIAL_SUCCESS
+
+
+def note_of(sources: Iterable[RunSource]) -> str:
+    """Return one line about the sources that were not served; empty if all were.
+
+    Many partitions of a source with the same status are counted, and only the first is named.
+    """
+    alike: dict[tuple[SourceName, FetchStatus], list[RunSource]] = {}
+    for source in sources:
+        if not source.status.is_served:
+            alike.setdefault((source.source, source.status), []).append(source)
+    texts = []
+    for partitions in alike.values():
+        first = partitions[0]
+        if len(partitions) <= NAMED_PARTITIONS:
+            texts += [f"{part.name}: {_fault(part)}" for part in partitions]
+        else:
+            count = f"{len(partitions)} parts, first {first.partition}"
+            texts.append(f"{first.source}: {count}: {_fault(first)}")
+    return "; ".join(texts)
+
+
+def run_assets(domain: Domain, entries: Iterable[dg.EventLogEntry]) -> list[RunAsset]:
+    assets = []
+    for entry in entries:
         event = entry.asset_materialization
-        if event is None or not _of_domain(event.asset_key, domain):
+        if event is None or not _is_of_domain(event.asset_key, domain):
             continue
         reused = event.metadata.get("reused")
         if event.partition is not None and reused is None:
-            continue  # a partition of the launch that is another source's
-        found.append(
+            # Dagster materializes an asset for every partition of the run's range; those of other
+            # file sets carry no metadata.
+            continue
+        assets.append(
             RunAsset(
                 key=asset_keys.name_of(event.asset_key),
                 partition=event.partition,
@@ -36,41 +127,44 @@ def assets_in(domain: Domain, records: Iterable[dg.EventLogEntry]) -> list[RunAs
                 data_version=(event.tags or {}).get("dagster/data_version", ""),
             )
         )
-    return sorted(found, key=lambda asset: (asset.key, asset.partition or ""))
+    return sorted(assets, key=lambda asset: (asset.key, asset.partition or ""))
 
 
-def accepted_in(
-    domain: Domain, records: Iterable[dg.EventLogEntry], since: datetime
+def accepted_changes(
+    domain: Domain, entries: Iterable[dg.EventLogEntry], since: datetime
 ) -> list[AcceptedChange]:
-    """Smaller files that a person took in this run."""
+    """Return the shrunken files that the operator accepted in this run."""
     tables = {asset_keys.table_key(source) for source in domain.sources.values()}
-    events = (entry.asset_materialization for entry in records)
-    made = (record_of(e, TableResult) for e in events if e is not None and e.asset_key in tables)
-    return [
-        AcceptedChange(what=str(table.part), sha256=ruling.sha256)
-        for table in made
-        if table is not None
-        for ruling in table.accepted
-        if ruling.at >= since
-    ]
+    changes: list[AcceptedChange] = []
+    for entry in entries:
+        event = entry.asset_materialization
+        if event is None or event.asset_key not in tables:
+            continue
+        if table := read_record(event, TableResult):
+            changes += [
+                AcceptedChange(what=str(table.part), sha256=decision.sha256)
+                for decision in table.accepted
+                if decision.at >= since
+            ]
+    return changes
 
 
-def checks_in(
-    domain: Domain, records: Iterable[dg.EventLogEntry], standing: Iterable[RunCheck]
+def run_checks(
+    domain: Domain, entries: Iterable[dg.EventLogEntry], earlier: Iterable[RunCheck]
 ) -> list[RunCheck]:
-    found = {(check.asset, check.name): check for check in standing}
-    for entry in records:
+    checks = {(check.asset, check.name): check for check in earlier}
+    for entry in entries:
         event = entry.dagster_event
         if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             continue
         evaluation = event.asset_check_evaluation_data
-        if _of_domain(evaluation.asset_key, domain):
-            check = check_of(evaluation)
-            found[check.asset, check.name] = check
-    return [check for _, check in sorted(found.items())]
+        if _is_of_domain(evaluation.asset_key, domain):
+            check = run_check(evaluation)
+            checks[check.asset, check.name] = check
+    return [check for _, check in sorted(checks.items())]
 
 
-def check_of(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
+def run_check(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
     return RunCheck(
         asset=asset_keys.name_of(evaluation.asset_key),
         name=evaluation.check_name,
@@ -80,11 +174,11 @@ def check_of(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
     )
 
 
-def phases_in(records: Iterable[dg.EventLogEntry], now: datetime) -> list[RunPhase]:
-    """Each step with its time; one that is still under way, such as this one, up to now."""
+def run_phases(entries: Iterable[dg.EventLogEntry], now: datetime) -> list[RunPhase]:
+    """Return the duration of each step; of one that still runs, up to now."""
     started: dict[str, float] = {}
     ended: dict[str, float] = {}
-    for entry in records:
+    for entry in entries:
         event = entry.dagster_event
         if event is None or event.step_key is None:
             continue
@@ -98,5 +192,66 @@ def phases_in(records: Iterable[dg.EventLogEntry], now: datetime) -> list[RunPha
     ]
 
 
-def _of_domain(key: dg.AssetKey | None, domain: Domain) -> bool:
+def _is_of_domain(key: dg.AssetKey | None, domain: Domain) -> bool:
     return key is not None and key.path[0] == domain.name
+
+
+def _fault(source: RunSource) -> str:
+    return f"{source.status} ({source.fault})" if source.fault else str(source.status)
+
+
+def _run_source(
+    fetch: FetchResult,
+    file: RawFile | None,
+    table: TableResult | None,
+    contacted_at: datetime | None,
+) -> RunSource:
+    source = RunSource(
+        source=fetch.part.source,
+        partition=fetch.part.partition,
+        status=fetch.status,
+        contacted_at=contacted_at,
+        fault=fetch.fault or None,
+    )
+    if file:
+        source = source.model_copy(
+            update={
+                "etag": file.etag,
+                "last_modified": file.last_modified,
+                "url": file.url,
+                "fetched_at": file.fetched_at,
+                "contacted_at": contacted_at or file.fetched_at,
+            }
+        )
+    if table:
+        source = source.model_copy(
+            update={
+                "sha256": table.table.source_sha256 or None,
+                "content_at": table.table.content_at,
+                "rows": table.table.rows,
+                "rejected": table.table.rejected,
+                "rejects_by_rule": table.table.rejects_by_rule,
+            }
+        )
+    if table and table.fault:
+        # A file without a table is as good as none: the last good one is used, as in an outage.
+        source = source.model_copy(
+            update={
+                "status": FetchStatus.OUTAGE,
+                "fault": "; ".join(filter(None, [fetch.fault, table.fault])),
+                "refused_sha256": table.refused_sha256,
+            }
+        )
+    return source
+
+
+def _used_file(
+    fetch: FetchResult, validation: ValidationResult | None, table: TableResult | None
+) -> RawFile | None:
+    """Return the newest file, unless the current table was made of the validated one before it."""
+    newest, validated = fetch.file, validation.file if validation else None
+    table_sha256 = table.table.source_sha256 if table else None
+    is_table_older = newest is not None and newest.sha256 != table_sha256
+    if is_table_older and validated and validated.sha256 == table_sha256:
+        return validated
+    return newest

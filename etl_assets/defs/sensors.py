@@ -1,53 +1,62 @@
-"""One sensor per domain: probe every remote, request a run of exactly what moved.
+"""One sensor for each domain: it probes every remote and requests a run of what moved.
 
-An optimisation only: a full run is right without it, so a failed probe requests nothing.
+Sensors only save work: a full run is right without them, so a probe that fails requests nothing.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.materialize import digest_of
+from etl_assets.defs.context import DomainSession, ProjectContext
+from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.materialize import digest_texts
 from etl_assets.defs.plan import Plan, make_plan
 from etl_assets.defs.specs import file_partitions
-from etl_assets.model.records import Probe, Reason
+from etl_assets.model.records import Reason
 
 
-def build_sensor(domain: Domain, place: ProjectContext) -> dg.SensorDefinition:
-    """The domain's sensor; its cursor holds what each remote said when a run was last requested."""
+def build_sensor(domain: Domain, project: ProjectContext) -> dg.SensorDefinition:
+    """Return the domain's sensor; its cursor holds the last answer of each remote, as JSON."""
 
     @dg.sensor(
         name=f"{domain.name}_probe",
         target=dg.AssetSelection.groups(domain.name),
         minimum_interval_seconds=domain.probe_interval_minutes * 60,
-        description=f"Asks the remotes of {domain.title} and requests what moved.",
+        description=f"Probes the remotes of {domain.title} and requests a run of what moved.",
     )
     def probe(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
-        plan = make_plan(context.instance, place, domain, list(domain.sources.values()), now=now)
-        before: dict[str, str] = json.loads(context.cursor or "{}")
-        moved = _moved(plan, before)
-        cursor = json.dumps(before | _said(plan), sort_keys=True)
+        session = DomainSession(EventLog(context.instance), project, domain)
+        plan = make_plan(session, list(domain.sources.values()), now=now)
+        previous: dict[str, str] = json.loads(context.cursor or "{}")
+        moved = _only_new_answers(plan, previous)
+        cursor = json.dumps(previous | _answers(plan), sort_keys=True)
         if not moved.decisions:
             context.update_cursor(cursor)
-            return dg.SkipReason(f"{len(plan.decisions)} files asked for, none has moved")
+            return dg.SkipReason(f"{len(plan.decisions)} files probed, none has moved")
+        if context.repository_def is None:
+            raise dg.DagsterInvariantViolationError("a sensor's tick needs its repository")
+        # A run may only ask for a file's partition that Dagster has.
+        new_files = []
+        if moved.file_order:
+            partitions = file_partitions(domain.name)
+            new_files.append(partitions.build_add_request(list(moved.file_order)))
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
-                    run_key=f"{now:%Y-%m-%d} {digest_of(cursor)}",
-                    asset_selection=moved.select(_graph(context), domain),
+                    # A run key is used once and for all: the day lets a later attempt through.
+                    run_key=f"{now:%Y-%m-%d} {digest_texts(cursor)}",
+                    asset_selection=moved.select(context.repository_def.asset_graph, domain),
                     tags=moved.range_tags,
                 )
             ],
-            dynamic_partitions_requests=_new_files(domain, moved),
+            dynamic_partitions_requests=new_files,
             cursor=cursor,
             asset_events=moved.observations(domain),
         )
@@ -55,39 +64,24 @@ def build_sensor(domain: Domain, place: ProjectContext) -> dg.SensorDefinition:
     return probe
 
 
-def _moved(plan: Plan, before: dict[str, str]) -> Plan:
-    """What is to be fetched because the remote answered something new."""
-    said = _said(plan)
-    new = [
-        decision
-        for decision in plan.decisions
-        if decision.fetch
-        and decision.reason is not Reason.PROBE_FAILED
-        and said.get(str(decision.part)) != before.get(str(decision.part))
-    ]
-    return replace(plan, decisions=new, stale={}, rest="")
+def _only_new_answers(plan: Plan, previous: Mapping[str, str]) -> Plan:
+    """Return the plan of the files to fetch because the remote's answer is new."""
+    answers = _answers(plan)
+    decisions = []
+    for decision in plan.decisions:
+        part = str(decision.part)
+        is_new = answers.get(part) != previous.get(part)
+        if decision.fetch and decision.reason is not Reason.PROBE_FAILED and is_new:
+            decisions.append(decision)
+    return replace(plan, decisions=decisions, stale={}, rest="")
 
 
-def _new_files(domain: Domain, plan: Plan) -> list[dg.AddDynamicPartitionsRequest]:
-    """Dagster must know a file's partition before a run can ask for it."""
-    request = file_partitions(domain.name).build_add_request(list(plan.order))
-    return [request] if plan.order else []
-
-
-def _said(plan: Plan) -> dict[str, str]:
-    """Each remote's answer in short; one that gave none keeps its old entry."""
-    return {
-        str(part): _in_short(probe)
-        for part, probe in plan.probes.items()
-        if probe.validators is not None or not probe.published
-    }
-
-
-def _in_short(probe: Probe) -> str:
-    return probe.validators.model_dump_json() if probe.validators else "not published"
-
-
-def _graph(context: dg.SensorEvaluationContext) -> BaseAssetGraph[Any]:
-    if context.repository_def is None:
-        raise dg.DagsterInvariantViolationError("a sensor's tick needs its repository")
-    return context.repository_def.asset_graph
+def _answers(plan: Plan) -> dict[str, str]:
+    """Return each remote's answer; a remote that gave none keeps its earlier entry."""
+    answers = {}
+    for part, probe in plan.probes.items():
+        if probe.validators is not None:
+            answers[str(part)] = probe.validators.model_dump_json()
+        elif not probe.published:
+            answers[str(part)] = "not published"
+    return answers

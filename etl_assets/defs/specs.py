@@ -6,17 +6,22 @@ Only specs are made here; the steps that materialize them are in the stages' mod
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs import asset_keys
 
+PREVIEW_ROWS = 5
+MAX_CELL_LENGTH = 60
+
 
 def partitions_of(source: Source) -> dg.PartitionsDefinition[str] | None:
-    """One partition per declared file; the current year is one of them."""
+    """Return one partition for each declared file, the current year included."""
     match source.partitions:
         case None:
             return None
@@ -29,12 +34,12 @@ def partitions_of(source: Source) -> dg.PartitionsDefinition[str] | None:
 
 
 def file_partitions(domain: str) -> dg.DynamicPartitionsDefinition:
-    """The partitions of all file sets of a domain: one job can carry one definition only."""
-    return dg.DynamicPartitionsDefinition(name=f"{domain}_files")
+    """Return the partitions of all file sets of a domain, since a run has one definition only."""
+    return dg.DynamicPartitionsDefinition(name=asset_keys.file_partitions_name(domain))
 
 
 def raw_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
-    """The download: its content's SHA-256 is its version."""
+    """Return the spec of the download, whose data version is the SHA-256 of its content."""
     return _spec(
         domain,
         source,
@@ -52,12 +57,12 @@ def raw_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
 
 
 def validated_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
-    """The download that was found to be what is declared, or the last one that was."""
+    """Return the spec of the newest download that is what its declaration says."""
     return _spec(
         domain,
         source,
         asset_keys.validated_key(source),
-        f"{source.title}: the newest file that is whole and of the declared format.",
+        f"{source.title}: the newest file that is complete and of the declared format.",
         kinds={"file"},
         code_version=code_version,
         deps=[asset_keys.raw_key(source)],
@@ -65,7 +70,7 @@ def validated_spec(domain: Domain, source: Source, code_version: str) -> dg.Asse
 
 
 def table_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
-    """Rows that hold under the contract."""
+    """Return the spec of the rows that satisfy the contract."""
     return _spec(
         domain,
         source,
@@ -79,7 +84,7 @@ def table_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpe
 
 
 def column_schema(contract: Contract) -> dg.TableSchema:
-    """The contract's columns with unit, and the constraints that rows are held to."""
+    """Return the contract's columns with their units and constraints."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -93,10 +98,32 @@ def column_schema(contract: Contract) -> dg.TableSchema:
     )
 
 
-def check_spec(
-    name: str, key: dg.AssetKey, description: str, *, blocking: bool = False
-) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(name, asset=key, description=description, blocking=blocking)
+def in_memory_duckdb() -> DuckDBResource:
+    """Return the resource with which assets and checks query parquet files.
+
+    The database file belongs to dbt: DuckDB refuses a second process while it is open.
+    """
+    return DuckDBResource(database=":memory:", connection_config={"threads": 1})
+
+
+def preview(duckdb: DuckDBResource, file: Path) -> dg.MarkdownMetadataValue:
+    """Return the first rows of a parquet file as a table for the UI, long texts cut."""
+    with duckdb.get_connection() as connection:
+        relation = connection.read_parquet(file.as_posix()).limit(PREVIEW_ROWS)
+        columns, rows = relation.columns, relation.fetchall()
+    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
+    lines += [f"| {' | '.join(map(_markdown_cell, row))} |" for row in rows]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _markdown_cell(value: object) -> str:
+    text = "" if value is None else " ".join(str(value).split())
+    if len(text) > MAX_CELL_LENGTH:
+        text = f"{text[: MAX_CELL_LENGTH - 1]}…"
+    # Cells are data of others: the UI must not render what is in them.
+    for character in "\\`*_{}[]<>#|":
+        text = text.replace(character, f"\\{character}")
+    return text
 
 
 def _spec(

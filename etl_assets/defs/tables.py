@@ -1,9 +1,9 @@
-"""The table assets: of each source, the rows that hold under its contract.
+"""The table assets: of each source, the rows that satisfy its contract.
 
-A file that cannot become a table leaves the last table standing; reading rows is `tables.tabulate`.
+If a file cannot become a table, the last table is kept; reading rows is `etl_assets.tables`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,246 +14,249 @@ from dagster_duckdb import DuckDBResource
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
-from etl_assets.defs import asset_keys, partial_runs, run_context, specs
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.domain_lock import domain_lock
-from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.materialize import CheckFailure, PartOutcome, digest_of, parts_of, results
-from etl_assets.defs.preview import preview
+from etl_assets.defs import asset_keys, specs
+from etl_assets.defs.context import ProjectContext, domain_lock
+from etl_assets.defs.event_log import EventLog, SourceState
+from etl_assets.defs.finish_run import run_hooks
+from etl_assets.defs.materialize import (
+    CheckFailure,
+    PartOutcome,
+    SourceCheck,
+    check_specs,
+    digest_texts,
+    evaluate_check,
+    materialization,
+    selected_partitions,
+)
+from etl_assets.defs.specs import preview
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import ContentError
-from etl_assets.model.records import OperatorDecision, Part, RawFile, Table, TableResult
+from etl_assets.model.records import (
+    FetchResult,
+    OperatorDecision,
+    Part,
+    RawFile,
+    Table,
+    TableResult,
+)
 from etl_assets.storage.user import current_user
 from etl_assets.tables import tabulate
 from etl_assets.tables.tabulate import ShrinkOverride
 
-CHECK = "contract"
-ACCEPTED = "--accept-changes"
+ACCEPT_OPTION = "--accept-changes"
 
 
 class TablesConfig(dg.Config):
-    """What a person may say to this step at launch."""
+    """The options of `etl run` that this step takes, by the same names."""
 
     accept_changes: bool = False
 
 
-def build_tables(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
-    """One step that reads the domain's validated files under their contracts."""
+def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
+    """Return the step that reads the domain's validated files under their contracts."""
     sources = fetch_order(domain.sources)[wave]
+    checks: list[dg.AssetCheckSpec] = []
+    for source in sources:
+        checks += check_specs(source, asset_keys.table_key(source), CHECKS)
 
     @dg.multi_asset(
-        hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
+        hooks=run_hooks(project, domain),
         name=asset_keys.step_name(domain, "tables", wave),
         specs=[specs.table_spec(domain, s, tabulate.code_version(s)) for s in sources],
-        check_specs=[_check_spec(source) for source in sources],
+        check_specs=checks,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @domain_lock(place, domain)
+    @domain_lock(project, domain)
     def tables(
         context: dg.AssetExecutionContext, config: TablesConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
-        lacking: list[str] = []
-        states = read_sources(context.instance, sources)
+        missing: list[str] = []
+        states = EventLog(context.instance).read_sources(sources)
         for source in sources:
-            if asset_keys.table_key(source) not in context.selected_asset_keys:
+            key, state = asset_keys.table_key(source), states[source.name]
+            if key not in context.selected_asset_keys:
                 continue
-            outcomes = _tabulate_source(
-                context, place, source, states[source.name], accept=config.accept_changes
-            )
-            shown = _previews(duckdb, place, source, outcomes)
-            beside = [
-                _complaint(source, record)
-                for partition, record in states[source.name].tables.items()
-                if partition not in outcomes
-            ]
-            yield from results(context, asset_keys.table_key(source), CHECK, shown, beside=beside)
-            lacking += _lacking(source, states[source.name], outcomes)
-        if lacking:
+            outcomes = {}
+            for partition in selected_partitions(context, source, state.fetches):
+                part = source.part(partition)
+                outcome = _tabulate(project, source, part, state, accept=config.accept_changes)
+                project.echo(f"{part}: {_format_table(outcome.record.table)}")
+                outcomes[partition] = outcome
+            if source.partitions is None:
+                file = project.home.table_file(source.domain, source.name, None)
+                rows = {"preview": preview(duckdb, file)}
+                outcomes = {
+                    partition: replace(outcome, metadata={**outcome.metadata, **rows})
+                    for partition, outcome in outcomes.items()
+                }
+            yield materialization(context, key, outcomes)
+            records = {partition: outcome.record for partition, outcome in outcomes.items()}
+            others = {key: table for key, table in state.tables.items() if key not in records}
+            for check in CHECKS:
+                yield evaluate_check(source, key, check, {**records, **others}, state.fetches)
+            missing += _missing_tables(source, state, records)
+        if missing:
             raise dg.Failure(
-                f"required and no table was ever made: {', '.join(lacking)}", allow_retries=False
+                f"required, and there never was a table: {', '.join(missing)}",
+                allow_retries=False,
             )
 
     return tables
 
 
-def _check_spec(source: Source) -> dg.AssetCheckSpec:
-    return specs.check_spec(
-        CHECK,
-        asset_keys.table_key(source),
-        "The newest file's rows hold under the contract: at most "
-        f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink.",
-    )
-
-
-def _tabulate_source(
-    context: dg.AssetExecutionContext,
-    place: ProjectContext,
-    source: Source,
-    state: SourceState,
-    *,
-    accept: bool,
-) -> dict[str | None, PartOutcome]:
-    outcomes = {}
-    for partition in parts_of(context, source, state.fetches):
-        part = source.part(partition)
-        outcomes[partition] = _tabulate(place, source, part, state, accept=accept)
-        place.say(f"{part}: {_told(outcomes[partition])}")
-    return outcomes
-
-
-def _previews(
-    duckdb: DuckDBResource,
-    place: ProjectContext,
-    source: Source,
-    outcomes: Mapping[str | None, PartOutcome],
-) -> Mapping[str | None, PartOutcome]:
-    """The same with a few rows to look at; parts of one table would all look alike."""
-    if source.partitions is not None:
-        return outcomes
-    file = place.home.table_file(source.domain, source.name, None)
-    return {
-        part: replace(outcome, people={**outcome.people, "preview": preview(duckdb, file)})
-        for part, outcome in outcomes.items()
+def table_outcome(record: TableResult, *, reused: bool) -> PartOutcome[TableResult]:
+    """Return what the materialization of one partition records."""
+    table = record.table
+    metadata: dict[str, Any] = {
+        "dagster/row_count": table.rows,
+        "path": table.path,
+        "sha256": table.sha256,
+        "records": table.records,
+        "rejected": table.rejected,
+        "duplicates": table.duplicates,
     }
+    if table.rejects_by_rule:
+        metadata["rejects"] = dg.MetadataValue.json(table.rejects_by_rule)
+    metadata["rejects_path"] = table.rejects_path
+    metadata["unknown_fields"] = ", ".join(table.unknown_fields) or None
+    if table.unknown_values:
+        metadata["unknown_values"] = dg.MetadataValue.json(table.unknown_values)
+    if record.accepted:
+        metadata["accepted_changes"] = dg.MetadataValue.json([*map(str, record.accepted)])
+    return PartOutcome(
+        record=record, version=digest_texts(table.sha256), reused=reused, metadata=metadata
+    )
 
 
 def _tabulate(
-    place: ProjectContext, source: Source, part: Part, state: SourceState, *, accept: bool
-) -> PartOutcome:
-    validated, last = state.validated.get(part.partition), state.tables.get(part.partition)
+    project: ProjectContext, source: Source, part: Part, state: SourceState, *, accept: bool
+) -> PartOutcome[TableResult]:
+    validation, last = state.validated.get(part.partition), state.tables.get(part.partition)
     version = tabulate.code_version(source)
-    file = validated.file if validated else None
-    if last and _stands(place, last, file, version) and not (accept and last.fault):
-        return outcome_of(source, _without_old_fault(last, file), reused=True)
+    file = validation.file if validation else None
+    is_refusal_accepted = accept and last is not None and bool(last.fault)
+    if last and _is_current(project, last, file, version) and not is_refusal_accepted:
+        return table_outcome(_without_outdated_fault(last, file), reused=True)
     if file is None:
-        table = tabulate.empty_table(place.home, source, part, code_version=version)
-        return outcome_of(source, TableResult(part=part, table=table), reused=False)
-    decision = OperatorDecision(
-        sha256=file.sha256, by=current_user(), why=ACCEPTED, at=datetime.now(UTC)
-    )
+        table = tabulate.empty_table(project.home, source, part, code_version=version)
+        return table_outcome(TableResult(part=part, table=table), reused=False)
+    decision = None
+    if accept:
+        decision = OperatorDecision(
+            sha256=file.sha256, by=current_user(), why=ACCEPT_OPTION, at=datetime.now(UTC)
+        )
     fetch = state.fetches.get(part.partition)
-    override = ShrinkOverride(source, fetch, last, file, decision=decision if accept else None)
+    override = ShrinkOverride(source, fetch, last, file, decision=decision)
     try:
         table = tabulate.tabulate(
-            place.home,
+            project.home,
             source,
             part,
-            raw_store.stored_path(place.home, file),
+            raw_store.stored_path(project.home, file),
             file.sha256,
             code_version=version,
             previous=override.previous,
             accept_shrink=override.may_shrink,
         )
     except ContentError as error:
-        table, fault = _standing_table(place, source, part, last), f"{error}{override.advice}"
-        record = TableResult(part=part, table=table, fault=fault, refused_sha256=file.sha256)
+        record = TableResult(
+            part=part,
+            table=_last_table(project, source, part, last),
+            fault=f"{error}{override.advice}",
+            refused_sha256=file.sha256,
+        )
     else:
-        dated = table.content_at or file.last_modified
-        record = TableResult(part=part, table=table.model_copy(update={"content_at": dated}))
-    return outcome_of(source, override.add_to(record), reused=False)
+        content_at = table.content_at or file.last_modified
+        record = TableResult(part=part, table=table.model_copy(update={"content_at": content_at}))
+    return table_outcome(override.add_to(record), reused=False)
 
 
-def _stands(place: ProjectContext, last: TableResult, file: RawFile | None, version: str) -> bool:
-    """Whether the last table was made from this file by this code, and is still there."""
-    wanted = file.sha256 if file else ""
-    tried = {last.table.source_sha256, last.refused_sha256}
-    present = (place.home.root / last.table.path).exists()
-    return wanted in tried and last.table.code_version == version and present
+def _is_current(
+    project: ProjectContext, last: TableResult, file: RawFile | None, version: str
+) -> bool:
+    """Return True if this code has read this file, and the table is still there."""
+    sha256 = file.sha256 if file else ""
+    was_read = sha256 in {last.table.source_sha256, last.refused_sha256}
+    is_present = (project.home.root / last.table.path).exists()
+    return was_read and last.table.code_version == version and is_present
 
 
-def _without_old_fault(last: TableResult, file: RawFile | None) -> TableResult:
-    """A refusal counts while its file is the newest; it is over when the table's own is back."""
+def _without_outdated_fault(last: TableResult, file: RawFile | None) -> TableResult:
+    """Drop the refusal of a newer file once the table's own file is the newest again."""
     if file is None or file.sha256 != last.table.source_sha256:
         return last
     return last.model_copy(update={"fault": None, "refused_sha256": None})
 
 
-def _standing_table(
-    place: ProjectContext, source: Source, part: Part, last: TableResult | None
+def _last_table(
+    project: ProjectContext, source: Source, part: Part, last: TableResult | None
 ) -> Table:
-    """The last table; one without rows where there is none."""
-    if last is not None and (place.home.root / last.table.path).exists():
+    """Return the last table, or one without rows if there is none."""
+    if last is not None and (project.home.root / last.table.path).exists():
         return last.table
     version = tabulate.code_version(source)
-    return tabulate.empty_table(place.home, source, part, code_version=version)
+    return tabulate.empty_table(project.home, source, part, code_version=version)
 
 
-def outcome_of(source: Source, record: TableResult, *, reused: bool) -> PartOutcome:
-    """How the materialization of one part looks, and what its check has to say."""
-    table = record.table
-    accepted = [str(ruling) for ruling in record.accepted]
-    return PartOutcome(
-        record=record,
-        version=digest_of(table.sha256),
-        reused=reused,
-        people={
-            "dagster/row_count": table.rows,
-            "path": table.path,
-            "sha256": table.sha256,
-            "records": table.records,
-            "rejected": table.rejected,
-            "duplicates": table.duplicates,
-            "rejects": dg.MetadataValue.json(table.rejects_by_rule)
-            if table.rejects_by_rule
-            else None,
-            "rejects_path": table.rejects_path,
-            "unknown_fields": ", ".join(table.unknown_fields) or None,
-            "unknown_values": dg.MetadataValue.json(table.unknown_values)
-            if table.unknown_values
-            else None,
-            "accepted_changes": dg.MetadataValue.json(accepted) if accepted else None,
-        },
-        complaint=_complaint(source, record),
-    )
-
-
-def _complaint(source: Source, record: TableResult) -> CheckFailure | None:
-    table = record.table
-    if record.fault:
-        stands = "the last table stands" if table.source_sha256 else "no table was ever made of it"
-        return CheckFailure(f"{record.part}: {record.fault}; {stands}")
-    warned = []
-    if table.rejected:
-        rules = ", ".join(f"{count} by {rule}" for rule, count in table.rejects_by_rule.items())
-        warned.append(f"{table.rejected} of {table.records} records rejected ({rules})")
-    if table.duplicates:
-        wanted = "newer" if source.contract.duplicates == "keep_newest" else "later"
-        warned.append(f"{table.duplicates} rows set aside for a {wanted} one of the same key")
-    if table.unknown_fields and source.contract.unknown_fields == "evolve":
-        warned.append(f"unknown fields: {', '.join(table.unknown_fields)}")
-    warned += [
-        f"{sum(values.values())} values of {column} are not among the known ones: "
-        + ", ".join(f"{value!r} ({count})" for value, count in values.items())
-        for column, values in table.unknown_values.items()
-    ]
-    if not warned:
-        return None
-    told = [f"{record.part}: {'; '.join(warned)}", *table.first_rejects]
-    if table.first_rejects and (more := table.rejected - len(table.first_rejects)):
-        told.append(f"and {more:,} more")
-    return CheckFailure("\n".join(told), dg.AssetCheckSeverity.WARN)
-
-
-def _lacking(
-    source: Source, state: SourceState, outcomes: Mapping[str | None, PartOutcome]
+def _missing_tables(
+    source: Source, state: SourceState, records: Mapping[str | None, TableResult]
 ) -> list[str]:
-    """A required source whose first file was refused has no table worth reading.
+    """Return the partitions of a required source whose first file was refused, each with the fault.
 
-    A set of files has one where any of its files has.
+    A file set needs one table only.
     """
-    made = {part: o.record for part, o in outcomes.items() if isinstance(o.record, TableResult)}
-    held = [record.table.source_sha256 for record in {**state.tables, **made}.values()]
-    if not source.required or (isinstance(source.partitions, Files) and any(held)):
+    current = {**state.tables, **records}.values()
+    has_table = any(record.table.source_sha256 for record in current)
+    if not source.required or (isinstance(source.partitions, Files) and has_table):
         return []
     return [
         f"{record.part}: {record.fault or 'no file'}"
-        for record in made.values()
+        for record in records.values()
         if not record.table.source_sha256
     ]
 
 
-def _told(outcome: PartOutcome) -> str:
-    record = outcome.record
-    table: Table = record.table if isinstance(record, TableResult) else None  # type: ignore[assignment]
-    return f"{table.rows:,} rows" + (f", {table.rejected:,} rejected" if table.rejected else "")
+def _contract_failure(
+    source: Source, record: TableResult, _: FetchResult | None
+) -> CheckFailure | None:
+    table = record.table
+    if record.fault:
+        kept = "the last table is kept" if table.source_sha256 else "there is no earlier table"
+        return CheckFailure(f"{record.part}: {record.fault}; {kept}")
+    warnings = []
+    if table.rejected:
+        rules = ", ".join(f"{count} by {rule}" for rule, count in table.rejects_by_rule.items())
+        warnings.append(f"{table.rejected} of {table.records} records rejected ({rules})")
+    if table.duplicates:
+        other = "newer" if source.contract.duplicates == "keep_newest" else "later"
+        warnings.append(f"{table.duplicates} rows set aside for a {other} one of the same key")
+    if table.unknown_fields and source.contract.unknown_fields == "evolve":
+        warnings.append(f"unknown fields: {', '.join(table.unknown_fields)}")
+    for column, counts in table.unknown_values.items():
+        values = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
+        total = sum(counts.values())
+        warnings.append(f"{total} values of {column} are not among the declared ones: {values}")
+    if not warnings:
+        return None
+    lines = [f"{record.part}: {'; '.join(warnings)}", *table.first_rejects]
+    if table.first_rejects and (more := table.rejected - len(table.first_rejects)):
+        lines.append(f"and {more:,} more")
+    return CheckFailure("\n".join(lines), dg.AssetCheckSeverity.WARN)
+
+
+CHECKS: Sequence[SourceCheck[TableResult]] = (
+    SourceCheck(
+        "contract",
+        lambda source: (
+            "The newest file's rows satisfy the contract: at most "
+            f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink."
+        ),
+        _contract_failure,
+    ),
+)
+
+
+def _format_table(table: Table) -> str:
+    rejected = f", {table.rejected:,} rejected" if table.rejected else ""
+    return f"{table.rows:,} rows{rejected}"

@@ -1,10 +1,11 @@
-"""The validated assets: of each source, the newest file that is what was declared.
+"""The validated assets: of each source, the newest file that is what its declaration says.
 
-A refused file goes to quarantine and the last good one stands in; judging is `validate.validate`.
+A refused file goes to quarantine and the last good one is used; the rules are
+`etl_assets.validate.validate`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,19 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
-from etl_assets.defs import asset_keys, partial_runs, run_context, specs
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.domain_lock import domain_lock
-from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.materialize import CheckFailure, PartOutcome, parts_of, results
+from etl_assets.defs import asset_keys, specs
+from etl_assets.defs.context import ProjectContext, domain_lock
+from etl_assets.defs.event_log import EventLog, SourceState
+from etl_assets.defs.finish_run import run_hooks
+from etl_assets.defs.materialize import (
+    CheckFailure,
+    PartOutcome,
+    SourceCheck,
+    check_specs,
+    evaluate_check,
+    materialization,
+    selected_partitions,
+)
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import Problem
 from etl_assets.model.records import (
@@ -31,150 +40,128 @@ from etl_assets.model.records import (
 from etl_assets.validate import validate
 from etl_assets.validate.quarantine import quarantine_file
 
-CHECK = "content"
-ABSENT = "absent"
-EXPECTED = frozenset({FetchStatus.NOT_YET_PUBLISHED, FetchStatus.OFF})
+NO_FILE_VERSION = "absent"
+EXPECTED_WITHOUT_FILE = frozenset({FetchStatus.NOT_YET_PUBLISHED, FetchStatus.OFF})
 
 
-def build_validated(domain: Domain, place: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
-    """One step that judges the domain's downloads."""
+def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
+    """Return the step that validates the domain's downloads."""
     sources = fetch_order(domain.sources)[wave]
+    checks: list[dg.AssetCheckSpec] = []
+    for source in sources:
+        checks += check_specs(source, asset_keys.validated_key(source), CHECKS)
 
     @dg.multi_asset(
-        hooks={run_context.failure_hook(place, domain), partial_runs.success_hook(place, domain)},
+        hooks=run_hooks(project, domain),
         name=asset_keys.step_name(domain, "validated", wave),
         specs=[specs.validated_spec(domain, source, validate.CODE_VERSION) for source in sources],
-        check_specs=[
-            specs.check_spec(
-                CHECK,
-                asset_keys.validated_key(source),
-                f"The newest download is whole and is {source.format.name}.",
-            )
-            for source in sources
-        ],
+        check_specs=checks,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @domain_lock(place, domain)
+    @domain_lock(project, domain)
     def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        lacking: list[str] = []
-        states = read_sources(context.instance, domain.sources.values())
+        missing: list[Part] = []
+        states = EventLog(context.instance).read_sources(domain.sources.values())
+        shared = _shared_digests(states)
         for source in sources:
-            if asset_keys.validated_key(source) not in context.selected_asset_keys:
+            key, state = asset_keys.validated_key(source), states[source.name]
+            if key not in context.selected_asset_keys:
                 continue
-            outcomes = _judge_source(context, place, source, states)
-            beside = _beside(states[source.name], outcomes)
-            yield from results(
-                context, asset_keys.validated_key(source), CHECK, outcomes, beside=beside
-            )
-            lacking += [str(part) for part in _lacking(source, states[source.name], outcomes)]
-        if lacking:
+            outcomes = {}
+            for partition in selected_partitions(context, source, state.fetches):
+                part = source.part(partition)
+                outcomes[partition] = _validate(project, source, part, state, shared=shared)
+            yield materialization(context, key, outcomes)
+            records = {partition: outcome.record for partition, outcome in outcomes.items()}
+            others = {
+                partition: record
+                for partition, record in state.validated.items()
+                if partition not in records and record.stands_in
+            }
+            for check in CHECKS:
+                yield evaluate_check(source, key, check, {**records, **others}, state.fetches)
+            missing += _missing_files(source, state, records)
+        if missing:
             raise dg.Failure(
-                f"required and nothing good was ever held: {', '.join(lacking)}",
+                "required, and there never was a good file: "
+                + ", ".join(str(part) for part in missing),
                 allow_retries=False,
             )
 
     return validated
 
 
-def _judge_source(
-    context: dg.AssetExecutionContext,
-    place: ProjectContext,
-    source: Source,
-    states: Mapping[str, SourceState],
-) -> dict[str | None, PartOutcome]:
-    state = states[source.name]
-    named = Counter(f.file.sha256 for s in states.values() for f in s.fetches.values() if f.file)
-    return {
-        partition: _judge(
-            place,
-            source,
-            source.part(partition),
-            state.fetches.get(partition),
-            state.validated.get(partition),
-            shared={sha256 for sha256, count in named.items() if count > 1},
-        )
-        for partition in parts_of(context, source, state.fetches)
-    }
+def validated_outcome(record: ValidationResult, *, reused: bool) -> PartOutcome[ValidationResult]:
+    """Return what the materialization of one partition records."""
+    metadata: dict[str, Any] = {}
+    if file := record.file:
+        metadata |= {"path": file.path, "sha256": file.sha256}
+    if verdict := record.verdict:
+        metadata |= {"found": verdict.found, "unpacked_bytes": verdict.unpacked_bytes}
+    metadata["stands_in"] = record.stands_in
+    if verdict and verdict.accepted:
+        metadata["accepted"] = str(verdict.accepted)
+    return PartOutcome(
+        record=record,
+        version=file.sha256 if file else NO_FILE_VERSION,
+        reused=reused,
+        metadata=metadata,
+    )
 
 
-def _beside(
-    state: SourceState, outcomes: Mapping[str | None, PartOutcome]
-) -> Iterator[CheckFailure | None]:
-    """What there is to say of files that this launch does not ask for."""
-    for partition, record in state.validated.items():
-        if partition not in outcomes and record.stands_in:
-            yield CheckFailure(f"{record.verdict or record.part}; the last good file stands in")
+def _shared_digests(states: Mapping[str, SourceState]) -> set[str]:
+    """Return the digests of raw files that several partitions or sources use."""
+    counts: Counter[str] = Counter()
+    for state in states.values():
+        counts.update(fetch.file.sha256 for fetch in state.fetches.values() if fetch.file)
+    return {sha256 for sha256, count in counts.items() if count > 1}
 
 
-def _judge(
-    place: ProjectContext,
-    source: Source,
-    part: Part,
-    fetch: FetchResult | None,
-    last: ValidationResult | None,
-    *,
-    shared: Set[str],
-) -> PartOutcome:
+def _validate(
+    project: ProjectContext, source: Source, part: Part, state: SourceState, *, shared: Set[str]
+) -> PartOutcome[ValidationResult]:
+    fetch, last = state.fetches.get(part.partition), state.validated.get(part.partition)
     file = fetch.file if fetch else None
-    if file is None and last and last.file:
-        stands_in = last.model_copy(update={"stands_in": True})
-        return outcome_of(stands_in, reused=True, complaint=f"{part}: the last good file stands in")
     if file is None:
-        expected = fetch is not None and fetch.status in EXPECTED
-        return _absent(part, None if expected else f"{part}: nothing was ever held")
-    if last and last.file and _same(last, file) and not last.stands_in:
-        return outcome_of(last.model_copy(update={"file": file}), reused=True)
-    path = raw_store.stored_path(place.home, file)
-    verdict = _verdict_on_arrival(file) or validate.validate(source, part, path, sha256=file.sha256)
+        if last and last.file:
+            return validated_outcome(last.model_copy(update={"stands_in": True}), reused=True)
+        record = ValidationResult(part=part, code_version=validate.CODE_VERSION)
+        return validated_outcome(record, reused=False)
+    if last and _is_same_file(last, file) and not last.stands_in:
+        return validated_outcome(last.model_copy(update={"file": file}), reused=True)
+    path = raw_store.stored_path(project.home, file)
+    verdict = _download_verdict(file) or validate.validate(source, part, path, sha256=file.sha256)
+    record = ValidationResult(
+        part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION
+    )
     if verdict.ok:
-        return outcome_of(
-            ValidationResult(
-                part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION
-            ),
-            reused=False,
-        )
-    keep = file.sha256 in shared or (fetch is not None and fetch.pin is not None)
+        return validated_outcome(record, reused=False)
     quarantine_file(
-        place.home,
+        project.home,
         source,
         part,
         path,
         Problem(verdict.where, verdict.expected, verdict.found),
-        url=file.url,
         at=datetime.now(UTC),
-        keep_original=keep,
+        url=file.url,
+        # Another partition, or the operator's pin, still needs the bytes in the raw store.
+        keep_original=file.sha256 in shared or (fetch is not None and fetch.pin is not None),
     )
-    return _refused(part, verdict, last.file if last else None)
+    last_good = last.file if last else None
+    refused = record.model_copy(update={"file": last_good, "stands_in": True})
+    return validated_outcome(refused, reused=False)
 
 
-def _refused(part: Part, verdict: Verdict, stand_in: RawFile | None) -> PartOutcome:
-    """A file that may not be used, and the last good one in its place where there is any."""
-    return outcome_of(
-        ValidationResult(
-            part=part,
-            file=stand_in,
-            verdict=verdict,
-            stands_in=True,
-            code_version=validate.CODE_VERSION,
-        ),
-        reused=False,
-        complaint=f"{verdict}; in quarantine, "
-        + ("the last good file stands in" if stand_in else "and no good file was ever held"),
-    )
+def _download_verdict(file: RawFile) -> Verdict | None:
+    """Return the verdict from the download if the rules are the same, or the operator's."""
+    verdict = file.verdict
+    if verdict and (verdict.accepted or verdict.code_version == validate.CODE_VERSION):
+        return verdict
+    return None
 
 
-def _verdict_on_arrival(file: RawFile) -> Verdict | None:
-    """The word that was given while the file came in, where the rules are still the same.
-
-    That of a person who released the file from quarantine goes before any rule.
-    """
-    found = file.verdict
-    stands = found and (found.accepted or found.code_version == validate.CODE_VERSION)
-    return found if stands else None
-
-
-def _same(last: ValidationResult, file: RawFile) -> bool:
+def _is_same_file(last: ValidationResult, file: RawFile) -> bool:
     return (
         last.file is not None
         and last.file.sha256 == file.sha256
@@ -182,45 +169,38 @@ def _same(last: ValidationResult, file: RawFile) -> bool:
     )
 
 
-def _absent(part: Part, complaint: str | None) -> PartOutcome:
-    return outcome_of(
-        ValidationResult(part=part, code_version=validate.CODE_VERSION),
-        reused=False,
-        complaint=complaint,
-    )
-
-
-def outcome_of(
-    record: ValidationResult, *, reused: bool, complaint: str | None = None
-) -> PartOutcome:
-    """How the materialization of one part looks, and what its check has to say."""
-    file, verdict = record.file, record.verdict
-    return PartOutcome(
-        record=record,
-        version=file.sha256 if file else ABSENT,
-        reused=reused,
-        people={
-            "path": file.path if file else None,
-            "sha256": file.sha256 if file else None,
-            "found": verdict.found if verdict else None,
-            "unpacked_bytes": verdict.unpacked_bytes if verdict else None,
-            "stands_in": record.stands_in,
-            "accepted": str(verdict.accepted) if verdict and verdict.accepted else None,
-        },
-        complaint=CheckFailure(complaint) if complaint else None,
-    )
-
-
-def _lacking(
-    source: Source, state: SourceState, outcomes: Mapping[str | None, PartOutcome]
+def _missing_files(
+    source: Source, state: SourceState, records: Mapping[str | None, ValidationResult]
 ) -> list[Part]:
-    """The parts of which no good file was ever held; a set of files stands on those it has."""
-    made = {
-        part: o.record for part, o in outcomes.items() if isinstance(o.record, ValidationResult)
-    }
-    is_set = isinstance(source.partitions, Files)
-    if not source.required or (
-        is_set and any(r.file for r in {**state.validated, **made}.values())
-    ):
+    """Return the partitions of a required source that never had a good file.
+
+    A file set needs one good file only.
+    """
+    current = {**state.validated, **records}.values()
+    is_served = isinstance(source.partitions, Files) and any(record.file for record in current)
+    if not source.required or is_served:
         return []
-    return [record.part for record in made.values() if record.file is None]
+    return [record.part for record in records.values() if record.file is None]
+
+
+def _content_failure(
+    _: Source, record: ValidationResult, fetch: FetchResult | None
+) -> CheckFailure | None:
+    verdict = record.verdict
+    if record.stands_in and verdict and not verdict.ok:
+        used = "the last good file is used" if record.file else "and there is no good file"
+        return CheckFailure(f"{verdict}; in quarantine, {used}")
+    if record.stands_in:
+        return CheckFailure(f"{record.part}: the last good file is used")
+    if record.file is None and not (fetch and fetch.status in EXPECTED_WITHOUT_FILE):
+        return CheckFailure(f"{record.part}: there is no good file")
+    return None
+
+
+CHECKS: Sequence[SourceCheck[ValidationResult]] = (
+    SourceCheck(
+        "content",
+        lambda source: f"The newest download is complete and is {source.format.name}.",
+        _content_failure,
+    ),
+)

@@ -16,14 +16,15 @@ import duckdb
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Files
+from etl_assets.defs.context import DomainSession
+from etl_assets.defs.launch import open_project
 from etl_assets.demo import samples
 from etl_assets.demo.script import DEMO_FILE, Change, Demo, Edit, Scene, Show, Step
 from etl_assets.demo.server import serving
 from etl_assets.model.errors import BuildError, Problem, UsageError
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import RunOptions
-from etl_assets.operations.run import Launcher
-from etl_assets.publish.run_directory import published_directory
+from etl_assets.operations.run import run_domain
 from etl_assets.settings import Settings
 
 Rows = dict[str, tuple[str | None, ...]]
@@ -98,8 +99,9 @@ class _Stage:
         scenes = []
         domains = {self._domain.name: self._domain}
         # The log lines of the runs are not printed: the scenes show what happened.
-        with Launcher.open(settings, domains, say=lambda _: None) as launcher:
-            steps = play_steps(self._demo, change=self._change, run=lambda: self._run(launcher))
+        with open_project(settings, domains, echo=lambda _: None) as project_session:
+            session = project_session.for_domain(self._domain.name)
+            steps = play_steps(self._demo, change=self._change, run=lambda: self._run(session))
             for scene in steps:
                 self._say(_format_scene(self._demo, scene))
                 scenes.append(scene)
@@ -119,14 +121,14 @@ class _Stage:
     def _pack(self) -> None:
         samples.pack(self._samples, self.mirror, self._domain, at=datetime.now(UTC))
 
-    def _run(self, launcher: Launcher) -> Path:
-        manifest = launcher.run(self._domain.name, RunOptions())
+    def _run(self, session: DomainSession) -> Path:
+        manifest = run_domain(session, RunOptions())
         made = sum(asset.outcome == "made" for asset in manifest.assets)
         self._say(
             f"run: {manifest.status} in {manifest.seconds:.1f} s, {made} assets made, "
             f"{len(manifest.assets) - made} reused"
         )
-        latest = published_directory(launcher.place.home, self._domain.name)
+        latest = session.published_directory()
         if latest is None or not manifest.published:
             raise BuildError(f"the run of the demo did not publish: {manifest.note}")
         return latest / MARTS

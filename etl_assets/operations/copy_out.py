@@ -25,11 +25,11 @@ def require_fresh(target: Path) -> Path:
     return target.resolve()
 
 
-def require_place(place: ProjectContext, domain: Domain, target: Path) -> Path:
+def require_place(project: ProjectContext, domain: Domain, target: Path) -> Path:
     """The same for a copy that comes by one rename and lies apart from the runs."""
     wanted = require_fresh(target)
     above = next(path for path in wanted.parents if path.exists())
-    runs = place.home.outputs(domain.name)
+    runs = project.home.outputs(domain.name)
     if wanted.is_mount():
         raise UsageError(f"{WANTED}, found {target}, a mount point; name a directory inside it")
     if runs.is_relative_to(wanted) or wanted.parent == runs:
@@ -39,17 +39,17 @@ def require_place(place: ProjectContext, domain: Domain, target: Path) -> Path:
     return wanted
 
 
-def deliver(place: ProjectContext, domain: Domain, target: Path, *, published: bool) -> None:
+def deliver(project: ProjectContext, domain: Domain, target: Path, *, published: bool) -> None:
     """Copy the published set where this run has published; else say that there is no copy."""
-    directory = run_directory.published_directory(place.home, domain.name) if published else None
+    directory = run_directory.published_directory(project.home, domain.name) if published else None
     if directory is None:
-        place.say(f"{target}: not written, for this run of {domain.name} published nothing")
+        project.echo(f"{target}: not written, for this run of {domain.name} published nothing")
         return
     try:
         run_directory.copy_run_directory(directory, target)
     except (OSError, HomeError) as error:
         raise HomeError(
             f"{target}: expected to put a copy there, found: {error}; the run is published "
-            f"all the same, in {place.home.relative(directory)}; run again with a free place"
+            f"all the same, in {project.home.relative(directory)}; run again with a free place"
         ) from error
-    place.say(f"{target}: a copy of {place.home.relative(directory)}")
+    project.echo(f"{target}: a copy of {project.home.relative(directory)}")

@@ -12,16 +12,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
-import dagster as dg
-
 from etl_assets.declarations.domain import Domain, Explain
 from etl_assets.declarations.names import find_part, split_part_name
 from etl_assets.declarations.rules import suggest
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.fetch_plan import all_parts, jobs_of, probes_of
-from etl_assets.fetch import download
+from etl_assets.defs.context import DomainSession, ProjectContext
+from etl_assets.defs.event_log import SourceState
+from etl_assets.defs.fetch_plan import FetchPlan, open_fetcher, parts_of_sources
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
 from etl_assets.model.records import Part, Table
 from etl_assets.model.run_manifest import MARTS, RunManifest
@@ -45,36 +42,35 @@ class Replacements:
     seeds: Mapping[str, Path]
 
 
-def diff(
-    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain, replace: Mapping[str, Path]
-) -> Difference:
+def diff(session: DomainSession, replace: Mapping[str, Path]) -> Difference:
     """Which published rows would change with other files in the place of sources' or seeds.
 
     With none, what a run would change now. Raises UsageError for an unknown name or file,
     ContentError for a file that is not what its source declares, NotFoundError where nothing is
     published.
     """
-    return _WhatIf(instance, place, domain, parse_replacements(place, domain, replace)).difference()
+    project, domain = session.project, session.domain
+    return _WhatIf(session, parse_replacements(project, domain, replace)).difference()
 
 
-def domain_of_changes(place: ProjectContext, names: Collection[str]) -> Domain:
+def domain_of_changes(project: ProjectContext, names: Collection[str]) -> Domain:
     """The one domain that explains and has all these sources and seeds; UsageError else."""
     able = [
         domain
-        for domain in place.domains.values()
-        if domain.explain and all(_has(place, domain, name) for name in names)
+        for domain in project.domains.values()
+        if domain.explain and all(_has(project, domain, name) for name in names)
     ]
     if len(able) != 1:
-        known = ", ".join(domain.name for domain in place.domains.values() if domain.explain)
+        known = ", ".join(domain.name for domain in project.domains.values() if domain.explain)
         raise UsageError(f"expected a domain first, one of {known}; found: {', '.join(names)}")
     return able[0]
 
 
 def parse_replacements(
-    place: ProjectContext, domain: Domain, replace: Mapping[str, Path]
+    project: ProjectContext, domain: Domain, replace: Mapping[str, Path]
 ) -> Replacements:
     """Tell sources from seeds; UsageError names what is neither."""
-    known = seeds(place, domain)
+    known = seeds(project, domain)
     files: dict[Part, Path] = {}
     chosen: dict[str, Path] = {}
     for name, path in replace.items():
@@ -92,14 +88,14 @@ def parse_replacements(
     return Replacements(files, chosen)
 
 
-def _has(place: ProjectContext, domain: Domain, name: str) -> bool:
+def _has(project: ProjectContext, domain: Domain, name: str) -> bool:
     source_name, _ = split_part_name(name)
-    return name in seeds(place, domain) or domain.find_source(source_name) is not None
+    return name in seeds(project, domain) or domain.find_source(source_name) is not None
 
 
-def seeds(place: ProjectContext, domain: Domain) -> dict[str, Path]:
+def seeds(project: ProjectContext, domain: Domain) -> dict[str, Path]:
     """The seed files of a domain by name, each by its path inside the dbt project."""
-    root = place.settings.dbt_dir
+    root = project.settings.dbt_dir
     found = sorted((root / SEEDS / domain.name).rglob("*.csv"))
     return {path.stem: path.relative_to(root) for path in found}
 
@@ -109,12 +105,11 @@ class _WhatIf:
 
     def __init__(
         self,
-        instance: dg.DagsterInstance,
-        place: ProjectContext,
-        domain: Domain,
+        session: DomainSession,
         given: Replacements,
     ) -> None:
-        self._instance, self._place, self._domain, self._given = instance, place, domain, given
+        self._session, self._given = session, given
+        self._project, self._domain = session.project, session.domain
         self._now = datetime.now(UTC)
         self._faults: list[str] = []
         self._taken: dict[str, str] = {}
@@ -123,7 +118,7 @@ class _WhatIf:
         if self._domain.explain is None:
             raise UsageError(f"{self._domain.name} declares no explain in its _domain.yaml")
         before = self._published / MARTS
-        with open_scratch_home(self._place, self._domain) as apart:
+        with open_scratch_home(self._project, self._domain) as apart:
             seeded = self._with_seeds(apart)
             self._lay_tables(seeded)
             self._build(seeded)
@@ -134,7 +129,7 @@ class _WhatIf:
 
     @cached_property
     def _published(self) -> Path:
-        found = run_directory.published_directory(self._place.home, self._domain.name)
+        found = run_directory.published_directory(self._project.home, self._domain.name)
         if found is None:
             raise NotFoundError(f"{self._domain.name}: nothing is published yet; run it first")
         return found
@@ -145,7 +140,7 @@ class _WhatIf:
 
     @cached_property
     def _states(self) -> dict[str, SourceState]:
-        return read_sources(self._instance, self._domain.sources.values())
+        return self._session.read_sources()
 
     def _with_seeds(self, apart: ScratchHome) -> ScratchHome:
         """The same scratch home on a copy of the dbt project, where a seed is replaced."""
@@ -153,13 +148,13 @@ class _WhatIf:
             return apart
         copy = apart.home.root / "dbt_project"
         shutil.copytree(
-            self._place.settings.dbt_dir, copy, ignore=shutil.ignore_patterns("target", "logs")
+            self._project.settings.dbt_dir, copy, ignore=shutil.ignore_patterns("target", "logs")
         )
-        known = seeds(self._place, self._domain)
+        known = seeds(self._project, self._domain)
         for name, path in self._given.seeds.items():
             shutil.copyfile(path, copy / known[name])
             self._taken[name] = str(path)
-        return ScratchHome(self._place, self._domain, apart.home.root, copy)
+        return ScratchHome(self._project, self._domain, apart.home.root, copy)
 
     def _lay_tables(self, apart: ScratchHome) -> None:
         if self._given.files or self._given.seeds:
@@ -208,7 +203,7 @@ class _WhatIf:
     def _lay(self, apart: ScratchHome, source: Source, part: Part, sha256: str) -> None:
         """The table of a stored file: the standing one where it is of that file and this code."""
         table = self._table(part)
-        file = self._place.home.root / table.path if table else None
+        file = self._project.home.root / table.path if table else None
         if (
             table
             and file
@@ -217,7 +212,7 @@ class _WhatIf:
         ):
             apart.link_table(file)
         else:
-            raw = self._place.home.raw_file(sha256) if sha256 else None
+            raw = self._project.home.raw_file(sha256) if sha256 else None
             apart.tabulate(source, part, raw, sha256)
 
     def _table(self, part: Part) -> Table | None:
@@ -237,26 +232,12 @@ class _WhatIf:
     def _fetched(self, apart: ScratchHome) -> dict[Part, str]:
         """What a run would fetch now, kept in the scratch home; what cannot be had is told."""
         sources = [s for s in self._domain.sources.values() if s.for_each is None]
-        wanted = [
-            (source, part)
-            for source in sources
-            for part in all_parts(
-                self._place.resolver, source, self._now, known=self._states[source.name].fetches
-            )
-        ]
-        probes = probes_of(self._place, wanted, now=self._now)
-        jobs = jobs_of(self._place, self._states, wanted, probes, force=False, now=self._now)
+        parts = parts_of_sources(self._project, sources, self._states, self._now)
         found = {}
-        with self._place.client() as client:
-            desk = download.FetchContext(
-                client=client,
-                resolver=self._place.resolver,
-                home=apart.home,
-                now=self._now,
-                check=validate.validate,
-                progress=self._place.progress,
-            )
-            for fetch in download.fetch_all([job for job in jobs if job.decision.fetch], desk):
+        with open_fetcher(self._project, now=self._now, home=apart.home) as fetcher:
+            plan = fetcher.plan(self._states, parts)
+            moved = FetchPlan([job for job in plan.files if job.decision.fetch])
+            for fetch in fetcher.fetch(moved):
                 if fetch.fault:
                     self._faults.append(f"{fetch.part}: {fetch.fault}; the last file would stand")
                 elif fetch.file and apart.home.raw_file(fetch.file.sha256).is_file():

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import dagster as dg
-
 from etl_assets.declarations.source import Files, Source
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import read_sources
+from etl_assets.defs.context import DomainSession
 from etl_assets.fetch.file_set import list_files, resolve_folder
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
@@ -28,8 +25,7 @@ from etl_assets.tables.parquet import remove_file
 
 
 def forget(
-    instance: dg.DagsterInstance,
-    place: ProjectContext,
+    session: DomainSession,
     source: Source,
     part: Part,
     *,
@@ -41,34 +37,34 @@ def forget(
 
     Raises UsageError where the file was never fetched, or still lies in its folder.
     """
-    last = _last(instance, place, source, part)
+    project = session.project
+    last = _last(session, source, part)
     ruling = OperatorDecision(
         sha256=last.file.sha256 if last.file else "", by=by, why=required_reason(why), at=at
     )
     # The table first: where this breaks off, the next run makes it anew, and nothing is forgotten.
-    remove_file(place.home.table_file(source.domain, source.name, part.partition))
-    remove_file(place.home.rejects_file(source.domain, source.name, part.partition))
+    remove_file(project.home.table_file(source.domain, source.name, part.partition))
+    remove_file(project.home.rejects_file(source.domain, source.name, part.partition))
     fetch = FetchResult(
         part=part,
         status=FetchStatus.FORGOTTEN,
         decision=Decision(part=part, fetch=False, reason=Reason.FORGOTTEN, detail=str(ruling)),
     )
-    return record_decision(instance, place, source, fetch, ruling)
+    return record_decision(session, source, fetch, ruling)
 
 
-def _last(
-    instance: dg.DagsterInstance, place: ProjectContext, source: Source, part: Part
-) -> FetchResult:
+def _last(session: DomainSession, source: Source, part: Part) -> FetchResult:
+    event_log, project = session.event_log, session.project
     if not isinstance(source.partitions, Files):
         raise UsageError(f"{source.full_name}: expected a set of files, found one at a fixed place")
-    fetches = read_sources(instance, [source])[source.name].fetches
+    fetches = event_log.read_sources([source])[source.name].fetches
     if part.partition not in fetches:
         known = ", ".join(sorted(key for key in fetches if key)) or "none"
         raise UsageError(
             f"{part}: expected a file that was fetched, found none; known are: {known}"
         )
-    if part.partition in list_files(source, source.partitions, place.resolver).partitions:
-        folder = resolve_folder(source, place.resolver)
+    if part.partition in list_files(source, source.partitions, project.resolver).partitions:
+        folder = resolve_folder(source, project.resolver)
         raise UsageError(
             f"{part}: expected a file that is gone, found it in {folder}; move it away"
         )

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-import dagster as dg
-
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.event_log import read_sources
+from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.launch import open_event_log
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import DeclarationError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RawFile
 from etl_assets.operations import health_leftovers, health_machine
 from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
-from etl_assets.operations.recovery import COMMAND_TAG, IN_PROGRESS
-from etl_assets.operations.run import open_instance
 from etl_assets.settings import Settings
 from etl_assets.storage import disk
 
@@ -96,10 +93,10 @@ def _event_log(
     if not (settings.dagster_home / "dagster.yaml").exists():
         return _none_yet(Home(settings.home)), {}, {}
     try:
-        with open_instance(settings) as instance:
-            files = {name: _standing(instance, domain) for name, domain in domains.items()}
-            cut_off = {name: _unended(instance, name) for name in domains}
-            count = instance.get_runs_count()
+        with open_event_log(settings) as event_log:
+            files = {name: _standing(event_log, domain) for name, domain in domains.items()}
+            cut_off = {name: event_log.unfinished_runs(name) for name in domains}
+            count = event_log.run_count()
     except Exception as error:  # noqa: BLE001 - Dagster and SQLite raise what they like
         found = _told(error, settings)
         advice = "move it away, then `etl manifest restore`"
@@ -126,16 +123,10 @@ def _none_yet(home: Home) -> HealthFinding:
     )
 
 
-def _standing(instance: dg.DagsterInstance, domain: Domain) -> list[RawFile]:
-    states = read_sources(instance, domain.sources.values())
+def _standing(event_log: EventLog, domain: Domain) -> list[RawFile]:
+    states = event_log.read_sources(domain.sources.values())
     fetches = [fetch for state in states.values() for fetch in state.fetches.values()]
     return [fetch.file for fetch in fetches if fetch.file]
-
-
-def _unended(instance: dg.DagsterInstance, domain: str) -> list[str]:
-    """A command's runs that are in progress by the event log; without a lock they are dead."""
-    wanted = dg.RunsFilter(statuses=IN_PROGRESS, tags={COMMAND_TAG: domain})
-    return [run.run_id for run in instance.get_runs(wanted)]
 
 
 def _held_bytes(home: Home, domains: Mapping[str, Domain], files: Files) -> int:

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-import dagster as dg
-
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw, tables, validated
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import read_sources
-from etl_assets.defs.materialize import PartOutcome, evaluation_of, event_of
+from etl_assets.defs.context import DomainSession, ProjectContext
+from etl_assets.defs.event_log import EventLog
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import (
     DownloadRecord,
@@ -53,28 +50,29 @@ ADVICE = {
 }
 
 
-def restore(instance: dg.DagsterInstance, place: ProjectContext, domain: Domain) -> Restored:
+def restore(session: DomainSession) -> Restored:
     """Give the event log what the ledger says; raises where it knows the domain, or there is none.
 
     A table whose file is gone or is another one is made again from its raw file.
     """
-    states = read_sources(instance, domain.sources.values())
+    event_log, project, domain = session.event_log, session.project, session.domain
+    states = event_log.read_sources(domain.sources.values())
     if known := sorted(name for name, state in states.items() if state.fetches):
         raise UsageError(
             f"{domain.name}: expected an event log that knows none of its files, found those of "
             f"{', '.join(known)}; restore is for an empty DAGSTER_HOME"
         )
-    restoring = _Restoring(instance, place, _load(place.home, domain))
+    restoring = _Restoring(event_log, project, _load(project.home, domain))
     for source in domain.sources.values():
         restoring.restore(source)
     return restoring.told(domain)
 
 
-def exported(place: ProjectContext) -> list[str]:
+def exported(project: ProjectContext) -> list[str]:
     """The declared domains that have a ledger; raises HomeError where none has."""
-    found = {name for name, _, _ in load_manifests(place.home)} & set(place.domains)
+    found = {name for name, _, _ in load_manifests(project.home)} & set(project.domains)
     if not found:
-        raise HomeError(f"{place.home.manifests}: expected exported ledgers, found none")
+        raise HomeError(f"{project.home.manifests}: expected exported ledgers, found none")
     return sorted(found)
 
 
@@ -89,10 +87,8 @@ def _load(home: Home, domain: Domain) -> Records:
 class _Restoring:
     """One restoration, with what it has done."""
 
-    def __init__(
-        self, instance: dg.DagsterInstance, place: ProjectContext, records: Records
-    ) -> None:
-        self._instance, self._place, self._records = instance, place, records
+    def __init__(self, event_log: EventLog, project: ProjectContext, records: Records) -> None:
+        self._event_log, self._project, self._records = event_log, project, records
         self._heard: set[str] = set()
         self._files: list[str] = []
         self._tables: list[str] = []
@@ -109,24 +105,25 @@ class _Restoring:
         ]
         ingested = self._of(source, IngestionRecord, Process.INGESTION)
         made = [table for record in ingested if (table := self._table(source, record.result))]
-        self._report(
-            asset_keys.raw_key(source),
-            raw.CHECK,
-            {fetch.part: raw.outcome_of(source, fetch) for fetch in fetches},
-        )
-        self._report(
-            asset_keys.validated_key(source),
-            validated.CHECK,
-            {
-                record.part: validated.outcome_of(record, reused=True, complaint=_fault(record))
-                for record in judged
-            },
-        )
-        self._report(
-            asset_keys.table_key(source),
-            tables.CHECK,
-            {table.part: tables.outcome_of(source, table, reused=True) for table in made},
-        )
+        by_partition = {fetch.part.partition: fetch for fetch in fetches}
+        log, key = self._event_log, asset_keys.raw_key(source)
+        for partition, fetch in by_partition.items():
+            log.report_outcome(key, partition, raw.raw_outcome(fetch))
+        if by_partition:
+            log.report_checks(source, key, raw.CHECKS, by_partition, by_partition)
+        key = asset_keys.validated_key(source)
+        validations = {record.part.partition: record for record in judged}
+        for partition, validation in validations.items():
+            outcome = validated.validated_outcome(validation, reused=True)
+            log.report_outcome(key, partition, outcome)
+        if validations:
+            log.report_checks(source, key, validated.CHECKS, validations, by_partition)
+        key = asset_keys.table_key(source)
+        results = {table.part.partition: table for table in made}
+        for partition, table in results.items():
+            log.report_outcome(key, partition, tables.table_outcome(table, reused=True))
+        if results:
+            log.report_checks(source, key, tables.CHECKS, results, by_partition)
 
     def told(self, domain: Domain) -> Restored:
         strangers = sorted(set(self._records[Process.DOWNLOAD]) - self._heard)
@@ -150,7 +147,7 @@ class _Restoring:
     def _fetch(self, record: DownloadRecord) -> FetchResult:
         self._heard.add(record.key)
         file, pin = record.file, record.pin
-        found = raw_store.verify(self._place.home, file.sha256)
+        found = raw_store.verify(self._project.home, file.sha256)
         if found is StoredState.PRESENT:
             self._files.append(record.key)
         else:
@@ -166,20 +163,20 @@ class _Restoring:
 
     def _table(self, source: Source, record: TableResult) -> TableResult | None:
         """The record of a table that stands, made again if need be; None where it cannot be."""
-        path = self._place.home.root / record.table.path
+        path = self._project.home.root / record.table.path
         if path.exists() and hash_file(path) == record.table.sha256:
             self._tables.append(str(record.part))
             return record
         made_of = record.table.source_sha256
-        if not made_of or raw_store.verify(self._place.home, made_of) is not StoredState.PRESENT:
+        if not made_of or raw_store.verify(self._project.home, made_of) is not StoredState.PRESENT:
             self._unheard.append(f"{record.part}: its table is lost: the next run makes it")
             return None
         try:
             table = tabulate.tabulate(
-                self._place.home,
+                self._project.home,
                 source,
                 record.part,
-                self._place.home.raw_file(made_of),
+                self._project.home.raw_file(made_of),
                 made_of,
                 code_version=tabulate.code_version(source),
             )
@@ -190,20 +187,9 @@ class _Restoring:
         dated = table.content_at or record.table.content_at
         return record.model_copy(update={"table": table.model_copy(update={"content_at": dated})})
 
-    def _report(self, key: dg.AssetKey, check: str, outcomes: Mapping[Part, PartOutcome]) -> None:
-        for part, outcome in outcomes.items():
-            self._instance.report_runless_asset_event(event_of(key, part.partition, outcome))
-        if outcomes:
-            found = evaluation_of(key, check, outcomes.values())
-            self._instance.report_runless_asset_event(found)
-
 
 def _with_file(record: ValidationResult, files: Mapping[Part, RawFile | None]) -> ValidationResult:
     """The download itself, which knows more, where it is the very file that was judged good."""
     file = files.get(record.part)
     is_same = file is not None and record.file is not None and file.sha256 == record.file.sha256
     return record.model_copy(update={"file": file}) if is_same else record
-
-
-def _fault(record: ValidationResult) -> str | None:
-    return f"{record.verdict}; the last good file stands in" if record.stands_in else None

@@ -7,49 +7,43 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import dagster as dg
-
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import read_sources
+from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.export_manifest import export_ledger
-from etl_assets.defs.materialize import evaluation_of, event_of
 from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import FetchResult, OperatorDecision
 
 
 def record_decision(
-    instance: dg.DagsterInstance,
-    place: ProjectContext,
-    source: Source,
-    fetch: FetchResult,
-    ruling: OperatorDecision,
+    session: DomainSession, source: Source, fetch: FetchResult, ruling: OperatorDecision
 ) -> FetchResult:
     """Write what a person decided on a raw file to the event log, and to the exported ledger."""
-    key = asset_keys.raw_key(source)
-    event = event_of(key, fetch.part.partition, raw.outcome_of(source, fetch))
-    told = {"by": ruling.by, "why": ruling.why, "at": ruling.at.isoformat()}
-    instance.report_runless_asset_event(event.with_metadata({**event.metadata, **told}))
-    publish_decision(instance, place, source, ruling.at)
+    session.event_log.report_outcome(
+        asset_keys.raw_key(source),
+        fetch.part.partition,
+        raw.raw_outcome(fetch),
+        by=ruling.by,
+        why=ruling.why,
+        at=ruling.at.isoformat(),
+    )
+    publish_decision(session, source, ruling.at)
     return fetch
 
 
-def publish_decision(
-    instance: dg.DagsterInstance, place: ProjectContext, source: Source, at: datetime
-) -> None:
+def publish_decision(session: DomainSession, source: Source, at: datetime) -> None:
     """Let the source's check and the exported ledger say what the event log says."""
-    key = asset_keys.raw_key(source)
-    fetches = read_sources(instance, [source])[source.name].fetches.values()
-    outcomes = [raw.outcome_of(source, known) for known in fetches]
-    instance.report_runless_asset_event(evaluation_of(key, raw.CHECK, outcomes))
-    export_ledger(instance, place, place.domains[source.domain], at)
+    fetches = session.event_log.read_sources([source])[source.name].fetches
+    session.event_log.report_checks(
+        source, asset_keys.raw_key(source), raw.CHECKS, fetches, fetches
+    )
+    export_ledger(session, at)
 
 
-def was_cut_off(place: ProjectContext, source: Source, last: FetchResult) -> bool:
+def was_cut_off(project: ProjectContext, source: Source, last: FetchResult) -> bool:
     """Whether the exported ledger, which is written last, knows another pin or none."""
-    standing = load_manifest(place.home, source.domain, Process.DOWNLOAD)
+    standing = load_manifest(project.home, source.domain, Process.DOWNLOAD)
     record = standing.records.get(str(last.part)) if standing else None
     return isinstance(record, DownloadRecord) and record.pin != last.pin
 

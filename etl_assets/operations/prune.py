@@ -10,10 +10,8 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
 
-import dagster as dg
-
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.context import ProjectContext, ProjectSession
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import load_manifests
 from etl_assets.ledger.references import digests_of_run
@@ -29,8 +27,7 @@ UNNAMED = "named by no record"
 
 
 def prune(
-    instance: dg.DagsterInstance,
-    place: ProjectContext,
+    session: ProjectSession,
     names: Sequence[str],
     *,
     now: datetime,
@@ -41,40 +38,41 @@ def prune(
     With all domains, stored files that no record names go too, once they are older than any
     declared age.
     """
-    runs = [path for name in names for path in _runs(place, place.domains[name])]
-    files = _Versions(instance, place, now).to_remove(names, set(runs))
+    project = session.project
+    runs = [path for name in names for path in _runs(project, project.domains[name])]
+    files = _Versions(session, now).to_remove(names, set(runs))
     removed = [
         *(
-            _removed(place, path, OLD_RUN, freed)
+            _removed(project, path, OLD_RUN, freed)
             for path, freed in run_directory.measure_freed_bytes(runs).items()
         ),
-        *(_removed(place, path, why, path.stat().st_size) for path, why in sorted(files.items())),
+        *(_removed(project, path, why, path.stat().st_size) for path, why in sorted(files.items())),
     ]
     if not dry_run:
-        _remove(place, names, runs, files)
+        _remove(project, names, runs, files)
     return removed
 
 
 def _remove(
-    place: ProjectContext, names: Sequence[str], runs: Iterable[Path], files: Iterable[Path]
+    project: ProjectContext, names: Sequence[str], runs: Iterable[Path], files: Iterable[Path]
 ) -> None:
     """Runs first: while one is there, what its manifest names is there."""
     for name in names:
-        run_directory.finish_removals(place.home, name)
+        run_directory.finish_removals(project.home, name)
     for path in runs:
         run_directory.remove(path)
     for path in files:
-        raw_store.delete_file(place.home, path)
+        raw_store.delete_file(project.home, path)
 
 
-def _removed(place: ProjectContext, path: Path, why: str, freed: int) -> Removed:
-    return Removed(path=place.home.relative(path), why=why, size_bytes=freed)
+def _removed(project: ProjectContext, path: Path, why: str, freed: int) -> Removed:
+    return Removed(path=project.home.relative(path), why=why, size_bytes=freed)
 
 
-def _runs(place: ProjectContext, domain: Domain) -> list[Path]:
+def _runs(project: ProjectContext, domain: Domain) -> list[Path]:
     """Directories of runs that go, the oldest first."""
-    directories = run_directory.list_directories(place.home, domain.name)
-    published = run_directory.published_directory(place.home, domain.name)
+    directories = run_directory.list_directories(project.home, domain.name)
+    published = run_directory.published_directory(project.home, domain.name)
     kept = directories[: domain.retention.keep_runs] + ([published] if published else [])
     needed = {*kept, *_bases(domain, kept, directories)}
     return list(reversed(retention_rules.runs_to_remove(directories, domain.retention, needed)))
@@ -100,15 +98,16 @@ def _bases(domain: Domain, kept: Sequence[Path], directories: Sequence[Path]) ->
 class _Versions:
     """Every version of every domain, for the raw store is one for all."""
 
-    def __init__(self, instance: dg.DagsterInstance, place: ProjectContext, now: datetime) -> None:
-        self._home, self._domains, self._now = place.home, place.domains, now
+    def __init__(self, session: ProjectSession, now: datetime) -> None:
+        event_log, project = session.event_log, session.project
+        self._home, self._domains, self._now = project.home, project.domains, now
         self._in_use: set[str] = set()
         self._kept: set[str] = set()
         self._beyond: dict[str, dict[str, str]] = {}
-        for domain in place.domains.values():
-            self._in_use |= in_use(instance, domain)
+        for domain in project.domains.values():
+            self._in_use |= in_use(event_log, domain)
             beyond = self._beyond.setdefault(domain.name, {})
-            for part, versions in all_versions(instance, domain).items():
+            for part, versions in all_versions(event_log, domain).items():
                 going = {
                     version.sha256: f"{part}: {why}"
                     for version, why in retention_rules.versions_to_remove(

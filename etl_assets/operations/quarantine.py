@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import dagster as dg
-
 from etl_assets.declarations.names import find_source
 from etl_assets.declarations.source import Source
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import read_sources
+from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.fetch import download, raw_store
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import (
@@ -35,12 +32,14 @@ from etl_assets.storage.hashing import hash_file
 from etl_assets.validate import quarantine, validate
 
 
-def find_quarantined(place: ProjectContext, source: Source, sha256: str | None) -> QuarantinedFile:
+def find_quarantined(
+    project: ProjectContext, source: Source, sha256: str | None
+) -> QuarantinedFile:
     """The quarantined file whose digest begins so; the only one where none is named.
 
     Raises UsageError with all that is there where it is not one.
     """
-    known = quarantine.list_quarantined(place.home, source)
+    known = quarantine.list_quarantined(project.home, source)
     meant = [record for record in known if record.sha256.startswith(sha256 or "")]
     if len(meant) != 1:
         wanted = f"one quarantined file {sha256 or ''}".rstrip()
@@ -51,8 +50,7 @@ def find_quarantined(place: ProjectContext, source: Source, sha256: str | None) 
 
 
 def release(
-    instance: dg.DagsterInstance,
-    place: ProjectContext,
+    session: DomainSession,
     source: Source,
     quarantined: QuarantinedFile,
     *,
@@ -65,22 +63,23 @@ def release(
     One that was cut off after the event log knew of it is completed. Raises UsageError where the
     source is pinned or the file is empty, HomeError where it is gone.
     """
+    event_log, project = session.event_log, session.project
     part = quarantined.part
     ruling = OperatorDecision(sha256=quarantined.sha256, by=by, why=required_reason(why), at=at)
-    last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
+    last = event_log.read_sources([source])[source.name].fetches.get(part.partition)
     if last and last.pin:
         raise UsageError(f"{part} is {last.pin}; unpin it first")
     if last and _is_released(last, quarantined):
-        publish_decision(instance, place, source, at)
-        quarantine.delete_quarantined(place.home, quarantined)
+        publish_decision(session, source, at)
+        quarantine.delete_quarantined(project.home, quarantined)
         return last
     if quarantined.size_bytes == 0:
         raise UsageError(f"{part}: an empty file cannot become a table; purge it")
-    file = _stored(place, source, quarantined, ruling)
+    file = _stored(project, source, quarantined, ruling)
     decision = Decision(part=part, fetch=False, reason=Reason.RELEASED, detail=str(ruling))
     fetch = FetchResult(part=part, status=FetchStatus.FETCHED, decision=decision, file=file)
-    record_decision(instance, place, source, fetch, ruling)
-    quarantine.delete_quarantined(place.home, quarantined)
+    record_decision(session, source, fetch, ruling)
+    quarantine.delete_quarantined(project.home, quarantined)
     return fetch
 
 
@@ -91,47 +90,49 @@ def _is_released(last: FetchResult, quarantined: QuarantinedFile) -> bool:
 
 
 def purge(
-    place: ProjectContext, name: str | None, sha256: str | None, *, everything: bool
+    project: ProjectContext, name: str | None, sha256: str | None, *, everything: bool
 ) -> list[int]:
     """Delete one quarantined file, those of a source, or everything; the bytes of each."""
     if (name is None) != everything:
         raise UsageError("purge: expected either a source or --all, found both or neither")
-    every = [source for domain in place.domains.values() for source in domain.sources.values()]
-    wanted = every if name is None else [find_source(place.domains, name)]
+    every = [source for domain in project.domains.values() for source in domain.sources.values()]
+    wanted = every if name is None else [find_source(project.domains, name)]
     if sha256:
         return [
-            quarantine.delete_quarantined(place.home, find_quarantined(place, wanted[0], sha256))
+            quarantine.delete_quarantined(
+                project.home, find_quarantined(project, wanted[0], sha256)
+            )
         ]
     records = [
-        record for source in wanted for record in quarantine.list_quarantined(place.home, source)
+        record for source in wanted for record in quarantine.list_quarantined(project.home, source)
     ]
-    return [quarantine.delete_quarantined(place.home, record) for record in records]
+    return [quarantine.delete_quarantined(project.home, record) for record in records]
 
 
 def _stored(
-    place: ProjectContext, source: Source, quarantined: QuarantinedFile, ruling: OperatorDecision
+    project: ProjectContext, source: Source, quarantined: QuarantinedFile, ruling: OperatorDecision
 ) -> RawFile:
-    path = place.home.root / quarantined.path
+    path = project.home.root / quarantined.path
     if not path.exists() or hash_file(path) != quarantined.sha256:
         found = "another content" if path.exists() else "no file"
         raise HomeError(f"{path}: expected the file that was quarantined, found {found}; purge it")
-    stored = raw_store.store_copy(place.home, path)
+    stored = raw_store.store_copy(project.home, path)
     return RawFile(
         part=quarantined.part,
         sha256=quarantined.sha256,
         size_bytes=quarantined.size_bytes,
-        path=place.home.relative(stored),
+        path=project.home.relative(stored),
         url=quarantined.url,
         fetched_at=quarantined.quarantined_at,
-        verdict=_accepted(source, quarantined.part, ruling, place),
+        verdict=_accepted(source, quarantined.part, ruling, project),
         code_version=download.CODE_VERSION,
     )
 
 
 def _accepted(
-    source: Source, part: Part, ruling: OperatorDecision, place: ProjectContext
+    source: Source, part: Part, ruling: OperatorDecision, project: ProjectContext
 ) -> Verdict:
     """What the rules say of it, overruled by the person."""
-    path = place.home.raw_file(ruling.sha256)
+    path = project.home.raw_file(ruling.sha256)
     verdict = validate.validate(source, part, path, sha256=ruling.sha256)
     return verdict.model_copy(update={"ok": True, "accepted": ruling})

@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-import dagster as dg
-
 from etl_assets.declarations.source import Source
-from etl_assets.defs import asset_keys
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.event_log import history, read_sources
+from etl_assets.defs.context import DomainSession, ProjectContext
+from etl_assets.defs.event_log import EventLog
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
@@ -36,8 +33,7 @@ from etl_assets.operations.operator_decisions import (
 
 
 def rollback(
-    instance: dg.DagsterInstance,
-    place: ProjectContext,
+    session: DomainSession,
     source: Source,
     part: Part,
     *,
@@ -51,11 +47,12 @@ def rollback(
     One that was cut off is completed, and goes no further back. Raises UsageError where there is no
     such version whose file is still stored and whole.
     """
-    last = _last(instance, source, part)
-    if to is None and last.pin and was_cut_off(place, source, last):
-        publish_decision(instance, place, source, at)
+    event_log, project = session.event_log, session.project
+    last = _last(event_log, source, part)
+    if to is None and last.pin and was_cut_off(project, source, last):
+        publish_decision(session, source, at)
         return last
-    file = _chosen(place, part, list(versions_of(instance, source, part)), last, to)
+    file = _chosen(project, part, list(versions_of(event_log, source, part)), last, to)
     held = last.pin.held if last.pin else last.file
     ruling = OperatorDecision(sha256=file.sha256, by=by, why=required_reason(why), at=at)
     pin = Pin(ruling=ruling, held=held)
@@ -68,12 +65,11 @@ def rollback(
         fault=str(pin),
         pin=pin,
     )
-    return record_decision(instance, place, source, fetch, ruling)
+    return record_decision(session, source, fetch, ruling)
 
 
 def unpin(
-    instance: dg.DagsterInstance,
-    place: ProjectContext,
+    session: DomainSession,
     source: Source,
     part: Part,
     *,
@@ -82,9 +78,10 @@ def unpin(
     at: datetime,
 ) -> FetchResult:
     """Take the pin away: what stood before it stands again, and the next run asks the remote."""
-    last = _last(instance, source, part)
-    if last.pin is None and was_cut_off(place, source, last):
-        publish_decision(instance, place, source, at)
+    event_log, project = session.event_log, session.project
+    last = _last(event_log, source, part)
+    if last.pin is None and was_cut_off(project, source, last):
+        publish_decision(session, source, at)
         return last
     if last.pin is None:
         raise UsageError(f"{part} is not pinned; it is served as the remote has it")
@@ -97,27 +94,27 @@ def unpin(
         file=held,
         fault=None if held else "nothing was held before the pin",
     )
-    return record_decision(instance, place, source, fetch, ruling)
+    return record_decision(session, source, fetch, ruling)
 
 
-def versions_of(instance: dg.DagsterInstance, source: Source, part: Part) -> Iterator[RawFile]:
+def versions_of(event_log: EventLog, source: Source, part: Part) -> Iterator[RawFile]:
     """Every file that was fetched for the part, the newest first, each content once."""
     seen = set()
-    for fetch in history(instance, asset_keys.raw_key(source), part.partition, FetchResult):
+    for fetch in event_log.fetch_history(source, part.partition):
         if fetch.file and fetch.pin is None and fetch.file.sha256 not in seen:
             seen.add(fetch.file.sha256)
             yield fetch.file
 
 
-def _last(instance: dg.DagsterInstance, source: Source, part: Part) -> FetchResult:
-    last = read_sources(instance, [source])[source.name].fetches.get(part.partition)
+def _last(event_log: EventLog, source: Source, part: Part) -> FetchResult:
+    last = event_log.read_sources([source])[source.name].fetches.get(part.partition)
     if last is None:
         raise UsageError(f"{part}: nothing was ever fetched; run `etl run {source.domain}` first")
     return last
 
 
 def _chosen(
-    place: ProjectContext, part: Part, versions: list[RawFile], last: FetchResult, to: str | None
+    project: ProjectContext, part: Part, versions: list[RawFile], last: FetchResult, to: str | None
 ) -> RawFile:
     current = last.file.sha256 if last.file else ""
     if to is None:
@@ -127,7 +124,7 @@ def _chosen(
         wanted = f"one stored version {to}"
         meant = [version for version in versions if version.sha256.startswith(to)]
     is_clear = to is None or len(meant) == 1
-    stored = (v for v in meant if raw_store.verify(place.home, v.sha256) is StoredState.PRESENT)
+    stored = (v for v in meant if raw_store.verify(project.home, v.sha256) is StoredState.PRESENT)
     chosen = next(stored, None) if is_clear else None
     if chosen is None:
         found = f"{len(meant)} known ones" if len(meant) > 1 and not is_clear else "none"

@@ -78,7 +78,7 @@ class ScratchHome:
             }
             for partition, sha256 in (files or {None: None}).items():
                 raw = self._real_home.raw_file(sha256) if sha256 else None
-                part = Part(source=source.full_name, partition=partition)
+                part = source.part(partition)
                 self.tabulate(source, part, raw, sha256 or "")
 
     def link_table(self, file: Path) -> None:

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import dagster as dg
-
-from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.source_health import read_tables
+from etl_assets.defs.context import DomainSession
+from etl_assets.defs.model_state import read_tables
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest, age_hours
@@ -68,18 +65,17 @@ class DomainStatus:
         )
 
 
-def domain_status(
-    instance: dg.DagsterInstance, place: ProjectContext, domain: Domain
-) -> DomainStatus:
-    published = run_directory.published_directory(place.home, domain.name)
-    last = next(run_directory.list_runs(place.home, domain.name), None)
+def domain_status(session: DomainSession) -> DomainStatus:
+    project, domain = session.project, session.domain
+    published = run_directory.published_directory(project.home, domain.name)
+    last = next(run_directory.list_runs(project.home, domain.name), None)
     return DomainStatus(
         domain=domain.name,
-        sources=read_tables(instance, domain)[0],
+        sources=read_tables(session)[0],
         published=run_directory.read_manifest(published) if published else None,
-        directory=place.home.relative(published) if published else "",
+        directory=project.home.relative(published) if published else "",
         last=run_directory.read_manifest(last) if last else None,
-        last_directory=place.home.relative(last) if last else "",
+        last_directory=project.home.relative(last) if last else "",
     )
 
 

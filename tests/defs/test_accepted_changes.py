@@ -6,7 +6,6 @@ import pytest
 from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.event_log import read_sources
 from etl_assets.model.records import RunStatus, TableResult
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
@@ -19,8 +18,8 @@ SECOND = "CVE-2024-900011,quill-ssl,not_applicable,,disputed\n"
 
 
 def table(sample: SampleHome) -> TableResult:
-    with sample.instance() as instance:
-        return read_sources(instance, sample.domain.sources.values())[SOURCE].tables[None]
+    with sample.session() as session:
+        return session.read_sources()[SOURCE].tables[None]
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import dagster as dg
 import pytest
 from support.sample_home import AS_OF, DOMAIN, SampleHome
 
+from etl_assets.defs.context import AS_OF_TAG, ProjectContext
 from etl_assets.defs.definitions import build_defs, job_name
-from etl_assets.defs.run_context import AS_OF_TAG
 from etl_assets.storage.lock import lock
 
 
-def launch(sample: SampleHome, say=lambda _: None, **fields) -> dg.ExecuteInProcessResult:
-    defs = build_defs(sample.settings, say=say)
+def launch(sample: SampleHome, echo=lambda _: None, **fields) -> dg.ExecuteInProcessResult:
+    project = ProjectContext(sample.settings, {DOMAIN: sample.domain}, echo=echo)
+    defs = build_defs(project)
     with sample.instance() as instance:
         job = defs.resolve_job_def(job_name(sample.domain))
         return job.execute_in_process(instance=instance, raise_on_error=False, **fields)
@@ -58,6 +59,6 @@ def test_a_run_that_was_overtaken_publishes_nothing(sample: SampleHome) -> None:
 
 def published_with(sample: SampleHome) -> list[dg.AssetKey]:
     """The assets of the step that publishes."""
-    defs = build_defs(sample.settings)
+    defs = sample.defs()
     made = [assets for assets in defs.assets or [] if isinstance(assets, dg.AssetsDefinition)]
     return list(next(a.keys for a in made if a.op.name == f"{DOMAIN}_publish"))

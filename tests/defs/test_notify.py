@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from support.notification_servers import TOKEN, WebhookServer
-from support.sample_home import AS_OF, DOMAIN, SampleHome
+from support.sample_home import AS_OF, SampleHome
 
-from etl_assets.defs.notify import last_sent
+from etl_assets.defs.finish_run import last_sent
 from etl_assets.demo import samples
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
+from etl_assets.operations.run import run_domain
 
 FEED = "advisory.echohq.com/data.json"
 PAGE = "<!doctype html><title>Sign in</title>"
@@ -67,11 +68,11 @@ def test_a_target_that_cannot_be_reached_is_reported_and_asked_again(
     said: list[str] = []
     webhook.status = 500
 
-    with never_there.launcher(say=said.append) as launcher:
-        manifest = launcher.run(DOMAIN, RunOptions())
-        told = last_sent(launcher.instance, never_there.domain)
+    with never_there.session(echo=said.append) as session:
+        manifest = run_domain(session, RunOptions())
+        told = last_sent(session)
         webhook.status = 200
-        launcher.run(DOMAIN, RunOptions())
+        run_domain(session, RunOptions())
 
     assert manifest.status is RunStatus.FAILED
     assert told

@@ -11,6 +11,7 @@ from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.defs import validated
 from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.event_log import SourceState
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import (
     Decision,
@@ -32,21 +33,21 @@ PIN = Pin(ruling=OperatorDecision(sha256=SHA, by="robin", why="it was right", at
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> ProjectContext:
+def project(tmp_path: Path) -> ProjectContext:
     sample = SampleHome(tmp_path)
     return ProjectContext(sample.settings, {DOMAIN: sample.domain})
 
 
 @pytest.fixture
-def raw(place: ProjectContext) -> Path:
-    path = place.home.raw_file(SHA)
+def raw(project: ProjectContext) -> Path:
+    path = project.home.raw_file(SHA)
     path.parent.mkdir(parents=True)
     path.write_bytes(PAGE)
     return path
 
 
 def judge(
-    place: ProjectContext, *, pin: Pin | None = None, shared: bool = False
+    project: ProjectContext, *, pin: Pin | None = None, shared: bool = False
 ) -> ValidationResult:
     file = RawFile(
         part=PART, sha256=SHA, size_bytes=len(PAGE), path=f"data/raw/{SHA[:2]}/{SHA}",
@@ -56,11 +57,10 @@ def judge(
     fetch = FetchResult(
         part=PART, status=FetchStatus.UNCHANGED, decision=decision, file=file, pin=pin
     )
-    source = place.domains[DOMAIN].sources["kev"]
+    source = project.domains[DOMAIN].sources["kev"]
+    state = SourceState({None: fetch}, {}, {})
     names = {SHA} if shared else set[str]()
-    record = validated._judge(place, source, PART, fetch, None, shared=names).record
-    assert isinstance(record, ValidationResult)
-    return record
+    return validated._validate(project, source, PART, state, shared=names).record
 
 
 @pytest.mark.parametrize(
@@ -69,16 +69,16 @@ def judge(
     ids=["its own", "another source's too", "pinned"],
 )
 def test_a_refused_file_leaves_the_store_unless_somebody_else_names_it(
-    place: ProjectContext, raw: Path, pin: Pin | None, shared: bool, stays: bool
+    project: ProjectContext, raw: Path, pin: Pin | None, shared: bool, stays: bool
 ) -> None:
-    record = judge(place, pin=pin, shared=shared)
+    record = judge(project, pin=pin, shared=shared)
 
     assert record.verdict
     assert not record.verdict.ok
     assert raw.exists() is stays
-    assert (place.home.quarantine(DOMAIN, "kev") / SHA).read_bytes() == PAGE
+    assert (project.home.quarantine(DOMAIN, "kev") / SHA).read_bytes() == PAGE
 
 
-def test_a_file_that_is_gone_is_told_with_what_to_do(place: ProjectContext) -> None:
+def test_a_file_that_is_gone_is_told_with_what_to_do(project: ProjectContext) -> None:
     with pytest.raises(HomeError, match="etl unpin"):
-        judge(place, pin=PIN)
+        judge(project, pin=PIN)

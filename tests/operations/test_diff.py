@@ -22,8 +22,8 @@ RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
 def ask(sample: SampleHome, **replace: Path) -> Difference:
-    with sample.launcher() as launcher:
-        return diff(launcher.instance, launcher.place, sample.domain, replace)
+    with sample.session() as session:
+        return diff(session, replace)
 
 
 def second_sample(sample: SampleHome, folder: Path) -> Path:

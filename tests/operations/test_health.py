@@ -13,7 +13,7 @@ import pytest
 from support.command_homes import block_with_file, call, damage_databases
 from support.sample_home import DOMAIN, SampleHome
 
-from etl_assets.operations.recovery import COMMAND_TAG
+from etl_assets.defs.event_log import COMMAND_TAG
 from etl_assets.storage.lock import lock
 
 Capture = pytest.CaptureFixture[str]

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 import pytest
 from support.sample_home import DOMAIN, SampleHome, fingerprint
 
-from etl_assets.defs.event_log import SourceState, read_sources
-from etl_assets.defs.export_manifest import export_asked
+from etl_assets.defs.event_log import SourceState
+from etl_assets.defs.export_manifest import export_on_request
 from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import Reason, RunStatus
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.manifest_restore import restore
+from etl_assets.operations.run import plan_run
 from etl_assets.operations.store_results import Restored
 
 
@@ -26,13 +27,13 @@ def lost(second_sample: SampleHome) -> SampleHome:
 
 
 def restored(sample: SampleHome) -> Restored:
-    with sample.launcher() as launcher:
-        return restore(launcher.instance, launcher.place, sample.domain)
+    with sample.session() as session:
+        return restore(session)
 
 
 def states(sample: SampleHome) -> dict[str, SourceState]:
-    with sample.instance() as instance:
-        return read_sources(instance, sample.domain.sources.values())
+    with sample.session() as session:
+        return session.read_sources()
 
 
 def test_files_verdicts_and_tables_are_known_again(
@@ -53,8 +54,8 @@ def test_files_verdicts_and_tables_are_known_again(
 def test_the_next_run_has_nothing_to_fetch_and_no_table_to_make(lost: SampleHome) -> None:
     restored(lost)
 
-    with lost.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, RunOptions())
+    with lost.session() as session:
+        plan = plan_run(session, RunOptions())
 
     assert (plan.moved, plan.stale) == ([], {})
 
@@ -92,8 +93,8 @@ def test_a_raw_file_that_is_gone_is_told_and_fetched_by_the_next_run(lost: Sampl
 
     found = restored(lost)
 
-    with lost.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, RunOptions())
+    with lost.session() as session:
+        plan = plan_run(session, RunOptions())
     told = f"{DOMAIN}.kev: {lost.home.relative(path)} is missing: the next run fetches it"
     assert found.unheard == [told]
     assert [d.reason for d in plan.decisions if d.fetch] == [Reason.FILE_MISSING]
@@ -103,8 +104,8 @@ def test_a_source_that_is_not_declared_any_more_is_told(lost: SampleHome) -> Non
     sources = {name: s for name, s in lost.domain.sources.items() if name != "kev"}
     fewer = lost.domain.model_copy(update={"sources": sources})
 
-    with lost.launcher(fewer) as launcher:
-        found = restore(launcher.instance, launcher.place, fewer)
+    with lost.session(fewer) as session:
+        found = restore(session)
 
     assert found.unheard == [f"{DOMAIN}.kev: is not declared any more"]
 
@@ -135,8 +136,8 @@ def test_a_damaged_ledger_restores_nothing(lost: SampleHome) -> None:
 def test_an_empty_event_log_is_not_exported_over_a_ledger_that_knows_more(lost: SampleHome) -> None:
     before = fingerprint(lost.home.manifests)
 
-    with lost.launcher() as launcher, pytest.raises(HomeError, match="etl manifest restore"):
-        export_asked(launcher.instance, launcher.place, lost.domain, datetime.now(UTC))
+    with lost.session() as session, pytest.raises(HomeError, match="etl manifest restore"):
+        export_on_request(session, datetime.now(UTC))
 
     assert fingerprint(lost.home.manifests) == before
 
@@ -144,7 +145,7 @@ def test_an_empty_event_log_is_not_exported_over_a_ledger_that_knows_more(lost: 
 def test_what_was_restored_is_exported_as_it_was(lost: SampleHome) -> None:
     restored(lost)
 
-    with lost.launcher() as launcher:
-        written = export_asked(launcher.instance, launcher.place, lost.domain, datetime.now(UTC))
+    with lost.session() as session:
+        written = export_on_request(session, datetime.now(UTC))
 
     assert written == []

@@ -17,8 +17,8 @@ from etl_assets.publish import run_directory
 
 
 def verify(sample: SampleHome) -> Verification:
-    with sample.launcher() as launcher:
-        return verify_store(launcher.instance, launcher.place, sample.domain)
+    with sample.project_session() as session:
+        return verify_store(session, sample.domain)
 
 
 def stored(sample: SampleHome, source: str) -> Path:

@@ -9,11 +9,11 @@ from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Expectation
-from etl_assets.defs.event_log import read_sources
 from etl_assets.model.errors import HomeError, Problem, UsageError
 from etl_assets.model.records import FetchResult, Part, QuarantinedFile, RunStatus
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import quarantine, rollback
+from etl_assets.operations.run import run_domain
 from etl_assets.validate import quarantine as kept_apart
 
 RULINGS = "analyst/advisory-not-applicable.csv"
@@ -35,9 +35,9 @@ def demanding(sample: SampleHome) -> Domain:
 
 def release(sample: SampleHome, domain: Domain, why: str = "it is short, and right") -> FetchResult:
     source = domain.sources[SOURCE]
-    with sample.launcher(domain) as launcher:
-        found = quarantine.find_quarantined(launcher.place, source, None)
-        return quarantine.release(launcher.instance, launcher.place, source, found, **word(why))
+    with sample.session(domain) as session:
+        found = quarantine.find_quarantined(session.project, source, None)
+        return quarantine.release(session, source, found, **word(why))
 
 
 @pytest.fixture
@@ -49,15 +49,15 @@ def domain(sample: SampleHome) -> Domain:
 def refused(sample: SampleHome, domain: Domain) -> QuarantinedFile:
     """A file that was too short, set aside as a run does it."""
     sample.change(RULINGS, lambda text: text.replace(LAST_LINE, ""))
-    with sample.launcher(domain) as launcher:
-        launcher.run(DOMAIN, RunOptions(sources=(SOURCE,)))
+    with sample.session(domain) as session:
+        run_domain(session, RunOptions(sources=(SOURCE,)))
     [record] = kept_apart.list_quarantined(sample.home, domain.sources[SOURCE])
     return record
 
 
 def current(sample: SampleHome) -> FetchResult:
-    with sample.instance() as instance:
-        return read_sources(instance, sample.domain.sources.values())[SOURCE].fetches[None]
+    with sample.session() as session:
+        return session.read_sources()[SOURCE].fetches[None]
 
 
 @pytest.mark.long
@@ -132,8 +132,8 @@ def test_a_file_that_was_changed_in_quarantine_is_not_released(sample: SampleHom
 def test_a_pinned_source_is_not_released_over(second_sample: SampleHome) -> None:
     source, part = second_sample.domain.sources[SOURCE], Part(source=f"{DOMAIN}.{SOURCE}")
     set_aside(second_sample, b"cve_id,package\n")
-    with second_sample.launcher() as launcher:
-        rollback.rollback(launcher.instance, launcher.place, source, part, to=None, **word())
+    with second_sample.session() as session:
+        rollback.rollback(session, source, part, to=None, **word())
 
     with pytest.raises(UsageError, match="unpin it first"):
         release(second_sample, second_sample.domain)
@@ -150,10 +150,10 @@ def test_a_file_is_found_by_the_beginning_of_its_digest(sample: SampleHome) -> N
     one, other = set_aside(sample, b"one"), set_aside(sample, b"other")
     source = sample.domain.sources[SOURCE]
 
-    with sample.launcher() as launcher:
-        assert quarantine.find_quarantined(launcher.place, source, one.sha256[:9]) == one
+    with sample.session() as session:
+        assert quarantine.find_quarantined(session.project, source, one.sha256[:9]) == one
         with pytest.raises(UsageError, match=f"expected one .*(?s:.*){other.sha256}"):
-            quarantine.find_quarantined(launcher.place, source, None)
+            quarantine.find_quarantined(session.project, source, None)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_a_purge_deletes_what_is_named(
     set_aside(sample, b"one")
     set_aside(sample, b"other")
 
-    with sample.launcher() as launcher:
-        freed = quarantine.purge(launcher.place, name, sha256, everything=everything)
+    with sample.session() as session:
+        freed = quarantine.purge(session.project, name, sha256, everything=everything)
 
     assert len(kept_apart.list_quarantined(sample.home, sample.domain.sources[SOURCE])) == left
     assert sum(freed) == (3 if left else 8)
 
 
 def test_a_purge_of_everything_is_asked_for_in_words(sample: SampleHome) -> None:
-    with sample.launcher() as launcher, pytest.raises(UsageError, match="--all"):
-        quarantine.purge(launcher.place, None, None, everything=False)
+    with sample.session() as session, pytest.raises(UsageError, match="--all"):
+        quarantine.purge(session.project, None, None, everything=False)

@@ -9,10 +9,11 @@ import dagster as dg
 import pytest
 from support.orchard import DOMAIN, Orchard, assemble, leftovers_of
 
-from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.context import DomainSession, ProjectContext
+from etl_assets.defs.event_log import COMMAND_TAG, EventLog
+from etl_assets.defs.launch import open_instance
 from etl_assets.model.home import Home
 from etl_assets.operations import recovery
-from etl_assets.operations.run import open_instance
 from etl_assets.storage.lock import lock
 
 POOL = "duckdb"
@@ -34,7 +35,7 @@ def killed(instance: dg.DagsterInstance, domain: str) -> dg.DagsterRun:
     run = dg.DagsterRun(
         job_name="refresh",
         status=dg.DagsterRunStatus.STARTED,
-        tags={recovery.COMMAND_TAG: domain},
+        tags={COMMAND_TAG: domain},
     )
     instance.event_log_storage.set_concurrency_slots(POOL, 1)
     instance.event_log_storage.claim_concurrency_slot(POOL, run.run_id, "marts")
@@ -42,8 +43,8 @@ def killed(instance: dg.DagsterInstance, domain: str) -> dg.DagsterRun:
 
 
 def clear(instance: dg.DagsterInstance, orchard: Orchard) -> None:
-    place = ProjectContext(orchard.settings, {DOMAIN: orchard.domain})
-    recovery.recover(instance, place, orchard.domain)
+    project = ProjectContext(orchard.settings, {DOMAIN: orchard.domain})
+    recovery.recover(DomainSession(EventLog(instance), project, orchard.domain))
 
 
 def slot_is_free(instance: dg.DagsterInstance) -> bool:

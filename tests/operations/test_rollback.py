@@ -10,12 +10,12 @@ import pytest
 from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.defs import asset_keys
-from etl_assets.defs.event_log import read_sources
 from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import FetchResult, Part, Reason, RunStatus
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import rollback as operations_rollback
+from etl_assets.operations.run import plan_run
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 ANOTHER = "CVE-2026-900042,pebble,not_applicable,,code_not_in_use\n"
@@ -34,14 +34,14 @@ def unpin(sample: SampleHome, why: str = "it was corrected") -> FetchResult:
 def _decide(sample: SampleHome, verb: Any, why: str, **more: Any) -> FetchResult:
     source = sample.domain.sources[SOURCE]
     told = {"by": "robin", "why": why, "at": datetime.now(UTC)}
-    with sample.launcher() as launcher:
-        fetch: FetchResult = verb(launcher.instance, launcher.place, source, PART, **told, **more)
+    with sample.session() as session:
+        fetch: FetchResult = verb(session, source, PART, **told, **more)
     return fetch
 
 
 def fetched(sample: SampleHome) -> FetchResult:
-    with sample.instance() as instance:
-        return read_sources(instance, sample.domain.sources.values())[SOURCE].fetches[None]
+    with sample.session() as session:
+        return session.read_sources()[SOURCE].fetches[None]
 
 
 @pytest.mark.long
@@ -126,8 +126,8 @@ def test_the_exported_ledger_knows_the_pin(second_sample: SampleHome) -> None:
 def test_a_forced_refresh_leaves_a_pin_alone(second_sample: SampleHome) -> None:
     rollback(second_sample)
 
-    with second_sample.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, RunOptions(sources=(SOURCE,), force_refresh=True))
+    with second_sample.session() as session:
+        plan = plan_run(session, RunOptions(sources=(SOURCE,), force_refresh=True))
 
     assert [(d.fetch, d.reason) for d in plan.decisions] == [(False, Reason.PINNED)]
     assert any("a wrong ruling" in line for line in plan.news())

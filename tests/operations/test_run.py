@@ -14,6 +14,7 @@ from etl_assets.model.errors import UsageError
 from etl_assets.model.records import FetchStatus, Reason, RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunCheck, RunManifest, RunSource
 from etl_assets.model.run_options import RunOptions
+from etl_assets.operations.run import plan_run, run_domain
 from etl_assets.publish import run_directory
 
 RULINGS = "analyst/advisory-not-applicable.csv"
@@ -90,9 +91,9 @@ def test_a_raw_file_that_is_gone_is_fetched_again(sample: SampleHome) -> None:
     file = sample.home.raw_file(raw.sha256 or "")
     file.unlink()
 
-    with sample.launcher() as launcher:
-        plan = launcher.plan(DOMAIN, RunOptions())
-        launcher.run(DOMAIN, RunOptions())
+    with sample.session() as session:
+        plan = plan_run(session, RunOptions())
+        run_domain(session, RunOptions())
 
     assert [d.reason for d in plan.decisions if d.fetch] == [Reason.FILE_MISSING]
     assert file.exists()

@@ -26,6 +26,7 @@ from support.command_homes import (
 from support.sample_home import SampleHome, fingerprint
 
 from etl_assets.defs import asset_keys
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs, job_name
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
@@ -311,7 +312,7 @@ def test_a_dry_run_says_what_a_stage_would_do(
     assert call("run", DOMAIN, "--stage", "validated", "--dry-run") == 0
 
     shown = capsys.readouterr().out
-    assert "stage validated: no remote is asked" in shown
+    assert "stage validated: no remote is probed" in shown
     assert f"{DOMAIN}.systems: its newest file is not validated" in shown
     assert mirror_requests.paths == []
 
@@ -332,7 +333,7 @@ def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
     fetched: Galaxy,
 ) -> None:
     source = fetched.domain.sources["systems"]
-    defs = build_defs(fetched.settings, domains={DOMAIN: fetched.domain})
+    defs = build_defs(ProjectContext(fetched.settings, {DOMAIN: fetched.domain}))
 
     with fetched.instance() as instance:
         result = defs.resolve_job_def(job_name(fetched.domain)).execute_in_process(
@@ -350,7 +351,7 @@ def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
 def test_a_launch_of_the_pages_may_leave_alone_what_is_held(galaxy: Galaxy) -> None:
     (galaxy.mirror / SYSTEMS).unlink()
     source = galaxy.domain.sources["systems"]
-    defs = build_defs(galaxy.settings, domains={DOMAIN: galaxy.domain})
+    defs = build_defs(ProjectContext(galaxy.settings, {DOMAIN: galaxy.domain}))
 
     with galaxy.instance() as instance:
         defs.resolve_job_def(job_name(galaxy.domain)).execute_in_process(
@@ -372,7 +373,7 @@ def test_old_marts_that_the_pages_publish_are_made_anew_by_the_next_run(
     (galaxy.mirror / SYSTEMS).write_bytes(another_dump(galaxy))
     for stage in ("raw", "validated", "table"):
         run_and_read_manifest(capsys, "--stage", stage)
-    defs = build_defs(galaxy.settings, domains={DOMAIN: galaxy.domain})
+    defs = build_defs(ProjectContext(galaxy.settings, {DOMAIN: galaxy.domain}))
 
     with galaxy.instance() as instance:
         job = defs.resolve_job_def(job_name(galaxy.domain))

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from support.orchard import DOMAIN, HOST, Files, Orchard, assemble
 
-from etl_assets.defs.run_context import note_of
+from etl_assets.defs.launch import open_project
+from etl_assets.defs.run_events import note_of
 from etl_assets.ledger.manifest import Process, manifest_file
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus
 from etl_assets.model.run_manifest import RunSource
-from etl_assets.operations.run import Launcher
+from etl_assets.operations.status import domain_status
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def orchard(tmp_path: Path) -> Orchard:
 
 def status(orchard: Orchard) -> str:
     domains = {DOMAIN: orchard.domain}
-    with Launcher.open(orchard.settings, domains, say=lambda _: None) as launcher:
-        return "\n".join(launcher.status(DOMAIN).lines(datetime.now(UTC)))
+    with open_project(orchard.settings, domains, echo=lambda _: None) as session:
+        return "\n".join(domain_status(session.for_domain(DOMAIN)).lines(datetime.now(UTC)))
 
 
 @pytest.mark.long

@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 from etl_assets.declarations import codegen
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
+from etl_assets.defs.launch import open_project
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
-from etl_assets.operations.run import Launcher
+from etl_assets.operations.run import run_domain
 from etl_assets.settings import Settings
 
 DOMAIN = "orchard"
@@ -114,8 +115,8 @@ class Orchard:
             path.write_bytes(data)
 
     def run(self, options: RunOptions | None = None) -> RunManifest:
-        with Launcher.open(self.settings, {DOMAIN: self.domain}, say=lambda _: None) as launcher:
-            return launcher.run(DOMAIN, options or RunOptions())
+        with open_project(self.settings, {DOMAIN: self.domain}, echo=lambda _: None) as session:
+            return run_domain(session.for_domain(DOMAIN), options or RunOptions())
 
     @property
     def latest(self) -> Path:

@@ -6,7 +6,8 @@ Tests change the mirror, run again and check the result. They work on copies of 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,12 +17,14 @@ import pyarrow.parquet as pq
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
+from etl_assets.defs.context import DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.definitions import build_defs, job_name
+from etl_assets.defs.launch import open_instance, open_project
 from etl_assets.demo import samples
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
-from etl_assets.operations.run import Launcher, open_instance
+from etl_assets.operations.run import plan_run, run_domain
 from etl_assets.settings import Settings
 
 DOMAIN = "advisories"
@@ -80,22 +83,30 @@ class SampleHome:
     def run(
         self, options: RunOptions | None = None, *, domain: Domain | None = None
     ) -> RunManifest:
-        with self.launcher(domain) as launcher:
-            return launcher.run(self.name, options or RunOptions())
+        with self.session(domain) as session:
+            return run_domain(session, options or RunOptions())
 
     def plan(self, options: RunOptions | None = None) -> list[str]:
-        with self.launcher() as launcher:
-            lines: list[str] = launcher.plan(self.name, options or RunOptions()).lines()
-            return lines
+        with self.session() as session:
+            return plan_run(session, options or RunOptions()).lines()
 
-    def launcher(
-        self, domain: Domain | None = None, *, say: Callable[[str], None] = lambda _: None
-    ) -> Any:
-        return Launcher.open(self.settings, {self.name: domain or self.domain}, say=say)
+    @contextmanager
+    def project_session(
+        self, domain: Domain | None = None, *, echo: Callable[[str], None] = lambda _: None
+    ) -> Iterator[ProjectSession]:
+        with open_project(self.settings, {self.name: domain or self.domain}, echo=echo) as session:
+            yield session
+
+    @contextmanager
+    def session(
+        self, domain: Domain | None = None, *, echo: Callable[[str], None] = lambda _: None
+    ) -> Iterator[DomainSession]:
+        with self.project_session(domain, echo=echo) as session:
+            yield session.for_domain(self.name)
 
     def launch_job(self) -> RunManifest:
         """Launch the whole job of the domain as Dagster's UI does, without a probe before it."""
-        defs = build_defs(self.settings, domains={self.name: self.domain})
+        defs = build_defs(ProjectContext(self.settings, {self.name: self.domain}))
         with open_instance(self.settings) as instance:
             result = defs.resolve_job_def(job_name(self.domain)).execute_in_process(
                 instance=instance, tags=YEARS, raise_on_error=False
@@ -140,7 +151,7 @@ class SampleHome:
         return event.asset_check_evaluation_data.description or ""
 
     def defs(self) -> dg.Definitions:
-        return build_defs(self.settings)
+        return build_defs(ProjectContext(self.settings, load(self.settings.domains_dir)))
 
 
 def fingerprint(directory: Path) -> dict[str, tuple[int, bytes]]:

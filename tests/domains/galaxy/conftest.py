@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.sample_home import SampleHome
 
-from etl_assets.operations.run import open_instance
+from etl_assets.defs.launch import open_instance
 
 DOMAIN = "galaxy"
 AS_OF = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
 from etl_assets.ledger.manifest import Process, load_manifest
 from etl_assets.model.records import RunStatus
@@ -212,7 +213,7 @@ def test_a_source_that_is_switched_off_is_never_asked(first_galaxy: Galaxy) -> N
 
 def test_the_asset_keys_are_those_that_were_agreed_on(first_galaxy: Galaxy) -> None:
     graph = build_defs(
-        first_galaxy.settings, domains={DOMAIN: first_galaxy.domain}
+        ProjectContext(first_galaxy.settings, {DOMAIN: first_galaxy.domain})
     ).resolve_asset_graph()
     agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 

@@ -34,9 +34,8 @@ class Factory(SampleHome):
     def forget(self, source: str, partition: str) -> None:
         declared = self.domain.sources[source]
         part = Part(source=declared.full_name, partition=partition)
-        with self.launcher() as launcher:
-            place, at = launcher.place, datetime.now(UTC)
-            forget.forget(launcher.instance, place, declared, part, by="me", why="moved", at=at)
+        with self.session() as session:
+            forget.forget(session, declared, part, by="me", why="moved", at=datetime.now(UTC))
 
     def sample(self, file: str, sheet: str) -> Cells:
         """The cells of a sheet of a sample, as text."""

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from domains.molding.factory import DOMAIN, ORDERS, REPORTS, STATIC, Cells
 
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import RunStatus
@@ -222,7 +223,7 @@ def test_a_missing_master_does_not_keep_fresh_reports_back(factory: Factory) -> 
 
 
 def sensor_tick(factory: Factory) -> Any:
-    defs = build_defs(factory.settings, domains={DOMAIN: factory.domain})
+    defs = build_defs(ProjectContext(factory.settings, {DOMAIN: factory.domain}))
     with factory.instance() as instance:
         context = dg.build_sensor_context(
             instance=instance, repository_def=defs.get_repository_def()

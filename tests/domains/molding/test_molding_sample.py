@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_the_change_log_has_one_line_per_table(first_factory: Factory) -> None:
 
 def test_the_asset_keys_are_those_that_were_agreed_on(first_factory: Factory) -> None:
     graph = build_defs(
-        first_factory.settings, domains={DOMAIN: first_factory.domain}
+        ProjectContext(first_factory.settings, {DOMAIN: first_factory.domain})
     ).resolve_asset_graph()
     agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 

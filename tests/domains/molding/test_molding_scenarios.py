@@ -8,7 +8,7 @@ import pytest
 from domains.molding.factory import DOMAIN, ORDERS, Cells, Factory
 
 from etl_assets.model.run_options import RunOptions
-from etl_assets.operations.run import Launcher
+from etl_assets.operations.run import run_domain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,8 @@ def run_with_a_strict_gate(factory: Factory) -> RunManifest:
     (check,) = factory.domain.gate
     strict = check.model_copy(update={"floor": 0, "max_vanished_pct": 0})
     domain = factory.domain.model_copy(update={"gate": [strict]})
-    with Launcher.open(factory.settings, {DOMAIN: domain}, say=lambda _: None) as launcher:
-        return launcher.run(DOMAIN, RunOptions())
+    with factory.session(domain) as session:
+        return run_domain(session, RunOptions())
 
 
 def without_its_last_row(cells: Cells) -> Cells:

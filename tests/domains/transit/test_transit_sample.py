@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
 from etl_assets.model.records import RunStatus
 
@@ -80,7 +81,7 @@ def test_lines_meet_at_interchanges(first_transit: Transit) -> None:
 
 def test_the_asset_keys_are_those_that_were_agreed_on(first_transit: Transit) -> None:
     graph = build_defs(
-        first_transit.settings, domains={first_transit.name: first_transit.domain}
+        ProjectContext(first_transit.settings, {first_transit.name: first_transit.domain})
     ).resolve_asset_graph()
     agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 

@@ -1,0 +1,268 @@
+"""How a run ends: report, manifest, publication and notifications, in one place for every outcome.
+
+A run publishes, stops early as requested, fails, or has nothing to do. What the event log knows of
+it is `etl_assets.defs.run_events`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.defs import asset_keys
+from etl_assets.defs.context import DomainSession, ProjectContext, Run, current_run
+from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.materialize import record_metadata
+from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
+from etl_assets.model.errors import EtlError, HomeError
+from etl_assets.model.records import QuarantinedFile, RunStatus
+from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
+from etl_assets.model.run_options import Stage, StageRange
+from etl_assets.notify import notification, send
+from etl_assets.notify.notification import (
+    DomainState,
+    Notification,
+    SentNotifications,
+    UnsentNotification,
+)
+from etl_assets.publish import documents, run_directory
+from etl_assets.report import gather, next_actions
+from etl_assets.validate import quarantine
+
+UNPUBLISHED = "nothing is published"
+
+
+def run_hooks(project: ProjectContext, domain: Domain) -> set[dg.HookDefinition]:
+    """Return the hooks that end a run, whether a command or Dagster launched it."""
+
+    @dg.failure_hook(name=f"{domain.name}_finish_failed_run")
+    def on_failure(context: dg.HookContext) -> None:
+        session = DomainSession(EventLog(context.instance), project, domain)
+        run = current_run(session, context.run_id)
+        finish_failed(session, run, _cause(context.op_exception))
+        notify_run(session, run_directory.read_manifest(run.directory), run.directory)
+
+    @dg.success_hook(name=f"{domain.name}_finish_run")
+    def on_success(context: dg.HookContext) -> None:
+        session = DomainSession(EventLog(context.instance), project, domain)
+        stages = asset_keys.steps_of(domain)
+        if stages[context.step_key] is Stage.PUBLISH:
+            directory = current_run(session, context.run_id).directory
+            notify_run(session, run_directory.read_manifest(directory), directory)
+            return
+        planned = _planned_stages(session, context.run_id)
+        # The success of this very step may not be in the event log yet.
+        succeeded = session.event_log.succeeded_steps(context.run_id) | {context.step_key}
+        if Stage.PUBLISH not in planned.values() and set(planned) <= succeeded:
+            finish_partial(session, current_run(session, context.run_id))
+
+    return {on_failure, on_success}
+
+
+def finish(
+    session: DomainSession, manifest: RunManifest, directory: Path, *, is_candidate: bool = False
+) -> RunManifest:
+    """Complete a manifest with its result and next actions, and write it with the report.
+
+    A candidate gets SHA-256 sums too, and is published if the manifest says so.
+    """
+    manifest = manifest.with_result()
+    actions = next_actions.list_next_actions(
+        manifest,
+        _quarantined_since(session, manifest.started_at),
+        gate=asset_keys.name_of(asset_keys.published_key(session.domain)),
+        directory=session.home.relative(directory),
+    )
+    manifest = manifest.model_copy(update={"next_actions": actions})
+    gather.write_report(session.domain, manifest, directory / MARTS, directory)
+    if is_candidate:
+        documents.publish_candidate(session.home, directory, manifest)
+    else:
+        run_directory.write_manifest(directory, manifest)
+    return manifest
+
+
+def finish_failed(session: DomainSession, run: Run, note: str) -> None:
+    """End a run that failed, unless a step has written its manifest."""
+    if not (run.directory / MANIFEST_FILE).exists():
+        manifest = manifest_from_events(
+            session, run, status=RunStatus.FAILED, published=False, note=note
+        )
+        finish(session, manifest, run.directory)
+
+
+def finish_partial(session: DomainSession, run: Run) -> None:
+    """End a run that stops before it publishes, unless its manifest is written."""
+    if (run.directory / MANIFEST_FILE).exists():
+        return
+    stages = StageRange.spanning(_planned_stages(session, run.run_id).values())
+    sources = run_sources(session)
+    manifest = manifest_from_events(
+        session,
+        run,
+        status=status_of(sources),
+        published=False,
+        note=_join(f"{stages}: {UNPUBLISHED}", note_of(sources)),
+    )
+    finish(session, manifest, run.directory)
+
+
+def finish_unchanged(
+    session: DomainSession, stages: StageRange, *, as_of: datetime | None, started_at: datetime
+) -> RunManifest:
+    """End a run that has nothing to do, without a Dagster run.
+
+    A run that publishes gets the published files as hard links, and becomes the published set.
+    """
+    if stages.publishes:
+        return _publish_again(session, as_of=as_of or started_at, started_at=started_at)
+    sources = run_sources(session)
+    directory = run_directory.create(session.home, session.domain.name, started_at)
+    manifest = RunManifest(
+        run_id=directory.name,
+        domain=session.domain.name,
+        status=status_of(sources),
+        published=False,
+        as_of=as_of or started_at,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        code_version=session.code_version,
+        note=_join(f"{stages}: nothing moved, {UNPUBLISHED}", note_of(sources)),
+        sources=sources,
+    )
+    return finish(session, manifest, directory)
+
+
+def _publish_again(session: DomainSession, *, as_of: datetime, started_at: datetime) -> RunManifest:
+    published = session.published_directory()
+    if published is None:
+        latest = session.home.latest(session.domain.name)
+        raise HomeError(f"{latest}: expected the published set, found none")
+    previous = run_directory.read_manifest(published)
+    directory = run_directory.create(session.home, session.domain.name, started_at)
+    written_anew = {MANIFEST_FILE, run_directory.SUMS_FILE, *gather.FILES}
+    files = [file for file in run_directory.list_files(published) if file not in written_anew]
+    run_directory.link_unchanged(published, directory, files)
+    sources = run_sources(session)
+    manifest = previous.model_copy(
+        update={
+            "run_id": directory.name,
+            "status": status_of(sources),
+            "as_of": as_of,
+            "started_at": started_at,
+            "finished_at": datetime.now(UTC),
+            "note": note_of(sources) or "nothing moved",
+            "sources": sources,
+            "assets": [a.model_copy(update={"outcome": "reused"}) for a in previous.assets],
+            "phases": [],
+            "accepted_changes": [],
+        }
+    )
+    manifest = finish(session, manifest, directory, is_candidate=True)
+    notify_run(session, manifest, directory)
+    return manifest
+
+
+def notify_run(session: DomainSession, manifest: RunManifest, directory: Path) -> None:
+    """Notify the targets of `ETL_NOTIFY` for which the outcome of the run is news."""
+    gate = asset_keys.name_of(asset_keys.published_key(session.domain))
+    state = notification.state_after_run(manifest, gate=gate)
+    path = session.home.relative(directory)
+    _notify(session, state, lambda last: notification.notification_for_run(manifest, last, path))
+
+
+def notify_error(session: DomainSession, error: Exception) -> None:
+    """Notify the targets of a run that could not write its manifest."""
+    state = DomainState(status=RunStatus.FAILED, causes=[type(error).__name__])
+    message = notification.notification_for_error(session.domain.name, str(error))
+    _notify(session, state, lambda _: message)
+
+
+def last_sent(session: DomainSession) -> SentNotifications | None:
+    """Return what the targets were last sent of a domain, or None."""
+    key = asset_keys.published_key(session.domain)
+    return session.event_log.latest_observation(key, SentNotifications)
+
+
+def _notify(
+    session: DomainSession,
+    state: DomainState,
+    message: Callable[[DomainState | None], Notification],
+) -> None:
+    """Send each target a message, which depends on the last state that it was sent.
+
+    A target that cannot be reached is tried again after the next run.
+    """
+    project = session.project
+    if not project.notify or not project.settings.notify_targets:
+        return
+    try:
+        _send(session, state, message)
+    except Exception as error:  # noqa: BLE001 - a failed notification must not change a run's outcome
+        project.echo(f"notifications: {type(error).__name__}: the event log could not be used")
+
+
+def _send(
+    session: DomainSession,
+    state: DomainState,
+    message: Callable[[DomainState | None], Notification],
+) -> None:
+    previous = last_sent(session)
+    states = dict(previous.last_states) if previous else {}
+    unsent: list[UnsentNotification] = []
+    targets = {send.target_id(target): target for target in session.project.settings.notify_targets}
+    for number, (target_id, target) in enumerate(targets.items(), start=1):
+        last_state = states.get(target_id)
+        if not notification.is_news(last_state, state):
+            continue
+        failure = send.send(target, number, message(last_state))
+        if failure is None:
+            states[target_id] = state
+        else:
+            unsent.append(failure)
+            session.project.echo(str(failure))
+    if unsent or previous is None or states != previous.last_states:
+        record = SentNotifications(last_states=states, unsent=unsent, at=datetime.now(UTC))
+        entries = {"not_notified": "\n".join(map(str, unsent)) or None}
+        session.event_log.report(
+            dg.AssetObservation(
+                asset_keys.published_key(session.domain),
+                metadata=record_metadata(record, entries),
+            )
+        )
+
+
+def _planned_stages(session: DomainSession, run_id: str) -> dict[str, Stage]:
+    """Return the steps of the domain that the run was launched for."""
+    stages = asset_keys.steps_of(session.domain)
+    planned = session.event_log.planned_steps(run_id)
+    return {step: stages[step] for step in planned if step in stages}
+
+
+def _quarantined_since(session: DomainSession, started_at: datetime) -> list[QuarantinedFile]:
+    files = []
+    for source in session.domain.sources.values():
+        try:
+            quarantined = quarantine.list_quarantined(session.home, source)
+        except HomeError:
+            # `etl quarantine list` reports the damaged file; it must not fail a run.
+            continue
+        files += [file for file in quarantined if file.quarantined_at >= started_at]
+    return files
+
+
+def _cause(error: BaseException | None) -> str:
+    """Return the message of the error that a step raised, without Dagster's wrapping."""
+    if isinstance(error, dg.Failure):
+        return error.description or "a step failed"
+    while error is not None and error.__cause__ is not None and not isinstance(error, EtlError):
+        error = error.__cause__
+    return str(error) if isinstance(error, EtlError) else f"{type(error).__name__}: {error}"
+
+
+def _join(*notes: str) -> str:
+    return "; ".join(filter(None, notes))

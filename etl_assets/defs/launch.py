@@ -1,0 +1,178 @@
+"""Dagster's instance in ETL_HOME, and executing a plan's job in this process.
+
+When to launch, and what becomes of the result, is `etl_assets.operations.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from sqlalchemy.exc import DatabaseError
+from yaml import YAMLError
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.defs import asset_keys
+from etl_assets.defs.context import AS_OF_TAG, DomainSession, ProjectContext, ProjectSession
+from etl_assets.defs.event_log import COMMAND_TAG, EventLog
+from etl_assets.defs.plan import Plan
+from etl_assets.fetch.download import PartProgress, no_progress
+from etl_assets.model import errors
+from etl_assets.model.errors import HomeError
+from etl_assets.model.run_options import RunOptions, Stage
+from etl_assets.settings import Settings
+from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
+
+# Pools have one slot for each domain's warehouse: DuckDB refuses a second writer.
+DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+"""
+OWN_ERRORS = frozenset(vars(errors))
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How the Dagster run of a plan ended."""
+
+    run_id: str
+    success: bool
+    interrupted: bool
+    error: str
+    """The message of the first failed step; empty if no step failed."""
+
+
+@contextmanager
+def open_project(
+    settings: Settings,
+    domains: Mapping[str, Domain],
+    *,
+    echo: Callable[[str], None],
+    progress: PartProgress = no_progress,
+) -> Iterator[ProjectSession]:
+    """Open a project with its event log, which is created on first use."""
+    with open_instance(settings) as instance:
+        project = ProjectContext(settings, domains, echo=echo, progress=progress)
+        yield ProjectSession(EventLog(instance), project)
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open the instance of DAGSTER_HOME; raises HomeError if it cannot be written or read."""
+    home = settings.dagster_home
+    with _storage_errors(home):
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            with atomic_file(home / "dagster.yaml") as temporary:
+                temporary.write_text(DAGSTER_YAML, encoding="utf-8")
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield instance
+
+
+@contextmanager
+def open_event_log(settings: Settings) -> Iterator[EventLog]:
+    with open_instance(settings) as instance:
+        yield EventLog(instance)
+
+
+def launch(
+    session: DomainSession, plan: Plan, options: RunOptions, *, as_of: datetime | None
+) -> RunResult:
+    """Execute the assets that a plan selects, as one Dagster run in this process.
+
+    The caller holds the domain's lock.
+    """
+    # This imports dagster-dbt, which a run that finds nothing to do does not need.
+    from etl_assets.defs.definitions import build_defs, job_name
+
+    domain = session.domain
+    project = replace(
+        session.project, domains={domain.name: domain}, probes=plan.probes, holds_lock=True
+    )
+    defs = build_defs(project)
+    plan.add_new_files(session)
+    selection = plan.select(defs.resolve_asset_graph(), domain)
+    tags = {COMMAND_TAG: domain.name, **plan.range_tags}
+    if as_of:
+        tags[AS_OF_TAG] = as_of.isoformat()
+    result = defs.resolve_job_def(job_name(domain)).execute_in_process(
+        instance=session.event_log.instance,
+        asset_selection=selection,
+        tags=tags,
+        run_config=_run_config(domain, options, selection),
+        raise_on_error=False,
+    )
+    return RunResult(result.run_id, result.success, _is_interrupted(result), _first_error(result))
+
+
+def _run_config(
+    domain: Domain, options: RunOptions, selection: Sequence[dg.AssetKey]
+) -> dict[str, Any]:
+    """Return the options that each selected step knows; Dagster refuses config for any other."""
+    from etl_assets.defs.publish import PublishConfig
+    from etl_assets.defs.raw import RawConfig
+    from etl_assets.defs.tables import TablesConfig
+
+    ops: dict[str, Any] = {}
+    configs = {Stage.RAW: RawConfig, Stage.TABLE: TablesConfig, Stage.PUBLISH: PublishConfig}
+    for step in {asset_keys.step_of(domain, key) for key in selection}:
+        config = configs.get(asset_keys.steps_of(domain)[step])
+        if config:
+            fields = {name: getattr(options, name) for name in config().model_dump()}
+            ops[step] = {"config": fields}
+    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@contextmanager
+def _storage_errors(home: Path) -> Iterator[None]:
+    """Turn an event log that cannot be read or written into a HomeError that says what to do."""
+    try:
+        with translate_os_errors(home):
+            yield
+    except DatabaseError as error:
+        raise HomeError(
+            f"{home}: expected an event log that can be written, found: {error.orig}; "
+            "free some space or make it writable, then run again"
+        ) from error
+    except YAMLError as error:
+        raise HomeError(
+            f"{home / 'dagster.yaml'}: expected YAML, found: {' '.join(str(error).split())}; "
+            "correct it, or move it away and run again to get a new one"
+        ) from error
+
+
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Return True if a signal ended the run: inside a step, or between two as canceled."""
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.PIPELINE_CANCELED:
+            return True
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error is not None:
+            if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                return True
+            error = error.cause
+    return False
+
+
+def _first_error(result: dg.ExecuteInProcessResult) -> str:
+    """Return the message of the first failed step: our own error, or else the first cause."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        if error is not None:
+            while error.cause is not None and error.cls_name not in OWN_ERRORS:
+                error = error.cause
+            is_own = error.cls_name in OWN_ERRORS
+            # Dagster puts the name of the class before the message.
+            return (error.message.partition(": ")[2] if is_own else error.message).strip()
+    return ""
