@@ -100,7 +100,8 @@ def test_a_later_workbook_has_the_word_on_an_order_of_an_earlier_one(factory: Fa
 @pytest.mark.long
 def test_the_sensor_asks_for_a_new_workbook_and_only_that_is_read(factory: Factory) -> None:
     header, *rows = factory.sample(JANUARY, "Sheet1")
-    march = [[row[0].replace("2025-01", "2025-03"), *row[1:]] for row in rows]
+    # A date is the number of a day in this workbook; March begins 59 days after January.
+    march = [[str(int(row[0]) + 59), *row[1:]] for row in rows]
     factory.put(f"{REPORTS}/monthlyReports_202503.xlsb", "Sheet1", [header, *march])
 
     asked = sensor_tick(factory)
