@@ -62,7 +62,13 @@ def picture_of_graph(folder: Path, target: Path) -> None:
     page = f"http://127.0.0.1:{port}"
     try:
         wait_for(f"{page}/server_info")
-        screenshot(f"{page}/locations/etl_assets/asset-groups/{GRAPH_DOMAIN}/lineage", target, width=1600, height=900, seconds=30)
+        screenshot(
+            f"{page}/locations/etl_assets/asset-groups/{GRAPH_DOMAIN}/lineage",
+            target,
+            width=1600,
+            height=900,
+            seconds=30,
+        )
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # the webserver and the daemon are its children
         server.wait(timeout=30)
