@@ -32,7 +32,7 @@ class Violation:
     column: str | None
     rule: str
     expected: str
-    found: str
+    actual: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ class _ColumnChecker:
                 return values
         if values.type != TYPES["string"]:
             return values
-        words = pc.utf8_lower(pc.utf8_trim_whitespace(values))
-        is_null = pc.is_in(words, self._null_words)
+        trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(values))
+        is_null = pc.is_in(trimmed, self._null_words)
         values = pc.if_else(is_null, pa.scalar(None, pa.string()), values)
         return CASE_FUNCTIONS[self.column.case](values) if self.column.case else values
 
@@ -206,16 +206,14 @@ class _ColumnChecker:
 
 def _rule_violations(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tuple[int, Violation]]:
     """The rows to which `when` applies and in which a required column is null."""
-    applies = None
+    row_count = len(next(iter(arrays.values())))
+    applies = pa.repeat(pa.scalar(True), row_count)  # noqa: FBT003
     for name, value in rule.when.items():
         is_equal = pc.equal(pc.cast(arrays[name], TYPES["string"]), value)
-        is_equal = pc.fill_null(is_equal, fill_value=False)
-        applies = is_equal if applies is None else pc.and_(applies, is_equal)
+        applies = pc.and_(applies, pc.fill_null(is_equal, fill_value=False))
     condition = " and ".join(f"{name} is {value}" for name, value in rule.when.items())
     for name in rule.require:
-        is_broken = pc.is_null(arrays[name])
-        if applies is not None:
-            is_broken = pc.and_(applies, is_broken)
+        is_broken = pc.and_(applies, pc.is_null(arrays[name]))
         violation = Violation(name, rule.name, f"a value where {condition}".rstrip(), "null")
         for row in _true_rows(is_broken):
             yield row, violation
@@ -238,6 +236,6 @@ def _reject(batch: Batch, row: int, violation: Violation) -> Reject:
         column=violation.column,
         rule=violation.rule,
         expected=violation.expected,
-        found=violation.found,
+        found=violation.actual,
         row=row_json(values),
     )

@@ -54,40 +54,30 @@ class SampleResult(Record):
 
     def lines(self) -> list[str]:
         """Lines of text: the file, the rows with one value a line, the rejects and the reasons."""
-        return [*self._headline(), *self._row_lines(), *self._reject_lines(), *self._notes()]
-
-    def _headline(self) -> Iterator[str]:
-        fetched = f", fetched {self.fetched_at:%Y-%m-%d %H:%M} UTC" if self.fetched_at else ""
+        headline = f"{self.part}: {self.path}"
+        if self.fetched_at:
+            headline += f", fetched {self.fetched_at:%Y-%m-%d %H:%M} UTC"
         extent = "all" if self.is_whole else "the first"
-        yield f"{self.part}: {self.path}{fetched}"
-        yield (
-            f"of {extent} {self.records:,} records, {self.held:,} rows are valid, "
-            f"{self.refused:,} rejected"
-        )
-
-    def _row_lines(self) -> Iterator[str]:
+        counts = f"{self.held:,} rows are valid, {self.refused:,} rejected"
+        lines = [headline, f"of {extent} {self.records:,} records, {counts}"]
         width = max(map(len, self.types))
         for row in self.rows:
-            yield f"record {row.record}"
+            lines.append(f"record {row.record}")
             for column, value in row.values.items():
-                text = json.dumps(value, ensure_ascii=False)
-                yield f"  {column:{width}}  {self.types[column]:12}  {_shorten(text)}"
-
-    def _reject_lines(self) -> Iterator[str]:
+                text = _shorten(json.dumps(value, ensure_ascii=False))
+                lines.append(f"  {column:{width}}  {self.types[column]:12}  {text}")
         for reject in self.rejects:
-            column = f", {reject.column}" if reject.column else ""
-            reason = f"expected {reject.expected}, found {reject.found}"
-            yield f"rejected: {reject.where}{column}: {reason} ({reject.rule})"
-            yield f"  {_shorten(reject.row)}"
-
-    def _notes(self) -> Iterator[str]:
+            where = f"{reject.where}, {reject.column}" if reject.column else reject.where
+            reason = f"expected {reject.expected}, found {reject.found} ({reject.rule})"
+            lines += [f"rejected: {where}: {reason}", f"  {_shorten(reject.row)}"]
         if self.unknown_fields:
-            yield f"fields without a column: {', '.join(self.unknown_fields)}"
+            lines.append(f"fields without a column: {', '.join(self.unknown_fields)}")
         for column, values in self.unknown_values.items():
-            counts = ", ".join(f"{value!r} ({count})" for value, count in values.items())
-            yield f"values of {column} that are not among the known ones: {counts}"
+            frequencies = ", ".join(f"{value!r} ({count})" for value, count in values.items())
+            lines.append(f"values of {column} that are not among the known ones: {frequencies}")
         if self.fault:
-            yield f"the rest of the file is unreadable: {self.fault}"
+            lines.append(f"the rest of the file is unreadable: {self.fault}")
+        return lines
 
 
 def _shorten(text: str) -> str:

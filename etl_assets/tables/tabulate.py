@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.util import find_spec
@@ -235,44 +235,32 @@ class _TableBuilder:
 
     def refuse_if_unacceptable(self, previous: Table | None) -> None:
         """Raises ContentError with every reason why the file may not become the table."""
-        reasons = [
-            *self._too_many_rejects(),
-            *self._too_few_rows(),
-            *self._frozen_fields(),
-            *self._shrunk(previous),
-        ]
-        if reasons:
-            raise ContentError("; ".join(reasons))
-
-    def _too_many_rejects(self) -> Iterator[str]:
+        reasons = []
         by_rule = self._rejects.by_rule
         rejected, limit = by_rule.total(), self._contract.max_rejected_pct
         total = self._rows + self._duplicates + rejected
         if rejected * 100 > limit * total:
             rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(by_rule.items()))
             first = " | ".join(map(_format_reject, self._rejects.first))
-            yield (
+            reasons.append(
                 f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {total:,}"
                 f" ({rules}), first: {first}"
             )
-
-    def _too_few_rows(self) -> Iterator[str]:
-        if self._rows < self._source.expect.min_rows:
-            yield f"expected at least {self._source.expect.min_rows:,} rows, found {self._rows:,}"
-
-    def _frozen_fields(self) -> Iterator[str]:
+        min_rows = self._source.expect.min_rows
+        if self._rows < min_rows:
+            reasons.append(f"expected at least {min_rows:,} rows, found {self._rows:,}")
         if self._unknown_fields and self._contract.unknown_fields == "freeze":
             names = ", ".join(sorted(self._unknown_fields))
-            yield f"expected only declared fields (freeze), found {names}"
-
-    def _shrunk(self, previous: Table | None) -> Iterator[str]:
+            reasons.append(f"expected only declared fields (freeze), found {names}")
         limits = self._source.limits
         if previous and limits.is_shrunk(previous.rows, self._rows):
-            yield (
+            reasons.append(
                 f"expected about {previous.rows:,} rows as last time, found {self._rows:,}: over"
                 f" {limits.max_shrink_pct:g} % and {limits.max_shrink_rows:,} rows fewer; look at"
                 " the file, and run with --accept-changes if it is right"
             )
+        if reasons:
+            raise ContentError("; ".join(reasons))
 
 
 def _format_reject(reject: Reject) -> str:
@@ -295,20 +283,23 @@ class ShrinkOverride:
         *,
         decision: OperatorDecision | None,
     ) -> None:
-        refused = last.refused_sha256 if last else None
-        applies = refused in {None, file.sha256}
         self._limits = source.limits
-        self._accepted = last.accepted if last else []
-        self._is_accepted = any(earlier.sha256 == file.sha256 for earlier in self._accepted)
+        self._decision = decision
+        self._accepted: list[OperatorDecision] = []
         self._is_pinned = fetch is not None and fetch.pin is not None
-        self._decision = decision if applies else None
-        self.previous: Table | None = (last.baseline or last.table) if last else None
+        self.previous: Table | None = None
         self.advice = ""
-        if refused and decision and not applies:
-            self.advice = (
-                f"\nthis is not the file {refused[:12]} that was refused before and looked at; "
-                "look at this one and say --accept-changes again"
-            )
+        if last is not None:
+            self._accepted = last.accepted
+            self.previous = last.baseline or last.table
+            refused = last.refused_sha256
+            if decision and refused and refused != file.sha256:
+                self._decision = None
+                self.advice = (
+                    f"\nthis is not the file {refused[:12]} that was refused before and looked"
+                    " at; look at this one and say --accept-changes again"
+                )
+        self._is_accepted = any(earlier.sha256 == file.sha256 for earlier in self._accepted)
 
     @property
     def may_shrink(self) -> bool:
@@ -327,7 +318,6 @@ class ShrinkOverride:
 
     def _is_needed(self, record: TableResult) -> bool:
         """True if the table would have been refused without the new decision."""
-        if self._is_pinned or self._is_accepted or record.fault:
+        if self._is_pinned or self._is_accepted or record.fault or self.previous is None:
             return False
-        rows_before = self.previous.rows if self.previous else 0
-        return self._limits.is_shrunk(rows_before, record.table.rows)
+        return self._limits.is_shrunk(self.previous.rows, record.table.rows)

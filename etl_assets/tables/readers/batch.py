@@ -75,8 +75,8 @@ class BatchBuilder:
         if line is not None:
             self._lines.append(line)
 
-    def reject(self, where: str, expected: str, found: str, row: str) -> None:
-        self._rejects.append(record_reject(where, expected, found, row))
+    def reject(self, where: str, expected: str, actual: str, row: str) -> None:
+        self._rejects.append(record_reject(where, expected, actual, row))
 
     def is_full(self) -> bool:
         return len(self._rows) + len(self._rejects) >= ROWS_PER_BATCH
@@ -122,9 +122,9 @@ def value_json(value: object) -> str:
     return row_json(value)[:VALUE_CHARACTERS]
 
 
-def record_reject(where: str, expected: str, found: str, row: str) -> Reject:
+def record_reject(where: str, expected: str, actual: str, row: str) -> Reject:
     """The reject of a record that could not become a row."""
-    return Reject(where=where, rule="record", expected=expected, found=found, row=row)
+    return Reject(where=where, rule="record", expected=expected, found=actual, row=row)
 
 
 def field_positions(contract: Contract, fields: Sequence[str], standard: str) -> dict[str, int]:

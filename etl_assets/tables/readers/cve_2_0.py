@@ -142,7 +142,7 @@ def read(path: Path, form: CveFormat, contract: Contract) -> Iterator[Batch]:
 
 def _row(cve: Cve) -> tuple[Any, ...]:
     english = next((text.value for text in cve.descriptions or () if text.lang == "en"), None)
-    metric = (_best_metric(cve.metrics) if cve.metrics else None) or Metric()
+    metric = _best_metric(cve.metrics or Metrics())
     score = metric.cvss_data or Score()
     return (
         cve.id,
@@ -158,7 +158,7 @@ def _row(cve: Cve) -> tuple[Any, ...]:
     )
 
 
-def _best_metric(metrics: Metrics) -> Metric | None:
+def _best_metric(metrics: Metrics) -> Metric:
     """The newest version of CVSS, and in it the primary score before a secondary one."""
     for scores in (
         metrics.cvss_metric_v40,
@@ -168,7 +168,7 @@ def _best_metric(metrics: Metrics) -> Metric | None:
     ):
         if scores:
             return next((score for score in scores if score.type == "Primary"), scores[0])
-    return None
+    return Metric()
 
 
 def _records(chunks: Iterator[bytes]) -> Iterator[bytes | memoryview | msgspec.Raw]:
@@ -221,5 +221,5 @@ def _decode_envelope(text: bytes) -> Envelope:
     try:
         return msgspec.json.decode(text, type=Envelope)
     except DECODE_ERRORS as error:
-        found = f"{row_text(text)[:80]!r} ({error})"
-        raise ContentError.of("", "an object with a list 'vulnerabilities'", found) from error
+        actual = f"{row_text(text)[:80]!r} ({error})"
+        raise ContentError.of("", "an object with a list 'vulnerabilities'", actual) from error

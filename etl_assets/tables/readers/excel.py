@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -105,13 +106,10 @@ def _replace_numbers(texts: pa.Array, numbers: pa.Array) -> pa.Array:
 
 
 def _rows_with_values(cells: list[pa.Array]) -> list[int]:
-    has_value = None
-    for column in cells:
-        is_filled = pc.not_equal(pc.coalesce(column, pa.scalar("")), "")
-        has_value = is_filled if has_value is None else pc.or_(has_value, is_filled)
-    if has_value is None:
+    if not cells:
         return []
-    rows: list[int] = pc.indices_nonzero(has_value).to_pylist()
+    has_value = [pc.not_equal(pc.coalesce(column, pa.scalar("")), "") for column in cells]
+    rows: list[int] = pc.indices_nonzero(reduce(pc.or_, has_value)).to_pylist()
     return rows
 
 

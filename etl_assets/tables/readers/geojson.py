@@ -60,8 +60,8 @@ def _features(data: bytes) -> list[msgspec.Raw]:
         kind = msgspec.json.decode(document.get("type", b"null"))
         features = msgspec.json.decode(document.get("features", b"null"), type=list[msgspec.Raw])
     except DECODE_ERRORS as error:
-        found = f"{row_text(data)[:80]!r} ({error})"
-        raise ContentError.of("", expected, found) from error
+        actual = f"{row_text(data)[:80]!r} ({error})"
+        raise ContentError.of("", expected, actual) from error
     if kind != COLLECTION:
         raise ContentError.of("", expected, f"type {value_json(kind)}")
     return features

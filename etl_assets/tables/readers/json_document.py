@@ -61,16 +61,16 @@ def _walk_document(data: bytes, steps: list[Step], leaf: Leaf) -> Iterator[Leaf 
         yield from walk(_decode_with_repeated_keys(data), steps, leaf, "")
         return
     entries, steps_below = split
-    is_map = steps[-len(steps_below) - 1].kind == "entries"
+    step = steps[-len(steps_below) - 1]
     for key, raw in entries:
-        place = key if is_map else f"[{key}]"
-        keys = [key] if is_map else []
+        place = f"[{key}]" if step.kind == "items" else key
         try:
             value = _decode_entry(bytes(raw))
         except (*DECODE_ERRORS, ValueError) as error:
             yield record_reject(place, "JSON", str(error), row_text(bytes(raw)))
-        else:
-            yield from walk(value, steps_below, leaf.below(value, *keys), place)
+            continue
+        child = leaf.item(value) if step.kind == "items" else leaf.entry(step.name, key, value)
+        yield from walk(value, steps_below, child, place)
 
 
 def _split(
@@ -104,8 +104,8 @@ def _decode(data: bytes, kind: type[T], expected: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except DECODE_ERRORS as error:
-        found = f"{row_text(data)[:80]!r} ({error})"
-        raise ContentError.of("", expected, found) from error
+        actual = f"{row_text(data)[:80]!r} ({error})"
+        raise ContentError.of("", expected, actual) from error
 
 
 def _decode_entry(text: bytes) -> object:

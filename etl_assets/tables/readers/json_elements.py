@@ -103,8 +103,8 @@ class ElementReader:
             return False
         if self._previous == "element":
             if byte != b",":
-                found = repr(row_text(byte)) if byte else "the end of the file"
-                raise self._error("a comma or the array's end", found)
+                actual = repr(row_text(byte)) if byte else "the end of the file"
+                raise self._error("a comma or the array's end", actual)
             self._position += 1
             self._previous = "comma"
             self._skip_whitespace()
@@ -145,7 +145,7 @@ class ElementReader:
                 break
             self._read_on()
             end = self._buffer.find(b"\n", searched)
-        line = self._buffer[self._position : end] if end >= 0 else b""
+        line = self._buffer[self._position : max(end, self._position)]
         return line.rstrip().removesuffix(b",").rstrip()
 
     def _find_end_of_element(self) -> int:
@@ -184,8 +184,10 @@ class ElementReader:
 
         Passes over none if the lines contain more than `limit` elements.
         """
-        end = self._buffer.rfind(b"\n", self._position) if self._at_line_start else -1
-        lines = self._buffer[self._position : end].rstrip() if end >= 0 else b""
+        if not self._at_line_start:
+            return 0
+        end = self._buffer.rfind(b"\n", self._position)
+        lines = self._buffer[self._position : max(end, self._position)].rstrip()
         if not lines.endswith(b","):
             return 0
         try:
@@ -232,5 +234,5 @@ class ElementReader:
     def _excerpt(self) -> str:
         return repr(row_text(self._buffer[self._position :])[:80])
 
-    def _error(self, expected: str, found: str) -> ContentError:
-        return ContentError.of(f"line {self._line}", expected, found)
+    def _error(self, expected: str, actual: str) -> ContentError:
+        return ContentError.of(f"line {self._line}", expected, actual)

@@ -7,11 +7,11 @@ by `json_document`, `json_array` and `geojson`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from etl_assets.declarations.contract import Column, Contract
+from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.json_path import Origin, Step, column_origin
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import Batch, record_reject, row_json
@@ -29,16 +29,21 @@ JSON_KINDS = {
 class Leaf:
     """The record at the end of a path, with the map keys and the records that the path passes.
 
-    `records` are the outermost first, and the last is the record itself. `path` is the index of the
-    format's path that led here.
+    `keys` are by the column that takes them. `records` are the outermost first, and the last is the
+    record itself. `path` is the index of the format's path that led here.
     """
 
-    keys: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
     records: tuple[Any, ...] = ()
     path: int = 0
 
-    def below(self, record: object, *keys: str) -> Leaf:
-        return Leaf((*self.keys, *keys), (*self.records, record), self.path)
+    def item(self, record: object) -> Leaf:
+        """The leaf of an item of the list at this one."""
+        return Leaf(self.keys, (*self.records, record), self.path)
+
+    def entry(self, column: str, key: str, record: object) -> Leaf:
+        """The leaf of an entry of the map at this one."""
+        return Leaf({column: key, **self.keys}, (*self.records, record), self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +57,15 @@ class ColumnExtractor:
     """Takes the columns of a contract from the records at the end of the paths."""
 
     def __init__(self, paths: Sequence[list[Step]], contract: Contract) -> None:
-        map_keys = {step.name for steps in paths for step in steps if step.kind == "entries"}
-        # For each column one index of a map key, or one origin, for each of the paths.
-        self._key_indices: dict[str, list[int | None]] = {}
+        map_keys = set[str]()
+        for steps in paths:
+            map_keys.update(step.name for step in steps if step.kind == "entries")
+        self._key_columns: list[str] = []
+        # For each other column its origin on each of the paths.
         self._origins: dict[str, list[Origin | None]] = {}
         for column in contract.columns:
             if column.name in map_keys:
-                self._key_indices[column.name] = [_key_index(column, steps) for steps in paths]
+                self._key_columns.append(column.name)
             else:
                 self._origins[column.name] = [column_origin(column, steps) for steps in paths]
 
@@ -90,11 +97,11 @@ class ColumnExtractor:
             ordinals.append(before + index + 1)
             leaf_lines += lines[index : index + 1]
 
-        columns = {
-            name: [_key_at(leaf, indices[leaf.path]) for leaf in leaves]
-            for name, indices in self._key_indices.items()
-        }
-        columns |= {name: _values(leaves, origins) for name, origins in self._origins.items()}
+        columns: dict[str, list[Any]] = {}
+        for name in self._key_columns:
+            columns[name] = [leaf.keys.get(name) for leaf in leaves]
+        for name, origins in self._origins.items():
+            columns[name] = _values(leaves, origins)
         unknown_fields = set[str]()
         if self._reports_unknown:
             unknown_fields.update(*(leaf.records[-1] for leaf in leaves))
@@ -115,16 +122,6 @@ class ColumnExtractor:
                 row = row_json(item.records[-1])
                 return record_reject(f"{where}, {place}", "an object", json_kind(value), row)
         return item
-
-
-def _key_index(column: Column, steps: list[Step]) -> int | None:
-    """The index of the column's key among the map keys of a path."""
-    keys = [step.name for step in steps if step.kind == "entries"]
-    return keys.index(column.name) if column.name in keys else None
-
-
-def _key_at(leaf: Leaf, index: int | None) -> str | None:
-    return None if index is None else leaf.keys[index]
 
 
 def _obstacle(record: object, names: tuple[str, ...]) -> tuple[str, object] | None:
@@ -182,7 +179,12 @@ def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[L
         # Repeated keys of a map are entries like others; the contract decides about their rows.
         entries = value.items() if isinstance(value, dict) else value.pairs
         for key, entry in entries:
-            yield from walk(entry, steps[1:], leaf.below(entry, key), f"{place}.{key}".lstrip("."))
+            yield from walk(
+                entry,
+                steps[1:],
+                leaf.entry(steps[0].name, key, entry),
+                f"{place}.{key}".lstrip("."),
+            )
     elif isinstance(value, dict):
         name = steps[0].name
         if value.get(name) is None and steps[1:2] == [Step("items")]:
@@ -197,7 +199,7 @@ def _walk_items(
         yield wrong_kind(place, "a list", value)
         return
     for number, item in enumerate(value, start=1):
-        yield from walk(item, steps, leaf.below(item), f"{place}[{number}]")
+        yield from walk(item, steps, leaf.item(item), f"{place}[{number}]")
 
 
 def wrong_kind(place: str, expected: str, value: object) -> Reject:

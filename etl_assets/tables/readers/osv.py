@@ -165,8 +165,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     if member.flag_bits & ENCRYPTED_FLAG or member.compress_type not in PLAIN_METHODS:
         raise ContentError.of(member.filename, "plain deflate", "another packing or a password")
     if member.file_size > MAX_RECORD_BYTES:
-        found = f"{member.file_size:,}"
-        raise ContentError.of(member.filename, f"at most {MAX_RECORD_BYTES:,} bytes", found)
+        limit = f"at most {MAX_RECORD_BYTES:,} bytes"
+        raise ContentError.of(member.filename, limit, f"{member.file_size:,}")
     with archive.open(member) as file:
         return file.read(member.file_size)
 
