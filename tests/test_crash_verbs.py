@@ -1,4 +1,4 @@
-"""A ruling of a person that is killed at any write point is completed by saying it again."""
+"""An operator command that is killed at any write point is completed by running it again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crashes import Ended, Strike, Warm, warm
-from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, assemble, offenders_of
+from support.crashes import CommandResult, CrashPoint, WarmProcess, start_warm_process
+from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, create_project, list_faults
 
 from etl_assets.defs.launch import open_event_log
 from etl_assets.model.run_options import RunOptions
@@ -35,20 +35,20 @@ class Scene:
 
     orchard: Orchard
     before: Path
-    runner: Warm
+    runner: WarmProcess
 
-    def say(self, words: Sequence[str], strike: Strike | None = None) -> Ended:
-        return self.runner.run(self.orchard.home.root, words, strike)
+    def run(self, command: Sequence[str], crash_point: CrashPoint | None = None) -> CommandResult:
+        return self.runner.run(self.orchard.home.root, command, crash_point)
 
     def prepare(self, verb: Sequence[str]) -> None:
-        """Everything as it was before the verb, in the same place."""
+        """Reset the folder to its state before the command."""
         shutil.rmtree(self.orchard.folder)
         shutil.copytree(self.before, self.orchard.folder, symlinks=True)
-        for words in BEFORE[verb]:
-            assert self.say(words).code == 0
+        for command in BEFORE[verb]:
+            assert self.run(command).code == 0
 
     def outcome(self) -> Outcome:
-        """What event log, exported ledger and quarantine say, without the moment."""
+        """Return the content of event log, exported ledger and quarantine, without times."""
         sources = self.orchard.domain.sources
         with open_event_log(self.orchard.settings) as event_log:
             states = event_log.read_sources(sources.values())
@@ -68,10 +68,10 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("rulings")
-    orchard = Orchard(folder / "live", project=assemble(folder / "project"))
-    orchard.describe_itself()
-    files = Files.planted()
+    folder = tmp_path_factory.mktemp("verbs")
+    orchard = Orchard(folder / "live", project=create_project(folder / "project"))
+    orchard.write_env_file()
+    files = Files.create()
     orchard.serve(files)
     orchard.run(RunOptions(as_of=FIRST))
     files.harvests["T-1", 2026] = 70
@@ -79,23 +79,23 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     (orchard.mirror / HOST / "notes.json").write_bytes(b"<html>Sign in</html>")
     orchard.run()
     shutil.copytree(orchard.folder, folder / "before", symlinks=True)
-    with warm(folder) as runner:
+    with start_warm_process(folder) as runner:
         yield Scene(orchard, folder / "before", runner)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(scene: Scene) -> dict[Sequence[str], tuple[Counter[str], Outcome]]:
-    """The write points of each verb by their kind, and what it leads to."""
-    found = {}
+    """Return the number of write points by kind, and the outcome, of each command."""
+    undisturbed = {}
     for verb in BEFORE:
         scene.prepare(verb)
-        ended = scene.say(verb)
-        assert ended.code == 0, ended.told
-        found[verb] = Counter(kind for kind, _, _ in ended.points), scene.outcome()
-    return found
+        result = scene.run(verb)
+        assert result.code == 0, result.output
+        undisturbed[verb] = Counter(kind for kind, _, _ in result.points), scene.outcome()
+    return undisturbed
 
 
-def drilled(*values: Any) -> Any:
+def drill(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.drill)
 
 
@@ -105,25 +105,25 @@ def drilled(*values: Any) -> Any:
     [
         (ROLLBACK, "event log", "last"),
         (ROLLBACK, "ledger", "middle"),
-        drilled(ROLLBACK, "event log", "first"),
-        drilled(ROLLBACK, "event log", "middle"),
-        drilled(ROLLBACK, "ledger", "first"),
+        drill(ROLLBACK, "event log", "first"),
+        drill(ROLLBACK, "event log", "middle"),
+        drill(ROLLBACK, "ledger", "first"),
         (UNPIN, "event log", "last"),
-        drilled(UNPIN, "event log", "first"),
-        drilled(UNPIN, "event log", "middle"),
-        drilled(UNPIN, "ledger", "first"),
-        drilled(UNPIN, "ledger", "middle"),
+        drill(UNPIN, "event log", "first"),
+        drill(UNPIN, "event log", "middle"),
+        drill(UNPIN, "ledger", "first"),
+        drill(UNPIN, "ledger", "middle"),
         (RELEASE, "quarantine", "last"),
-        drilled(RELEASE, "raw file", "middle"),
-        drilled(RELEASE, "event log", "first"),
-        drilled(RELEASE, "event log", "middle"),
-        drilled(RELEASE, "event log", "last"),
-        drilled(RELEASE, "ledger", "middle"),
-        drilled(RELEASE, "quarantine", "first"),
+        drill(RELEASE, "raw file", "middle"),
+        drill(RELEASE, "event log", "first"),
+        drill(RELEASE, "event log", "middle"),
+        drill(RELEASE, "event log", "last"),
+        drill(RELEASE, "ledger", "middle"),
+        drill(RELEASE, "quarantine", "first"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[-4] + " " + value[-3],
 )
-def test_a_killed_ruling_is_completed_by_saying_it_again(
+def test_a_killed_command_is_completed_by_running_it_again(
     scene: Scene,
     undisturbed: dict[Sequence[str], tuple[Counter[str], Outcome]],
     verb: Sequence[str],
@@ -135,9 +135,9 @@ def test_a_killed_ruling_is_completed_by_saying_it_again(
     number = {"first": 1, "middle": count // 2 + 1, "last": count}[where]
     scene.prepare(verb)
 
-    killed = scene.say(verb, Strike("kill", kind, number))
-    offenders = offenders_of(scene.orchard.home)
-    again = scene.say(verb)
+    killed = scene.run(verb, CrashPoint("kill", kind, number))
+    faults = list_faults(scene.orchard.home)
+    again = scene.run(verb)
 
-    assert (killed.code, offenders) == (-signal.SIGKILL, [])
-    assert (again.code, scene.outcome()) == (0, outcome), again.told
+    assert (killed.code, faults) == (-signal.SIGKILL, [])
+    assert (again.code, scene.outcome()) == (0, outcome), again.output

@@ -1,4 +1,4 @@
-"""A secret that is used is found nowhere: every byte that two runs leave and say is searched."""
+"""Secrets that runs use appear in no file that they write and in no message that they print."""
 
 from __future__ import annotations
 
@@ -24,32 +24,34 @@ SECRETS = (KEY, PROXY, SIGNATURE, TOKEN, "passw0rd")
 KEV = "/kev.json"
 
 
-def behind(server: MisbehavingServer, sample: SampleHome) -> Domain:
-    """The domain with one source behind a key and a signed address, the others on disk."""
+def move_kev_to(server: MisbehavingServer, sample: SampleHome) -> Domain:
+    """Return the domain with one source behind a credential and a signed URL, others on disk."""
     kev = sample.domain.sources["kev"]
     kev_file = next(sample.mirror.glob("www.cisa.gov/**/*.json"))
     server.publish(f"{KEV}?X-Amz-Signature={SIGNATURE}", kev_file.read_bytes())
     server.always[KEV] = faults.redirects(f"{KEV}?X-Amz-Signature={SIGNATURE}")
     credentials = {"Authorization": {"env": "FEED_KEY", "prefix": "Bearer "}}
     location = Location.model_validate({"url": server.url + KEV, "credentials": credentials})
-    sources = {name: on_disk(source, sample) for name, source in sample.domain.sources.items()}
+    sources = {
+        name: read_from_disk(source, sample) for name, source in sample.domain.sources.items()
+    }
     sources["kev"] = kev.model_copy(update={"location": location})
     return sample.domain.model_copy(update={"sources": sources})
 
 
-def on_disk(source: Source, sample: SampleHome) -> Source:
+def read_from_disk(source: Source, sample: SampleHome) -> Source:
     file = sample.mirror / (source.location.url or source.location.path or "").partition("://")[2]
     if source.location.path:
         file = sample.mirror / source.location.path
     return source.model_copy(update={"location": Location(path=str(file))})
 
 
-def traces(folder: Path, said: str) -> Iterator[str]:
-    """Where a secret is to be read: in a file, in a file's name, or in what was said."""
+def find_secrets(folder: Path, output: str) -> Iterator[str]:
+    """Yield each place where a secret appears: file contents, file names, printed output."""
     for path in (path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes() + str(path).encode()
         yield from (f"{path}: {secret}" for secret in SECRETS if secret.encode() in content)
-    yield from (f"said: {secret}" for secret in SECRETS if secret in said)
+    yield from (f"output: {secret}" for secret in SECRETS if secret in output)
 
 
 @pytest.mark.long
@@ -65,17 +67,17 @@ def test_a_secret_is_in_no_log_event_manifest_or_report(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("FEED_KEY", KEY)
     sample = SampleHome.create(tmp_path)
-    secret = {
+    secret_settings = {
         "mirror": None,
         "notify": SecretStr(webhook.target),
         "proxy": SecretStr(f"http://me:{PROXY}@127.0.0.1:9"),
     }
-    sample.settings = sample.settings.model_copy(update=secret)
-    domain = behind(server, sample)
-    said: list[str] = []
+    sample.settings = sample.settings.model_copy(update=secret_settings)
+    domain = move_kev_to(server, sample)
+    messages: list[str] = []
     webhook.status = 500
 
-    with sample.session(domain, echo=said.append) as session:
+    with sample.session(domain, echo=messages.append) as session:
         first = run_domain(session, RunOptions(as_of=AS_OF))
         server.always[KEV] = faults.repeats_the_secret
         second = run_domain(session, RunOptions(force_refresh=True))
@@ -85,7 +87,7 @@ def test_a_secret_is_in_no_log_event_manifest_or_report(
         second.note,
     )
     assert server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
-    assert "not notified: target 1" in "".join(said)
+    assert "not notified: target 1" in "".join(messages)
     captured = capfd.readouterr()
-    everything = "\n".join([*said, caplog.text, captured.out, captured.err, repr(sample.settings)])
-    assert not list(traces(sample.home.root, everything))
+    output = "\n".join([*messages, caplog.text, captured.out, captured.err, repr(sample.settings)])
+    assert not list(find_secrets(sample.home.root, output))

@@ -1,4 +1,4 @@
-"""Twenty runs with random faults; `make soak` does two hundred."""
+"""Twenty runs with random faults; `make soak` makes two hundred."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.soak import soak
 
 
 @pytest.mark.long
-def test_whatever_goes_wrong_the_published_set_is_what_the_last_good_files_imply(
+def test_the_published_set_always_follows_from_the_last_good_files(
     tmp_path: Path,
 ) -> None:
     statuses = [status for _, status in soak(tmp_path, runs=20, seed=3)]

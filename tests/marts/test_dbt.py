@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support.orchard import DOMAIN, assemble
+from support.orchard import DOMAIN, create_project
 
 from etl_assets.marts import dbt
 from etl_assets.marts.dbt import DbtProject
@@ -16,7 +16,7 @@ from etl_assets.model.home import Home
 @pytest.mark.long
 @pytest.mark.fault("killed", "disk-full")
 def test_a_manifest_that_a_killed_build_left_half_written_is_not_read(tmp_path: Path) -> None:
-    directory = assemble(tmp_path / "project") / "dbt_project"
+    directory = create_project(tmp_path / "project") / "dbt_project"
     project = DbtProject(directory, DOMAIN, Home(tmp_path / "home"))
     parsed = project.manifest
     (project.target / "manifest.json").write_text('{"nodes": {"mod', encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.command_homes import block_with_file, call, damage_databases
-from support.orchard import DOMAIN, Files, Orchard, assemble
+from support.orchard import DOMAIN, Files, Orchard, create_project
 
 Damage = Callable[[Orchard], object]
 
@@ -41,8 +41,8 @@ def first_run_folder(build_once: Any) -> Path:
     """Return the folder of an orchard after its first run."""
 
     def fill(folder: Path) -> None:
-        orchard = Orchard(folder / "live", project=assemble(folder / "project"))
-        orchard.serve(Files.planted())
+        orchard = Orchard(folder / "live", project=create_project(folder / "project"))
+        orchard.serve(Files.create())
         assert orchard.run().published
 
     folder: Path = build_once("orchard", fill)
@@ -56,8 +56,8 @@ def test_a_run_fails_exactly_if_health_does(
 ) -> None:
     shutil.copytree(first_run_folder / "live", tmp_path / "live", symlinks=True)
     orchard = Orchard(tmp_path / "live", project=first_run_folder / "project")
-    orchard.describe_itself()
-    orchard.serve(Files.planted(33))
+    orchard.write_env_file()
+    orchard.serve(Files.create(33))
     monkeypatch.chdir(orchard.home.root)
     for variable in ("DAGSTER_HOME", "ETL_HOME", "ETL_MIRROR"):
         monkeypatch.delenv(variable, raising=False)

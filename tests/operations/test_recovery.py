@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.orchard import DOMAIN, Orchard, assemble, leftovers_of
+from support.orchard import DOMAIN, Orchard, create_project, list_temporary_files
 
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
@@ -21,7 +21,7 @@ POOL = "duckdb"
 
 @pytest.fixture
 def orchard(tmp_path: Path) -> Orchard:
-    return Orchard(tmp_path / "live", project=assemble(tmp_path / "project"))
+    return Orchard(tmp_path / "live", project=create_project(tmp_path / "project"))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_what_is_half_written_is_removed_where_the_domain_writes(
 
     clear(instance, orchard)
 
-    assert not leftovers_of(orchard.home)
+    assert not list_temporary_files(orchard.home)
 
 
 def half_written(home: Home) -> list[Path]:

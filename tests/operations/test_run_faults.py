@@ -21,9 +21,9 @@ from support.orchard import (
     HOST,
     Files,
     Orchard,
-    assemble,
-    leftovers_of,
-    offenders_of,
+    create_project,
+    list_faults,
+    list_temporary_files,
 )
 
 from etl_assets.model.records import FetchStatus, RunStatus
@@ -50,9 +50,9 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     with run_misbehaving_server() as server:
-        for name, content in Files.planted(200).rendered().items():
+        for name, content in Files.create(200).render().items():
             server.publish(f"/{HOST}/{name}", content)
-        project = assemble(folder / "project")
+        project = create_project(folder / "project")
         orchard = Orchard(folder / "live", project=project, mirror_url=server.url)
         manifest = orchard.run(RunOptions(as_of=FIRST))
         assert manifest.status is RunStatus.SUCCESS, manifest.note
@@ -117,7 +117,7 @@ def test_whatever_is_served_the_last_good_set_stands(
     assert (str(outage.source), outage.status) == (f"{DOMAIN}.notes", FetchStatus.OUTAGE)
     assert told in manifest.note
     assert served.published() == before
-    assert not [*leftovers_of(served.orchard.home), *offenders_of(served.orchard.home)]
+    assert not [*list_temporary_files(served.orchard.home), *list_faults(served.orchard.home)]
     assert json.loads((served.orchard.latest / "manifest.json").read_bytes())["published"]
 
 
@@ -201,7 +201,7 @@ def test_a_file_that_is_not_as_declared_is_refused_whole(
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
     assert told in manifest.note
     assert served.published() == before
-    assert not [*leftovers_of(served.orchard.home), *offenders_of(served.orchard.home)]
+    assert not [*list_temporary_files(served.orchard.home), *list_faults(served.orchard.home)]
 
 
 @pytest.mark.long

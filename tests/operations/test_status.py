@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.orchard import DOMAIN, HOST, Files, Orchard, assemble
+from support.orchard import DOMAIN, HOST, Files, Orchard, create_project
 
 from etl_assets.defs.launch import open_project
 from etl_assets.defs.run_events import note_of
@@ -20,8 +20,8 @@ from etl_assets.operations.status import domain_status
 @pytest.fixture
 def orchard(tmp_path: Path) -> Orchard:
     """A home of one run."""
-    orchard = Orchard(tmp_path / "live", project=assemble(tmp_path / "project"))
-    orchard.serve(Files.planted())
+    orchard = Orchard(tmp_path / "live", project=create_project(tmp_path / "project"))
+    orchard.serve(Files.create())
     orchard.run()
     return orchard
 

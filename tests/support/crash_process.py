@@ -1,9 +1,9 @@
-"""A program that runs `etl` in forked children and breaks them on command; see `crashing.py`.
+"""A program that runs `etl` in forked children and crashes them on command; see `crashes.py`.
 
-It loads all modules once, then reads one order per line (JSON) and answers each with what became
-of the child. A child stops at a write point: an audit event of Python's own file calls below
-ETL_HOME. What native code writes between two points (DuckDB, SQLite, Arrow) is stopped by a limit
-on file sizes that is set at a point: the kernel then kills or refuses in the middle of a write.
+It loads all modules once, reads one JSON order per line, and answers each with the result of the
+child. An action is taken at a write point: an audit event of a file call in Python below ETL_HOME.
+Native code (DuckDB, SQLite, Arrow) raises no audit events. Its writes are interrupted by a limit on
+file sizes that is set at a write point: the kernel then kills the child, or refuses the write.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-# The argument of each audit event that names the file that comes, changes or goes.
+# Index of the argument of each audit event that is the created, changed or removed file.
 TARGETS = {
     "open": 0,
     "os.rename": 1,
@@ -39,7 +39,7 @@ NEEDS_SPACE = frozenset({"open", "os.mkdir", "os.link", "os.symlink"})
 UNCAUGHT = 99
 CAPABILITY_VERSION_3 = 0x20080522
 MODE_OVERRIDES = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-PLACES = (
+KINDS_BY_PREFIX = (
     ("data/partial/", "download"),
     ("data/raw/", "raw file"),
     ("data/quarantine/", "quarantine"),
@@ -50,7 +50,7 @@ PLACES = (
     ("manifests/", "ledger"),
     (".dagster/", "event log"),
 )
-LOADED = (
+MODULES = (
     "etl_assets.cli.main",
     "etl_assets.operations.run",
     "etl_assets.defs.definitions",
@@ -63,8 +63,8 @@ LOADED = (
 
 
 def kind_of(path: str) -> str:
-    """What a path below the home is, by the places of `Home`."""
-    for prefix, kind in PLACES:
+    """Return the kind of a path relative to the home."""
+    for prefix, kind in KINDS_BY_PREFIX:
         if path.startswith(prefix):
             return kind
     name = path.rpartition("/")[2].lstrip(".")
@@ -79,7 +79,7 @@ def kind_of(path: str) -> str:
 
 
 def takes_space(event: str, args: tuple[Any, ...]) -> bool:
-    """Whether the call makes something new, which a full disk refuses."""
+    """True if the call creates a file or folder, which fails on a full disk."""
     if event not in NEEDS_SPACE:
         return False
     if event == "open" and args[2] & os.O_TRUNC:
@@ -87,50 +87,50 @@ def takes_space(event: str, args: tuple[Any, ...]) -> bool:
     return not Path(args[TARGETS[event]]).exists()
 
 
-class Points:
-    """The write points of this process, numbered within their kind; one of them is fatal."""
+class WritePoints:
+    """The write points of this process, numbered within their kind; one triggers the action."""
 
     def __init__(self, home: Path, order: dict[str, Any], log: int) -> None:
         self._home = f"{home}/"
-        self._kind, self._number, self._how = order["kind"], order["number"], order["how"]
+        self._kind, self._number, self._action = order["kind"], order["number"], order["action"]
         self._seen: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._log = log
         self._is_full = False
 
     def hook(self, event: str, args: tuple[Any, ...]) -> None:
-        place = TARGETS.get(event)
-        if place is None or not isinstance(args[place], str | os.PathLike):
+        target = TARGETS.get(event)
+        if target is None or not isinstance(args[target], str | os.PathLike):
             return
-        path = os.fspath(args[place])
+        path = os.fspath(args[target])
         if not path.startswith(self._home) or (event == "open" and not args[2] & WRITES):
             return
         kind = kind_of(path.removeprefix(self._home))
         with self._lock:
             self._seen[kind] += 1
-            is_fatal = (kind, self._seen[kind]) == (self._kind, self._number)
+            is_crash_point = (kind, self._seen[kind]) == (self._kind, self._number)
         os.write(self._log, f"{kind}\t{event}\t{path}\n".encode())
-        if is_fatal:
-            STRIKES[self._how](self)
+        if is_crash_point:
+            ACTIONS[self._action](self)
         if self._is_full and takes_space(event, args):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
     def fill(self) -> None:
-        """From here on nothing new finds room."""
+        """Refuse to create files from now on."""
         self._is_full = True
 
 
 def limit_files(size: int) -> None:
-    """From here on no file grows beyond a size; trying to is refused, or the end."""
+    """Limit the size of files from now on; a larger write is refused or kills the process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-STRIKES: dict[str, Callable[[Points], None]] = {
+ACTIONS: dict[str, Callable[[WritePoints], None]] = {
     "kill": lambda _: os.kill(os.getpid(), signal.SIGKILL),
     "interrupt": lambda _: os.kill(os.getpid(), signal.SIGINT),
     "terminate": lambda _: os.kill(os.getpid(), signal.SIGTERM),
-    "fill": Points.fill,
+    "fill": WritePoints.fill,
     "kill in the next write": lambda _: limit_files(0),
     "refuse beyond 20 kB": lambda _: limit_files(20_000),
     "kill beyond 100 kB": lambda _: limit_files(100_000),
@@ -138,8 +138,8 @@ STRIKES: dict[str, Callable[[Points], None]] = {
 }
 
 
-def bow_to_modes() -> None:
-    """Give up root's right to pass over permissions, so that a read-only directory is one."""
+def drop_mode_override() -> None:
+    """Drop the capabilities by which root ignores file modes, so that read-only applies to root."""
     if os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)
@@ -152,29 +152,29 @@ def bow_to_modes() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def obey(order: dict[str, Any], told: int, log: int) -> None:
-    """In the child: the command in its home, with a fault at a point; never returns."""
+def run_order(order: dict[str, Any], output: int, log: int) -> None:
+    """Run the command in the child, with an action at its crash point; never returns."""
     from etl_assets.cli.main import main
 
     home = Path(order["home"])
     os.chdir(home)  # where no ETL_HOME is set, the current directory is the home
-    os.dup2(told, 1)
-    os.dup2(told, 2)
-    bow_to_modes()
-    if order["how"].startswith("kill"):
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, to be told by errno
-    sys.addaudithook(Points(home, order, log).hook)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    drop_mode_override()
+    if order["action"].startswith("kill"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it by default
+    sys.addaudithook(WritePoints(home, order, log).hook)
     try:
         main(order["command"])
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     else:
         code = 0
-    end(code)
+    exit_child(code)
 
 
-def end(code: int) -> None:
-    """End the child; an error on its way up is told like any that nobody caught."""
+def exit_child(code: int) -> None:
+    """Exit the child, after printing the traceback of an exception that is being raised."""
     if sys.exc_info()[0]:
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
@@ -184,38 +184,38 @@ def end(code: int) -> None:
 
 def serve() -> None:
     for line in sys.stdin:
-        told, log = os.pipe(), os.pipe()  # no files: a limit on their size would silence the child
+        output, log = os.pipe(), os.pipe()  # files would be subject to the limit on their size
         child = os.fork()
         if child == 0:
             try:
-                obey(json.loads(line), told[1], log[1])
+                run_order(json.loads(line), output[1], log[1])
             finally:
-                end(UNCAUGHT)
-        code, texts = watch(child, [told[0], log[0]])
-        for end_of_pipe in (*told, *log):
-            os.close(end_of_pipe)
+                exit_child(UNCAUGHT)
+        code, texts = wait_for(child, [output[0], log[0]])
+        for descriptor in (*output, *log):
+            os.close(descriptor)
         points = [point.split("\t") for point in texts[1].splitlines()]
-        answer = {"code": code, "told": texts[0], "points": points}
+        answer = {"code": code, "output": texts[0], "points": points}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 
-def watch(child: int, pipes: list[int]) -> tuple[int, list[str]]:
-    """How the child ended, and what came through each pipe until then."""
-    found: dict[int, bytes] = dict.fromkeys(pipes, b"")
+def wait_for(child: int, pipes: list[int]) -> tuple[int, list[str]]:
+    """Return the exit code of the child, and the text that each pipe received."""
+    received: dict[int, bytes] = dict.fromkeys(pipes, b"")
     status: int | None = None
     while status is None or select.select(pipes, [], [], 0)[0]:
         for ready in select.select(pipes, [], [], 0.02)[0]:
-            found[ready] += os.read(ready, 1 << 16)
+            received[ready] += os.read(ready, 1 << 16)
         if status is None:
-            ended, code = os.waitpid(child, os.WNOHANG)
-            status = code if ended else None
-    return os.waitstatus_to_exitcode(status), [found[p].decode() for p in pipes]
+            pid, code = os.waitpid(child, os.WNOHANG)
+            status = code if pid else None
+    return os.waitstatus_to_exitcode(status), [received[p].decode() for p in pipes]
 
 
 def warm_up() -> None:
-    """Load what a run loads. Nothing is done: a child would lack the threads that work leaves."""
-    for name in LOADED:
+    """Import the modules of a run. Nothing is executed: threads would be missing in a child."""
+    for name in MODULES:
         importlib.import_module(name)
 
 

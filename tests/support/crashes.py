@@ -1,6 +1,6 @@
-"""Runs of `etl` that are killed, interrupted or refused at a write point, in forked children.
+"""Run `etl` in a forked child that is killed, interrupted or refused at a write point.
 
-What a child does to itself is `crash_process.py`; what must hold afterwards is the tests'.
+The program that forks the children is `crash_process.py`.
 """
 
 from __future__ import annotations
@@ -17,43 +17,45 @@ PROGRAM = Path(__file__).with_name("crash_process.py")
 
 
 @dataclass(frozen=True)
-class Strike:
-    """What happens at the so-manieth write point of a kind."""
+class CrashPoint:
+    """An action at the write point with this number among those of its kind."""
 
-    how: str = "nothing"
+    action: str = "nothing"
     kind: str = ""
     number: int = 0
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a child ended (a signal is negative), what it said, and the write points it came to."""
+class CommandResult:
+    """The exit code of a child (negative for a signal), its output, and its write points."""
 
     code: int
-    told: str
+    output: str
     points: list[tuple[str, str, str]]
 
 
-class Warm:
-    """A process that has everything loaded and forks a child for each run."""
+class WarmProcess:
+    """A process that has all modules loaded and forks a child for each command."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, home: Path, command: Sequence[str], strike: Strike | None = None) -> Ended:
-        order = {"home": str(home), "command": list(command), **vars(strike or Strike())}
+    def run(
+        self, home: Path, command: Sequence[str], crash_point: CrashPoint | None = None
+    ) -> CommandResult:
+        order = {"home": str(home), "command": list(command), **vars(crash_point or CrashPoint())}
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         points = [(kind, event, path) for kind, event, path in answer["points"]]
-        return Ended(code=answer["code"], told=answer["told"], points=points)
+        return CommandResult(code=answer["code"], output=answer["output"], points=points)
 
 
 @contextmanager
-def warm(folder: Path) -> Iterator[Warm]:
-    """The process while the block runs; it works in `folder`."""
+def start_warm_process(folder: Path) -> Iterator[WarmProcess]:
+    """Run the process in `folder` for the block."""
     with subprocess.Popen(
         [sys.executable, str(PROGRAM)],
         cwd=folder,
@@ -62,6 +64,6 @@ def warm(folder: Path) -> Iterator[Warm]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield Warm(process)
+        yield WarmProcess(process)
         assert process.stdin
         process.stdin.close()

@@ -1,7 +1,7 @@
 """A domain so small that a run takes a second: invented trees, their harvests and notes.
 
-Its declarations and models lie in `orchard_domain/`, beside them come the real project's shared SQL
-files, so that all machinery is the product's. `Files` is what its three remotes serve.
+Its declarations and models are in `orchard_domain/`, and the shared SQL files are those of the
+project, so that tests run the real pipeline. `Files` is what its three remotes serve.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from etl_assets.settings import Settings
 
 DOMAIN = "orchard"
 HOST = "orchard.example"
-DECLARED = Path(__file__).parent / "orchard_domain"
+DOMAIN_FILES = Path(__file__).parent / "orchard_domain"
 SHARED_SQL = (
     "dbt_project.yml",
     "profiles.yml",
@@ -44,14 +44,14 @@ Rows = list[dict[str, Any]]
 
 @dataclass
 class Files:
-    """What the remotes serve: three tables of invented facts, each rendered as its own format."""
+    """The content of the three remotes, which `render` writes in their formats."""
 
     trees: dict[str, str] = field(default_factory=dict)
     harvests: dict[tuple[str, int], int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def planted(cls, count: int = 30) -> Files:
+    def create(cls, count: int = 30) -> Files:
         ids = [f"T-{number}" for number in range(1, count + 1)]
         return cls(
             trees={tree: ("pear", "apple", "quince")[n % 3] for n, tree in enumerate(ids)},
@@ -61,8 +61,8 @@ class Files:
             notes={tree: f"stands by gate {n}" for n, tree in enumerate(ids) if n % 5 == 0},
         )
 
-    def rendered(self) -> dict[str, bytes]:
-        """Each file by its name on the host."""
+    def render(self) -> dict[str, bytes]:
+        """Return the bytes of each file by its name on the host."""
         trees = json.dumps(
             {
                 "trees": [
@@ -83,7 +83,7 @@ class Files:
 
 
 class Orchard:
-    """A home of the domain; what it fetches from is a directory beside it, or a server."""
+    """A home of the domain that fetches from a mirror directory, or from a server."""
 
     def __init__(self, folder: Path, *, project: Path, mirror_url: str | None = None) -> None:
         self.folder, self.project = folder, project
@@ -97,8 +97,8 @@ class Orchard:
         ).model_copy(update={"mirror": mirror_url or str(self.mirror)})
         self.domain: Domain = load(self.settings.domains_dir)[DOMAIN]
 
-    def describe_itself(self) -> None:
-        """Let the home's `.env` say what the settings here say, for commands that run in it."""
+    def write_env_file(self) -> None:
+        """Write the settings to the `.env` of the home, for commands that run in it."""
         self.home.root.mkdir(parents=True, exist_ok=True)
         (self.home.root / ".env").write_text(
             f"ETL_MIRROR={self.settings.mirror}\n"
@@ -108,8 +108,8 @@ class Orchard:
         )
 
     def serve(self, files: Files) -> None:
-        """Put the files into the directory that is fetched from."""
-        for name, data in files.rendered().items():
+        """Write the files to the mirror directory."""
+        for name, data in files.render().items():
             path = self.mirror / HOST / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -123,16 +123,16 @@ class Orchard:
         return self.home.latest(DOMAIN).resolve()
 
     def rows(self, mart: str) -> Rows:
-        found: Rows = pq.read_table(self.latest / "marts" / f"{mart}.parquet").to_pylist()
-        return found
+        rows: Rows = pq.read_table(self.latest / "marts" / f"{mart}.parquet").to_pylist()
+        return rows
 
 
-def offenders_of(home: Home) -> list[str]:
-    """What is not as it must be at any moment, whatever was killed: read by plain means."""
+def list_faults(home: Home) -> list[str]:
+    """Return the files that are incomplete, which none may be at any moment, even after a crash."""
     return [
         *(f"latest: {fault}" for fault in _faults_of_published(home.latest(DOMAIN))),
         *(f"raw {path.name}" for path in _files(home.raw) if _sha256(path) != path.name),
-        *(f"quarantine {path.name}" for path in _files(_quarantine(home)) if not _is_told(path)),
+        *(f"quarantine {path.name}" for path in _files(_quarantine(home)) if not _has_reason(path)),
         *(f"table {path}" for path in _files(home.tables(DOMAIN)) if not _is_table(path)),
         *(f"rejects {path}" for path in _files(_rejects(home)) if not _is_table(path)),
         *(f"ledger {path.name}" for path in _files(home.manifests) if not _is_json(path)),
@@ -144,19 +144,20 @@ def offenders_of(home: Home) -> list[str]:
     ]
 
 
-def leftovers_of(home: Home) -> list[str]:
-    """Files by temporary name, wherever they lie below the home."""
-    found = [*home.root.rglob(".*.tmp"), *home.root.rglob("*.part"), *home.root.rglob(".latest.*")]
-    return sorted(home.relative(path) for path in found)
+def list_temporary_files(home: Home) -> list[str]:
+    """Return the files below the home that have a temporary name."""
+    patterns = (".*.tmp", "*.part", ".latest.*")
+    paths = [path for pattern in patterns for path in home.root.rglob(pattern)]
+    return sorted(home.relative(path) for path in paths)
 
 
-def content_of(home: Home) -> dict[str, str]:
-    """The digests of all that the inputs decide: raw files, tables, rejects, marts, documents."""
+def digest_content(home: Home) -> dict[str, str]:
+    """Return the digest of every file that depends only on the inputs of the run."""
     published = home.latest(DOMAIN).resolve()
     trees = [home.raw, home.tables(DOMAIN), _rejects(home), _quarantine(home), published / "marts"]
     files = [path for tree in trees for path in _files(tree) if path.suffix != ".json"]
-    named = {home.relative(p).replace(published.name, "latest"): _sha256(p) for p in files}
-    return named | {"trees.json": _sha256(published / "trees.json")}
+    digests = {home.relative(p).replace(published.name, "latest"): _sha256(p) for p in files}
+    return digests | {"trees.json": _sha256(published / "trees.json")}
 
 
 def _quarantine(home: Home) -> Path:
@@ -168,13 +169,13 @@ def _rejects(home: Home) -> Path:
 
 
 def _files(tree: Path) -> list[Path]:
-    """The files that a reader takes for such: not those by temporary name."""
-    found = (path for path in tree.rglob("*") if path.is_file())
-    return sorted(path for path in found if not path.name.startswith("."))
+    """Return the files of the tree that have no temporary name."""
+    files = (path for path in tree.rglob("*") if path.is_file())
+    return sorted(path for path in files if not path.name.startswith("."))
 
 
 def _faults_of_published(latest: Path) -> list[str]:
-    """Where `sha256sum --check` would complain, and files that no sum is known of."""
+    """Return the files that differ from SHA256SUMS, are missing in it, or are required by it."""
     if not latest.is_symlink():
         return ["not a link"] if latest.exists() else []
     directory = latest.resolve()
@@ -182,17 +183,17 @@ def _faults_of_published(latest: Path) -> list[str]:
         return ["no sums"]
     lines = (directory / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     stated = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    there = [path for path in directory.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
-    found = {path.relative_to(directory).as_posix(): _sha256(path) for path in there}
-    wanted = {"manifest.json", "trees.json", "marts/mart_trees.parquet"}
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "SHA256SUMS"]
+    actual = {path.relative_to(directory).as_posix(): _sha256(path) for path in files}
+    required = {"manifest.json", "trees.json", "marts/mart_trees.parquet"}
     return sorted(
-        {name for name in stated | found if stated.get(name) != found.get(name)}
-        | (wanted - set(stated))
+        {name for name in stated | actual if stated.get(name) != actual.get(name)}
+        | (required - set(stated))
     )
 
 
-def _is_told(path: Path) -> bool:
-    """A file in quarantine is the one that its reason names; a reason may wait for its file."""
+def _has_reason(path: Path) -> bool:
+    """True if a quarantined file has its digest as name and a reason; a reason may come first."""
     if path.suffix == ".json":
         return _is_json(path)
     return _sha256(path) == path.name and path.with_name(f"{path.name}.json").is_file()
@@ -218,17 +219,14 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def assemble(target: Path) -> Path:
-    """The domain as a project of its own below `target`: declarations, and SQL with what is shared.
-
-    Retention is off unless a test wants it.
-    """
+def create_project(target: Path) -> Path:
+    """Write a project with only this domain below `target`: declarations and SQL."""
     shared = Settings.load(home=target).dbt_dir
-    shutil.copytree(DECLARED / "domains", target / "domains")
+    shutil.copytree(DOMAIN_FILES / "domains", target / "domains")
     for name in SHARED_SQL:
         (target / "dbt_project" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(shared / name, target / "dbt_project" / name)
-    shutil.copytree(DECLARED / "models", target / "dbt_project" / "models", dirs_exist_ok=True)
+    shutil.copytree(DOMAIN_FILES / "models", target / "dbt_project" / "models", dirs_exist_ok=True)
     for empty in ("seeds", "tests"):
         (target / "dbt_project" / empty).mkdir()
     codegen.write_dbt_sources(target / "domains", target / "dbt_project")

@@ -1,6 +1,6 @@
-"""Writes docs/reliability.md: every fault of `fault_table.py` with the tests that bear its name.
+"""Write docs/reliability.md: every fault of `fault_table.py` with the tests that cover it.
 
-`make schemas` runs it; a test holds the two together.
+`make schemas` runs this module; a test checks that the page is up to date.
 """
 
 from __future__ import annotations
@@ -11,60 +11,62 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.fault_table import ROOMS, Fault
+from support.fault_table import AREAS, Fault
 
 from etl_assets.declarations.source import Limits
 
 TESTS = Path(__file__).parents[1]
 HEAD = """\
-# What bad input gets
+# Reliability
 
-A clear error that says where, what was expected, what was found and what to do; everything good
-still processed; nothing wrong published; nothing lost; the last good set still served. Each line is
-held by the tests beside it, which drive the real program against a real server or file. This page
-is written from them by `make schemas`.
+Bad input results in a clear error that says where it is, what was expected, what was found and what
+to do. Good input is still processed, nothing wrong is published, nothing is lost, and the last good
+set stays published. The tests in each line run the real program against a real server or file.
+This page is generated from them by `make schemas`.
 """
 LIMITS = """\
 ## The limits
 
-Fields of `limits` in a source's declaration. What a fetch has cost is in the raw asset's metadata:
-`attempts`, `last_status`, `waited_seconds`, and the reason for it.
+Fields of `limits` in the declaration of a source. The metadata of the raw asset has the effort of a
+fetch: `attempts`, `last_status`, `waited_seconds`, and the reason for it.
 
-| field | default | what |
+| field | default | meaning |
 |---|---|---|"""
 
 
-def held(folder: Path = TESTS) -> dict[str, list[str]]:
-    """The tests of each fault, as `file::test`."""
-    found: dict[str, list[str]] = defaultdict(list)
+def find_tests_by_fault(folder: Path = TESTS) -> dict[str, list[str]]:
+    """Return the tests of each fault, as `file::test`."""
+    tests: dict[str, list[str]] = defaultdict(list)
     for path in sorted(folder.rglob("test_*.py")):
-        for name, test in _marked(ast.parse(path.read_text(encoding="utf-8"))):
-            found[name].append(f"{path.relative_to(folder).as_posix()}::{test}")
-    return dict(found)
+        for name, test in _fault_marks(ast.parse(path.read_text(encoding="utf-8"))):
+            tests[name].append(f"{path.relative_to(folder).as_posix()}::{test}")
+    return dict(tests)
 
 
-def page(tests: dict[str, list[str]]) -> str:
-    rooms = (line for room in ROOMS for line in _room(room, tests))
-    return "\n".join([HEAD, *rooms, LIMITS, *_limits(), ""])
+def render_page(tests: dict[str, list[str]]) -> str:
+    lines = [HEAD]
+    for area in AREAS:
+        lines += _area_lines(area, tests)
+    return "\n".join([*lines, LIMITS, *_limit_lines(), ""])
 
 
-def _limits() -> Iterator[str]:
+def _limit_lines() -> Iterator[str]:
     for name, field in Limits.model_fields.items():
         yield f"| `{name}` | {field.default:,} | {field.description} |"
 
 
-def _room(room: str, tests: dict[str, list[str]]) -> Iterator[str]:
-    yield from (f"## {room}", "", "| fault | outcome | tests |", "|---|---|---|")
-    yield from (_row(fault, tests.get(fault.name, [])) for fault in ROOMS[room])
+def _area_lines(area: str, tests: dict[str, list[str]]) -> Iterator[str]:
+    yield from (f"## {area}", "", "| fault | outcome | tests |", "|---|---|---|")
+    yield from (_row(fault, tests.get(fault.name, [])) for fault in AREAS[area])
     yield ""
 
 
 def _row(fault: Fault, tests: list[str]) -> str:
-    shown = "<br>".join(f"`{test}`" for test in tests)
-    return f"| {fault.what} | {fault.outcome} | {shown} |"
+    cells = "<br>".join(f"`{test}`" for test in tests)
+    return f"| {fault.event} | {fault.outcome} | {cells} |"
 
 
-def _marked(tree: ast.Module) -> Iterator[tuple[str, str]]:
+def _fault_marks(tree: ast.Module) -> Iterator[tuple[str, str]]:
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
     for function in functions:
         for mark in function.decorator_list:
@@ -74,4 +76,4 @@ def _marked(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(held()), encoding="utf-8")
+    Path(sys.argv[1]).write_text(render_page(find_tests_by_fault()), encoding="utf-8")

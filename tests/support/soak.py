@@ -29,7 +29,15 @@ from pathlib import Path
 from typing import Any
 
 from support.misbehaving_server import MisbehavingServer, run_misbehaving_server
-from support.orchard import FIRST, HOST, Files, Orchard, assemble, leftovers_of, offenders_of
+from support.orchard import (
+    FIRST,
+    HOST,
+    Files,
+    Orchard,
+    create_project,
+    list_faults,
+    list_temporary_files,
+)
 from support.soak_faults import ALL_FAULTS, CONTENT, HARM, LASTING, PASSING, Disk, once_at_get
 
 from etl_assets.model.errors import EtlError
@@ -119,10 +127,10 @@ class Soak:
     def __init__(self, folder: Path, server: MisbehavingServer, seed: int) -> None:
         self.chance = random.Random(seed)
         self.server = server
-        self.orchard = Orchard(folder / "live", project=assemble(folder / "project"))
+        self.orchard = Orchard(folder / "live", project=create_project(folder / "project"))
         self.orchard.settings = self.orchard.settings.model_copy(update={"mirror": server.url})
         self.disk = Disk(self.orchard.home.root)
-        self.files = Files.planted(80)
+        self.files = Files.create(80)
         self.good: list[Served] = [self._rendered()]
         self.history = History()
         self.published: Rows = []
@@ -199,7 +207,7 @@ class Soak:
                 self.history = self.history.add(found, as_of)
             self.published = found
         assert self.orchard.rows("mart_tree_history") == self.history.periods, str(plan)
-        assert not offenders_of(self.orchard.home), str(plan)
+        assert not list_faults(self.orchard.home), str(plan)
         if not self.last_failed:
             self.taken |= {hashlib.sha256(plan.served[n]).hexdigest() for n in plan.taken}
         self._look_for_leaks(plan)
@@ -208,7 +216,7 @@ class Soak:
         return sorted(self.orchard.rows("mart_trees"), key=lambda row: str(row["tree_id"]))
 
     def _look_for_leaks(self, plan: Plan) -> None:
-        assert not leftovers_of(self.orchard.home), str(plan)
+        assert not list_temporary_files(self.orchard.home), str(plan)
         for thread in threading.enumerate():
             if "process_request" in thread.name:
                 thread.join(timeout=5)
@@ -234,7 +242,7 @@ class Soak:
         self.server.publish(f"/{HOST}/trees.meta", stated.encode())
 
     def _rendered(self) -> Served:
-        rendered = self.files.rendered()
+        rendered = self.files.render()
         return {name: rendered[file] for name, file in MAIN.items()}
 
     def _grow(self, number: int) -> None:
