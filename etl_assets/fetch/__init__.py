@@ -1,4 +1,1 @@
-"""From a remote to the raw store.
-
-Probe, decide, download, and requests made from the rows of a table.
-"""
+"""From a remote to the raw store: probe, decide, download, and requests from rows of a table."""

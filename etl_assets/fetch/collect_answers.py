@@ -102,6 +102,28 @@ class RequestSurvey:
         """The hash of the index; None while there is no answer at all."""
         return hashlib.sha256(self.index).hexdigest() if self.answers else None
 
+    @property
+    def fault(self) -> str | None:
+        """The number of failed requests and the first failure; None if none failed."""
+        if not self.failures:
+            return None
+        text = f"{len(self.failures)} of {len(self.requests)} requests failed"
+        text += f", first: {self.failures[0]}"
+        if self.stop_reason:
+            text += f"; {self.stop_reason}"
+        return text
+
+    @property
+    def warning(self) -> str | None:
+        """The refused answers; None if none was refused."""
+        refusals = []
+        for request, answer in self.answered_requests:
+            if answer.status == "refused":
+                refusals.append(f"{_format_key(request)}: {answer.reason}")
+        if not refusals:
+            return None
+        return f"{len(refusals)} answers refused: " + "; ".join(refusals[:NAMED_REFUSALS])
+
     def __str__(self) -> str:
         statuses = [answer.status for _, answer in self.answered_requests]
         counts = {
@@ -110,9 +132,11 @@ class RequestSurvey:
             "refused": statuses.count("refused"),
             "not asked": len(self.due),
         }
-        text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-        stop = f"; {self.stop_reason}" if self.stop_reason else ""
-        return f"{len(self.requests)} requests: {text or 'none'}{stop}"
+        shown = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        text = f"{len(self.requests)} requests: {shown or 'none'}"
+        if self.stop_reason:
+            text += f"; {self.stop_reason}"
+        return text
 
 
 def require_for_each(source: Source) -> ForEach:
@@ -140,7 +164,7 @@ def survey_requests(
     if settings.daily_limit is not None or settings.max_cost_usd_per_day is not None:
         usage = store.usage_on(context.now.astimezone(UTC).date())
     survey = RequestSurvey(source, requests, answers, due, usage)
-    survey.stop_reason = _find_stop_reason(survey, context, due[0] if due else None)
+    survey.stop_reason = _find_stop_reason(survey, context, next(iter(due), None))
     return survey
 
 
@@ -167,7 +191,8 @@ def _causes(
         return
     if last.file and raw_store.stored_state(context.home, last.file) is not StoredState.PRESENT:
         yield Reason.FILE_MISSING
-    if (last.file.sha256 if last.file else None) != survey.index_sha256:
+    last_sha256 = last.file.sha256 if last.file else None
+    if last_sha256 != survey.index_sha256:
         yield Reason.REQUESTS_CHANGED
     if last.status is FetchStatus.OUTAGE:
         yield Reason.LAST_WAS_OUTAGE
@@ -194,8 +219,8 @@ def collect(
         status=_result_status(survey, file, last),
         decision=decision.model_copy(update={"detail": str(survey)}),
         file=file,
-        fault=_failure_message(survey),
-        warning=_refusal_message(survey),
+        fault=survey.fault,
+        warning=survey.warning,
         attempts=stats.attempts,
         last_status=stats.last_status,
         waited_seconds=round(stats.waited_seconds, 3),
@@ -217,6 +242,7 @@ def _is_due(
         return answer.status == "refused" and may_repeat
     path = request.target.path
     if path is not None:
+        # A file of a directory mirror costs nothing to read again when it is newer.
         return path.exists() and path.stat().st_mtime > answer.at.timestamp()
     if context.force:
         return True
@@ -366,24 +392,6 @@ def _result_status(
         return FetchStatus.OFF if survey.stop_reason else FetchStatus.NOT_YET_PUBLISHED
     is_same = last is not None and last.file is not None and last.file.sha256 == file.sha256
     return FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED
-
-
-def _failure_message(survey: RequestSurvey) -> str | None:
-    if not survey.failures:
-        return None
-    count, total = len(survey.failures), len(survey.requests)
-    message = f"{count} of {total} requests failed, first: {survey.failures[0]}"
-    return f"{message}; {survey.stop_reason}" if survey.stop_reason else message
-
-
-def _refusal_message(survey: RequestSurvey) -> str | None:
-    refusals = []
-    for request, answer in survey.answered_requests:
-        if answer.status == "refused":
-            refusals.append(f"{_format_key(request)}: {answer.reason}")
-    if not refusals:
-        return None
-    return f"{len(refusals)} answers refused: " + "; ".join(refusals[:NAMED_REFUSALS])
 
 
 def _format_key(request: RowRequest) -> str:

@@ -75,8 +75,9 @@ class FetchJob:
     @property
     def probed_sha256(self) -> str | None:
         """The published digest, as the probe has read it."""
-        validators = self.probe.validators if self.probe else None
-        return validators.published_sha256 if validators else None
+        if self.probe is None or self.probe.validators is None:
+            return None
+        return self.probe.validators.published_sha256
 
     @property
     def unpack_limit(self) -> int | None:
@@ -166,7 +167,7 @@ def download(job: FetchJob, context: FetchContext, stats: TransferStats) -> RawF
         last_modified=received.last_modified,
         published_sha256=published,
         fetched_at=context.now.astimezone(UTC),
-        attempts=max(1, stats.attempts),
+        attempts=max(1, stats.attempts),  # a local file takes no request
         last_status=stats.last_status,
         waited_seconds=round(stats.waited_seconds, 3),
         verdict=verdict,
@@ -220,7 +221,9 @@ def _unmodified_file(job: FetchJob) -> RawFile:
 
 def _accepted_verdict(job: FetchJob, received: ReceivedFile) -> Verdict | None:
     """Returns the verdict on the last file if the operator released these bytes from quarantine."""
-    verdict = job.last_file.verdict if job.last_file else None
+    if job.last_file is None:
+        return None
+    verdict = job.last_file.verdict
     if verdict and verdict.accepted and verdict.sha256 == received.sha256:
         return verdict
     return None

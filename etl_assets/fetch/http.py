@@ -330,7 +330,8 @@ class Client:
 
     def _new_client(self, *, private: bool) -> httpx.Client:
         transport = httpx.HTTPTransport(
-            limits=httpx.Limits(max_connections=None), proxy=None if private else self._proxy
+            limits=httpx.Limits(max_connections=None),  # each host's rate limiter limits them
+            proxy=None if private else self._proxy,  # a proxy need not reach private addresses
         )
         if private or self._proxy is None:
             # httpx has no argument for httpcore's backend; drop this once encode/httpx has one.
@@ -338,7 +339,9 @@ class Client:
             transport._pool._network_backend = backend  # noqa: SLF001
         return httpx.Client(
             transport=transport,
+            # No cookies: a response must not depend on which files were fetched before.
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            # No Content-Encoding: hashes, lengths and ranges are of the bytes as published.
             headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
         )
 

@@ -96,7 +96,9 @@ def parse_completion(
     cost = _cost_usd(chat, document.usage) if document.usage else max_cost_usd(chat, body)
     fault, answer = _read_answer(document)
     fault = fault or _contract_fault(chat, answer, row)
-    return Completion(cost, fault=fault) if fault else Completion(cost, answer=answer)
+    if fault:
+        return Completion(cost, fault=fault)
+    return Completion(cost, answer=answer)
 
 
 def _cost_usd(chat: ChatRequest, usage: _Usage) -> float:

@@ -68,6 +68,7 @@ class HostRateLimiter:
             with self._free:
                 now = self._clock.monotonic()
                 start = max(now, self._next_start)
+                # Reserved before the wait, so that the next thread queues up behind this one.
                 self._next_start = start + 1 / limits.requests_per_second
             self.wait(start - now, stats)
             yield

@@ -46,6 +46,7 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
             leftover.unlink(missing_ok=True)
         path = home.partial / f"{stem}.{secrets.token_hex(TOKEN_CHARACTERS // 2)}.part"
         try:
+            # Without a buffer, so that a full disk fails the write and not the close.
             with path.open("x+b", buffering=0) as file:
                 yield path, file
         finally:
@@ -123,7 +124,9 @@ def stored_state(home: Home, file: RawFile) -> StoredState:
         return StoredState.MISSING
     if size != file.size_bytes:
         return StoredState.DAMAGED
-    return verify(home, file.sha256) if size <= MAX_HASHED_BYTES else StoredState.PRESENT
+    if size > MAX_HASHED_BYTES:
+        return StoredState.PRESENT
+    return verify(home, file.sha256)
 
 
 def verify(home: Home, sha256: str) -> StoredState:

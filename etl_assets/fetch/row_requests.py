@@ -6,7 +6,6 @@ Which requests are sent and what becomes of their answers is `etl_assets.fetch.c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date
 from pathlib import Path
@@ -121,14 +120,11 @@ def send_request(
 
 
 def _send_once(request: RowRequest, client: Client, limits: Limits, stats: TransferStats) -> bytes:
-    has_body = request.body is not None
+    method, headers = "GET", {}
+    if request.body is not None:
+        method, headers = "POST", {"Content-Type": "application/json"}
     with client.request(
-        request.target,
-        limits,
-        stats,
-        method="POST" if has_body else "GET",
-        headers={"Content-Type": "application/json"} if has_body else {},
-        body=request.body,
+        request.target, limits, stats, method=method, headers=headers, body=request.body
     ) as response:
         chunks, size = [], 0
         for chunk in response.chunks():
@@ -199,15 +195,12 @@ class AnswerStore:
     def usage_on(self, day: date) -> DailyUsage:
         """Returns the usage of a day (UTC), counted over all stored answers."""
         requests, cost_usd = 0, 0.0
-        for attempt in self._all_attempts():
-            if attempt.at.astimezone(UTC).date() == day:
-                requests += 1
-                cost_usd += attempt.cost_usd
-        return DailyUsage(requests=requests, cost_usd=cost_usd)
-
-    def _all_attempts(self) -> Iterator[RequestResult]:
         for path in sorted(self.folder.glob("*/*.json")):
-            yield from _read_answer(path).attempts
+            for attempt in _read_answer(path).attempts:
+                if attempt.at.astimezone(UTC).date() == day:
+                    requests += 1
+                    cost_usd += attempt.cost_usd
+        return DailyUsage(requests=requests, cost_usd=cost_usd)
 
     def _path(self, request_sha256: str) -> Path:
         return self.folder / request_sha256[:2] / f"{request_sha256}.json"

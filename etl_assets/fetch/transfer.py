@@ -23,6 +23,7 @@ from etl_assets.fetch.http import (
 from etl_assets.fetch.locations import Target
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.model.errors import ContentError, Problem, TransferRefusedError, UnreachableError
+from etl_assets.model.records import Validators
 from etl_assets.storage.archives import Gunzip
 
 T = TypeVar("T")
@@ -87,14 +88,14 @@ class HashingWriter:
                 unpacked_sha256 = self._unpacked_digest.hexdigest()
             except ContentError as error:
                 self._unpack_fault = error.problem
-        validators = response.validators if response else None
+        validators = response.validators if response else Validators()
         return ReceivedFile(
             sha256=self._digest.hexdigest(),
             size_bytes=self.size_bytes,
             unpacked_sha256=unpacked_sha256,
             unpack_fault=self._unpack_fault,
-            etag=validators.etag if validators else None,
-            last_modified=validators.last_modified if validators else None,
+            etag=validators.etag,
+            last_modified=validators.last_modified,
             is_resumed=is_resumed,
         )
 
@@ -181,6 +182,7 @@ class Transfer:
         self._resume_validator, self._total, self._is_resumed = None, None, False
 
     def _attempt(self, known_etag: str | None) -> ReceivedFile | None:
+        # Never both: a 304 answers for the stored file and not for the received part.
         headers = self._resume_headers()
         if not headers and known_etag:
             headers = {"If-None-Match": known_etag}
@@ -193,7 +195,11 @@ class Transfer:
                 self._begin(response)
                 for chunk in self._within_limits(response.chunks()):
                     self._writer.write(chunk)
-                self._check_complete()
+                size = self._writer.size_bytes
+                if self._total is not None and size != self._total:
+                    raise WrongLengthError(
+                        f"{self._target}: expected {self._total:,} bytes, found {size:,}"
+                    )
                 return self._writer.finish(response, is_resumed=self._is_resumed)
         except UnreachableError as error:
             if error.status == RANGE_NOT_SATISFIABLE:
@@ -255,12 +261,6 @@ class Transfer:
                 f"{self._target}: expected at least {self._limits.min_bytes_per_second:,} bytes"
                 f" a second, found {rate:,.0f} over {seconds:.0f} s;"
                 " see limits.min_bytes_per_second"
-            )
-
-    def _check_complete(self) -> None:
-        if self._total is not None and self._writer.size_bytes != self._total:
-            raise WrongLengthError(
-                f"{self._target}: expected {self._total:,} bytes, found {self._writer.size_bytes:,}"
             )
 
     def _too_large(self, size: int) -> TransferRefusedError:
