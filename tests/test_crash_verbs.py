@@ -57,7 +57,7 @@ class Scene:
         records = json.loads(ledger.read_bytes())["records"].values()
         return {
             "files": {name: f.file and f.file.sha256 for name, f in fetches.items()},
-            "pins": {name: f.pin and f.pin.ruling.sha256 for name, f in fetches.items()},
+            "pins": {name: f.pin and f.pin.decision.sha256 for name, f in fetches.items()},
             "exported": {r["source_id"]: r["checksum"] for r in records},
             "exported pins": {r["source_id"] for r in records if r["pin"]},
             "quarantine": [

@@ -291,7 +291,7 @@ class EventLog:
 
 def _is_answer(fetch: FetchResult) -> bool:
     """Return True if the remote answered, and was not left alone or unreachable."""
-    return fetch.status.is_served and fetch.decision.reason is not Reason.HELD
+    return fetch.status.is_served and fetch.decision.reason is not Reason.ALREADY_STORED
 
 
 def _evaluation(entry: dg.EventLogEntry | None) -> dg.AssetCheckEvaluation | None:

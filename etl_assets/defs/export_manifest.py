@@ -59,7 +59,7 @@ def _manifest_records(session: DomainSession) -> dict[Process, list[ManifestReco
                 record = ValidationRecord(
                     file=file,
                     verdict=verdict,
-                    stands_in=validation.stands_in,
+                    is_fallback=validation.is_fallback,
                     code_version=validation.code_version,
                 )
                 records[Process.VALIDATION].append(record)

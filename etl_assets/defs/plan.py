@@ -146,7 +146,7 @@ class Plan:
         """Return the same lines without what is up to date, which is only counted."""
         lines = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
         reasons = Counter(d.reason for d in self.decisions if str(d) not in lines)
-        skipped, count = reasons.pop(Reason.HELD, 0), len(self.decisions)
+        skipped, count = reasons.pop(Reason.ALREADY_STORED, 0), len(self.decisions)
         if self.stages.contacts_remotes:
             lines.append(f"{reasons.total()} of {count} files are up to date")
         if skipped:

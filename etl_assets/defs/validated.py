@@ -77,7 +77,7 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
             others = {
                 partition: record
                 for partition, record in state.validated.items()
-                if partition not in records and record.stands_in
+                if partition not in records and record.is_fallback
             }
             for check in CHECKS:
                 yield evaluate_check(source, key, check, {**records, **others}, state.fetches)
@@ -98,8 +98,8 @@ def validated_outcome(record: ValidationResult, *, reused: bool) -> PartOutcome[
     if file := record.file:
         metadata |= {"path": file.path, "sha256": file.sha256}
     if verdict := record.verdict:
-        metadata |= {"found": verdict.found, "unpacked_bytes": verdict.unpacked_bytes}
-    metadata["stands_in"] = record.stands_in
+        metadata |= {"found": verdict.actual, "unpacked_bytes": verdict.unpacked_bytes}
+    metadata["stands_in"] = record.is_fallback
     if verdict and verdict.accepted:
         metadata["accepted"] = str(verdict.accepted)
     return PartOutcome(
@@ -125,10 +125,10 @@ def _validate(
     file = fetch.file if fetch else None
     if file is None:
         if last and last.file:
-            return validated_outcome(last.model_copy(update={"stands_in": True}), reused=True)
+            return validated_outcome(last.model_copy(update={"is_fallback": True}), reused=True)
         record = ValidationResult(part=part, code_version=validate.CODE_VERSION)
         return validated_outcome(record, reused=False)
-    if last and _is_same_file(last, file) and not last.stands_in:
+    if last and _is_same_file(last, file) and not last.is_fallback:
         return validated_outcome(last.model_copy(update={"file": file}), reused=True)
     path = raw_store.stored_path(project.home, file)
     verdict = _download_verdict(file) or validate.validate(source, part, path, sha256=file.sha256)
@@ -142,14 +142,14 @@ def _validate(
         source,
         part,
         path,
-        Problem(verdict.where, verdict.expected, verdict.found),
+        Problem(verdict.where, verdict.expected, verdict.actual),
         at=datetime.now(UTC),
         url=file.url,
         # Another partition, or the operator's pin, still needs the bytes in the raw store.
         keep_original=file.sha256 in shared or (fetch is not None and fetch.pin is not None),
     )
     last_good = last.file if last else None
-    refused = record.model_copy(update={"file": last_good, "stands_in": True})
+    refused = record.model_copy(update={"file": last_good, "is_fallback": True})
     return validated_outcome(refused, reused=False)
 
 
@@ -187,10 +187,10 @@ def _content_failure(
     _: Source, record: ValidationResult, fetch: FetchResult | None
 ) -> CheckFailure | None:
     verdict = record.verdict
-    if record.stands_in and verdict and not verdict.ok:
+    if record.is_fallback and verdict and not verdict.ok:
         used = "the last good file is used" if record.file else "and there is no good file"
         return CheckFailure(f"{verdict}; in quarantine, {used}")
-    if record.stands_in:
+    if record.is_fallback:
         return CheckFailure(f"{record.part}: the last good file is used")
     if record.file is None and not (fetch and fetch.status in EXPECTED_WITHOUT_FILE):
         return CheckFailure(f"{record.part}: there is no good file")

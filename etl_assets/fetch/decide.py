@@ -72,7 +72,7 @@ def decide_without_probe(
     if last.pin:
         return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
     fetched = f"fetched {last.file.fetched_at.isoformat()}"
-    return Decision(part=part, fetch=False, reason=Reason.HELD, detail=fetched)
+    return Decision(part=part, fetch=False, reason=Reason.ALREADY_STORED, detail=fetched)
 
 
 def _local_causes(

@@ -120,7 +120,7 @@ def fetch(job: FetchJob, context: FetchContext) -> FetchResult:
     decision, stats = job.decision, TransferStats()
     if job.last_result and decision.reason is Reason.PINNED:
         return job.last_result.model_copy(update={"decision": decision})
-    if job.last_result and decision.reason is Reason.HELD:
+    if job.last_result and decision.reason is Reason.ALREADY_STORED:
         return _repeat(job.last_result, decision)
     if decision.reason is Reason.NOT_YET_PUBLISHED:
         return _result(job, FetchStatus.NOT_YET_PUBLISHED, None, stats)
@@ -247,7 +247,7 @@ def _check_digest(
     except NotPublishedError:
         return None
     if fault := received.unpack_fault:
-        raise ContentError.of(str(location.file), fault.expected, fault.found)
+        raise ContentError.of(str(location.file), fault.expected, fault.actual)
     if not _agrees_with_digest(job, received, published):
         subject = "unpacked bytes" if declared.of == "unpacked" else "file"
         expected = f"{published} as the SHA-256 of the {subject}, as published"
@@ -277,7 +277,7 @@ def _check_content(
     verdict = context.check(job.source, job.part, path, sha256=received.sha256)
     if not verdict.ok:
         where = ", ".join(text for text in (str(job.part), verdict.where) if text)
-        raise ContentError.of(where, verdict.expected, verdict.found)
+        raise ContentError.of(where, verdict.expected, verdict.actual)
     return verdict
 
 

@@ -162,7 +162,7 @@ class DownloadRecord(ManifestRecord):
 
     @property
     def raw_digests(self) -> set[str]:
-        replaced = self.pin.held if self.pin else None
+        replaced = self.pin.replaced_file if self.pin else None
         return {self.file.sha256} | ({replaced.sha256} if replaced else set())
 
 
@@ -181,13 +181,13 @@ class ValidationRecord(ManifestRecord):
         "rules_version": "verdict.code_version",
         "download_version": "file.code_version",
         "accepted": "verdict.accepted",
-        "stands_in": "stands_in",
+        "stands_in": "is_fallback",
     }
     PARTS = ("file.part", "verdict.part")
 
     file: RawFile
     verdict: Verdict
-    stands_in: bool = False
+    is_fallback: bool = False
     code_version: str
 
     @property
@@ -196,7 +196,7 @@ class ValidationRecord(ManifestRecord):
             part=self.part,
             file=self.file,
             verdict=self.verdict,
-            stands_in=self.stands_in,
+            is_fallback=self.is_fallback,
             code_version=self.code_version,
         )
 

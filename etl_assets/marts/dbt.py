@@ -258,11 +258,11 @@ def _query_rows(connection: duckdb.DuckDBPyConnection, node: Any) -> Iterator[st
 
 
 def mark_warehouse_complete(home: Home, domain: str) -> None:
-    write_text(home.whole_marker(domain), "")
+    write_text(home.complete_marker(domain), "")
 
 
 def unmark_warehouse(home: Home, domain: str) -> None:
-    home.whole_marker(domain).unlink(missing_ok=True)
+    home.complete_marker(domain).unlink(missing_ok=True)
 
 
 def is_warehouse_complete(home: Home, domain: str) -> bool:
@@ -270,7 +270,7 @@ def is_warehouse_complete(home: Home, domain: str) -> bool:
 
     Another file at its path is replaced by the next build.
     """
-    if not home.whole_marker(domain).exists():
+    if not home.complete_marker(domain).exists():
         return False
     # https://duckdb.org/docs/stable/internals/storage
     try:

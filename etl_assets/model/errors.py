@@ -39,10 +39,10 @@ class Problem:
 
     where: str
     expected: str
-    found: str
+    actual: str
 
     def __str__(self) -> str:
-        return f"{self.where}: expected {self.expected}, found {self.found}"
+        return f"{self.where}: expected {self.expected}, found {self.actual}"
 
 
 class DeclarationError(UsageError):
@@ -102,10 +102,10 @@ class ContentError(SourceError):
         super().__init__(message)
 
     @classmethod
-    def of(cls, where: str, expected: str, found: str) -> Self:
+    def of(cls, where: str, expected: str, actual: str) -> Self:
         """Returns an error with one problem; `where` is empty if it concerns the whole file."""
-        problem = Problem(where, expected, found)
-        text = str(problem) if where else f"expected {expected}, found {found}"
+        problem = Problem(where, expected, actual)
+        text = str(problem) if where else f"expected {expected}, found {actual}"
         return cls(text, problem=problem)
 
 

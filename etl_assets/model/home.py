@@ -43,7 +43,7 @@ class Home:
     def warehouse(self, domain: str) -> Path:
         return self.root / "data" / "warehouse" / f"{domain}.duckdb"
 
-    def whole_marker(self, domain: str) -> Path:
+    def complete_marker(self, domain: str) -> Path:
         """There while the warehouse is what the event log says; a build cut off leaves none."""
         return self.warehouse(domain).with_suffix(".whole")
 

@@ -1,7 +1,7 @@
-"""What is known of a file on its way: frozen records that the stages return.
+"""Frozen records of the files of a source, one kind for each stage, and of what was built of them.
 
-Each record is the metadata of one materialization; `as_metadata` of a record and the record itself
-say the same. Nothing here decides or touches a file.
+They are the results of the stages and the metadata of materializations. Nothing here decides
+anything or reads a file; the records of one run are in `etl_assets.model.run_manifest`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ RelativePath = Annotated[
 
 
 class Record(BaseModel):
-    """Base of every record: frozen and complete."""
+    """Base of every record.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    An alias is the stored name of a field that was renamed: event logs and manifests of earlier
+    versions have it.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True
+    )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,31 +84,31 @@ class Part(Record):
 
 
 class Validators(Record):
-    """What a remote says of a file without sending it."""
+    """What identifies the version of a remote file, from headers and a digest file."""
 
     etag: str | None = None
     last_modified: datetime | None = None
     size_bytes: int | None = None
-    published_sha256: str | None = Field(default=None, description="as a digest file states it")
+    published_sha256: str | None = Field(
+        default=None, description="from a digest file of the remote"
+    )
 
 
 class Probe(Record):
-    """One question to a remote and its answer."""
+    """The result of asking a remote about one file without downloading it."""
 
     part: Part
     url: str
     probed_at: datetime
     validators: Validators | None = Field(
-        default=None, description="None: the remote was not reached"
+        default=None, description="None if the remote was not reached"
     )
-    published: bool = Field(
-        default=True, description="False: the remote says there is no such file"
-    )
+    published: bool = Field(default=True, description="False if the remote has no such file")
     fault: str | None = None
 
 
 class Reason(StrEnum):
-    """Why a file is fetched, or why not."""
+    """The reason to fetch a file, or not to; the values are stored."""
 
     FORCED = "force_refresh"
     NO_RECORD = "no record"
@@ -120,7 +126,7 @@ class Reason(StrEnum):
     UP_TO_DATE = "up to date"
     NOT_YET_PUBLISHED = "not yet published"
     PINNED = "pinned"
-    HELD = "held, not asked for"
+    ALREADY_STORED = "held, not asked for"
     UNPINNED = "unpinned"
     RELEASED = "released from quarantine"
     RESTORED = "restored from the manifest"
@@ -131,7 +137,7 @@ class Reason(StrEnum):
 
 
 class StoredState(StrEnum):
-    """What the raw store holds under a record's name."""
+    """The state of a recorded file in the raw store."""
 
     PRESENT = "present"
     MISSING = "missing"
@@ -139,7 +145,7 @@ class StoredState(StrEnum):
 
 
 class Decision(Record):
-    """Whether a part is to be fetched, and why."""
+    """Whether to fetch a file, and why."""
 
     part: Part
     fetch: bool
@@ -152,7 +158,7 @@ class Decision(Record):
 
 
 class OperatorDecision(Record):
-    """What a person decided on one content, bound to its digest."""
+    """A decision of the operator about one file, which is bound to its digest."""
 
     sha256: Sha256
     by: str = Field(min_length=1)
@@ -165,23 +171,23 @@ class OperatorDecision(Record):
 
 
 class Verdict(Record):
-    """The validate stage's word on one stored file."""
+    """The result of validating one stored file."""
 
     part: Part
     sha256: Sha256
     ok: bool
     expected: str
-    found: str
+    actual: str = Field(alias="found")
     unpacked_bytes: int | None = None
     where: str = ""
-    code_version: str = Field(default="", description="of the rules that judged")
+    code_version: str = Field(default="", description="of the validation rules")
     accepted: OperatorDecision | None = Field(
-        default=None, description="a person's word, where the rules would have refused the file"
+        default=None, description="of the operator, if the rules would have refused the file"
     )
 
     def __str__(self) -> str:
         where = ", ".join(text for text in (str(self.part), self.where) if text)
-        return f"{where}: expected {self.expected}, found {self.found}"
+        return f"{where}: expected {self.expected}, found {self.actual}"
 
 
 class StoredFile(Record):
@@ -204,24 +210,24 @@ class RawFile(StoredFile):
     attempts: int = Field(default=1, ge=1)
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)
-    verdict: Verdict | None = Field(default=None, description="on the content, as it was received")
+    verdict: Verdict | None = Field(default=None, description="of the content, from the download")
     code_version: str
 
 
 class Pin(Record):
-    """An earlier file that a person has put in the place of what the remote serves."""
+    """An earlier file that the operator chose instead of the one that the remote serves."""
 
-    ruling: OperatorDecision
-    held: RawFile | None = Field(
-        default=None, description="what stood before; it stands again without the pin"
+    decision: OperatorDecision = Field(alias="ruling")
+    replaced_file: RawFile | None = Field(
+        default=None, alias="held", description="used again once the pin is removed"
     )
 
     def __str__(self) -> str:
-        return f"pinned to {self.ruling}"
+        return f"pinned to {self.decision}"
 
 
 class FetchStatus(StrEnum):
-    """What came of one part in one run."""
+    """The outcome of one file in one run."""
 
     FETCHED = "fetched"
     UNCHANGED = "unchanged"
@@ -234,80 +240,84 @@ class FetchStatus(StrEnum):
 
     @property
     def is_served(self) -> bool:
-        """Whether the remote gave its word, and no older file stands in for it."""
+        """True if the file is the one that the remote serves, and not an earlier one."""
         return self not in {FetchStatus.OUTAGE, FetchStatus.MISSING, FetchStatus.PINNED}
 
 
 class FetchResult(Record):
-    """The raw stage's word on one part: the file that stands now, and how fresh that is."""
+    """The result of the raw stage for one file: the stored version to use, and its status."""
 
     part: Part
     status: FetchStatus
     decision: Decision
     file: RawFile | None = Field(
-        default=None, description="the last good one where status is outage"
+        default=None, description="the last good one if the status is outage"
     )
     fault: str | None = None
     warning: str | None = Field(
-        default=None, description="what a person should know of, though it is no outage"
+        default=None, description="for the operator, though it is no outage"
     )
     attempts: int = Field(default=0, ge=0, description="requests for the file in this run")
     last_status: int | None = None
     waited_seconds: float = Field(default=0, ge=0)
-    pin: Pin | None = Field(default=None, description="while there is one, nothing is fetched")
+    pin: Pin | None = Field(default=None, description="while it is set, nothing is fetched")
 
 
 class ValidationResult(Record):
-    """The file of one part that later stages may read: this download, or the last good one."""
+    """The file that later stages read: the newest download, or the last good one."""
 
     part: Part
-    file: RawFile | None = Field(default=None, description="None: nothing good was ever held")
-    verdict: Verdict | None = Field(default=None, description="on the newest download, good or bad")
-    stands_in: bool = Field(default=False, description="the newest download was refused")
+    file: RawFile | None = Field(default=None, description="None if no file was ever valid")
+    verdict: Verdict | None = Field(default=None, description="on the newest download")
+    is_fallback: bool = Field(
+        default=False,
+        alias="stands_in",
+        description="True if the newest download was refused, and `file` is the last good one",
+    )
     code_version: str
 
 
 class TableResult(Record):
-    """The table of one part that models may read: of this file, or the last good one."""
+    """The table that models read: of the validated file, or the last good one."""
 
     part: Part
     table: Table
     fault: str | None = Field(
-        default=None, description="why the newest file did not become the table"
+        default=None, description="why the newest file could not be tabulated"
     )
     refused_sha256: str | None = Field(default=None, description="the raw file that was refused")
     accepted: list[OperatorDecision] = Field(
-        default=[], description="files that may be smaller than the limits allow"
+        default=[], description="files that may shrink the table by more than the limit"
     )
     baseline: Table | None = Field(
         default=None,
-        description="the table that stood before a pin: without it, the next is compared with this",
+        description="the table before a pin, to compare the next one with once it is removed",
     )
 
 
 class QuarantinedFile(Record):
-    """Why a file was set aside: the JSON that lies beside it."""
+    """A refused file in quarantine, and why it was refused; stored as JSON next to it."""
 
     part: Part
     sha256: Sha256
     size_bytes: int = Field(ge=0)
-    path: str = Field(description="relative to ETL_HOME")
+    path: RelativePath
     url: str
     where: str = ""
     expected: str
-    found: str
+    actual: str = Field(alias="found")
     quarantined_at: datetime
 
     def __str__(self) -> str:
         where = f"{self.where}: " if self.where else ""
         return (
             f"{self.part} {self.sha256[:12]} {self.quarantined_at:%Y-%m-%d %H:%M} UTC: "
-            f"{where}expected {self.expected}, found {self.found}"
+            f"{where}expected {self.expected}, found {self.actual}"
         )
 
 
 class ModelBuild(Record):
-    """A model as it stands in the warehouse: from which code and tables, and its copy outside."""
+    """A dbt model in the warehouse: what it was built from, and its parquet copy."""
 
     model: str
     version: str = Field(description="digest over the code and every table that the model reads")
@@ -315,35 +325,35 @@ class ModelBuild(Record):
     history_sha256: Sha256 | None = Field(
         default=None, description="of the published history that it was built from"
     )
-    sha256: Sha256 | None = Field(default=None, description="of the parquet copy, where it has one")
+    sha256: Sha256 | None = Field(default=None, description="of the parquet copy, if it has one")
     rows: int | None = Field(default=None, ge=0)
 
 
-MIXED = "mixed"  # the code version of a set in which models are older than tables or code
+MIXED = "mixed"  # the code version of a set whose models were built by different versions
 
 
 class PublishedSet(Record):
-    """The published set: its directory, and the versions of everything it was made from."""
+    """The published set: its directory and the versions of what it was built from."""
 
     directory: str = Field(description="name of the run's directory")
-    tables: dict[str, str] = Field(description="version of each source's table")
+    tables: dict[str, str] = Field(description="version of the table of each source")
     code_version: str
     marts: dict[str, Sha256] = Field(description="of each mart's parquet file")
 
 
 class Reject(Record):
-    """One row or record that was refused, with where it stood and why."""
+    """One rejected row or record."""
 
     where: str = Field(description="line, record id or sheet and row")
     column: str | None = None
     rule: str
     expected: str
-    found: str
+    actual: str = Field(alias="found")
     row: str = Field(description="the row as read, as JSON, cut at 2,000 characters")
 
 
 class Table(Record):
-    """The tabulate stage's word on one part: rows that hold under the contract, others counted."""
+    """One parquet table of a source file: its valid rows, and counts of the rejected ones."""
 
     part: Part
     path: RelativePath
@@ -355,15 +365,15 @@ class Table(Record):
     rows: int = Field(ge=0)
     rejected: int = Field(ge=0)
     duplicates: int = Field(
-        default=0, ge=0, description="rows set aside because a later or newer one has their key"
+        default=0, ge=0, description="rows dropped because a later or newer one has their key"
     )
     rejects_by_rule: dict[str, int] = {}
     first_rejects: list[str] = Field(
-        default=[], description="the first refused rows, each with place, column and reason"
+        default=[], description="the first rejected rows, each with place, column and reason"
     )
     unknown_fields: list[str] = []
     unknown_values: dict[str, dict[str, int]] = Field(
-        default={}, description="by column, how often a value occurs that is not among the known"
+        default={}, description="by column, the count of each value that is not declared"
     )
     content_at: AwareDatetime | None = None
     rejects_path: RelativePath | None = None

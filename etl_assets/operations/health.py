@@ -59,7 +59,7 @@ def _declarations(domains: Mapping[str, Domain] | DeclarationError) -> Iterator[
             yield HealthFinding(
                 level=Level.ERROR,
                 what="declarations",
-                found=f"{problem.where}: {problem.found}",
+                found=f"{problem.where}: {problem.actual}",
                 expected=problem.expected,
                 advice="mend it; `etl sources check` reads them again",
             )

@@ -34,7 +34,7 @@ def in_use(event_log: EventLog, domain: Domain) -> set[str]:
     found: set[str | None] = set()
     for state in event_log.read_sources(domain.sources.values()).values():
         for fetch in state.fetches.values():
-            held = fetch.pin.held if fetch.pin else None
+            held = fetch.pin.replaced_file if fetch.pin else None
             found |= {file.sha256 for file in (fetch.file, held) if file}
         found |= {validated.file.sha256 for validated in state.validated.values() if validated.file}
         for made in state.tables.values():

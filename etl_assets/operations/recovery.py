@@ -52,7 +52,7 @@ def sweep(home: Home, domain: str) -> None:
             atomic_write.remove_temporary_files(folder)
     atomic_write.remove_temporary_files(home.build_inputs(domain))
     atomic_write.remove_temporary_files(home.dbt_target(domain))
-    marker = home.whole_marker(domain)
+    marker = home.complete_marker(domain)
     atomic_write.remove_temporary_files(marker.parent, name=marker.name)
     for process in Process:
         atomic_write.remove_temporary_files(

@@ -53,9 +53,9 @@ def rollback(
         publish_decision(session, source, at)
         return last
     file = _chosen(project, part, list(versions_of(event_log, source, part)), last, to)
-    held = last.pin.held if last.pin else last.file
+    held = last.pin.replaced_file if last.pin else last.file
     ruling = OperatorDecision(sha256=file.sha256, by=by, why=required_reason(why), at=at)
-    pin = Pin(ruling=ruling, held=held)
+    pin = Pin(decision=ruling, replaced_file=held)
     decision = Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(pin))
     fetch = FetchResult(
         part=part,
@@ -85,8 +85,10 @@ def unpin(
         return last
     if last.pin is None:
         raise UsageError(f"{part} is not pinned; it is served as the remote has it")
-    ruling = OperatorDecision(sha256=last.pin.ruling.sha256, by=by, why=required_reason(why), at=at)
-    held = last.pin.held
+    ruling = OperatorDecision(
+        sha256=last.pin.decision.sha256, by=by, why=required_reason(why), at=at
+    )
+    held = last.pin.replaced_file
     fetch = FetchResult(
         part=part,
         status=FetchStatus.UNCHANGED if held else FetchStatus.MISSING,

@@ -236,6 +236,6 @@ def _reject(batch: Batch, row: int, violation: Violation) -> Reject:
         column=violation.column,
         rule=violation.rule,
         expected=violation.expected,
-        found=violation.actual,
+        actual=violation.actual,
         row=row_json(values),
     )

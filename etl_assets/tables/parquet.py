@@ -34,7 +34,8 @@ ENCODINGS = {
     INSTANT: "DELTA_BINARY_PACKED",
 }
 FIRST_REJECTS = 3  # kept for the error that refuses a file
-REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in (*Reject.model_fields, SOURCE_SHA256)])
+REJECT_COLUMNS = [field.alias or name for name, field in Reject.model_fields.items()]
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in (*REJECT_COLUMNS, SOURCE_SHA256)])
 
 
 class TableWriter:

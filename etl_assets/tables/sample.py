@@ -68,7 +68,7 @@ class SampleResult(Record):
                 lines.append(f"  {column:{width}}  {self.types[column]:12}  {text}")
         for reject in self.rejects:
             where = f"{reject.where}, {reject.column}" if reject.column else reject.where
-            reason = f"expected {reject.expected}, found {reject.found} ({reject.rule})"
+            reason = f"expected {reject.expected}, found {reject.actual} ({reject.rule})"
             lines += [f"rejected: {where}: {reason}", f"  {_shorten(reject.row)}"]
         if self.unknown_fields:
             lines.append(f"fields without a column: {', '.join(self.unknown_fields)}")

@@ -229,7 +229,7 @@ class _TableBuilder:
             column=key,
             rule="key",
             expected=f"each {key} once",
-            found=f"the key of record {kept_record}",
+            actual=f"the key of record {kept_record}",
             row=row_json(values),
         )
 
@@ -265,7 +265,7 @@ class _TableBuilder:
 
 def _format_reject(reject: Reject) -> str:
     where = f"{reject.where}, {reject.column}" if reject.column else reject.where
-    return f"{where}: expected {reject.expected}, found {reject.found}"
+    return f"{where}: expected {reject.expected}, found {reject.actual}"
 
 
 class ShrinkOverride:

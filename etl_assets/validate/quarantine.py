@@ -47,7 +47,7 @@ def quarantine_file(
         url=url,
         where=problem.where,
         expected=problem.expected,
-        found=problem.found,
+        actual=problem.actual,
         quarantined_at=at,
     )
     # The reason goes first: after a crash there may be a reason without a file, never the reverse.

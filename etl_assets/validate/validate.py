@@ -60,7 +60,7 @@ def validate(source: Source, part: Part, path: Path, *, sha256: str) -> Verdict:
             ok=False,
             where=problem.where,
             expected=problem.expected,
-            found=problem.found,
+            actual=problem.actual,
             code_version=CODE_VERSION,
         )
     return Verdict(
@@ -68,7 +68,7 @@ def validate(source: Source, part: Part, path: Path, *, sha256: str) -> Verdict:
         sha256=sha256,
         ok=True,
         expected=expected,
-        found=content.kind,
+        actual=content.kind,
         unpacked_bytes=content.unpacked_bytes,
         code_version=CODE_VERSION,
     )

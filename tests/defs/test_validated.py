@@ -29,7 +29,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE = b"<!doctype html><title>Sign in</title>"
 SHA = hashlib.sha256(PAGE).hexdigest()
 PART = Part(source=f"{DOMAIN}.kev")
-PIN = Pin(ruling=OperatorDecision(sha256=SHA, by="robin", why="it was right", at=NOON))
+PIN = Pin(decision=OperatorDecision(sha256=SHA, by="robin", why="it was right", at=NOON))
 
 
 @pytest.fixture

@@ -235,7 +235,7 @@ def test_a_decision_reads_as_a_sentence() -> None:
 def test_a_pinned_part_is_never_fetched(force: bool) -> None:
     ruling = OperatorDecision(sha256=SHA, by="robin", why="the newest is wrong", at=NOW)
     pinned = make_result().model_copy(
-        update={"status": FetchStatus.PINNED, "pin": Pin(ruling=ruling)}
+        update={"status": FetchStatus.PINNED, "pin": Pin(decision=ruling)}
     )
 
     decision = choose(Validators(etag='"2"'), pinned, force=force)
@@ -248,8 +248,8 @@ def test_a_pinned_part_is_never_fetched(force: bool) -> None:
 @pytest.mark.parametrize(
     ("last", "stored", "reason"),
     [
-        (make_result(), StoredState.PRESENT, Reason.HELD),
-        (make_result(status=FetchStatus.OUTAGE), StoredState.PRESENT, Reason.HELD),
+        (make_result(), StoredState.PRESENT, Reason.ALREADY_STORED),
+        (make_result(status=FetchStatus.OUTAGE), StoredState.PRESENT, Reason.ALREADY_STORED),
         (make_result(), StoredState.MISSING, None),
         (make_result(), StoredState.DAMAGED, None),
         (None, StoredState.MISSING, None),

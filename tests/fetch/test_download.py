@@ -143,10 +143,10 @@ def test_a_file_kept_without_a_probe_keeps_its_last_result(
     last = fetch_feed().model_copy(update={"status": before, "fault": "it did not answer"})
     server.requests.clear()
 
-    fetched = fetch_feed(last=last, reason=Reason.HELD)
+    fetched = fetch_feed(last=last, reason=Reason.ALREADY_STORED)
 
     assert (fetched.status, fetched.file, fetched.fault) == (now, last.file, last.fault)
-    assert (fetched.decision.reason, fetched.attempts) == (Reason.HELD, 0)
+    assert (fetched.decision.reason, fetched.attempts) == (Reason.ALREADY_STORED, 0)
     assert server.requests == []
 
 

@@ -79,7 +79,7 @@ def test_a_file_that_differs_from_its_published_digest_is_quarantined(
     assert fetched.status is FetchStatus.MISSING
     assert not home.raw.exists()
     [record] = list_quarantined(home)
-    assert (record.expected, record.found) == (
+    assert (record.expected, record.actual) == (
         f"{'ab' * 32} as the SHA-256 of the unpacked bytes, as published",
         DIGEST,
     )

@@ -110,7 +110,7 @@ def test_a_changed_ledger_keeps_the_day_it_was_created(home: Home) -> None:
 
 def test_verdicts_and_tables_keep_the_file_that_they_speak_of(home: Home) -> None:
     file, part = a_file(), Part(source="plants.trees")
-    verdict = Verdict(part=part, sha256=SHA, ok=True, expected="JSON", found="JSON")
+    verdict = Verdict(part=part, sha256=SHA, ok=True, expected="JSON", actual="JSON")
     table = Table(
         part=part, path="data/tables/plants/trees/trees.parquet", sha256="b" * 64,
         source_sha256=SHA, records=3, rows=2, rejected=1, code_version="1",
@@ -183,12 +183,12 @@ def a_table(sha256: str = SHA) -> Table:
 def test_a_download_is_known_again_with_its_pin_and_its_verdict() -> None:
     part = Part(source="plants.trees")
     verdict = Verdict(
-        part=part, sha256=SHA, ok=True, expected="JSON", found="text", accepted=a_ruling()
+        part=part, sha256=SHA, ok=True, expected="JSON", actual="text", accepted=a_ruling()
     )
     file = a_file().model_copy(
         update={"verdict": verdict, "last_status": 200, "waited_seconds": 1.5, "attempts": 2}
     )
-    pin = Pin(ruling=a_ruling(), held=file.model_copy(update={"sha256": "c" * 64}))
+    pin = Pin(decision=a_ruling(), replaced_file=file.model_copy(update={"sha256": "c" * 64}))
 
     record = DownloadRecord(file=file, pin=pin)
 
@@ -200,15 +200,15 @@ def test_a_download_is_known_again_with_its_pin_and_its_verdict() -> None:
 def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> None:
     file = a_file()
     verdict = Verdict(
-        part=file.part, sha256=newest, ok=newest == SHA, expected="JSON", found="?", where="line 1",
-        unpacked_bytes=9, code_version="2",
+        part=file.part, sha256=newest, ok=newest == SHA, expected="JSON", actual="?",
+        where="line 1", unpacked_bytes=9, code_version="2",
     )  # fmt: skip
     stands_in = newest != SHA
 
-    record = ValidationRecord(file=file, verdict=verdict, code_version="3", stands_in=stands_in)
+    record = ValidationRecord(file=file, verdict=verdict, code_version="3", is_fallback=stands_in)
 
     assert record.result == ValidationResult(
-        part=file.part, file=file, verdict=verdict, stands_in=stands_in, code_version="3"
+        part=file.part, file=file, verdict=verdict, is_fallback=stands_in, code_version="3"
     )
     assert record.raw_digests == {SHA}
 
@@ -273,7 +273,7 @@ def test_the_records_of_an_earlier_version_have_their_values() -> None:
     assert isinstance(ingestion, IngestionRecord)
     assert (download.file.attempts, download.file.waited_seconds) == (2, 1.5)
     assert download.raw_digests == {SHA, "b" * 64}
-    assert (validation.result.stands_in, validation.result.code_version) == (True, "3")
+    assert (validation.result.is_fallback, validation.result.code_version) == (True, "3")
     assert validation.verdict.sha256 == "b" * 64
     assert ingestion.result.refused_sha256 == SHA
     assert ingestion.result.table.unknown_values == {"kind": {"fern\u00e9": 1}}
@@ -301,7 +301,7 @@ def test_the_records_of_an_earlier_version_have_their_values() -> None:
 def test_a_fault_is_named_as_the_manifest_spells_it(
     home: Home, old: str, new: str, message: str
 ) -> None:
-    verdict = Verdict(part=a_file().part, sha256=SHA, ok=True, expected="JSON", found="JSON")
+    verdict = Verdict(part=a_file().part, sha256=SHA, ok=True, expected="JSON", actual="JSON")
     record = ValidationRecord(file=a_file(), verdict=verdict, code_version="1")
     export_manifest(home, "plants", Process.VALIDATION, [record], etl_version="1", at=NOON)
     path = manifest_file(home, "plants", Process.VALIDATION)
@@ -323,7 +323,7 @@ def default_fields(record: BaseModel) -> set[str]:
 def test_a_field_that_a_ledger_might_lose_is_one_that_these_tests_fill() -> None:
     part = Part(source="plants.trees", partition="2024")
     verdict = Verdict(
-        part=part, sha256=SHA, ok=True, expected="JSON", found="text", unpacked_bytes=9,
+        part=part, sha256=SHA, ok=True, expected="JSON", actual="text", unpacked_bytes=9,
         where="line 1", code_version="2", accepted=a_ruling(),
     )  # fmt: skip
     file = RawFile(

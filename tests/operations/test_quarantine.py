@@ -85,7 +85,7 @@ def test_a_release_says_who_and_why_and_keeps_what_the_rules_found(
     assert file.verdict
     assert file.verdict.accepted
     assert (file.verdict.ok, file.verdict.accepted.by) == (True, "robin")
-    assert "bytes" in file.verdict.found
+    assert "bytes" in file.verdict.actual
     assert sample.home.raw_file(refused.sha256).exists()
 
 

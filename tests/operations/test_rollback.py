@@ -147,7 +147,7 @@ def test_a_second_rollback_goes_further_back_and_keeps_what_stood_first(
     assert first.file == before
     assert second.file not in {before, newest}
     assert second.pin
-    assert second.pin.held == newest
+    assert second.pin.replaced_file == newest
 
 
 def test_a_version_is_named_by_the_beginning_of_its_digest(second_sample: SampleHome) -> None:

@@ -205,7 +205,7 @@ def test_a_logical_time_before_the_published_one_is_refused(sample: SampleHome) 
 @pytest.mark.fault("killed")
 @pytest.mark.long
 def test_a_run_that_was_cut_off_before_its_build_ended_builds_again(sample: SampleHome) -> None:
-    sample.home.whole_marker(DOMAIN).unlink()
+    sample.home.complete_marker(DOMAIN).unlink()
 
     manifest = sample.run()
 

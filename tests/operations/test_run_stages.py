@@ -263,7 +263,7 @@ def test_a_table_that_is_gone_is_named_with_its_source(
 def test_a_warehouse_that_was_cut_off_is_not_published(
     built: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    built.home.whole_marker(DOMAIN).unlink()
+    built.home.complete_marker(DOMAIN).unlink()
 
     assert call("run", DOMAIN, "--stage", "publish") == 2
 

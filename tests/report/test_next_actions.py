@@ -28,7 +28,7 @@ def source(status: FetchStatus = FetchStatus.OUTAGE, **fields: Any) -> RunSource
 
 def quarantined_file(part: Part) -> QuarantinedFile:
     return QuarantinedFile(
-        part=part, sha256=SHA256, size_bytes=1, path="x", url="x", expected="json", found="html",
+        part=part, sha256=SHA256, size_bytes=1, path="x", url="x", expected="json", actual="html",
         quarantined_at=NOON,
     )  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_a_row_is_rejected_with_column_rule_expected_and_found(
     (reject,) = result.rejects
     assert (reject.where, reject.column, reject.rule) == ("record 1", "x", rule)
     assert expected in reject.expected
-    assert reject.found == found
+    assert reject.actual == found
     assert json.loads(reject.row) == {"name": "pear", "x": bad}
     assert result.rows.column("name").to_pylist() == ["plum"]
     assert result.ordinals == [2]
@@ -149,7 +149,7 @@ def test_text_that_is_no_unicode_is_rejected_and_shown_escaped() -> None:
     (reject,) = checked(contract("name"), name=["p\udce4r"]).rejects
 
     assert reject.rule == "type"
-    assert reject.found == r'"p\udce4r"'
+    assert reject.actual == r'"p\udce4r"'
 
 
 def test_values_that_are_not_known_are_kept_and_counted() -> None:
@@ -186,7 +186,7 @@ def test_columns_that_come_as_arrays_are_judged_like_lists() -> None:
     result = ContractChecker(held).check(Batch(columns, range(1, 3), 2))
 
     assert result.rows.column("at").to_pylist() == [datetime(2026, 1, 2, tzinfo=UTC)]
-    assert [(r.where, r.rule, r.found) for r in result.rejects] == [("record 2", "minimum", "-1")]
+    assert [(r.where, r.rule, r.actual) for r in result.rejects] == [("record 2", "minimum", "-1")]
 
 
 def test_a_batch_with_a_fault_is_read_again_where_it_can_be() -> None:

@@ -24,7 +24,7 @@ from etl_assets.tables.arrow_types import INSTANT
 from etl_assets.tables.parquet import ROWS_PER_GROUP, TableWriter
 
 SCHEMA = pa.schema([("n", pa.int64())])
-REJECT = Reject(where="record 1", rule="type", expected="a text", found="1", row="{}")
+REJECT = Reject(where="record 1", rule="type", expected="a text", actual="1", row="{}")
 
 
 def rows(start: int, end: int) -> pa.RecordBatch:

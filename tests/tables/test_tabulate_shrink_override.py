@@ -59,7 +59,7 @@ def fetch(*, pin: Pin | None = None) -> FetchResult:
     )
 
 
-PINNED = fetch(pin=Pin(ruling=decision(), held=file(OLD)))
+PINNED = fetch(pin=Pin(decision=decision(), replaced_file=file(OLD)))
 
 
 def test_without_a_decision_a_table_is_measured_by_the_last_one() -> None:

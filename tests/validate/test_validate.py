@@ -52,7 +52,7 @@ def test_a_file_as_declared_is_good(
 ) -> None:
     verdict = judge(tmp_path, content, **fields)
 
-    assert (verdict.ok, verdict.found) == (True, kind)
+    assert (verdict.ok, verdict.actual) == (True, kind)
 
 
 def test_a_good_verdict_has_the_unpacked_size(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_another_file_is_refused_with_what_was_expected_and_found(
 
     assert not verdict.ok
     assert verdict.expected == expected
-    assert actual in verdict.found
+    assert actual in verdict.actual
 
 
 @pytest.mark.fault("zip-bomb")
@@ -115,7 +115,7 @@ def test_a_gzip_bomb_is_stopped_in_flat_memory(tmp_path: Path) -> None:
 
     verdict = judge(tmp_path, bomb, **GZIP, limits={"max_unpacked_bytes": 1 << 20})
 
-    assert (verdict.expected, verdict.found) == ("at most 1,048,576 unpacked bytes", "more")
+    assert (verdict.expected, verdict.actual) == ("at most 1,048,576 unpacked bytes", "more")
 
 
 def test_real_feeds_are_as_declared(mirror: Path) -> None:

@@ -124,7 +124,7 @@ def value_json(value: object) -> str:
 
 def record_reject(where: str, expected: str, actual: str, row: str) -> Reject:
     """The reject of a record that could not become a row."""
-    return Reject(where=where, rule="record", expected=expected, found=actual, row=row)
+    return Reject(where=where, rule="record", expected=expected, actual=actual, row=row)
 
 
 def field_positions(contract: Contract, fields: Sequence[str], standard: str) -> dict[str, int]:

@@ -167,7 +167,7 @@ def test_the_changes_stay_those_of_the_last_dump_until_the_next(galaxy: Galaxy) 
     galaxy.run()
 
     galaxy.home.warehouse(DOMAIN).unlink()
-    galaxy.home.whole_marker(DOMAIN).unlink()
+    galaxy.home.complete_marker(DOMAIN).unlink()
     galaxy.run()
     built_again = [row["id64"] for row in galaxy.rows("mart_system_changes")]
     galaxy.dump(lambda records: [*records, records[5] | {"id64": 6001}])

@@ -65,7 +65,7 @@ def test_a_bad_line_is_rejected_by_its_number(file: Path, line: bytes, found: st
 
     (reject,) = batch.rejects
     assert reject.where == "line 3"
-    assert found in reject.found
+    assert found in reject.actual
     assert batch.columns["name"] == ["pear", "fig"]
     assert batch.ordinals == [1, 3]
 
@@ -75,7 +75,7 @@ def test_a_quote_that_never_closes_is_rejected_with_all_it_swallows(file: Path) 
 
     (reject,) = batch.rejects
     assert reject.where == "line 3"
-    assert "to line 4" in reject.found
+    assert "to line 4" in reject.actual
 
 
 def test_blank_lines_are_no_rows(file: Path) -> None:

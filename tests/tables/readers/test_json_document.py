@@ -93,7 +93,11 @@ def test_a_list_where_an_object_belongs_rejects_that_place_only(file: Path) -> N
     batch = batch_of(file, text, "{package}.releases.{release}", contract("package", "release"))
 
     (reject,) = batch.rejects
-    assert (reject.where, reject.expected, reject.found) == ("pear.releases", "an object", "a list")
+    assert (reject.where, reject.expected, reject.actual) == (
+        "pear.releases",
+        "an object",
+        "a list",
+    )
     assert batch.columns["package"] == ["plum"]
     assert batch.records == 2
 
@@ -111,7 +115,7 @@ def test_a_list_where_an_object_belongs_rejects_that_place_only(file: Path) -> N
 def test_a_record_that_is_no_object_is_a_reject(file: Path, entry: str, found: str) -> None:
     batch = batch_of(file, f'{{"pear": {{"CVE-1": {entry}}}}}', "{package}.{id}")
 
-    assert [(r.where, r.found) for r in batch.rejects] == [("pear.CVE-1", found)]
+    assert [(r.where, r.actual) for r in batch.rejects] == [("pear.CVE-1", found)]
 
 
 @pytest.mark.fault("json-utf8")
