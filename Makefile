@@ -81,9 +81,9 @@ add-source: setup ## write both skeletons: make add-source NAME=<domain>.<source
 	$(BIN)/python -m etl_assets.declarations.codegen source etl_assets/domains dbt_project "$(NAME)"
 
 .PHONY: schemas
-schemas: setup ## write what follows from others: JSON Schemas, dbt's sources, docs/reliability.md
+schemas: setup ## write what follows from others: JSON Schemas, dbt's sources and exposures, docs/reliability.md
 	$(BIN)/python -m etl_assets.declarations.codegen schemas docs/schemas
-	$(BIN)/python -m etl_assets.declarations.codegen dbt-sources etl_assets/domains dbt_project
+	$(BIN)/python -m etl_assets.declarations.codegen dbt etl_assets/domains dbt_project
 	PYTHONPATH=tests $(BIN)/python -m support.reliability_page docs/reliability.md
 
 PICTURES := docs/images

@@ -150,10 +150,13 @@ class DbtProject:
         if not models:
             return []
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
-        arguments = ["--select", *models, "--exclude-resource-type", "unit_test"]
+        # An exposure runs nothing, yet a build reports a result for it.
+        excluded = ["unit_test", "exposure"]
         if not tests:
-            arguments += ["--exclude-resource-type", "test"]
-        return self._invoke("build", self._load_parsed(), *arguments)
+            excluded.append("test")
+        return self._invoke(
+            "build", self._load_parsed(), "--select", *models, "--exclude-resource-type", *excluded
+        )
 
     def test(self) -> list[NodeResult]:
         """Run the domain's data tests against the current warehouse."""

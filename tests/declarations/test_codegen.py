@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -80,13 +81,37 @@ def test_all_schemas_are_written_into_the_folder(tmp_path: Path) -> None:
     assert files[0].read_text(encoding="utf-8") == codegen.render_schema(Source)
 
 
-def test_the_dbt_sources_of_the_repository_match_the_declarations(repo_root: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "render"),
+    [
+        pytest.param("staging/_sources.yml", codegen.render_dbt_sources, id="sources"),
+        pytest.param("_groups.yml", codegen.render_dbt_group, id="groups"),
+        pytest.param("_exposures.yml", codegen.render_dbt_exposures, id="exposures"),
+    ],
+)
+def test_the_dbt_properties_of_the_repository_match_the_declarations(
+    repo_root: Path, file: str, render: Callable[[Domain], str]
+) -> None:
     models = repo_root / "dbt_project" / "models"
 
     for domain in load(repo_root / "etl_assets" / "domains").values():
-        written = (models / domain.name / "staging" / "_sources.yml").read_text(encoding="utf-8")
+        written = (models / domain.name / file).read_text(encoding="utf-8")
 
-        assert written == codegen.render_dbt_sources(domain), "stale: run make schemas"
+        assert written == render(domain), "stale: run make schemas"
+
+
+def test_every_document_is_an_exposure_of_the_models_that_it_depends_on(repo_root: Path) -> None:
+    domain = load(repo_root / "etl_assets" / "domains")["advisories"]
+
+    exposures = yaml.safe_load(codegen.render_dbt_exposures(domain))["exposures"]
+
+    changes = next(one for one in exposures if one["name"] == "advisories__changes_json")
+    assert [one["label"] for one in exposures] == [one.title for one in domain.documents]
+    assert changes["owner"] == {"name": domain.owner}
+    assert changes["depends_on"] == [
+        "ref('doc_advisories__changes')",
+        "ref('mart_advisory_current')",
+    ]
 
 
 def test_dbt_knows_the_type_of_every_column_and_the_origin_of_every_row(repo_root: Path) -> None:
@@ -111,10 +136,11 @@ def test_every_declared_type_has_its_type_in_dbt() -> None:
     assert codegen.DBT_TYPES.keys() == set(get_args(ColumnType))
 
 
-def test_files_are_written_into_the_staging_folders(repo_root: Path, tmp_path: Path) -> None:
-    files = codegen.write_dbt_sources(repo_root / "etl_assets" / "domains", tmp_path)
+def test_files_are_written_into_the_folders_of_each_domain(repo_root: Path, tmp_path: Path) -> None:
+    files = codegen.write_dbt_properties(repo_root / "etl_assets" / "domains", tmp_path)
 
-    assert tmp_path / "models" / "advisories" / "staging" / "_sources.yml" in files
+    folder = tmp_path / "models" / "advisories"
+    assert {folder / "staging" / "_sources.yml", folder / "_exposures.yml"} <= set(files)
 
 
 @pytest.fixture

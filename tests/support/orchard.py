@@ -229,5 +229,5 @@ def create_project(target: Path) -> Path:
     shutil.copytree(DOMAIN_FILES / "models", target / "dbt_project" / "models", dirs_exist_ok=True)
     for empty in ("seeds", "tests"):
         (target / "dbt_project" / empty).mkdir()
-    codegen.write_dbt_sources(target / "domains", target / "dbt_project")
+    codegen.write_dbt_properties(target / "domains", target / "dbt_project")
     return target
