@@ -114,7 +114,7 @@ def decide(warehouse: Warehouse, sets: dict[str, Sequence[Claim]]) -> dict[str, 
             rows,
         )
         connection.execute(KEYED)
-    assert all(result.ok for result in warehouse.project.build(list(MODELS)))
+    assert all(result.is_ok for result in warehouse.project.build(list(MODELS)))
     found = warehouse.query(
         "select advisory_id, state, fixed_version, confidence, reason_code, decision_rule,"
         " evidence.source, evidence.claim, evidence.record_id from int_advisories__decided"

@@ -23,7 +23,7 @@ def decided(shared_warehouse: Warehouse) -> Warehouse:
         for statement in one.statements
     ]
     results = shared_warehouse.build(rows)
-    assert not [result for result in results.values() if not result.ok]
+    assert not [result for result in results.values() if not result.is_ok]
     return shared_warehouse
 
 

@@ -112,7 +112,7 @@ def lived(shared_warehouse: Warehouse) -> Warehouse:
     """Four runs: a first one, changes, a return, and one in which nothing changed."""
     for run, day in enumerate(DAYS):
         results = shared_warehouse.build(rows_of(run if run < 3 else 2), at=day)
-        assert not [result for result in results.values() if not result.ok]
+        assert not [result for result in results.values() if not result.is_ok]
     return shared_warehouse
 
 

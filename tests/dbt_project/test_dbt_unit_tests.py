@@ -15,7 +15,7 @@ def test_every_unit_test_of_dbt_passes(warehouse: Warehouse) -> None:
 
     results = warehouse.project.unit_test()
 
-    assert {result.unique_id: result.message for result in results if not result.ok} == {}
+    assert {result.unique_id: result.message for result in results if not result.is_ok} == {}
     assert len(results) >= 20
 
 
