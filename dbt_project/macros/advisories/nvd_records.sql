@@ -1,8 +1,9 @@
-{#- The columns of a CVE record, alike for the yearly files and the one of late changes. -#}
+{#- The columns of CVE records, which the yearly files and the file of recent changes share. -#}
 {% macro nvd_records(relation) -%}
     select
         cve_id,
         cvss_version,
+        -- A rejected record names the ids that replace it in prose only: "is a duplicate of CVE-...".
         nullif(array_to_string(regexp_extract_all(
             regexp_extract(
                 case when vuln_status = 'Rejected' then description end,

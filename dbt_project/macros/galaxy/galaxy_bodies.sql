@@ -1,4 +1,4 @@
-{#- The columns of a dump of bodies, which has the same layout whichever systems it covers. -#}
+{#- The columns of a dump of bodies, whose layout is the same for all and for populated systems. -#}
 {% macro galaxy_bodies(relation) -%}
     select
         system_id64,

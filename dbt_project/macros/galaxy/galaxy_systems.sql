@@ -1,4 +1,4 @@
-{#- The columns of a dump of systems, which has the same layout whichever systems it covers. -#}
+{#- The columns of a dump of systems, whose layout is the same for all and for recent systems. -#}
 {% macro galaxy_systems(relation) -%}
     select
         id64,

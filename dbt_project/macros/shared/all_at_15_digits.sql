@@ -1,5 +1,5 @@
-{#- All columns, with the named measures at 15 digits: as many as Excel knows. What a program that
-    saves a workbook does to the sixteenth is no change. -#}
+{#- Selects all columns, with the given measures rounded to 15 significant digits. Excel keeps no
+    more, so a sixteenth digit depends on the program that saved the workbook and is no change. -#}
 {% macro all_at_15_digits(measures) -%}
     {%- set rounded = [] -%}
     {%- for measure in measures -%}

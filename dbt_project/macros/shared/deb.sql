@@ -1,6 +1,7 @@
-{#- Debian version order as text order: deb_key(a) < deb_key(b) where dpkg says a lt b. Each part
-    becomes runs of (other characters, number): '~' sorts before the end of the part, the end before
-    letters, letters before the rest; a number is its length and its digits. See deb-version(7). -#}
+{#- The sort key of a Debian version: deb_key(a) < deb_key(b) exactly if `dpkg --compare-versions`
+    says that a lt b. Each part becomes runs of (non-digits, number). '~' sorts before the end of the
+    part, the end before letters, and letters before other characters; a number is encoded as its
+    length and its digits. The rules: https://man7.org/linux/man-pages/man7/deb-version.7.html -#}
 {% macro deb_part(part) -%}
     array_to_string(list_transform(
         regexp_extract_all(coalesce(nullif({{ part }}, ''), '0'), '[^0-9]+[0-9]*|[0-9]+'),

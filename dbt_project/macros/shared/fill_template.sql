@@ -1,17 +1,17 @@
-{#- A sentence from a template: {name} takes a value, and a part in [square brackets] is left out
-    where a value that it names is null. `values` maps names to SQL expressions; put text written by
-    other people last, so that nothing in it is taken for a name. -#}
+{#- Fills a template with values: {name} is replaced by the value of that name, and a part in
+    [square brackets] is left out if a value in it is null. `values` maps names to SQL expressions.
+    They are replaced in this order, so text from upstream comes last: its braces stay. -#}
 {% macro fill_template(template, values) -%}
-    {%- set filled = namespace(sql="array_to_string(list_filter(regexp_split_to_array("
+    {%- set state = namespace(sql="array_to_string(list_filter(regexp_split_to_array("
         ~ template ~ ", '[\\[\\]]'), lambda part: true") -%}
     {%- for name, value in values.items() -%}
-        {%- set filled.sql = filled.sql
+        {%- set state.sql = state.sql
             ~ " and (" ~ value ~ " is not null or not contains(part, '{" ~ name ~ "}'))" -%}
     {%- endfor -%}
-    {%- set filled.sql = filled.sql ~ "), '')" -%}
+    {%- set state.sql = state.sql ~ "), '')" -%}
     {%- for name, value in values.items() -%}
-        {%- set filled.sql = "replace(" ~ filled.sql ~ ", '{" ~ name ~ "}', coalesce("
+        {%- set state.sql = "replace(" ~ state.sql ~ ", '{" ~ name ~ "}', coalesce("
             ~ value ~ ", ''))" -%}
     {%- endfor -%}
-    {{ filled.sql }}
+    {{ state.sql }}
 {%- endmacro %}

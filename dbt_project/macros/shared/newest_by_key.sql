@@ -1,6 +1,5 @@
-{#- Of rows with one business key the newest, all columns; an empty part of a key is a value like
-    others. `order` names the columns that tell which of two rows is newer, the first before the
-    next. -#}
+{#- Selects the newest row per business key, with all columns; a null in the key is a value like any
+    other. `order` lists the columns to order by, in descending order. -#}
 {% macro newest_by_key(relation, key, order) -%}
     select *
     from {{ relation }}

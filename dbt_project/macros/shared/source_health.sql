@@ -1,4 +1,5 @@
-{#- What stands of each source of the domain that is being built; its files' times, never ages. -#}
+{#- The status of each source of the domain. It has the times of the files but no ages, which would
+    differ in every run. -#}
 {% macro source_health(sources) -%}
 select
     source,

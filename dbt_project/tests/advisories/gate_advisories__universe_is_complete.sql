@@ -1,7 +1,7 @@
--- Every pair of the feed and of the rulings is published, and nothing else.
+-- One row per advisory that the feed or a ruling names and that is not published, or the reverse.
 {{ config(severity='error', meta={'dagster': {'ref': {'name': 'mart_advisory_current'}}}) }}
 
-with expected as (
+with expected_pairs as (
 
     select
         package_key,
@@ -16,7 +16,7 @@ with expected as (
 
 ),
 
-published as (
+published_pairs as (
 
     select
         lower(package_name) as package_key,
@@ -25,19 +25,19 @@ published as (
 
 ),
 
-compared as (
+differences as (
 
     select
-        coalesce(expected.package_key, published.package_key) as package_key,
-        coalesce(expected.cve_id, published.cve_id) as cve_id,
-        case when published.cve_id is null then 'missing' else 'surplus' end as fault,
-    from expected
-    full outer join published
+        coalesce(expected_pairs.package_key, published_pairs.package_key) as package_key,
+        coalesce(expected_pairs.cve_id, published_pairs.cve_id) as cve_id,
+        case when published_pairs.cve_id is null then 'missing' else 'surplus' end as fault,
+    from expected_pairs
+    full outer join published_pairs
         on
-            expected.package_key = published.package_key
-            and expected.cve_id = published.cve_id
-    where expected.cve_id is null or published.cve_id is null
+            expected_pairs.package_key = published_pairs.package_key
+            and expected_pairs.cve_id = published_pairs.cve_id
+    where expected_pairs.cve_id is null or published_pairs.cve_id is null
 
 )
 
-select * from compared
+select * from differences

@@ -1,7 +1,7 @@
--- The network has as many stations and lines as the seed expected_counts states.
+-- One row per measure whose count differs from the one in the seed expected_counts.
 {{ config(severity='error', meta={'dagster': {'ref': {'name': 'mart_stations'}}}) }}
 
-with counted as (
+with actual_counts as (
 
     select
         'station names' as measure,
@@ -24,11 +24,11 @@ expected_counts as (
 )
 
 select
-    counted.measure,
+    actual_counts.measure,
     'expected ' || coalesce(expected_counts.expected, 0) as expected,
-    'counted ' || counted.actual as actual,
-    array_to_string(counted.names, ' ') as names,
-from counted
-left join expected_counts on counted.measure = expected_counts.measure
-where counted.actual != coalesce(expected_counts.expected, 0)
-order by counted.measure
+    'counted ' || actual_counts.actual as actual,
+    array_to_string(actual_counts.names, ' ') as names,
+from actual_counts
+left join expected_counts on actual_counts.measure = expected_counts.measure
+where actual_counts.actual != coalesce(expected_counts.expected, 0)
+order by actual_counts.measure

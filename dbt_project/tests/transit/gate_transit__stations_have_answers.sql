@@ -1,4 +1,4 @@
--- While the enrichment is on, at least the share min_coverage of the stations has an answer.
+-- One row if the enrichment is on and the share of stations with an answer is below min_coverage.
 {{ config(severity='error', meta={'dagster': {'ref': {'name': 'mart_stations'}}}) }}
 
 with coverage as (

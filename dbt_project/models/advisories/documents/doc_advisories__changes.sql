@@ -1,12 +1,11 @@
--- One row: what this run changes of the published states. It reads the current states also to be
--- made anew whenever they are, for the changes of an earlier run are none of this one.
+-- One row: what this run changes in the published states.
 with run as (
 
     select * from {{ ref('stg_advisories__run') }}
 
 ),
 
-published as (
+published_periods as (
 
     select * from {{ ref('stg_advisories__history') }}
 
@@ -24,7 +23,7 @@ current_states as (
 
 ),
 
-changed as (
+change_records as (
 
     select
         transitions.advisory_id,
@@ -50,6 +49,8 @@ changed as (
             explanation := current_states.explanation
         ) as change,
     from transitions
+    -- Changes of an earlier run are none of this one. The model also reads the current states, so
+    -- it is rebuilt in every run that rebuilds them.
     inner join run on transitions.changed_at = run.as_of
     left join current_states on transitions.advisory_id = current_states.advisory_id
 
@@ -58,10 +59,10 @@ changed as (
 changes as (
 
     select
-        not exists (select 1 from published) as baseline,
+        not exists (select 1 from published_periods) as baseline,
         (
-            select coalesce(array_agg(changed.change order by changed.advisory_id), [])
-            from changed
+            select coalesce(array_agg(change order by advisory_id), [])
+            from change_records
         ) as changes,
 
 )

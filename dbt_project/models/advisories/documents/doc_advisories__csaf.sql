@@ -1,5 +1,5 @@
 -- One row per advisory: a vulnerability in the CSAF document of its package, with the dates of that
--- document. Every moment in which a state of the package began or ended is a release of it.
+-- document. Each time at which a state of the package began or ended is a release of the document.
 with statements as (
 
     select * from {{ ref('int_advisories__statements') }}
@@ -12,7 +12,7 @@ periods as (
 
 ),
 
-moments as (
+release_times as (
 
     select
         lower(package_name) as package_key,
@@ -34,7 +34,7 @@ releases as (
         min(released_at) as first_released_at,
         max(released_at) as last_released_at,
         count(*) - 1 as updates_count,
-    from moments
+    from release_times
     group by package_key
 
 ),

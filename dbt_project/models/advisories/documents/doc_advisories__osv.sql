@@ -1,6 +1,6 @@
--- One row per vulnerability id and package, also of ids that no package has any more: those are
--- withdrawn, never deleted. All of it follows from the history, so that a record's time of change
--- moves exactly when the record changes.
+-- One row per vulnerability id and package. The record of an id that no package has any more
+-- is withdrawn and not deleted, see https://ossf.github.io/osv-schema/#withdrawn-field
+-- All columns come from the history, so that modified_at moves exactly when the record changes.
 with periods as (
 
     select
@@ -8,7 +8,7 @@ with periods as (
         max(greatest(effective_from, effective_to)) over of_record as modified_at,
         min(effective_from) over of_record as published_at,
         max(effective_to) over of_record as last_closed_at,
-        bool_or(is_current) over of_record as is_standing,
+        bool_or(is_current) over of_record as has_current_package,
     from {{ ref('mart_advisory_state_history') }}
     window of_record as (partition by cve_id)
 
@@ -32,37 +32,37 @@ claim_sources as (
 
 ),
 
-last_words as (
+latest_periods as (
 
     select
         *,
-        case when not is_standing then last_closed_at end as withdrawn_at,
+        case when not has_current_package then last_closed_at end as withdrawn_at,
     from periods
-    where is_current or (not is_standing and effective_to = last_closed_at)
+    where is_current or (not has_current_package and effective_to = last_closed_at)
 
 ),
 
-worded as (
+statements as (
 
     select
-        last_words.*,
+        latest_periods.*,
         states.is_affected,
         {{ fill_template('states.statement_template', {
-            'fixed_version': 'last_words.fixed_version',
+            'fixed_version': 'latest_periods.fixed_version',
         }) }} as statement,
         claim_sources.label as source_label,
-        replace(id_systems.page_url, '{cve_id}', last_words.cve_id) as page_url,
+        replace(id_systems.page_url, '{cve_id}', latest_periods.cve_id) as page_url,
         replace(
-            replace(claim_sources.record_url, '{cve_id}', last_words.cve_id),
-            '{record_id}', last_words.opened_by_record
+            replace(claim_sources.record_url, '{cve_id}', latest_periods.cve_id),
+            '{record_id}', latest_periods.opened_by_record
         ) as record_url,
         count(*) over of_record - 1 as others_count,
-        min(last_words.package_name) over of_record as first_package,
-    from last_words
-    inner join states on last_words.state = states.state
-    left join claim_sources on last_words.opened_by_source = claim_sources.source
-    left join id_systems on split_part(last_words.cve_id, '-', 1) = id_systems.id_prefix
-    window of_record as (partition by last_words.cve_id)
+        min(latest_periods.package_name) over of_record as first_package,
+    from latest_periods
+    inner join states on latest_periods.state = states.state
+    left join claim_sources on latest_periods.opened_by_source = claim_sources.source
+    left join id_systems on split_part(latest_periods.cve_id, '-', 1) = id_systems.id_prefix
+    window of_record as (partition by latest_periods.cve_id)
 
 ),
 
@@ -96,7 +96,7 @@ osv as (
         opened_by_source as source,
         page_url,
         record_url,
-    from worded
+    from statements
 
 )
 

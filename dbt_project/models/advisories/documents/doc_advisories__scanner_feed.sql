@@ -1,5 +1,5 @@
--- One row per advisory, as scanners read the vendor's feed: "0" suppresses a match; no version says
--- that there is no fix. The rating is the vendor's own and stands only where the vendor gave one.
+-- One row per advisory, in the form of the vendor's feed that scanners read. Version "0" suppresses
+-- a match; no version means that there is no fix. The severity is the vendor's own, or empty.
 with current_states as (
 
     select * from {{ ref('mart_advisory_current') }}

@@ -1,4 +1,4 @@
--- One row per advisory: its state in the words of every document standard.
+-- One row per advisory: its state in the terms of each document standard.
 with current_states as (
 
     select * from {{ ref('mart_advisory_current') }}

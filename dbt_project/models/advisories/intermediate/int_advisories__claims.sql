@@ -1,6 +1,7 @@
--- One row per claim: what one source says about an advisory, with its evidence. Where a second
--- source's record decides between two claims, that record is in tipped_by_*. A new signal is one
--- model int_advisories__<signal>_claims, one line of the union and one row of decision_rules.
+-- One row per claim: what one source says about an advisory, with its evidence.
+-- Sometimes the record of a second source decides which of two claims a record makes; tipped_by_*
+-- then names the second record. A new kind of claim takes a model int_advisories__<kind>_claims, a
+-- line in the union below and a row in the seed decision_rules.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -35,7 +36,7 @@ all_claims as (
 
 ),
 
-linked as (
+claims as (
 
     select
         all_claims.*,
@@ -57,4 +58,4 @@ linked as (
 
 )
 
-select * from linked
+select * from claims

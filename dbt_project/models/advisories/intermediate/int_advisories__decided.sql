@@ -1,5 +1,5 @@
--- One row per advisory: the best-ranked claim and what follows from it.
-with judged as (
+-- One row per advisory: its best-ranked claim and the decision that follows from it.
+with claims as (
 
     select * from {{ ref('int_advisories__judged') }}
 
@@ -24,7 +24,7 @@ targets as (
 
 ),
 
-by_source as (
+source_verdicts as (
 
     select
         advisory_id,
@@ -36,12 +36,12 @@ by_source as (
         max(case when rank = next_state_rank then state end) as next_state,
         max(case when rank = next_state_rank and state = 'fixed' then version end) as next_version,
         min(newest_open_rank) as newest_open_rank,
-    from judged
+    from claims
     group by advisory_id, source, source_label
 
 ),
 
-voices as (
+advisory_sources as (
 
     select
         advisory_id,
@@ -55,40 +55,43 @@ voices as (
         max(next_state) as next_state,
         max(next_version) as next_version,
         min(newest_open_rank) as newest_open_rank,
-    from by_source
+    from source_verdicts
     group by advisory_id
 
 ),
 
-winners as (
+winning_claims as (
 
     select
-        judged.*,
+        claims.*,
         rules.explanation_template,
         rules.flip_template,
-        voices.contributing_sources,
-        voices.dissenting_sources,
-        coalesce(voices.supporters, judged.source_label) as supporters,
-        case when judged.is_listed then voices.next_state else 'unlisted' end as next_state,
-        voices.next_version,
+        advisory_sources.contributing_sources,
+        advisory_sources.dissenting_sources,
+        coalesce(advisory_sources.supporters, claims.source_label) as supporters,
+        case when claims.is_listed then advisory_sources.next_state else 'unlisted' end
+            as next_state,
+        advisory_sources.next_version,
+        -- A fix in the distribution proves nothing for a package that the vendor builds itself, so
+        -- no release of the distribution could change the state.
         case when not coalesce(vendor_newest.is_newest_rebuild, false) then targets.label end
             as flip_release,
         coalesce(' above ' || vendor_newest.newest_version, '') as flip_above,
-        nullif(judged.vendor_version, judged.version) as other_vendor_version,
+        nullif(claims.vendor_version, claims.version) as other_vendor_version,
         'the vendor already ships ' || vendor_newest.newest_version || case
             when vendor_newest.is_newest_rebuild then ', a rebuild of its own, and still lists it'
             else ' and still lists it'
-        end as unproven_because,
-    from judged
-    inner join rules on judged.claim = rules.claim
-    inner join voices on judged.advisory_id = voices.advisory_id
-    left join vendor_newest on judged.package_key = vendor_newest.package_key
-    left join targets on coalesce(voices.newest_open_rank, 1) = targets.target_rank
-    where judged.rank = 1
+        end as unproven_reason,
+    from claims
+    inner join rules on claims.claim = rules.claim
+    inner join advisory_sources on claims.advisory_id = advisory_sources.advisory_id
+    left join vendor_newest on claims.package_key = vendor_newest.package_key
+    left join targets on coalesce(advisory_sources.newest_open_rank, 1) = targets.target_rank
+    where claims.rank = 1
 
 ),
 
-decided as (
+decisions as (
 
     select
         advisory_id,
@@ -103,7 +106,7 @@ decided as (
             'record_url': 'record_url',
             'source_label': 'source_label',
             'release_label': 'release_label',
-            'unproven_because': 'unproven_because',
+            'unproven_because': 'unproven_reason',
             'vendor_version': 'other_vendor_version',
             'cve_id': 'cve_id',
             'package_name': 'package_name',
@@ -133,8 +136,8 @@ decided as (
         tipped_by_record,
         contributing_sources,
         dissenting_sources,
-    from winners
+    from winning_claims
 
 )
 
-select * from decided
+select * from decisions

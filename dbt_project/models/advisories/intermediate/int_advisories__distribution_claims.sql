@@ -1,5 +1,5 @@
--- One row per advisory and upstream source: its verdict over the target releases as a claim. A fix
--- that the vendor's newest version leaves unproven has that version's record as its cause.
+-- One row per advisory and upstream source: the verdict over the target releases, as a claim.
+-- A fix counts as unproven because of the vendor's newest version; tipped_by_* names its record.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -33,7 +33,7 @@ upstream_claims as (
         verdicts.fixed_version as version,
         verdicts.release,
         verdicts.release_label,
-        verdicts.releases_named as detail,
+        verdicts.release_labels as detail,
         verdicts.newest_open_rank,
         verdicts.ecosystem,
         case when verdicts.verdict = 'fixed_unproven' then 'echo' end as tipped_by_source,

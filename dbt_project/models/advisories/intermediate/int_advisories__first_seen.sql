@@ -1,11 +1,11 @@
--- One row per advisory: the day on which it was first published, else that of this run.
+-- One row per advisory: the day of its first publication, which is today for a new one.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
 
 ),
 
-history as (
+first_publications as (
 
     select
         advisory_id,
@@ -25,10 +25,10 @@ first_seen as (
 
     select
         universe.advisory_id,
-        coalesce(history.first_published_date, run.as_of_date) as first_seen,
+        coalesce(first_publications.first_published_date, run.as_of_date) as first_seen,
     from universe
     cross join run
-    left join history on universe.advisory_id = history.advisory_id
+    left join first_publications on universe.advisory_id = first_publications.advisory_id
 
 )
 

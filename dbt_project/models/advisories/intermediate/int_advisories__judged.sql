@@ -1,30 +1,31 @@
--- One row per claim, with what became of it: won, agreed with the winner, lost to it, or abstained.
--- Only a final rule dissents. A vendor's claim that repeats the ruling it was built from is no
--- second witness and abstains.
-with ranked as (
+-- One row per claim, with its verdict: it won, agreed with the winner, lost to it, or abstained.
+-- Only claims of final rules can lose.
+with ranked_claims as (
 
     select * from {{ ref('int_advisories__ranked') }}
 
 ),
 
-with_winner as (
+claims_with_winner as (
 
     select
         *,
         first_value(state) over by_rank as decided_state,
         first_value(rule_id) over by_rank as decided_rule,
         bool_or(is_repeated_by_vendor) over (partition by advisory_id) as is_ruling_repeated,
-    from ranked
+    from ranked_claims
     window by_rank as (partition by advisory_id order by rank)
 
 ),
 
-judged as (
+claims_with_verdict as (
 
     select
         *,
         case
             when rank = 1 then 'won'
+            -- The vendor builds its feed from the rulings: a sentinel, or the version of the
+            -- ruling, repeats the ruling and is no second opinion.
             when
                 decided_rule = 'R0'
                 and source = 'echo'
@@ -36,17 +37,17 @@ judged as (
         end as verdict,
         min(case when state != decided_state then rank end)
             over (partition by advisory_id) as next_state_rank,
-    from with_winner
+    from claims_with_winner
 
 ),
 
-with_loser as (
+judged_claims as (
 
     select
         *,
         case when verdict in ('lost', 'abstained') then decided_rule end as beaten_by,
-    from judged
+    from claims_with_verdict
 
 )
 
-select * from with_loser
+select * from judged_claims

@@ -1,4 +1,5 @@
--- One row per advisory that the vendor's feed lists: the lowest claim, which every pair has.
+-- One row per advisory that the vendor's feed lists: the lowest-ranked claim, so that each of them
+-- has at least one.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -11,7 +12,7 @@ first_seen as (
 
 ),
 
-listed_claims as (
+listing_claims as (
 
     select
         universe.advisory_id,
@@ -30,4 +31,4 @@ listed_claims as (
 
 )
 
-select * from listed_claims
+select * from listing_claims

@@ -1,5 +1,5 @@
--- One row per advisory whose CVE record in the NVD is rejected or scored. A rejection that the
--- vendor's feed contradicts is a claim of its own, with the vendor's record as its cause.
+-- One row per advisory whose CVE record in the NVD is rejected or has a score.
+-- A rejection is contested if the vendor's feed names a fixed version; tipped_by_* is its record.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}

@@ -1,11 +1,11 @@
--- One row per CVE of the universe: its newest record, of the yearly files or of the late changes.
-with yearly as (
+-- One row per CVE of an advisory: its newest record, from the yearly files or the recent changes.
+with yearly_records as (
 
     select * from {{ ref('stg_advisories__nvd') }}
 
 ),
 
-late as (
+recent_changes as (
 
     select * from {{ ref('stg_advisories__nvd_modified') }}
 
@@ -17,30 +17,31 @@ universe as (
 
 ),
 
-both_files as (
+all_records as (
 
     select
         *,
-        false as is_late,
-    from yearly
+        false as is_recent_change,
+    from yearly_records
     union all
     select
         *,
-        true as is_late,
-    from late
+        true as is_recent_change,
+    from recent_changes
 
 ),
 
-newest as (
+newest_records as (
 
-    select both_files.*
-    from both_files
-    semi join universe on both_files.cve_id = universe.cve_id
+    select all_records.*
+    from all_records
+    semi join universe on all_records.cve_id = universe.cve_id
+    -- Both files may hold the same change; the file of recent changes is published more often.
     qualify row_number() over (
-        partition by both_files.cve_id
-        order by both_files.last_modified_at desc, both_files.is_late desc
+        partition by all_records.cve_id
+        order by all_records.last_modified_at desc, all_records.is_recent_change desc
     ) = 1
 
 )
 
-select * from newest
+select * from newest_records

@@ -1,5 +1,5 @@
--- One row per claim, with its rule and its place among the claims of its advisory. The only model
--- that orders claims; the order is total, so equal inputs always have one winner.
+-- One row per claim, with its rule and its rank among the claims of its advisory.
+-- Claims are ordered in this model only. No two claims tie, so equal inputs have the same winner.
 with claims as (
 
     select * from {{ ref('int_advisories__claims') }}
@@ -12,7 +12,7 @@ rules as (
 
 ),
 
-ranked as (
+ranked_claims as (
 
     select
         claims.*,
@@ -37,4 +37,4 @@ ranked as (
 
 )
 
-select * from ranked
+select * from ranked_claims

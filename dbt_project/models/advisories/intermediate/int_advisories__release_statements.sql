@@ -1,5 +1,6 @@
--- One row per advisory, source and release: where the release stands. A fix in any record closes a
--- release, with the highest of several fixes, unless the same record opens it again above that fix.
+-- One row per advisory, source and release: what the source states about the release.
+-- A release is fixed if any record names a fix, by the highest fix of several records. It is open
+-- again if a record has an interval without a fix that begins at or above the record's own fix.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -18,7 +19,7 @@ versions as (
 
 ),
 
-keyed as (
+rows_with_keys as (
 
     select
         universe.advisory_id,
@@ -44,7 +45,7 @@ keyed as (
 
 ),
 
-settled as (
+effective_rows as (
 
     select
         * exclude (statement, fixed_version, version_key, lineage),
@@ -53,11 +54,11 @@ settled as (
         case when not is_reopened then fixed_version end as fixed_version,
         case when not is_reopened then version_key end as version_key,
         case when not is_reopened then lineage end as lineage,
-    from keyed
+    from rows_with_keys
 
 ),
 
-closed as (
+release_statements as (
 
     select
         advisory_id,
@@ -72,24 +73,24 @@ closed as (
         fixed_version,
         version_key,
         lineage,
-        given_up,
+        wont_fix_reason,
         ecosystem,
         record_id,
         record_modified_at,
         source_sha256,
         source_row,
-    from settled
+    from effective_rows
     qualify row_number() over (
         partition by advisory_id, source, release
         order by
             statement != 'fixed',
             version_key desc,
             statement != 'open',
-            given_up is not null,
+            wont_fix_reason is not null,
             record_id,
             source_row
     ) = 1
 
 )
 
-select * from closed
+select * from release_statements

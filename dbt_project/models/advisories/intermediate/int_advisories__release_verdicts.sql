@@ -1,6 +1,6 @@
--- One row per advisory and source: the verdict over the target releases, the first that holds of
--- fixed, fixed_unproven, not_affected, wont_fix, fixed_elsewhere and open, and the statement that
--- carries it.
+-- One row per advisory and source: the verdict over all target releases, and the release statement
+-- that gives it. Of several verdicts the first one in this order counts: fixed, fixed_unproven,
+-- not_affected, wont_fix, fixed_elsewhere, open.
 with statements as (
 
     select * from {{ ref('int_advisories__release_statements') }}
@@ -19,13 +19,15 @@ vendor_newest as (
 
 ),
 
-compared as (
+statements_with_vendor as (
 
     select
         statements.*,
         statements.target_rank is not null as is_target,
         statements.statement = 'fixed' as is_fix,
         statements.version_key > vendor_newest.newest_key as is_above_vendor,
+        -- The vendor still lists the id although it ships this fix already, or a rebuild of its
+        -- own, to which the versions of the distribution do not apply.
         universe.is_listed
         and universe.vendor_version is null
         and not universe.is_vendor_sentinel
@@ -39,7 +41,7 @@ compared as (
 
 ),
 
-surveyed as (
+statements_with_ranks as (
 
     select
         *,
@@ -47,28 +49,31 @@ surveyed as (
         min(target_rank) filter (where statement = 'open') over of_source as newest_open_rank,
         bool_or(is_target and is_fix) over of_source as is_fixed_in_target,
         bool_or(is_target and not is_rolling) over of_source as is_in_stable_target,
-    from compared
+    from statements_with_vendor
     window of_source as (partition by advisory_id, source)
 
 ),
 
-counted as (
+statements_with_wont_fix as (
 
     select
         *,
-        not is_rolling or not is_in_stable_target as is_counted,
-        bool_and(given_up is not null) filter (
+        -- The rolling release has no security advisories to say that it is left unfixed, so it has
+        -- no vote where a stable target release has one.
+        not is_rolling or not is_in_stable_target as has_wont_fix_vote,
+        bool_and(wont_fix_reason is not null) filter (
             where is_target and (not is_rolling or not is_in_stable_target)
-        ) over (partition by advisory_id, source) as is_given_up,
-    from surveyed
+        ) over (partition by advisory_id, source) as is_wont_fix,
+    from statements_with_ranks
 
 ),
 
-judged as (
+statements_with_verdict as (
 
     select
         *,
         case
+            -- A fix counts only if no newer target release is open: an upgrade would lose it.
             when is_target and is_fix and target_rank < coalesce(newest_open_rank, 1000)
                 then case when coalesce(is_unproven, false) then 'fixed_unproven' else 'fixed' end
             when
@@ -76,15 +81,15 @@ judged as (
                 and target_rank = newest_target_rank
                 and newest_open_rank is null
                 then 'not_affected'
-            when is_target and is_counted and is_given_up then 'wont_fix'
+            when is_target and has_wont_fix_vote and is_wont_fix then 'wont_fix'
             when is_fix and not is_fixed_in_target then 'fixed_elsewhere'
             else 'open'
         end as verdict,
-    from counted
+    from statements_with_wont_fix
 
 ),
 
-ordered as (
+statements_with_order as (
 
     select
         *,
@@ -100,28 +105,29 @@ ordered as (
             verdict
         ) as verdict_order,
         verdict != 'open'
-        or (statement = 'open' and (is_target or newest_open_rank is null)) as is_named,
-    from judged
+        or (statement = 'open' and (is_target or newest_open_rank is null)) as is_in_release_labels,
+    from statements_with_verdict
 
 ),
 
-spoken as (
+ranked_statements as (
 
     select
         *,
-        row_number() over best_first as place,
+        row_number() over best_first as rank,
         string_agg(
-            release_label || coalesce(' (' || given_up || ')', ''), ', '
+            release_label || coalesce(' (' || wont_fix_reason || ')', ''), ', '
             order by target_rank nulls last, release_order desc, release
-        ) filter (where is_named) over alike as releases_named,
-    from ordered
-    window alike as (
+        ) filter (where is_in_release_labels) over of_verdict as release_labels,
+    from statements_with_order
+    window of_verdict as (
         partition by advisory_id, source, verdict
     ),
     best_first as (
         partition by advisory_id, source
         order by
             verdict_order,
+            -- The lowest fix that is above the vendor's newest version is the shortest upgrade.
             verdict = 'fixed' and coalesce(is_above_vendor, false) desc,
             case when verdict = 'fixed' and is_above_vendor then version_key end,
             statement != 'open',
@@ -141,15 +147,15 @@ verdicts as (
         case when is_fix then fixed_version end as fixed_version,
         release,
         release_label,
-        releases_named,
+        release_labels,
         newest_open_rank,
         ecosystem,
         record_id,
         record_modified_at,
         source_sha256,
         source_row,
-    from spoken
-    where place = 1
+    from ranked_statements
+    where rank = 1
 
 )
 

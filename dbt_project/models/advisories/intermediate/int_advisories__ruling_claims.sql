@@ -1,4 +1,4 @@
--- One row per advisory that an analyst ruled on.
+-- One row per advisory to which a ruling of the analysts applies.
 with rulings as (
 
     select * from {{ ref('int_advisories__rulings_matched') }}

@@ -1,5 +1,5 @@
--- One row per advisory that a ruling speaks for. A ruling that names the package beats one that
--- does not; among equals the last one in the file wins.
+-- One row per advisory to which a ruling applies. A ruling that names the package takes precedence
+-- over one that does not; of two equal ones the later in the file does.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -12,7 +12,7 @@ rulings as (
 
 ),
 
-matched as (
+matching_rulings as (
 
     select
         universe.advisory_id,
@@ -35,4 +35,4 @@ matched as (
 
 )
 
-select * from matched
+select * from matching_rulings

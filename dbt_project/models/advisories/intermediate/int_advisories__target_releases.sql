@@ -1,4 +1,4 @@
--- One row per release of the distribution; target_rank counts the target releases, newest first.
+-- One row per release of the distribution. The target releases have a target_rank, newest first.
 with releases as (
 
     select * from {{ ref('distro_releases') }}
@@ -15,7 +15,7 @@ targets as (
 
 ),
 
-ranked as (
+ranked_releases as (
 
     select
         coalesce(releases.release, targets.release) as release,
@@ -29,4 +29,4 @@ ranked as (
 
 )
 
-select * from ranked
+select * from ranked_releases

@@ -1,5 +1,5 @@
--- One row per advisory: every pair of package and id in the vendor's feed or in a ruling that names
--- a package. Names compare in lower case; the spelling of the feed is kept.
+-- One row per advisory: each pair of a package and an id in the vendor's feed, or in a ruling that
+-- names a package. Names are compared in lower case and published in the feed's spelling.
 with feed as (
 
     select * from {{ ref('stg_advisories__echo') }}
@@ -13,7 +13,7 @@ rulings as (
 
 ),
 
-named as (
+mentions as (
 
     select
         package_key,
@@ -39,13 +39,13 @@ named as (
 
 ),
 
-first_named as (
+advisories as (
 
     select
         package_name || ':' || cve_id as advisory_id,
         * exclude (mention_order),
         try_cast(regexp_extract(cve_id, '^CVE-(\d{4})-', 1) as integer) as id_year,
-    from named
+    from mentions
     qualify row_number() over (
         partition by package_key, cve_id
         order by is_listed desc, mention_order
@@ -53,4 +53,4 @@ first_named as (
 
 )
 
-select * from first_named
+select * from advisories

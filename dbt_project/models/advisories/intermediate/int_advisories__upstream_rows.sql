@@ -1,6 +1,6 @@
--- One row per source, package that the vendor ships, id, release and interval: what an upstream
--- says of it. Only the distribution's own ecosystem and the same source package count. Withdrawn
--- records, GIT ranges, last_affected and enumerated versions are left aside.
+-- One row per upstream source, package that the vendor ships, id, release and interval.
+-- Of OSV only records of the distribution's own ecosystem count that are not withdrawn and state
+-- their interval by package versions. last_affected names no version in which the id is fixed.
 with tracker as (
 
     select * from {{ ref('stg_advisories__debian') }}
@@ -18,7 +18,7 @@ osv as (
 
 ),
 
-shipped as (
+vendor_packages as (
 
     select distinct package_key
     from {{ ref('int_advisories__universe') }}
@@ -39,6 +39,7 @@ tracker_rows as (
         package_name,
         cve_id,
         release,
+        -- The tracker writes version 0 where the release was never affected.
         case
             when status = 'open' then 'open'
             when status = 'resolved' and fixed_version = '0' then 'not_affected'
@@ -48,7 +49,7 @@ tracker_rows as (
         case
             when statement = 'open' and is_ignored then 'ignored'
             when statement = 'open' and is_end_of_life then 'end of life'
-        end as given_up,
+        end as wont_fix_reason,
         package_name || ':' || cve_id as record_id,
         source_sha256,
         source_row,
@@ -56,7 +57,7 @@ tracker_rows as (
 
 ),
 
-osv_placed as (
+osv_with_release as (
 
     select
         osv.*,
@@ -85,11 +86,11 @@ osv_rows as (
         modified_at as record_modified_at,
         source_sha256,
         source_row,
-    from osv_placed
+    from osv_with_release
 
 ),
 
-both_sources as (
+source_rows as (
 
     select * from tracker_rows
     union all by name
@@ -98,20 +99,20 @@ both_sources as (
 
 ),
 
-placed as (
+upstream_rows as (
 
     select
-        both_sources.* exclude (ecosystem),
-        coalesce(both_sources.ecosystem, releases.ecosystem) as ecosystem,
-        coalesce(releases.label, both_sources.release) as release_label,
+        source_rows.* exclude (ecosystem),
+        coalesce(source_rows.ecosystem, releases.ecosystem) as ecosystem,
+        coalesce(releases.label, source_rows.release) as release_label,
         coalesce(releases.release_order, 0) as release_order,
         coalesce(releases.is_rolling, false) as is_rolling,
         releases.target_rank,
-    from both_sources
-    semi join shipped on both_sources.package_key = shipped.package_key
-    left join releases on both_sources.release = releases.release
-    where both_sources.statement is not null
+    from source_rows
+    semi join vendor_packages on source_rows.package_key = vendor_packages.package_key
+    left join releases on source_rows.release = releases.release
+    where source_rows.statement is not null
 
 )
 
-select * from placed
+select * from upstream_rows

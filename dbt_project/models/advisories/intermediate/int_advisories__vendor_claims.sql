@@ -1,5 +1,6 @@
--- One row per advisory for which the vendor's feed names a version or a sentinel. A version below
--- the distribution's own fix, within one lineage, is a claim of its own.
+-- One row per advisory for which the vendor's feed names a fixed version or a sentinel.
+-- A version below the distribution's own fix of the same lineage is a claim of its own, in which
+-- tipped_by_* names the record of the fix.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -18,7 +19,7 @@ versions as (
 
 ),
 
-own_distro_fixes as (
+higher_distro_fixes as (
 
     select
         universe.advisory_id,
@@ -30,6 +31,7 @@ own_distro_fixes as (
     inner join statements
         on
             universe.advisory_id = statements.advisory_id
+            -- Versions of different lineages have different fixes and do not compare.
             and versions.lineage = statements.lineage
             and versions.version_key < statements.version_key
     where statements.target_rank is not null
@@ -51,18 +53,18 @@ vendor_claims as (
         'echo' as source,
         case
             when universe.is_vendor_sentinel then 'vendor_sentinel'
-            when own_distro_fixes.advisory_id is null then 'vendor_fixed'
+            when higher_distro_fixes.advisory_id is null then 'vendor_fixed'
             else 'vendor_fixed_below_distro'
         end as claim,
         universe.vendor_version as version,
-        own_distro_fixes.detail,
-        own_distro_fixes.source as tipped_by_source,
-        own_distro_fixes.record_id as tipped_by_record,
+        higher_distro_fixes.detail,
+        higher_distro_fixes.source as tipped_by_source,
+        higher_distro_fixes.record_id as tipped_by_record,
         universe.advisory_id as record_id,
         universe.vendor_sha256 as source_sha256,
         universe.vendor_row as source_row,
     from universe
-    left join own_distro_fixes on universe.advisory_id = own_distro_fixes.advisory_id
+    left join higher_distro_fixes on universe.advisory_id = higher_distro_fixes.advisory_id
     where universe.is_vendor_sentinel or universe.vendor_version is not null
 
 )

@@ -1,5 +1,5 @@
--- One row per package: the newest version that the vendor names for it. Of equal versions the
--- vendor's own rebuild is the newer one.
+-- One row per package: the newest version that the vendor's feed names for it. Of equal versions
+-- the vendor's own rebuild counts as the newer one.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -12,7 +12,7 @@ versions as (
 
 ),
 
-newest as (
+newest_versions as (
 
     select
         universe.package_key,
@@ -33,4 +33,4 @@ newest as (
 
 )
 
-select * from newest
+select * from newest_versions

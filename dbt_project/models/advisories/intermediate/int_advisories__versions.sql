@@ -1,6 +1,5 @@
--- One row per version that is compared: its sort key and lineage. The vendor marks its rebuilds by
--- +eN or -eN; the mark is no part of the version, so the key leaves it out.
-with named as (
+-- One row per version that any source names: its sort key and lineage.
+with all_versions as (
 
     select vendor_version as version
     from {{ ref('int_advisories__universe') }}
@@ -16,18 +15,20 @@ with named as (
 
 ),
 
-stripped as (
+base_versions as (
 
     select
         version,
+        -- The vendor marks its rebuilds by +eN or -eN. A rebuild has the fixes of the version that
+        -- it was built from, so the mark takes no part in comparisons.
         regexp_replace(version, '[+-]e[0-9]+$', '') as base_version,
         try_cast(regexp_extract(version, '[+-]e([0-9]+)$', 1) as bigint) as rebuild_number,
-    from named
+    from all_versions
     where version is not null
 
 ),
 
-keyed as (
+versions as (
 
     select
         version,
@@ -39,8 +40,8 @@ keyed as (
                 nullif(regexp_extract(version, '[+~](deb[0-9]+)u[0-9]+', 1), ''), 'plain'
             )
         end as lineage,
-    from stripped
+    from base_versions
 
 )
 
-select * from keyed
+select * from versions

@@ -1,5 +1,5 @@
--- One row per claim: who says what of an advisory, on what evidence, and what became of it.
-with judged as (
+-- One row per claim: what a source says about an advisory, its evidence and its verdict.
+with judged_claims as (
 
     select * from {{ ref('int_advisories__judged') }}
 
@@ -29,7 +29,7 @@ claims as (
         record_modified_at,
         source_sha256,
         source_row,
-    from judged
+    from judged_claims
 
 )
 

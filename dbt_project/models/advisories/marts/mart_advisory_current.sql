@@ -1,5 +1,5 @@
--- One row per advisory: what is published of it.
-with decided as (
+-- One row per advisory, as it is published.
+with decisions as (
 
     select * from {{ ref('int_advisories__decided') }}
 
@@ -39,11 +39,12 @@ periods as (
 
 ),
 
-seen as (
+first_dates as (
 
     select
         advisory_id,
         min(effective_from)::date as first_seen,
+        -- The start of the current run of non-final states: the first one after the last final one.
         min(
             case
                 when
@@ -60,32 +61,33 @@ seen as (
 current_states as (
 
     select
-        decided.advisory_id,
-        decided.cve_id,
-        decided.package_name,
-        decided.state,
-        decided.state_type,
-        decided.fixed_version,
-        decided.confidence,
-        decided.explanation,
-        decided.would_flip,
-        decided.reason_code,
-        decided.decision_rule,
-        decided.evidence,
-        decided.contributing_sources,
-        decided.dissenting_sources,
+        decisions.advisory_id,
+        decisions.cve_id,
+        decisions.package_name,
+        decisions.state,
+        decisions.state_type,
+        decisions.fixed_version,
+        decisions.confidence,
+        decisions.explanation,
+        decisions.would_flip,
+        decisions.reason_code,
+        decisions.decision_rule,
+        decisions.evidence,
+        decisions.contributing_sources,
+        decisions.dissenting_sources,
         nvd.cvss_score,
         coalesce(universe.vendor_severity, nvd.cvss_severity) as severity,
         kev.cve_id is not null as is_known_exploited,
         epss.epss,
-        seen.first_seen,
-        case when decided.state_type = 'non_final' then seen.non_final_since end as non_final_since,
-    from decided
-    inner join universe on decided.advisory_id = universe.advisory_id
-    inner join seen on decided.advisory_id = seen.advisory_id
-    left join nvd on decided.cve_id = nvd.cve_id
-    left join kev on decided.cve_id = kev.cve_id
-    left join epss on decided.cve_id = epss.cve_id
+        first_dates.first_seen,
+        case when decisions.state_type = 'non_final' then first_dates.non_final_since end
+            as non_final_since,
+    from decisions
+    inner join universe on decisions.advisory_id = universe.advisory_id
+    inner join first_dates on decisions.advisory_id = first_dates.advisory_id
+    left join nvd on decisions.cve_id = nvd.cve_id
+    left join kev on decisions.cve_id = kev.cve_id
+    left join epss on decisions.cve_id = epss.cve_id
 
 )
 

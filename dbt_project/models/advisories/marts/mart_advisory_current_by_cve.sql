@@ -1,4 +1,4 @@
--- One row per vulnerability id: its packages, and the worst of their states.
+-- One row per vulnerability id: its packages and the worst of their states.
 with current_states as (
 
     select * from {{ ref('mart_advisory_current') }}

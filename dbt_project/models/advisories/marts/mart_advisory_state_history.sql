@@ -1,18 +1,18 @@
--- One row per advisory and period. A pure function of the last published history, the decisions and
--- the logical time; a new period opens only when state, version, confidence or reason changes.
+-- One row per advisory and period in which state, version, confidence and reason stayed the same.
+-- The rows follow from the last published history, the decisions and the run's logical time alone.
 with run as (
 
     select * from {{ ref('stg_advisories__run') }}
 
 ),
 
-published as (
+published_periods as (
 
     select * from {{ ref('stg_advisories__history') }}
 
 ),
 
-decided as (
+decisions as (
 
     select * from {{ ref('int_advisories__decided') }}
 
@@ -24,7 +24,7 @@ rules as (
 
 ),
 
-withdrawn as (
+withdrawn_records as (
 
     select distinct osv_id as record_id
     from {{ ref('stg_advisories__osv') }}
@@ -32,52 +32,53 @@ withdrawn as (
 
 ),
 
-last_period as (
+last_periods as (
 
     select
-        published.*,
+        published_periods.*,
         rules.priority,
-        withdrawn.record_id is not null as is_withdrawn,
-    from published
-    left join rules on published.opened_by_claim = rules.claim
-    left join withdrawn
+        withdrawn_records.record_id is not null as is_withdrawn,
+    from published_periods
+    left join rules on published_periods.opened_by_claim = rules.claim
+    left join withdrawn_records
         on
-            published.opened_by_source = 'osv'
-            and published.opened_by_record = withdrawn.record_id
+            published_periods.opened_by_source = 'osv'
+            and published_periods.opened_by_record = withdrawn_records.record_id
     qualify row_number() over (
-        partition by published.advisory_id
-        order by published.effective_from desc
+        partition by published_periods.advisory_id
+        order by published_periods.effective_from desc
     ) = 1
 
 ),
 
-caused as (
+decisions_with_cause as (
 
     select
-        decided.*,
-        -- The record says what it said and counts for something else: another record did it.
+        decisions.*,
+        -- The record still says the same, yet it makes another claim: the record of a second source
+        -- tipped the decision.
         coalesce(
-            decided.evidence.claim != last_period.opened_by_claim
-            and decided.evidence.source = last_period.opened_by_source
-            and decided.evidence.record_id = last_period.opened_by_record
-            and decided.claimed_version is not distinct from last_period.opened_by_version,
+            decisions.evidence.claim != last_periods.opened_by_claim
+            and decisions.evidence.source = last_periods.opened_by_source
+            and decisions.evidence.record_id = last_periods.opened_by_record
+            and decisions.claimed_version is not distinct from last_periods.opened_by_version,
             false
         ) as is_tipped,
         case
-            when last_period.advisory_id is null then 'first_seen'
-            when not last_period.is_current then 'returned'
-            when last_period.is_withdrawn then 'record_withdrawn'
-            when is_tipped and decided.tipped_by_record is not null then 'new_evidence'
-            when is_tipped and last_period.tipped_by_record is not null then 'evidence_gone'
-            when decided.priority > coalesce(last_period.priority, 0) then 'evidence_gone'
+            when last_periods.advisory_id is null then 'first_seen'
+            when not last_periods.is_current then 'returned'
+            when last_periods.is_withdrawn then 'record_withdrawn'
+            when is_tipped and decisions.tipped_by_record is not null then 'new_evidence'
+            when is_tipped and last_periods.tipped_by_record is not null then 'evidence_gone'
+            when decisions.priority > coalesce(last_periods.priority, 0) then 'evidence_gone'
             else 'new_evidence'
         end as cause,
-        case when is_tipped then last_period.tipped_by_source end as untipped_source,
-        case when is_tipped then last_period.tipped_by_record end as untipped_record,
-        last_period.opened_by_source as lost_source,
-        last_period.opened_by_record as lost_record,
-    from decided
-    left join last_period on decided.advisory_id = last_period.advisory_id
+        case when is_tipped then last_periods.tipped_by_source end as untipped_source,
+        case when is_tipped then last_periods.tipped_by_record end as untipped_record,
+        last_periods.opened_by_source as lost_source,
+        last_periods.opened_by_record as lost_record,
+    from decisions
+    left join last_periods on decisions.advisory_id = last_periods.advisory_id
 
 ),
 
@@ -115,14 +116,14 @@ states as (
                 then coalesce(tipped_by_record, evidence.record_id)
             else evidence.record_id
         end as cause_record,
-    from caused
+    from decisions_with_cause
 
 ),
 
 periods as (
 
     {{ history(
-        published='published',
+        published_periods='published_periods',
         states='states',
         run='run',
         key='advisory_id',

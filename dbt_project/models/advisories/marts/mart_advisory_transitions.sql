@@ -1,12 +1,12 @@
--- One row per change of an advisory, ever: what it was, what it became, and which rule and record
--- brought that about. What the first publication found is no change.
+-- One row per advisory and change: the state before and after, and the rule and the record that
+-- caused it. The advisories of the first publication are no changes.
 with periods as (
 
     select * from {{ ref('mart_advisory_state_history') }}
 
 ),
 
-sequenced as (
+consecutive_periods as (
 
     select
         *,
@@ -23,7 +23,7 @@ sequenced as (
 
 ),
 
-opened as (
+period_starts as (
 
     select
         advisory_id,
@@ -49,12 +49,12 @@ opened as (
         cause_source,
         cause_record,
         coalesce(old_state_type = 'final' and state_type = 'non_final', false) as is_regression,
-    from sequenced
+    from consecutive_periods
     where old_state is not null or effective_from > baseline_at
 
 ),
 
-vanished as (
+disappearances as (
 
     select
         advisory_id,
@@ -70,16 +70,17 @@ vanished as (
         opened_by_source as cause_source,
         opened_by_record as cause_record,
         false as is_regression,
-    from sequenced
+    from consecutive_periods
+    -- A period that ends without a next one at the same moment: the advisory was gone.
     where not is_current and next_from is distinct from effective_to
 
 ),
 
 transitions as (
 
-    select * from opened
+    select * from period_starts
     union all by name
-    select * from vanished
+    select * from disappearances
 
 )
 

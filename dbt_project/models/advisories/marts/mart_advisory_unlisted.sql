@@ -1,5 +1,5 @@
--- One row per pair that an upstream names for a package that the vendor ships and the feed does not
--- hold. These are no advisories; they show what the feed may be missing.
+-- One row per package and id that an upstream names and the vendor's feed does not list, although
+-- the vendor ships the package. These are no advisories: they show what the feed may be missing.
 with upstream_rows as (
 
     select * from {{ ref('int_advisories__upstream_rows') }}
@@ -12,7 +12,7 @@ universe as (
 
 ),
 
-shipped as (
+vendor_packages as (
 
     select
         package_key,
@@ -35,7 +35,7 @@ epss as (
 
 ),
 
-pairs as (
+upstream_pairs as (
 
     select
         upstream_rows.package_key,
@@ -59,22 +59,22 @@ pairs as (
 
 ),
 
-unlisted as (
+unlisted_pairs as (
 
     select
-        shipped.package_name,
-        pairs.cve_id,
-        pairs.sources,
-        pairs.open_releases,
-        pairs.fixed_releases,
-        pairs.is_in_target_release,
+        vendor_packages.package_name,
+        upstream_pairs.cve_id,
+        upstream_pairs.sources,
+        upstream_pairs.open_releases,
+        upstream_pairs.fixed_releases,
+        upstream_pairs.is_in_target_release,
         kev.cve_id is not null as is_known_exploited,
         epss.epss,
-    from pairs
-    inner join shipped on pairs.package_key = shipped.package_key
-    left join kev on pairs.cve_id = kev.cve_id
-    left join epss on pairs.cve_id = epss.cve_id
+    from upstream_pairs
+    inner join vendor_packages on upstream_pairs.package_key = vendor_packages.package_key
+    left join kev on upstream_pairs.cve_id = kev.cve_id
+    left join epss on upstream_pairs.cve_id = epss.cve_id
 
 )
 
-select * from unlisted
+select * from unlisted_pairs

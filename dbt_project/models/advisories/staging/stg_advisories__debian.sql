@@ -1,4 +1,4 @@
--- One row per package, vulnerability id and release of the distribution's tracker.
+-- One row per package, vulnerability id and release in the distribution's tracker.
 with source as (
 
     select * from {{ source('advisories', 'debian') }}

@@ -11,6 +11,7 @@ renamed as (
         cve_id,
         package_name,
         lower(package_name) as package_key,
+        -- The feed writes '0' and '1' for "not applicable"; they are no versions.
         case when fixed_version not in ('', '0', '1') then fixed_version end as fixed_version,
         lower(nullif(severity, '')) as severity,
         coalesce(fixed_version in ('0', '1'), false) as is_sentinel,

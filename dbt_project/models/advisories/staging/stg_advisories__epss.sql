@@ -1,4 +1,4 @@
--- One row per CVE with its probability of exploitation.
+-- One row per CVE: its probability of exploitation.
 with source as (
 
     select * from {{ source('advisories', 'epss') }}

@@ -1,4 +1,4 @@
--- One row per advisory and period, as last published; empty before the first publication.
+-- One row per advisory and period, as last published. Empty before the first publication.
 with source as (
 
     select * from {{ source('build', 'history') }}

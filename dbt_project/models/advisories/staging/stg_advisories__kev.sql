@@ -1,4 +1,4 @@
--- One row per CVE that is known to be exploited.
+-- One row per CVE in the catalogue of known exploited vulnerabilities.
 with source as (
 
     select * from {{ source('advisories', 'kev') }}

@@ -1,4 +1,4 @@
--- One row per CVE record of the yearly files.
+-- One row per CVE record in the yearly files of the NVD.
 with source as (
 
     select * from {{ source('advisories', 'nvd') }}

@@ -1,4 +1,4 @@
--- One row per CVE record that changed lately.
+-- One row per CVE record in the NVD's file of recent changes.
 with source as (
 
     select * from {{ source('advisories', 'nvd_modified') }}

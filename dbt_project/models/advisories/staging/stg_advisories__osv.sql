@@ -1,4 +1,4 @@
--- One row per OSV record and affected interval; the ids of `related` are no identity.
+-- One row per OSV record and affected interval.
 with source as (
 
     select * from {{ source('advisories', 'osv') }}
@@ -9,6 +9,7 @@ renamed as (
 
     select
         osv_id,
+        -- These ids name one vulnerability. `related` is left out: its ids name other ones.
         list_distinct(list_concat(
             [regexp_replace(osv_id, '^DEBIAN-', '')], coalesce(aliases, []), coalesce(upstream, [])
         )) as vulnerability_ids,

@@ -1,4 +1,4 @@
--- One row per ruling of the analysts; without a package it speaks for every package with that id.
+-- One row per ruling of the analysts. One without a package applies to all packages with the id.
 with source as (
 
     select * from {{ source('advisories', 'overrides') }}

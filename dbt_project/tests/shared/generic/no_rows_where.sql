@@ -1,5 +1,5 @@
-{#- Fails with the rows, called `tested`, for which a condition holds: the offenders, by the columns
-    that name them where those are given. -#}
+{#- Fails with the rows for which a condition holds; the condition may call the row `tested`. The
+    failing rows have the columns in `named_by`, or all. -#}
 {% test no_rows_where(model, condition, named_by=none) %}
 
 select {{ named_by | join(', ') if named_by else '*' }}

@@ -1,5 +1,5 @@
-{#- Fails with the values of a column that another model's column does not hold, and how often each
-    occurs. A null refers to nothing. -#}
+{#- Fails with the values of a column that another model's column does not have, and how often each
+    occurs. Nulls pass. The relationships test of dbt returns a row per occurrence instead. -#}
 {% test refers_to(model, column_name, to, field) %}
 
 select

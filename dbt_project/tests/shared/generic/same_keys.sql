@@ -1,7 +1,7 @@
-{#- Fails with the keys that a model lost or made up, measured against another one. -#}
+{#- Fails with the keys that a model lacks or adds, compared with another model. -#}
 {% test same_keys(model, to, columns, to_columns=none, where='true') %}
 
-with held as (
+with actual_keys as (
 
     select {{ columns | join(', ') }}
     from {{ model }}
@@ -9,15 +9,23 @@ with held as (
 
 ),
 
-wanted as (
+expected_keys as (
 
     select {{ (to_columns or columns) | join(', ') }}
     from {{ to }}
 
 )
 
-(select 'lost' as fault, * from wanted except all select 'lost' as fault, * from held)
+(
+    select 'lost' as fault, * from expected_keys
+    except all
+    select 'lost' as fault, * from actual_keys
+)
 union all
-(select 'made up' as fault, * from held except all select 'made up' as fault, * from wanted)
+(
+    select 'made up' as fault, * from actual_keys
+    except all
+    select 'made up' as fault, * from expected_keys
+)
 
 {% endtest %}

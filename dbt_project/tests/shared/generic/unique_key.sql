@@ -1,4 +1,4 @@
-{#- Fails with the keys that occur twice, or hold a null where `nullable` does not allow one. -#}
+{#- Fails with the keys that occur more than once, and those with a null unless `nullable`. -#}
 {% test unique_key(model, columns, nullable=false) %}
 
 select
