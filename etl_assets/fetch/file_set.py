@@ -50,7 +50,7 @@ def list_files(source: Source, declared: Files, resolver: LocationResolver) -> F
             partitions.append(partition)
         else:
             misnamed.append(
-                f"{source.full_name}: {name!r} is left alone: expected {form} with {declared.names}"
+                f"{source.full_name}: {name!r} is ignored: expected {form} with {declared.names}"
             )
     return FileSet(partitions, misnamed)
 

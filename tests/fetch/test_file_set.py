@@ -42,7 +42,7 @@ def test_a_file_of_almost_the_declared_form_is_reported(orders: Source, tmp_path
 
     assert list_set(orders, tmp_path).misnamed_files == [
         (
-            "orchard.fruits: 'order_2501 (copy).csv' is left alone: "
+            "orchard.fruits: 'order_2501 (copy).csv' is ignored: "
             "expected order_{partition}.csv with [0-9]{6}"
         )
     ]

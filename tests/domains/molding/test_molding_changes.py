@@ -206,7 +206,7 @@ def test_a_file_of_nearly_the_form_is_told_and_left_alone(factory: Factory) -> N
     lines = factory.plan()
 
     assert (
-        "molding.purchase_orders: 'purchaseOrder_copy.xlsx' is left alone: expected "
+        "molding.purchase_orders: 'purchaseOrder_copy.xlsx' is ignored: expected "
         "purchaseOrder_{partition}.xlsx with [0-9]{6}.*"
     ) in lines
 
