@@ -130,7 +130,7 @@ class RequestSurvey:
             "answered": statuses.count("answered"),
             "no result": statuses.count("no_result"),
             "refused": statuses.count("refused"),
-            "not asked": len(self.due),
+            "not sent": len(self.due),
         }
         shown = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
         text = f"{len(self.requests)} requests: {shown or 'none'}"
@@ -205,7 +205,7 @@ def collect(
     last: FetchResult | None,
     context: RequestContext,
 ) -> FetchResult:
-    """Send the due requests and store the index; a fault of the remote is in the result."""
+    """Send the due requests and store the index; faults are recorded in the result."""
     if last and last.pin:
         return last.model_copy(update={"decision": decision})
     if last and not decision.fetch:
@@ -262,7 +262,7 @@ def _find_stop_reason(
     cap = settings.max_cost_usd_per_day
     if cap is None or settings.chat is None or request is None or request.body is None:
         return ""
-    # The maximum is compared, so that the cap holds whatever the completion turns out to cost.
+    # The maximum cost is compared: the actual one is only known after it is paid.
     if usage.cost_usd + llm.max_cost_usd(settings.chat, request.body) > cap:
         return f"the cost cap of {cap:g} USD a day leaves {cap - usage.cost_usd:.4f} USD"
     return ""
@@ -335,7 +335,7 @@ def _request_answers(
 def _request_document(
     request: RowRequest, survey: RequestSurvey, context: RequestContext, stats: TransferStats
 ) -> Answer:
-    """Returns the JSON document that a request gets, whatever is in it."""
+    """Returns the response as an answer; any JSON is accepted."""
     try:
         data = send_request(request, context.client, survey.source.limits, stats)
         body = msgspec.json.decode(data)

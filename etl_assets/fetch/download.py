@@ -116,7 +116,7 @@ def fetch_all(jobs: Sequence[FetchJob], context: FetchContext) -> Iterator[Fetch
 
 
 def fetch(job: FetchJob, context: FetchContext) -> FetchResult:
-    """Returns the result of one job; a fault of the remote is in it and not raised."""
+    """Returns the result of one job; a fault of the remote is recorded in it and not raised."""
     decision, stats = job.decision, TransferStats()
     if job.last_result and decision.reason is Reason.PINNED:
         return job.last_result.model_copy(update={"decision": decision})

@@ -1,4 +1,4 @@
-"""Probes: what a remote says of a file, asked without downloading it.
+"""Probes: the validators of a remote file, read without downloading it.
 
 What follows from a probe is decided by `etl_assets.fetch.decide`.
 """
@@ -45,7 +45,7 @@ def probe_all(
 def probe(
     source: Source, part: Part, *, client: Client, resolver: LocationResolver, now: datetime
 ) -> Probe:
-    """Returns what the remote says of one part; a fault of the remote is in it and not raised.
+    """Returns the probe of one part; a fault of the remote is recorded in it and not raised.
 
     If a digest is published, only its small file is requested: it is all that a decision needs.
     """

@@ -93,7 +93,7 @@ def _check_member(archive: zipfile.ZipFile, member: Member) -> None:
 def _refuse_all(
     members: Sequence[Member], is_offender: Callable[[Member], bool], expected: str, kind: str
 ) -> None:
-    """Raise ContentError with the names of all offenders, up to a number."""
+    """Raise ContentError with the names of up to ten offenders, if there are any."""
     names = sorted({member.orig_filename for member in members if is_offender(member)})
     if not names:
         return

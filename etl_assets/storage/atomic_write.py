@@ -104,7 +104,7 @@ def flush_to_disk(path: Path) -> None:
 
 @contextmanager
 def translate_os_errors(target: Path) -> Iterator[None]:
-    """Raise a HomeError that says what to do for a full disk, a limit or a missing permission."""
+    """Raise a HomeError with advice for a full disk, a limit or a missing permission."""
     try:
         yield
     except OSError as error:
