@@ -58,8 +58,9 @@ def _describe_miss(value: object, done: list[str], remaining: list[str]) -> str:
         return f"{parent} is a value; there is no {'.'.join(remaining)!r} below it"
     location = f" in {parent}" if parent else ""
     message = f"no {remaining[0]!r}{location}; there are: {', '.join(items)}"
-    deeper = [".".join([*done, *path]) for path in _paths_to(remaining[0], value)]
-    return f"{message}; further down: {', '.join(deeper[:MAX_HINTS])}" if deeper else message
+    if deeper := [".".join([*done, *path]) for path in _paths_to(remaining[0], value)]:
+        message += f"; further down: {', '.join(deeper[:MAX_HINTS])}"
+    return message
 
 
 def _paths_to(name: str, value: object) -> Iterator[list[str]]:

@@ -10,7 +10,6 @@ import typer
 
 from etl_assets.cli.output import (
     EXIT_FAILED,
-    EXPLAIN,
     Json,
     load_settings,
     open_session,
@@ -21,7 +20,7 @@ from etl_assets.model.errors import UsageError
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(rich_help_panel=EXPLAIN)
+@app.command(rich_help_panel="Explain")
 def explain(
     key: Annotated[
         list[str],
@@ -57,7 +56,7 @@ def explain(
     print_result(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
 
 
-@app.command(rich_help_panel=EXPLAIN)
+@app.command(rich_help_panel="Explain")
 def diff(
     domain: Annotated[
         str | None,
@@ -97,7 +96,7 @@ def diff(
     print_result(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
 
 
-@app.command(rich_help_panel=EXPLAIN)
+@app.command(rich_help_panel="Explain")
 def replay(
     run_name: Annotated[
         str,
@@ -138,6 +137,7 @@ def _parse_time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"--as-of: expected a date or an ISO time, found {text!r}") from None
+    # Python parses a date as its midnight, which would hide everything that happened on that day.
     if len(text) == len("2026-03-01"):
         time += timedelta(days=1, microseconds=-1)
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

@@ -12,8 +12,6 @@ import typer
 
 from etl_assets.cli.output import (
     EXIT_FAILED,
-    INSPECT,
-    SETUP,
     DomainName,
     GroupedCommands,
     Json,
@@ -43,11 +41,11 @@ sources_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(config_app, name="config", rich_help_panel=SETUP)
-app.add_typer(sources_app, name="sources", rich_help_panel=SETUP)
+app.add_typer(config_app, name="config", rich_help_panel="Setup")
+app.add_typer(sources_app, name="sources", rich_help_panel="Setup")
 
 
-@app.command(rich_help_panel=INSPECT)
+@app.command(rich_help_panel="Inspect")
 def status(domain: DomainName, *, as_json: Json = False) -> None:
     """Show the state of each source and of the published set."""
     from etl_assets.operations.status import domain_status
@@ -57,7 +55,7 @@ def status(domain: DomainName, *, as_json: Json = False) -> None:
     print_result(state.lines(datetime.now(UTC)), state.as_dict(), as_json=as_json)
 
 
-@app.command(rich_help_panel=INSPECT)
+@app.command(rich_help_panel="Inspect")
 def health(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
     """Check that this installation and its home are fit to run.
 
@@ -104,7 +102,7 @@ def _health_report(domain: str | None, now: datetime) -> HealthReport:
     return examine(settings, declared, now)
 
 
-@app.command(rich_help_panel=INSPECT)
+@app.command(rich_help_panel="Inspect")
 def stats(
     domain: OptionalDomain = None,
     last: Annotated[
@@ -135,7 +133,7 @@ def stats(
     print_result(lines, [each.model_dump(mode="json") for each in statistics], as_json=as_json)
 
 
-@app.command(rich_help_panel=INSPECT)
+@app.command(rich_help_panel="Inspect")
 def sample(
     source: Annotated[
         str,
@@ -190,6 +188,7 @@ def config_show(*, as_json: Json = False) -> None:
     descriptions = list(settings.describe())
     lines = [_format_setting(setting) for setting in descriptions]
     secrets: list[dict[str, Any]] = []
+    # The settings are shown even if the declarations are invalid.
     try:
         secrets = _declared_secrets(settings, load(settings.domains_dir))
     except DeclarationError:
@@ -226,6 +225,7 @@ def config_get(
 
     settings = load_settings()
     values: dict[str, object] = {setting.name: setting.value for setting in settings.describe()}
+    # A setting can be read even if the declarations are invalid.
     if key not in values:
         for name, domain in load(settings.domains_dir).items():
             values[name] = _declared_values(domain)
@@ -307,8 +307,11 @@ def _declared_secrets(settings: Settings, domains: Mapping[str, Domain]) -> list
 
 
 def _format_secret(secret: Mapping[str, Any]) -> str:
-    state = "set, not shown" if secret["is_set"] else "not set"
-    if secret["origin"] and not secret["is_set"]:
+    if secret["is_set"]:
+        state = "set, not shown"
+    elif secret["origin"]:
         state = "empty, which is an error"
+    else:
+        state = "not set"
     origin = f"{secret['origin']}, " if secret["origin"] else ""
     return f"{secret['name']:12} {state:40} ({origin}for {', '.join(secret['sources'])})"

@@ -19,10 +19,8 @@ import typer
 
 from etl_assets.cli import explain, inspect, store
 from etl_assets.cli.output import (
-    DEVELOP,
     EXIT_FAILED,
     EXIT_USAGE,
-    RUN,
     DomainName,
     GroupedCommands,
     Json,
@@ -189,7 +187,7 @@ AsOf = Annotated[
 ]
 
 
-@app.command(rich_help_panel=RUN)
+@app.command(rich_help_panel="Run")
 def run(  # noqa: PLR0913 - each is an option of the command
     domains: Annotated[
         list[str],
@@ -256,7 +254,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command(rich_help_panel="Run")
 def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = False) -> None:
     """Ask the remotes what changed, without downloading anything.
 
@@ -269,7 +267,7 @@ def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = Fal
     print_result(plan.lines(), plan.as_dict(), as_json=as_json)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command(rich_help_panel="Run")
 def backfill(
     source: Annotated[
         str,
@@ -296,7 +294,7 @@ def backfill(
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command(rich_help_panel=DEVELOP)
+@app.command(rich_help_panel="Develop")
 def check(
     domain: OptionalDomain = None,
     *,
@@ -329,7 +327,7 @@ def check(
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command(rich_help_panel=DEVELOP)
+@app.command(rich_help_panel="Develop")
 def demo(
     domain: Annotated[
         str | None,
@@ -345,7 +343,7 @@ def demo(
     play(load_settings(), domain, say=print_text)
 
 
-@app.command(rich_help_panel=DEVELOP)
+@app.command(rich_help_panel="Develop")
 def ui(
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 3000,
 ) -> None:

@@ -23,13 +23,10 @@ if TYPE_CHECKING:
     from etl_assets.model.records import Part
     from etl_assets.settings import Settings
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_FAILED, EXIT_USAGE = 1, 2  # 0 is success; signals are in `main`
 
-# The groups of `etl --help`, in this order.
-RUN, INSPECT, EXPLAIN, STORE, SETUP, DEVELOP = (
-    "Run", "Inspect", "Explain", "Store", "Setup", "Develop",
-)  # fmt: skip
-GROUPS = (RUN, INSPECT, EXPLAIN, STORE, SETUP, DEVELOP)
+# The groups of `etl --help`, in this order; a verb names its group as `rich_help_panel`.
+GROUPS = ("Run", "Inspect", "Explain", "Store", "Setup", "Develop")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 DomainName = Annotated[
@@ -106,7 +103,8 @@ class ProgressDisplay:
     def print_line(self, line: str) -> None:
         """Prints a line, above the bars if there are any."""
         style = "dim" if self._console.is_terminal else None
-        # Without soft_wrap, rich breaks lines at 80 columns if stderr is a file.
+        # Markup would take the partition of `source[2024]` for a style; without soft_wrap, rich
+        # breaks lines at 80 columns if stderr is a file.
         self._console.print(line, style=style, markup=False, soft_wrap=True)
 
     def update(self, part: Part, received_bytes: int, total_bytes: int | None) -> None:

@@ -11,7 +11,6 @@ import typer
 
 from etl_assets.cli.output import (
     EXIT_FAILED,
-    STORE,
     GroupedCommands,
     Json,
     OptionalDomain,
@@ -62,7 +61,7 @@ DryRun = Annotated[
 ]
 
 
-@app.command(rich_help_panel=STORE)
+@app.command(rich_help_panel="Store")
 def rollback(
     source: SourceName,
     *,
@@ -93,7 +92,7 @@ def rollback(
     print_text(f"{part}: {fetch.pin}\n`etl run {declared.domain}` applies it")
 
 
-@app.command(rich_help_panel=STORE)
+@app.command(rich_help_panel="Store")
 def unpin(source: SourceName, *, why: Why) -> None:
     """Remove the pin of a source, so that it is fetched again.
 
@@ -112,7 +111,7 @@ def unpin(source: SourceName, *, why: Why) -> None:
     print_text(f"{part}: no longer pinned, {current}\n`etl run {declared.domain}` applies it")
 
 
-@app.command(rich_help_panel=STORE)
+@app.command(rich_help_panel="Store")
 def forget(source: SourceName, *, why: Why) -> None:
     """Stop tracking a file that was deleted from its folder.
 
@@ -128,7 +127,7 @@ def forget(source: SourceName, *, why: Why) -> None:
     print_text(f"{part}: forgotten, its rows are removed\n`etl run {declared.domain}` applies it")
 
 
-@app.command(rich_help_panel=STORE)
+@app.command(rich_help_panel="Store")
 def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Delete old raw files and run directories that nothing needs.
 
@@ -150,8 +149,8 @@ def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Js
     print_result(lines, document, as_json=as_json)
 
 
-app.add_typer(quarantine_app, name="quarantine", rich_help_panel=STORE)
-app.add_typer(manifest_app, name="manifest", rich_help_panel=STORE)
+app.add_typer(quarantine_app, name="quarantine", rich_help_panel="Store")
+app.add_typer(manifest_app, name="manifest", rich_help_panel="Store")
 
 
 @manifest_app.command("export")

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
 
+# The types that Arrow, Parquet and DuckDB have in common.
 ColumnType = Literal[
     "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
 ]
@@ -47,6 +48,7 @@ class Column(Declaration):
     minimum: float | None = None
     maximum: float | None = None
 
+    # A number without a unit is the usual cause of a wrong comparison between two sources.
     @model_validator(mode="after")
     def _numbers_have_a_unit(self) -> Self:
         if self.type in NUMERIC and not self.unit:

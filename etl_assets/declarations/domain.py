@@ -26,6 +26,7 @@ class Document(Declaration):
     file: str = Field(min_length=1)
     title: str = Field(min_length=1)
     format: str = Field(pattern=NAME, description="name of the writer, which is its standard")
+    # The key is `from` in YAML, which is a keyword in Python.
     model: str = Field(alias="from", pattern=NAME)
     made_with: str | None = Field(
         default=None,
@@ -90,6 +91,7 @@ class ReportSection(Declaration):
     def _columns_fit_the_kind(self) -> Self:
         if bool(self.columns) == bool(self.count_by):
             raise ValueError("give either columns or count_by")
+        # With count_by, the number is the count itself.
         if self.kind != "table" and len(self.columns) == 1:
             raise ValueError(
                 "a drawn section needs a label and a number; give two columns or count_by"

@@ -45,6 +45,7 @@ def parse_path(rows: str) -> list[Step]:
         elif name:
             steps.append(Step("field", name))
         steps += [Step("items")] * segment.count("[]")
+    # An empty path is a document that is a list.
     return steps if rows else [Step("items")]
 
 
@@ -69,6 +70,7 @@ def resolve_origin(path: str, row_path: list[Step]) -> Origin | None:
     if not is_absolute(path):
         return Origin(-1, tuple(path.split(".")))
     steps = parse_path(path)
+    # Steps up to the last iteration select a record, the fields after it lead to the value.
     depth = max(n for n, step in enumerate(steps, start=1) if step.yields_records)
     names = tuple(step.name for step in steps[depth:])
     if not names or steps[:depth] != row_path[:depth]:

@@ -52,6 +52,7 @@ def load(root: Path) -> dict[str, Domain]:
             domains[domain.name] = domain
     if problems:
         raise DeclarationError(problems)
+    # Dependencies between sources can be checked only when all sources are valid.
     for domain in domains.values():
         fetch_order(domain.sources)
     return domains
@@ -74,6 +75,7 @@ def read_declaration(
         violations += rules(document.data)
     declaration = None
     try:
+        # Strict: YAML has types of its own, so that 'yes' is not true and "1" is not a number.
         declaration = model.model_validate(document.data, strict=True)
     except ValidationError as error:
         violations += validation_violations(error, model, document)
@@ -124,6 +126,7 @@ def _mixed_partition_problems(folder: Path, sources: list[Source]) -> Iterator[P
                 f"{first.scheme}, as {first_source.name} is partitioned: "
                 "a run carries one kind only"
             )
+            # The model has no line numbers; read the file again for them.
             document = read_yaml(folder / f"{source.name}.yaml")
             violation = RuleViolation(("partitions",), expected, partitions.scheme)
             yield from document.problems([violation])

@@ -84,6 +84,7 @@ def fetch_order(sources: Mapping[str, Source]) -> list[list[Source]]:
         raise DeclarationError([problem]) from error
     batches = []
     while sorter.is_active():
+        # Within a batch, keep the declared order: the order of steps and log lines follows from it.
         ready = set(sorter.get_ready())
         batches.append([source for source in sources.values() if source.name in ready])
         sorter.done(*ready)

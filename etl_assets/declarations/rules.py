@@ -34,7 +34,7 @@ TYPES_OF_CHECK = {
     "minimum": NUMERIC_TYPES,
     "maximum": NUMERIC_TYPES,
 }
-CRON_FIELDS = 5
+CRON_FIELDS = 5  # minute, hour, day of month, month, day of week
 JINJA = re.compile(r"\{\{|\{%|\{#")
 
 
@@ -147,6 +147,7 @@ def _column_violations(path: FieldPath, column: Data) -> Iterator[RuleViolation]
     kind, pattern = column.get("type"), column.get("pattern")
     if isinstance(pattern, str) and (error := _regex_error(pattern)):
         yield RuleViolation((*path, "pattern"), "a regular expression", f"{pattern!r} ({error})")
+    # A column of an unknown type is reported by the model.
     for check, types in TYPES_OF_CHECK.items():
         if column.get(check) is not None and kind in COLUMN_TYPES and kind not in types:
             expected = f"{check} only on columns of type {', '.join(types)}"
@@ -210,6 +211,7 @@ def _location_violations(source: Data) -> Iterator[RuleViolation]:
         yield RuleViolation(("partitions",), expected, "partitions")
     if location.get("address_from") is not None:
         yield from _address_from_violations(location, for_each=for_each)
+    # Templates of `for_each` have the columns of a row as placeholders; `names` checks those.
     addresses: dict[FieldPath, object] = {
         ("location", "url"): location.get("url"),
         ("location", "path"): location.get("path"),
@@ -252,7 +254,7 @@ def _url_violations(path: FieldPath, text: str, location: Data) -> Iterator[Rule
     try:
         parts = urlsplit(text)
         is_http = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.fragment
-    except ValueError:
+    except ValueError:  # such as an opening bracket without an IPv6 address
         is_http = False
     if not is_http:
         yield RuleViolation(path, "a URL, http://host/... or https://host/...", repr(text))
@@ -288,7 +290,7 @@ def _file_set_violations(source: Data) -> Iterator[RuleViolation]:
 def _regex_error(pattern: str) -> str | None:
     try:
         re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError) as error:  # deep nesting, huge repetitions
         return str(error)
     return None
 

@@ -16,6 +16,8 @@ from etl_assets.declarations.declaration import COLUMN_NAME, COLUMN_PATH, NAME, 
 from etl_assets.declarations.formats import Format
 from etl_assets.model.records import Part, SourceName
 
+# A column of the row in a URL or prompt template. It is not str.format: `{a.b}` and `{a!r}` would
+# reach into objects.
 PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 
 
@@ -133,6 +135,7 @@ class MirrorName(Declaration):
         if value in self.spelt:
             return self.spelt[value]
         text = re.sub(self.remove, "", value) if self.remove else value
+        # str.title also capitalizes after an apostrophe or a digit; `spelt` lists such exceptions.
         if self.case != "as_is":
             text = {"lower": str.lower, "upper": str.upper, "title": str.title}[self.case](text)
         return text.replace(" ", self.space)
@@ -237,6 +240,8 @@ class Limits(Declaration):
 
     def is_shrunk(self, before: int, now: int) -> bool:
         """True if the number of rows dropped by more than both shrink limits allow."""
+        # Both limits must be exceeded: a percentage alone refuses small files for a few rows, a
+        # number alone refuses large ones for their usual changes.
         lost = before - now
         return lost > self.max_shrink_rows and lost * 100 > self.max_shrink_pct * before
 

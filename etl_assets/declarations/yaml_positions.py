@@ -178,6 +178,7 @@ class _Converter:
     violations: list[RuleViolation] = field(default_factory=list)
 
     def value(self, node: yaml.Node, path: FieldPath) -> object:
+        # A field already has the line of its key, which may be above the line of its value.
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
@@ -206,17 +207,19 @@ class _Converter:
             return node.value
         try:
             return _SCALARS.construct_object(node)
-        except (ValueError, yaml.YAMLError):
+        except (ValueError, yaml.YAMLError):  # such as an integer of more than 4,300 digits
             text = repr(str(node.value)[:MAX_SHOWN_CHARACTERS])
             self.violations.append(RuleViolation(path, "a plain value", text))
             return None
 
 
+# Only its scalar constructors are used; they do not depend on the text of the loader.
 _SCALARS: Any = yaml.SafeLoader("")
 
 
 def _field_path(detail: ErrorDetails, document: YamlDocument) -> FieldPath:
     """Returns the path as written: pydantic's location also has the names of union branches."""
+    # Whatever is not a field of the document is the name of a branch.
     path: FieldPath = ()
     for part in detail["loc"]:
         if (*path, part) in document.lines:
@@ -241,6 +244,7 @@ def _describe(detail: ErrorDetails, model: type[Declaration]) -> tuple[str, str]
     message = detail["msg"].removeprefix("Input should be ")
     expected = EXPECTED.get(kind, "{message}").format(message=message, **context)
     if kind in {"literal_error", "union_tag_invalid"}:
+        # pydantic lists the choices in quotes: 'a', 'b' or 'c'.
         choices = expected.split("'")[1::2]
         expected += suggest(value, choices)
     return expected, "nothing" if kind in MISSING_VALUE_ERRORS else format_value(value)

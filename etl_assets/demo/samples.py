@@ -51,6 +51,7 @@ def pack(samples: Path, mirror: Path, domain: Domain, *, at: datetime) -> list[P
                 continue
             with atomic_file(path) as temporary:
                 temporary.write_bytes(data)
+                # Before the rename, so that a server never shows the new file with another time.
                 os.utime(temporary, (at.timestamp(), at.timestamp()))
             changed.append(path)
     if missing:
@@ -208,6 +209,7 @@ def _pack_content(sample: Path, content: Mapping[str, bytes]) -> bytes:
                 archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
         return buffer.getvalue()
     if sample.suffix == ".gz" and len(content) == 1:
+        # The header of gzip has a time too.
         return gzip.compress(next(iter(content.values())), mtime=0)
     expected = "a folder named .zip, or one named .gz that has one file"
     raise DeclarationError([Problem(str(sample), expected, f"{len(content)} files")])
@@ -215,5 +217,6 @@ def _pack_content(sample: Path, content: Mapping[str, bytes]) -> bytes:
 
 def _digest_file(digest: PublishedDigest, content: Mapping[str, bytes], packed: bytes) -> bytes:
     data = next(iter(content.values())) if digest.of == "unpacked" else packed
+    # In upper case, as producers publish it: the comparison must not depend on the case.
     sha256 = hashlib.sha256(data).hexdigest().upper()
     return f"size:{len(data)}\n{digest.field}:{sha256}\n".encode()

@@ -1,7 +1,7 @@
-"""A small web server for a directory that is laid out as a mirror; for the demo and the tests.
+"""A small HTTP server for a mirror directory, for the demo and the tests.
 
-It serves files as a good upstream does: content-hash ETags, conditions, single ranges, and packed
-files as they lie. It listens on the loopback address only and is no server for the world.
+It behaves like a good upstream: ETags, conditional and range requests, and archives without content
+encoding. It listens on the loopback address only and is not meant for any other use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from etl_assets.fetch.http import http_date
 from etl_assets.storage.hashing import hash_file
 
 LOOPBACK = "127.0.0.1"
-PACKED = {".gz": "application/gzip", ".zip": "application/zip"}
+ARCHIVE_TYPES = {".gz": "application/gzip", ".zip": "application/zip"}
 log = logging.getLogger(__name__)
 
 
@@ -43,9 +43,9 @@ class MirrorServer(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_address[1]}"
 
     def etag(self, path: Path) -> str:
-        """The content's hash, computed once for each state of the file."""
-        found = path.stat()
-        key = (path, found.st_mtime_ns, found.st_size)
+        """Returns the hash of the content, computed once for each state of the file."""
+        status = path.stat()
+        key = (path, status.st_mtime_ns, status.st_size)
         with self._lock:
             if key not in self._etags:
                 self._etags[key] = f'"{hash_file(path)[:32]}"'
@@ -54,8 +54,9 @@ class MirrorServer(ThreadingHTTPServer):
 
 @contextmanager
 def serving(directory: Path, *, port: int = 0) -> Iterator[MirrorServer]:
-    """A server for the directory while the block runs; port 0 takes a free one."""
+    """Serves the directory for the duration of the block; port 0 selects a free port."""
     with MirrorServer(directory, port=port) as server:
+        # shutdown() waits for one poll: half a second by default, which many tests would add up.
         thread = Thread(target=partial(server.serve_forever, poll_interval=0.02), daemon=True)
         thread.start()
         try:
@@ -79,11 +80,12 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
     def _serve(self, *, with_body: bool) -> None:
-        path = self._path()
+        path = self._requested_file()
         if path is None:
-            self._answer(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
+            self._send_headers(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
             return
         size, etag = path.stat().st_size, self.server.etag(path)
+        # Last-Modified has whole seconds; with fractions, If-Modified-Since would never match.
         changed = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
         headers = {
             "ETag": etag,
@@ -91,23 +93,25 @@ class _Handler(BaseHTTPRequestHandler):
             "Accept-Ranges": "bytes",
         }
         if self._is_unchanged(etag, changed):
-            self._answer(HTTPStatus.NOT_MODIFIED, headers)
+            self._send_headers(HTTPStatus.NOT_MODIFIED, headers)
             return
-        span = self._span(size, etag, changed)
-        if span is not None and span.start >= size:
+        byte_range = self._requested_range(size, etag, changed)
+        if byte_range is not None and byte_range.start >= size:
             headers |= {"Content-Range": f"bytes */{size}", "Content-Length": "0"}
-            self._answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers)
+            self._send_headers(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers)
             return
         headers |= {"Content-Type": _content_type(path), "Content-Length": str(size)}
-        if span is not None:
-            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
-            headers["Content-Length"] = str(len(span))
-        self._answer(HTTPStatus.OK if span is None else HTTPStatus.PARTIAL_CONTENT, headers)
+        if byte_range is not None:
+            headers["Content-Range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{size}"
+            headers["Content-Length"] = str(len(byte_range))
+        self._send_headers(
+            HTTPStatus.OK if byte_range is None else HTTPStatus.PARTIAL_CONTENT, headers
+        )
         if with_body:
-            self._send(path, span or range(size))
+            self._send_body(path, byte_range or range(size))
 
-    def _path(self) -> Path | None:
-        """The file that is asked for; a query and what leads out of the directory find nothing."""
+    def _requested_file(self) -> Path | None:
+        """Returns the requested file; None for a query or a path outside the directory."""
         parts = urlsplit(self.path)
         path = (self.server.directory / unquote(parts.path).lstrip("/")).resolve()
         is_inside = path.is_relative_to(self.server.directory)
@@ -116,17 +120,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_unchanged(self, etag: str, changed: datetime) -> bool:
         tags = self.headers.get("If-None-Match")
         if tags is not None:
-            known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
-            return "*" in known or etag in known
+            etags = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+            return "*" in etags or etag in etags
         since = http_date(self.headers.get("If-Modified-Since"))
         return since is not None and changed <= since
 
-    def _span(self, size: int, etag: str, changed: datetime) -> range | None:
-        """The bytes asked for; None stands for all: no range, several, or If-Range fails."""
-        unit, _, spans = self.headers.get("Range", "").partition("=")
-        first, dash, last = spans.partition("-")
-        condition = self.headers.get("If-Range")
-        if unit != "bytes" or not dash or "," in spans:
+    def _requested_range(self, size: int, etag: str, changed: datetime) -> range | None:
+        """Returns the requested bytes, or None for the whole file.
+
+        Several ranges, other units and malformed ranges are ignored (RFC 9110, section 14.2).
+        """
+        unit, _, ranges = self.headers.get("Range", "").partition("=")
+        first, dash, last = ranges.partition("-")
+        condition = self.headers.get("If-Range")  # the range is valid only for this version
+        if unit != "bytes" or not dash or "," in ranges:
             return None
         if condition is not None and condition != etag and http_date(condition) != changed:
             return None
@@ -136,23 +143,24 @@ class _Handler(BaseHTTPRequestHandler):
             return range(max(0, size - int(last)), size)
         return None
 
-    def _answer(self, status: HTTPStatus, headers: dict[str, str]) -> None:
+    def _send_headers(self, status: HTTPStatus, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
 
-    def _send(self, path: Path, span: range) -> None:
+    def _send_body(self, path: Path, byte_range: range) -> None:
         self.wfile.flush()
         with path.open("rb") as file:
             try:
-                self.connection.sendfile(file, span.start, len(span))
-            except (BrokenPipeError, ConnectionResetError):
+                self.connection.sendfile(file, byte_range.start, len(byte_range))
+            except (BrokenPipeError, ConnectionResetError):  # the client stopped reading
                 self.close_connection = True
 
 
 def _content_type(path: Path) -> str:
-    """Packed files are served as what they are, so that no client unpacks them on the way."""
-    if path.suffix in PACKED:
-        return PACKED[path.suffix]
+    """Returns the media type of the file as it is."""
+    # `mimetypes` guesses the type of the content of an archive, and a client may then unpack it.
+    if path.suffix in ARCHIVE_TYPES:
+        return ARCHIVE_TYPES[path.suffix]
     return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
