@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etl_assets.declarations.domain import Attribution, Document, Domain
 from etl_assets.defs import asset_keys, finish_run
@@ -33,6 +34,9 @@ from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.storage.hashing import hash_file
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 GATE = "gate"
 NOT_THE_REFUSED_ONE = (
@@ -111,7 +115,7 @@ class Candidate:
             *publish_documents.check_json_schemas(documents, directory, schemas),
         ]
 
-    def compare(self) -> list[GateFinding]:
+    def compare(self, connection: DuckDBPyConnection) -> list[GateFinding]:
         """Measure how far the candidate is from the published set."""
         previous = self._previous_manifest
         names = gate.names_with_rows(previous.sources if previous else [])
@@ -120,7 +124,9 @@ class Candidate:
         for check in self._domain.gate:
             file = f"{check.model}.parquet"
             published = self._previous / MARTS / file if self._previous else None
-            findings += gate.compare_model(check, published, self._marts / file, appeared=appeared)
+            findings += gate.compare_model(
+                connection, check, published, self._marts / file, appeared=appeared
+            )
         return findings
 
     def judge(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, raw, tables, validated
@@ -23,6 +24,7 @@ from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
+from etl_assets.storage.duckdb_connection import use_utc
 
 
 class PublishConfig(dg.Config):
@@ -44,13 +46,17 @@ def build_publish(
         check_specs=_check_specs(domain),
     )
     @domain_lock(project, domain)
-    def published(context: dg.AssetExecutionContext, config: PublishConfig) -> Iterator[Any]:
+    def published(
+        context: dg.AssetExecutionContext, config: PublishConfig, duckdb: DuckDBResource
+    ) -> Iterator[Any]:
         session = DomainSession(EventLog(context.instance), project, domain)
         run = current_run(session, context.run.run_id)
         _refuse_if_overtaken(session, run)
         candidate = Candidate(session, graph, run)
         written = candidate.write_documents()
-        findings = candidate.compare()
+        with duckdb.get_connection() as connection:
+            use_utc(connection)
+            findings = candidate.compare(connection)
         evaluations = session.event_log.latest_checks([*model_checks, *source_checks(domain)])
         checks = {key: run_check(evaluation) for key, evaluation in evaluations.items()}
         verdict = candidate.judge(

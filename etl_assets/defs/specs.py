@@ -15,6 +15,7 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs import asset_keys
+from etl_assets.storage.duckdb_connection import CONFIG, use_utc
 
 PREVIEW_ROWS = 5
 MAX_CELL_LENGTH = 60
@@ -103,12 +104,13 @@ def in_memory_duckdb() -> DuckDBResource:
 
     The database file belongs to dbt: DuckDB refuses a second process while it is open.
     """
-    return DuckDBResource(database=":memory:", connection_config={"threads": 1})
+    return DuckDBResource(database=":memory:", connection_config=CONFIG)
 
 
 def preview(duckdb: DuckDBResource, file: Path) -> dg.MarkdownMetadataValue:
     """Return the first rows of a parquet file as a table for the UI, long texts cut."""
     with duckdb.get_connection() as connection:
+        use_utc(connection)
         relation = connection.read_parquet(file.as_posix()).limit(PREVIEW_ROWS)
         columns, rows = relation.columns, relation.fetchall()
     lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]

@@ -26,6 +26,7 @@ from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import run_domain
 from etl_assets.settings import Settings
+from etl_assets.storage.duckdb_connection import connect
 
 Rows = dict[str, tuple[str | None, ...]]
 
@@ -70,7 +71,7 @@ def read_rows(show: Show, marts: Path) -> Rows:
     path = marts / f"{show.model}.parquet"
     columns = ", ".join(f'"{name}"::varchar' for name in (show.key, *show.columns))
     try:
-        with duckdb.connect() as connection:
+        with connect() as connection:
             rows = connection.read_parquet(path.as_posix()).project(columns).fetchall()
     except duckdb.Error as error:
         raise BuildError(f"{path}: the demo cannot show it: {error}") from error

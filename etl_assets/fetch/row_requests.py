@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-import duckdb
 from pydantic import AwareDatetime, ConfigDict, Field, SecretStr, ValidationError
 
 from etl_assets.declarations.source import ForEach, Limits, Source
@@ -26,6 +25,7 @@ from etl_assets.fetch.transfer import run_with_retries
 from etl_assets.model.errors import HomeError, TransferRefusedError
 from etl_assets.model.records import Record, Sha256
 from etl_assets.storage.atomic_write import write_text
+from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name
 
 MIN_SECRET_LENGTH = 8  # of the parts of a header; a shorter one, such as Bearer, is no secret
@@ -54,7 +54,7 @@ def build_requests(
         return []
     columns = declared.required_columns(url)
     selection = ", ".join(f"{quote_name(name)}::varchar" for name in columns)
-    with duckdb.connect() as connection:
+    with connect() as connection:
         records = connection.read_parquet(table.as_posix()).project(selection).distinct().fetchall()
     credentials = resolver.credentials(source.location) if with_credentials else ()
     complete = sorted(record for record in records if None not in record)

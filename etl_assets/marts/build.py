@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +29,7 @@ from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import ModelBuild
 from etl_assets.storage.atomic_write import atomic_file
+from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name, quote_text
 
 SKIPPED = "skipped"
@@ -204,7 +204,7 @@ def _write_history(target: Path, history: Path | None, types: Mapping[str, str])
         else:
             shutil.copyfile(history, temporary)
             return
-        with duckdb.connect() as connection:
+        with connect() as connection:
             connection.execute(
                 f"copy ({query}) to {quote_text(str(temporary))} (format parquet)"
             ).fetchall()

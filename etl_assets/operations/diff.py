@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etl_assets.declarations.domain import Domain, Explain
 from etl_assets.declarations.names import find_part, split_part_name
@@ -27,9 +28,13 @@ from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding
 from etl_assets.publish.table_diff import RowChange, diff_tables
+from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
 from etl_assets.validate import validate
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 SEEDS = "seeds"
 
@@ -258,28 +263,35 @@ class _WhatIf:
     def _compared(self, declared: Explain, before: Path, after: Path) -> Difference:
         file = f"{declared.model}.parquet"
         texts = [declared.sentence] if declared.sentence else []
-        pairs = diff_tables(
-            before / file,
-            after / file,
-            key=declared.key,
-            columns=declared.answer,
-            extra_columns=[*texts, *declared.columns],
-        )
+        with connect() as connection:
+            pairs = diff_tables(
+                connection,
+                before / file,
+                after / file,
+                key=declared.key,
+                columns=declared.answer,
+                extra_columns=[*texts, *declared.columns],
+            )
+            findings = list(self._findings(connection, before, after))
         return Difference(
             domain=self._domain.name,
             run=self._published.name,
             given=self._taken,
             rows=run_directory.count_rows(before / file),
             changes=[_change(declared, pair) for pair in pairs],
-            refused_by=[str(f) for f in self._findings(before, after) if f.refused],
+            refused_by=[str(f) for f in findings if f.refused],
             faults=self._faults,
         )
 
-    def _findings(self, before: Path, after: Path) -> Iterator[GateFinding]:
+    def _findings(
+        self, connection: DuckDBPyConnection, before: Path, after: Path
+    ) -> Iterator[GateFinding]:
         appeared = set(self._domain.sources) - gate.names_with_rows(self._manifest.sources)
         for check in self._domain.gate:
             file = f"{check.model}.parquet"
-            yield from gate.compare_model(check, before / file, after / file, appeared=appeared)
+            yield from gate.compare_model(
+                connection, check, before / file, after / file, appeared=appeared
+            )
 
 
 def _change(declared: Explain, pair: RowChange) -> Change:

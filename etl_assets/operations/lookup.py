@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from etl_assets.model.errors import BuildError, HomeError
+from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_path
 
 Row = dict[str, Any]
@@ -92,8 +93,7 @@ def _open_model(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not path.is_file():
         raise HomeError(f"{path}: expected a published model, found no file")
     try:
-        with duckdb.connect() as connection:
-            connection.execute("set timezone = 'UTC'")
+        with connect() as connection:
             connection.read_parquet(path.as_posix()).create_view("model")
             yield connection
     except duckdb.BinderException as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -18,6 +19,9 @@ from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish.run_directory import count_rows
 from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
+
+if TYPE_CHECKING:
+    import duckdb
 
 MAX_OFFENDERS = 20
 ADVICE = "look at the candidate; if it is right, run again with --accept-changes"
@@ -86,7 +90,12 @@ def describe_limits(check: GateCheck) -> dict[str, str]:
 
 
 def compare_model(
-    check: GateCheck, published: Path | None, candidate: Path, *, appeared: AbstractSet[str]
+    connection: duckdb.DuckDBPyConnection,
+    check: GateCheck,
+    published: Path | None,
+    candidate: Path,
+    *,
+    appeared: AbstractSet[str],
 ) -> list[GateFinding]:
     """One finding per measure; `appeared` are sources that had no rows in the published set.
 
@@ -105,11 +114,16 @@ def compare_model(
     lost_groups = {}
     try:
         changes = diff_tables(
-            published, candidate, key=check.key, columns=columns, extra_columns=extra_columns
+            connection,
+            published,
+            candidate,
+            key=check.key,
+            columns=columns,
+            extra_columns=extra_columns,
         )
         if check.group:
             lost_groups = find_lost_groups(
-                published, candidate, group=check.group, at_least=check.whole_group_min
+                connection, published, candidate, group=check.group, at_least=check.whole_group_min
             )
     except ColumnMismatchError as error:
         return [

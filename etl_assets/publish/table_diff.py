@@ -1,6 +1,6 @@
 """Compare two versions of a model's parquet file.
 
-DuckDB reads both files in memory; which differences matter is decided by the caller.
+Which differences matter is decided by the caller, who also opens the connection.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class RowChange:
 
 
 def diff_tables(
+    connection: duckdb.DuckDBPyConnection,
     before: Path,
     after: Path,
     *,
@@ -51,7 +52,7 @@ def diff_tables(
     after_values = ", ".join(f"a.v{number}" for number in range(len(names)))
     # The compared columns are the first of `names`.
     differs = " or ".join(f"b.v{n} is distinct from a.v{n}" for n in range(len(columns)))
-    with _open_both(before, after) as connection:
+    with _views(connection, before, after):
         rows = connection.execute(
             f"select {keys}, b.is_present, a.is_present, {before_values}, {after_values} "  # noqa: S608 - quoted
             f"from ({_select_side('before', key, names)}) as b "
@@ -72,13 +73,15 @@ def diff_tables(
     return changes
 
 
-def find_lost_groups(before: Path, after: Path, *, group: str, at_least: int) -> dict[str, int]:
+def find_lost_groups(
+    connection: duckdb.DuckDBPyConnection, before: Path, after: Path, *, group: str, at_least: int
+) -> dict[str, int]:
     """Groups of `at_least` rows or more that lost all rows, with their former number of rows.
 
     `group` is the column whose equal values make a group.
     """
     name = quote_path(group)
-    with _open_both(before, after) as connection:
+    with _views(connection, before, after):
         rows = connection.execute(
             f"select {name}::varchar, count(*) from before "  # noqa: S608 - quoted
             f"where {name} not in (select {name} from after where {name} is not null) "
@@ -89,15 +92,12 @@ def find_lost_groups(before: Path, after: Path, *, group: str, at_least: int) ->
 
 
 @contextmanager
-def _open_both(before: Path, after: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with the views `before` and `after`."""
+def _views(connection: duckdb.DuckDBPyConnection, before: Path, after: Path) -> Iterator[None]:
+    """Give the block the views `before` and `after`."""
     try:
-        with duckdb.connect() as connection:
-            # The machine's time zone must not show in keys and values.
-            connection.execute("set timezone = 'UTC'")
-            connection.read_parquet(before.as_posix()).create_view("before")
-            connection.read_parquet(after.as_posix()).create_view("after")
-            yield connection
+        for name, file in (("before", before), ("after", after)):
+            connection.read_parquet(file.as_posix()).create_view(name, replace=True)
+        yield
     except duckdb.BinderException as error:
         message = str(error).partition("\n")[0]  # the lines after it repeat the query
         raise ColumnMismatchError(

@@ -24,6 +24,7 @@ from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
 from etl_assets.report import html, markdown
 from etl_assets.report.report import Cell, DocumentLine, Freshness, RunReport, Section, SourceLine
 from etl_assets.storage.atomic_write import write_text
+from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name
 
 MARKDOWN_FILE = "run_report.md"
@@ -56,8 +57,7 @@ def gather_report(domain: Domain, manifest: RunManifest, marts: Path) -> RunRepo
 
 def read_sections(declared: Sequence[ReportSection], marts: Path, as_of: datetime) -> list[Section]:
     """The declared sections, each read from the parquet file of its model."""
-    with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'")
+    with connect() as connection:
         return [_read_section(connection, section, marts, as_of) for section in declared]
 
 

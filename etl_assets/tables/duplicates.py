@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.storage.atomic_write import ADVICE, translate_os_errors
+from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_text
 from etl_assets.tables.arrow_types import SOURCE_ROW
 from etl_assets.tables.contract_check import row_keys
@@ -66,8 +67,6 @@ def find_duplicates(
     if row_count <= in_memory_rows and _keys_differ(path, contract.key, row_count):
         return Duplicates(np.empty(0, np.int64), np.empty(0, np.int64))
 
-    import duckdb  # takes 50 ms, and few tables get here
-
     # DuckDB does not tell `a` from `A`, so every column gets a name of its own by its position.
     schema = pq.read_schema(path)
     columns = [f"column_{number}" for number in range(len(schema))]
@@ -75,14 +74,16 @@ def find_duplicates(
     key = ", ".join(names[column] for column in contract.key)
     order = ROW_ORDERS[contract.duplicates].format(newest_by=names.get(contract.newest_by or ""))
     passes = row_count // rows_per_pass + 1
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": memory_limit,
-        "threads": 1,  # a second one took 45 % more CPU and no less time
-        "preserve_insertion_order": False,
-        # The name is a temporary one of the table, so that recovery removes it after a crash.
-        "temp_directory": str(path.with_name(f"{path.name}.spill.tmp")),
-    }
-    with _translate_spill_errors(path.parent), duckdb.connect(config=config) as connection:
+    with (
+        _translate_spill_errors(path.parent),
+        connect(
+            memory_limit=memory_limit,
+            threads=1,  # a second one took 45 % more CPU and no less time
+            preserve_insertion_order=False,
+            # The name is a temporary one of the table, so that recovery removes it after a crash.
+            temp_directory=str(path.with_name(f"{path.name}.spill.tmp")),
+        ) as connection,
+    ):
         connection.execute(
             f"""
             create view table_rows ({", ".join(columns)}, position) as

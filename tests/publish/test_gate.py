@@ -16,6 +16,7 @@ from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish import gate
 from etl_assets.publish.gate import GateFinding
+from etl_assets.storage.duckdb_connection import connect
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHECK = GateCheck.model_validate(
@@ -56,9 +57,9 @@ def measure(
     folder: Path, after: Rows, *, appeared: frozenset[str] = frozenset()
 ) -> dict[str, GateFinding]:
     before = laid(folder / "before.parquet", garden())
-    found = gate.compare_model(
-        CHECK, before, laid(folder / "after.parquet", after), appeared=appeared
-    )
+    after_file = laid(folder / "after.parquet", after)
+    with connect() as connection:
+        found = gate.compare_model(connection, CHECK, before, after_file, appeared=appeared)
     return {finding.check.removeprefix("mart_plant_"): finding for finding in found}
 
 
@@ -124,7 +125,8 @@ def test_a_finding_says_how_many_and_names_the_first(tmp_path: Path) -> None:
 def test_a_first_candidate_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     after = laid(tmp_path / "after.parquet", garden())
 
-    found = gate.compare_model(CHECK, None, after, appeared=frozenset())
+    with connect() as connection:
+        found = gate.compare_model(connection, CHECK, None, after, appeared=frozenset())
 
     assert [finding.check for finding in found] == list(gate.describe_limits(CHECK))
     assert not any(finding.refused for finding in found)
@@ -134,7 +136,8 @@ def test_a_model_that_lost_a_column_is_refused(tmp_path: Path) -> None:
     before = laid(tmp_path / "before.parquet", garden())
     pq.write_table(pa.table({"id": ["p000"]}), after := tmp_path / "after.parquet")
 
-    found = gate.compare_model(CHECK, before, after, appeared=frozenset())
+    with connect() as connection:
+        found = gate.compare_model(connection, CHECK, before, after, appeared=frozenset())
 
     assert all(finding.refused for finding in found)
     assert "columns" in str(found[0])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from duckdb import DuckDBPyConnection
 
 from etl_assets.model.errors import ColumnMismatchError
 from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
+from etl_assets.storage.duckdb_connection import connect
 
 BEFORE = [
     {"id": "a", "bed": "north", "state": "sown", "by": {"source": "diary"}},
@@ -25,15 +28,23 @@ def laid(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture
+def connection() -> Iterator[DuckDBPyConnection]:
+    with connect() as opened:
+        yield opened
+
+
+@pytest.fixture
 def before(tmp_path: Path) -> Path:
     return laid(tmp_path / "before.parquet", BEFORE)
 
 
-def test_equal_files_differ_nowhere(before: Path) -> None:
-    assert diff_tables(before, before, key=["id"], columns=["state"]) == []
+def test_equal_files_differ_nowhere(connection: DuckDBPyConnection, before: Path) -> None:
+    assert diff_tables(connection, before, before, key=["id"], columns=["state"]) == []
 
 
-def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path: Path) -> None:
+def test_rows_that_changed_came_or_went_are_told_in_order(
+    connection: DuckDBPyConnection, before: Path, tmp_path: Path
+) -> None:
     rows = [
         {"id": "d", "bed": "east", "state": "sown", "by": {"source": "note"}},
         {"id": "b", "bed": "north", "state": "sown", "by": {"source": "note"}},
@@ -41,7 +52,9 @@ def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path
     ]
     after = laid(tmp_path / "after.parquet", rows)
 
-    found = diff_tables(before, after, key=["id"], columns=["state"], extra_columns=["by.source"])
+    found = diff_tables(
+        connection, before, after, key=["id"], columns=["state"], extra_columns=["by.source"]
+    )
 
     assert found == [
         RowChange(("a",), {"state": "sown", "by.source": "diary"}, None),
@@ -52,16 +65,20 @@ def test_rows_that_changed_came_or_went_are_told_in_order(before: Path, tmp_path
     ]
 
 
-def test_a_group_that_is_gone_is_told_with_its_size(before: Path, tmp_path: Path) -> None:
+def test_a_group_that_is_gone_is_told_with_its_size(
+    connection: DuckDBPyConnection, before: Path, tmp_path: Path
+) -> None:
     after = laid(tmp_path / "after.parquet", BEFORE[2:])
 
-    assert find_lost_groups(before, after, group="bed", at_least=2) == {"north": 2}
-    assert find_lost_groups(before, after, group="bed", at_least=3) == {}
+    assert find_lost_groups(connection, before, after, group="bed", at_least=2) == {"north": 2}
+    assert find_lost_groups(connection, before, after, group="bed", at_least=3) == {}
 
 
-def test_files_without_a_common_column_cannot_be_compared(before: Path, tmp_path: Path) -> None:
+def test_files_without_a_common_column_cannot_be_compared(
+    connection: DuckDBPyConnection, before: Path, tmp_path: Path
+) -> None:
     after = tmp_path / "after.parquet"
     pq.write_table(pa.table({"id": ["a"]}), after)
 
     with pytest.raises(ColumnMismatchError, match="state"):
-        diff_tables(before, after, key=["id"], columns=["state"])
+        diff_tables(connection, before, after, key=["id"], columns=["state"])
