@@ -71,7 +71,7 @@ class ManifestRecord(Record):
 
     @property
     def key(self) -> str:
-        """Two sources with equal bytes have two records, so the digest is no key."""
+        # Not the digest: two sources with equal bytes have two records.
         return str(self.part)
 
     @property
@@ -132,6 +132,7 @@ def _put(nested: dict[str, Any], place: str, value: object) -> None:
     nested[last] = value
 
 
+# The order of the names is the order in the file.
 _FILE_FIELDS = {
     "checksum": "file.sha256",
     "file_path": "file.path",
@@ -227,6 +228,7 @@ class IngestionRecord(ManifestRecord):
     PARTS = ("file.part", "table.part")
 
     table: Table
+    # `refused_sha256` of the result is not stored: it is the digest of `file` if there is a fault.
     fault: str | None = None
     accepted: list[OperatorDecision] = []
     baseline: Table | None = None
@@ -397,10 +399,10 @@ def _line_of(text: str, place: Sequence[int | str]) -> int:
     """Returns the line of the innermost key of a place that the text has."""
     position = 0
     for key in place:
-        found = text.find(f"{json.dumps(str(key))}:", position)
-        if found < 0:
+        next_position = text.find(f"{json.dumps(str(key))}:", position)
+        if next_position < 0:
             break
-        position = found
+        position = next_position
     return text.count("\n", 0, position) + 1
 
 

@@ -1,4 +1,1 @@
-"""Records and rules that several packages use.
-
-Errors, paths of a home, file records, run options. No I/O.
-"""
+"""Errors, paths, records and run options that several packages use; nothing here reads a file."""

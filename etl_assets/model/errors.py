@@ -68,8 +68,8 @@ class SourceError(EtlError):
 class UnreachableError(SourceError):
     """The remote did not answer, answered with an error, or the connection broke off.
 
-    `retry_after` is the wait in seconds that the remote asks for. If `is_final`, another attempt
-    would fail too.
+    `retry_after` is the number of seconds in the remote's Retry-After. If `is_final`, another
+    attempt would fail too.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where things lie under ETL_HOME. Names only: nothing is created, read or written here."""
+"""The paths under ETL_HOME; nothing is created, read or written here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The one directory that holds everything; paths kept in records are relative to `root`."""
+    """The directory of all data and output; paths in records are relative to its `root`."""
 
     root: Path
 
@@ -18,14 +18,15 @@ class Home:
 
     @property
     def partial(self) -> Path:
-        """Downloads under way, by temporary name; on the same file system as `raw`."""
+        """Unfinished downloads."""
+        # On the file system of `raw`, as a finished file is moved there by a rename.
         return self.root / "data" / "partial"
 
     def raw_file(self, sha256: str) -> Path:
         return self.raw / sha256[:2] / sha256
 
     def answers(self, domain: str, source: str) -> Path:
-        """What was asked for row by row, each answer by the content of its request."""
+        """Answers to the requests of single rows, by the digest of the request."""
         return self.root / "data" / "answers" / domain / source
 
     def quarantine(self, domain: str, source: str) -> Path:
@@ -44,11 +45,12 @@ class Home:
         return self.root / "data" / "warehouse" / f"{domain}.duckdb"
 
     def complete_marker(self, domain: str) -> Path:
-        """There while the warehouse is what the event log says; a build cut off leaves none."""
+        """A file that exists while the last build of the warehouse is complete."""
+        # A build removes it first, so that one that is killed leaves none.
         return self.warehouse(domain).with_suffix(".whole")
 
     def build_inputs(self, domain: str) -> Path:
-        """What a build reads besides tables: the logical time, source health, the history."""
+        """The inputs of a build besides tables: logical time, source health and history."""
         return self.root / "data" / "warehouse" / domain / "inputs"
 
     def dbt_target(self, domain: str) -> Path:
@@ -56,7 +58,7 @@ class Home:
 
     @property
     def scratch(self) -> Path:
-        """What is built beside the published set and goes away again."""
+        """Temporary builds that are not published."""
         return self.root / "data" / "scratch"
 
     def outputs(self, domain: str) -> Path:

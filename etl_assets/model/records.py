@@ -19,6 +19,7 @@ Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 def _check_relative(path: str) -> str:
+    # A home can be moved, and a record that was edited must not name a file outside of it.
     if path.startswith("/") or ".." in path.split("/"):
         raise ValueError("must be relative to ETL_HOME and stay inside it")
     return path
@@ -32,12 +33,10 @@ RelativePath = Annotated[
 
 
 class Record(BaseModel):
-    """Base of every record.
+    """Base of every record."""
 
-    An alias is the stored name of a field that was renamed: event logs and manifests of earlier
-    versions have it.
-    """
-
+    # The alias of a field is its stored name: event logs and manifests of earlier versions have
+    # it, so a field can be renamed, and its alias cannot.
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True
     )
@@ -52,7 +51,7 @@ class SourceName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The name in a text; raises ValueError unless it is `domain.name`."""
+        """Returns the name in a text; raises ValueError unless it is `domain.name`."""
         domain, _, name = text.partition(".")
         if not domain or not name:
             raise ValueError(f"expected domain.source, found {text!r}")
@@ -108,8 +107,9 @@ class Probe(Record):
 
 
 class Reason(StrEnum):
-    """The reason to fetch a file, or not to; the values are stored."""
+    """The reason to fetch a file, or not to."""
 
+    # The values are stored in event logs, so they are never reworded.
     FORCED = "force_refresh"
     NO_RECORD = "no record"
     LAST_WAS_OUTAGE = "last fetch was an outage"
@@ -195,7 +195,7 @@ class StoredFile(Record):
 
     part: Part
     sha256: Sha256
-    size_bytes: int = Field(gt=0)
+    size_bytes: int = Field(gt=0)  # an empty file is refused before it is stored
     path: RelativePath
     url: str
     etag: str | None = None
@@ -241,6 +241,7 @@ class FetchStatus(StrEnum):
     @property
     def is_served(self) -> bool:
         """True if the file is the one that the remote serves, and not an earlier one."""
+        # A file that is not yet published, switched off or forgotten is missing on purpose.
         return self not in {FetchStatus.OUTAGE, FetchStatus.MISSING, FetchStatus.PINNED}
 
 

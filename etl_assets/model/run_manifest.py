@@ -17,6 +17,7 @@ from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha25
 
 MANIFEST_FILE = "manifest.json"
 MARTS = "marts"
+# As in the names of steps, which differ from the values of `Stage`: see `stage_of_step`.
 COLLECT_STEPS = ("raw", "validated", "tables")
 LOAD_STEPS = ("marts", "publish")
 
@@ -206,6 +207,7 @@ class RunManifest(Record):
     @property
     def is_partial(self) -> bool:
         """True if the run was limited to stages before publish, and succeeded."""
+        # A run of all stages that does not publish has failed or was interrupted.
         return not self.published and self.status in {RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS}
 
     @property
@@ -243,7 +245,7 @@ def summarize_run(manifest: RunManifest) -> PipelineResult:
 def _summarize_collect(manifest: RunManifest) -> CollectorResult:
     sources = manifest.sources
     has_faults = any(s.status in {FetchStatus.OUTAGE, FetchStatus.MISSING} for s in sources)
-    # A run that never reached the load phase and was not asked to end before it broke off here.
+    # A run that neither started to load nor was limited to earlier stages failed in this phase.
     has_ended = (
         manifest.published or manifest.is_partial or bool(_step_seconds(manifest, LOAD_STEPS))
     )
@@ -274,6 +276,7 @@ def _summarize_load(manifest: RunManifest) -> LoaderResult:
             data_validation="passed",
             execution_time=_format_clock(seconds),
         )
+    # A step of the load that was started and published nothing failed, or the gate refused.
     has_failed = bool(seconds) and not manifest.is_partial
     return LoaderResult(
         status="error" if has_failed else "skipped",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from etl_assets.model.records import Record, RunStatus
 from etl_assets.model.run_manifest import RunManifest
@@ -35,16 +35,13 @@ GOOD = DomainState(status=RunStatus.SUCCESS)
 class Notification(Record):
     """One message."""
 
-    kind: Kind
+    kind: Kind  # apprise's name of it
     title: str
     lines: list[str]
 
 
 class UnsentNotification(Record):
     """A target that could not be notified, and why; neither names a secret."""
-
-    # Events of earlier versions have the aliases, so they stay the stored names.
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     target: str
     reason: str = Field(alias="why")
@@ -55,8 +52,6 @@ class UnsentNotification(Record):
 
 class SentNotifications(Record):
     """The last state sent to each target, by `target_id`, and the targets that failed."""
-
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     last_states: dict[str, DomainState] = Field(default={}, alias="heard")
     unsent: list[UnsentNotification] = []
@@ -79,6 +74,7 @@ def is_news(last_state: DomainState | None, state: DomainState) -> bool:
 
     A success is sent only after a failure.
     """
+    # A target that was never notified is treated as if it knew of a success.
     last_state = last_state or GOOD
     if state.status is RunStatus.SUCCESS:
         return last_state.status is not RunStatus.SUCCESS

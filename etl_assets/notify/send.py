@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apprise import NotifyBase
 
 ID_DIGITS = 16
-URL_WORD = re.compile(r"[^/:@?&=,;+#%\s]{4,}")
+URL_WORD = re.compile(r"[^/:@?&=,;+#%\s]{4,}")  # shorter words would mask common text
 HOST_NAME = re.compile(r"(?i)localhost|[a-z0-9-]+(\.[a-z0-9-]+)+")
 LIBRARY_LOGGERS = ("apprise", "urllib3")
 
@@ -61,9 +61,9 @@ def _mask_secrets(text: str, target: SecretStr) -> str:
     """Returns the text with every word of the target's address masked, except for host names."""
     scheme, _, rest = target.get_secret_value().partition("://")
     # The longest first, as one word may be part of another.
-    for word in sorted(set(URL_WORD.findall(rest)) - {scheme}, key=len, reverse=True):
-        if not HOST_NAME.fullmatch(word):
-            text = text.replace(word, MASK)
+    for secret in sorted(set(URL_WORD.findall(rest)) - {scheme}, key=len, reverse=True):
+        if not HOST_NAME.fullmatch(secret):
+            text = text.replace(secret, MASK)
     return text
 
 
