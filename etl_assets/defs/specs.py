@@ -15,6 +15,7 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs import asset_keys
+from etl_assets.report import markdown
 from etl_assets.storage.duckdb_connection import CONFIG, use_utc
 
 PREVIEW_ROWS = 5
@@ -123,9 +124,7 @@ def _markdown_cell(value: object) -> str:
     if len(text) > MAX_CELL_LENGTH:
         text = f"{text[: MAX_CELL_LENGTH - 1]}…"
     # Cells are data of others: the UI must not render what is in them.
-    for character in "\\`*_{}[]<>#|":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return markdown.escape(text)
 
 
 def _spec(

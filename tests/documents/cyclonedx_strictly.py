@@ -1,4 +1,4 @@
-"""Prints what the strict validator of CycloneDX's own library finds wrong in a file, or null."""
+"""Print the first error of the strict validator of cyclonedx-python-lib, or null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-found = JsonStrictValidator(SchemaVersion.V1_6).validate_str(
+fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(
     Path(sys.argv[1]).read_text(encoding="utf-8")
 )
-json.dump(None if found is None else str(found), sys.stdout)
+json.dump(None if fault is None else str(fault), sys.stdout)

@@ -1,4 +1,4 @@
-"""No document loses an advisory that another holds, and each says the state in its own words."""
+"""Every document contains every advisory, with its state in the terms of the standard."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def current(published: PublishedSet) -> dict[Pair, Any]:
 
 
 def by_state(current: dict[Pair, Any], state: str) -> list[Pair]:
-    found = [pair for pair, row in current.items() if row["state"] == state]
-    assert found, f"the sample has no {state}"
-    return found
+    pairs = [pair for pair, row in current.items() if row["state"] == state]
+    assert pairs, f"the sample has no {state}"
+    return pairs
 
 
 def test_the_sample_covers_every_state_and_reason(current: dict[Pair, Any]) -> None:
@@ -54,7 +54,7 @@ def test_the_sample_covers_every_state_and_reason(current: dict[Pair, Any]) -> N
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_a_document_holds_the_advisories_of_all_others(
+def test_every_document_contains_the_same_advisories(
     published: PublishedSet, current: dict[Pair, Any], document: str
 ) -> None:
     assert set(getattr(published, document)()) == set(current)
@@ -63,15 +63,15 @@ def test_a_document_holds_the_advisories_of_all_others(
 def test_the_feed_suppresses_what_does_not_apply_and_names_only_real_fixes(
     published: PublishedSet, current: dict[Pair, Any]
 ) -> None:
-    found = {pair: entry.get("fixed_version") for pair, entry in published.feed().items()}
+    fixed_versions = {pair: entry.get("fixed_version") for pair, entry in published.feed().items()}
 
-    assert found == {
+    assert fixed_versions == {
         pair: FEED.get(row["state"], row["fixed_version"]) for pair, row in current.items()
     }
-    assert "1" not in found.values()
+    assert "1" not in fixed_versions.values()
 
 
-def test_the_feed_has_nothing_to_say_where_there_is_no_fix(
+def test_the_feed_has_no_version_if_there_is_no_fix(
     published: PublishedSet, current: dict[Pair, Any]
 ) -> None:
     open_states = ("wont_fix", "pending_upstream", "under_investigation")
@@ -95,30 +95,30 @@ def test_osv_ends_a_range_with_a_fix_and_keeps_what_does_not_apply_apart(
         assert entry["database_specific"]["state"] == row["state"]
 
 
-def test_openvex_says_the_status(published: PublishedSet, current: dict[Pair, Any]) -> None:
-    found = {pair: statement["status"] for pair, statement in published.openvex().items()}
+def test_openvex_has_the_status(published: PublishedSet, current: dict[Pair, Any]) -> None:
+    statuses = {pair: statement["status"] for pair, statement in published.openvex().items()}
 
-    assert found == {pair: OPENVEX[row["state"]] for pair, row in current.items()}
+    assert statuses == {pair: OPENVEX[row["state"]] for pair, row in current.items()}
 
 
-def test_csaf_says_the_status_and_the_remediation(
+def test_csaf_has_the_status_and_the_remediation(
     published: PublishedSet, current: dict[Pair, Any]
 ) -> None:
-    for pair, found in published.csaf().items():
+    for pair, vulnerability in published.csaf().items():
         status, categories = CSAF[current[pair]["state"]]
-        assert set(found["product_status"]) - {"first_fixed"} == {status}, pair
-        assert [r["category"] for r in found.get("remediations", [])] == categories, pair
+        assert set(vulnerability["product_status"]) - {"first_fixed"} == {status}, pair
+        assert [r["category"] for r in vulnerability.get("remediations", [])] == categories, pair
 
 
-def test_cyclonedx_says_the_state_and_the_response(
+def test_cyclonedx_has_the_state_and_the_response(
     published: PublishedSet, current: dict[Pair, Any]
 ) -> None:
-    found = {
+    states = {
         pair: (entry["analysis"]["state"], entry["analysis"].get("response"))
         for pair, entry in published.cyclonedx().items()
     }
 
-    assert found == {pair: CYCLONEDX[row["state"]] for pair, row in current.items()}
+    assert states == {pair: CYCLONEDX[row["state"]] for pair, row in current.items()}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_cyclonedx_says_the_state_and_the_response(
         pytest.param(("garnet", "CVE-2022-900023"), None, None, id="the vendor's word"),
     ],
 )
-def test_a_reason_has_the_label_that_says_the_same_or_none(
+def test_a_reason_has_the_label_of_equal_meaning_or_none(
     published: PublishedSet, pair: Pair, justification: str | None, cyclonedx: str | None
 ) -> None:
     openvex, csaf = published.openvex()[pair], published.csaf()[pair]
@@ -151,7 +151,7 @@ def test_a_reason_has_the_label_that_says_the_same_or_none(
     assert published.cyclonedx()[pair]["analysis"].get("justification") == cyclonedx
 
 
-def test_what_is_not_affected_is_explained_in_every_vex(
+def test_every_vex_document_explains_what_is_not_affected(
     published: PublishedSet, current: dict[Pair, Any]
 ) -> None:
     openvex, csaf, cyclonedx = published.openvex(), published.csaf(), published.cyclonedx()
@@ -164,35 +164,35 @@ def test_what_is_not_affected_is_explained_in_every_vex(
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [("wont_fix", "Will not fix"), ("pending_upstream", "No fix is available")]
+    ("state", "text"), [("wont_fix", "Will not fix"), ("pending_upstream", "No fix is available")]
 )
-def test_what_stays_open_says_what_a_customer_can_do(
-    published: PublishedSet, current: dict[Pair, Any], state: str, words: str
+def test_open_advisories_say_what_a_customer_can_do(
+    published: PublishedSet, current: dict[Pair, Any], state: str, text: str
 ) -> None:
     openvex, csaf, cyclonedx = published.openvex(), published.csaf(), published.cyclonedx()
 
     for pair in by_state(current, state):
         action = openvex[pair]["action_statement"]
-        assert action.startswith(words)
+        assert action.startswith(text)
         assert [r["details"] for r in csaf[pair]["remediations"]] == [action]
         assert cyclonedx[pair]["analysis"]["detail"].endswith(action)
 
 
-def test_a_statement_on_a_fix_names_its_version_and_any_other_every_version(
+def test_only_a_statement_on_a_fix_names_a_version(
     published: PublishedSet,
 ) -> None:
-    found = {
+    urls = {
         pair: statement["products"][0]["@id"] for pair, statement in published.openvex().items()
     }
 
-    assert found["mossdb", "CVE-2024-900016"] == (
+    assert urls["mossdb", "CVE-2024-900016"] == (
         "pkg:deb/echo/mossdb@1:5.1.2-1~deb12u1?distro=echo"
     )
-    assert found["garnet", "CVE-2024-900001"] == "pkg:deb/echo/garnet?distro=echo"
-    assert found["graphitemagick", "CVE-2024-900051"] == "pkg:deb/echo/graphitemagick?distro=echo"
+    assert urls["garnet", "CVE-2024-900001"] == "pkg:deb/echo/garnet?distro=echo"
+    assert urls["graphitemagick", "CVE-2024-900051"] == "pkg:deb/echo/graphitemagick?distro=echo"
 
 
-def test_ids_that_are_no_cve_are_in_every_document(published: PublishedSet) -> None:
+def test_ids_other_than_cves_are_in_every_document(published: PublishedSet) -> None:
     pair = ("quill-ssl", "TEMP-0290001-AB12CD")
 
     assert published.feed()[pair] == {"fixed_version": "0"}
@@ -217,10 +217,10 @@ def test_every_document_names_its_sources_and_their_licences(published: Publishe
         "changes.json": (published.directory / "changes.json.license").read_text(),
     }
 
-    assert [name for name, said in places.items() if nvd not in said] == []
+    assert [name for name, text in places.items() if nvd not in text] == []
     assert all(nvd in document["document"]["notes"][0]["text"] for document in csaf)
     assert all(r["database_specific"]["attributions"] for r in published.osv_records())
 
 
-def test_the_first_set_has_nothing_to_compare_with(published: PublishedSet) -> None:
+def test_the_first_set_lists_no_changes(published: PublishedSet) -> None:
     assert published.json("changes.json") == {"baseline": True, "changes": []}

@@ -1,4 +1,4 @@
-"""What documents make of time: a record moves exactly when it changes, and none is ever lost."""
+"""Documents over several runs: a record is dated when it changes, and none is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rescore(sample: SampleHome, change: Any) -> None:
 
 
 def edited(sample: SampleHome, change: Any) -> None:
-    """Change the vendor's feed as parsed."""
+    """Change the parsed feed of the vendor."""
 
     def rewrite(text: str) -> str:
         feed = json.loads(text)
@@ -43,8 +43,8 @@ def edited(sample: SampleHome, change: Any) -> None:
     sample.change(FEED, rewrite)
 
 
-def by_id(found: PublishedSet) -> dict[str, Any]:
-    return {record["id"]: record for record in found.osv_records()}
+def by_id(published_set: PublishedSet) -> dict[str, Any]:
+    return {record["id"]: record for record in published_set.osv_records()}
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +59,19 @@ def fixed_later(
     return before, again(sample, SECOND)
 
 
-def test_a_change_is_told_with_its_cause_and_leaves_all_else_alone(
+def test_a_change_is_listed_with_its_cause_and_changes_nothing_else(
     fixed_later: tuple[PublishedSet, PublishedSet],
 ) -> None:
     before, after = fixed_later
 
-    told = after.json("changes.json")
-    assert not told["baseline"]
-    assert [(c["advisory_id"], c["old_state"], c["new_state"]) for c in told["changes"]] == [
+    changes = after.json("changes.json")
+    assert not changes["baseline"]
+    assert [(c["advisory_id"], c["old_state"], c["new_state"]) for c in changes["changes"]] == [
         ("cobalt:CVE-2024-900035", "pending_upstream", "fixed"),
         ("pebble:CVE-2026-900043", "under_investigation", None),
     ]
-    assert told["changes"][0]["cause_source"] == "echo"
-    assert told["changes"][0]["new_fixed_version"] == "9.9-1"
+    assert changes["changes"][0]["cause_source"] == "echo"
+    assert changes["changes"][0]["new_fixed_version"] == "9.9-1"
 
     old, new = by_id(before), by_id(after)
     assert set(old) == set(new)
@@ -81,11 +81,11 @@ def test_a_change_is_told_with_its_cause_and_leaves_all_else_alone(
     }
 
 
-def test_what_is_gone_is_withdrawn_and_dated(
+def test_a_removed_advisory_is_withdrawn_with_a_date(
     fixed_later: tuple[PublishedSet, PublishedSet],
 ) -> None:
     before, after = fixed_later
-    old, new = (by_id(found)["ECHO-CVE-2026-900043"] for found in (before, after))
+    old, new = (by_id(published_set)["ECHO-CVE-2026-900043"] for published_set in (before, after))
 
     assert new["withdrawn"] == new["modified"] == "2026-03-02T12:00:00Z"
     assert new["published"] == old["published"]
@@ -97,7 +97,7 @@ def test_what_is_gone_is_withdrawn_and_dated(
     }
 
 
-def test_a_record_that_returns_is_withdrawn_no_longer(sample: SampleHome) -> None:
+def test_a_record_that_returns_is_not_withdrawn(sample: SampleHome) -> None:
     entry: dict[str, Any] = {}
     edited(sample, lambda feed: entry.update(feed["pebble"].pop("CVE-2026-900043")))
     again(sample, SECOND)
@@ -111,7 +111,7 @@ def test_a_record_that_returns_is_withdrawn_no_longer(sample: SampleHome) -> Non
     assert record["published"] == "2026-03-01T12:00:00Z"
 
 
-def test_a_package_s_document_moves_only_with_its_states(
+def test_a_document_of_a_package_changes_only_with_its_states(
     fixed_later: tuple[PublishedSet, PublishedSet],
 ) -> None:
     before, after = fixed_later
@@ -124,7 +124,7 @@ def test_a_package_s_document_moves_only_with_its_states(
     assert tracking["current_release_date"] == "2026-03-02T12:00:00Z"
 
 
-def test_new_scores_of_exploitation_change_nothing_that_is_told(sample: SampleHome) -> None:
+def test_new_exploitation_scores_change_no_statement(sample: SampleHome) -> None:
     first = sample.latest
     rescore(sample, lambda scores: scores.replace(b",0.0", b",0.1"))
 
@@ -136,7 +136,7 @@ def test_new_scores_of_exploitation_change_nothing_that_is_told(sample: SampleHo
     assert not (after.directory / "advisory_current.json").samefile(first / "advisory_current.json")
 
 
-def test_a_source_that_says_nothing_new_of_us_leaves_every_document(
+def test_a_change_outside_of_our_packages_leaves_every_document(
     sample: SampleHome,
 ) -> None:
     first = sample.latest
@@ -144,14 +144,14 @@ def test_a_source_that_says_nothing_new_of_us_leaves_every_document(
 
     after = again(sample, SECOND)
 
-    kept = [
+    unchanged = [
         path for path in _files(after) if path.samefile(first / path.relative_to(after.directory))
     ]
-    assert {path.name for path in _files(after)} - {path.name for path in kept} == set()
+    assert {path.name for path in _files(after)} - {path.name for path in unchanged} == set()
     assert after.json("changes.json") == {"baseline": True, "changes": []}
 
 
-def _files(found: PublishedSet) -> list[Path]:
-    standing = {"manifest.json", "SHA256SUMS", "run_report.md", "run_report.html"}
-    files = [path for path in sorted(found.directory.rglob("*")) if path.is_file()]
-    return [p for p in files if p.name not in standing and p.suffix != ".parquet"]
+def _files(published_set: PublishedSet) -> list[Path]:
+    run_files = {"manifest.json", "SHA256SUMS", "run_report.md", "run_report.html"}
+    files = [path for path in sorted(published_set.directory.rglob("*")) if path.is_file()]
+    return [p for p in files if p.name not in run_files and p.suffix != ".parquet"]

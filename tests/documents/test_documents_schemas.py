@@ -1,4 +1,4 @@
-"""Whole documents pass the schemas that their standards publish."""
+"""Documents match the schemas that their standards publish."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SAMPLE_AND_REAL = ["published", pytest.param("real", marks=pytest.mark.long)]
 
 @pytest.fixture(params=SAMPLE_AND_REAL)
 def documents(request: pytest.FixtureRequest) -> PublishedSet:
-    found: PublishedSet = request.getfixturevalue(request.param)
-    return found
+    published_set: PublishedSet = request.getfixturevalue(request.param)
+    return published_set
 
 
 def faults(validator: Any, document: Any) -> list[str]:
@@ -31,7 +31,7 @@ def validator(path: Path) -> Any:
     )
 
 
-def test_every_osv_record_passes(documents: PublishedSet, schemas: Path) -> None:
+def test_every_osv_record_matches_its_schema(documents: PublishedSet, schemas: Path) -> None:
     check = validator(schemas / "osv-1.7.5.schema.json")
 
     refused = {r["id"]: faults(check, r) for r in documents.osv_records() if not check.is_valid(r)}
@@ -39,13 +39,13 @@ def test_every_osv_record_passes(documents: PublishedSet, schemas: Path) -> None
     assert refused == {}
 
 
-def test_openvex_passes_whole(documents: PublishedSet, schemas: Path) -> None:
+def test_openvex_matches_its_schema(documents: PublishedSet, schemas: Path) -> None:
     check = validator(schemas / "openvex-0.2.0.schema.json")
 
     assert faults(check, documents.json("openvex.json")) == []
 
 
-def test_cyclonedx_passes_whole(documents: PublishedSet) -> None:
+def test_cyclonedx_matches_its_schema(documents: PublishedSet) -> None:
     names = ("spdx.SNAPSHOT.schema.json", "jsf-0.82.SNAPSHOT.schema.json")
     resources = [
         (f"http://cyclonedx.org/schema/{name}", json.loads((CYCLONEDX / name).read_bytes()))

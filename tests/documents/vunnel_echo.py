@@ -30,8 +30,8 @@ def records(url: str, workspace: Path) -> Any:
     fixdate.default_finder = lambda _: NoDates()
     echo.Provider._url = url
     provider = echo.Provider(str(workspace))
-    for _, found in provider.parser.get():
-        yield from found.values()
+    for _, by_package in provider.parser.get():
+        yield from by_package.values()
 
 
 if __name__ == "__main__":

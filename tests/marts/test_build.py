@@ -201,7 +201,7 @@ def test_before_the_first_publication_the_history_is_an_empty_table(tmp_path: Pa
     assert history_table.column_names == ["plant", "height"]
 
 
-def test_the_published_history_is_taken_byte_for_byte(tmp_path: Path) -> None:
+def test_the_published_history_is_copied_byte_for_byte(tmp_path: Path) -> None:
     published = tmp_path / "published.parquet"
     pq.write_table(pa.table({"plant": ["oak"], "height": [4]}), published)
 

@@ -1,4 +1,4 @@
-"""Documents are made where their model changed, linked where not, and counted."""
+"""Documents are written if their model changed, else linked; they are counted and validated."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(
     return run_dir, written
 
 
-def test_the_first_run_writes_every_document_whatever_changed(home: Home, marts: Path) -> None:
+def test_the_first_run_writes_every_document(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
 
     assert [(w.file, w.rows) for w in written] == [("trees.json", 3), ("shrubs.json", 3)]
@@ -73,7 +73,7 @@ def test_the_first_run_writes_every_document_whatever_changed(home: Home, marts:
     ]
 
 
-def test_an_unchanged_document_is_the_file_that_was_published(home: Home, marts: Path) -> None:
+def test_an_unchanged_document_is_the_published_file(home: Home, marts: Path) -> None:
     first, _ = run(home, marts, changed=set())
 
     second, written = run(home, marts, changed={"mart_trees"}, as_of=NOON + timedelta(days=1))
@@ -93,7 +93,7 @@ def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path)
     assert not run_directory.read_manifest(second).published
 
 
-def test_a_manifest_that_says_published_goes_where_latest_cannot_move(home: Home) -> None:
+def test_a_manifest_that_says_published_is_removed_if_latest_cannot_move(home: Home) -> None:
     run_dir = run_directory.create(home, "plants", NOON)
     home.latest("plants").mkdir()
 
@@ -109,7 +109,7 @@ def test_a_complete_set_has_no_offender(home: Home, marts: Path) -> None:
     assert documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, written) == []
 
 
-def test_a_document_that_lost_a_row_is_named(home: Home, marts: Path) -> None:
+def test_a_document_without_a_row_is_reported(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
     path = run_dir / "trees.json"
     path.write_text(
@@ -121,7 +121,7 @@ def test_a_document_that_lost_a_row_is_named(home: Home, marts: Path) -> None:
     assert str(problem) == "trees.json: expected 3 rows of mart_trees, found 2 and 3"
 
 
-def test_a_document_that_was_not_written_is_named(home: Home, marts: Path) -> None:
+def test_a_document_that_was_not_written_is_reported(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
 
     problems = documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, written[1:])

@@ -1,4 +1,4 @@
-"""What the gate measures, what it refuses, and what a person may accept."""
+"""What the gate measures, what it refuses, and what the operator may accept."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def measure(
     before = laid(folder / "before.parquet", garden())
     after_file = laid(folder / "after.parquet", after)
     with connect() as connection:
-        found = gate.compare_model(connection, CHECK, before, after_file, appeared=appeared)
-    return {finding.check.removeprefix("mart_plant_"): finding for finding in found}
+        findings = gate.compare_model(connection, CHECK, before, after_file, appeared=appeared)
+    return {finding.check.removeprefix("mart_plant_"): finding for finding in findings}
 
 
 def changed(count: int, of: str, to: str, *, by: str = "diary") -> Rows:
-    """The garden in which the first so many plants of one state are in another."""
+    """The garden, with the first `count` plants of one state in another."""
     rows = garden()
     for name in [name for name, row in rows.items() if row["state"] == of][:count]:
         rows[name] |= {"state": to, "by": by}
@@ -75,7 +75,7 @@ def refusals(findings: dict[str, GateFinding]) -> set[str]:
     return {name for name, finding in findings.items() if finding.refused}
 
 
-def test_the_same_rows_pass_every_measure(tmp_path: Path) -> None:
+def test_equal_rows_pass_every_measure(tmp_path: Path) -> None:
     findings = measure(tmp_path, garden())
 
     assert list(findings) == ["vanished", "silenced", "flipped", "groups_vanished"]
@@ -100,18 +100,18 @@ def test_the_same_rows_pass_every_measure(tmp_path: Path) -> None:
         pytest.param(garden(2000), set(), id="many more rows"),
     ],
 )
-def test_a_limit_refuses_what_exceeds_it(after: Rows, refused: set[str], tmp_path: Path) -> None:
+def test_an_exceeded_limit_refuses(after: Rows, refused: set[str], tmp_path: Path) -> None:
     assert refusals(measure(tmp_path, after)) == refused
 
 
-def test_what_a_source_changes_when_it_is_first_heard_is_not_counted(tmp_path: Path) -> None:
+def test_changes_by_a_source_with_its_first_rows_are_not_counted(tmp_path: Path) -> None:
     after = changed(50, "ill", "well", by="radio")
 
     assert refusals(measure(tmp_path, after)) == {"silenced"}
     assert refusals(measure(tmp_path, after, appeared=frozenset({"radio"}))) == set()
 
 
-def test_a_finding_says_how_many_and_names_the_first(tmp_path: Path) -> None:
+def test_a_finding_has_the_number_of_offenders_and_names_the_first(tmp_path: Path) -> None:
     finding = measure(tmp_path, changed(30, "ill", "well"))["silenced"]
 
     assert (finding.count, finding.of, len(finding.offenders)) == (30, 200, 20)
@@ -122,14 +122,14 @@ def test_a_finding_says_how_many_and_names_the_first(tmp_path: Path) -> None:
     assert str(finding).endswith("and 10 more")
 
 
-def test_a_first_candidate_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+def test_a_first_candidate_is_not_compared(tmp_path: Path) -> None:
     after = laid(tmp_path / "after.parquet", garden())
 
     with connect() as connection:
-        found = gate.compare_model(connection, CHECK, None, after, appeared=frozenset())
+        findings = gate.compare_model(connection, CHECK, None, after, appeared=frozenset())
 
-    assert [finding.check for finding in found] == list(gate.describe_limits(CHECK))
-    assert not any(finding.refused for finding in found)
+    assert [finding.check for finding in findings] == list(gate.describe_limits(CHECK))
+    assert not any(finding.refused for finding in findings)
 
 
 def test_a_model_that_lost_a_column_is_refused(tmp_path: Path) -> None:
@@ -137,30 +137,30 @@ def test_a_model_that_lost_a_column_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["p000"]}), after := tmp_path / "after.parquet")
 
     with connect() as connection:
-        found = gate.compare_model(connection, CHECK, before, after, appeared=frozenset())
+        findings = gate.compare_model(connection, CHECK, before, after, appeared=frozenset())
 
-    assert all(finding.refused for finding in found)
-    assert "columns" in str(found[0])
+    assert all(finding.refused for finding in findings)
+    assert "columns" in str(findings[0])
 
 
 EXCEEDED = GateFinding(check="vanished", limit="none", found="all", refused=True)
-KEPT = GateFinding(check="flipped", limit="none", found="none", refused=False)
+WITHIN_LIMIT = GateFinding(check="flipped", limit="none", found="none", refused=False)
 BAD_MODEL = RunCheck(asset="garden/plants", name="known", passed=False, severity="error")
 DOUBTFUL = RunCheck(asset="garden/plants", name="stale", passed=False, severity="warn")
 LOST = Problem("plants.json", "3 rows", "2")
 
 
-def test_warnings_and_kept_limits_pass() -> None:
-    verdict = gate.judge_candidate([DOUBTFUL], [], [KEPT])
+def test_warnings_and_findings_within_limits_pass() -> None:
+    verdict = gate.judge_candidate([DOUBTFUL], [], [WITHIN_LIMIT])
 
     assert str(verdict) == "passed, 1 warnings"
 
 
-def test_a_person_may_accept_an_exceeded_limit() -> None:
+def test_the_operator_may_accept_an_exceeded_limit() -> None:
     assert not gate.judge_candidate([], [], [EXCEEDED]).passed
     assert "--accept-changes" in str(gate.judge_candidate([], [], [EXCEEDED]))
 
-    verdict = gate.judge_candidate([], [], [EXCEEDED, KEPT], accept=True)
+    verdict = gate.judge_candidate([], [], [EXCEEDED, WITHIN_LIMIT], accept=True)
 
     assert verdict.passed
     assert verdict.accepted == ["vanished"]
@@ -173,7 +173,7 @@ def test_a_person_may_accept_an_exceeded_limit() -> None:
         pytest.param([], [LOST], id="a document that lost a row"),
     ],
 )
-def test_nobody_may_accept_a_candidate_that_is_wrong(
+def test_a_failed_check_or_lost_row_cannot_be_accepted(
     checks: list[RunCheck], incomplete: list[Problem]
 ) -> None:
     verdict = gate.judge_candidate(checks, incomplete, [EXCEEDED], accept=True)
@@ -184,8 +184,8 @@ def test_nobody_may_accept_a_candidate_that_is_wrong(
     assert "--accept-changes" not in str(verdict)
 
 
-def test_acceptance_of_a_sound_candidate_does_nothing() -> None:
-    assert gate.judge_candidate([], [], [KEPT], accept=True).accepted == []
+def test_accepting_a_candidate_within_limits_does_nothing() -> None:
+    assert gate.judge_candidate([], [], [WITHIN_LIMIT], accept=True).accepted == []
 
 
 SOURCES = [
@@ -212,13 +212,11 @@ REFUSED = RunManifest(
         ),
     ],
 )
-def test_a_candidate_is_known_by_what_it_is_made_from(
-    difference: dict[str, Any], same: bool
-) -> None:
+def test_a_candidate_is_identified_by_its_inputs(difference: dict[str, Any], same: bool) -> None:
     made_from = {"code_version": "1", "history_sha256": "b" * 64, "sources": SOURCES} | difference
 
     assert gate.is_same_candidate(REFUSED, **made_from) is same
 
 
-def test_a_source_was_heard_where_it_had_rows() -> None:
+def test_only_sources_with_rows_are_named() -> None:
     assert gate.names_with_rows(SOURCES) == {"diary"}

@@ -1,4 +1,4 @@
-"""Run directories, hard links and the name that readers follow."""
+"""Run directories, hard links and the link `latest`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_runs_are_listed_by_start_then_number_and_only_with_a_manifest(home: Hom
 
 
 @pytest.mark.fault("read-only")
-def test_a_place_that_cannot_be_written_is_named(home: Home) -> None:
+def test_a_path_that_cannot_be_written_is_reported(home: Home) -> None:
     home.outputs("plants").parent.mkdir()
     home.outputs("plants").write_text("in the way")
 
@@ -75,7 +75,7 @@ def test_a_linked_file_keeps_its_bytes_and_time(home: Home) -> None:
     assert (first / "marts" / "a.parquet").samefile(second / "marts" / "a.parquet")
 
 
-def test_linking_a_file_that_is_gone_says_what_to_do(home: Home) -> None:
+def test_linking_a_missing_file_says_what_to_do(home: Home) -> None:
     first, second = (
         run_directory.create(home, "plants", NOON),
         run_directory.create(home, "plants", NOON),
@@ -87,7 +87,7 @@ def test_linking_a_file_that_is_gone_says_what_to_do(home: Home) -> None:
         run_directory.link_unchanged(first, second, ["a.json"])
 
 
-def test_latest_moves_and_stays_relative(home: Home) -> None:
+def test_latest_moves_and_remains_a_relative_link(home: Home) -> None:
     first, second = (
         run_directory.create(home, "plants", NOON),
         run_directory.create(home, "plants", NOON),
@@ -104,16 +104,16 @@ def test_latest_moves_and_stays_relative(home: Home) -> None:
     ]
 
 
-def test_a_directory_from_elsewhere_is_not_published(home: Home, tmp_path: Path) -> None:
+def test_a_directory_outside_of_the_home_is_not_published(home: Home, tmp_path: Path) -> None:
     with pytest.raises(HomeError, match="expected a run's directory below"):
         run_directory.publish(home, "plants", tmp_path)
 
 
-def test_nothing_is_published_at_first(home: Home) -> None:
+def test_no_set_is_published_at_first(home: Home) -> None:
     assert run_directory.published_directory(home, "plants") is None
 
 
-def test_a_link_that_leads_nowhere_is_named(home: Home) -> None:
+def test_a_link_to_nothing_is_reported(home: Home) -> None:
     run = run_directory.create(home, "plants", NOON)
     run_directory.publish(home, "plants", run)
     run.rmdir()
@@ -124,14 +124,14 @@ def test_a_link_that_leads_nowhere_is_named(home: Home) -> None:
         run_directory.published_directory(home, "plants")
 
 
-def test_a_directory_in_place_of_the_link_is_named(home: Home) -> None:
+def test_a_directory_instead_of_the_link_is_reported(home: Home) -> None:
     home.latest("plants").mkdir(parents=True)
 
     with pytest.raises(HomeError, match="expected a symbolic link, found a file or directory"):
         run_directory.published_directory(home, "plants")
 
 
-def test_the_sums_hold_for_every_file(home: Home) -> None:
+def test_the_sums_match_every_file(home: Home) -> None:
     run = run_directory.create(home, "plants", NOON)
     (run / "marts").mkdir()
     (run / "marts" / "a.parquet").write_bytes(b"rows")
@@ -160,7 +160,7 @@ def test_a_manifest_reads_back_as_it_was_written(home: Home) -> None:
         pytest.param(b'{"run_id": 1}', r"run_id: Input should be a valid string", id="wrong type"),
     ],
 )
-def test_a_bad_manifest_is_named(home: Home, content: bytes | None, message: str) -> None:
+def test_an_invalid_manifest_is_reported(home: Home, content: bytes | None, message: str) -> None:
     run = run_directory.create(home, "plants", NOON)
     if content is not None:
         (run / "manifest.json").write_bytes(content)
@@ -170,18 +170,18 @@ def test_a_bad_manifest_is_named(home: Home, content: bytes | None, message: str
 
 
 @pytest.mark.fault("killed")
-def test_a_run_that_was_cut_off_has_a_directory_and_is_no_run(home: Home) -> None:
-    whole, cut_off = (run_directory.create(home, "plants", NOON) for _ in range(2))
-    run_directory.write_manifest(whole, a_manifest(whole.name))
-    run_directory.publish(home, "plants", whole)
+def test_a_killed_run_has_a_directory_but_is_not_listed(home: Home) -> None:
+    ended, cut_off = (run_directory.create(home, "plants", NOON) for _ in range(2))
+    run_directory.write_manifest(ended, a_manifest(ended.name))
+    run_directory.publish(home, "plants", ended)
 
-    assert list(run_directory.list_runs(home, "plants")) == [whole]
-    assert run_directory.list_directories(home, "plants") == [cut_off, whole]
+    assert list(run_directory.list_runs(home, "plants")) == [ended]
+    assert run_directory.list_directories(home, "plants") == [cut_off, ended]
     assert run_directory.list_domains(home) == ["plants"]
 
 
 @pytest.mark.fault("killed")
-def test_a_run_that_was_cut_off_before_latest_moved_is_no_run(home: Home) -> None:
+def test_a_run_that_was_killed_before_latest_moved_is_not_listed(home: Home) -> None:
     run = run_directory.create(home, "plants", NOON)
     run_directory.announce_publication(home, "plants", run)
     run_directory.write_manifest(run, a_manifest(run.name))
@@ -193,7 +193,7 @@ def test_a_run_that_was_cut_off_before_latest_moved_is_no_run(home: Home) -> Non
     assert not run_directory.is_publication_pending(run)
 
 
-def test_what_was_published_is_not_withdrawn(home: Home) -> None:
+def test_a_published_run_is_not_withdrawn(home: Home) -> None:
     run = run_directory.create(home, "plants", NOON)
     run_directory.write_manifest(run, a_manifest(run.name))
     run_directory.publish(home, "plants", run)
@@ -203,7 +203,7 @@ def test_what_was_published_is_not_withdrawn(home: Home) -> None:
     assert run_directory.read_manifest(run).published
 
 
-def test_a_linked_file_is_free_with_the_last_directory_that_has_it(home: Home) -> None:
+def test_a_linked_file_is_freed_with_its_last_directory(home: Home) -> None:
     first, second, third = (run_directory.create(home, "plants", NOON) for _ in range(3))
     (first / "data.json").write_text("12345", encoding="utf-8")
     (first / "own.json").write_text("123", encoding="utf-8")
@@ -218,7 +218,7 @@ def test_a_linked_file_is_free_with_the_last_directory_that_has_it(home: Home) -
     assert both == {first: 3, second: 5, third: 0}
 
 
-def test_a_removal_that_was_cut_off_is_no_run_and_is_finished_later(home: Home) -> None:
+def test_an_interrupted_removal_is_not_listed_and_is_finished_later(home: Home) -> None:
     directory = run_directory.create(home, "plants", NOON)
     run_directory.write_manifest(directory, a_manifest(directory.name))
     directory.rename(directory.with_name(f".gone-{directory.name}"))
@@ -229,7 +229,7 @@ def test_a_removal_that_was_cut_off_is_no_run_and_is_finished_later(home: Home) 
     assert list(home.outputs("plants").iterdir()) == []
 
 
-def test_a_directory_is_removed_whole(home: Home) -> None:
+def test_a_directory_is_removed_with_its_files(home: Home) -> None:
     directory = run_directory.create(home, "plants", NOON)
     (directory / "marts").mkdir()
     (directory / "marts" / "a.parquet").touch()

@@ -1,4 +1,4 @@
-"""Two versions of a model, side by side."""
+"""The differences between two versions of a model."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def before(tmp_path: Path) -> Path:
     return laid(tmp_path / "before.parquet", BEFORE)
 
 
-def test_equal_files_differ_nowhere(connection: DuckDBPyConnection, before: Path) -> None:
+def test_equal_files_have_no_changes(connection: DuckDBPyConnection, before: Path) -> None:
     assert diff_tables(connection, before, before, key=["id"], columns=["state"]) == []
 
 
-def test_rows_that_changed_came_or_went_are_told_in_order(
+def test_changed_added_and_removed_rows_are_in_order(
     connection: DuckDBPyConnection, before: Path, tmp_path: Path
 ) -> None:
     rows = [
@@ -52,11 +52,11 @@ def test_rows_that_changed_came_or_went_are_told_in_order(
     ]
     after = laid(tmp_path / "after.parquet", rows)
 
-    found = diff_tables(
+    changes = diff_tables(
         connection, before, after, key=["id"], columns=["state"], extra_columns=["by.source"]
     )
 
-    assert found == [
+    assert changes == [
         RowChange(("a",), {"state": "sown", "by.source": "diary"}, None),
         RowChange(
             ("c",), {"state": None, "by.source": "diary"}, {"state": "sown", "by.source": "note"}
@@ -65,7 +65,7 @@ def test_rows_that_changed_came_or_went_are_told_in_order(
     ]
 
 
-def test_a_group_that_is_gone_is_told_with_its_size(
+def test_a_lost_group_is_listed_with_its_size(
     connection: DuckDBPyConnection, before: Path, tmp_path: Path
 ) -> None:
     after = laid(tmp_path / "after.parquet", BEFORE[2:])

@@ -33,14 +33,14 @@ def test_a_duration_has_at_most_two_units(seconds: float, expected: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "expected"),
+    ("part", "total", "expected"),
     [
         (1, 4, "25.0 %"), (0, 4, "0.0 %"), (4, 4, "100.0 %"), (1, 100_000, "< 0.1 %"),
         (99_999, 100_000, "> 99.9 %"), (1, 0, "-"),
     ],
 )  # fmt: skip
-def test_a_share_is_never_rounded_to_none_or_all(part: float, whole: float, expected: str) -> None:
-    assert formatting.format_share(part, whole) == expected
+def test_a_share_is_never_rounded_to_none_or_all(part: float, total: float, expected: str) -> None:
+    assert formatting.format_share(part, total) == expected
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 
 class Markdown(SingleFileSnapshotExtension):
-    """One golden file that reads as what it is."""
+    """A snapshot as one Markdown file."""
 
     _write_mode = WriteMode.TEXT
     file_extension = "md"
@@ -36,8 +36,8 @@ def a_declared_section(**declared: Any) -> ReportSection:
 
 
 def read_section(declared: ReportSection, marts: Path) -> Section:
-    [found] = gather.read_sections([declared], marts, NOON)
-    return found
+    [section] = gather.read_sections([declared], marts, NOON)
+    return section
 
 
 def a_domain(*sections: ReportSection) -> Domain:
@@ -64,28 +64,28 @@ def marts(tmp_path: Path) -> Path:
 
 
 def test_rows_are_counted_by_a_column_the_most_first(marts: Path) -> None:
-    found = read_section(a_declared_section(count_by=["state"], kind="bar"), marts)
+    section = read_section(a_declared_section(count_by=["state"], kind="bar"), marts)
 
-    assert found.columns == ["state", "count"]
-    assert found.rows == [("alive", 3), ("dead", 1)]
+    assert section.columns == ["state", "count"]
+    assert section.rows == [("alive", 3), ("dead", 1)]
 
 
 def test_only_rows_of_the_run_are_shown_if_a_time_column_is_declared(marts: Path) -> None:
-    found = read_section(a_declared_section(columns=["plant"], at="changed_at"), marts)
+    section = read_section(a_declared_section(columns=["plant"], at="changed_at"), marts)
 
-    assert found.rows == [("ash",), ("oak",)]
+    assert section.rows == [("ash",), ("oak",)]
 
 
 def test_a_long_section_is_cut_and_counted(marts: Path) -> None:
-    found = read_section(a_declared_section(columns=["plant"], limit=3), marts)
+    section = read_section(a_declared_section(columns=["plant"], limit=3), marts)
 
-    assert (len(found.rows), found.total) == (3, 4)
+    assert (len(section.rows), section.total) == (3, 4)
 
 
 def test_the_sum_of_counts_includes_rows_that_are_cut(marts: Path) -> None:
-    found = read_section(a_declared_section(count_by=["plant"], limit=1), marts)
+    section = read_section(a_declared_section(count_by=["plant"], limit=1), marts)
 
-    assert (found.rows, found.total, found.counted_rows, found.hidden_rows) == (
+    assert (section.rows, section.total, section.counted_rows, section.hidden_rows) == (
         [("ash", 1)],
         4,
         4,
@@ -94,9 +94,9 @@ def test_the_sum_of_counts_includes_rows_that_are_cut(marts: Path) -> None:
 
 
 def test_a_line_is_in_order_and_keeps_its_last_rows(marts: Path) -> None:
-    found = read_section(a_declared_section(count_by=["plant"], kind="line", limit=2), marts)
+    section = read_section(a_declared_section(count_by=["plant"], kind="line", limit=2), marts)
 
-    assert found.rows == [("fir", 1), ("oak", 1)]
+    assert section.rows == [("fir", 1), ("oak", 1)]
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_a_line_is_in_order_and_keeps_its_last_rows(marts: Path) -> None:
 def test_only_rows_with_a_value_are_shown_if_declared(
     marts: Path, column: str, plants: list[str]
 ) -> None:
-    found = read_section(a_declared_section(columns=["plant"], only_with=column), marts)
+    section = read_section(a_declared_section(columns=["plant"], only_with=column), marts)
 
-    assert [row[0] for row in found.rows] == plants
+    assert [row[0] for row in section.rows] == plants
 
 
 def test_rows_are_ordered_by_age_oldest_first(marts: Path) -> None:
-    found = read_section(a_declared_section(columns=["plant"], aged_by="changed_at"), marts)
+    section = read_section(a_declared_section(columns=["plant"], aged_by="changed_at"), marts)
 
-    assert found.columns == ["plant", "age_days"]
-    assert found.rows == [("elm", 1), ("fir", 1), ("ash", 0), ("oak", 0)]
+    assert section.columns == ["plant", "age_days"]
+    assert section.rows == [("elm", 1), ("fir", 1), ("ash", 0), ("oak", 0)]
 
 
 def test_only_rows_older_than_the_limit_are_shown(marts: Path) -> None:
@@ -128,25 +128,25 @@ def test_only_rows_older_than_the_limit_are_shown(marts: Path) -> None:
 def test_values_of_every_type_become_cells(marts: Path) -> None:
     columns = ["changed_at", "heights_m", "place", "planted_on"]
 
-    found = read_section(a_declared_section(columns=columns), marts)
+    section = read_section(a_declared_section(columns=columns), marts)
 
-    assert found.rows[0] == ("2026-03-01 12:00:00", "1.5", "lon: 1.5", "2026-03-01")
-    assert found.rows[2][1] == "2.0, 3.0"
+    assert section.rows[0] == ("2026-03-01 12:00:00", "1.5", "lon: 1.5", "2026-03-01")
+    assert section.rows[2][1] == "2.0, 3.0"
 
 
 def test_a_number_in_an_id_column_is_not_formatted(tmp_path: Path) -> None:
     table = pa.table({"plant_id64": [2_000], "height_cm": [2_000]})
     pq.write_table(table, tmp_path / "mart_plants.parquet")
 
-    found = read_section(a_declared_section(columns=["plant_id64", "height_cm"]), tmp_path)
+    section = read_section(a_declared_section(columns=["plant_id64", "height_cm"]), tmp_path)
 
-    assert found.rows == [("2000", 2_000)]
+    assert section.rows == [("2000", 2_000)]
 
 
 def test_a_model_that_was_not_built_is_noted(tmp_path: Path) -> None:
-    found = read_section(a_declared_section(columns=["plant"]), tmp_path)
+    section = read_section(a_declared_section(columns=["plant"]), tmp_path)
 
-    assert found.note == "mart_plants was not built in this run"
+    assert section.note == "mart_plants was not built in this run"
 
 
 def test_a_missing_column_names_the_section(marts: Path) -> None:

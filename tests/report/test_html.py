@@ -127,9 +127,9 @@ def test_every_table_has_headers_and_every_chart_a_title_and_description() -> No
     assert {head["scope"] for head in page.tags("th")} == {"col", "row"}
     assert charts
     for chart in charts:
-        named = (chart["aria-labelledby"] or "").split()
-        assert len(named) == 2
-        assert set(named) <= set(page.values("id"))
+        label_ids = (chart["aria-labelledby"] or "").split()
+        assert len(label_ids) == 2
+        assert set(label_ids) <= set(page.values("id"))
 
 
 def test_headings_go_down_one_level_at_a_time() -> None:
@@ -274,9 +274,9 @@ def test_colours_have_enough_contrast_to_every_background(
 ) -> None:
     colours = _colours(scheme)
 
-    found = {ground: _contrast(colours[name], colours[ground]) for ground in ("card", "page")}
+    contrasts = {ground: _contrast(colours[name], colours[ground]) for ground in ("card", "page")}
 
-    assert min(found.values()) >= least, found
+    assert min(contrasts.values()) >= least, contrasts
 
 
 def test_the_date_of_the_page_is_that_of_the_run() -> None:

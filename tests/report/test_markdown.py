@@ -38,12 +38,12 @@ def test_an_identifier_is_code_unless_it_could_break_out(value: str, expected: s
 
 @pytest.mark.parametrize("text", ["a|b", "a`|b\\", "\n# a", "| - |\n"])
 def test_no_value_adds_a_column_or_a_line(text: str) -> None:
-    tame, wild = (
+    plain, hostile = (
         markdown.render_markdown(a_report_that_says(value)).splitlines() for value in ("x", text)
     )
 
-    assert len(wild) == len(tame)
-    assert [_columns(line) for line in wild] == [_columns(line) for line in tame]
+    assert len(hostile) == len(plain)
+    assert [_columns(line) for line in hostile] == [_columns(line) for line in plain]
 
 
 def test_a_bar_is_drawn_with_characters_and_a_line_as_numbers() -> None:

@@ -1,4 +1,4 @@
-"""What the operator is told to look at, and which command to run."""
+"""What the operator should look at, and which command to run."""
 
 from __future__ import annotations
 

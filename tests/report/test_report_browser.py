@@ -85,6 +85,6 @@ def test_a_phone_need_not_scroll_the_page_sideways(
 
     shown = render_page(f"{pages.url}/frame.html", tmp_path)
 
-    found = re.search(r'id="found">(\d+) of (\d+)<', shown)
-    assert found, shown
-    assert int(found[1]) <= int(found[2]) <= 390
+    widths = re.search(r'id="found">(\d+) of (\d+)<', shown)
+    assert widths, shown
+    assert int(widths[1]) <= int(widths[2]) <= 390

@@ -1,4 +1,4 @@
-"""Marts of a few rows, as a writer takes them."""
+"""Marts of a few rows, as input of a writer."""
 
 from __future__ import annotations
 

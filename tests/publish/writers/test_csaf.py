@@ -1,4 +1,4 @@
-"""The rows of a package become its CSAF document; the document changes only with them."""
+"""The rows of a package become its CSAF document; it changes only with them."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def a_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def oak(context) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((context.directory / "csaf/oak.json").read_text())
-    return found
+def read_oak(context) -> dict[str, Any]:
+    vulnerability: dict[str, Any] = json.loads((context.directory / "csaf/oak.json").read_text())
+    return vulnerability
 
 
 @pytest.mark.parametrize(
@@ -115,22 +115,22 @@ def oak(context) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_vulnerability_says_what_its_status_asks_for(
+def test_a_vulnerability_has_the_members_that_its_status_requires(
     lay, context, changes: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     csaf.write(lay(a_row(**changes)), DOCUMENT, context)
 
-    [found] = oak(context)["vulnerabilities"]
+    [vulnerability] = read_oak(context)["vulnerabilities"]
     notes = [{"category": "details", "text": "Decided.", "title": "Decision"}]
-    assert found == {"cve": "CVE-2026-900001", "notes": notes} | expected
+    assert vulnerability == {"cve": "CVE-2026-900001", "notes": notes} | expected
 
 
-def test_an_id_that_is_no_cve_names_its_system(lay, context) -> None:
+def test_an_id_other_than_a_cve_names_its_system(lay, context) -> None:
     csaf.write(lay(a_row(vulnerability_id="TEMP-1", id_system="Tracker")), DOCUMENT, context)
 
-    [found] = oak(context)["vulnerabilities"]
-    assert found["ids"] == [{"system_name": "Tracker", "text": "TEMP-1"}]
-    assert "cve" not in found
+    [vulnerability] = read_oak(context)["vulnerabilities"]
+    assert vulnerability["ids"] == [{"system_name": "Tracker", "text": "TEMP-1"}]
+    assert "cve" not in vulnerability
 
 
 def test_a_package_is_one_file_with_each_version_once(lay, context) -> None:
@@ -142,19 +142,21 @@ def test_a_package_is_one_file_with_each_version_once(lay, context) -> None:
     assert [(w.file, w.rows) for w in written] == [
         ("csaf/changes.csv", 0), ("csaf/index.txt", 0), ("csaf/fir.json", 1), ("csaf/oak.json", 2),
     ]  # fmt: skip
-    assert [p["name"] for p in oak(context)["product_tree"]["full_product_names"]] == ["oak 1-2"]
+    assert [p["name"] for p in read_oak(context)["product_tree"]["full_product_names"]] == [
+        "oak 1-2"
+    ]
     assert csaf.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_the_history_counts_updates_and_the_digest_tells_texts_apart(lay, context) -> None:
+def test_the_number_counts_updates_and_the_digest_differs_with_the_text(lay, context) -> None:
     dates = {"last_released_at": MARCH, "updates_count": 4}
     csaf.write(lay(a_row(**dates)), DOCUMENT, context)
-    tracking = oak(context)["document"]["tracking"]
+    tracking = read_oak(context)["document"]["tracking"]
     other = csaf.DocumentContext(context.directory / "other", context.as_of)
 
     csaf.write(lay(a_row(**dates, record_url="https://garden.example")), DOCUMENT, other)
 
-    reworded = oak(other)["document"]["tracking"]
+    reworded = read_oak(other)["document"]["tracking"]
     assert [entry["number"] for entry in tracking["revision_history"]] == ["1.0.0", "1.4.0"]
     assert tracking["current_release_date"] == "2026-03-01T00:00:00Z"
     assert tracking["version"].startswith("1.4.0+")
@@ -162,7 +164,7 @@ def test_the_history_counts_updates_and_the_digest_tells_texts_apart(lay, contex
     assert tracking["revision_history"] == reworded["revision_history"]
 
 
-def test_another_moment_changes_no_document(lay, context) -> None:
+def test_another_as_of_changes_no_document(lay, context) -> None:
     rows = lay(a_row())
     later = csaf.DocumentContext(
         context.directory / "later", context.as_of.replace(year=2027), context.attributions
@@ -173,7 +175,7 @@ def test_another_moment_changes_no_document(lay, context) -> None:
     assert first == second
 
 
-def test_the_newest_document_leads_the_changes(lay, context) -> None:
+def test_the_newest_document_is_first_in_the_changes(lay, context) -> None:
     rows = lay(a_row(package_name="fir"), a_row(last_released_at=MARCH, updates_count=1))
 
     csaf.write(rows, DOCUMENT, context)
@@ -194,7 +196,7 @@ def test_the_newest_document_leads_the_changes(lay, context) -> None:
         ("50% più", "50%25%20pi%C3%B9.json"),
     ],
 )
-def test_a_name_is_escaped_where_it_would_hurt(package: str, file: str) -> None:
+def test_unsafe_characters_of_a_name_are_escaped(package: str, file: str) -> None:
     assert csaf.file_name(package) == file
 
 
@@ -207,7 +209,7 @@ def test_a_name_is_escaped_where_it_would_hurt(package: str, file: str) -> None:
         pytest.param({"flag": "because"}, "Invalid enum value", id="flag"),
     ],
 )
-def test_what_the_profile_refuses_is_not_written(
+def test_a_vulnerability_that_violates_the_profile_is_not_written(
     lay, context, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BuildError, match=message):
@@ -228,7 +230,7 @@ def test_rows_in_another_order_are_refused(lay, context) -> None:
         pytest.param('"fixed":["pkg:', '"fixed":["url:', "expected the product", id="product"),
     ],
 )
-def test_a_spoiled_document_is_refused(lay, context, old: str, new: str, message: str) -> None:
+def test_an_invalid_document_is_refused(lay, context, old: str, new: str, message: str) -> None:
     csaf.write(lay(a_row(**FIX)), DOCUMENT, context)
     path: Path = context.directory / "csaf/oak.json"
     path.write_text(path.read_text().replace(old, new))
@@ -237,7 +239,7 @@ def test_a_spoiled_document_is_refused(lay, context, old: str, new: str, message
         csaf.count_rows(DOCUMENT, context.directory)
 
 
-def test_a_lost_document_is_noticed(lay, context) -> None:
+def test_a_missing_document_is_refused(lay, context) -> None:
     csaf.write(lay(a_row()), DOCUMENT, context)
     (context.directory / "csaf/oak.json").unlink()
 

@@ -1,4 +1,4 @@
-"""Rows for a spreadsheet, in which no text becomes a formula."""
+"""Rows become comma-separated text, in which no text is a formula."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def written(lay, context, *rows: dict[str, object]) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_values_stand_under_their_names(lay, context) -> None:
+def test_values_are_below_their_column_names(lay, context) -> None:
     row = {
         "name": 'a "pear", ripe\nor not', "weight": -1.5, "is_ripe": True,
         "picked": date(2026, 3, 1), "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
@@ -42,28 +42,28 @@ def test_values_stand_under_their_names(lay, context) -> None:
 
 @pytest.mark.fault("formula")
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "  ="])
-def test_a_text_that_looks_like_a_formula_is_text(lay, context, start: str) -> None:
+def test_text_that_looks_like_a_formula_is_escaped(lay, context, start: str) -> None:
     _, cells = written(lay, context, {"name": f"{start}cmd|' /C calc'!A0", "note": "fine"})
 
     assert cells == [f"'{start}cmd|' /C calc'!A0", "fine"]
 
 
-def test_many_rows_are_written_in_pieces(lay, context) -> None:
+def test_many_rows_are_written_in_chunks(lay, context) -> None:
     rows = [{"name": "x" * 1000, "number": number} for number in range(200)]
 
-    found = written(lay, context, *rows)
+    lines = written(lay, context, *rows)
 
-    assert [int(number) for _, number in found[1:]] == list(range(200))
+    assert [int(number) for _, number in lines[1:]] == list(range(200))
     assert csv_table.count_rows(DOCUMENT, context.directory) == 200
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("a,b\r\n1\r\n", "2 cells"), ("", "0 cells"), ('a\r\n"x"y\r\n', "comma-separated text")],
     ids=["ragged", "empty", "broken"],
 )
-def test_another_shape_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_file_of_another_structure_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "plants.csv").write_text(text, encoding="utf-8", newline="")
 
-    with pytest.raises(BuildError, match=told):
+    with pytest.raises(BuildError, match=message):
         csv_table.count_rows(DOCUMENT, tmp_path)

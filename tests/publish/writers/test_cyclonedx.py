@@ -43,9 +43,9 @@ def a_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def found_in(context) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((context.directory / "bom.json").read_text())
-    return found
+def read_document(context) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((context.directory / "bom.json").read_text())
+    return content
 
 
 def test_a_vulnerability_has_its_analysis_and_package(lay, context) -> None:
@@ -53,7 +53,7 @@ def test_a_vulnerability_has_its_analysis_and_package(lay, context) -> None:
 
     cyclonedx.write(lay(row), DOCUMENT, context)
 
-    assert found_in(context)["vulnerabilities"] == [
+    assert read_document(context)["vulnerabilities"] == [
         {
             "id": "CVE-2026-900001",
             "source": {"name": "NVD"},
@@ -76,7 +76,7 @@ def test_a_package_is_one_component_however_often_it_is_named(lay, context) -> N
 
     cyclonedx.write(rows, DOCUMENT, context)
 
-    refs = [component["bom-ref"] for component in found_in(context)["components"]]
+    refs = [component["bom-ref"] for component in read_document(context)["components"]]
     assert refs == ["pkg:deb/garden/oak", "pkg:deb/garden/oak@1-1"]
     assert cyclonedx.count_rows(DOCUMENT, context.directory) == 3
 
@@ -84,20 +84,20 @@ def test_a_package_is_one_component_however_often_it_is_named(lay, context) -> N
 def test_the_sources_are_properties_of_the_document(lay, context) -> None:
     cyclonedx.write(lay(a_row()), DOCUMENT, context)
 
-    assert found_in(context)["metadata"]["properties"] == [
+    assert read_document(context)["metadata"]["properties"] == [
         {"name": "attribution", "value": "Garden list. Licence: CC0-1.0"}
     ]
 
 
-def test_the_serial_number_stays_and_the_version_rises(lay, context) -> None:
+def test_the_serial_number_is_constant_and_the_version_rises(lay, context) -> None:
     rows = lay(a_row())
     cyclonedx.write(rows, DOCUMENT, context)
-    first = found_in(context)
+    first = read_document(context)
 
     later = context.as_of.replace(microsecond=1)
     cyclonedx.write(rows, DOCUMENT, cyclonedx.DocumentContext(context.directory, later))
 
-    second = found_in(context)
+    second = read_document(context)
     assert second["serialNumber"] == first["serialNumber"]
     assert second["version"] == first["version"] + 1
 
@@ -120,7 +120,7 @@ def test_a_reference_without_a_component_is_refused(lay, context) -> None:
         pytest.param('"library"', '"tree"', id="unknown kind of component"),
     ],
 )
-def test_a_spoiled_document_is_refused(lay, context, old: str, new: str) -> None:
+def test_an_invalid_document_is_refused(lay, context, old: str, new: str) -> None:
     cyclonedx.write(lay(a_row()), DOCUMENT, context)
     path: Path = context.directory / "bom.json"
     path.write_text(path.read_text().replace(old, new))

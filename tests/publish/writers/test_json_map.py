@@ -1,4 +1,4 @@
-"""An object of objects: outer key, inner key, and what is not null."""
+"""Rows become an object of objects, without nulls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_keys_become_objects_and_nulls_are_left_out(lay, context) -> None:
     assert json_map.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_the_sources_are_named_beside_it(lay, context) -> None:
+def test_the_sources_are_named_in_a_license_file(lay, context) -> None:
     written = json_map.write(lay({"bed": "north", "plant": "fern"}), DOCUMENT, context)
 
     assert [(w.file, w.rows) for w in written] == [("plants.json", 1), ("plants.json.license", 0)]
@@ -47,20 +47,20 @@ def test_the_sources_are_named_beside_it(lay, context) -> None:
     )
 
 
-def test_rows_of_one_key_that_do_not_stand_together_are_refused(lay, context) -> None:
+def test_rows_of_one_key_that_are_not_consecutive_are_refused(lay, context) -> None:
     rows = lay(*({"bed": bed, "plant": "fern"} for bed in ("north", "south", "north")))
 
     with pytest.raises(BuildError, match="expected the rows of north together"):
         json_map.write(rows, DOCUMENT, context)
 
 
-def test_a_missing_key_column_is_named(lay, context) -> None:
+def test_a_missing_key_column_is_reported(lay, context) -> None:
     with pytest.raises(BuildError, match="expected the column plant"):
         json_map.write(lay({"bed": "north"}), DOCUMENT, context)
 
 
 @pytest.mark.parametrize("content", ["[]", '{"north":1}', '{"north":{"fern":null}}', "{"])
-def test_another_shape_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_of_another_structure_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "plants.json").write_text(content)
 
     with pytest.raises(BuildError, match="expected an object of objects"):

@@ -1,4 +1,4 @@
-"""One row is one object."""
+"""The only row of a model becomes one object."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ DOCUMENT = Document.model_validate(
 )
 
 
-def test_the_row_s_columns_are_members(lay, context) -> None:
+def test_the_columns_of_the_row_are_members(lay, context) -> None:
     json_record.write(lay({"first": True, "found": [{"plant": "oak"}]}), DOCUMENT, context)
 
-    found = json.loads((context.directory / "today.json").read_text())
-    assert found == {"first": True, "found": [{"plant": "oak"}]}
+    content = json.loads((context.directory / "today.json").read_text())
+    assert content == {"first": True, "found": [{"plant": "oak"}]}
     assert json_record.count_rows(DOCUMENT, context.directory) == 1
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_no_row_or_several_are_refused(lay, context, count: int) -> None:
+def test_a_model_without_exactly_one_row_is_refused(lay, context, count: int) -> None:
     with pytest.raises(BuildError, match=f"expected one row for today.json, found {count}"):
         json_record.write(lay(*[{"first": True}] * count), DOCUMENT, context)
 
 
-def test_another_shape_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_structure_is_refused(tmp_path: Path) -> None:
     (tmp_path / "today.json").write_text("[]")
 
     with pytest.raises(BuildError, match="expected one object"):

@@ -1,4 +1,4 @@
-"""Long lists stand one element per line, and are read back so."""
+"""Long lists are written and read one element per line."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_several_lists_are_one_object(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"a": 1, "x": [1, 2], "y": [], "z": [{"b": []}]}
 
 
-def test_what_was_written_is_read_piece_by_piece(tmp_path: Path) -> None:
+def test_an_object_is_read_back_part_by_part(tmp_path: Path) -> None:
     path = written(tmp_path, ("x", [b"1", b"2"]), ("y", []), ("z", [b"3"]))
 
     assert list(read_object(path)) == [(HEADER, b'{"a":1}'), ("x", b"1"), ("x", b"2"), ("z", b"3")]
 
 
-def test_an_object_may_have_nothing_but_its_list(tmp_path: Path) -> None:
+def test_an_object_may_consist_of_its_list(tmp_path: Path) -> None:
     path = written(tmp_path, ("x", [b"1"]), head=b"{}")
 
     assert json.loads(path.read_text()) == {"x": [1]}
@@ -48,7 +48,7 @@ def test_an_object_may_have_nothing_but_its_list(tmp_path: Path) -> None:
         pytest.param('{"x":[\n1\n]}\n2', "line 4: expected nothing", id="more"),
     ],
 )
-def test_other_lines_are_refused_by_their_number(
+def test_invalid_lines_are_reported_with_their_number(
     tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "stream.json"

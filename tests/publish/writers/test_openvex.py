@@ -1,4 +1,4 @@
-"""Rows become OpenVEX statements, and a statement that says too little is refused."""
+"""Rows become OpenVEX statements, and incomplete statements are refused."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def a_row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_a_statement_names_package_version_and_moment(lay, context) -> None:
+def test_a_statement_has_package_version_and_time(lay, context) -> None:
     openvex.write(lay(a_row(status_notes="Fixed.")), DOCUMENT, context)
 
-    found = json.loads((context.directory / "openvex.json").read_text())
-    assert found == {
+    content = json.loads((context.directory / "openvex.json").read_text())
+    assert content == {
         "@context": "https://openvex.dev/ns/v0.2.0",
         "@id": "https://garden.example/vex",
         "author": "Garden",
@@ -65,7 +65,7 @@ def test_a_statement_names_package_version_and_moment(lay, context) -> None:
     }
 
 
-def test_every_statement_is_counted_back(lay, context) -> None:
+def test_count_rows_returns_the_number_of_statements(lay, context) -> None:
     rows = lay(*(a_row(package_name=name) for name in ("fir", "oak", "yew")))
 
     [written] = openvex.write(rows, DOCUMENT, context)
@@ -90,14 +90,16 @@ def test_equal_rows_give_equal_bytes(lay, context) -> None:
         pytest.param({"colour": "red"}, "found colour, which it does not know", id="column more"),
     ],
 )
-def test_what_the_standard_refuses_is_not_written(lay, context, changes, message: str) -> None:
+def test_a_structure_that_violates_the_standard_is_not_written(
+    lay, context, changes, message: str
+) -> None:
     with pytest.raises(BuildError, match=message):
         openvex.write(lay(a_row(**changes)), DOCUMENT, context)
 
     assert not (context.directory / "openvex.json").exists()
 
 
-def test_a_document_without_a_statement_is_none(lay, context) -> None:
+def test_a_document_without_statements_is_refused(lay, context) -> None:
     with pytest.raises(BuildError, match="expected a statement at least"):
         openvex.write(lay(), DOCUMENT, context)
 
@@ -112,7 +114,7 @@ def test_a_document_without_a_statement_is_none(lay, context) -> None:
         pytest.param('"statements"', '"words"', id="other list"),
     ],
 )
-def test_a_spoiled_document_is_refused(lay, context, old: str, new: str) -> None:
+def test_an_invalid_document_is_refused(lay, context, old: str, new: str) -> None:
     openvex.write(lay(a_row()), DOCUMENT, context)
     path: Path = context.directory / "openvex.json"
     path.write_text(path.read_text().replace(old, new))

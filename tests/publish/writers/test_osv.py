@@ -1,4 +1,4 @@
-"""Rows of one id become one OSV record; the zip's bytes follow from the rows alone."""
+"""Rows of one id become one OSV record; equal rows give an equal zip."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_fix_ends_the_affected_range(lay, context) -> None:
     }
 
 
-def test_all_packages_of_an_id_stand_in_one_record(lay, context) -> None:
+def test_all_packages_of_an_id_are_in_one_record(lay, context) -> None:
     rows = lay(
         a_row(package_name="fir", is_affected=False),
         a_row(package_name="oak"),
@@ -99,14 +99,14 @@ def test_all_packages_of_an_id_stand_in_one_record(lay, context) -> None:
     assert osv.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_what_is_withdrawn_says_so_and_stays(lay, context) -> None:
+def test_a_withdrawn_record_is_kept_with_its_date(lay, context) -> None:
     osv.write(lay(a_row(withdrawn_at=MARCH)), DOCUMENT, context)
 
     [record] = records(context.directory).values()
     assert record["withdrawn"] == "2026-03-01T00:00:00Z"
 
 
-def test_pages_are_named_once(lay, context) -> None:
+def test_each_page_is_listed_once(lay, context) -> None:
     rows = lay(
         a_row(package_name="fir", page_url="https://a.example", record_url="https://b.example"),
         a_row(package_name="oak", page_url="https://a.example", record_url="https://a.example"),
@@ -121,7 +121,7 @@ def test_pages_are_named_once(lay, context) -> None:
     ]
 
 
-def test_the_newest_change_leads_the_list(lay, context) -> None:
+def test_the_newest_change_is_first_in_the_list(lay, context) -> None:
     ids = ("CVE-2026-900001", "CVE-2026-900002", "CVE-2026-900003")
     moments = (JANUARY, MARCH, MARCH)
     rows = lay(
@@ -163,7 +163,7 @@ def respoil(path: Path, name: str, content: str) -> None:
         pytest.param("a.json", None, "expected the record a.json", id="another name"),
     ],
 )
-def test_a_spoiled_zip_is_refused(lay, context, name, content, message: str) -> None:
+def test_an_invalid_zip_is_refused(lay, context, name, content, message: str) -> None:
     osv.write(lay(a_row()), DOCUMENT, context)
     [record] = records(context.directory).values()
     respoil(context.directory / "osv/all.zip", name, content or json.dumps(record))
@@ -172,7 +172,7 @@ def test_a_spoiled_zip_is_refused(lay, context, name, content, message: str) -> 
         osv.count_rows(DOCUMENT, context.directory)
 
 
-def test_bytes_that_are_no_zip_are_refused(lay, context) -> None:
+def test_a_file_that_is_not_a_zip_is_refused(lay, context) -> None:
     osv.write(lay(a_row()), DOCUMENT, context)
     (context.directory / "osv/all.zip").write_text("PK")
 
@@ -187,9 +187,7 @@ def test_bytes_that_are_no_zip_are_refused(lay, context) -> None:
         pytest.param("2026-01-01T00:00:00Z,ECHO-CVE-2026-900001\n", "no such line", id="stale"),
     ],
 )
-def test_a_list_that_is_not_of_the_records_is_refused(
-    lay, context, listed: str, message: str
-) -> None:
+def test_a_list_of_other_records_is_refused(lay, context, listed: str, message: str) -> None:
     osv.write(lay(a_row()), DOCUMENT, context)
     (context.directory / "osv/modified_id.csv").write_text(listed)
 

@@ -1,4 +1,4 @@
-"""Package URLs are spelled as packageurl-python spells them."""
+"""Package URLs are those of packageurl-python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSIONS = st.text(alphabet="0123456789abcdeXYZ.:+~-", min_size=1)
         (("generic", "", "Oak"), "pkg:generic/Oak"),
     ],
 )
-def test_a_package_is_spelled_as_its_type_asks(parts: tuple[str, ...], expected: str) -> None:
+def test_a_package_url_follows_the_rules_of_its_type(parts: tuple[str, ...], expected: str) -> None:
     assert package_url(*parts) == expected
 
 
@@ -32,8 +32,8 @@ def test_a_qualifier_without_a_value_is_left_out() -> None:
 
 
 @given(name=NAMES, version=VERSIONS)
-def test_the_library_reads_back_what_was_meant(name: str, version: str) -> None:
-    found = PackageURL.from_string(package_url("deb", "garden", name, version, distro="garden"))
+def test_packageurl_python_reads_back_the_parts(name: str, version: str) -> None:
+    parsed = PackageURL.from_string(package_url("deb", "garden", name, version, distro="garden"))
 
-    assert (found.name, found.version) == (name.lower(), version)
-    assert (found.namespace, found.qualifiers) == ("garden", {"distro": "garden"})
+    assert (parsed.name, parsed.version) == (name.lower(), version)
+    assert (parsed.namespace, parsed.qualifiers) == ("garden", {"distro": "garden"})

@@ -1,4 +1,4 @@
-"""Documents are written from marts by the writer that bears their format's name."""
+"""Documents are written from marts by the writer of their format."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_envelope_holds_the_rows_in_the_model_s_order(mart: Path, tmp_path: P
     )
 
 
-def test_what_was_written_is_told_truthfully(mart: Path, tmp_path: Path) -> None:
+def test_the_record_of_a_file_has_its_digest_size_and_rows(mart: Path, tmp_path: Path) -> None:
     [written] = json_envelope.write(Rows(mart), a_document(), DocumentContext(tmp_path, AS_OF))
 
     content = (tmp_path / "plants.json").read_bytes()
@@ -106,7 +106,7 @@ def sown(path: Path, *years: int) -> Path:
 @pytest.mark.parametrize(
     ("years", "head"), [((7, 7), {"year": 7}), ((), None)], ids=["rows", "no rows"]
 )
-def test_what_every_row_says_is_said_once(
+def test_a_column_of_equal_values_is_written_once(
     tmp_path: Path, years: tuple[int, ...], head: object
 ) -> None:
     document = a_document(options=NAMES | {"once": "garden"})
@@ -114,13 +114,13 @@ def test_what_every_row_says_is_said_once(
 
     json_envelope.write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
 
-    found = json.loads((tmp_path / "plants.json").read_text())
-    assert found["garden"] == head
-    assert found["plants"] == [{"plant": f"oak {number}"} for number in range(len(years))]
+    content = json.loads((tmp_path / "plants.json").read_text())
+    assert content["garden"] == head
+    assert content["plants"] == [{"plant": f"oak {number}"} for number in range(len(years))]
     assert json_envelope.count_rows(document, tmp_path) == len(years)
 
 
-def test_what_rows_differ_in_is_not_said_once(tmp_path: Path) -> None:
+def test_a_column_of_different_values_is_not_written_once(tmp_path: Path) -> None:
     document = a_document(options=NAMES | {"once": "garden"})
     mart = sown(tmp_path / "m.parquet", 7, 8)
 
@@ -155,7 +155,7 @@ def test_many_batches_are_one_document(tmp_path: Path) -> None:
         pytest.param("{", "[", "expected the object's first members", id="no object"),
     ],
 )
-def test_a_spoiled_envelope_is_refused(
+def test_an_invalid_envelope_is_refused(
     mart: Path, tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     write(mart, tmp_path)
@@ -166,7 +166,7 @@ def test_a_spoiled_envelope_is_refused(
         json_envelope.count_rows(a_document(), tmp_path)
 
 
-def test_rows_say_what_arrow_says_of_every_kind_of_value(tmp_path: Path) -> None:
+def test_rows_have_the_values_that_arrow_returns(tmp_path: Path) -> None:
     time = pa.timestamp("us", "UTC")
     inner = pa.struct([("at", time), ("on", pa.date32()), ("named", pa.list_(pa.string()))])
     values = [
@@ -180,16 +180,16 @@ def test_rows_say_what_arrow_says_of_every_kind_of_value(tmp_path: Path) -> None
     assert list(Rows(tmp_path / "m.parquet")) == table.to_pylist()
 
 
-def test_a_missing_mart_is_named(tmp_path: Path) -> None:
+def test_a_missing_mart_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"mart_plants\.parquet: expected the mart"):
         len(Rows(tmp_path / "mart_plants.parquet"))
 
 
-def test_a_writer_is_found_by_its_format() -> None:
+def test_find_writer_returns_the_module_of_the_format() -> None:
     assert find_writer(a_document()) is json_envelope
 
 
-def test_the_declared_names_of_formats_stay() -> None:
+def test_the_declared_names_of_formats_are_fixed() -> None:
     assert list(FORMATS) == sorted(
         [
             *("csaf", "csv_table", "cyclonedx", "json_envelope", "json_map", "json_record"),
@@ -211,12 +211,12 @@ def test_every_module_that_writes_is_a_format() -> None:
     )
 
 
-def test_every_wrong_format_and_option_is_named_at_once() -> None:
+def test_every_wrong_format_and_option_is_reported_at_once() -> None:
     documents = [a_document(format="papyrus"), a_document(options={"row": "x", "count": ""})]
 
-    found = [str(problem) for problem in find_problems(documents)]
+    problems = [str(problem) for problem in find_problems(documents)]
 
-    assert found == [
+    assert problems == [
         (
             "documents: plants.json: format: "
             f"expected one of the formats {', '.join(FORMATS)}, found papyrus"
@@ -229,12 +229,12 @@ def test_every_wrong_format_and_option_is_named_at_once() -> None:
     ]
 
 
-def test_a_document_without_a_writer_is_a_wrong_declaration() -> None:
+def test_a_document_without_a_writer_is_a_declaration_error() -> None:
     with pytest.raises(DeclarationError, match="papyrus"):
         find_writer(a_document(format="papyrus"))
 
 
-def test_a_table_in_parquet_is_the_model_s_own_file(mart: Path, tmp_path: Path) -> None:
+def test_a_parquet_document_is_the_file_of_the_model(mart: Path, tmp_path: Path) -> None:
     document = a_document(file="tables/Plants.parquet", format="parquet", options={})
 
     (written,) = find_writer(document).write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
@@ -255,7 +255,7 @@ def test_plain_text_is_a_line_per_row(mart: Path, tmp_path: Path) -> None:
     assert find_writer(document).count_rows(document, tmp_path) == 2
 
 
-def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
+def test_a_line_with_an_unknown_column_is_refused_with_the_existing_ones(
     mart: Path, tmp_path: Path
 ) -> None:
     options = {"line": "{weight}"}
@@ -273,7 +273,7 @@ def test_a_line_of_an_unknown_column_is_refused_with_the_known_ones(
         "{plant", "plant}", "{{plant}}", "{plant:{height_m}}",
     ],
 )  # fmt: skip
-def test_a_brace_that_holds_more_than_a_name_is_refused(line: str) -> None:
+def test_a_brace_with_more_than_a_name_is_refused(line: str) -> None:
     document = a_document(file="plants.txt", format="plain_text", options={"line": line})
 
     with pytest.raises(DeclarationError, match="expected names of columns alone in braces"):
