@@ -41,13 +41,13 @@ def screenshot(url: str, target: Path, *, width: int, height: int, seconds: int)
 
 
 def picture_of_report(folder: Path, target: Path) -> None:
-    sample = SampleHome.first(folder)
+    sample = SampleHome.create_with_run(folder)
     report = sample.latest / "run_report.html"
     screenshot(report.as_uri(), target, width=1100, height=900, seconds=5)
 
 
 def picture_of_graph(folder: Path, target: Path) -> None:
-    sample = GraphHome.first(folder)
+    sample = GraphHome.create_with_run(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
