@@ -154,8 +154,8 @@ class Settings(BaseSettings):
                 directory = base / Path(value).expanduser()
                 if directory.is_dir():
                     return str(directory.resolve())
-        found = _mask_password(value)
-        raise ValueError(f"expected a URL (http, https) or a directory, found {found!r}")
+        actual = _mask_password(value)
+        raise ValueError(f"expected a URL (http, https) or a directory, found {actual!r}")
 
     @field_validator("notify")
     @classmethod
@@ -198,9 +198,9 @@ class Settings(BaseSettings):
         """Returns the same; raises SettingsError if the variable is not set, too."""
         return self.find_secret(variable) or self._refuse_secret(variable, "no such variable")
 
-    def _refuse_secret(self, variable: str, found: str) -> NoReturn:
+    def _refuse_secret(self, variable: str, actual: str) -> NoReturn:
         places = f"the environment or {self.home / '.env'}"
-        raise SettingsError(f"{variable}: expected a secret in {places}, found {found}")
+        raise SettingsError(f"{variable}: expected a secret in {places}, found {actual}")
 
     def origin_of_secret(self, variable: str) -> str | None:
         """Returns `environment` or the `.env` file that sets the variable, or None."""

@@ -193,19 +193,19 @@ def test_a_secret_is_read_on_access(
 
 @pytest.mark.fault("secrets")
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "actual"),
     [
         pytest.param(None, "no such variable", id="missing"),
         pytest.param("", "an empty text", id="empty"),
     ],
 )
 def test_a_missing_or_empty_secret_is_an_error(
-    value: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+    value: str | None, actual: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if value is not None:
         monkeypatch.setenv("FEED_TOKEN", value)
 
-    with pytest.raises(SettingsError, match=f"FEED_TOKEN: expected a secret .*, found {found}"):
+    with pytest.raises(SettingsError, match=f"FEED_TOKEN: expected a secret .*, found {actual}"):
         Settings.load().secret("FEED_TOKEN")
 
 
@@ -257,10 +257,10 @@ def test_each_setting_has_its_origin(
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("DAGSTER_HOME", "events")
 
-    found = origins()
+    origin_by_name = origins()
 
-    assert found == {
-        **dict.fromkeys(found, "default"),
+    assert origin_by_name == {
+        **dict.fromkeys(origin_by_name, "default"),
         "home": str(here),
         "proxy": str(here),
         "log_level": str(home),

@@ -406,5 +406,5 @@ def _line_of(text: str, place: Sequence[int | str]) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _damaged(path: Path, line: int, expected: str, found: str) -> HomeError:
-    return HomeError(f"{path}:{line}: expected {expected}, found {found}\n{ADVICE}")
+def _damaged(path: Path, line: int, expected: str, actual: str) -> HomeError:
+    return HomeError(f"{path}:{line}: expected {expected}, found {actual}\n{ADVICE}")

@@ -1,4 +1,4 @@
-"""The exported ledger: written where it changed, and never trusted where it is damaged."""
+"""The exported manifests: written only if they changed, and refused if they are damaged."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def export(home: Home, *files: RawFile, at: datetime = NOON) -> bool:
     return export_manifest(home, "plants", Process.DOWNLOAD, records, etl_version="0.1.0", at=at)
 
 
-def test_a_domain_without_files_has_a_skeleton(home: Home) -> None:
+def test_a_domain_without_files_has_an_empty_manifest(home: Home) -> None:
     export(home)
 
-    found = json.loads((home.manifests / "plants_download.manifest.json").read_text())
-    assert found["records"] == {}
-    assert found["metadata"] == {
+    manifest = json.loads((home.manifests / "plants_download.manifest.json").read_text())
+    assert manifest["records"] == {}
+    assert manifest["metadata"] == {
         "process": "download",
         "etl_version": "0.1.0",
         "root_dir": ".",
@@ -80,13 +80,13 @@ def test_a_domain_without_files_has_a_skeleton(home: Home) -> None:
 def test_two_sources_with_equal_bytes_keep_two_records(home: Home) -> None:
     export(home, a_file("plants.trees"), a_file("plants.shrubs"), a_file("plants.trees", "2024"))
 
-    found = load_manifest(home, "plants", Process.DOWNLOAD)
-    assert found is not None
-    assert list(found.records) == ["plants.shrubs", "plants.trees", "plants.trees[2024]"]
-    assert {record.file.sha256 for record in found.records.values()} == {SHA}
+    manifest = load_manifest(home, "plants", Process.DOWNLOAD)
+    assert manifest is not None
+    assert list(manifest.records) == ["plants.shrubs", "plants.trees", "plants.trees[2024]"]
+    assert {record.file.sha256 for record in manifest.records.values()} == {SHA}
 
 
-def test_an_unchanged_ledger_is_not_written_again(home: Home) -> None:
+def test_an_unchanged_manifest_is_not_written_again(home: Home) -> None:
     export(home, a_file())
     before = (home.manifests / "plants_download.manifest.json").stat()
 
@@ -97,18 +97,18 @@ def test_an_unchanged_ledger_is_not_written_again(home: Home) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_changed_ledger_keeps_the_day_it_was_created(home: Home) -> None:
+def test_a_changed_manifest_keeps_its_creation_time(home: Home) -> None:
     export(home)
 
     export(home, a_file(), at=NOON + timedelta(days=1))
 
-    found = load_manifest(home, "plants", Process.DOWNLOAD)
-    assert found is not None
-    assert found.metadata.ts_created == NOON
-    assert found.metadata.ts_updated == NOON + timedelta(days=1)
+    manifest = load_manifest(home, "plants", Process.DOWNLOAD)
+    assert manifest is not None
+    assert manifest.metadata.ts_created == NOON
+    assert manifest.metadata.ts_updated == NOON + timedelta(days=1)
 
 
-def test_verdicts_and_tables_keep_the_file_that_they_speak_of(home: Home) -> None:
+def test_verdicts_and_tables_keep_their_file(home: Home) -> None:
     file, part = a_file(), Part(source="plants.trees")
     verdict = Verdict(part=part, sha256=SHA, ok=True, expected="JSON", actual="JSON")
     table = Table(
@@ -133,7 +133,7 @@ def test_verdicts_and_tables_keep_the_file_that_they_speak_of(home: Home) -> Non
     ]
 
 
-def test_no_manifest_is_no_ledger(home: Home) -> None:
+def test_a_missing_manifest_is_none(home: Home) -> None:
     assert load_manifest(home, "plants", Process.DOWNLOAD) is None
 
 
@@ -151,7 +151,7 @@ def test_no_manifest_is_no_ledger(home: Home) -> None:
         pytest.param("plants.example", "plants.\udcff", "expected UTF-8 text", id="not UTF-8"),
     ],
 )
-def test_a_damaged_manifest_is_named_by_line_and_stays(
+def test_a_damaged_manifest_is_reported_by_line_and_kept(
     home: Home, old: str, new: str, message: str
 ) -> None:
     export(home, a_file())
@@ -180,7 +180,7 @@ def a_table(sha256: str = SHA) -> Table:
     )  # fmt: skip
 
 
-def test_a_download_is_known_again_with_its_pin_and_its_verdict() -> None:
+def test_a_download_record_has_its_pin_and_its_verdict() -> None:
     part = Part(source="plants.trees")
     verdict = Verdict(
         part=part, sha256=SHA, ok=True, expected="JSON", actual="text", accepted=a_ruling()
@@ -196,8 +196,8 @@ def test_a_download_is_known_again_with_its_pin_and_its_verdict() -> None:
     assert record.raw_digests == {SHA, "c" * 64}
 
 
-@pytest.mark.parametrize("newest", [SHA, "c" * 64], ids=["good", "a good one stands in"])
-def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> None:
+@pytest.mark.parametrize("newest", [SHA, "c" * 64], ids=["good", "refused"])
+def test_a_validation_record_has_its_result(newest: str) -> None:
     file = a_file()
     verdict = Verdict(
         part=file.part, sha256=newest, ok=newest == SHA, expected="JSON", actual="?",
@@ -222,7 +222,7 @@ def test_a_verdict_is_known_again_with_the_file_that_is_read(newest: str) -> Non
     ],
     ids=["made", "refused", "accepted"],
 )
-def test_a_table_is_known_again_with_what_was_said_of_it(more: dict[str, Any]) -> None:
+def test_an_ingestion_record_has_its_result(more: dict[str, Any]) -> None:
     made = TableResult(part=Part(source="plants.trees"), table=a_table("c" * 64), **more)
 
     record = IngestionRecord.of(a_file(), made)
@@ -231,14 +231,14 @@ def test_a_table_is_known_again_with_what_was_said_of_it(more: dict[str, Any]) -
     assert record.raw_digests == {SHA, "c" * 64}
 
 
-def test_every_ledger_is_found_with_its_domain(home: Home) -> None:
+def test_every_manifest_is_loaded_with_its_domain(home: Home) -> None:
     export(home, a_file())
     (home.manifests / "notes.txt").write_text("by hand", encoding="utf-8")
 
-    [(domain, path, found)] = load_manifests(home)
+    [(domain, path, manifest)] = load_manifests(home)
 
     assert (domain, path.name) == ("plants", "plants_download.manifest.json")
-    assert set(found.records) == {"plants.trees"}
+    assert set(manifest.records) == {"plants.trees"}
 
 
 @pytest.mark.parametrize("process", Process)
@@ -298,7 +298,7 @@ def test_the_records_of_an_earlier_version_have_their_values() -> None:
     ],
     ids=["no source", "no digest", "unknown", "no flag", "no full name"],
 )
-def test_a_fault_is_named_as_the_manifest_spells_it(
+def test_an_error_has_the_names_of_the_manifest(
     home: Home, old: str, new: str, message: str
 ) -> None:
     verdict = Verdict(part=a_file().part, sha256=SHA, ok=True, expected="JSON", actual="JSON")
@@ -320,7 +320,7 @@ def default_fields(record: BaseModel) -> set[str]:
     return {name for name, field in fields if getattr(record, name) == field.get_default()}
 
 
-def test_a_field_that_a_ledger_might_lose_is_one_that_these_tests_fill() -> None:
+def test_these_tests_set_every_field_that_a_manifest_could_lose() -> None:
     part = Part(source="plants.trees", partition="2024")
     verdict = Verdict(
         part=part, sha256=SHA, ok=True, expected="JSON", actual="text", unpacked_bytes=9,

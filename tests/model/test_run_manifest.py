@@ -115,9 +115,9 @@ def test_only_files_that_this_run_downloaded_count_as_fetched() -> None:
 def test_the_steps_of_a_second_wave_count_too() -> None:
     again = [f"{name}_2" for name in COLLECTED]
 
-    found = summarize_run(run(FetchStatus.FETCHED, [*COLLECTED, *again, *LOADED], published=True))
+    result = summarize_run(run(FetchStatus.FETCHED, [*COLLECTED, *again, *LOADED], published=True))
 
-    assert found.collector_result.execution_time == "00:04:30"
+    assert result.collector_result.execution_time == "00:04:30"
 
 
 def a_manifest(**changes: object) -> RunManifest:
@@ -136,9 +136,13 @@ def test_a_run_has_a_duration() -> None:
 def test_outages_are_sources_that_were_not_served() -> None:
     sources = [RunSource(source=f"plants.{status}", status=status) for status in FetchStatus]
 
-    found = a_manifest(sources=sources).outages
+    outages = a_manifest(sources=sources).outages
 
-    assert [source.name for source in found] == ["plants.outage", "plants.missing", "plants.pinned"]
+    assert [source.name for source in outages] == [
+        "plants.outage",
+        "plants.missing",
+        "plants.pinned",
+    ]
 
 
 def test_failed_checks_are_listed() -> None:

@@ -73,9 +73,9 @@ def test_only_checks_of_the_gate_are_causes() -> None:
 
     checks = [failing(GATE, "rows_vanished"), failing(GATE, "x", "warn"), failing("plants/y", "z")]
 
-    found = state_after_run(a_manifest(status=RunStatus.FAILED, checks=checks), GATE)
+    state = state_after_run(a_manifest(status=RunStatus.FAILED, checks=checks), GATE)
 
-    assert found.causes == [f"{GATE}: rows_vanished"]
+    assert state.causes == [f"{GATE}: rows_vanished"]
 
 
 def test_a_failure_names_the_published_set_and_the_next_actions() -> None:
