@@ -1,4 +1,4 @@
-# Needs make and Python 3.11, 3.12 or 3.13. Uses uv where it is there, else venv and pip.
+# Needs make and Python 3.11, 3.12 or 3.13. Uses uv if it is installed, otherwise venv and pip.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
 
-# `make test MARK=` runs the long tests too; PYTEST hands pytest further options.
+# `make test MARK=` runs the long tests too; PYTEST passes options to pytest.
 MARK ?= not long
 PYTEST ?=
 
@@ -38,24 +38,29 @@ dev: setup ## Dagster's web pages and its daemon, on 127.0.0.1
 test: setup-dev ## the tests (fast ones; MARK= for all)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "$(MARK)" $(PYTEST)
 
+.PHONY: test-ci
+test-ci: setup-dev ## what CI runs beside check and test: the demo and the long tests marked ci
+	$(BIN)/etl demo
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "ci" $(PYTEST)
+
 .PHONY: test-all
-test-all: ## every test, the long ones and the drills too
+test-all: ## every test, including long ones and drills
 	@$(MAKE) test MARK=
 
 .PHONY: test-cov
-test-cov: ## the tests of CI, long ones too, with the floor of coverage
+test-cov: ## the fast and long tests, with the coverage floor
 	@$(MAKE) test MARK="not drill" PYTEST="--cov --cov-report=term $(PYTEST)"
 
 .PHONY: drill
-drill: ## every further write point and fault of many alike (half an hour)
+drill: ## every further write point and fault (half an hour)
 	@$(MAKE) test MARK=drill
 
 .PHONY: soak
-soak: setup-dev ## 200 runs with random faults, each judged: make soak RUNS=200 SEED=1
+soak: setup-dev ## 200 runs with random faults, each verified: make soak RUNS=200 SEED=1
 	PYTHONPATH=tests $(BIN)/python -W ignore -m support.soak $(RUNS) $(SEED)
 
 .PHONY: check
-check: setup-dev ## format, lint, types, import law, SQL, YAML, layout
+check: setup-dev ## format, lint, types, import rules, SQL, YAML, layout
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -71,13 +76,13 @@ format: setup-dev ## format Python and SQL in place
 	$(BIN)/sqlfluff fix --disable-progress-bar dbt_project
 
 .PHONY: bench
-bench: setup-dev ## measure, and compare within one run
+bench: setup-dev ## measure and compare within one run
 	$(BIN)/python -m bench
 
 ##@ Change
 
 .PHONY: add-source
-add-source: setup ## write both skeletons: make add-source NAME=<domain>.<source>
+add-source: setup ## write the two files of a source: make add-source NAME=<domain>.<source>
 	$(BIN)/python -m etl_assets.declarations.codegen source etl_assets/domains dbt_project "$(NAME)"
 
 .PHONY: schemas
@@ -93,11 +98,11 @@ pictures: setup-dev ## take the pictures of the README (needs Chromium)
 	PYTHONPATH=tests $(BIN)/python -W ignore -m support.pictures $(PICTURES)
 
 .PHONY: update-golden
-update-golden: setup-dev ## accept what the golden tests produce now; read the diff
+update-golden: setup-dev ## rewrite the golden files; review the diff
 	$(BIN)/python -m pytest --snapshot-update
 
 .PHONY: lock
-lock: ## resolve both locks anew (needs uv)
+lock: ## resolve both locks again (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --quiet -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
@@ -106,10 +111,10 @@ lock: ## resolve both locks anew (needs uv)
 ##@ Set up
 
 .PHONY: setup
-setup: $(RUN_STAMP) ## .venv as requirements.lock says; nothing to do where it is so already
+setup: $(RUN_STAMP) ## .venv from requirements.lock; does nothing if it is current
 
 .PHONY: setup-dev
-setup-dev: $(DEV_STAMP) ## the same, with what tests and checks need
+setup-dev: $(DEV_STAMP) ## the same, with the tools for tests and checks
 
 $(RUN_STAMP): requirements.lock pyproject.toml
 	@.ci/setup $(VENV) requirements.lock
@@ -120,7 +125,7 @@ $(DEV_STAMP): requirements-dev.lock pyproject.toml
 	@touch $(RUN_STAMP) $@  # the one lock contains the other
 
 .PHONY: clean
-clean: ## remove .venv and caches; data and outputs stay
+clean: ## remove .venv and caches, but no data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
 
 .PHONY: help

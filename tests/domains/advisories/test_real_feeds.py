@@ -41,7 +41,7 @@ from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
 from etl_assets.model.run_options import RunOptions
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 AS_OF = datetime(2026, 9, 1, 12, tzinfo=UTC)
 OF_THE_RUN = {MANIFEST_FILE, "run_report.md", "run_report.html", "SHA256SUMS"}

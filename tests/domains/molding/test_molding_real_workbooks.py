@@ -15,7 +15,7 @@ from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 READERS = ("pandas==3.1.1", "openpyxl==3.1.5", "pyxlsb==1.0.10")
 KEYS = {

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Transit
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 CODES = {"CC9": "PAYA LEBAR", "DT18": "TELOK AYER", "DT4": "HUME", "NE18": "PUNGGOL COAST"}
 CODES |= {"CC30": "KEPPEL", "CC31": "CANTONMENT", "CC32": "PRINCE EDWARD ROAD"}
