@@ -47,6 +47,8 @@ FIRST_ERROR = 400
 FIRST_SERVER_ERROR = 500
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOT_PUBLISHED = frozenset({404, 410})
+# Timeout, another connection, too early, too many: the same request may succeed later. After 416
+# the transfer restarts without a range.
 RETRYABLE_CLIENT_ERRORS = frozenset({408, 421, 425, 429, RANGE_NOT_SATISFIABLE})
 OVERLOADED = frozenset({429, 503})
 

@@ -30,7 +30,7 @@ SECRET_NAME = re.compile(
 
 READ_BYTES = 1 << 20  # httpcore reads 64 KiB at a time; larger reads cost less per byte
 HEADER_END = b"\r\n\r\n"
-HEADER_LIMIT = 1 << 18
+HEADER_LIMIT = 1 << 18  # a longer header is not kept in memory, and its body not counted
 
 
 def resolve_redirect(url: str, location: str, *, private: bool) -> str:

@@ -21,6 +21,7 @@ from etl_assets.model.records import Part, Probe, Validators
 
 ATTEMPTS = 2  # a failed probe leads to a fetch, which makes the declared number of attempts
 WORKERS = 64  # most of them wait for the limits of one host, and must not delay other hosts
+# 403 too: a signed URL of an object store is valid for one method, mostly GET.
 HEAD_NOT_SUPPORTED = frozenset({400, 403, 405, 501})
 
 

@@ -32,7 +32,7 @@ KINDS = {
 }
 WORKBOOK_MEMBERS = frozenset({"xl/workbook.xml", "xl/workbook.bin"})
 READ_BYTES = 1 << 16
-TAIL_BYTES = 64
+TAIL_BYTES = 64  # white space may follow the last bracket
 CLOSING = {b"{": b"}", b"[": b"]"}
 NO_RECORDS = (b"{}", b"[]")
 
