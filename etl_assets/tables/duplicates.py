@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl_assets.declarations.contract import Contract
@@ -22,10 +23,9 @@ from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_text
 from etl_assets.tables.arrow_types import SOURCE_ROW
 from etl_assets.tables.contract_check import row_keys
-from etl_assets.tables.parquet import read_batches
 
 # Starting DuckDB takes 30 ms, which is what Python needs for so many keys. Most tables are smaller.
-IN_MEMORY_ROWS = 100_000
+MAX_HASHED_ROWS = 100_000
 # Further memory is spilled. With 128 MB DuckDB groups 50 million hashes and fails on 150 million,
 # so a larger table is read once for each 50 million of its rows.
 MEMORY_LIMIT = "128MB"
@@ -38,6 +38,30 @@ ROW_ORDERS = {
 }
 
 Integers = npt.NDArray[np.int64]
+NO_ROWS: Integers = np.empty(0, np.int64)
+
+
+class KeyHashes:
+    """The hashes of a table's keys, collected while it is written and as long as it is small."""
+
+    def __init__(self, key: list[str]) -> None:
+        self._key = key
+        self._row_count = 0
+        self._hashes: list[Integers] = []
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._row_count += rows.num_rows
+        if self._row_count > MAX_HASHED_ROWS:
+            self._hashes = []
+            return
+        hashes = map(hash, row_keys(rows, self._key))
+        self._hashes.append(np.fromiter(hashes, np.int64, rows.num_rows))
+
+    def all_differ(self) -> bool:
+        """True only if no key repeats; False also for a large table, or if two hashes are equal."""
+        if self._row_count > MAX_HASHED_ROWS:
+            return False
+        return self._row_count == len(np.unique(np.concatenate([*self._hashes, NO_ROWS])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +79,6 @@ def find_duplicates(
     path: Path,
     contract: Contract,
     *,
-    in_memory_rows: int = IN_MEMORY_ROWS,
     rows_per_pass: int = ROWS_PER_PASS,
     memory_limit: str = MEMORY_LIMIT,
 ) -> Duplicates:
@@ -63,17 +86,13 @@ def find_duplicates(
 
     A null in a key equals another null. Raises HomeError if there is no room to spill.
     """
-    row_count = pq.read_metadata(path).num_rows
-    if row_count <= in_memory_rows and _keys_differ(path, contract.key, row_count):
-        return Duplicates(np.empty(0, np.int64), np.empty(0, np.int64))
-
     # DuckDB does not tell `a` from `A`, so every column gets a name of its own by its position.
     schema = pq.read_schema(path)
     columns = [f"column_{number}" for number in range(len(schema))]
     names = dict(zip(schema.names, columns, strict=True))
     key = ", ".join(names[column] for column in contract.key)
     order = ROW_ORDERS[contract.duplicates].format(newest_by=names.get(contract.newest_by or ""))
-    passes = row_count // rows_per_pass + 1
+    passes = pq.read_metadata(path).num_rows // rows_per_pass + 1
     with (
         _translate_spill_errors(path.parent),
         connect(
@@ -117,14 +136,6 @@ def find_duplicates(
             """  # noqa: S608 - the names are made here
         ).fetchnumpy()
     return Duplicates(duplicates["position"], duplicates["kept_record"])
-
-
-def _keys_differ(path: Path, key: list[str], row_count: int) -> bool:
-    """False also if different keys share a hash, which only costs a look by DuckDB."""
-    hashes = set[int]()
-    for _, rows in read_batches(path, key):
-        hashes.update(map(hash, row_keys(rows, key)))
-    return len(hashes) == row_count
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
 from etl_assets.tables.contract_check import ContractChecker
-from etl_assets.tables.duplicates import find_duplicates
+from etl_assets.tables.duplicates import KeyHashes, find_duplicates
 from etl_assets.tables.parquet import RejectWriter, TableWriter
 from etl_assets.tables.readers import registry
 from etl_assets.tables.readers.batch import row_json
@@ -78,8 +78,9 @@ def tabulate(
         parquet.reject_file(rejects_target, source_sha256) as rejects,
     ):
         builder = _TableBuilder(source, draft, rejects)
-        builder.write_rows(raw, source_sha256)
-        builder.remove_duplicates()
+        keys = builder.write_rows(raw, source_sha256)
+        if not keys.all_differ():
+            builder.remove_duplicates()
         builder.refuse_if_unacceptable(None if accept_shrink else previous)
         digest = hash_file(draft)
     return Table(
@@ -155,8 +156,9 @@ class _TableBuilder:
         self._unknown_values: dict[str, Counter[str]] = {}
         self._content_at: datetime | None = None
 
-    def write_rows(self, raw: Path, source_sha256: str) -> None:
-        """Read, check and write the file batch by batch."""
+    def write_rows(self, raw: Path, source_sha256: str) -> KeyHashes:
+        """Read, check and write the file batch by batch; returns the keys of its valid rows."""
+        keys = KeyHashes(self._contract.key)
         schema = table_schema(self._contract)
         checker = ContractChecker(self._contract)
         with TableWriter(self._draft, schema) as table:
@@ -165,11 +167,13 @@ class _TableBuilder:
                 rows = checked.rows
                 table.write(parquet.add_provenance(rows, schema, source_sha256, checked.ordinals))
                 self._rejects.write(checked.rejects)
+                keys.add(rows)
                 self._count_unknown_values(checked.unknown_values)
                 self._records += batch.records
                 self._rows += rows.num_rows
                 self._unknown_fields |= batch.unknown_fields
                 self._update_content_time(rows)
+        return keys
 
     def _count_unknown_values(self, values_by_column: Mapping[str, Counter[str]]) -> None:
         # A column in which no value is known must not need memory for each of them.
@@ -210,7 +214,7 @@ class _TableBuilder:
     def remove_duplicates(self) -> None:
         """Keep one row of each key. The others are rejects or only counted, as declared."""
         duplicates = find_duplicates(self._draft, self._contract)
-        if not len(duplicates.positions):
+        if not len(duplicates.positions):  # a rewrite would cost as much as the first one
             return
         kept_records = iter(duplicates.kept_records)
         for rows in parquet.remove_rows(self._draft, duplicates.positions):

@@ -20,7 +20,7 @@ from support.table_declarations import column, contract
 from etl_assets.declarations.contract import Contract
 from etl_assets.model.errors import HomeError
 from etl_assets.tables.arrow_types import TYPES
-from etl_assets.tables.duplicates import find_duplicates
+from etl_assets.tables.duplicates import MAX_HASHED_ROWS, KeyHashes, find_duplicates
 
 BY_NUMBER = contract(column("a", "int64"))
 
@@ -38,20 +38,13 @@ def duplicates(path: Path, declared: Contract, **options: Any) -> tuple[list[int
     return result.positions.tolist(), result.kept_records.tolist()
 
 
-@pytest.fixture(params=[{}, {"in_memory_rows": 0}], ids=["small", "large"])
-def size(request: pytest.FixtureRequest) -> dict[str, int]:
-    """Options by which a table counts as small, or as too large for memory."""
-    options: dict[str, int] = request.param
-    return options
-
-
-def test_an_empty_table_has_no_duplicates(tmp_path: Path, size: dict[str, int]) -> None:
+def test_an_empty_table_has_no_duplicates(tmp_path: Path) -> None:
     path = write(tmp_path, a=pa.array([], pa.int64()), source_row=pa.array([], pa.int64()))
 
-    assert duplicates(path, BY_NUMBER, **size) == ([], [])
+    assert duplicates(path, BY_NUMBER) == ([], [])
 
 
-def test_equal_keys_are_found_across_row_groups(tmp_path: Path, size: dict[str, int]) -> None:
+def test_equal_keys_are_found_across_row_groups(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         row_group_size=3,
@@ -59,22 +52,22 @@ def test_equal_keys_are_found_across_row_groups(tmp_path: Path, size: dict[str, 
         b=[1, 1, None, 1, 1, None, 0],
     )
 
-    found = duplicates(path, contract("a", column("b", "int64"), key=["a", "b"]), **size)
+    found = duplicates(path, contract("a", column("b", "int64"), key=["a", "b"]))
 
     assert found == ([4, 5], [10, 30])
 
 
-def test_the_largest_unsigned_keys_are_told_apart(tmp_path: Path, size: dict[str, int]) -> None:
+def test_the_largest_unsigned_keys_are_told_apart(tmp_path: Path) -> None:
     numbers = pa.array([2**64 - 1, 2**63, 2**63 - 1, 2**64 - 1], pa.uint64())
     path = write(tmp_path, a=numbers)
 
-    assert duplicates(path, contract(column("a", "uint64")), **size) == ([3], [10])
+    assert duplicates(path, contract(column("a", "uint64"))) == ([3], [10])
 
 
-def test_columns_that_differ_by_case_are_told_apart(tmp_path: Path, size: dict[str, int]) -> None:
+def test_columns_that_differ_by_case_are_told_apart(tmp_path: Path) -> None:
     path = write(tmp_path, A=[1, 1], a=[1, 2])
 
-    assert duplicates(path, BY_NUMBER, **size) == ([], [])
+    assert duplicates(path, BY_NUMBER) == ([], [])
 
 
 @pytest.mark.parametrize("rows_per_pass", [5_001, 700], ids=["one pass", "eight passes"])
@@ -83,7 +76,7 @@ def test_every_pass_finds_its_share_and_leaves_no_file(tmp_path: Path, rows_per_
     path = write(tmp_path, a=numbers)
     _, first = np.unique(numbers, return_index=True)
 
-    found, _ = duplicates(path, BY_NUMBER, in_memory_rows=0, rows_per_pass=rows_per_pass)
+    found, _ = duplicates(path, BY_NUMBER, rows_per_pass=rows_per_pass)
 
     assert found == sorted(set(range(5_000)) - set(first.tolist()))
     assert list(tmp_path.iterdir()) == [path]
@@ -133,7 +126,6 @@ def test_a_disk_that_takes_no_spilled_rows_is_the_homes_fault(tmp_path: Path) ->
 )
 def test_duplicates_give_way_as_the_contract_says(
     tmp_path: Path,
-    size: dict[str, int],
     policy: dict[str, str],
     positions: list[int],
     kept: list[int],
@@ -147,7 +139,34 @@ def test_duplicates_give_way_as_the_contract_says(
         at=[None, 5, 1, 9, 3, 5],
     )
 
-    assert duplicates(path, declared, **size) == (positions, kept)
+    assert duplicates(path, declared) == (positions, kept)
+
+
+def test_hashes_of_different_keys_rule_duplicates_out() -> None:
+    hashes = KeyHashes(["a", "b"])
+
+    assert hashes.all_differ()
+    hashes.add(pa.RecordBatch.from_pydict({"a": ["pear", "pear", None], "b": [1, None, 1]}))
+    assert hashes.all_differ()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(["pear", "plum", "pear"], id="texts"),
+        pytest.param([None, "plum", None], id="nulls"),
+        pytest.param([["a"], ["b"], ["a"]], id="lists"),
+        pytest.param([-1.0, 5.0, -2.0], id="different keys of one hash"),
+        pytest.param(range(MAX_HASHED_ROWS + 1), id="a large table"),
+    ],
+)
+def test_hashes_cannot_rule_out_other_keys(keys: Any) -> None:
+    hashes = KeyHashes(["a"])
+
+    for part in (keys[:2], keys[2:]):
+        hashes.add(pa.RecordBatch.from_pydict({"a": part}))
+
+    assert not hashes.all_differ()
 
 
 def test_keys_that_only_share_a_hash_are_both_kept(tmp_path: Path) -> None:

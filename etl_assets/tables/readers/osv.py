@@ -18,7 +18,6 @@ import msgspec
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import OsvFormat
 from etl_assets.model.errors import ContentError, HomeError
-from etl_assets.storage.archives import ENCRYPTED_FLAG
 from etl_assets.tables.readers.batch import (
     DECODE_ERRORS,
     Batch,
@@ -28,6 +27,7 @@ from etl_assets.tables.readers.batch import (
 )
 
 MAX_RECORD_BYTES = 64 << 20
+ENCRYPTED_FLAG = 0x1  # of a zip member
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # zipfile raises these too for a damaged or unsupported archive.
 ZIP_ERRORS = (
