@@ -118,12 +118,14 @@ def forget(source: SourceName, *, why: Why) -> None:
     The next run publishes without its rows.
     """
     from etl_assets.declarations.names import find_part
-    from etl_assets.operations import forget
+    from etl_assets.operations import rollback as operations_rollback
 
     with open_session() as session:
         declared, part = find_part(session.project.domains, source)
         with _locked(session, declared.domain):
-            forget.forget(session.for_domain(declared.domain), declared, part, **_decision(why))
+            operations_rollback.forget(
+                session.for_domain(declared.domain), declared, part, **_decision(why)
+            )
     print_text(f"{part}: forgotten, its rows are removed\n`etl run {declared.domain}` applies it")
 
 
@@ -174,7 +176,7 @@ def manifest_verify(domain: OptionalDomain = None, *, as_json: Json = False) -> 
 
     Exits with 1 if a file is missing, altered, or not listed.
     """
-    from etl_assets.operations.manifest_verify import verify_store
+    from etl_assets.operations.manifest import verify_store
 
     with open_session() as session:
         declared = session.for_domain(domain).domain if domain else None
@@ -190,11 +192,11 @@ def manifest_restore(domain: OptionalDomain = None, *, as_json: Json = False) ->
 
     The next run then downloads only what has changed since.
     """
-    from etl_assets.operations.manifest_restore import exported, restore
+    from etl_assets.operations.manifest import list_exported_domains, restore
 
     restored = []
     with open_session() as session:
-        names = _domain_names(session, domain) if domain else exported(session.project)
+        names = _domain_names(session, domain) if domain else list_exported_domains(session.project)
         for name in names:
             with _locked(session, name):
                 restored.append(restore(session.for_domain(name)))

@@ -1,6 +1,6 @@
 """Which raw files the manifests refer to: those of stored files, and those of runs.
 
-References in the event log are collected in `etl_assets.operations.manifest_verify`.
+References in the event log are collected in `etl_assets.operations.manifest`.
 """
 
 from __future__ import annotations

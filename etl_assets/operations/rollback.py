@@ -1,18 +1,24 @@
-"""An earlier file that a person puts in the place of what a remote serves, until it is unpinned.
+"""Decisions of the operator on the current file of a source: `etl rollback`, `unpin`, `forget`.
 
-Both are events of the raw asset, with who and why; what a run makes of a pin is `fetch.decide`.
+Each is recorded as an event of the raw asset, with who made it and why. How a run treats a pinned
+file is decided in `etl_assets.fetch.decide`; `etl_assets.operations.quarantine` releases files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from etl_assets.declarations.source import Source
-from etl_assets.defs.context import DomainSession, ProjectContext
+from etl_assets.declarations.source import Files, Source
+from etl_assets.defs import asset_keys, raw
+from etl_assets.defs.context import DomainSession
 from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.fetch import raw_store
+from etl_assets.fetch.file_set import list_files, resolve_folder
+from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
 from etl_assets.model.errors import UsageError
+from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
     FetchResult,
@@ -24,12 +30,7 @@ from etl_assets.model.records import (
     Reason,
     StoredState,
 )
-from etl_assets.operations.operator_decisions import (
-    publish_decision,
-    record_decision,
-    required_reason,
-    was_cut_off,
-)
+from etl_assets.tables.parquet import remove_file
 
 
 def rollback(
@@ -42,107 +43,169 @@ def rollback(
     why: str,
     at: datetime,
 ) -> FetchResult:
-    """Pin the part to a version that begins with `to`, or to the one before the current.
+    """Pin the part to the version whose SHA-256 starts with `to`, or to the previous version.
 
-    One that was cut off is completed, and goes no further back. Raises UsageError where there is no
-    such version whose file is still stored and whole.
+    A rollback that was interrupted is completed instead of going back once more. Raises UsageError
+    if there is no such version, or if its file is no longer stored.
     """
-    event_log, project = session.event_log, session.project
-    last = _last(event_log, source, part)
-    if to is None and last.pin and was_cut_off(project, source, last):
-        publish_decision(session, source, at)
+    last = _require_fetch(session, source, part)
+    if to is None and last.pin and was_interrupted(session.home, source, last):
+        export_decision(session, source, at)
         return last
-    file = _chosen(project, part, list(versions_of(event_log, source, part)), last, to)
-    held = last.pin.replaced_file if last.pin else last.file
-    ruling = OperatorDecision(sha256=file.sha256, by=by, why=required_reason(why), at=at)
-    pin = Pin(decision=ruling, replaced_file=held)
-    decision = Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(pin))
+    versions = list(list_versions(session.event_log, source, part))
+    current = last.file.sha256 if last.file else ""
+    file = _select_version(session.home, part, versions, current, to)
+    replaced_file = last.pin.replaced_file if last.pin else last.file
+    decision = OperatorDecision(sha256=file.sha256, by=by, why=require_reason(why), at=at)
+    pin = Pin(decision=decision, replaced_file=replaced_file)
     fetch = FetchResult(
         part=part,
         status=FetchStatus.PINNED,
-        decision=decision,
+        decision=Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(pin)),
         file=file,
         fault=str(pin),
         pin=pin,
     )
-    return record_decision(session, source, fetch, ruling)
+    return record_decision(session, source, fetch, decision)
 
 
 def unpin(
-    session: DomainSession,
-    source: Source,
-    part: Part,
-    *,
-    by: str,
-    why: str,
-    at: datetime,
+    session: DomainSession, source: Source, part: Part, *, by: str, why: str, at: datetime
 ) -> FetchResult:
-    """Take the pin away: what stood before it stands again, and the next run asks the remote."""
-    event_log, project = session.event_log, session.project
-    last = _last(event_log, source, part)
-    if last.pin is None and was_cut_off(project, source, last):
-        publish_decision(session, source, at)
+    """Remove the pin: the file before it is the current one, and the next run probes the remote.
+
+    Raises UsageError if the part is not pinned.
+    """
+    last = _require_fetch(session, source, part)
+    if last.pin is None and was_interrupted(session.home, source, last):
+        export_decision(session, source, at)
         return last
     if last.pin is None:
         raise UsageError(f"{part} is not pinned; it is served as the remote has it")
-    ruling = OperatorDecision(
-        sha256=last.pin.decision.sha256, by=by, why=required_reason(why), at=at
-    )
-    held = last.pin.replaced_file
+    pinned_sha256 = last.pin.decision.sha256
+    decision = OperatorDecision(sha256=pinned_sha256, by=by, why=require_reason(why), at=at)
+    file = last.pin.replaced_file
     fetch = FetchResult(
         part=part,
-        status=FetchStatus.UNCHANGED if held else FetchStatus.MISSING,
-        decision=Decision(part=part, fetch=False, reason=Reason.UNPINNED, detail=str(ruling)),
-        file=held,
-        fault=None if held else "nothing was held before the pin",
+        status=FetchStatus.UNCHANGED if file else FetchStatus.MISSING,
+        decision=Decision(part=part, fetch=False, reason=Reason.UNPINNED, detail=str(decision)),
+        file=file,
+        fault=None if file else "no file was stored before the pin",
     )
-    return record_decision(session, source, fetch, ruling)
+    return record_decision(session, source, fetch, decision)
 
 
-def versions_of(event_log: EventLog, source: Source, part: Part) -> Iterator[RawFile]:
-    """Every file that was fetched for the part, the newest first, each content once."""
-    seen = set()
+def forget(
+    session: DomainSession, source: Source, part: Part, *, by: str, why: str, at: datetime
+) -> FetchResult:
+    """Stop tracking a file that was deleted from its folder; the next run publishes without it.
+
+    Until then the rows of the last good file are used. The raw file stays stored as long as
+    retention keeps it. Raises UsageError if the file was never fetched, or is still in its folder.
+    """
+    last = _require_deleted_file(session, source, part)
+    sha256 = last.file.sha256 if last.file else ""
+    decision = OperatorDecision(sha256=sha256, by=by, why=require_reason(why), at=at)
+    # Tables first: if the command is interrupted here, the next run just makes them again.
+    remove_file(session.home.table_file(source.domain, source.name, part.partition))
+    remove_file(session.home.rejects_file(source.domain, source.name, part.partition))
+    fetch = FetchResult(
+        part=part,
+        status=FetchStatus.FORGOTTEN,
+        decision=Decision(part=part, fetch=False, reason=Reason.FORGOTTEN, detail=str(decision)),
+    )
+    return record_decision(session, source, fetch, decision)
+
+
+def list_versions(event_log: EventLog, source: Source, part: Part) -> Iterator[RawFile]:
+    """Yield every distinct file that was fetched for the part, the newest first."""
+    digests = set()
     for fetch in event_log.fetch_history(source, part.partition):
-        if fetch.file and fetch.pin is None and fetch.file.sha256 not in seen:
-            seen.add(fetch.file.sha256)
+        if fetch.file and fetch.pin is None and fetch.file.sha256 not in digests:
+            digests.add(fetch.file.sha256)
             yield fetch.file
 
 
-def _last(event_log: EventLog, source: Source, part: Part) -> FetchResult:
-    last = event_log.read_sources([source])[source.name].fetches.get(part.partition)
-    if last is None:
+def require_reason(why: str) -> str:
+    """Return the stripped text; raises UsageError if it is empty."""
+    if not why.strip():
+        raise UsageError("--why: expected a reason, found an empty text")
+    return why.strip()
+
+
+def record_decision(
+    session: DomainSession, source: Source, fetch: FetchResult, decision: OperatorDecision
+) -> FetchResult:
+    """Record the result of a decision in the event log, and export it."""
+    session.event_log.report_outcome(
+        asset_keys.raw_key(source),
+        fetch.part.partition,
+        raw.raw_outcome(fetch),
+        by=decision.by,
+        why=decision.why,
+        at=decision.at.isoformat(),
+    )
+    export_decision(session, source, decision.at)
+    return fetch
+
+
+def export_decision(session: DomainSession, source: Source, at: datetime) -> None:
+    """Update the check of the source and the exported ledger from the event log."""
+    key = asset_keys.raw_key(source)
+    fetches = session.event_log.read_sources([source])[source.name].fetches
+    session.event_log.report_checks(source, key, raw.CHECKS, fetches, fetches)
+    export_ledger(session, at)
+
+
+def was_interrupted(home: Home, source: Source, last: FetchResult) -> bool:
+    """True if the exported ledger has another pin than the event log: it is written last."""
+    manifest = load_manifest(home, source.domain, Process.DOWNLOAD)
+    record = manifest.records.get(str(last.part)) if manifest else None
+    return isinstance(record, DownloadRecord) and record.pin != last.pin
+
+
+def _require_fetch(session: DomainSession, source: Source, part: Part) -> FetchResult:
+    fetches = session.event_log.read_sources([source])[source.name].fetches
+    if part.partition not in fetches:
         raise UsageError(f"{part}: nothing was ever fetched; run `etl run {source.domain}` first")
-    return last
+    return fetches[part.partition]
 
 
-def _chosen(
-    project: ProjectContext, part: Part, versions: list[RawFile], last: FetchResult, to: str | None
+def _require_deleted_file(session: DomainSession, source: Source, part: Part) -> FetchResult:
+    resolver = session.project.resolver
+    if not isinstance(source.partitions, Files):
+        raise UsageError(f"{source.full_name}: expected a set of files, found a single location")
+    fetches = session.event_log.read_sources([source])[source.name].fetches
+    if part.partition not in fetches:
+        names = ", ".join(sorted(name for name in fetches if name)) or "none"
+        raise UsageError(
+            f"{part}: expected a file that was fetched, found none; fetched files: {names}"
+        )
+    if part.partition in list_files(source, source.partitions, resolver).partitions:
+        folder = resolve_folder(source, resolver)
+        raise UsageError(f"{part}: expected a deleted file, found it in {folder}; move it away")
+    return fetches[part.partition]
+
+
+def _select_version(
+    home: Home, part: Part, versions: Sequence[RawFile], current: str, to: str | None
 ) -> RawFile:
-    current = last.file.sha256 if last.file else ""
-    if to is None:
-        wanted = f"a stored version before {current[:12] or 'the current'}"
-        meant = _before(versions, current)
-    else:
-        wanted = f"one stored version {to}"
-        meant = [version for version in versions if version.sha256.startswith(to)]
-    is_clear = to is None or len(meant) == 1
-    stored = (v for v in meant if raw_store.verify(project.home, v.sha256) is StoredState.PRESENT)
-    chosen = next(stored, None) if is_clear else None
-    if chosen is None:
-        found = f"{len(meant)} known ones" if len(meant) > 1 and not is_clear else "none"
-        raise UsageError(f"{part}: expected {wanted}, found {found}; {_known(versions, current)}")
-    return chosen
-
-
-def _before(versions: list[RawFile], current: str) -> list[RawFile]:
     digests = [version.sha256 for version in versions]
-    return versions[digests.index(current) + 1 :] if current in digests else versions
-
-
-def _known(versions: list[RawFile], current: str) -> str:
-    lines = [
-        f"  {version.sha256} of {version.fetched_at:%Y-%m-%d %H:%M} UTC"
-        f"{' (current)' if version.sha256 == current else ''}"
-        for version in versions
-    ]
-    return "\n".join(["known are, the newest first, stored or not:", *lines])
+    if to is None:
+        expected = f"a stored version before {current[:12] or 'the current one'}"
+        candidates = versions[digests.index(current) + 1 :] if current in digests else versions
+    else:
+        expected = f"one stored version {to}"
+        candidates = [version for version in versions if version.sha256.startswith(to)]
+    found = "none"
+    if to is not None and len(candidates) > 1:
+        found = f"{len(candidates)} versions"
+    else:
+        for version in candidates:
+            if raw_store.verify(home, version.sha256) is StoredState.PRESENT:
+                return version
+    lines = [f"{part}: expected {expected}, found {found}; versions, the newest first:"]
+    for version in versions:
+        mark = " (current)" if version.sha256 == current else ""
+        lines.append(f"  {version.sha256} of {version.fetched_at:%Y-%m-%d %H:%M} UTC{mark}")
+    raise UsageError("\n".join(lines))

@@ -70,7 +70,7 @@ def test_a_missing_manifest_cannot_be_restored(
 ) -> None:
     assert call("manifest", "restore", DOMAIN) == 1
 
-    assert "expected the exported ledger, found none" in capsys.readouterr().err
+    assert "expected the exported manifest, found none" in capsys.readouterr().err
     assert call("manifest", "restore") == 1
     assert "expected exported ledgers, found none" in capsys.readouterr().err
 
@@ -103,7 +103,7 @@ def test_the_store_verbs_work_together(
     assert "all as recorded" in output("manifest", "verify")
     assert "nothing written" in output("manifest", "export")
     shutil.rmtree(empty_sample_env.home.dagster)
-    assert "known again, 0 tables made again" in output("manifest", "restore")
+    assert "restored, 0 tables rebuilt" in output("manifest", "restore")
     assert json.loads(output("prune", "--dry-run", "--json"))["removed"] == []
 
     _first_file(empty_sample_env.home.raw).unlink()

@@ -1,4 +1,4 @@
-"""An earlier file in the place of what the remote serves, for as long as a person says so."""
+"""A source is pinned to an earlier file until the operator unpins it."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def unpin(sample: SampleHome, why: str = "it was corrected") -> FetchResult:
     return _decide(sample, operations_rollback.unpin, why)
 
 
-def _decide(sample: SampleHome, verb: Any, why: str, **more: Any) -> FetchResult:
+def _decide(sample: SampleHome, verb: Any, why: str, **options: Any) -> FetchResult:
     source = sample.domain.sources[SOURCE]
-    told = {"by": "robin", "why": why, "at": datetime.now(UTC)}
+    decision = {"by": "robin", "why": why, "at": datetime.now(UTC)}
     with sample.session() as session:
-        fetch: FetchResult = verb(session, source, PART, **told, **more)
+        fetch: FetchResult = verb(session, source, PART, **decision, **options)
     return fetch
 
 
-def fetched(sample: SampleHome) -> FetchResult:
+def last_fetch(sample: SampleHome) -> FetchResult:
     with sample.session() as session:
         return session.read_sources()[SOURCE].fetches[None]
 
 
 @pytest.mark.long
-def test_a_pinned_source_is_served_from_its_earlier_file_and_the_run_says_so(
+def test_a_pinned_source_uses_its_earlier_file_and_the_run_reports_it(
     second_sample: SampleHome, first_run: SampleHome
 ) -> None:
     rollback(second_sample)
@@ -61,21 +61,21 @@ def test_a_pinned_source_is_served_from_its_earlier_file_and_the_run_says_so(
 
 
 @pytest.mark.long
-def test_without_the_pin_what_stood_before_stands_again(second_sample: SampleHome) -> None:
-    before, states = fetched(second_sample).file, second_sample.states()
+def test_after_unpin_the_previous_file_is_current_again(second_sample: SampleHome) -> None:
+    before, states = last_fetch(second_sample).file, second_sample.states()
     rollback(second_sample)
     second_sample.run()
     unpin(second_sample)
 
     manifest = second_sample.run()
 
-    assert (fetched(second_sample).file, second_sample.states()) == (before, states)
+    assert (last_fetch(second_sample).file, second_sample.states()) == (before, states)
     assert manifest.status is RunStatus.SUCCESS
     assert "overrides_raw" not in second_sample.made_assets(manifest)
 
 
 @pytest.mark.long
-def test_without_the_pin_what_came_meanwhile_is_fetched(second_sample: SampleHome) -> None:
+def test_after_unpin_later_changes_are_fetched(second_sample: SampleHome) -> None:
     rollback(second_sample)
     second_sample.change(RULINGS, lambda text: text + ANOTHER)
     unpin(second_sample)
@@ -91,13 +91,13 @@ def test_a_pin_and_its_end_are_events_of_the_raw_asset(second_sample: SampleHome
 
     with second_sample.instance() as instance:
         key = asset_keys.raw_key(second_sample.domain.sources[SOURCE])
-        found = instance.fetch_materializations(key, limit=2).records
-    events = [entry.asset_materialization for entry in found]
-    told = [(e.metadata["by"].value, e.metadata["why"].value) for e in events if e]
-    assert told == [("robin", "it was corrected"), ("robin", "a wrong ruling")]
+        records = instance.fetch_materializations(key, limit=2).records
+    events = [record.asset_materialization for record in records]
+    decisions = [(e.metadata["by"].value, e.metadata["why"].value) for e in events if e]
+    assert decisions == [("robin", "it was corrected"), ("robin", "a wrong ruling")]
 
 
-def test_a_pin_turns_the_sources_check_red_until_it_is_taken_away(
+def test_a_pin_fails_the_check_of_the_source_until_it_is_removed(
     second_sample: SampleHome,
 ) -> None:
     key = dg.AssetCheckKey(asset_keys.raw_key(second_sample.domain.sources[SOURCE]), "fetched")
@@ -113,7 +113,7 @@ def test_a_pin_turns_the_sources_check_red_until_it_is_taken_away(
     assert verdicts == ["FAILED", "SUCCEEDED"]
 
 
-def test_the_exported_ledger_knows_the_pin(second_sample: SampleHome) -> None:
+def test_the_exported_ledger_has_the_pin(second_sample: SampleHome) -> None:
     pinned = rollback(second_sample)
 
     exported = load_manifest(second_sample.home, DOMAIN, Process.DOWNLOAD)
@@ -123,7 +123,7 @@ def test_the_exported_ledger_knows_the_pin(second_sample: SampleHome) -> None:
     assert record.pin == pinned.pin
 
 
-def test_a_forced_refresh_leaves_a_pin_alone(second_sample: SampleHome) -> None:
+def test_a_forced_refresh_keeps_a_pin(second_sample: SampleHome) -> None:
     rollback(second_sample)
 
     with second_sample.session() as session:
@@ -134,13 +134,13 @@ def test_a_forced_refresh_leaves_a_pin_alone(second_sample: SampleHome) -> None:
 
 
 @pytest.mark.long
-def test_a_second_rollback_goes_further_back_and_keeps_what_stood_first(
+def test_a_second_rollback_goes_further_back_and_keeps_the_unpinned_file(
     second_sample: SampleHome,
 ) -> None:
-    before = fetched(second_sample).file
+    before = last_fetch(second_sample).file
     second_sample.change(RULINGS, lambda text: text + ANOTHER)
     second_sample.run()
-    newest = fetched(second_sample).file
+    newest = last_fetch(second_sample).file
 
     first, second = rollback(second_sample), rollback(second_sample)
 
@@ -150,7 +150,7 @@ def test_a_second_rollback_goes_further_back_and_keeps_what_stood_first(
     assert second.pin.replaced_file == newest
 
 
-def test_a_version_is_named_by_the_beginning_of_its_digest(second_sample: SampleHome) -> None:
+def test_a_version_is_selected_by_the_start_of_its_digest(second_sample: SampleHome) -> None:
     first = rollback(second_sample).file
     assert first
 
@@ -160,26 +160,26 @@ def test_a_version_is_named_by_the_beginning_of_its_digest(second_sample: Sample
 
 
 @pytest.mark.parametrize(
-    ("to", "told"),
-    [("zz", "expected one stored version zz, found none"), ("", "found 2 known ones")],
+    ("to", "message"),
+    [("zz", "expected one stored version zz, found none"), ("", "found 2 versions")],
     ids=["unknown", "several"],
 )
-def test_an_unclear_version_is_told_with_those_that_are_known(
-    second_sample: SampleHome, to: str, told: str
+def test_an_ambiguous_version_is_reported_with_all_versions(
+    second_sample: SampleHome, to: str, message: str
 ) -> None:
-    current = fetched(second_sample).file
+    current = last_fetch(second_sample).file
     assert current
 
-    with pytest.raises(UsageError, match=told) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         rollback(second_sample, to=to)
 
     assert f"{current.sha256} of " in str(raised.value)
 
 
-def test_a_version_whose_file_is_gone_cannot_be_pinned(
+def test_a_version_whose_file_is_missing_cannot_be_pinned(
     second_sample: SampleHome, first_run: SampleHome
 ) -> None:
-    earlier = fetched(first_run).file
+    earlier = last_fetch(first_run).file
     assert earlier
     second_sample.home.raw_file(earlier.sha256).unlink()
 

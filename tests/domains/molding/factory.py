@@ -13,7 +13,7 @@ from support.workbooks import read_cells, xlsx
 
 from etl_assets.model.records import Part
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.operations import forget
+from etl_assets.operations import rollback
 
 DOMAIN = "molding"
 AS_OF = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -35,7 +35,7 @@ class Factory(SampleHome):
         declared = self.domain.sources[source]
         part = Part(source=declared.full_name, partition=partition)
         with self.session() as session:
-            forget.forget(session, declared, part, by="me", why="moved", at=datetime.now(UTC))
+            rollback.forget(session, declared, part, by="me", why="moved", at=datetime.now(UTC))
 
     def sample(self, file: str, sheet: str) -> Cells:
         """The cells of a sheet of a sample, as text."""

@@ -1,0 +1,336 @@
+"""Verify the raw store, and restore the event log, from the manifests under `manifests/`.
+
+For `etl manifest verify` and `restore`; exporting them is `etl_assets.defs.export_manifest`, and
+their format is `etl_assets.ledger.manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic import ConfigDict, Field
+
+from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.source import Source
+from etl_assets.defs import asset_keys, raw, tables, validated
+from etl_assets.defs.context import DomainSession, ProjectContext, ProjectSession
+from etl_assets.defs.event_log import EventLog
+from etl_assets.fetch import raw_store
+from etl_assets.ledger.manifest import (
+    DownloadRecord,
+    IngestionRecord,
+    ManifestRecord,
+    Process,
+    ValidationRecord,
+    load_manifest,
+    load_manifests,
+    manifest_file,
+)
+from etl_assets.ledger.references import references
+from etl_assets.model.errors import ContentError, HomeError, UsageError
+from etl_assets.model.home import Home
+from etl_assets.model.records import (
+    Decision,
+    FetchResult,
+    FetchStatus,
+    Part,
+    RawFile,
+    Reason,
+    Record,
+    StoredState,
+    TableResult,
+    ValidationResult,
+)
+from etl_assets.operations.rollback import list_versions
+from etl_assets.storage.hashing import hash_file
+from etl_assets.tables import tabulate
+
+R = TypeVar("R", bound=ManifestRecord)
+Records = Mapping[Process, Mapping[str, ManifestRecord]]
+MAX_NAMES = 3  # manifests that a fault names; the rest are counted
+STATE_MESSAGES = {
+    StoredState.MISSING: "is missing: the next run fetches it",
+    StoredState.DAMAGED: "is damaged: the next run fetches it",
+}
+
+
+class Fault(StrEnum):
+    """What may be wrong with a stored raw file."""
+
+    MISSING = "missing"
+    ALTERED = "altered"
+    ORPHANED = "orphaned"
+
+
+class StoreFault(Record):
+    """A raw file that differs from its record, or that no record lists."""
+
+    path: str = Field(description="relative to ETL_HOME")
+    fault: Fault
+    named_by: list[str] = Field(default=[], description="manifests that list it")
+
+    def __str__(self) -> str:
+        text = f"{self.fault:8} {self.path}"
+        if self.named_by:
+            text += f", listed in {', '.join(self.named_by[:MAX_NAMES])}"
+        if len(self.named_by) > MAX_NAMES:
+            text += f" and {len(self.named_by) - MAX_NAMES} more"
+        return text
+
+
+class Verification(Record):
+    """The result of hashing the raw files that manifests list."""
+
+    files: int = Field(ge=0, description="listed in a manifest, and hashed")
+    size_bytes: int = Field(ge=0)
+    faults: list[StoreFault]
+
+    def lines(self) -> list[str]:
+        count = len(self.faults)
+        result = f"{count} fault{'s' if count > 1 else ''}" if count else "all as recorded"
+        lines = [f"{self.files} raw files, {self.size_bytes:,} bytes: {result}"]
+        lines += map(str, self.faults)
+        kinds = {fault.fault for fault in self.faults}
+        if kinds & {Fault.MISSING, Fault.ALTERED}:
+            lines.append("the next run fetches the ones it needs, if the remote still has them")
+        if Fault.ORPHANED in kinds:
+            lines.append("`etl prune` removes orphaned files once they are old")
+        return lines
+
+
+class RestoreResult(Record):
+    """What was restored into the event log of a domain."""
+
+    # The serialized names are the keys of `etl manifest restore --json`.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    domain: str
+    files: list[str] = Field(description="parts whose raw file is stored")
+    tables: list[str] = Field(description="parts whose table is stored")
+    rebuilt_tables: list[str] = Field(
+        serialization_alias="made", description="parts whose table was built from the raw file"
+    )
+    problems: list[str] = Field(
+        serialization_alias="unheard", description="what was not restored, with the reason"
+    )
+
+    def lines(self) -> list[str]:
+        summary = (
+            f"{self.domain}: {len(self.files)} raw files and {len(self.tables)} tables restored, "
+            f"{len(self.rebuilt_tables)} tables rebuilt"
+        )
+        return [summary, *(f"  {problem}" for problem in self.problems)]
+
+
+def verify_store(session: ProjectSession, domain: Domain | None) -> Verification:
+    """Hash the raw files that the manifests of one domain, or of all, list.
+
+    Always looks for orphans in the whole store: files that neither a manifest nor the event log
+    lists.
+    """
+    home = session.project.home
+    all_references = references(home)
+    listed_files = references(home, domain.name) if domain else all_references
+    size_bytes = 0
+    faults = []
+    for sha256, manifests in sorted(listed_files.items()):
+        path = home.raw_file(sha256)
+        if path.exists():
+            size_bytes += path.stat().st_size
+        state = raw_store.verify(home, sha256)
+        if state is not StoredState.PRESENT:
+            fault = Fault.MISSING if state is StoredState.MISSING else Fault.ALTERED
+            faults.append(StoreFault(path=home.relative(path), fault=fault, named_by=manifests))
+    recorded_digests = set(all_references)
+    for declared in session.project.domains.values():
+        recorded_digests |= digests_in_use(session.event_log, declared)
+        for versions in versions_by_part(session.event_log, declared).values():
+            recorded_digests |= {version.sha256 for version in versions}
+    faults += [
+        StoreFault(path=home.relative(path), fault=Fault.ORPHANED)
+        for path in raw_store.stored_files(home)
+        if path.name not in recorded_digests or path != home.raw_file(path.name)
+    ]
+    return Verification(files=len(listed_files), size_bytes=size_bytes, faults=faults)
+
+
+def digests_in_use(event_log: EventLog, domain: Domain) -> set[str]:
+    """Return the SHA-256 of every raw file that the domain's last records refer to.
+
+    These files are never removed, however old they are.
+    """
+    digests: set[str] = set()
+    for state in event_log.read_sources(domain.sources.values()).values():
+        files: list[RawFile | None] = []
+        for fetch in state.fetches.values():
+            files += [fetch.file, fetch.pin.replaced_file if fetch.pin else None]
+        files += [validation.file for validation in state.validated.values()]
+        digests |= {file.sha256 for file in files if file}
+        for result in state.tables.values():
+            digests |= {result.table.source_sha256, result.refused_sha256 or ""}
+    return digests - {""}
+
+
+def versions_by_part(event_log: EventLog, domain: Domain) -> dict[Part, list[RawFile]]:
+    """Return every distinct file that was fetched for each part, the newest first."""
+    versions = {}
+    states = event_log.read_sources(domain.sources.values())
+    for source in domain.sources.values():
+        for partition in states[source.name].fetches:
+            part = source.part(partition)
+            versions[part] = list(list_versions(event_log, source, part))
+    return versions
+
+
+def list_exported_domains(project: ProjectContext) -> list[str]:
+    """Return the declared domains that have manifests; raises HomeError if there are none."""
+    names = {name for name, _, _ in load_manifests(project.home)} & set(project.domains)
+    if not names:
+        raise HomeError(f"{project.home.manifests}: expected exported manifests, found none")
+    return sorted(names)
+
+
+def restore(session: DomainSession) -> RestoreResult:
+    """Fill the empty event log of a domain from its manifests.
+
+    A table whose file is missing or altered is rebuilt from its raw file. Raises UsageError if the
+    event log has records of the domain, HomeError if there is no manifest.
+    """
+    domain = session.domain
+    states = session.read_sources()
+    fetched_sources = sorted(name for name, state in states.items() if state.fetches)
+    if fetched_sources:
+        raise UsageError(
+            f"{domain.name}: expected an event log without records of this domain, found those of "
+            f"{', '.join(fetched_sources)}; restore is for an empty DAGSTER_HOME"
+        )
+    restorer = _Restorer(session.event_log, session.home, _load_records(session.home, domain))
+    for source in domain.sources.values():
+        restorer.restore(source)
+    return restorer.result(domain)
+
+
+def _load_records(home: Home, domain: Domain) -> Records:
+    manifests = {process: load_manifest(home, domain.name, process) for process in Process}
+    if manifests[Process.DOWNLOAD] is None:
+        path = manifest_file(home, domain.name, Process.DOWNLOAD)
+        raise HomeError(f"{path}: expected the exported manifest, found none; put it back")
+    return {p: manifest.records if manifest else {} for p, manifest in manifests.items()}
+
+
+class _Restorer:
+    """Restores one source after the other, and collects what was restored."""
+
+    def __init__(self, event_log: EventLog, home: Home, records: Records) -> None:
+        self._event_log, self._home, self._records = event_log, home, records
+        self._restored_keys: set[str] = set()
+        self._files: list[str] = []
+        self._tables: list[str] = []
+        self._rebuilt_tables: list[str] = []
+        self._problems: list[str] = []
+
+    def restore(self, source: Source) -> None:
+        """Report the records of a source in the order of its stages."""
+        log = self._event_log
+        fetches = {
+            record.part.partition: self._fetch_result(record)
+            for record in self._records_of(source, DownloadRecord, Process.DOWNLOAD)
+        }
+        key = asset_keys.raw_key(source)
+        for partition, fetch in fetches.items():
+            log.report_outcome(key, partition, raw.raw_outcome(fetch))
+        if fetches:
+            log.report_checks(source, key, raw.CHECKS, fetches, fetches)
+
+        validations = {}
+        for validation_record in self._records_of(source, ValidationRecord, Process.VALIDATION):
+            partition = validation_record.part.partition
+            download = fetches.get(partition)
+            validations[partition] = _with_download(validation_record.result, download)
+        key = asset_keys.validated_key(source)
+        for partition, validation in validations.items():
+            outcome = validated.validated_outcome(validation, reused=True)
+            log.report_outcome(key, partition, outcome)
+        if validations:
+            log.report_checks(source, key, validated.CHECKS, validations, fetches)
+
+        results = {}
+        for ingestion_record in self._records_of(source, IngestionRecord, Process.INGESTION):
+            result = self._table_result(source, ingestion_record.result)
+            if result:
+                results[result.part.partition] = result
+        key = asset_keys.table_key(source)
+        for partition, result in results.items():
+            log.report_outcome(key, partition, tables.table_outcome(result, reused=True))
+        if results:
+            log.report_checks(source, key, tables.CHECKS, results, fetches)
+
+    def result(self, domain: Domain) -> RestoreResult:
+        undeclared = sorted(set(self._records[Process.DOWNLOAD]) - self._restored_keys)
+        return RestoreResult(
+            domain=domain.name,
+            files=self._files,
+            tables=self._tables,
+            rebuilt_tables=self._rebuilt_tables,
+            problems=[*self._problems, *(f"{key}: is no longer declared" for key in undeclared)],
+        )
+
+    def _records_of(self, source: Source, kind: type[R], process: Process) -> list[R]:
+        """Return the records of the source, unless it was partitioned otherwise at that time."""
+        return [
+            record
+            for record in self._records[process].values()
+            if isinstance(record, kind)
+            and record.part.source == source.full_name
+            and (record.part.partition is None) == (source.partitions is None)
+        ]
+
+    def _fetch_result(self, record: DownloadRecord) -> FetchResult:
+        self._restored_keys.add(record.key)
+        file, pin = record.file, record.pin
+        state = raw_store.verify(self._home, file.sha256)
+        if state is StoredState.PRESENT:
+            self._files.append(record.key)
+        else:
+            self._problems.append(f"{record.key}: {file.path} {STATE_MESSAGES[state]}")
+        return FetchResult(
+            part=record.part,
+            status=FetchStatus.PINNED if pin else FetchStatus.UNCHANGED,
+            decision=Decision(part=record.part, fetch=False, reason=Reason.RESTORED),
+            file=file,
+            fault=str(pin) if pin else None,
+            pin=pin,
+        )
+
+    def _table_result(self, source: Source, record: TableResult) -> TableResult | None:
+        """Return the record of a stored or rebuilt table, or None if it cannot be rebuilt."""
+        home, part = self._home, record.part
+        path = home.root / record.table.path
+        if path.exists() and hash_file(path) == record.table.sha256:
+            self._tables.append(str(part))
+            return record
+        sha256 = record.table.source_sha256
+        if not sha256 or raw_store.verify(home, sha256) is not StoredState.PRESENT:
+            self._problems.append(f"{part}: its table is lost: the next run builds it")
+            return None
+        raw_path, version = home.raw_file(sha256), tabulate.code_version(source)
+        try:
+            table = tabulate.tabulate(home, source, part, raw_path, sha256, code_version=version)
+        except ContentError as error:
+            self._problems.append(f"{part}: its table cannot be rebuilt: {error}")
+            return None
+        self._rebuilt_tables.append(str(part))
+        # If the content states no date, the run recorded the Last-Modified of the file.
+        content_at = table.content_at or record.table.content_at
+        table = table.model_copy(update={"content_at": content_at})
+        return record.model_copy(update={"table": table})
+
+
+def _with_download(validation: ValidationResult, fetch: FetchResult | None) -> ValidationResult:
+    """Return the validation with the file of the download, whose record has more fields."""
+    file = fetch.file if fetch else None
+    if file and validation.file and file.sha256 == validation.file.sha256:
+        return validation.model_copy(update={"file": file})
+    return validation
