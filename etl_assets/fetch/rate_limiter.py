@@ -17,10 +17,6 @@ from etl_assets.declarations.source import Limits
 from etl_assets.model.errors import UnreachableError
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Time and randomness, passed in so that a test controls both."""
@@ -28,7 +24,7 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
     wait: Callable[[Event, float], object] = Event.wait
     random: Callable[[], float] = random.random
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(slots=True)
