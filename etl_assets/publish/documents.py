@@ -140,8 +140,7 @@ def publish_candidate(home: Home, run_dir: Path, manifest: RunManifest) -> None:
     """Write the manifest and the checksums; if the manifest says published, move `latest`.
 
     The set is complete before readers can see it. A run that is killed before `latest` moves leaves
-    `latest` as it was; its manifest says published, but the pending link tells it from a published
-    one.
+    `latest` as it was. Its manifest says published, but the pending link shows that it is not.
     """
     with ExitStack() as on_error:
         if manifest.published:

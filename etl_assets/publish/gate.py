@@ -77,7 +77,7 @@ def describe_limits(check: GateCheck) -> dict[str, str]:
     limits = {"vanished": f"at most {check.max_vanished_pct:g} % of rows to vanish{floor}"}
     if check.group:
         limits["groups_vanished"] = (
-            f"no {check.group} of {check.whole_group_min:,} rows or more to vanish whole"
+            f"no {check.group} of {check.whole_group_min:,} rows or more to lose all rows"
         )
     if states := check.states:
         limits["silenced"] = (

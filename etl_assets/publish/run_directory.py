@@ -89,7 +89,7 @@ def link_unchanged(published: Path, candidate: Path, files: Iterable[str]) -> No
         if not source.is_file():
             raise HomeError(
                 f"{source}: expected the published file, found none; "
-                f"remove {published.parent / 'latest'} and run again to make it again"
+                f"remove {published.parent / 'latest'} and run again to write it"
             )
         link_file(source, target)
 
@@ -186,7 +186,7 @@ def announce_publication(home: Home, domain: str, run_dir: Path) -> None:
     try:
         _pending_link(run_dir).symlink_to(run_dir.name, target_is_directory=True)
     except OSError as error:
-        raise _home_error(home.latest(domain), "a symbolic link beside it", error) from error
+        raise _home_error(home.latest(domain), "a symbolic link next to it", error) from error
 
 
 def publish(home: Home, domain: str, run_dir: Path) -> None:

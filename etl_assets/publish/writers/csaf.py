@@ -267,6 +267,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     last_name = ""
     with atomic_directory(target) as temporary:
         for name, group in groupby(rows.convert(Row), key=lambda row: row.package_name):
+            # `groupby` groups consecutive rows: a second group would overwrite the first's file.
             if name <= last_name:
                 raise BuildError(
                     f"{rows.path}: expected rows in the order of packages, found {name}"
@@ -339,7 +340,7 @@ def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> by
         summary = f"Update {first.updates_count}: states of the package changed."
         history.append(Revision(first.last_released_at, f"1.{first.updates_count}.0", summary))
     # The number counts changes of state. A wording may change without one, so a digest of the body
-    # as build metadata (semver.org, item 10) tells two texts of one number apart.
+    # as build metadata (semver.org, item 10) distinguishes two texts of one number.
     build = hashlib.sha256(body).hexdigest()[:BUILD_DIGITS]
     metadata = Metadata(
         category="csaf_vex",

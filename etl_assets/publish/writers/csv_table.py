@@ -56,7 +56,7 @@ def count_rows(document: Document, directory: Path) -> int:
 
 def _format_rows(rows: Rows) -> Iterator[str]:
     buffer = io.StringIO(newline="")
-    table = csv.writer(buffer, lineterminator="\r\n")
+    table = csv.writer(buffer, lineterminator="\r\n")  # RFC 4180, section 2
     table.writerow(map(_format_cell, rows.columns))
     for row in rows:
         table.writerow(map(_format_cell, row.values()))

@@ -156,6 +156,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
 
     def encode_vulnerabilities() -> Iterator[bytes]:
         for row in rows.convert(Row):
+            # The package URL is the `bom-ref`, so that equal packages have equal references.
             ref = options.package_url(row.package_name, row.version)
             if ref not in components:
                 components[ref] = Component(ref, "library", row.package_name, ref, row.version)

@@ -62,6 +62,7 @@ def _group_rows(rows: Rows, options: Options) -> Iterator[tuple[str, dict[str, d
         raise BuildError(f"{rows.path}: expected the column {', '.join(sorted(missing))}")
     outer_keys: set[str] = set()
     for key, group in groupby(rows, key=lambda row: str(row[options.outer])):
+        # A second group of consecutive rows would be a second member of the same name.
         if key in outer_keys:
             raise BuildError(f"{rows.path}: expected the rows of {key} together")
         outer_keys.add(key)

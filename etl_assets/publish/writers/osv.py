@@ -196,6 +196,7 @@ def _make_records(rows: Rows, options: Options, attributions: dict[str, str]) ->
     """A record per id; raises BuildError if the rows are not in the order of their ids."""
     last_id = ""
     for vulnerability_id, group in groupby(rows.convert(Row), key=lambda r: r.vulnerability_id):
+        # `groupby` groups consecutive rows: a second group would be a second record of the id.
         if vulnerability_id <= last_id:
             raise BuildError(
                 f"{rows.path}: expected rows in the order of their ids, found {vulnerability_id}"
