@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from etl_assets.declarations.load import load
+from etl_assets.declarations.names import find_source
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.fetch.file_set import list_files
 from etl_assets.fetch.locations import LocationResolver
@@ -23,8 +24,7 @@ SHA256 = "0" * 64
 
 def table(name: str, mirror: Path, target: Path, *, last: int | None = None) -> int:
     """Every part of the source, or only the `last` ones; returns the number of rows."""
-    domain, _, source_name = name.partition(".")
-    source = load(PACKAGE / "domains")[domain].sources[source_name]
+    source = find_source(load(PACKAGE / "domains"), name)
     files = _files(source, mirror, target)[-last if last else 0 :]
     return sum(
         tabulate(Home(target), source, part, file, SHA256, code_version="bench").rows
