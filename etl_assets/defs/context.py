@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar, get_type_hints
+
+import dagster as dg
+from pydantic import create_model
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import find_domain
@@ -22,11 +25,13 @@ from etl_assets.fetch.locations import LocationResolver
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
+from etl_assets.model.run_options import RunOptions, Stage, step_options
 from etl_assets.publish import run_directory
 from etl_assets.settings import Settings
 from etl_assets.storage.lock import lock
 
 P = ParamSpec("P")
+C = TypeVar("C", bound=dg.Config)
 Step = Callable[P, Iterator[Any]]
 
 AS_OF_TAG = "etl/as_of"
@@ -180,6 +185,28 @@ def _next_as_of(session: DomainSession, started_at: datetime) -> datetime:
     if published is None:
         return started_at
     return max(started_at, run_directory.read_manifest(published).as_of + timedelta(microseconds=1))
+
+
+def takes_options(stage: Stage) -> Callable[[type[C]], type[C]]:
+    """Add the options of `etl run` that RunOptions assigns to a stage to its step's config."""
+
+    def decorate(config: type[C]) -> type[C]:
+        types = get_type_hints(RunOptions)
+        options: dict[str, Any] = {o.name: (types[o.name], o.default) for o in step_options(stage)}
+        return create_model(
+            config.__name__,
+            __base__=config,
+            __doc__=config.__doc__,
+            __module__=config.__module__,
+            **options,
+        )
+
+    return decorate
+
+
+def run_options(config: dg.Config) -> RunOptions:
+    """Return the options that a step's config holds, for steps with `takes_options`."""
+    return RunOptions(**config.model_dump())
 
 
 def domain_lock(project: ProjectContext, domain: Domain) -> Callable[[Step[P]], Step[P]]:

@@ -30,6 +30,7 @@ from etl_assets.model.records import (
     Reason,
     StoredState,
 )
+from etl_assets.model.run_options import DEFAULT_OPTIONS, RunOptions
 from etl_assets.validate import validate
 
 
@@ -72,10 +73,7 @@ class Fetcher:
         self,
         states: Mapping[str, SourceState],
         parts: Iterable[tuple[Source, Part]],
-        *,
-        force_refresh: bool = False,
-        skip_existing: bool = False,
-        max_retries: int | None = None,
+        options: RunOptions = DEFAULT_OPTIONS,
     ) -> FetchPlan:
         """Probe the remotes and decide for each partition.
 
@@ -86,15 +84,15 @@ class Fetcher:
         files: list[tuple[Source, Part]] = []
         rows: list[RowJob] = []
         for declared, part in parts:
-            source = declared.with_retries(max_retries)
+            source = declared.with_retries(options.max_retries)
             last = states[source.name].fetches.get(part.partition)
             decision = None
-            if skip_existing:
+            if options.skip_existing:
                 decision = decide.decide_without_probe(part, last, stored=self._stored_state(last))
             if decision:
                 skipped.append(FetchJob(source, part, decision, last_result=last))
             elif source.for_each:
-                rows.append(self._row_job(source, part, last, force=force_refresh))
+                rows.append(self._row_job(source, part, last, force=options.force_refresh))
             else:
                 files.append((source, part))
         probes = self._probe(files)
@@ -104,7 +102,7 @@ class Fetcher:
                 part,
                 states[source.name].fetches.get(part.partition),
                 probes[part],
-                force=force_refresh,
+                force=options.force_refresh,
             )
             for source, part in files
         ]

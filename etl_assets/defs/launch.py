@@ -24,7 +24,7 @@ from etl_assets.defs.plan import Plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
 from etl_assets.model.errors import HomeError
-from etl_assets.model.run_options import RunOptions, Stage
+from etl_assets.model.run_options import RunOptions, step_options
 from etl_assets.settings import Settings
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
 
@@ -119,18 +119,15 @@ def launch(
 def _run_config(
     domain: Domain, options: RunOptions, selection: Sequence[dg.AssetKey]
 ) -> dict[str, Any]:
-    """Return the options that each selected step knows; Dagster refuses config for any other."""
-    from etl_assets.defs.publish import PublishConfig
-    from etl_assets.defs.raw import RawConfig
-    from etl_assets.defs.tables import TablesConfig
-
+    """Return the options as config of the steps that take them; Dagster refuses any other."""
+    stages = asset_keys.steps_of(domain)
     ops: dict[str, Any] = {}
-    configs = {Stage.RAW: RawConfig, Stage.TABLE: TablesConfig, Stage.PUBLISH: PublishConfig}
     for step in {asset_keys.step_of(domain, key) for key in selection}:
-        config = configs.get(asset_keys.steps_of(domain)[step])
+        config = {
+            option.name: getattr(options, option.name) for option in step_options(stages[step])
+        }
         if config:
-            fields = {name: getattr(options, name) for name in config().model_dump()}
-            ops[step] = {"config": fields}
+            ops[step] = {"config": config}
     return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -217,13 +217,7 @@ def make_plan(
     states = session.event_log.read_sources(sources)
     parts = parts_of_sources(project, sources, states, now)
     with open_fetcher(project, now=now) as fetcher:
-        fetch_plan = fetcher.plan(
-            states,
-            parts,
-            force_refresh=options.force_refresh,
-            skip_existing=options.skip_existing,
-            max_retries=options.max_retries,
-        )
+        fetch_plan = fetcher.plan(states, parts, options)
     moved = {decision.part for decision in fetch_plan.decisions if decision.fetch}
     unmoved = [(source, part) for source, part in parts if part not in moved]
     unrecognized: list[str] = []

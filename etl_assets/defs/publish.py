@@ -13,7 +13,15 @@ from dagster_duckdb import DuckDBResource
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, raw, tables, validated
 from etl_assets.defs.candidate import GATE, Candidate
-from etl_assets.defs.context import DomainSession, ProjectContext, Run, current_run, domain_lock
+from etl_assets.defs.context import (
+    DomainSession,
+    ProjectContext,
+    Run,
+    current_run,
+    domain_lock,
+    run_options,
+    takes_options,
+)
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import run_hooks
@@ -21,16 +29,16 @@ from etl_assets.defs.materialize import digest_texts, record_metadata
 from etl_assets.defs.run_events import run_check
 from etl_assets.marts.graph import Graph
 from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
+from etl_assets.model.run_options import Stage
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
 from etl_assets.storage.duckdb_connection import use_utc
 
 
+@takes_options(Stage.PUBLISH)
 class PublishConfig(dg.Config):
-    """The options of `etl run` that this step takes, by the same names."""
-
-    accept_changes: bool = False
+    """The options of `etl run` that this step takes."""
 
 
 def build_publish(
@@ -63,7 +71,7 @@ def build_publish(
             [check for key, check in checks.items() if key in model_checks],
             candidate.find_problems(written),
             findings,
-            accept=config.accept_changes,
+            accept=run_options(config).accept_changes,
         )
         yield _gate_result(domain, verdict)
         for finding in findings:

@@ -14,7 +14,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, specs
-from etl_assets.defs.context import ProjectContext, domain_lock
+from etl_assets.defs.context import ProjectContext, domain_lock, run_options, takes_options
 from etl_assets.defs.event_log import EventLog, SourceState
 from etl_assets.defs.fetch_plan import all_parts, open_fetcher, unrecognized_files
 from etl_assets.defs.finish_run import run_hooks
@@ -30,16 +30,14 @@ from etl_assets.defs.materialize import (
 from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.model.records import FetchResult, FetchStatus, Part
+from etl_assets.model.run_options import RunOptions, Stage
 
 FAULTY = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
 
 
+@takes_options(Stage.RAW)
 class RawConfig(dg.Config):
-    """The options of `etl run` that this step takes, by the same names."""
-
-    force_refresh: bool = False
-    skip_existing: bool = False
-    max_retries: int | None = None
+    """The options of `etl run` that this step takes."""
 
 
 def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
@@ -68,7 +66,7 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
             own = all_parts(project.resolver, source, now, known_partitions=known)
             partitions = selected_partitions(context, source, [part.partition for part in own])
             parts += [(source, source.part(key)) for key in partitions]
-        fetches = _fetch(project, states, parts, config)
+        fetches = _fetch(project, states, parts, run_options(config))
         for source in selected:
             key = asset_keys.raw_key(source)
             own_fetches = {
@@ -122,18 +120,11 @@ def _fetch(
     project: ProjectContext,
     states: Mapping[str, SourceState],
     parts: Sequence[tuple[Source, Part]],
-    config: RawConfig,
+    options: RunOptions,
 ) -> dict[Part, FetchResult]:
     fetches = {}
     with open_fetcher(project, now=datetime.now(UTC)) as fetcher:
-        plan = fetcher.plan(
-            states,
-            parts,
-            force_refresh=config.force_refresh,
-            skip_existing=config.skip_existing,
-            max_retries=config.max_retries,
-        )
-        for fetch in fetcher.fetch(plan):
+        for fetch in fetcher.fetch(fetcher.plan(states, parts, options)):
             fetches[fetch.part] = fetch
             if fetch.decision.fetch:
                 project.echo(_format_fetch(fetch))

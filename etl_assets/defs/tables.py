@@ -15,7 +15,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, specs
-from etl_assets.defs.context import ProjectContext, domain_lock
+from etl_assets.defs.context import ProjectContext, domain_lock, run_options, takes_options
 from etl_assets.defs.event_log import EventLog, SourceState
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import (
@@ -39,6 +39,7 @@ from etl_assets.model.records import (
     Table,
     TableResult,
 )
+from etl_assets.model.run_options import Stage
 from etl_assets.storage.user import current_user
 from etl_assets.tables import tabulate
 from etl_assets.tables.tabulate import ShrinkOverride
@@ -46,10 +47,9 @@ from etl_assets.tables.tabulate import ShrinkOverride
 ACCEPT_OPTION = "--accept-changes"
 
 
+@takes_options(Stage.TABLE)
 class TablesConfig(dg.Config):
-    """The options of `etl run` that this step takes, by the same names."""
-
-    accept_changes: bool = False
+    """The options of `etl run` that this step takes."""
 
 
 def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.AssetsDefinition:
@@ -71,6 +71,7 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
     def tables(
         context: dg.AssetExecutionContext, config: TablesConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
+        options = run_options(config)
         missing: list[str] = []
         states = EventLog(context.instance).read_sources(sources)
         for source in sources:
@@ -80,7 +81,7 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
             outcomes = {}
             for partition in selected_partitions(context, source, state.fetches):
                 part = source.part(partition)
-                outcome = _tabulate(project, source, part, state, accept=config.accept_changes)
+                outcome = _tabulate(project, source, part, state, accept=options.accept_changes)
                 project.echo(f"{part}: {_format_table(outcome.record.table)}")
                 outcomes[partition] = outcome
             if source.partitions is None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 
 class Stage(StrEnum):
@@ -66,23 +67,26 @@ ALL_STAGES = StageRange()
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How one run differs from the default one."""
+    """How one run differs from the default one.
+
+    The metadata `stages` names the stages whose steps take the option as their config.
+    """
 
     sources: tuple[str, ...] = ()
     """Run these sources only; empty for all."""
     stages: StageRange = ALL_STAGES
     """Run these stages only; the results of earlier stages are used as they are."""
-    force_refresh: bool = False
+    force_refresh: bool = field(default=False, metadata={"stages": {Stage.RAW}})
     """Download every file, even if the remote reports no change."""
-    skip_existing: bool = False
+    skip_existing: bool = field(default=False, metadata={"stages": {Stage.RAW}})
     """Skip sources that already have a stored file."""
-    accept_changes: bool = False
+    accept_changes: bool = field(default=False, metadata={"stages": STAGES_WITH_LIMITS})
     """Accept what a limit refused, once the operator has looked at it."""
     as_of: datetime | None = None
     """The run's logical time; None for its start."""
     notify: bool = True
     """Notify the targets of `ETL_NOTIFY` if the state of the domain changed."""
-    max_retries: int | None = None
+    max_retries: int | None = field(default=None, metadata={"stages": {Stage.RAW}})
     """Retries for each file, instead of the declared number."""
     wait: bool = True
     """Wait for another run of the domain to end; if False, refuse to start."""
@@ -113,6 +117,11 @@ class RunOptions:
 
 
 DEFAULT_OPTIONS = RunOptions()
+
+
+def step_options(stage: Stage) -> list[Field[Any]]:
+    """Returns the options that the steps of a stage take as config."""
+    return [option for option in fields(RunOptions) if stage in option.metadata.get("stages", ())]
 
 
 def _format_stages(stages: AbstractSet[Stage]) -> str:
