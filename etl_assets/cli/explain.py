@@ -82,7 +82,7 @@ def diff(
 
     Builds in a temporary folder; nothing is published or recorded.
     """
-    from etl_assets.operations.diff import diff, domain_of_changes
+    from etl_assets.operations.diff import diff, find_domain_of
 
     files = {}
     for text in replace or ():
@@ -91,7 +91,7 @@ def diff(
             raise UsageError(f"--replace: expected SOURCE_OR_SEED=FILE, found {text!r}")
         files[name] = Path(file)
     with open_session() as session:
-        name = domain or domain_of_changes(session.project, files).name
+        name = domain or find_domain_of(session.project, files).name
         difference = diff(session.for_domain(name), files)
     print_result(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
 

@@ -1,32 +1,32 @@
-"""What would be published if a file were another, or if a run were made now; nothing is changed.
+"""Compare the published set with a candidate that is built apart, for `etl diff`.
 
-The candidate is built in a scratch home beside the published set, and the two are compared.
+The candidate is made from replaced files and seeds, or from what a run would fetch now. It is
+built in a scratch home, so nothing in the home changes.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field
 
 from etl_assets.declarations.domain import Domain, Explain
 from etl_assets.declarations.names import find_part, split_part_name
 from etl_assets.declarations.rules import suggest
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import DomainSession, ProjectContext
-from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.fetch_plan import FetchPlan, open_fetcher, parts_of_sources
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
-from etl_assets.model.records import Part, Table
-from etl_assets.model.run_manifest import MARTS, RunManifest
-from etl_assets.operations.diff_result import Change, Difference
+from etl_assets.model.records import Part, Record, Table
+from etl_assets.model.run_manifest import MARTS
 from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_scratch_home
 from etl_assets.publish import gate, run_directory
-from etl_assets.publish.gate import GateFinding
 from etl_assets.publish.table_diff import RowChange, diff_tables
 from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.hashing import hash_file
@@ -37,267 +37,337 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SEEDS = "seeds"
+Cells = dict[str, Any]
+
+
+class Change(Record):
+    """One row whose answer would change."""
+
+    key: dict[str, str]
+    before: Cells | None = Field(default=None, description="None if the row is new")
+    after: Cells | None = Field(default=None, description="None if the row is removed")
+    why: str | None = Field(default=None, description="the sentence that explains the new answer")
+    details: Cells = Field(default={}, description="further columns of the new row")
+
+    @property
+    def kind(self) -> str:
+        """The change of the first column of the answer."""
+        return f"{_first_value(self.before)} -> {_first_value(self.after)}"
+
+    def line(self) -> str:
+        line = f"{' '.join(self.key.values())}: {_format_change(self.before, self.after)}"
+        return f"{line}\n    {self.why}" if self.why else line
+
+
+class Difference(Record):
+    """The published set compared with a candidate."""
+
+    # The serialized names are the keys of `etl diff --json`.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    domain: str
+    run: str = Field(description="directory name of the published set")
+    replaced: dict[str, str] = Field(
+        serialization_alias="given",
+        description="sources and seeds with another file, and its path or SHA-256",
+    )
+    rows: int = Field(ge=0, description="published rows")
+    changes: list[Change]
+    refused_by: list[str] = Field(default=[], description="exceeded limits of the gate")
+    faults: list[str] = Field(default=[], description="files that a run would not use, and why")
+
+    def lines(self) -> list[str]:
+        kinds = Counter(change.kind for change in self.changes)
+        lines = [
+            f"{self.domain}: {len(self.changes):,} changes to the {self.rows:,} rows of {self.run}"
+        ]
+        lines += [f"  {count:,} {kind}" for kind, count in sorted(kinds.items())]
+        lines += [change.line() for change in self.changes]
+        lines += self.faults
+        if self.refused_by:
+            lines.append("the gate would refuse this:")
+            lines += [f"  {finding}" for finding in self.refused_by]
+        return lines
+
+
+def _first_value(cells: Cells | None) -> str:
+    return "(none)" if cells is None else str(next(iter(cells.values())))
+
+
+def _format_change(before: Cells | None, after: Cells | None) -> str:
+    """Return the columns that differ; the first column of an answer needs no name."""
+    if before is None or after is None:
+        return f"{_format_cells(before)} -> {_format_cells(after)}"
+    changes = []
+    for number, (name, value) in enumerate(after.items()):
+        if before[name] != value:
+            change = f"{before[name]} -> {value}"
+            changes.append(change if number == 0 else f"{name} {change}")
+    return ", ".join(changes)
+
+
+def _format_cells(cells: Cells | None) -> str:
+    if cells is None:
+        return "(none)"
+    return ", ".join(str(value) for value in cells.values() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Replacements:
-    """What a person puts in the place of something else."""
+    """The files that replace those of sources and seeds."""
 
     files: Mapping[Part, Path]
     seeds: Mapping[str, Path]
 
 
 def diff(session: DomainSession, replace: Mapping[str, Path]) -> Difference:
-    """Which published rows would change with other files in the place of sources' or seeds.
+    """Return the published rows that would change with other files for some sources or seeds.
 
-    With none, what a run would change now. Raises UsageError for an unknown name or file,
-    ContentError for a file that is not what its source declares, NotFoundError where nothing is
+    With no file, return what a run would change now. Raises UsageError for an unknown name or
+    file, ContentError for a file that is not valid for its source, NotFoundError if nothing is
     published.
     """
-    project, domain = session.project, session.domain
-    return _WhatIf(session, parse_replacements(project, domain, replace)).difference()
+    domain = session.domain
+    replacements = parse_replacements(session.project, domain, replace)
+    if domain.explain is None:
+        raise UsageError(f"{domain.name} declares no explain in its _domain.yaml")
+    published = session.published_directory()
+    if published is None:
+        raise NotFoundError(f"{domain.name}: nothing is published yet; run it first")
+    with open_scratch_home(session.project, domain) as scratch:
+        candidate = _Candidate(session, published, replacements, scratch)
+        marts = scratch.home.root / MARTS
+        candidate.build(marts)
+        return candidate.compare(domain.explain, published / MARTS, marts)
 
 
-def domain_of_changes(project: ProjectContext, names: Collection[str]) -> Domain:
-    """The one domain that explains and has all these sources and seeds; UsageError else."""
-    able = [
-        domain
-        for domain in project.domains.values()
-        if domain.explain and all(_has(project, domain, name) for name in names)
+def find_domain_of(project: ProjectContext, names: Collection[str]) -> Domain:
+    """Return the only domain that declares explain and has all these sources and seeds.
+
+    Raises UsageError if there is none or more than one.
+    """
+    candidates = [domain for domain in project.domains.values() if domain.explain]
+    matches = [
+        domain for domain in candidates if all(_has_name(project, domain, name) for name in names)
     ]
-    if len(able) != 1:
-        known = ", ".join(domain.name for domain in project.domains.values() if domain.explain)
-        raise UsageError(f"expected a domain first, one of {known}; found: {', '.join(names)}")
-    return able[0]
+    if len(matches) != 1:
+        expected = ", ".join(domain.name for domain in candidates)
+        raise UsageError(f"expected a domain first, one of {expected}; found: {', '.join(names)}")
+    return matches[0]
 
 
 def parse_replacements(
     project: ProjectContext, domain: Domain, replace: Mapping[str, Path]
 ) -> Replacements:
-    """Tell sources from seeds; UsageError names what is neither."""
-    known = seeds(project, domain)
+    """Split the replacements by sources and seeds; raises UsageError for any other name."""
+    seeds = list_seeds(project, domain)
     files: dict[Part, Path] = {}
-    chosen: dict[str, Path] = {}
+    seed_files: dict[str, Path] = {}
     for name, path in replace.items():
         if not path.is_file():
             raise UsageError(f"--replace {name}: expected a file, found none at {path}")
-        if name in known:
-            chosen[name] = path
+        if name in seeds:
+            seed_files[name] = path
             continue
         source_name, _ = split_part_name(name)
         if domain.find_source(source_name) is None:
-            near = suggest(source_name.removeprefix(f"{domain.name}."), [*domain.sources, *known])
-            names = ", ".join([*domain.sources, *known])
-            raise UsageError(f"--replace: expected one of {names}{near}, found {name!r}")
-        files[find_part({domain.name: domain}, name)[1]] = path
-    return Replacements(files, chosen)
+            names = [*domain.sources, *seeds]
+            suggestion = suggest(source_name.removeprefix(f"{domain.name}."), names)
+            raise UsageError(
+                f"--replace: expected one of {', '.join(names)}{suggestion}, found {name!r}"
+            )
+        _, part = find_part({domain.name: domain}, name)
+        files[part] = path
+    return Replacements(files, seed_files)
 
 
-def _has(project: ProjectContext, domain: Domain, name: str) -> bool:
-    source_name, _ = split_part_name(name)
-    return name in seeds(project, domain) or domain.find_source(source_name) is not None
-
-
-def seeds(project: ProjectContext, domain: Domain) -> dict[str, Path]:
-    """The seed files of a domain by name, each by its path inside the dbt project."""
+def list_seeds(project: ProjectContext, domain: Domain) -> dict[str, Path]:
+    """Return the path of each seed of a domain inside the dbt project, by its name."""
     root = project.settings.dbt_dir
-    found = sorted((root / SEEDS / domain.name).rglob("*.csv"))
-    return {path.stem: path.relative_to(root) for path in found}
+    paths = sorted((root / SEEDS / domain.name).rglob("*.csv"))
+    return {path.stem: path.relative_to(root) for path in paths}
 
 
-class _WhatIf:
-    """One candidate that is never published."""
+def _has_name(project: ProjectContext, domain: Domain, name: str) -> bool:
+    source_name, _ = split_part_name(name)
+    return name in list_seeds(project, domain) or domain.find_source(source_name) is not None
+
+
+class _Candidate:
+    """Builds a candidate in a scratch home, and compares it with the published set."""
 
     def __init__(
         self,
         session: DomainSession,
-        given: Replacements,
+        published: Path,
+        replacements: Replacements,
+        scratch: ScratchHome,
     ) -> None:
-        self._session, self._given = session, given
-        self._project, self._domain = session.project, session.domain
+        self._project, self._domain, self._home = session.project, session.domain, session.home
+        self._published = published
+        self._manifest = run_directory.read_manifest(published)
+        self._states = session.read_sources()
+        self._replacements = replacements
         self._now = datetime.now(UTC)
         self._faults: list[str] = []
-        self._taken: dict[str, str] = {}
+        self._replaced: dict[str, str] = {}
+        self._scratch = self._replace_seeds(scratch)
 
-    def difference(self) -> Difference:
-        if self._domain.explain is None:
-            raise UsageError(f"{self._domain.name} declares no explain in its _domain.yaml")
-        before = self._published / MARTS
-        with open_scratch_home(self._project, self._domain) as apart:
-            seeded = self._with_seeds(apart)
-            self._lay_tables(seeded)
-            self._build(seeded)
-            after = apart.home.root / MARTS
-            compared = {self._domain.explain.model, *(check.model for check in self._domain.gate)}
-            seeded.export([m for m in seeded.graph.marts if m.name in compared], after)
-            return self._compared(self._domain.explain, before, after)
-
-    @cached_property
-    def _published(self) -> Path:
-        found = run_directory.published_directory(self._project.home, self._domain.name)
-        if found is None:
-            raise NotFoundError(f"{self._domain.name}: nothing is published yet; run it first")
-        return found
-
-    @cached_property
-    def _manifest(self) -> RunManifest:
-        return run_directory.read_manifest(self._published)
-
-    @cached_property
-    def _states(self) -> dict[str, SourceState]:
-        return self._session.read_sources()
-
-    def _with_seeds(self, apart: ScratchHome) -> ScratchHome:
-        """The same scratch home on a copy of the dbt project, where a seed is replaced."""
-        if not self._given.seeds:
-            return apart
-        copy = apart.home.root / "dbt_project"
-        shutil.copytree(
-            self._project.settings.dbt_dir, copy, ignore=shutil.ignore_patterns("target", "logs")
-        )
-        known = seeds(self._project, self._domain)
-        for name, path in self._given.seeds.items():
-            shutil.copyfile(path, copy / known[name])
-            self._taken[name] = str(path)
-        return ScratchHome(self._project, self._domain, apart.home.root, copy)
-
-    def _lay_tables(self, apart: ScratchHome) -> None:
-        if self._given.files or self._given.seeds:
-            for source, part in self._parts():
-                if path := self._given.files.get(part):
-                    self._lay_given(apart, source, part, path)
-                else:
-                    self._lay(apart, source, part, self._used(part))
-            return
-        fetched = self._fetched(apart)
-        for source, part in self._parts():
-            if part in fetched:
-                self._lay_fetched(apart, source, part, fetched[part])
-            else:
-                self._lay(apart, source, part, self._standing_file(part))
-
-    def _parts(self) -> Iterator[tuple[Source, Part]]:
-        """Every part that the published set was made from, or that is given."""
-        for source in self._domain.sources.values():
-            known = dict.fromkeys(
-                used.part for used in self._manifest.sources if used.source == source.full_name
-            )
-            known |= dict.fromkeys(p for p in self._given.files if p.source == source.full_name)
-            for part in known or [source.part()]:
-                yield source, part
-
-    def _lay_given(self, apart: ScratchHome, source: Source, part: Part, path: Path) -> None:
-        sha256 = hash_file(path)
-        verdict = validate.validate(source, part, path, sha256=sha256)
-        if not verdict.ok:
-            raise ContentError(str(verdict))
-        apart.tabulate(source, part, path, sha256)
-        self._taken[str(part)] = str(path)
-
-    def _lay_fetched(self, apart: ScratchHome, source: Source, part: Part, sha256: str) -> None:
-        """A run would take this file, unless its rows speak against it."""
-        try:
-            apart.tabulate(
-                source, part, apart.home.raw_file(sha256), sha256, previous=self._table(part)
-            )
-            self._taken[str(part)] = sha256
-        except ContentError as error:
-            self._faults.append(f"{part}: {error}; the last table would stand")
-            self._lay(apart, source, part, self._standing_file(part))
-
-    def _lay(self, apart: ScratchHome, source: Source, part: Part, sha256: str) -> None:
-        """The table of a stored file: the standing one where it is of that file and this code."""
-        table = self._table(part)
-        file = self._project.home.root / table.path if table else None
-        if (
-            table
-            and file
-            and file.is_file()
-            and (table.source_sha256, table.code_version) == (sha256, tabulate.code_version(source))
-        ):
-            apart.link_table(file)
+    def build(self, target: Path) -> None:
+        """Build the marts, and write those that are compared to `target`."""
+        scratch, history = self._scratch, self._domain.history
+        if self._replacements.files or self._replacements.seeds:
+            self._write_replaced_tables()
         else:
-            raw = self._project.home.raw_file(sha256) if sha256 else None
-            apart.tabulate(source, part, raw, sha256)
-
-    def _table(self, part: Part) -> Table | None:
-        found = self._states[part.source.name].tables.get(part.partition)
-        return found.table if found else None
-
-    def _used(self, part: Part) -> str:
-        """The digest of the file that the published set was made from; empty without one."""
-        used = (source for source in self._manifest.sources if source.part == part)
-        return next((source.sha256 for source in used if source.sha256), "")
-
-    def _standing_file(self, part: Part) -> str:
-        """The digest of the file whose table a run would leave as it is."""
-        table = self._table(part)
-        return table.source_sha256 if table else ""
-
-    def _fetched(self, apart: ScratchHome) -> dict[Part, str]:
-        """What a run would fetch now, kept in the scratch home; what cannot be had is told."""
-        sources = [s for s in self._domain.sources.values() if s.for_each is None]
-        parts = parts_of_sources(self._project, sources, self._states, self._now)
-        found = {}
-        with open_fetcher(self._project, now=self._now, home=apart.home) as fetcher:
-            plan = fetcher.plan(self._states, parts)
-            moved = FetchPlan([job for job in plan.files if job.decision.fetch])
-            for fetch in fetcher.fetch(moved):
-                if fetch.fault:
-                    self._faults.append(f"{fetch.part}: {fetch.fault}; the last file would stand")
-                elif fetch.file and apart.home.raw_file(fetch.file.sha256).is_file():
-                    found[fetch.part] = fetch.file.sha256
-        return found
-
-    def _build(self, apart: ScratchHome) -> None:
-        last = self._manifest.as_of
-        history = self._domain.history
-        file = self._published / MARTS / f"{history}.parquet" if history else None
-        apart.build(
-            list(apart.graph.models.values()),
-            as_of=max(self._now, last + timedelta(microseconds=1)),
-            history_sha256=hash_file(file) if file and file.exists() else None,
+            self._write_fetched_tables()
+        history_file = self._published / MARTS / f"{history}.parquet" if history else None
+        scratch.build(
+            list(scratch.graph.models.values()),
+            # A history takes no logical time at or before its last one.
+            as_of=max(self._now, self._manifest.as_of + timedelta(microseconds=1)),
+            history_sha256=(
+                hash_file(history_file) if history_file and history_file.exists() else None
+            ),
             health=health_in_run(self._domain, self._manifest),
         )
+        compared_models = {check.model for check in self._domain.gate}
+        if self._domain.explain:
+            compared_models.add(self._domain.explain.model)
+        marts = [mart for mart in scratch.graph.marts if mart.name in compared_models]
+        scratch.export(marts, target)
 
-    def _compared(self, declared: Explain, before: Path, after: Path) -> Difference:
+    def compare(self, declared: Explain, before: Path, after: Path) -> Difference:
         file = f"{declared.model}.parquet"
-        texts = [declared.sentence] if declared.sentence else []
+        sentence = [declared.sentence] if declared.sentence else []
         with connect() as connection:
-            pairs = diff_tables(
+            changes = diff_tables(
                 connection,
                 before / file,
                 after / file,
                 key=declared.key,
                 columns=declared.answer,
-                extra_columns=[*texts, *declared.columns],
+                extra_columns=[*sentence, *declared.columns],
             )
-            findings = list(self._findings(connection, before, after))
+            refusals = self._list_refusals(connection, before, after)
         return Difference(
             domain=self._domain.name,
             run=self._published.name,
-            given=self._taken,
+            replaced=self._replaced,
             rows=run_directory.count_rows(before / file),
-            changes=[_change(declared, pair) for pair in pairs],
-            refused_by=[str(f) for f in findings if f.refused],
+            changes=[_to_change(declared, change) for change in changes],
+            refused_by=refusals,
             faults=self._faults,
         )
 
-    def _findings(
+    def _replace_seeds(self, scratch: ScratchHome) -> ScratchHome:
+        """Return the scratch home, on a copy of the dbt project if a seed is replaced."""
+        if not self._replacements.seeds:
+            return scratch
+        copy = scratch.home.root / "dbt_project"
+        ignored = shutil.ignore_patterns("target", "logs")
+        shutil.copytree(self._project.settings.dbt_dir, copy, ignore=ignored)
+        seeds = list_seeds(self._project, self._domain)
+        for name, path in self._replacements.seeds.items():
+            shutil.copyfile(path, copy / seeds[name])
+            self._replaced[name] = str(path)
+        return ScratchHome(self._project, self._domain, scratch.home.root, copy)
+
+    def _write_replaced_tables(self) -> None:
+        """Write tables from the replacements, and from the files of the published set."""
+        published_files = {used.part: used.sha256 or "" for used in self._manifest.sources}
+        for source, part in self._list_parts():
+            path = self._replacements.files.get(part)
+            if path is None:
+                self._write_stored_table(source, part, published_files.get(part, ""))
+                continue
+            sha256 = hash_file(path)
+            verdict = validate.validate(source, part, path, sha256=sha256)
+            if not verdict.ok:
+                raise ContentError(str(verdict))
+            self._scratch.tabulate(source, part, path, sha256)
+            self._replaced[str(part)] = str(path)
+
+    def _write_fetched_tables(self) -> None:
+        """Write tables from what a run would fetch now, and from the files of the last tables."""
+        fetched_files = self._fetch_changed_files()
+        for source, part in self._list_parts():
+            table = self._last_table(part)
+            sha256 = fetched_files.get(part)
+            if sha256 is not None:
+                path = self._scratch.home.raw_file(sha256)
+                try:
+                    self._scratch.tabulate(source, part, path, sha256, previous=table)
+                except ContentError as error:
+                    self._faults.append(f"{part}: {error}; the last table would be used")
+                else:
+                    self._replaced[str(part)] = sha256
+                    continue
+            self._write_stored_table(source, part, table.source_sha256 if table else "")
+
+    def _list_parts(self) -> Iterator[tuple[Source, Part]]:
+        """Yield every part that the published set was made from, or that is replaced."""
+        for source in self._domain.sources.values():
+            parts = [used.part for used in self._manifest.sources]
+            parts += self._replacements.files
+            own_parts = dict.fromkeys(part for part in parts if part.source == source.full_name)
+            for part in own_parts or [source.part()]:
+                yield source, part
+
+    def _write_stored_table(self, source: Source, part: Part, sha256: str) -> None:
+        """Link the last table if it was made from this file by this code, else write it again."""
+        table = self._last_table(part)
+        if table:
+            path = self._home.root / table.path
+            is_current = (table.source_sha256, table.code_version) == (
+                sha256,
+                tabulate.code_version(source),
+            )
+            if is_current and path.is_file():
+                self._scratch.link_table(path)
+                return
+        raw = self._home.raw_file(sha256) if sha256 else None
+        self._scratch.tabulate(source, part, raw, sha256)
+
+    def _last_table(self, part: Part) -> Table | None:
+        result = self._states[part.source.name].tables.get(part.partition)
+        return result.table if result else None
+
+    def _fetch_changed_files(self) -> dict[Part, str]:
+        """Fetch what a run would fetch now into the scratch home; return the SHA-256 by part."""
+        # Requests from rows are not made, because they may cost money.
+        sources = [s for s in self._domain.sources.values() if s.for_each is None]
+        parts = parts_of_sources(self._project, sources, self._states, self._now)
+        home = self._scratch.home
+        fetched_files = {}
+        with open_fetcher(self._project, now=self._now, home=home) as fetcher:
+            plan = fetcher.plan(self._states, parts)
+            changed = FetchPlan([job for job in plan.files if job.decision.fetch])
+            for fetch in fetcher.fetch(changed):
+                if fetch.fault:
+                    self._faults.append(f"{fetch.part}: {fetch.fault}; the last file would be used")
+                elif fetch.file and home.raw_file(fetch.file.sha256).is_file():
+                    fetched_files[fetch.part] = fetch.file.sha256
+        return fetched_files
+
+    def _list_refusals(
         self, connection: DuckDBPyConnection, before: Path, after: Path
-    ) -> Iterator[GateFinding]:
+    ) -> list[str]:
+        """Return the findings by which the gate would refuse the candidate."""
         appeared = set(self._domain.sources) - gate.names_with_rows(self._manifest.sources)
+        refusals = []
         for check in self._domain.gate:
             file = f"{check.model}.parquet"
-            yield from gate.compare_model(
+            findings = gate.compare_model(
                 connection, check, before / file, after / file, appeared=appeared
             )
+            refusals += [str(finding) for finding in findings if finding.refused]
+        return refusals
 
 
-def _change(declared: Explain, pair: RowChange) -> Change:
-    before, after = pair.before, pair.after
+def _to_change(declared: Explain, change: RowChange) -> Change:
+    before, after = change.before, change.after
     return Change(
-        key=dict(zip(declared.key, pair.key, strict=True)),
+        key=dict(zip(declared.key, change.key, strict=True)),
         before={name: before[name] for name in declared.answer} if before else None,
         after={name: after[name] for name in declared.answer} if after else None,
         why=after[declared.sentence] if after and declared.sentence else None,

@@ -1,4 +1,4 @@
-"""What would change in what is published, told without touching anything."""
+"""The changes to the published set that a diff reports, without changing the home."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.cli.main import main
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
-from etl_assets.operations.diff import diff
-from etl_assets.operations.diff_result import Difference
+from etl_assets.operations.diff import Difference, diff
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
-def ask(sample: SampleHome, **replace: Path) -> Difference:
+def run_diff(sample: SampleHome, **replace: Path) -> Difference:
     with sample.session() as session:
         return diff(session, replace)
 
 
-def second_sample(sample: SampleHome, folder: Path) -> Path:
-    """The rulings with one more."""
+def add_ruling(sample: SampleHome, folder: Path) -> Path:
+    """Write the rulings with one more."""
     file = folder / "rulings.csv"
     file.write_text((sample.mirror / RULINGS).read_text(encoding="utf-8") + RULING)
     return file
 
 
-def sounder_scores(sample: SampleHome, folder: Path) -> Path:
-    """The rules, in which a score alone gives high confidence."""
+def raise_confidence(sample: SampleHome, folder: Path) -> Path:
+    """Write the rules so that a score alone gives high confidence."""
     [seed] = sample.settings.dbt_dir.glob("seeds/*/decision_rules.csv")
     rows = list(csv.DictReader(io.StringIO(seed.read_text(encoding="utf-8"))))
     file = folder / "rules.csv"
@@ -46,14 +45,14 @@ def sounder_scores(sample: SampleHome, folder: Path) -> Path:
     return file
 
 
-def test_a_file_in_a_sources_place_tells_what_it_changes_and_touches_nothing(
+def test_a_replaced_file_reports_its_changes_and_leaves_the_home_unchanged(
     sample: SampleHome, tmp_path: Path
 ) -> None:
-    standing = fingerprint(sample.home.root)
+    before = fingerprint(sample.home.root)
 
-    found = ask(sample, overrides=second_sample(sample, tmp_path))
+    difference = run_diff(sample, overrides=add_ruling(sample, tmp_path))
 
-    [change] = found.changes
+    [change] = difference.changes
     assert change.key == {"package_name": "pebble", "cve_id": "CVE-2026-900043"}
     assert change.before
     assert change.before["state"] == "under_investigation"
@@ -62,48 +61,48 @@ def test_a_file_in_a_sources_place_tells_what_it_changes_and_touches_nothing(
     assert change.why
     assert "our analysts have ruled so" in change.why
     assert change.details["decision_rule"] == "R0"
-    assert fingerprint(sample.home.root) == standing
+    assert fingerprint(sample.home.root) == before
 
 
 @pytest.mark.long
 def test_a_seed_is_replaced_in_a_copy_of_the_project(sample: SampleHome, tmp_path: Path) -> None:
     seeds = fingerprint(sample.settings.dbt_dir / "seeds")
 
-    found = ask(sample, decision_rules=sounder_scores(sample, tmp_path))
+    difference = run_diff(sample, decision_rules=raise_confidence(sample, tmp_path))
 
-    assert found.changes
-    assert {change.after["confidence"] for change in found.changes if change.after} == {"high"}
-    assert {change.details["decision_rule"] for change in found.changes} == {"R6"}
+    assert difference.changes
+    assert {change.after["confidence"] for change in difference.changes if change.after} == {"high"}
+    assert {change.details["decision_rule"] for change in difference.changes} == {"R6"}
     assert fingerprint(sample.settings.dbt_dir / "seeds") == seeds
 
 
 @pytest.mark.long
-def test_without_a_file_it_tells_what_a_run_would_change(sample: SampleHome) -> None:
+def test_without_a_file_it_reports_what_a_run_would_change(sample: SampleHome) -> None:
     sample.change(FEED, lambda text: text.replace('"2.4.1-2"', '"2.4.1-4"'))
-    standing = fingerprint(sample.home.root)
+    before = fingerprint(sample.home.root)
 
-    found = ask(sample)
+    difference = run_diff(sample)
 
-    assert fingerprint(sample.home.root) == standing
+    assert fingerprint(sample.home.root) == before
     sample.run()
     changed = {r["advisory_id"] for r in sample.rows("mart_advisory_transitions")}
-    assert {":".join(change.key.values()) for change in found.changes} == changed
+    assert {":".join(change.key.values()) for change in difference.changes} == changed
     assert changed == {"garnet:CVE-2024-900046"}
 
 
 @pytest.mark.long
-def test_a_feed_that_a_run_would_not_take_is_told(sample: SampleHome) -> None:
+def test_a_feed_that_a_run_would_not_use_is_reported(sample: SampleHome) -> None:
     sample.change(FEED, lambda _: "<!doctype html><title>Sign in</title>")
 
-    found = ask(sample)
+    difference = run_diff(sample)
 
-    assert found.changes == []
-    assert "advisories.echo" in found.faults[0]
-    assert "the last file would stand" in "\n".join(found.lines())
+    assert difference.changes == []
+    assert "advisories.echo" in difference.faults[0]
+    assert "the last file would be used" in "\n".join(difference.lines())
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "kind", "told"),
+    ("name", "content", "error", "message"),
     [
         pytest.param("ecco", "{}", UsageError, "perhaps 'echo', found 'ecco'", id="no such source"),
         pytest.param("nvd", "{}", UsageError, r"expected nvd\[PARTITION\]", id="no partition"),
@@ -111,32 +110,30 @@ def test_a_feed_that_a_run_would_not_take_is_told(sample: SampleHome) -> None:
         pytest.param("echo", "<html>", ContentError, "found an HTML page", id="a page"),
     ],
 )
-def test_what_cannot_be_put_in_a_place_is_refused(
+def test_an_invalid_replacement_is_refused(
     first_run: SampleHome,
     tmp_path: Path,
     name: str,
     content: str | None,
-    kind: type[Exception],
-    told: str,
+    error: type[Exception],
+    message: str,
 ) -> None:
-    file = tmp_path / "given"
+    file = tmp_path / "replacement"
     if content is not None:
         file.write_text(content, encoding="utf-8")
 
-    with pytest.raises(kind, match=told):
-        ask(first_run, **{name: file})
+    with pytest.raises(error, match=message):
+        run_diff(first_run, **{name: file})
 
 
 @pytest.mark.long
-def test_a_refused_candidate_is_no_part_of_what_is_compared(
-    large_sample: SampleHome, tmp_path: Path
-) -> None:
+def test_a_refused_candidate_is_not_compared(large_sample: SampleHome, tmp_path: Path) -> None:
     large_sample.change(FEED, remove_fixes(120))
     assert not large_sample.run().published
     same = tmp_path / "same.csv"
     same.write_bytes((large_sample.mirror / RULINGS).read_bytes())
 
-    by_file, by_run = ask(large_sample, overrides=same), ask(large_sample)
+    by_file, by_run = run_diff(large_sample, overrides=same), run_diff(large_sample)
 
     assert by_file.changes == []
     assert len(by_run.changes) == 120
@@ -144,9 +141,17 @@ def test_a_refused_candidate_is_no_part_of_what_is_compared(
     assert "the gate would refuse this:" in by_run.lines()
 
 
-def test_without_a_published_set_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+def test_without_a_published_set_there_is_nothing_to_compare(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="nothing is published yet"):
-        ask(SampleHome.create(tmp_path))
+        run_diff(SampleHome.create(tmp_path))
+
+
+def test_the_json_keeps_the_published_names_of_the_fields() -> None:
+    difference = Difference(
+        domain="plants", run="20260301_120000", replaced={"trees": "a.csv"}, rows=1, changes=[]
+    )
+
+    assert difference.model_dump(mode="json")["given"] == {"trees": "a.csv"}
 
 
 @pytest.fixture
@@ -157,9 +162,9 @@ def command(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     monkeypatch.chdir(sample.folder)
 
     def call(*arguments: str) -> int:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main(arguments)
-        return int(ended.value.code or 0)
+        return int(exit_info.value.code or 0)
 
     return call
 
@@ -171,15 +176,15 @@ def test_the_command_prints_each_change_with_its_reason(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = second_sample(sample, tmp_path)
+    file = add_ruling(sample, tmp_path)
 
     assert command("diff", "--replace", f"overrides={file}") == 0
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert command("diff", DOMAIN, "--replace", f"overrides={file}", "--json") == 0
     [change] = json.loads(capsys.readouterr().out)["changes"]
 
-    assert "1 under_investigation -> not_applicable" in shown
-    assert "pebble CVE-2026-900043: under_investigation -> not_applicable" in shown
+    assert "1 under_investigation -> not_applicable" in output
+    assert "pebble CVE-2026-900043: under_investigation -> not_applicable" in output
     assert change["after"]["state"] == "not_applicable"
 
 

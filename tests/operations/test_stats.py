@@ -176,3 +176,11 @@ def test_without_a_run_there_is_nothing_to_count(home: Home) -> None:
 
     assert stats == DomainStats(domain=DOMAIN, runs=0)
     assert stats.lines() == ["orchard: no run is kept"]
+
+
+def test_the_json_keeps_the_published_names_of_the_fields(week: Home) -> None:
+    document = count(week, DOMAIN).model_dump(mode="json")
+
+    renamed = {"unread", "halfway", "unmoved", "healed", "asked", "seconds_unmoved"}
+    assert renamed <= set(document)
+    assert "stood_in" in document["sources"][0]
