@@ -1,7 +1,7 @@
-"""Asset checks, evaluated on request: for somebody's CI and for the person on call.
+"""Evaluate the asset checks of a domain again, for `etl check`.
 
-What can be judged again is judged again: stored files by their hash, models by their tests. The
-word on a fetch or a contract is the event log's, for it belongs to the file of that day.
+Stored files are hashed and dbt tests are run. The checks of a fetch or a contract are taken from
+the event log, because they apply to the file of that day.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from etl_assets.model.run_manifest import RunCheck
 
 
 def check_domain(session: DomainSession) -> list[RunCheck]:
-    """Every check of the domain as it stands; raises UsageError where nothing was ever built."""
+    """Return every check of the domain; raises UsageError if nothing was ever built."""
     name = session.domain.name
     if not session.home.warehouse(name).exists():
         raise UsageError(f"{name}: nothing was built yet; run `etl run {name}` first")
-    return [*recorded_checks(session), *_stored(session), *_tested(name, session.dbt)]
+    return [*recorded_checks(session), *_check_raw_files(session), *_run_tests(name, session.dbt)]
 
 
-def _stored(session: DomainSession) -> Iterator[RunCheck]:
-    """Whether each raw file in use still has the bytes that its record names."""
+def _check_raw_files(session: DomainSession) -> Iterator[RunCheck]:
+    """Check that each current raw file has the SHA-256 of its record."""
     states = session.read_sources()
     for source in session.domain.sources.values():
-        bad = [
-            f"{fetch.part}: {fetch.file.path} is {found}; the next run fetches it again"
-            for fetch in states[source.name].fetches.values()
-            if fetch.file
-            and (found := raw_store.verify(session.home, fetch.file.sha256))
-            is not StoredState.PRESENT
-        ]
+        faults = []
+        for fetch in states[source.name].fetches.values():
+            if fetch.file:
+                state = raw_store.verify(session.home, fetch.file.sha256)
+                if state is not StoredState.PRESENT:
+                    fault = f"{fetch.file.path} is {state}; the next run fetches it again"
+                    faults.append(f"{fetch.part}: {fault}")
         yield RunCheck(
             asset=asset_keys.name_of(asset_keys.raw_key(source)),
             name="stored",
-            passed=not bad,
+            passed=not faults,
             severity="error",
-            description="\n".join(bad),
+            description="\n".join(faults),
         )
 
 
-def _tested(domain: str, project: DbtProject) -> Iterator[RunCheck]:
+def _run_tests(domain: str, project: DbtProject) -> Iterator[RunCheck]:
     nodes = project.manifest["nodes"]
     for result in project.test():
         if result.kind == "test":
+            description = nodes[result.unique_id].get("description")
             yield RunCheck(
                 asset=domain,
                 name=result.unique_id.split(".")[2],
                 passed=result.status == "pass",
                 severity="warn" if result.status == "warn" else "error",
-                description=describe_result(result, nodes[result.unique_id].get("description"))
-                or "",
+                description=describe_result(result, description) or "",
             )

@@ -1,16 +1,16 @@
-"""Is the place fit to run: everything that can be looked at without asking a remote; `etl health`.
+"""Check that a home is fit for the next run, without contacting a remote, for `etl health`.
 
-What the event log says is read here, the rest is looked at by the stages. A first look at an empty
-home makes nothing, not even an event log.
+The event log is read here; the other checks are in `operations.health_machine` and
+`operations.health_leftovers`. Checking an empty home creates nothing, not even an event log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.launch import open_event_log
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import DeclarationError, HomeError
@@ -21,122 +21,118 @@ from etl_assets.operations.health_result import HealthFinding, HealthReport, Lev
 from etl_assets.settings import Settings
 from etl_assets.storage import disk
 
-Files = Mapping[str, Sequence[RawFile]]
+
+@dataclass(frozen=True, slots=True)
+class _EventLogState:
+    """Whether the event log can be read, and by domain its current raw files and unfinished runs.
+
+    A run of a command that is unfinished while nothing holds the lock of its domain is dead.
+    """
+
+    finding: HealthFinding
+    files: Mapping[str, Sequence[RawFile]] = field(default_factory=dict)
+    unfinished_runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def examine(
     settings: Settings, domains: Mapping[str, Domain] | DeclarationError, now: datetime
 ) -> HealthReport:
-    """Every finding on the place and on the domains, as far as these could be read."""
+    """Return the findings on the home, the machine, and the domains if they could be loaded."""
     home = Home(settings.home)
-    readable = {} if isinstance(domains, DeclarationError) else domains
-    event_log, files, cut_off = _event_log(settings, readable)
-    free, held = disk.free_bytes(home.root / "data"), _held_bytes(home, readable, files)
+    loaded_domains = {} if isinstance(domains, DeclarationError) else domains
+    event_log = _read_event_log(settings, loaded_domains)
+    free_bytes = disk.free_bytes(home.root / "data")
+    stored_bytes = _count_stored_bytes(home, loaded_domains, event_log)
+    findings = [
+        *_check_declarations(domains),
+        *health_machine.check_folders(home, settings.dagster_home, loaded_domains),
+        health_machine.check_space(free_bytes, stored_bytes),
+        health_machine.check_dbt_project(settings.dbt_dir),
+        health_machine.check_mirror(settings.mirror),
+        event_log.finding,
+    ]
+    resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
+    for name, domain in loaded_domains.items():
+        files = event_log.files.get(name, [])
+        stored_sources = {file.part.source.name for file in files}
+        findings += health_machine.check_locations(domain, resolver, now, stored_sources)
+        findings += health_machine.check_secrets(domain, resolver, settings.find_secret)
+        unfinished_runs = event_log.unfinished_runs.get(name, [])
+        findings += health_leftovers.check_leftovers(home, domain, files, unfinished_runs)
     return HealthReport(
         home=str(home.root),
         checked_at=now,
-        free_bytes=free,
-        domains=[health_leftovers.read_dates(home, domain) for domain in readable.values()],
-        findings=[
-            *_declarations(domains),
-            *health_machine.check_folders(home, settings.dagster_home, readable),
-            health_machine.check_space(free, held),
-            health_machine.check_dbt_project(settings.dbt_dir),
-            health_machine.check_mirror(settings.mirror),
-            event_log,
-            *(
-                finding
-                for domain in readable.values()
-                for finding in _of_domain(settings, domain, files, cut_off, now)
-            ),
-        ],
+        free_bytes=free_bytes,
+        domains=[health_leftovers.read_dates(home, domain) for domain in loaded_domains.values()],
+        findings=findings,
     )
 
 
-def _declarations(domains: Mapping[str, Domain] | DeclarationError) -> Iterator[HealthFinding]:
+def _check_declarations(
+    domains: Mapping[str, Domain] | DeclarationError,
+) -> Iterator[HealthFinding]:
     if isinstance(domains, DeclarationError):
         for problem in domains.problems:
             yield HealthFinding(
                 level=Level.ERROR,
                 what="declarations",
-                found=f"{problem.where}: {problem.actual}",
+                found=f"{problem.where}: {problem.found}",
                 expected=problem.expected,
-                advice="mend it; `etl sources check` reads them again",
+                advice="correct it; `etl sources check` validates all declarations",
             )
     else:
         count = sum(len(domain.sources) for domain in domains.values())
         yield HealthFinding.ok(
-            "declarations", f"{count} sources in {len(domains)} domains read well"
+            "declarations", f"{count} sources in {len(domains)} domains are valid"
         )
 
 
-def _of_domain(
-    settings: Settings,
-    domain: Domain,
-    files: Files,
-    cut_off: Mapping[str, Sequence[str]],
-    now: datetime,
-) -> Iterator[HealthFinding]:
-    home = Home(settings.home)
-    resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
-    held = files.get(domain.name, [])
-    names = {file.part.source.name for file in held}
-    yield from health_machine.check_locations(domain, resolver, now, names)
-    yield from health_machine.check_secrets(domain, resolver, settings.find_secret)
-    yield from health_leftovers.check_leftovers(home, domain, held, cut_off.get(domain.name, []))
-
-
-def _event_log(
-    settings: Settings, domains: Mapping[str, Domain]
-) -> tuple[HealthFinding, Files, Mapping[str, Sequence[str]]]:
-    """Whether it can be read, and by domain the files that stand and the runs that never ended."""
+def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _EventLogState:
     if not (settings.dagster_home / "dagster.yaml").exists():
-        return _none_yet(Home(settings.home)), {}, {}
+        return _EventLogState(_check_missing_event_log(Home(settings.home)))
+    files: dict[str, list[RawFile]] = {}
+    unfinished_runs = {}
     try:
         with open_event_log(settings) as event_log:
-            files = {name: _standing(event_log, domain) for name, domain in domains.items()}
-            cut_off = {name: event_log.unfinished_runs(name) for name in domains}
+            for name, domain in domains.items():
+                files[name] = []
+                for state in event_log.read_sources(domain.sources.values()).values():
+                    files[name] += [f.file for f in state.fetches.values() if f.file]
+                unfinished_runs[name] = event_log.unfinished_runs(name)
             count = event_log.run_count()
-    except Exception as error:  # noqa: BLE001 - Dagster and SQLite raise what they like
-        found = _told(error, settings)
-        advice = "move it away, then `etl manifest restore`"
-        return (
-            HealthFinding.problem(
-                Level.ERROR, "event log", found, expected="a readable one", advice=advice
-            ),
-            {},
-            {},
+    except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
+        first_line = str(error).strip().partition("\n")[0]
+        message = f"{settings.dagster_home}: {type(error).__name__}: {first_line}"
+        finding = HealthFinding.problem(
+            Level.ERROR,
+            "event log",
+            str(error) if isinstance(error, HomeError) else message,
+            expected="an event log that can be read",
+            advice="move it away, then `etl manifest restore`",
         )
-    return HealthFinding.ok("event log", f"{count} runs can be read"), files, cut_off
+        return _EventLogState(finding)
+    finding = HealthFinding.ok("event log", f"{count} runs can be read")
+    return _EventLogState(finding, files, unfinished_runs)
 
 
-def _none_yet(home: Home) -> HealthFinding:
+def _check_missing_event_log(home: Home) -> HealthFinding:
     if not any(home.manifests.glob("*.manifest.json")):
-        return HealthFinding.ok("event log", "none yet, the first run makes it")
-    advice = "`etl manifest restore` gives it back, and the next run downloads nothing"
+        return HealthFinding.ok("event log", "none yet, the first run creates it")
     return HealthFinding.problem(
         Level.WARN,
         "event log",
         "none, though there are manifests",
         expected="the event log",
-        advice=advice,
+        advice="`etl manifest restore` rebuilds it, and the next run downloads nothing",
     )
 
 
-def _standing(event_log: EventLog, domain: Domain) -> list[RawFile]:
-    states = event_log.read_sources(domain.sources.values())
-    fetches = [fetch for state in states.values() for fetch in state.fetches.values()]
-    return [fetch.file for fetch in fetches if fetch.file]
-
-
-def _held_bytes(home: Home, domains: Mapping[str, Domain], files: Files) -> int:
-    """What a run would write if all of it were made again: raw files that stand, and tables."""
-    stands = {file.sha256: file.size_bytes for held in files.values() for file in held}
-    return sum(stands.values()) + sum(disk.folder_size_bytes(home.tables(name)) for name in domains)
-
-
-def _told(error: Exception, settings: Settings) -> str:
-    if isinstance(error, HomeError):
-        return str(error)
-    first = str(error).strip().partition("\n")[0]
-    return f"{settings.dagster_home}: {type(error).__name__}: {first}"
+def _count_stored_bytes(
+    home: Home, domains: Mapping[str, Domain], event_log: _EventLogState
+) -> int:
+    """Return the bytes of the current raw files, each content once, and of the tables."""
+    sizes = {}
+    for files in event_log.files.values():
+        sizes |= {file.sha256: file.size_bytes for file in files}
+    tables = sum(disk.folder_size_bytes(home.tables(name)) for name in domains)
+    return sum(sizes.values()) + tables

@@ -1,6 +1,6 @@
-"""Where the first records of a source are read from: the file that is held, or one fetched for it.
+"""Find the file whose first records `etl sample` prints: stored, local, or fetched for this once.
 
-Nothing of it is recorded; a file that is fetched lies in a scratch home and goes away with it.
+Nothing is recorded, and a fetched file is not kept. Reading it is `etl_assets.tables.sample`.
 """
 
 from __future__ import annotations
@@ -28,22 +28,26 @@ def first_records(
     rows: int,
     now: datetime,
 ) -> SampleResult:
-    """As the declaration reads them; without a partition, those of the newest one that is held."""
-    event_log, project = session.event_log, session.project
-    fetches = event_log.read_sources([source])[source.name].fetches
-    part = _part(project, source, partition, fetches, now)
+    """Return the first records under the declaration; by default, of the newest stored partition.
+
+    Raises UsageError for an unknown partition, NotFoundError or NotPublishedError if there is no
+    file.
+    """
+    project = session.project
+    fetches = session.event_log.read_sources([source])[source.name].fetches
+    part = _select_part(project, source, partition, fetches, now)
     fetch = fetches.get(part.partition)
     file = fetch.file if fetch else None
     if file and (path := project.home.root / file.path).exists():
         return read_sample(source, part, path, rows=rows, shown=file.path, file=file)
     if source.for_each:
         raise NotFoundError(
-            f"{part}: expected the file that is made of the answers, found none;"
-            f" `etl run {source.domain} --source {source.name}` asks for them"
+            f"{part}: expected the file of collected answers, found none;"
+            f" `etl run {source.domain} --source {source.name}` requests them"
         )
     target = project.resolver.resolve(source.location, part.partition).file
     if target.path is None:
-        return _fetched(project, source, part, rows=rows, now=now)
+        return _fetch_and_read(project, source, part, rows=rows, now=now)
     if part.partition == NO_FILE:
         raise NotPublishedError(f"{source.full_name}: no file of the set in {target.path.parent}")
     if not target.path.is_file():
@@ -51,30 +55,32 @@ def first_records(
     return read_sample(source, part, target.path, rows=rows, shown=str(target.path))
 
 
-def _part(
+def _select_part(
     project: ProjectContext,
     source: Source,
     partition: str | None,
     fetches: Mapping[str | None, FetchResult],
     now: datetime,
 ) -> Part:
+    """Return the named part; without a name, the newest one that is stored, or just the newest."""
     if source.partitions is None and partition is not None:
         raise UsageError(f"{source.full_name} has no partitions, found {partition!r}")
-    known = all_parts(project.resolver, source, now, known_partitions=fetches)
-    held = [part for part in known if (f := fetches.get(part.partition)) and f.file]
-    if partition is None:
-        return (held or known)[-1]
-    found = next((part for part in known if part.partition == partition), None)
-    if found is None:
-        names = ", ".join(str(part.partition) for part in known)
+    parts = all_parts(project.resolver, source, now, known_partitions=fetches)
+    if partition is not None:
+        for part in parts:
+            if part.partition == partition:
+                return part
+        names = ", ".join(str(part.partition) for part in parts)
         raise UsageError(f"no partition {partition!r} of {source.full_name}; there are: {names}")
-    return found
+    stored = {name for name, fetch in fetches.items() if fetch.file}
+    stored_parts = [part for part in parts if part.partition in stored]
+    return (stored_parts or parts)[-1]
 
 
-def _fetched(
+def _fetch_and_read(
     project: ProjectContext, source: Source, part: Part, *, rows: int, now: datetime
 ) -> SampleResult:
-    project.echo(f"{part}: fetched for this once, as no file of it is held")
+    project.echo(f"{part}: fetched for this sample only, because no file of it is stored")
     project.home.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="head.", dir=project.home.scratch) as folder:
         home = Home(Path(folder))

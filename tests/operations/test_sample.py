@@ -1,4 +1,4 @@
-"""`etl sample` on real homes: what it reads, what it says, and that it leaves nothing."""
+"""`etl sample` on real homes: which file it reads, what it prints, and that it stores nothing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.demo.server import serving
 
-Shown = pytest.CaptureFixture[str]
+Capture = pytest.CaptureFixture[str]
 KEV = Path("www.cisa.gov") / "sites/default/files/feeds/known_exploited_vulnerabilities.json"
 
 
-def events(sample: SampleHome) -> int:
+def count_events(sample: SampleHome) -> int:
     with sample.instance() as instance:
         return sum(
             record.asset_entry.last_materialization_storage_id or 0
@@ -23,11 +23,11 @@ def events(sample: SampleHome) -> int:
         )
 
 
-def test_the_held_file_is_read_and_nothing_is_recorded(
-    sample_env: SampleHome, capsys: Shown
+def test_the_stored_file_is_read_and_nothing_is_recorded(
+    sample_env: SampleHome, capsys: Capture
 ) -> None:
     before = (
-        events(sample_env),
+        count_events(sample_env),
         fingerprint(sample_env.home.root / "data"),
         fingerprint(sample_env.latest),
     )
@@ -35,36 +35,34 @@ def test_the_held_file_is_read_and_nothing_is_recorded(
 
     assert call("sample", "kev", "--rows", "1") == 0
 
-    first, counted, *lines = capsys.readouterr().out.splitlines()
+    first, summary, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{DOMAIN}.kev: data/raw/")
-    assert counted == "of all 3 records, 3 rows are valid, 0 rejected"
+    assert summary == "of all 3 records, 3 rows are valid, 0 rejected"
     assert lines[:2] == ["record 1", '  cve_id              string        "CVE-2024-900001"']
     assert (
-        events(sample_env),
+        count_events(sample_env),
         fingerprint(sample_env.home.root / "data"),
         fingerprint(sample_env.latest),
     ) == before
 
 
-def test_what_is_not_held_is_fetched_for_once(
-    empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_is_not_stored_is_fetched_but_not_kept(
+    empty_sample_env: SampleHome, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(empty_sample_env.mirror) as server:
         monkeypatch.setenv("ETL_MIRROR", server.url)
         assert call("sample", "kev", "--json") == 0
 
-    told = json.loads(capsys.readouterr().out)
-    assert [row["record"] for row in told["rows"]] == [1, 2, 3]
-    assert told["path"].startswith("https://www.cisa.gov/")
+    sample = json.loads(capsys.readouterr().out)
+    assert [row["record"] for row in sample["rows"]] == [1, 2, 3]
+    assert sample["path"].startswith("https://www.cisa.gov/")
     assert [
         path for path in (empty_sample_env.home.root / "data").rglob("*") if path.is_file()
     ] == []
-    assert events(empty_sample_env) == 0
+    assert count_events(empty_sample_env) == 0
 
 
-def test_a_file_of_this_machine_is_read_where_it_lies(
-    empty_sample_env: SampleHome, capsys: Shown
-) -> None:
+def test_a_local_file_is_read_in_place(empty_sample_env: SampleHome, capsys: Capture) -> None:
     assert call("sample", "overrides", "--rows", "1") == 0
 
     path = empty_sample_env.mirror / "analyst" / "advisory-not-applicable.csv"
@@ -76,8 +74,8 @@ def test_a_file_of_this_machine_is_read_where_it_lies(
     [(["nvd[2020]"], "2020"), (["nvd", "--partition", "2021"], "2021"), (["nvd"], "2026")],
     ids=["by its name", "by the option", "the newest"],
 )
-def test_a_partition_is_named_or_the_newest(
-    sample_env: SampleHome, capsys: Shown, arguments: list[str], partition: str
+def test_the_partition_is_the_named_or_the_newest_one(
+    sample_env: SampleHome, capsys: Capture, arguments: list[str], partition: str
 ) -> None:
     assert call("sample", *arguments, "--json") == 0
 
@@ -85,7 +83,7 @@ def test_a_partition_is_named_or_the_newest(
 
 
 def test_a_file_that_cannot_be_read_exits_with_1(
-    empty_sample_env: SampleHome, capsys: Shown
+    empty_sample_env: SampleHome, capsys: Capture
 ) -> None:
     (empty_sample_env.mirror / KEV).write_text("<html>please log in</html>", encoding="utf-8")
 
@@ -95,21 +93,21 @@ def test_a_file_that_cannot_be_read_exits_with_1(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["nothing"], 2, "no source 'nothing'"),
         (["kev", "--partition", "2020"], 2, "advisories.kev has no partitions"),
         (["nvd", "--partition", "1999"], 2, "no partition '1999' of advisories.nvd; there are: 20"),
         (["kev", "--rows", "0"], 2, "--rows"),
-        (["station_answers"], 1, "`etl run transit --source station_answers` asks for them"),
+        (["station_answers"], 1, "`etl run transit --source station_answers` requests them"),
         (["purchase_orders"], 1, "molding.purchase_orders: no file of the set in "),
         (["station_exits"], 1, "transit.station_exits: expected a file at "),
     ],
     ids=["source", "no partitions", "partition", "rows", "answers", "set", "missing"],
 )
-def test_what_cannot_be_shown_is_told(
-    sample_env: SampleHome, capsys: Shown, arguments: list[str], code: int, told: str
+def test_a_missing_sample_is_an_error_with_its_reason(
+    sample_env: SampleHome, capsys: Capture, arguments: list[str], code: int, message: str
 ) -> None:
     assert call("sample", *arguments) == code
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a person reads after a run that did not go well: `etl status`, a note, an error."""
+"""What the operator reads after a run with a problem: `etl status`, a note, an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from etl_assets.operations.status import domain_status
 
 @pytest.fixture
 def orchard(tmp_path: Path) -> Orchard:
-    """A home of one run."""
+    """Return a home after one run."""
     orchard = Orchard(tmp_path / "live", project=create_project(tmp_path / "project"))
     orchard.serve(Files.create())
     orchard.run()
@@ -33,7 +33,7 @@ def status(orchard: Orchard) -> str:
 
 
 @pytest.mark.long
-def test_the_status_tells_why_a_source_is_out_and_what_answers_it(orchard: Orchard) -> None:
+def test_the_status_has_the_reason_of_an_outage_and_the_next_action(orchard: Orchard) -> None:
     before = status(orchard)
     (orchard.mirror / HOST / "notes.json").write_bytes(b"<html><title>Sign in</title></html>")
     orchard.run()
@@ -48,7 +48,7 @@ def test_the_status_tells_why_a_source_is_out_and_what_answers_it(orchard: Orcha
 
 @pytest.mark.long
 @pytest.mark.fault("corrupt-manifest")
-def test_a_run_that_meets_a_damaged_ledger_tells_file_line_and_what_to_do(orchard: Orchard) -> None:
+def test_a_run_with_a_damaged_ledger_reports_file_and_line_and_what_to_do(orchard: Orchard) -> None:
     path = manifest_file(orchard.home, DOMAIN, Process.DOWNLOAD)
     damaged = path.read_text("utf-8").replace('"url"', "url", 1)
     path.write_text(damaged, encoding="utf-8")
@@ -82,5 +82,5 @@ def parts(count: int) -> list[RunSource]:
         (25, "plants.trees: 25 parts, first 2001: missing (gone)"),
     ],
 )
-def test_many_parts_of_a_source_are_told_by_the_first(count: int, note: str) -> None:
+def test_many_parts_of_a_source_are_summarized_by_the_first(count: int, note: str) -> None:
     assert note_of(parts(count)) == note
