@@ -76,7 +76,7 @@ def _check_declarations(
             yield HealthFinding(
                 level=Level.ERROR,
                 what="declarations",
-                found=f"{problem.where}: {problem.found}",
+                found=f"{problem.where}: {problem.actual}",
                 expected=problem.expected,
                 advice="correct it; `etl sources check` validates all declarations",
             )
@@ -131,7 +131,7 @@ def _count_stored_bytes(
     home: Home, domains: Mapping[str, Domain], event_log: _EventLogState
 ) -> int:
     """Return the bytes of the current raw files, each content once, and of the tables."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for files in event_log.files.values():
         sizes |= {file.sha256: file.size_bytes for file in files}
     tables = sum(disk.folder_size_bytes(home.tables(name)) for name in domains)
