@@ -1,4 +1,4 @@
-"""Everything that speaks Dagster.
+"""Everything that uses Dagster: assets, checks, sensors, the event log, and launching a run.
 
-Asset keys, specs, steps, sensors, and the event log read back.
+No other package imports Dagster, except `etl_assets.definitions`, which Dagster loads.
 """

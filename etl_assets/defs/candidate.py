@@ -243,7 +243,7 @@ class Candidate:
         for directory in run_directory.list_runs(self._session.home, self._domain.name):
             manifest = run_directory.read_manifest(directory)
             if manifest.is_partial:
-                continue
+                continue  # it stopped before the gate, as requested
             failed = {(check.asset, check.name) for check in manifest.failed_checks}
             return directory if gate_check in failed else None
         return None

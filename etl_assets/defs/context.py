@@ -94,6 +94,7 @@ class ProjectContext:
     def _package_version(self) -> str:
         package = Path(__file__).parent.parent
         digest = hashlib.sha256()
+        # Sorted, as file systems list a folder in different orders.
         for path in sorted(package.rglob("*")):
             if path.suffix in {".py", ".j2"}:
                 digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
@@ -162,6 +163,7 @@ def current_run(session: DomainSession, run_id: str) -> Run:
     The first step that calls this creates the directory and sets the tags.
     """
     event_log, home, domain = session.event_log, session.home, session.domain
+    # Steps of a run that Dagster's UI launches share nothing but the run itself.
     tags = event_log.run_tags(run_id)
     started_at = event_log.run_started_at(run_id) or datetime.now(UTC)
     name = tags.get(directory_tag(domain))
@@ -191,6 +193,7 @@ def takes_options(stage: Stage) -> Callable[[type[C]], type[C]]:
     """Add the options of `etl run` that RunOptions assigns to a stage to its step's config."""
 
     def decorate(config: type[C]) -> type[C]:
+        # `Field.type` is a string, because the module postpones the evaluation of annotations.
         types = get_type_hints(RunOptions)
         options: dict[str, Any] = {o.name: (types[o.name], o.default) for o in step_options(stage)}
         return create_model(

@@ -43,6 +43,7 @@ from etl_assets.model.records import (
 R = TypeVar("R", bound=Record)
 
 COMMAND_TAG = "etl/command"  # its value is the domain; a run that Dagster's UI launches has none
+# A run that was killed between its creation and its start never leaves NOT_STARTED.
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
 PAGE_SIZE = 100  # events a query
 
@@ -102,6 +103,7 @@ class EventLog:
         for entry in self.instance.get_asset_records(list(names)):
             name = names[entry.asset_entry.asset_key]
             last = entry.asset_entry.last_materialization_record
+            # An outage or a skipped source materializes too, with the file of an earlier contact.
             if last is not None and all(map(_is_answer, states[name].fetches.values())):
                 contacts[name] = datetime.fromtimestamp(last.timestamp, UTC)
         for key, name in names.items():
@@ -129,6 +131,8 @@ class EventLog:
 
     def partition_records(self, key: dg.AssetKey, kind: type[R]) -> dict[str | None, R]:
         """Return the last record of each partition that was ever materialized."""
+        # Dagster has no query for the last event of each partition. The newest page usually has
+        # them all, as a run materializes every partition of its range.
         missing = set(self.instance.get_materialized_partitions(key))
         records: dict[str | None, R] = {}
         cursor: str | None = None
@@ -272,6 +276,7 @@ class EventLog:
 
     def runs_in_pools(self) -> set[str]:
         """Return the runs that occupy a slot of a concurrency pool, or wait for one."""
+        # Pools are public in `dagster.yaml` alone: their slots are only reached by the storage.
         storage = self.instance.event_log_storage
         run_ids: set[str] = set()
         for pool in storage.get_concurrency_keys():

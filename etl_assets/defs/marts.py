@@ -84,6 +84,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
     dbt_project = project.dbt(domain)
     manifest = dbt_project.manifest
     graph = Graph.from_manifest(manifest)
+    # `@dbt_assets` runs dbt as a subprocess, which costs 10-20 s of start-up a run.
     specs, dbt_checks = build_dbt_specs(
         translator=Translator(domain, dbt_project.code_version),
         manifest=manifest,
@@ -108,7 +109,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         check_specs=list(checks.values()),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool="duckdb",
+        pool="duckdb",  # one at a time, as DuckDB refuses a second writer
     )
     @domain_lock(project, domain)
     def marts(

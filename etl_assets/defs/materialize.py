@@ -80,6 +80,7 @@ def materialization(
         if partition is None:
             unpartitioned = {"reused": outcome.reused, **metadata}
         else:
+            # MaterializeResult has one set of metadata for all partitions of the run.
             context.add_asset_metadata(
                 {**metadata, "reused": outcome.reused}, asset_key=key, partition_key=partition
             )

@@ -174,7 +174,8 @@ class Plan:
 def range_tags(parts: Sequence[Part], file_order: Sequence[str] = ()) -> dict[str, str]:
     """Return the tags of a run over the partitions from the first to the last of `parts`.
 
-    They are in alphabetical order, unless `file_order` gives another.
+    Dagster runs one range of partitions at a time, which is in alphabetical order unless
+    `file_order` gives another.
     """
     partitions = sorted({part.partition for part in parts if part.partition})
     if file_order:
@@ -354,6 +355,7 @@ def _with_downstream(
 ) -> set[dg.AssetKey]:
     if not keys:
         return set()
+    # A step that may not be subset fails if the run selects a part of its assets.
     below = dg.AssetSelection.assets(*keys).downstream().required_multi_asset_neighbors()
     return set(below.resolve(graph))
 

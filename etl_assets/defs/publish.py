@@ -73,6 +73,7 @@ def build_publish(
             findings,
             accept=run_options(config).accept_changes,
         )
+        # Dagster records what a step has yielded before it fails, so the results come first.
         yield _gate_result(domain, verdict)
         for finding in findings:
             yield _finding_result(domain, finding, verdict)

@@ -29,7 +29,10 @@ def partitions_of(source: Source) -> dg.PartitionsDefinition[str] | None:
             return None
         case Years(start=start):
             return dg.TimeWindowPartitionsDefinition(
-                cron_schedule="0 0 1 1 *", fmt="%Y", start=str(start), end_offset=1
+                cron_schedule="0 0 1 1 *",
+                fmt="%Y",
+                start=str(start),
+                end_offset=1,  # a year has its partition before it ends
             )
         case Files():
             return file_partitions(source.domain)

@@ -1,55 +1,55 @@
-"""The copy of a published set that a person asks for: fresh place first, whole copy last.
+"""`--output-dir`: a copy of the published set in a directory that the operator names.
 
-Readers of the home read `latest`; nothing in the home knows of a copy, and no run starts from one.
+The home keeps no record of a copy, and no run reads one.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from etl_assets.declarations.domain import Domain
-from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.context import DomainSession
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.publish import run_directory
 from etl_assets.storage import disk
 
-WANTED = "--output-dir: expected an empty directory or none"
+EXPECTED = "--output-dir: expected an empty directory or none"
 
 
-def require_fresh(target: Path) -> Path:
-    """The place as an absolute path; UsageError where something is there already."""
+def require_empty(target: Path) -> Path:
+    """Return the absolute path; raises UsageError unless it is an empty directory, or nothing."""
     if target.exists() and not target.is_dir():
-        raise UsageError(f"{WANTED}, found {target}, a file")
+        raise UsageError(f"{EXPECTED}, found {target}, a file")
     if target.exists() and any(target.iterdir()):
-        raise UsageError(f"{WANTED}, found {target}, which is not empty")
+        raise UsageError(f"{EXPECTED}, found {target}, which is not empty")
     return target.resolve()
 
 
-def require_place(project: ProjectContext, domain: Domain, target: Path) -> Path:
-    """The same for a copy that comes by one rename and lies apart from the runs."""
-    wanted = require_fresh(target)
-    above = next(path for path in wanted.parents if path.exists())
-    runs = project.home.outputs(domain.name)
-    if wanted.is_mount():
-        raise UsageError(f"{WANTED}, found {target}, a mount point; name a directory inside it")
-    if runs.is_relative_to(wanted) or wanted.parent == runs:
-        raise UsageError(f"{WANTED}, found {target}, where the runs of {domain.name} lie")
-    if not disk.can_create_folder(above):
-        raise UsageError(f"{WANTED}, found {target}, which cannot be made in {above}")
-    return wanted
+def require_copy_target(session: DomainSession, target: Path) -> Path:
+    """Do the same for a copy, which replaces its target by one rename."""
+    path, name = require_empty(target), session.domain.name
+    parent = next(folder for folder in path.parents if folder.exists())
+    runs = session.home.outputs(name)
+    if path.is_mount():
+        raise UsageError(f"{EXPECTED}, found {target}, a mount point; name a directory inside it")
+    if runs.is_relative_to(path) or path.parent == runs:
+        raise UsageError(f"{EXPECTED}, found {target}, among the run directories of {name}")
+    if not disk.can_create_folder(parent):
+        raise UsageError(f"{EXPECTED}, found {target}, which cannot be created in {parent}")
+    return path
 
 
-def deliver(project: ProjectContext, domain: Domain, target: Path, *, published: bool) -> None:
-    """Copy the published set where this run has published; else say that there is no copy."""
-    directory = run_directory.published_directory(project.home, domain.name) if published else None
+def copy_published(session: DomainSession, target: Path, *, published: bool) -> None:
+    """Copy the published set, or report that this run published nothing to copy."""
+    echo, home = session.project.echo, session.home
+    directory = session.published_directory() if published else None
     if directory is None:
-        project.echo(f"{target}: not written, for this run of {domain.name} published nothing")
+        echo(f"{target}: not written, as this run of {session.domain.name} published nothing")
         return
     try:
         run_directory.copy_run_directory(directory, target)
     except (OSError, HomeError) as error:
         raise HomeError(
-            f"{target}: expected to put a copy there, found: {error}; the run is published "
-            f"all the same, in {project.home.relative(directory)}; run again with a free place"
+            f"{target}: expected to write a copy, found: {error}; the run is published "
+            f"all the same, in {home.relative(directory)}; run again with another directory"
         ) from error
-    project.echo(f"{target}: a copy of {project.home.relative(directory)}")
+    echo(f"{target}: a copy of {home.relative(directory)}")

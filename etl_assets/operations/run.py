@@ -44,7 +44,7 @@ def run_domain(
     project, domain = session.project, session.domain
     copy_directory = options.output_dir
     if copy_directory:
-        copy_directory = copy_out.require_place(project, domain, copy_directory)
+        copy_directory = copy_out.require_copy_target(session, copy_directory)
     with lock(project.home.lock(domain.name), on_wait=project.echo, wait=options.wait):
         try:
             manifest = _run_locked(session, options, partitions)
@@ -52,7 +52,7 @@ def run_domain(
             finish_run.notify_error(session, error)
             raise
         if copy_directory:
-            copy_out.deliver(project, domain, copy_directory, published=manifest.published)
+            copy_out.copy_published(session, copy_directory, published=manifest.published)
         return manifest
 
 
