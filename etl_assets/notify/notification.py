@@ -1,6 +1,6 @@
 """Notifications: the state of a domain, whether it is news to a target, and the message.
 
-Sending is in `etl_assets.notify.send`; what was sent is recorded by `etl_assets.defs.notify`.
+Sending is in `etl_assets.notify.send`; what was sent is recorded by `etl_assets.defs.finish_run`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Fault drills: the command runs on a spoiled upstream or on spoiled code, as a person sees it.
+"""Fault drills: the command runs on a faulty upstream or on faulty code.
 
-A fault that is caught as a file comes in leaves the published content; one that reaches the
-candidate is refused by the gate. What each limit counts is test_assets_gate.py.
+A fault that a download or a table refuses leaves the published content; one that reaches the
+candidate is refused by the gate. What each limit counts is in test_publish.py.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Drill:
         )
 
     def run(self) -> tuple[int, str]:
-        """Exit code and all that is said."""
+        """Return the exit code and the output."""
         done = subprocess.run(
             [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN],
             env=self._settings.child_environment(),

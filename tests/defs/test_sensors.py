@@ -30,7 +30,7 @@ def _tick(sample: SampleHome, cursor: str | None) -> dg.SensorResult | dg.SkipRe
 
 
 @pytest.mark.long
-def test_a_tick_requests_what_moved_and_what_is_below_it_once(sample: SampleHome) -> None:
+def test_a_tick_requests_once_what_moved_and_what_is_below(sample: SampleHome) -> None:
     with serving(sample.mirror) as server:
         served = SampleHome(sample.folder, mirror_url=server.url)
         quiet = _tick(served, None)
@@ -49,7 +49,7 @@ def test_a_tick_requests_what_moved_and_what_is_below_it_once(sample: SampleHome
 
 
 @pytest.mark.long
-def test_a_remote_that_gives_no_answer_requests_nothing_and_keeps_its_entry(
+def test_an_unreachable_remote_requests_nothing_and_keeps_its_entry(
     sample: SampleHome,
 ) -> None:
     with serving(sample.mirror) as server:
@@ -67,7 +67,7 @@ def test_a_remote_that_gives_no_answer_requests_nothing_and_keeps_its_entry(
     assert entry
 
 
-def test_a_years_file_that_moved_is_requested_with_its_partition(sample: SampleHome) -> None:
+def test_a_yearly_file_that_moved_is_requested_with_its_partition(sample: SampleHome) -> None:
     feed = next(sample.mirror.glob("nvd.nist.gov/**/nvdcve-2.0-2024.meta"))
     feed.write_text(feed.read_text().replace("sha256:", "sha256:0")[:-2] + "\n")
 

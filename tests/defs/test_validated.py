@@ -68,7 +68,7 @@ def judge(
     [(None, False, False), (None, True, True), (PIN, False, True)],
     ids=["its own", "another source's too", "pinned"],
 )
-def test_a_refused_file_leaves_the_store_unless_somebody_else_names_it(
+def test_a_refused_file_leaves_the_store_unless_it_is_used_elsewhere(
     project: ProjectContext, raw: Path, pin: Pin | None, shared: bool, stays: bool
 ) -> None:
     record = judge(project, pin=pin, shared=shared)
@@ -79,6 +79,6 @@ def test_a_refused_file_leaves_the_store_unless_somebody_else_names_it(
     assert (project.home.quarantine(DOMAIN, "kev") / SHA).read_bytes() == PAGE
 
 
-def test_a_file_that_is_gone_is_told_with_what_to_do(project: ProjectContext) -> None:
+def test_the_error_for_a_missing_file_says_what_to_do(project: ProjectContext) -> None:
     with pytest.raises(HomeError, match="etl unpin"):
         judge(project, pin=PIN)

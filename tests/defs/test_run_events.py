@@ -1,4 +1,4 @@
-"""The report of every kind of run: one that made, one in which nothing moved, one that failed."""
+"""What a run's manifest and report show: after success, with nothing to do, after a failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE
 FEED = "advisory.echohq.com/data.json"
 
 
-def test_the_reports_asset_shows_the_markdown_and_names_the_page(sample: SampleHome) -> None:
+def test_the_report_asset_shows_the_markdown_and_the_path_of_the_page(sample: SampleHome) -> None:
     with sample.instance() as instance:
         event = instance.get_latest_materialization_event(report_key(sample.domain))
 
@@ -29,7 +29,7 @@ def test_the_reports_asset_shows_the_markdown_and_names_the_page(sample: SampleH
     assert Path(str(metadata["page"].value)).parts[-2:] == (sample.latest.name, HTML_FILE)
 
 
-def test_the_time_of_publishing_is_among_the_durations(first_run: SampleHome) -> None:
+def test_publishing_is_one_of_the_phases(first_run: SampleHome) -> None:
     manifest = RunManifest.model_validate_json((first_run.latest / "manifest.json").read_bytes())
 
     phases = [phase.name for phase in manifest.phases]
@@ -38,7 +38,7 @@ def test_the_time_of_publishing_is_among_the_durations(first_run: SampleHome) ->
     assert sum(phase.seconds for phase in manifest.phases) <= manifest.seconds
 
 
-def test_a_run_in_which_nothing_moved_has_a_report_of_its_own(sample: SampleHome) -> None:
+def test_a_run_with_nothing_to_do_has_its_own_report(sample: SampleHome) -> None:
     before = sample.latest
 
     manifest = sample.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
@@ -50,7 +50,7 @@ def test_a_run_in_which_nothing_moved_has_a_report_of_its_own(sample: SampleHome
     assert "contact age" in (sample.latest / HTML_FILE).read_text(encoding="utf-8")
 
 
-def test_asking_a_remote_is_a_contact_though_nothing_is_fetched(sample: SampleHome) -> None:
+def test_a_probe_counts_as_a_contact_although_nothing_is_fetched(sample: SampleHome) -> None:
     manifest = sample.run()
 
     for source in manifest.sources:
@@ -61,7 +61,7 @@ def test_asking_a_remote_is_a_contact_though_nothing_is_fetched(sample: SampleHo
 
 
 @pytest.mark.long
-def test_a_run_that_failed_has_a_report(tmp_path: Path) -> None:
+def test_a_failed_run_has_a_report(tmp_path: Path) -> None:
     sample = SampleHome.create(tmp_path)
     (sample.mirror / FEED).unlink()
 

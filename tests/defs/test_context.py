@@ -1,4 +1,4 @@
-"""Two launches of one domain: a step from elsewhere waits, one overtaken publishes nothing."""
+"""Two runs of one domain: a step waits for the lock, and an overtaken run publishes nothing."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ def launch(sample: SampleHome, echo=lambda _: None, **fields) -> dg.ExecuteInPro
 
 @pytest.mark.long
 @pytest.mark.fault("two-runs")
-def test_a_step_from_dagsters_pages_waits_for_the_writer(sample: SampleHome) -> None:
-    heard, said, results = Event(), list[str](), list[dg.ExecuteInProcessResult]()
+def test_a_step_that_the_ui_launches_waits_for_the_lock(sample: SampleHome) -> None:
+    waiting, lines, results = Event(), list[str](), list[dg.ExecuteInProcessResult]()
 
-    def say(line: str) -> None:
-        said.append(line)
-        heard.set()
+    def echo(line: str) -> None:
+        lines.append(line)
+        waiting.set()
 
     def run() -> None:
-        results.append(launch(sample, say, asset_selection=[dg.AssetKey([DOMAIN, "kev_raw"])]))
+        results.append(launch(sample, echo, asset_selection=[dg.AssetKey([DOMAIN, "kev_raw"])]))
 
-    with lock(sample.home.lock(DOMAIN), on_wait=said.append):
+    with lock(sample.home.lock(DOMAIN), on_wait=lines.append):
         other = Thread(target=run)
         other.start()
-        assert heard.wait(timeout=300)
+        assert waiting.wait(timeout=300)
         assert results == []
     other.join()
 
-    assert "waiting for it to end" in said[0]
+    assert "waiting for it to end" in lines[0]
     assert results[0].success
 
 
 @pytest.mark.long
 @pytest.mark.fault("two-runs", "clock")
-def test_a_run_that_was_overtaken_publishes_nothing(sample: SampleHome) -> None:
+def test_an_overtaken_run_publishes_nothing(sample: SampleHome) -> None:
     before = sample.latest
     earlier = {AS_OF_TAG: (AS_OF - timedelta(days=1)).isoformat()}
 
-    result = launch(sample, tags=earlier, asset_selection=published_with(sample))
+    result = launch(sample, tags=earlier, asset_selection=publish_assets(sample))
 
     assert not result.success
     assert sample.latest == before
 
 
-def published_with(sample: SampleHome) -> list[dg.AssetKey]:
-    """The assets of the step that publishes."""
+def publish_assets(sample: SampleHome) -> list[dg.AssetKey]:
+    """Return the assets of the publish step."""
     defs = sample.defs()
-    made = [assets for assets in defs.assets or [] if isinstance(assets, dg.AssetsDefinition)]
-    return list(next(a.keys for a in made if a.op.name == f"{DOMAIN}_publish"))
+    steps = [assets for assets in defs.assets or [] if isinstance(assets, dg.AssetsDefinition)]
+    return list(next(a.keys for a in steps if a.op.name == f"{DOMAIN}_publish"))

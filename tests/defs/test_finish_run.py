@@ -1,4 +1,4 @@
-"""Who hears of a run: once per change of state, whatever launched it, and never at its cost."""
+"""Notifications: one for each change of state, however a run is launched."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ FEED = "advisory.echohq.com/data.json"
 PAGE = "<!doctype html><title>Sign in</title>"
 
 
-def heard_by(sample: SampleHome, webhook: WebhookServer) -> SampleHome:
+def with_webhook(sample: SampleHome, webhook: WebhookServer) -> SampleHome:
     notify = SecretStr(webhook.target)
     sample.settings = sample.settings.model_copy(update={"notify": notify})
     return sample
 
 
 @pytest.fixture
-def never_there(tmp_path: Path, webhook: WebhookServer) -> SampleHome:
-    """A home in which nothing was run yet, without a required feed: a run fails in two seconds."""
+def failing_home(tmp_path: Path, webhook: WebhookServer) -> SampleHome:
+    """A new home without a required feed, so that a run fails within two seconds."""
     sample = SampleHome.create(tmp_path)
     (sample.mirror / FEED).unlink()
-    return heard_by(sample, webhook)
+    return with_webhook(sample, webhook)
 
 
 @pytest.mark.long
-def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
-    never_there: SampleHome, webhook: WebhookServer
+def test_a_failure_is_sent_once_and_not_with_no_notify(
+    failing_home: SampleHome, webhook: WebhookServer
 ) -> None:
-    never_there.run(RunOptions(notify=False))
-    never_there.run()
-    never_there.run()
+    failing_home.run(RunOptions(notify=False))
+    failing_home.run()
+    failing_home.run()
 
     [message] = webhook.messages
     assert message["title"] == "advisories: failed"
@@ -49,12 +49,12 @@ def test_a_failure_is_told_once_and_by_no_run_that_shall_not(
 
 @pytest.mark.long
 def test_a_run_that_publishes_nothing_is_no_recovery(
-    never_there: SampleHome, webhook: WebhookServer
+    failing_home: SampleHome, webhook: WebhookServer
 ) -> None:
-    never_there.run()
-    samples.pack(never_there.sample_dir, never_there.mirror, never_there.domain, at=AS_OF)
+    failing_home.run()
+    samples.pack(failing_home.sample_dir, failing_home.mirror, failing_home.domain, at=AS_OF)
 
-    fetched = never_there.run(RunOptions(stages=StageRange(Stage.RAW, Stage.RAW)))
+    fetched = failing_home.run(RunOptions(stages=StageRange(Stage.RAW, Stage.RAW)))
 
     assert fetched.status is RunStatus.SUCCESS
     assert webhook.titles == ["advisories: failed"]
@@ -62,28 +62,28 @@ def test_a_run_that_publishes_nothing_is_no_recovery(
 
 @pytest.mark.long
 @pytest.mark.fault("unheard")
-def test_a_target_that_cannot_be_reached_is_reported_and_asked_again(
-    never_there: SampleHome, webhook: WebhookServer
+def test_an_unreachable_target_is_reported_and_tried_again(
+    failing_home: SampleHome, webhook: WebhookServer
 ) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     webhook.status = 500
 
-    with never_there.session(echo=said.append) as session:
+    with failing_home.session(echo=lines.append) as session:
         manifest = run_domain(session, RunOptions())
-        told = last_sent(session)
+        sent = last_sent(session)
         webhook.status = 200
         run_domain(session, RunOptions())
 
     assert manifest.status is RunStatus.FAILED
-    assert told
-    assert [line for line in said if line.startswith("not notified: target 1")]
-    assert "not notified" in str(told.unsent[0])
-    assert TOKEN not in "".join(said)
+    assert sent
+    assert [line for line in lines if line.startswith("not notified: target 1")]
+    assert "not notified" in str(sent.unsent[0])
+    assert TOKEN not in "".join(lines)
     assert webhook.titles == ["advisories: failed"]
 
 
-def test_a_home_that_cannot_be_used_is_told(sample: SampleHome, webhook: WebhookServer) -> None:
-    heard_by(sample, webhook)
+def test_an_unusable_home_is_notified(sample: SampleHome, webhook: WebhookServer) -> None:
+    with_webhook(sample, webhook)
     (sample.latest / "manifest.json").write_text("{", encoding="utf-8")
 
     with pytest.raises(HomeError):
@@ -93,10 +93,10 @@ def test_a_home_that_cannot_be_used_is_told(sample: SampleHome, webhook: Webhook
 
 
 @pytest.mark.long
-def test_an_outage_and_its_end_are_told_once_each(
+def test_an_outage_and_its_end_are_sent_once_each(
     sample: SampleHome, webhook: WebhookServer
 ) -> None:
-    heard_by(sample, webhook)
+    with_webhook(sample, webhook)
     good = (sample.mirror / FEED).read_text(encoding="utf-8")
     sample.change(FEED, lambda _: PAGE)
     sample.run()
@@ -110,10 +110,10 @@ def test_an_outage_and_its_end_are_told_once_each(
 
 
 @pytest.mark.long
-def test_a_launch_from_dagsters_pages_is_told_too(
+def test_a_run_that_the_ui_launches_is_notified_too(
     sample: SampleHome, webhook: WebhookServer
 ) -> None:
-    heard_by(sample, webhook)
+    with_webhook(sample, webhook)
     (sample.mirror / FEED).unlink()
 
     sample.launch_job()

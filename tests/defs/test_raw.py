@@ -1,4 +1,4 @@
-"""How often a file is tried: as declared, or as a person says for one run."""
+"""How often a download is tried: as declared, or as the operator asks for one run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ FEED = "/advisory.echohq.com/data.json"
 
 @pytest.mark.long
 @pytest.mark.fault("backoff")
-def test_a_person_may_ask_for_no_further_attempt(tmp_path: Path, server: MisbehavingServer) -> None:
+def test_the_operator_can_ask_for_no_retries(tmp_path: Path, server: MisbehavingServer) -> None:
     sample = SampleHome(tmp_path, mirror_url=server.url)
     server.always[FEED] = answers(500)
 
     manifest = sample.run(RunOptions(max_retries=0))
 
-    asked = server.requests_for(FEED, "HEAD"), server.requests_for(FEED)
+    requests = server.requests_for(FEED, "HEAD"), server.requests_for(FEED)
     echo = next(source for source in manifest.sources if source.source.name == "echo")
-    assert [len(requests) for requests in asked] == [1, 1]
+    assert [len(sent) for sent in requests] == [1, 1]
     assert "answered 500" in (echo.fault or "")

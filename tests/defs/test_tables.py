@@ -1,4 +1,4 @@
-"""A smaller file that is refused, looked at and taken: what a person says holds for it alone."""
+"""A smaller file that is refused and then accepted: the operator's decision is for that file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIRST = "CVE-2024-900051,graphitemagick,wont_fix,,minor\n"
 SECOND = "CVE-2024-900011,quill-ssl,not_applicable,,disputed\n"
 
 
-def table(sample: SampleHome) -> TableResult:
+def read_table(sample: SampleHome) -> TableResult:
     with sample.session() as session:
         return session.read_sources()[SOURCE].tables[None]
 
@@ -40,37 +40,39 @@ def run(sample: SampleHome, domain: Domain, *, accept: bool = False) -> RunManif
 def test_a_refused_file_that_is_accepted_is_recorded_with_its_digest(
     sample: SampleHome, strict: Domain
 ) -> None:
-    rows = table(sample).table.rows
+    rows = read_table(sample).table.rows
     sample.change(RULINGS, lambda text: text.replace(FIRST, ""))
     refused = run(sample, strict)
 
     accepted = run(sample, strict, accept=True)
 
-    made = table(sample)
-    [ruling] = made.accepted
+    result = read_table(sample)
+    [decision] = result.accepted
     assert refused.status is RunStatus.PARTIAL_SUCCESS
-    assert made.table.rows == rows - 1
-    assert [(a.what, a.sha256) for a in accepted.accepted_changes] == [(NAME, ruling.sha256)]
-    assert ruling.sha256 == made.table.source_sha256
+    assert result.table.rows == rows - 1
+    assert [(a.what, a.sha256) for a in accepted.accepted_changes] == [(NAME, decision.sha256)]
+    assert decision.sha256 == result.table.source_sha256
 
 
 @pytest.mark.long
-def test_the_word_on_one_file_does_not_take_the_next(sample: SampleHome, strict: Domain) -> None:
-    rows = table(sample).table.rows
+def test_a_decision_on_one_file_does_not_accept_the_next(
+    sample: SampleHome, strict: Domain
+) -> None:
+    rows = read_table(sample).table.rows
     sample.change(RULINGS, lambda text: text.replace(FIRST, ""))
     run(sample, strict)
     sample.change(RULINGS, lambda text: text.replace(SECOND, ""))
 
     manifest = run(sample, strict, accept=True)
 
-    made = table(sample)
+    result = read_table(sample)
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
-    assert (made.accepted, made.table.rows) == ([], rows)
+    assert (result.accepted, result.table.rows) == ([], rows)
     assert "look at this one" in manifest.note
 
 
 @pytest.mark.long
-def test_a_refusal_is_over_when_the_tables_own_file_is_back(
+def test_a_refusal_ends_when_the_file_of_the_table_is_back(
     sample: SampleHome, strict: Domain
 ) -> None:
     good = (sample.mirror / RULINGS).read_text(encoding="utf-8")
@@ -81,4 +83,4 @@ def test_a_refusal_is_over_when_the_tables_own_file_is_back(
     manifest = run(sample, strict)
 
     assert manifest.status is RunStatus.SUCCESS
-    assert table(sample).fault is None
+    assert read_table(sample).fault is None
