@@ -62,7 +62,7 @@ contract:
 
 @pytest.fixture
 def domains(tmp_path: Path) -> Path:
-    """A folder with one sound domain of one sound source, plants.trees."""
+    """A folder with one valid domain of one valid source, plants.trees."""
     folder = tmp_path / "domains" / "plants"
     folder.mkdir(parents=True)
     (folder / "_domain.yaml").write_text(DOMAIN, encoding="utf-8")
@@ -84,14 +84,14 @@ def change(root: Path, old: str, new: str, file: str = "trees.yaml") -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_folder_and_file_names_are_the_names(domains: Path) -> None:
+def test_names_come_from_the_folder_and_the_file(domains: Path) -> None:
     plants = load(domains)["plants"]
 
     assert plants.name == "plants"
     assert str(plants.sources["trees"].full_name) == "plants.trees"
 
 
-def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
+def test_the_declarations_of_the_project_are_valid(repo_root: Path) -> None:
     loaded = load(repo_root / "etl_assets" / "domains")
 
     assert all(domain.sources for domain in loaded.values())
@@ -205,7 +205,7 @@ def test_the_declarations_of_the_project_are_sound(repo_root: Path) -> None:
             "required: true\nname: oaks",
             "trees.yaml:11: name: expected no such key, as the folder and file name imply it, "
             "found 'oaks'",
-            id="a name that the file name says",
+            id="a name, which the file name implies",
         ),
     ],
 )
@@ -388,7 +388,7 @@ def test_fields_that_contradict_each_other_are_one_fault(
     assert faults(domains) == [fault]
 
 
-def test_a_credential_goes_over_no_open_line(domains: Path) -> None:
+def test_a_credential_needs_https(domains: Path) -> None:
     change(
         domains,
         "location:",
@@ -456,7 +456,7 @@ def test_a_template_in_a_declaration_is_refused(
     assert fault in faults(domains)
 
 
-def test_text_that_is_no_utf8_is_refused(domains: Path) -> None:
+def test_text_that_is_not_utf8_is_refused(domains: Path) -> None:
     (domains / "plants" / "trees.yaml").write_bytes("title: Bäume".encode("latin-1"))
 
     assert faults(domains)[0].startswith("trees.yaml:1: document: expected UTF-8 text, found ")
@@ -518,7 +518,7 @@ def test_the_problems_of_all_files_come_at_once_and_in_the_order_of_their_lines(
             "sources: {}",
             "_domain.yaml:5: sources: expected no such key, as the folder and file name imply it, "
             "found an empty mapping",
-            id="sources that the files say",
+            id="sources, which the files imply",
         ),
     ],
 )
@@ -567,7 +567,7 @@ def test_a_file_name_that_is_no_source_name_is_a_fault(
     assert faults(domains)[0].startswith(f"{name}:1: document: {fault}")
 
 
-def test_hidden_files_and_notes_are_nobodys_declaration(domains: Path) -> None:
+def test_hidden_and_other_files_are_ignored(domains: Path) -> None:
     (domains / "plants" / ".trees.yaml.swp").write_text("a: [", encoding="utf-8")
     (domains / "plants" / "notes.txt").write_text("water them", encoding="utf-8")
 
@@ -582,7 +582,7 @@ def test_a_missing_or_empty_root_is_a_fault(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_root_that_cannot_be_read_is_the_machines_fault(tmp_path: Path) -> None:
+def test_a_root_that_cannot_be_read_is_a_home_error(tmp_path: Path) -> None:
     (tmp_path / "domains").write_text("a file", encoding="utf-8")
 
     with pytest.raises(HomeError, match="domains: expected a readable folder, found Not a dir"):
@@ -598,9 +598,9 @@ def test_loading_all_declarations_costs_little(repo_root: Path) -> None:
         "print(min(after - before for before, after in zip(times, times[1:])))"
     )
 
-    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    process = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
-    assert float(told.stdout) < 0.05
+    assert float(process.stdout) < 0.05
 
 
 def test_loading_does_not_import_dagster(repo_root: Path) -> None:
@@ -644,8 +644,8 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
     folder.mkdir()
     (folder / "_domain.yaml").write_text(DOMAIN, encoding="utf-8")
     before, _, after = SOURCE.partition(f"{field}:\n")
-    kept = "\n".join(line for line in after.splitlines() if not line.startswith(" "))
-    written = f"{before}{field}: {yaml.safe_dump(value, default_flow_style=True)}\n{kept}"
+    others = "\n".join(line for line in after.splitlines() if not line.startswith(" "))
+    written = f"{before}{field}: {yaml.safe_dump(value, default_flow_style=True)}\n{others}"
     (folder / "trees.yaml").write_text(written, encoding="utf-8")
 
     with pytest.raises(DeclarationError):
@@ -679,7 +679,7 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
             "required: true",
             "required: true\nenabled: false",
             "trees.yaml:11: enabled: expected true, because the source is required, found false",
-            id="required and switched off",
+            id="required and disabled",
         ),
         pytest.param(
             "      minimum: 0\n",
@@ -703,15 +703,15 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
         ),
     ],
 )
-def test_what_contradicts_another_field_is_a_fault(
+def test_a_field_that_contradicts_another_is_a_fault(
     domains: Path, old: str, new: str, fault: str
 ) -> None:
     change(domains, old, new)
 
-    assert any(found.startswith(fault) for found in faults(domains)), faults(domains)
+    assert any(each.startswith(fault) for each in faults(domains)), faults(domains)
 
 
-def test_a_source_that_is_switched_off_stands_apart(domains: Path) -> None:
+def test_a_disabled_source_is_not_among_the_sources(domains: Path) -> None:
     change(domains, "required: true", "required: false\nenabled: false")
 
     plants = load(domains)["plants"]
@@ -723,7 +723,7 @@ YEARLY = SOURCE.replace("trees.json", "{partition}.json") + "partitions: {by: ye
 
 
 @pytest.mark.parametrize(
-    ("second", "found"),
+    ("second", "scheme"),
     [
         pytest.param(
             YEARLY.replace("url: https://garden.example/", "path: trees/").replace(
@@ -735,8 +735,8 @@ YEARLY = SOURCE.replace("trees.json", "{partition}.json") + "partitions: {by: ye
         pytest.param(YEARLY.replace("2002", "2010"), "by year from 2010", id="two first years"),
     ],
 )
-def test_partitions_of_two_kinds_in_one_domain_are_refused_where_they_stand(
-    tmp_path: Path, second: str, found: str
+def test_two_kinds_of_partitions_in_one_domain_are_refused_with_their_line(
+    tmp_path: Path, second: str, scheme: str
 ) -> None:
     folder = tmp_path / "plants"
     folder.mkdir()
@@ -752,4 +752,4 @@ def test_partitions_of_two_kinds_in_one_domain_are_refused_where_they_stand(
         f"oaks.yaml:{line}: partitions: expected by year from 2002, as elms is partitioned: "
         in (str(error.value))
     )
-    assert str(error.value).endswith(f"a run carries one kind only, found {found}")
+    assert str(error.value).endswith(f"a run carries one kind only, found {scheme}")

@@ -26,7 +26,7 @@ def declared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def faults(file: Path, data: bytes) -> list[Problem]:
-    """What is wrong with the domain when the file is as given."""
+    """The problems of the domain with this content of the file."""
     file.write_bytes(data)
     with limit_resources():
         try:
@@ -41,9 +41,9 @@ def faults(file: Path, data: bytes) -> list[Problem]:
 def test_broken_bytes(declared: Path, edits: list[Edit]) -> None:
     original = (PACKAGE / "domains" / declared.parent.name / declared.name).read_bytes()
 
-    found = faults(declared, apply_edits(original, edits))
+    problems = faults(declared, apply_edits(original, edits))
 
-    assert all(str(declared.parent) in problem.where for problem in found)
+    assert all(str(declared.parent) in problem.where for problem in problems)
 
 
 LINES = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=4)
@@ -58,6 +58,6 @@ def test_lines_in_another_order(declared: Path, swaps: list[tuple[int, int]]) ->
         a, b = one % len(lines), other % len(lines)
         lines[a], lines[b] = lines[b], lines[a]
 
-    found = faults(declared, "\n".join(lines).encode())
+    problems = faults(declared, "\n".join(lines).encode())
 
-    assert all(str(declared.parent) in problem.where for problem in found)
+    assert all(str(declared.parent) in problem.where for problem in problems)

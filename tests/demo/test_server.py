@@ -1,4 +1,4 @@
-"""The mirror server serves as a good upstream does."""
+"""The mirror server behaves like a good upstream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def web(mirror_server: MirrorServer) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_file_comes_with_its_validators(web: httpx.Client) -> None:
+def test_a_file_is_served_with_its_validators(web: httpx.Client) -> None:
     answer = web.get("/a b.json")
 
     assert answer.content == CONTENT
@@ -43,7 +43,7 @@ def test_a_file_comes_with_its_validators(web: httpx.Client) -> None:
     assert "Last-Modified" in answer.headers
 
 
-def test_head_says_the_same_without_the_body(web: httpx.Client) -> None:
+def test_head_returns_the_same_headers_without_a_body(web: httpx.Client) -> None:
     head, get = web.head("/a b.json"), web.get("/a b.json")
 
     assert head.content == b""
@@ -70,15 +70,15 @@ def test_the_etag_follows_the_content(web: httpx.Client, mirror_server: MirrorSe
     path = mirror_server.directory / "feeds.example" / "a b.json"
     before = web.head("/a b.json").headers["ETag"]
     path.write_bytes(b"9876543210 and more")
-    moved = web.head("/a b.json").headers["ETag"]
+    changed_etag = web.head("/a b.json").headers["ETag"]
     path.write_bytes(CONTENT)
 
-    assert moved != before
+    assert changed_etag != before
     assert web.head("/a b.json").headers["ETag"] == before
 
 
 @pytest.mark.parametrize(
-    ("span", "content", "told"),
+    ("byte_range", "content", "content_range"),
     [
         ("bytes=2-4", b"234", "bytes 2-4/10"),
         ("bytes=7-", b"789", "bytes 7-9/10"),
@@ -87,16 +87,18 @@ def test_the_etag_follows_the_content(web: httpx.Client, mirror_server: MirrorSe
         ("bytes=5-99", b"56789", "bytes 5-9/10"),
     ],
 )
-def test_a_range_is_served(web: httpx.Client, span: str, content: bytes, told: str) -> None:
-    answer = web.get("/a b.json", headers={"Range": span})
+def test_a_range_is_served(
+    web: httpx.Client, byte_range: str, content: bytes, content_range: str
+) -> None:
+    answer = web.get("/a b.json", headers={"Range": byte_range})
 
     assert (answer.status_code, answer.content) == (206, content)
-    assert answer.headers["Content-Range"] == told
+    assert answer.headers["Content-Range"] == content_range
 
 
-@pytest.mark.parametrize("span", ["bytes=1-2,4-5", "lines=1-2", "bytes=x-y", "bytes"])
-def test_another_kind_of_range_brings_the_whole(web: httpx.Client, span: str) -> None:
-    answer = web.get("/a b.json", headers={"Range": span})
+@pytest.mark.parametrize("byte_range", ["bytes=1-2,4-5", "lines=1-2", "bytes=x-y", "bytes"])
+def test_an_unsupported_range_returns_the_whole_file(web: httpx.Client, byte_range: str) -> None:
+    answer = web.get("/a b.json", headers={"Range": byte_range})
 
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
@@ -111,20 +113,20 @@ def test_a_range_behind_the_end_is_refused(web: httpx.Client) -> None:
 def test_a_range_is_served_while_the_file_is_the_same(
     web: httpx.Client, condition: str, status: int
 ) -> None:
-    known = web.head("/a b.json").headers[condition]
+    validator = web.head("/a b.json").headers[condition]
 
-    answer = web.get("/a b.json", headers={"Range": "bytes=5-", "If-Range": known})
+    answer = web.get("/a b.json", headers={"Range": "bytes=5-", "If-Range": validator})
 
     assert answer.status_code == status
 
 
-def test_a_range_of_another_file_brings_the_whole(web: httpx.Client) -> None:
+def test_a_range_of_another_version_returns_the_whole_file(web: httpx.Client) -> None:
     answer = web.get("/a b.json", headers={"Range": "bytes=5-", "If-Range": '"other"'})
 
     assert (answer.status_code, answer.content) == (200, CONTENT)
 
 
-def test_a_packed_file_is_served_as_it_lies(web: httpx.Client) -> None:
+def test_an_archive_is_served_without_content_encoding(web: httpx.Client) -> None:
     answer = web.get("/a.csv.gz")
 
     assert answer.headers["Content-Type"] == "application/gzip"
@@ -135,7 +137,7 @@ def test_a_packed_file_is_served_as_it_lies(web: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "path", ["/feeds.example/absent", "/feeds.example", "/../secret", "/%2e%2e/secret", "//secret"]
 )
-def test_what_is_no_file_inside_is_not_found(mirror_server: MirrorServer, path: str) -> None:
+def test_only_files_inside_the_directory_are_found(mirror_server: MirrorServer, path: str) -> None:
     host, port = mirror_server.server_address[:2]
     with socket.create_connection((str(host), port)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
