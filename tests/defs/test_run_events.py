@@ -47,7 +47,7 @@ def test_a_run_with_nothing_to_do_has_its_own_report(sample: SampleHome) -> None
     for file in FILES:
         assert not (sample.latest / file).samefile(before / file)
         assert "nothing moved" in (sample.latest / file).read_text(encoding="utf-8")
-    assert "contact age" in (sample.latest / HTML_FILE).read_text(encoding="utf-8")
+    assert "last contact" in (sample.latest / HTML_FILE).read_text(encoding="utf-8")
 
 
 def test_a_probe_counts_as_a_contact_although_nothing_is_fetched(sample: SampleHome) -> None:
