@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from etl_assets.declarations.domain import Domain, Explain
 from etl_assets.declarations.names import find_part, split_part_name
@@ -62,13 +62,10 @@ class Change(Record):
 class Difference(Record):
     """The published set compared with a candidate."""
 
-    # The serialized names are the keys of `etl diff --json`.
-    model_config = ConfigDict(serialize_by_alias=True)
-
     domain: str
     run: str = Field(description="directory name of the published set")
     replaced: dict[str, str] = Field(
-        serialization_alias="given",
+        alias="given",
         description="sources and seeds with another file, and its path or SHA-256",
     )
     rows: int = Field(ge=0, description="published rows")

@@ -1,7 +1,7 @@
 """Explain a row of a published model, now or at an earlier moment, for `etl explain`.
 
 Everything is read from published files and run manifests. Which columns make up the answer is
-declared in `explain` of `_domain.yaml`; queries on a published file are in `operations.lookup`.
+declared in `explain` of `_domain.yaml`; `publish.published_rows` queries a published file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record, Sha256, SourceName
 from etl_assets.model.run_manifest import MARTS, RunSource
-from etl_assets.operations.lookup import Row, find_keys, find_rows, list_names, list_values
 from etl_assets.publish import run_directory
+from etl_assets.publish.published_rows import Row, find_keys, find_rows, list_names, list_values
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 MAX_SUGGESTIONS = 5

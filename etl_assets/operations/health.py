@@ -76,7 +76,7 @@ def _check_declarations(
             yield HealthFinding(
                 level=Level.ERROR,
                 what="declarations",
-                found=f"{problem.where}: {problem.actual}",
+                actual=f"{problem.where}: {problem.actual}",
                 expected=problem.expected,
                 advice="correct it; `etl sources check` validates all declarations",
             )

@@ -145,18 +145,18 @@ def _check_last_run(home: Home, domain: str) -> HealthFinding:
     if last_run is None:
         return HealthFinding.ok("last run", "never", domain)
     if isinstance(last_run, HomeError):
-        found, expected, actions = str(last_run), "its manifest", []
+        actual, expected, actions = str(last_run), "its manifest", []
     else:
-        found = f"{last_run.started_at:%Y-%m-%d %H:%M} UTC, {last_run.status}"
+        actual = f"{last_run.started_at:%Y-%m-%d %H:%M} UTC, {last_run.status}"
         if last_run.status is RunStatus.SUCCESS:
-            return HealthFinding.ok("last run", found, domain)
+            return HealthFinding.ok("last run", actual, domain)
         if last_run.note:
-            found += f": {last_run.note}"
+            actual += f": {last_run.note}"
         expected, actions = "success", last_run.next_actions
     return HealthFinding.problem(
         Level.WARN,
         "last run",
-        found,
+        actual,
         expected=expected,
         advice="; ".join(actions) or f"`etl status {domain}` says more",
         domain=domain,

@@ -30,32 +30,32 @@ class HealthFinding(Record):
     level: Level
     what: str
     domain: str | None = None
-    found: str
+    actual: str = Field(alias="found")
     expected: str = Field(default="", description="empty if the level is ok")
     advice: str = Field(default="", description="what to do; empty if the level is ok")
 
     @classmethod
-    def ok(cls, what: str, found: str, domain: str | None = None) -> Self:
-        return cls(level=Level.OK, what=what, domain=domain, found=found)
+    def ok(cls, what: str, actual: str, domain: str | None = None) -> Self:
+        return cls(level=Level.OK, what=what, domain=domain, actual=actual)
 
     @classmethod
     def problem(
         cls,
         level: Level,
         what: str,
-        found: str | Sequence[str],
+        actual: str | Sequence[str],
         *,
         expected: str,
         advice: str,
         domain: str | None = None,
     ) -> Self:
         """Return a finding on one line; of many offenders, the first `MAX_NAMES` are named."""
-        text = found if isinstance(found, str) else join_first(found)
+        text = actual if isinstance(actual, str) else join_first(actual)
         return cls(
             level=level,
             what=what,
             domain=domain,
-            found=text.replace("\n", " "),
+            actual=text.replace("\n", " "),
             expected=expected,
             advice=advice,
         )
@@ -63,7 +63,7 @@ class HealthFinding(Record):
     def __str__(self) -> str:
         level = self.level if self.level is Level.OK else self.level.upper()
         subject = f"{self.domain}: {self.what}" if self.domain else self.what
-        details = [self.found]
+        details = [self.actual]
         if self.expected:
             details.append(f"expected {self.expected}")
         if self.advice:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
@@ -103,17 +103,14 @@ class Verification(Record):
 class RestoreResult(Record):
     """What was restored into the event log of a domain."""
 
-    # The serialized names are the keys of `etl manifest restore --json`.
-    model_config = ConfigDict(serialize_by_alias=True)
-
     domain: str
     files: list[str] = Field(description="parts whose raw file is stored")
     tables: list[str] = Field(description="parts whose table is stored")
     rebuilt_tables: list[str] = Field(
-        serialization_alias="made", description="parts whose table was built from the raw file"
+        alias="made", description="parts whose table was built from the raw file"
     )
     problems: list[str] = Field(
-        serialization_alias="unheard", description="what was not restored, with the reason"
+        alias="unheard", description="what was not restored, with the reason"
     )
 
     def lines(self) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
@@ -64,14 +64,9 @@ class PhaseStats(Record):
 class SourceStats(Record):
     """One source with all its partitions: its row counts over time, and its failures."""
 
-    # The serialized names are the keys of `etl stats --json`.
-    model_config = ConfigDict(serialize_by_alias=True)
-
     source: SourceName
     runs: int = Field(ge=0, description="runs whose manifest lists the source")
-    fallback_runs: int = Field(
-        ge=0, serialization_alias="stood_in", description="runs that used an earlier file"
-    )
+    fallback_runs: int = Field(ge=0, alias="stood_in", description="runs that used an earlier file")
     missing: int = Field(ge=0, description="runs in which a file was missing, with no fallback")
     last_fault: str | None = Field(default=None, description="the newest error message")
     first_rows: int | None = None
@@ -93,15 +88,12 @@ class CheckStats(Record):
 class DomainStats(Record):
     """The statistics of one domain."""
 
-    # The serialized names are the keys of `etl stats --json`.
-    model_config = ConfigDict(serialize_by_alias=True)
-
     domain: str
     runs: int = Field(ge=0)
     since: AwareDatetime | None = Field(default=None, description="start of the oldest run")
     until: AwareDatetime | None = Field(default=None, description="start of the newest run")
     unreadable: list[str] = Field(
-        default=[], serialization_alias="unread", description="manifests that failed to load"
+        default=[], alias="unread", description="manifests that failed to load"
     )
     by_status: dict[str, int] = {}
     success_pct: float | None = None
@@ -110,20 +102,20 @@ class DomainStats(Record):
     )
     partial_runs: int = Field(
         default=0,
-        serialization_alias="halfway",
+        alias="halfway",
         description="runs limited to stages before publish",
     )
     unchanged_runs: int = Field(
-        default=0, serialization_alias="unmoved", description="runs that had no step to run"
+        default=0, alias="unmoved", description="runs that had no step to run"
     )
     fallback_runs: int = Field(
-        default=0, serialization_alias="healed", description="runs that used an earlier file"
+        default=0, alias="healed", description="runs that used an earlier file"
     )
     attention_runs: int = Field(
-        default=0, serialization_alias="asked", description="runs that need action by the operator"
+        default=0, alias="asked", description="runs that need action by the operator"
     )
     seconds: Seconds | None = Field(default=None, description="whole runs that ran a step")
-    seconds_unchanged: Seconds | None = Field(default=None, serialization_alias="seconds_unmoved")
+    seconds_unchanged: Seconds | None = Field(default=None, alias="seconds_unmoved")
     phases: list[PhaseStats] = []
     steps: dict[str, Seconds] = {}
     sources: list[SourceStats] = []

@@ -47,7 +47,7 @@ def test_a_folder_on_another_file_system_is_named() -> None:
     finding = check_file_system({"data/raw": 1, "data/partial": 1, "data/quarantine": 2})
 
     assert finding.level is Level.ERROR
-    assert finding.found == "data/quarantine on another file system than data/raw"
+    assert finding.actual == "data/quarantine on another file system than data/raw"
 
 
 def domain_with(**fields: Any) -> Domain:
@@ -105,7 +105,7 @@ def test_a_set_of_files_needs_a_mirror_that_is_a_directory(tmp_path: Path) -> No
 
     [finding] = check_locations(domain_with(**SET), resolver, NOW, [])
 
-    assert "expected ETL_MIRROR to be a directory" in finding.found
+    assert "expected ETL_MIRROR to be a directory" in finding.actual
 
 
 def unset(_: str) -> SecretStr | None:

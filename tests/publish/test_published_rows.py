@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.model.errors import BuildError, HomeError
-from etl_assets.operations.lookup import find_rows, list_values
+from etl_assets.publish.published_rows import find_rows, list_values
 
 HOSTILE = "'; drop view model; --"
 
