@@ -38,12 +38,12 @@ def play(settings: Settings, name: str | None, *, say: Callable[[str], None]) ->
     """
     domain = _find_demo(settings, name)
     with tempfile.TemporaryDirectory(prefix="etl-demo-") as folder:
-        stage = _Stage(settings, domain, Path(folder), say)
+        demo_home = _DemoHome(settings, domain, Path(folder), say)
         # The server does not list folders, so a domain with sets of files reads from the folder.
         if any(isinstance(source.partitions, Files) for source in domain.sources.values()):
-            return stage.play(str(stage.mirror))
-        with serving(stage.mirror) as server:
-            return stage.play(server.url)
+            return demo_home.play(str(demo_home.mirror))
+        with serving(demo_home.mirror) as server:
+            return demo_home.play(server.url)
 
 
 def play_steps(
@@ -78,7 +78,7 @@ def read_rows(show: Show, marts: Path) -> Rows:
     return {row[0]: tuple(row[1:]) for row in sorted(rows)}
 
 
-class _Stage:
+class _DemoHome:
     """A copy of the samples, the mirror built from it, and a temporary home."""
 
     def __init__(
