@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256, SourceName
 
@@ -159,8 +159,6 @@ class PipelineResult(Record):
 class RunManifest(Record):
     """One run from its sources to what it published."""
 
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
-
     run_id: str
     domain: str
     status: RunStatus
@@ -172,7 +170,7 @@ class RunManifest(Record):
     note: str = Field(default="", description="one line for the operator: the reason of the status")
     next_actions: list[str] = Field(
         default_factory=list,
-        alias="answers",  # the name in every stored manifest
+        alias="answers",
         description="next actions for the operator, one line each",
     )
     history_sha256: Sha256 | None = Field(
