@@ -140,19 +140,7 @@ def compare_model(
             _share_finding(check, "flipped", flipped, states.max_flipped_pct, rows),
         ]
     if check.group:
-        name = f"{check.model}_groups_vanished"
-        offenders = [f"{group} ({size:,} rows)" for group, size in lost_groups.items()]
-        findings.append(
-            GateFinding(
-                check=name,
-                limit=limits[name],
-                found=f"{len(offenders):,}",
-                count=len(offenders),
-                of=rows,
-                refused=bool(offenders),
-                offenders=offenders[:MAX_OFFENDERS],
-            )
-        )
+        findings.append(_lost_groups_finding(check, lost_groups, rows))
     return findings
 
 
@@ -193,6 +181,20 @@ def _share_finding(
         of=rows,
         # A few rows of a small model are a large share; up to `floor` rows never refuse.
         refused=count > check.floor and share > max_pct,
+        offenders=offenders[:MAX_OFFENDERS],
+    )
+
+
+def _lost_groups_finding(check: GateCheck, lost_groups: dict[str, int], rows: int) -> GateFinding:
+    name = f"{check.model}_groups_vanished"
+    offenders = [f"{group} ({size:,} rows)" for group, size in lost_groups.items()]
+    return GateFinding(
+        check=name,
+        limit=describe_limits(check)[name],
+        found=f"{len(offenders):,}",
+        count=len(offenders),
+        of=rows,
+        refused=bool(offenders),
         offenders=offenders[:MAX_OFFENDERS],
     )
 
