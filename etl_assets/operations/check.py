@@ -54,7 +54,7 @@ def _run_tests(domain: str, project: DbtProject) -> Iterator[RunCheck]:
             description = nodes[result.unique_id].get("description")
             yield RunCheck(
                 asset=domain,
-                name=result.unique_id.split(".")[2],
+                name=result.unique_id.split(".")[2],  # test.<project>.<name>[.<hash>]
                 passed=result.status == "pass",
                 severity="warn" if result.status == "warn" else "error",
                 description=describe_result(result, description) or "",

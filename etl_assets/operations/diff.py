@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -217,14 +217,14 @@ class _Candidate:
             self._write_replaced_tables()
         else:
             self._write_fetched_tables()
-        history_file = self._published / MARTS / f"{history}.parquet" if history else None
+        # A domain without a history, or whose history is not built yet, has no such file.
+        history_file = self._published / MARTS / f"{history}.parquet"
+        history_sha256 = hash_file(history_file) if history_file.exists() else None
         scratch.build(
             list(scratch.graph.models.values()),
             # A history takes no logical time at or before its last one.
             as_of=max(self._now, self._manifest.as_of + timedelta(microseconds=1)),
-            history_sha256=(
-                hash_file(history_file) if history_file and history_file.exists() else None
-            ),
+            history_sha256=history_sha256,
             health=health_in_run(self._domain, self._manifest),
         )
         compared_models = {check.model for check in self._domain.gate}
@@ -261,7 +261,7 @@ class _Candidate:
         if not self._replacements.seeds:
             return scratch
         copy = scratch.home.root / "dbt_project"
-        ignored = shutil.ignore_patterns("target", "logs")
+        ignored = shutil.ignore_patterns("target", "logs")  # written by dbt, and large
         shutil.copytree(self._project.settings.dbt_dir, copy, ignore=ignored)
         seeds = list_seeds(self._project, self._domain)
         for name, path in self._replacements.seeds.items():
@@ -288,6 +288,7 @@ class _Candidate:
         """Write tables from what a run would fetch now, and from the files of the last tables."""
         fetched_files = self._fetch_changed_files()
         for source, part in self._list_parts():
+            # A run keeps the last table if the new file breaks the contract or lost rows.
             table = self._last_table(part)
             sha256 = fetched_files.get(part)
             if sha256 is not None:
@@ -365,8 +366,12 @@ def _to_change(declared: Explain, change: RowChange) -> Change:
     before, after = change.before, change.after
     return Change(
         key=dict(zip(declared.key, change.key, strict=True)),
-        before={name: before[name] for name in declared.answer} if before else None,
-        after={name: after[name] for name in declared.answer} if after else None,
+        before=_select(before, declared.answer),
+        after=_select(after, declared.answer),
         why=after[declared.sentence] if after and declared.sentence else None,
-        details={name: after[name] for name in declared.columns} if after else {},
+        details=_select(after, declared.columns) or {},
     )
+
+
+def _select(values: Mapping[str, Any] | None, columns: Sequence[str]) -> Cells | None:
+    return {name: values[name] for name in columns} if values else None

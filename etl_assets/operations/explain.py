@@ -81,7 +81,11 @@ class Explanation(Record):
         title = f"{' '.join(self.key.values())} ({self.domain}, as of {_format(self.at)}"
         title += f", run {self.run})" if self.run else ")"
         origins = [line for file in self.files for line in file.lines()]
-        claims = [claim | {FILE: _short_sha256(claim[FILE])} for claim in self.claims]
+        # The list of files above has the whole digests.
+        claims = [
+            claim | {FILE: (claim[FILE] or "")[:SHORT_SHA256_CHARS] or None}
+            for claim in self.claims
+        ]
         sections = [
             [title],
             [self.note] if self.note else [],
@@ -95,10 +99,6 @@ class Explanation(Record):
         for section in filter(None, sections):
             lines += [*section, ""]
         return lines[:-1]
-
-
-def _short_sha256(sha256: str | None) -> str | None:
-    return sha256[:SHORT_SHA256_CHARS] if sha256 else None
 
 
 def _titled(title: str, lines: Sequence[str]) -> list[str]:
@@ -116,7 +116,7 @@ def _format_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     columns = []
     for name in rows[0]:
-        if any(row[name] is not None for row in rows):
+        if any(row[name] is not None for row in rows):  # a domain may not fill every column
             cells = [name, *(_format(row[name]) for row in rows)]
             width = max(map(len, cells))
             columns.append([f"{cell:{width}}" for cell in cells])
@@ -171,6 +171,7 @@ def explain(
     row_key = dict(zip(declared.key, values, strict=True))
     moment = at or run_directory.read_manifest(latest).as_of
     directory = latest if at is None else _run_published_at(home, domain, at)
+    # The history of the latest set has the periods of all earlier moments too.
     history = _find_history(declared.history, latest / MARTS, row_key, moment)
     base = Explanation(domain=domain.name, key=row_key, at=moment, history=history)
     if directory and (row := _find_row(declared, directory / MARTS, row_key)):
@@ -234,7 +235,8 @@ def _add_row(
 ) -> Explanation:
     """Return the explanation with the content of the published row."""
     key = {name: str(row[name]) for name in declared.key}  # in the published spelling
-    evidence: Row = (row[declared.evidence] if declared.evidence else None) or {}
+    # A domain need not declare a column for evidence, sentence and flip.
+    evidence: Row = row.get(declared.evidence or "") or {}
     claims = _find_claims(declared.claims, directory / MARTS, key)
     digests = [evidence.get(SOURCE_SHA256), *(claim[FILE] for claim in claims)]
     return base.model_copy(
@@ -243,8 +245,8 @@ def _add_row(
             "run": directory.name,
             "answer": {name: row[name] for name in declared.answer},
             "details": {name: row[name] for name in declared.columns},
-            "sentence": row[declared.sentence] if declared.sentence else None,
-            "flip": row[declared.flip] if declared.flip else None,
+            "sentence": row.get(declared.sentence or ""),
+            "flip": row.get(declared.flip or ""),
             "evidence": evidence,
             "files": list(_find_origins(home, domain, directory, filter(None, digests))),
             "claims": claims,
@@ -321,6 +323,7 @@ def _not_published(
     matched: dict[str, str] = {}
     for column, value in key.items():
         values = list_values(file, column, matched)
+        # Compared as find_rows compares: in any case.
         if value.lower() not in {other.lower() for other in values}:
             names = list_names(file, declared.named_by) if declared.named_by else []
             return NotFoundError(

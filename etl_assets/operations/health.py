@@ -88,6 +88,7 @@ def _check_declarations(
 
 
 def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _EventLogState:
+    # Opening the event log would create it.
     if not (settings.dagster_home / "dagster.yaml").exists():
         return _EventLogState(_check_missing_event_log(Home(settings.home)))
     files: dict[str, list[RawFile]] = {}

@@ -33,14 +33,14 @@ def check_leftovers(
     `files` are its current raw files, and `dead_runs` the ids of its runs that are in progress,
     both according to the event log.
     """
-    yield _check_lock(home, domain.name)
-    yield _check_raw_files(home, domain.name, files)
-    yield _check_remains(home, domain.name, dead_runs)
-    yield _check_warehouse(home, domain.name)
-    yield _check_last_run(home, domain.name)
-    yield _check_published(home, domain.name, domain.history)
-    yield _check_quarantine(home, domain)
-    yield _check_ledger(home, domain.name)
+    yield check_lock(home, domain.name)
+    yield check_raw_files(home, domain.name, files)
+    yield check_remains(home, domain.name, dead_runs)
+    yield check_warehouse(home, domain.name)
+    yield check_last_run(home, domain.name)
+    yield check_published(home, domain.name, domain.history)
+    yield check_quarantine(home, domain)
+    yield check_ledger(home, domain.name)
 
 
 def read_dates(home: Home, domain: Domain) -> DomainDates:
@@ -60,7 +60,7 @@ def read_dates(home: Home, domain: Domain) -> DomainDates:
     )
 
 
-def _check_lock(home: Home, domain: str) -> HealthFinding:
+def check_lock(home: Home, domain: str) -> HealthFinding:
     """Check that the lock can be opened; a run in progress is not a problem."""
     path = home.lock(domain)
     try:
@@ -79,7 +79,7 @@ def _check_lock(home: Home, domain: str) -> HealthFinding:
     return HealthFinding.ok("lock", "free", domain)
 
 
-def _check_raw_files(home: Home, domain: str, files: Sequence[RawFile]) -> HealthFinding:
+def check_raw_files(home: Home, domain: str, files: Sequence[RawFile]) -> HealthFinding:
     """Check that the current raw files are there, by their size; `etl check` hashes them."""
     faults = []
     for file in files:
@@ -103,7 +103,7 @@ def _check_raw_files(home: Home, domain: str, files: Sequence[RawFile]) -> Healt
     )
 
 
-def _check_remains(home: Home, domain: str, dead_runs: Sequence[str]) -> HealthFinding:
+def check_remains(home: Home, domain: str, dead_runs: Sequence[str]) -> HealthFinding:
     """Check that no run was interrupted and left temporary files or an open run record."""
     if _is_running(home, domain):  # its files look the same
         return HealthFinding.ok("remains", "a run is in progress", domain)
@@ -125,7 +125,7 @@ def _check_remains(home: Home, domain: str, dead_runs: Sequence[str]) -> HealthF
     )
 
 
-def _check_warehouse(home: Home, domain: str) -> HealthFinding:
+def check_warehouse(home: Home, domain: str) -> HealthFinding:
     if not home.warehouse(domain).exists():
         return HealthFinding.ok("warehouse", "none, the next run builds it", domain)
     if dbt.is_warehouse_complete(home, domain) or _is_running(home, domain):
@@ -140,7 +140,7 @@ def _check_warehouse(home: Home, domain: str) -> HealthFinding:
     )
 
 
-def _check_last_run(home: Home, domain: str) -> HealthFinding:
+def check_last_run(home: Home, domain: str) -> HealthFinding:
     last_run = _read_last_run(home, domain)
     if last_run is None:
         return HealthFinding.ok("last run", "never", domain)
@@ -163,7 +163,7 @@ def _check_last_run(home: Home, domain: str) -> HealthFinding:
     )
 
 
-def _check_published(home: Home, domain: str, history: str | None) -> HealthFinding:
+def check_published(home: Home, domain: str, history: str | None) -> HealthFinding:
     """Check that readers find a published set, and that the next run can read its history."""
     published = _read_published(home, domain)
     if isinstance(published, RunManifest) and history:
@@ -193,7 +193,7 @@ def _check_published(home: Home, domain: str, history: str | None) -> HealthFind
     )
 
 
-def _check_quarantine(home: Home, domain: Domain) -> HealthFinding:
+def check_quarantine(home: Home, domain: Domain) -> HealthFinding:
     files: list[QuarantinedFile] = []
     try:
         for source in domain.sources.values():
@@ -219,7 +219,7 @@ def _check_quarantine(home: Home, domain: Domain) -> HealthFinding:
     )
 
 
-def _check_ledger(home: Home, domain: str) -> HealthFinding:
+def check_ledger(home: Home, domain: str) -> HealthFinding:
     """Check that the exported ledger can be read, because a run updates it."""
     try:
         manifests = [load_manifest(home, domain, process) for process in Process]

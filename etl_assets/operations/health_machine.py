@@ -37,6 +37,7 @@ def check_folders(
     if any(source.for_each for source in sources):
         run_folders.append(data / "answers")
     occasional_folders = [data / name for name in OCCASIONAL_FOLDERS]
+    # SQLite creates journals next to its databases, so the folders must be writable too.
     storage_folders = [dagster_home / name for name in ("history", "schedules")]
     yield _check_writable("home", [home.root])
     yield _check_writable("data", [data, *run_folders])

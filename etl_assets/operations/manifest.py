@@ -148,6 +148,7 @@ def verify_store(session: ProjectSession, domain: Domain | None) -> Verification
     faults += [
         StoreFault(path=home.relative(path), fault=Fault.ORPHANED)
         for path in raw_store.stored_files(home)
+        # A file in another folder than that of its digest is never read.
         if path.name not in recorded_digests or path != home.raw_file(path.name)
     ]
     return Verification(files=len(listed_files), size_bytes=size_bytes, faults=faults)
@@ -211,7 +212,7 @@ def restore(session: DomainSession) -> RestoreResult:
 
 def _load_records(home: Home, domain: Domain) -> Records:
     manifests = {process: load_manifest(home, domain.name, process) for process in Process}
-    if manifests[Process.DOWNLOAD] is None:
+    if manifests[Process.DOWNLOAD] is None:  # the other two only refer to downloads
         path = manifest_file(home, domain.name, Process.DOWNLOAD)
         raise HomeError(f"{path}: expected the exported manifest, found none; put it back")
     return {p: manifest.records if manifest else {} for p, manifest in manifests.items()}
@@ -295,6 +296,7 @@ class _Restorer:
         return FetchResult(
             part=record.part,
             status=FetchStatus.PINNED if pin else FetchStatus.UNCHANGED,
+            # Not served by the remote: the next run probes it, and fetches what has changed.
             decision=Decision(part=record.part, fetch=False, reason=Reason.RESTORED),
             file=file,
             fault=str(pin) if pin else None,

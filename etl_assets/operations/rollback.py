@@ -49,12 +49,14 @@ def rollback(
     if there is no such version, or if its file is no longer stored.
     """
     last = _require_fetch(session, source, part)
+    # Without a digest, repeating an interrupted rollback would go back by two versions.
     if to is None and last.pin and was_interrupted(session.home, source, last):
         export_decision(session, source, at)
         return last
     versions = list(list_versions(session.event_log, source, part))
     current = last.file.sha256 if last.file else ""
     file = _select_version(session.home, part, versions, current, to)
+    # A second rollback must not make the first pinned file the one that unpin returns to.
     replaced_file = last.pin.replaced_file if last.pin else last.file
     decision = OperatorDecision(sha256=file.sha256, by=by, why=require_reason(why), at=at)
     pin = Pin(decision=decision, replaced_file=replaced_file)
@@ -121,6 +123,7 @@ def list_versions(event_log: EventLog, source: Source, part: Part) -> Iterator[R
     """Yield every distinct file that was fetched for the part, the newest first."""
     digests = set()
     for fetch in event_log.fetch_history(source, part.partition):
+        # The file of a pin is an older fetch, which has a record of its own.
         if fetch.file and fetch.pin is None and fetch.file.sha256 not in digests:
             digests.add(fetch.file.sha256)
             yield fetch.file

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.model_state import read_tables
 from etl_assets.marts.source_status import SourceHealth
+from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.publish import run_directory
@@ -41,9 +43,9 @@ class DomainStatus:
         return {
             "domain": self.domain,
             "directory": self.directory,
-            "published": self.published.model_dump(mode="json") if self.published else None,
+            "published": _to_json(self.published),
             "sources": [source.model_dump(mode="json") for source in self.sources],
-            "last_run": self.last.model_dump(mode="json") if self.last else None,
+            "last_run": _to_json(self.last),
         }
 
     def _summary(self, now: datetime) -> str:
@@ -67,16 +69,27 @@ class DomainStatus:
 
 def domain_status(session: DomainSession) -> DomainStatus:
     home, name = session.home, session.domain.name
-    published = session.published_directory()
-    last = next(run_directory.list_runs(home, name), None)
+    published, directory = _read_manifest(home, session.published_directory())
+    last, last_directory = _read_manifest(home, next(run_directory.list_runs(home, name), None))
     return DomainStatus(
         domain=name,
         sources=read_tables(session)[0],
-        published=run_directory.read_manifest(published) if published else None,
-        directory=home.relative(published) if published else "",
-        last=run_directory.read_manifest(last) if last else None,
-        last_directory=home.relative(last) if last else "",
+        published=published,
+        directory=directory,
+        last=last,
+        last_directory=last_directory,
     )
+
+
+def _read_manifest(home: Home, directory: Path | None) -> tuple[RunManifest | None, str]:
+    """Return the manifest in a run directory, and the directory relative to the home."""
+    if directory is None:
+        return None, ""
+    return run_directory.read_manifest(directory), home.relative(directory)
+
+
+def _to_json(manifest: RunManifest | None) -> dict[str, Any] | None:
+    return manifest.model_dump(mode="json") if manifest else None
 
 
 def _source_line(source: SourceHealth, now: datetime) -> str:
