@@ -1,6 +1,6 @@
-"""Made-up records and what is decided of them: each case is one package with one vulnerability id.
+"""Invented records and the decisions that must follow: one package and vulnerability id a case.
 
-Builds and what is asked of them belong to tests.
+Tests build the models from them and compare.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def feed(version: str | None = None, severity: str | None = None) -> Statement:
 
 
 def ships(version: str) -> Statement:
-    """The vendor names this version for another id of the package."""
+    """Return a record of the vendor's feed with this version for another id of the package."""
     return lambda package, cve: (
         "echo",
         {"package_name": package, "cve_id": f"{cve}000", "fixed_version": version},
@@ -31,7 +31,7 @@ def ships(version: str) -> Statement:
 
 
 def ruling(status: str, version: str | None = None, package_name: str | None = "") -> Statement:
-    """An analyst's row; without a package it speaks for every package with the id."""
+    """Return a ruling of an analyst; without a package it applies to every package with the id."""
     return lambda package, cve: (
         "overrides",
         {
@@ -62,7 +62,7 @@ def nvd(
     )
 
 
-def tracker(release: str, status: str, version: str | None = None, **more: str) -> Statement:
+def tracker(release: str, status: str, version: str | None = None, **fields: str) -> Statement:
     return lambda package, cve: (
         "debian",
         {
@@ -71,7 +71,7 @@ def tracker(release: str, status: str, version: str | None = None, **more: str) 
             "release": release,
             "status": status,
             "fixed_version": version,
-            **more,
+            **fields,
         },
     )
 
@@ -80,12 +80,12 @@ def fixed_in(release: str, version: str) -> Statement:
     return tracker(release, "resolved", version)
 
 
-def open_in(release: str, **more: str) -> Statement:
-    return tracker(release, "open", **more)
+def open_in(release: str, **fields: str) -> Statement:
+    return tracker(release, "open", **fields)
 
 
-def osv(release: str, fixed: str | None, **more: Any) -> Statement:
-    """An OSV record of its own that names the id in `upstream`."""
+def osv(release: str, fixed: str | None, **fields: Any) -> Statement:
+    """Return an OSV record that has the id in `upstream`."""
     return lambda package, cve: (
         "osv",
         {
@@ -97,7 +97,7 @@ def osv(release: str, fixed: str | None, **more: Any) -> Statement:
             "range_type": "ECOSYSTEM",
             "introduced": "0",
             "fixed": fixed,
-            **more,
+            **fields,
         },
     )
 

@@ -1,7 +1,7 @@
-"""Run after run of a small domain while its remotes and its machine misbehave, at random by a seed.
+"""Many runs of a small domain while its remotes and the disk fail at random, by a seed.
 
-After every run the published set must be what the last good files imply, as plain Python reads
-them; `make soak RUNS=... SEED=...` says how that went.
+After every run the published set must follow from the last good files, which plain Python reads
+here. `make soak RUNS=... SEED=...` prints the plan and the status of each run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from support.orchard import (
     list_faults,
     list_temporary_files,
 )
-from support.soak_faults import ALL_FAULTS, CONTENT, HARM, LASTING, PASSING, Disk, once_at_get
+from support.soak_faults import ALL_FAULTS, CONTENT, DAMAGE, LASTING, PASSING, Disk, once_at_get
 
 from etl_assets.model.errors import EtlError
 from etl_assets.model.run_options import RunOptions
@@ -48,11 +48,11 @@ Rows = list[dict[str, Any]]
 Served = dict[str, bytes]
 
 
-# What must be published, from the files alone.
+# What must be published, computed from the files alone.
 
 
-def implied(good: Served) -> Rows:
-    """The rows of `mart_trees` that good files imply; what breaks a rule counts for nothing."""
+def expected_rows(good: Served) -> Rows:
+    """Return the rows of `mart_trees` that follow from good files; invalid rows are skipped."""
     trees: dict[str, dict[str, Any]] = {}
     for row in json.loads(gzip.decompress(good["trees"]))["trees"]:
         if _is_id(row["tree_id"]) and row["tree_id"] not in trees:
@@ -79,50 +79,50 @@ def implied(good: Served) -> Rows:
 
 @dataclass
 class History:
-    """The periods that publications leave, kept without SQL."""
+    """The periods of all publications, computed without SQL."""
 
     periods: Rows = field(default_factory=list)
 
     def add(self, rows: Rows, at: datetime) -> History:
-        """The history after these rows were published."""
-        told = {row["tree_id"]: _state(row) for row in rows}
+        """Return the history after these rows were published."""
+        states = {row["tree_id"]: _state(row) for row in rows}
         current = {p["tree_id"]: _state(p) for p in self.periods if p["is_current"]}
-        over = {tree for tree, state in current.items() if told.get(tree) != state}
-        kept = [
+        ended = {tree for tree, state in current.items() if states.get(tree) != state}
+        periods = [
             p | {"effective_to": at, "is_current": False}
-            if p["is_current"] and p["tree_id"] in over
+            if p["is_current"] and p["tree_id"] in ended
             else p
             for p in self.periods
         ]
         new = [
             state | {"effective_from": at, "effective_to": None, "is_current": True}
-            for tree, state in told.items()
+            for tree, state in states.items()
             if current.get(tree) != state
         ]
-        return History(sorted([*kept, *new], key=lambda p: (p["tree_id"], p["effective_from"])))
+        return History(sorted([*periods, *new], key=lambda p: (p["tree_id"], p["effective_from"])))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens in one run: what each remote serves and how, what the machine does."""
+    """The events of one run: what each remote serves, and the faults of remotes and machine."""
 
     served: Served
     faults: dict[str, str]
-    taken: frozenset[str]
+    accepted: frozenset[str]
     disk_writes: int | None = None
-    harm: str = ""
+    damage: str = ""
 
     def __str__(self) -> str:
-        told = [f"{name}: {fault}" for name, fault in self.faults.items()]
-        told += (
-            [f"disk full after {self.disk_writes} writes"] if self.disk_writes is not None else []
-        )
-        told += [self.harm] if self.harm else []
-        return "; ".join(told) or "all well"
+        events = [f"{name}: {fault}" for name, fault in self.faults.items()]
+        if self.disk_writes is not None:
+            events.append(f"disk full after {self.disk_writes} writes")
+        if self.damage:
+            events.append(self.damage)
+        return "; ".join(events) or "no fault"
 
 
 class Soak:
-    """The domain, its server and its disk; what is good so far, and what was published."""
+    """The domain, its server and its disk, the last good files, and the published rows."""
 
     def __init__(self, folder: Path, server: MisbehavingServer, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -131,26 +131,26 @@ class Soak:
         self.orchard.settings = self.orchard.settings.model_copy(update={"mirror": server.url})
         self.disk = Disk(self.orchard.home.root)
         self.files = Files.create(80)
-        self.good: list[Served] = [self._rendered()]
+        self.good: list[Served] = [self._render_files()]
         self.history = History()
         self.published: Rows = []
         self.last_failed = False
-        self.taken: set[str] = set()
+        self.accepted_digests: set[str] = set()
         self.baseline: tuple[int, int] | None = None
 
     def plan(self, number: int) -> Plan:
-        """Some edits of what is true; then, mostly, some fault of a remote or of the machine."""
-        kind = self.chance.choices(["remotes", "disk", "harm", "well"], [6, 2, 1, 1])[0]
-        if kind not in {"well", "harm"}:
+        """Return the plan of the next run: edits of the files, and usually a fault."""
+        kind = self.chance.choices(["remotes", "disk", "damage", "well"], [6, 2, 1, 1])[0]
+        if kind not in {"well", "damage"}:
             self._grow(number)
-        served = self._rendered()
+        served = self._render_files()
         if number == 0 or self.last_failed:
             return Plan(served, {}, frozenset(MAIN))
         if kind == "disk":
             return Plan(served, {}, frozenset(MAIN), disk_writes=self.chance.randrange(60))
-        if kind == "harm" and self.good == [served]:  # what is not asked for again stays harmed
-            return Plan(served, {}, frozenset(MAIN), harm=self.chance.choice(sorted(HARM)))
-        if kind in {"well", "harm"}:
+        if kind == "damage" and self.good == [served]:  # else a damaged file is not fetched again
+            return Plan(served, {}, frozenset(MAIN), damage=self.chance.choice(sorted(DAMAGE)))
+        if kind in {"well", "damage"}:
             return Plan(served, {}, frozenset(MAIN))
         struck = self.chance.sample(sorted(MAIN), self.chance.choice([1, 1, 2, 3]))
         faults = {name: self.chance.choice(ALL_FAULTS) for name in struck}
@@ -161,10 +161,10 @@ class Soak:
         return Plan(served, faults, frozenset(MAIN) - bad)
 
     def run(self, number: int, plan: Plan) -> str:
-        """The status of one run under the plan; raises AssertionError where something is wrong."""
+        """Run once under the plan and return the status; fails on a wrong result."""
         self._serve(plan)
-        if plan.harm:
-            HARM[plan.harm](self.orchard, self.chance)
+        if plan.damage:
+            DAMAGE[plan.damage](self.orchard, self.chance)
         self.disk.fills_after(plan.disk_writes)
         as_of = FIRST + timedelta(hours=number)
         try:
@@ -174,56 +174,57 @@ class Soak:
         finally:
             refused = self.disk.refused
             self.disk.fills_after(None)
-        self._judge(plan, status, as_of, disk_refused=bool(refused))
+        self._check_run(plan, status, as_of, disk_refused=bool(refused))
         return status
 
     def finish(self) -> None:
-        """Nothing that was ever taken is lost."""
+        """Assert that every accepted file is still stored."""
         stored = {path.name for path in self.orchard.home.raw.rglob("*")}
-        assert not self.taken - stored
+        assert not self.accepted_digests - stored
 
-    def _judge(self, plan: Plan, status: str, as_of: datetime, *, disk_refused: bool) -> None:
+    def _check_run(self, plan: Plan, status: str, as_of: datetime, *, disk_refused: bool) -> None:
         may_fail = disk_refused
-        outages = {n for n in MAIN if n not in plan.taken}
+        outages = {n for n in MAIN if n not in plan.accepted}
         if not may_fail:
             assert status == ("partial_success" if outages else "success"), (status, str(plan))
         new = [
-            {n: plan.served[n] if n in plan.taken else before[n] for n in MAIN}
+            {n: plan.served[n] if n in plan.accepted else before[n] for n in MAIN}
             for before in self.good
         ]
         if may_fail:
-            mixed = [dict(zip(MAIN, m, strict=True)) for a, b in zip(self.good, new, strict=True)
-                     for m in product(*([a[n], b[n]] for n in MAIN))]  # fmt: skip
-            new = mixed
+            # A run that the disk stopped may have accepted any of the new files.
+            new = list(_mix(self.good, new))
         self.last_failed = status not in {"success", "partial_success"}
-        found = self._found()
-        if may_fail and found == self.published:
+        rows = self._published_rows()
+        if may_fail and rows == self.published:
             self.good = new
         else:
-            matching = [good for good in new if implied(good) == found]
-            assert matching, f"{plan}: what is published is implied by no good files"
+            matching = [good for good in new if expected_rows(good) == rows]
+            assert matching, f"{plan}: the published rows follow from no good files"
             self.good = matching[:1] if not self.last_failed else matching
-            if found != self.published:
-                self.history = self.history.add(found, as_of)
-            self.published = found
+            if rows != self.published:
+                self.history = self.history.add(rows, as_of)
+            self.published = rows
         assert self.orchard.rows("mart_tree_history") == self.history.periods, str(plan)
         assert not list_faults(self.orchard.home), str(plan)
         if not self.last_failed:
-            self.taken |= {hashlib.sha256(plan.served[n]).hexdigest() for n in plan.taken}
-        self._look_for_leaks(plan)
+            self.accepted_digests |= {
+                hashlib.sha256(plan.served[n]).hexdigest() for n in plan.accepted
+            }
+        self._check_for_leaks(plan)
 
-    def _found(self) -> Rows:
+    def _published_rows(self) -> Rows:
         return sorted(self.orchard.rows("mart_trees"), key=lambda row: str(row["tree_id"]))
 
-    def _look_for_leaks(self, plan: Plan) -> None:
+    def _check_for_leaks(self, plan: Plan) -> None:
         assert not list_temporary_files(self.orchard.home), str(plan)
         for thread in threading.enumerate():
             if "process_request" in thread.name:
                 thread.join(timeout=5)
         gc.collect()
-        found = (len(os.listdir("/proc/self/fd")), threading.active_count())  # noqa: PTH208
-        self.baseline = self.baseline or found
-        assert found <= self.baseline, (found, self.baseline, str(plan))
+        usage = (len(os.listdir("/proc/self/fd")), threading.active_count())  # noqa: PTH208
+        self.baseline = self.baseline or usage
+        assert usage <= self.baseline, (usage, self.baseline, str(plan))
 
     def _serve(self, plan: Plan) -> None:
         self.server.always.clear()
@@ -241,17 +242,24 @@ class Soak:
         stated = f"sha256:{hashlib.sha256(trees).hexdigest()}\n"
         self.server.publish(f"/{HOST}/trees.meta", stated.encode())
 
-    def _rendered(self) -> Served:
+    def _render_files(self) -> Served:
         rendered = self.files.render()
         return {name: rendered[file] for name, file in MAIN.items()}
 
     def _grow(self, number: int) -> None:
-        """A few facts more in every file, and some changed; nothing shrinks."""
+        """Add a few rows to every file and change some; no file shrinks."""
         chance, files = self.chance, self.files
         old, new = chance.choice(sorted(files.trees)), f"T-{1000 + number}"
         files.trees |= {new: "fig", old: chance.choice(["pear", "apple", "quince"])}
         files.harvests |= {(new, 2025): number, (old, 2025): chance.randrange(90)}
         files.notes |= {new: f"planted on day {number}", old: f"seen on day {number}"}
+
+
+def _mix(before: list[Served], after: list[Served]) -> Iterator[Served]:
+    """Yield every combination of the files before and after, for each pair of the lists."""
+    for old, new in zip(before, after, strict=True):
+        for files in product(*([old[name], new[name]] for name in MAIN)):
+            yield dict(zip(MAIN, files, strict=True))
 
 
 def _is_id(text: str) -> bool:
@@ -263,25 +271,27 @@ def _state(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def soak(folder: Path, runs: int, seed: int) -> Iterator[tuple[Plan, str]]:
-    """Each run's plan and status, after it was judged."""
+    """Yield the plan and the status of each run after it was checked."""
     with run_misbehaving_server() as server:
-        soaked = Soak(folder, server, seed)
+        state = Soak(folder, server, seed)
         for number in range(runs):
-            plan = soaked.plan(number)
-            yield plan, soaked.run(number, plan)
-        soaked.finish()
+            plan = state.plan(number)
+            yield plan, state.run(number, plan)
+        state.finish()
 
 
 def main(runs: int = 200, seed: int = 1) -> None:
-    began = time.monotonic()
-    seen: Counter[str] = Counter()
+    started = time.monotonic()
+    statuses: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for number, (plan, status) in enumerate(soak(Path(folder), runs, seed)):
-            seen[status.partition(":")[0]] += 1
+            statuses[status.partition(":")[0]] += 1
             sys.stdout.write(f"{number:4} {status[:60]:16} {plan}\n")
             sys.stdout.flush()
-    took = f"{time.monotonic() - began:.0f} s, {time.process_time():.0f} s of CPU"
-    sys.stdout.write(f"{runs} runs, seed {seed}: {dict(seen)}; nothing lost or wrong; {took}\n")
+    duration = f"{time.monotonic() - started:.0f} s, {time.process_time():.0f} s of CPU"
+    sys.stdout.write(
+        f"{runs} runs, seed {seed}: {dict(statuses)}; nothing lost or wrong; {duration}\n"
+    )
 
 
 if __name__ == "__main__":

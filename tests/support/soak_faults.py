@@ -1,7 +1,7 @@
-"""What goes wrong in a soak: lines of the table of faults, drawn at random by `soak.py`.
+"""The faults of a soak, from which `soak.py` draws at random.
 
-Remotes misbehave for one request or for a whole run, files hold what they should not, the disk is
-full from some write on, and somebody deletes or edits what lies in the home.
+Remotes fail for one request or for a whole run, files have invalid content, the disk becomes full,
+and files of the home are deleted or edited.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from support.orchard import DOMAIN, Orchard
 Rows = list[dict[str, Any]]
 
 
-# What remotes do. Each line of a table: its name, and what becomes of one well-made file.
+# Faults of remotes: what happens to the response with a correct file.
 
 
 def silent(handler: Handler, _file: object) -> None:
-    """No answer until the client goes away."""
+    """No response until the client disconnects."""
     with suppress(OSError):
         handler.connection.recv(1)
     handler.close_connection = True
 
 
 def stalls(handler: Handler, file: server_faults.File) -> None:
-    """Half of the body, then silence until the client goes away."""
+    """Half of the body, then silence until the client disconnects."""
     with suppress(OSError):
         server_faults._half(handler, file)
         handler.connection.recv(1)
     handler.close_connection = True
 
 
-# One such answer, and then the file is served well: the run takes the new file.
+# One such response, then a correct one: the run accepts the new file.
 PASSING: dict[str, Fault] = {
     "reset in mid-body": server_faults.resets_midway,
     "body shorter than promised": server_faults.closes_early,
@@ -54,11 +54,11 @@ PASSING: dict[str, Fault] = {
     "503": server_faults.answers(503),
     "429, try at once": server_faults.answers(429, Retry_After="0"),
 }
-# Such answers for as long as the run lasts: the last good file stands in.
+# Such responses for the whole run: the last good file is used.
 LASTING: dict[str, Fault] = {
     "503 for ever": server_faults.answers(503),
     "403": server_faults.answers(403),
-    "404 of what was held": server_faults.answers(404),
+    "404 for a fetched file": server_faults.answers(404),
     "410": server_faults.answers(410),
     "always shorter than promised": server_faults.closes_early,
     "no answer at all": silent,
@@ -71,18 +71,19 @@ LASTING: dict[str, Fault] = {
 
 
 def once_at_get(fault: Fault) -> Fault:
-    """The fault at the first GET; after it, and at every HEAD, the file is served well."""
-    left = [fault]
+    """Return a fault of the first GET; later GETs and every HEAD are answered correctly."""
+    remaining = [fault]
 
     def passing(handler: Handler, file: server_faults.File | None) -> None:
-        chosen = left.pop() if left and handler.command == "GET" else server_faults.serves_well
-        chosen(handler, file)
+        is_faulty = bool(remaining) and handler.command == "GET"
+        respond = remaining.pop() if is_faulty else server_faults.serves_well
+        respond(handler, file)
 
     return passing
 
 
 def rejected_rows(name: str, data: bytes) -> bytes:
-    """A few rows that break the contract: they are set aside and the rest stands."""
+    """Add a few rows that break the contract: they are rejected, the others are used."""
     if name == "trees":
         broken = [{"tree_id": "oak", "kind": "pear"}, {"tree_id": "T-1", "kind": "twice"}]
         return _trees(json.loads(gzip.decompress(data))["trees"] + broken)
@@ -92,7 +93,7 @@ def rejected_rows(name: str, data: bytes) -> bytes:
 
 
 def too_many_rejected(name: str, data: bytes) -> bytes:
-    """More than the declared share of rows breaks the contract: the last table stands."""
+    """Add more invalid rows than the declared share: the last table is used."""
     if name == "trees":
         rows = json.loads(gzip.decompress(data))["trees"]
         return _trees(
@@ -118,7 +119,7 @@ def too_large(_name: str, data: bytes) -> bytes:
 
 
 def with_markup(name: str, data: bytes) -> bytes:
-    """Text that is opaque to all but those who render it: taken as it is."""
+    """Add text with markup, which is used as it is."""
     if name == "trees":
         rows = json.loads(gzip.decompress(data))["trees"]
         return _trees([*rows, {"tree_id": "T-7777", "kind": "<script>'; drop table x --\u202e"}])
@@ -138,11 +139,11 @@ CONTENT: dict[str, tuple[Callable[[str, bytes], bytes], bool]] = {
 ALL_FAULTS = sorted([*PASSING, *LASTING, *CONTENT])
 
 
-# What the machine does.
+# Faults of the machine.
 
 
 class Disk:
-    """A disk that is full from some write on, once it is told so; as far as Python's calls see."""
+    """A disk that becomes full after a number of writes, for the file calls of Python."""
 
     def __init__(self, home: Path) -> None:
         self._home = f"{home}/"
@@ -151,7 +152,7 @@ class Disk:
         sys.addaudithook(self._hook)
 
     def fills_after(self, writes: int | None) -> None:
-        """So many writes find room from now on; None for any number."""
+        """Allow this number of writes from now on; None for any number."""
         self._writes_left, self.refused = writes, 0
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
@@ -180,7 +181,7 @@ def lose_raw(orchard: Orchard, chance: random.Random) -> None:
 
 
 def _current_raw(orchard: Orchard, chance: random.Random) -> Path:
-    """A stored file that the published set was made of; older ones are asked for by nobody."""
+    """Return a raw file of the published set; older ones are not read again."""
     manifest = json.loads((orchard.latest / "manifest.json").read_bytes())
     return orchard.home.raw_file(chance.choice(manifest["sources"])["sha256"])
 
@@ -197,7 +198,7 @@ def lose_mart(orchard: Orchard, _chance: random.Random) -> None:
     (orchard.latest / "marts" / "mart_trees.parquet").unlink()
 
 
-HARM: dict[str, Callable[[Orchard, random.Random], None]] = {
+DAMAGE: dict[str, Callable[[Orchard, random.Random], None]] = {
     "stored file edited": damage_raw,
     "stored file deleted": lose_raw,
     "table deleted": lose_table,
