@@ -78,6 +78,7 @@ def model_key(domain: str, model: str) -> AssetKey:
 
 
 def document_key(domain: Domain, document: Document) -> AssetKey:
+    # Dagster refuses dots and slashes in the parts of a key.
     return AssetKey([domain.name, re.sub(r"[^A-Za-z0-9_]", "_", document.file)])
 
 

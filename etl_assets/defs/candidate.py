@@ -15,7 +15,12 @@ from etl_assets.defs import asset_keys, finish_run
 from etl_assets.defs.context import DomainSession, Run
 from etl_assets.defs.marts import provide_marts
 from etl_assets.defs.materialize import digest_texts
-from etl_assets.defs.model_state import model_records, read_tables, unpublishable_models
+from etl_assets.defs.model_state import (
+    model_records,
+    published_history,
+    read_tables,
+    unpublishable_models,
+)
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import Problem
@@ -52,9 +57,9 @@ def attributions_of(
 
     With `among`, only of the sources that it names.
     """
-    model = graph.find(document.model)
-    tables = model.tables if model else frozenset()
-    names = tables if among is None else tables.intersection(among)
+    names = _tables_of(graph, document)
+    if among is not None:
+        names = names.intersection(among)
     return tuple(Attribution.of(s) for s in domain.sources.values() if s.name in names)
 
 
@@ -84,6 +89,7 @@ class Candidate:
         if self._previous is None or previous is None:
             return set(self._digests)
         if previous.code_version != self._session.code_version:
+            # Another writer may make other documents of the same rows.
             return set(self._digests)
         published = {p.stem: hash_file(p) for p in (self._previous / MARTS).glob("*.parquet")}
         return {name for name, sha256 in self._digests.items() if published.get(name) != sha256}
@@ -117,15 +123,18 @@ class Candidate:
 
     def compare(self, connection: DuckDBPyConnection) -> list[GateFinding]:
         """Measure how far the candidate is from the published set."""
-        previous = self._previous_manifest
-        names = gate.names_with_rows(previous.sources if previous else [])
-        appeared = set(self._domain.sources) - names
+        appeared = set(self._domain.sources)
+        if self._previous_manifest:
+            appeared -= gate.names_with_rows(self._previous_manifest.sources)
         findings: list[GateFinding] = []
         for check in self._domain.gate:
-            file = f"{check.model}.parquet"
-            published = self._previous / MARTS / file if self._previous else None
+            file = f"{MARTS}/{check.model}.parquet"
             findings += gate.compare_model(
-                connection, check, published, self._marts / file, appeared=appeared
+                connection,
+                check,
+                self._published_file(file),
+                self.run.directory / file,
+                appeared=appeared,
             )
         return findings
 
@@ -138,6 +147,7 @@ class Candidate:
         accept: bool,
     ) -> GateVerdict:
         """Return the gate's verdict; changes are accepted only in the candidate refused before."""
+        # Accepting covers what the operator has looked at, and nothing that came in since.
         refused = self._last_refused() if accept else None
         if refused is None or self._is_made_like(run_directory.read_manifest(refused)):
             return gate.judge_candidate(checks, problems, findings, accept=accept)
@@ -148,12 +158,15 @@ class Candidate:
         self, written: list[PublishedFile], verdict: GateVerdict, earlier_checks: Sequence[RunCheck]
     ) -> RunManifest:
         """Write manifest, report and sums, and publish if the gate has passed."""
+        status, note = RunStatus.FAILED, f"the gate {verdict}"
+        if verdict.passed:
+            status, note = status_of(self._sources), note_of(self._sources)
         manifest = manifest_from_events(
             self._session,
             self.run,
-            status=status_of(self._sources) if verdict.passed else RunStatus.FAILED,
+            status=status,
             published=verdict.passed,
-            note=note_of(self._sources) if verdict.passed else f"the gate {verdict}",
+            note=note,
             earlier_checks=earlier_checks,
         )
         accepted = [AcceptedChange(what=name, sha256=self.digest) for name in verdict.accepted]
@@ -183,12 +196,8 @@ class Candidate:
 
     def is_linked(self, file: str) -> bool:
         """Return True if a file of the candidate is a hard link to the published one."""
-        published = self._previous / file if self._previous else None
-        return (
-            published is not None
-            and published.exists()
-            and published.samefile(self.run.directory / file)
-        )
+        published = self._published_file(file)
+        return published is not None and published.samefile(self.run.directory / file)
 
     @cached_property
     def _previous_manifest(self) -> RunManifest | None:
@@ -219,19 +228,21 @@ class Candidate:
 
     def _contents(self, written: Sequence[PublishedFile]) -> list[DocumentContent]:
         """Return what each document was written from; an unchanged one keeps its content."""
-        previous = self._previous_manifest
-        previous_files = previous.documents if previous else []
-        previous_contents = {c.document: c for c in previous.contents} if previous else {}
+        previous_files: list[PublishedFile] = []
+        previous_contents: dict[str, DocumentContent] = {}
+        if previous := self._previous_manifest:
+            previous_files = previous.documents
+            previous_contents = {content.document: content for content in previous.contents}
         contents = []
         for document in self._domain.documents:
-            model = self._graph.find(document.model)
             content = DocumentContent(
                 document=document.file,
                 as_of=self.run.as_of,
                 mart=self._run_marts[document.model],
-                sources=sorted(self._sources_with_rows & (model.tables if model else frozenset())),
+                sources=sorted(self._sources_with_rows & _tables_of(self._graph, document)),
             )
             files = [file for file in written if file.document == document.file]
+            # The same bytes were written from other rows, in an earlier run.
             if files == [file for file in previous_files if file.document == document.file]:
                 content = previous_contents.get(document.file, content)
             contents.append(content)
@@ -257,7 +268,16 @@ class Candidate:
         )
 
     def _history_sha256(self) -> str | None:
-        if self._previous is None or self._domain.history is None:
-            return None
-        file = self._previous / MARTS / f"{self._domain.history}.parquet"
-        return hash_file(file) if file.exists() else None
+        file = published_history(self._session)
+        return hash_file(file) if file else None
+
+    def _published_file(self, name: str) -> Path | None:
+        """Return a file of the published set, or None."""
+        file = self._previous / name if self._previous else None
+        return file if file and file.exists() else None
+
+
+def _tables_of(graph: Graph, document: Document) -> frozenset[str]:
+    """Return the names of the tables that the document's model is made of."""
+    model = graph.find(document.model)
+    return model.tables if model else frozenset()

@@ -147,6 +147,7 @@ class Fetcher:
             force=force,
             code_version=download.CODE_VERSION,
             now=self.context.now,
+            # The newest year may not be published yet, which is no outage.
             is_newest=part.partition == str(self.context.now.year),
         )
         return FetchJob(source, part, decision, probe, last)
@@ -185,7 +186,8 @@ def open_fetcher(
 ) -> Iterator[Fetcher]:
     """Open a fetcher that stores files in `home`, by default the project's.
 
-    With `validated`, a file that is not what its source declares goes to quarantine.
+    With `validated`, a file that is not what its source declares goes to quarantine; without, it is
+    stored, so that `etl sample` can show what is wrong with it.
     """
     with project.client() as client:
         context = FetchContext(

@@ -144,6 +144,7 @@ def _publish_again(session: DomainSession, *, as_of: datetime, started_at: datet
         raise HomeError(f"{latest}: expected the published set, found none")
     previous = run_directory.read_manifest(published)
     directory = run_directory.create(session.home, session.domain.name, started_at)
+    # These name their run, so the links to all other files suffice for an identical set.
     written_anew = {MANIFEST_FILE, run_directory.SUMS_FILE, *gather.FILES}
     files = [file for file in run_directory.list_files(published) if file not in written_anew]
     run_directory.link_unchanged(published, directory, files)
@@ -198,6 +199,7 @@ def _notify(
     A target that cannot be reached is tried again after the next run.
     """
     project = session.project
+    # Reading the last states costs a query, which most homes without targets can do without.
     if not project.notify or not project.settings.notify_targets:
         return
     try:

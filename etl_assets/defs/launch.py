@@ -39,6 +39,7 @@ concurrency:
     default_limit: 1
     granularity: op
 """
+# By name, because Dagster serializes the error of a step with the name of its class.
 OWN_ERRORS = frozenset(vars(errors))
 
 

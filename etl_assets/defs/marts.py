@@ -167,6 +167,7 @@ class _ModelsBuild:
     def run(self, selection: frozenset[str], *, rebuild: bool) -> list[NodeResult]:
         """Build the stale models of the selection, and return the results of models and tests."""
         home, name = self._session.home, self._session.domain.name
+        # A build that was cut off has left models that the event log does not know.
         is_complete = dbt.is_warehouse_complete(home, name)
         is_everything = selection == frozenset(self._graph.models)
         self._is_complete_afterwards = is_complete or is_everything
@@ -185,6 +186,7 @@ class _ModelsBuild:
         # Until the events are stored, the warehouse differs from what the event log records.
         dbt.unmark_warehouse(home, name)
         if not is_complete and is_everything:
+            # DuckDB cannot repair a damaged file, and a full build needs nothing of it.
             dbt.discard_warehouse(home, name)
         return build.build_models(
             self._session.dbt,

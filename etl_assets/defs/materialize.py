@@ -118,6 +118,7 @@ def evaluate_check(
         if failure:
             failures.append(failure)
     failures += further_failures
+    # One error among warnings is an error; no failure at all has the severity that it would have.
     is_warning = {failure.severity for failure in failures} == {dg.AssetCheckSeverity.WARN}
     return dg.AssetCheckResult(
         asset_key=key,
@@ -175,9 +176,10 @@ def combined_version(versions: Sequence[str]) -> str:
 
 
 def digest_texts(*texts: str) -> str:
-    """Return the SHA-256 over texts, each with its length: ("ab", "c") differs from ("a", "bc")."""
+    """Return one SHA-256 over a sequence of texts."""
     digest = hashlib.sha256()
     for text in texts:
         data = text.encode()
+        # The length keeps ("ab", "c") apart from ("a", "bc").
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()

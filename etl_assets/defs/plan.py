@@ -211,6 +211,7 @@ def make_plan(
     project = session.project
     if not options.stages.contacts_remotes:
         return _plan_without_probes(session, sources, options)
+    # A run that publishes makes the table first, in an earlier wave.
     waiting: list[Source] = []
     if not options.stages.publishes:
         waiting = [source for source in sources if waits_for_table(project, source)]
@@ -221,6 +222,7 @@ def make_plan(
         fetch_plan = fetcher.plan(states, parts, options)
     moved = {decision.part for decision in fetch_plan.decisions if decision.fetch}
     unmoved = [(source, part) for source, part in parts if part not in moved]
+    # A file with another name may be the one that the operator looks for.
     unrecognized: list[str] = []
     for source in sources:
         unrecognized += unrecognized_files(project, source)
@@ -346,6 +348,7 @@ def _why_models_stale(session: DomainSession) -> str:
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(session)[1]:
         return "what is published was made from other tables"
+    # By their bytes, as the operator can edit or remove what is published.
     marts = {p.stem: hash_file(p) for p in (published / MARTS).glob("*.parquet")}
     return "" if marts == record.marts else "what is published is not what was recorded"
 

@@ -62,6 +62,7 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
         states = EventLog(context.instance).read_sources(selected)
         parts: list[tuple[Source, Part]] = []
         for source in selected:
+            # A file that has vanished from its folder keeps its partition, as an outage.
             known = states[source.name].fetches
             own = all_parts(project.resolver, source, now, known_partitions=known)
             partitions = selected_partitions(context, source, [part.partition for part in own])

@@ -71,8 +71,10 @@ def _only_new_answers(plan: Plan, previous: Mapping[str, str]) -> Plan:
     for decision in plan.decisions:
         part = str(decision.part)
         is_new = answers.get(part) != previous.get(part)
+        # A failed probe would request a run at every tick until the remote is back.
         if decision.fetch and decision.reason is not Reason.PROBE_FAILED and is_new:
             decisions.append(decision)
+    # What is missing or stale for other reasons waits for the daily run.
     return replace(plan, decisions=decisions, stale={}, rest="")
 
 

@@ -84,6 +84,7 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
                 outcome = _tabulate(project, source, part, state, accept=options.accept_changes)
                 project.echo(f"{part}: {_format_table(outcome.record.table)}")
                 outcomes[partition] = outcome
+            # The partitions of one table would all show the same rows.
             if source.partitions is None:
                 file = project.home.table_file(source.domain, source.name, None)
                 rows = {"preview": preview(duckdb, file)}
@@ -136,6 +137,7 @@ def _tabulate(
     validation, last = state.validated.get(part.partition), state.tables.get(part.partition)
     version = tabulate.code_version(source)
     file = validation.file if validation else None
+    # The refused file is read again, although the last table is current.
     is_refusal_accepted = accept and last is not None and bool(last.fault)
     if last and _is_current(project, last, file, version) and not is_refusal_accepted:
         return table_outcome(_without_outdated_fault(last, file), reused=True)
@@ -168,6 +170,7 @@ def _tabulate(
             refused_sha256=file.sha256,
         )
     else:
+        # Few files state their own date.
         content_at = table.content_at or file.last_modified
         record = TableResult(part=part, table=table.model_copy(update={"content_at": content_at}))
     return table_outcome(override.add_to(record), reused=False)

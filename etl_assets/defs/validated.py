@@ -128,6 +128,7 @@ def _validate(
             return validated_outcome(last.model_copy(update={"is_fallback": True}), reused=True)
         record = ValidationResult(part=part, code_version=validate.CODE_VERSION)
         return validated_outcome(record, reused=False)
+    # After a refusal the record names an older file: if it is the newest again, it is judged again.
     if last and _is_same_file(last, file) and not last.is_fallback:
         return validated_outcome(last.model_copy(update={"file": file}), reused=True)
     path = raw_store.stored_path(project.home, file)
