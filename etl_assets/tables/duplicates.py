@@ -26,10 +26,12 @@ from etl_assets.tables.contract_check import row_keys
 
 # Starting DuckDB takes 30 ms, which is what Python needs for so many keys. Most tables are smaller.
 MAX_HASHED_ROWS = 100_000
-# Further memory is spilled. With 128 MB DuckDB groups 50 million hashes and fails on 150 million,
-# so a larger table is read once for each 50 million of its rows.
-MEMORY_LIMIT = "128MB"
-ROWS_PER_PASS = 50_000_000
+# DuckDB spills what needs more memory, but fails if a table is too large for its limit: with 48 MB
+# on 20 million rows. So a large table is read once for each 10 million of its rows.
+MEMORY_LIMIT = "64MB"
+ROWS_PER_PASS = 10_000_000
+# For sorting the rows that repeat, which are few in a sound file: 12 million needed over 64 MB.
+SORT_MEMORY_LIMIT = "1GB"
 # The first row of a key in this order stays. Of equally new rows the last one does.
 ROW_ORDERS = {
     "reject": "position",
@@ -123,6 +125,7 @@ def find_duplicates(
                 having count(*) > 1
                 """  # noqa: S608 - the names are made here
             )
+        connection.execute(f"set memory_limit = '{SORT_MEMORY_LIMIT}'")
         duplicates = connection.execute(
             f"""
             select
