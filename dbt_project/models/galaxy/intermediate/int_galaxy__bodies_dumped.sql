@@ -1,34 +1,34 @@
--- One row per body that a dump names: its newest report.
-with last_day as (
+-- One row per body in a dump: its newest report.
+with last_day_bodies as (
 
     select * from {{ ref('stg_galaxy__bodies') }}
 
 ),
 
-populated as (
+populated_bodies as (
 
     select * from {{ ref('stg_galaxy__populated_bodies') }}
 
 ),
 
-dumped as (
+dump_rows as (
 
     select
         *,
         1 as preference,
-    from last_day
+    from last_day_bodies
     union all
     select
         *,
         2 as preference,
-    from populated
+    from populated_bodies
 
 ),
 
-newest as (
+newest_reports as (
 
     select * exclude (preference)
-    from dumped
+    from dump_rows
     qualify row_number() over (
         partition by system_id64, body_id
         order by updated_at desc, preference
@@ -36,4 +36,4 @@ newest as (
 
 )
 
-select * from newest
+select * from newest_reports

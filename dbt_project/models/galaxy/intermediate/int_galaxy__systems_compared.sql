@@ -1,54 +1,54 @@
--- One row per system of the last published set or of a dump: what was known, and what is now.
--- A dump counts where its report is not older; what it leaves out stays known, as absence says
--- nothing.
-with published as (
+-- One row per system of the last published set or of a dump, with its old and its new facts.
+-- A report of a dump counts unless it is older than the published one. A dump does not cover all
+-- systems and all facts, so a system or a fact that it leaves out keeps its published value.
+with history as (
 
     select * from {{ ref('stg_galaxy__history') }}
 
 ),
 
-dumped as (
+dumps as (
 
     select * from {{ ref('int_galaxy__systems_dumped') }}
 
 ),
 
-known as (
+new_facts as (
 
     select
-        coalesce(dumped.id64, published.id64) as id64,
-        published.id64 is null as is_new,
-        coalesce(dumped.updated_at >= published.updated_at, dumped.id64 is not null) as is_told,
-        if(is_told, dumped.name, published.name) as name,
-        if(is_told, dumped.x_ly, published.x_ly) as x_ly,
-        if(is_told, dumped.y_ly, published.y_ly) as y_ly,
-        if(is_told, dumped.z_ly, published.z_ly) as z_ly,
-        if(is_told, coalesce(dumped.main_star, published.main_star), published.main_star)
+        coalesce(dumps.id64, history.id64) as id64,
+        history.id64 is null as is_new,
+        coalesce(dumps.updated_at >= history.updated_at, dumps.id64 is not null) as is_reported,
+        if(is_reported, dumps.name, history.name) as name,
+        if(is_reported, dumps.x_ly, history.x_ly) as x_ly,
+        if(is_reported, dumps.y_ly, history.y_ly) as y_ly,
+        if(is_reported, dumps.z_ly, history.z_ly) as z_ly,
+        if(is_reported, coalesce(dumps.main_star, history.main_star), history.main_star)
             as main_star,
-        if(is_told, coalesce(dumped.needs_permit, published.needs_permit), published.needs_permit)
+        if(is_reported, coalesce(dumps.needs_permit, history.needs_permit), history.needs_permit)
             as needs_permit,
-        if(is_told, dumped.updated_at, published.updated_at) as updated_at,
-        if(is_told, dumped.source_sha256, published.source_sha256) as source_sha256,
+        if(is_reported, dumps.updated_at, history.updated_at) as updated_at,
+        if(is_reported, dumps.source_sha256, history.source_sha256) as source_sha256,
         struct_pack(
-            name := published.name,
-            x_ly := published.x_ly,
-            y_ly := published.y_ly,
-            z_ly := published.z_ly,
-            main_star := published.main_star,
-            needs_permit := published.needs_permit
+            name := history.name,
+            x_ly := history.x_ly,
+            y_ly := history.y_ly,
+            z_ly := history.z_ly,
+            main_star := history.main_star,
+            needs_permit := history.needs_permit
         ) as old,
-        published.change as old_change,
-        published.changed_columns as old_changed_columns,
-        published.previous as old_previous,
-        published.first_seen_at as old_first_seen_at,
-        published.changed_at as old_changed_at,
-        published.changed_by_sha256 as old_changed_by_sha256,
-    from published
-    full outer join dumped on published.id64 = dumped.id64
+        history.change as old_change,
+        history.changed_columns as old_changed_columns,
+        history.previous as old_previous,
+        history.first_seen_at as old_first_seen_at,
+        history.changed_at as old_changed_at,
+        history.changed_by_sha256 as old_changed_by_sha256,
+    from history
+    full outer join dumps on history.id64 = dumps.id64
 
 ),
 
-compared as (
+differences as (
 
     select
         *,
@@ -66,8 +66,8 @@ compared as (
                 lambda changed: changed is not null
             )
         end as differences,
-    from known
+    from new_facts
 
 )
 
-select * from compared
+select * from differences

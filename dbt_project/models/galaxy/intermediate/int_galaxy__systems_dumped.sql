@@ -1,5 +1,5 @@
--- One row per system that a dump names: its newest report, of equal ones that of the larger dump.
-with last_day as (
+-- One row per system in a dump: its newest report. Of equally new ones the larger dump counts.
+with last_day_systems as (
 
     select * from {{ ref('stg_galaxy__systems') }}
 
@@ -11,12 +11,12 @@ all_systems as (
 
 ),
 
-dumped as (
+dump_rows as (
 
     select
         *,
         2 as preference,
-    from last_day
+    from last_day_systems
     union all
     select
         *,
@@ -25,10 +25,10 @@ dumped as (
 
 ),
 
-newest as (
+newest_reports as (
 
     select * exclude (preference)
-    from dumped
+    from dump_rows
     qualify row_number() over (
         partition by id64
         order by updated_at desc, preference
@@ -36,4 +36,4 @@ newest as (
 
 )
 
-select * from newest
+select * from newest_reports

@@ -1,4 +1,4 @@
--- One row per cube of space in which a system is known: how many there are, and of which stars.
+-- One row per cube of space with a known system: counts of its systems and stars.
 with systems as (
 
     select * from {{ ref('mart_systems') }}

@@ -1,11 +1,11 @@
--- One row per system with scanned bodies: how many there are, and what is worth a visit.
+-- One row per system with scanned bodies: counts of the bodies by kind.
 with bodies as (
 
     select * from {{ ref('int_galaxy__bodies_dumped') }}
 
 ),
 
-counted as (
+body_counts as (
 
     select
         system_id64,
@@ -22,4 +22,4 @@ counted as (
 
 )
 
-select * from counted
+select * from body_counts

@@ -1,4 +1,4 @@
--- One row per system that the dumps of this set changed: what is new, what it was before.
+-- One row per system that the current dumps added or changed, with its facts before and after.
 with systems as (
 
     select * from {{ ref('mart_systems') }}

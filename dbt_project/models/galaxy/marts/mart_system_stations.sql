@@ -1,4 +1,5 @@
--- One row per system with stations, joined to what is known of the system by its id alone.
+-- One row per system with stations. Names of systems are not unique, so the facts of a system are
+-- joined by its id.
 with stations as (
 
     select * from {{ ref('stg_galaxy__stations') }}
@@ -11,7 +12,7 @@ systems as (
 
 ),
 
-counted as (
+station_counts as (
 
     select
         system_id64,
@@ -31,26 +32,26 @@ counted as (
 
 ),
 
-described as (
+system_stations as (
 
     select
-        counted.system_id64,
-        coalesce(systems.name, counted.system_name) as system_name,
+        station_counts.system_id64,
+        coalesce(systems.name, station_counts.system_name) as system_name,
         systems.main_star,
-        coalesce(counted.station_types, []) as station_types,
-        coalesce(systems.x_ly, counted.x_ly) as x_ly,
-        coalesce(systems.y_ly, counted.y_ly) as y_ly,
-        coalesce(systems.z_ly, counted.z_ly) as z_ly,
-        counted.stations_count,
-        counted.carriers_count,
-        counted.on_bodies_count,
-        counted.with_large_pads_count,
-        counted.nearest_ls,
+        coalesce(station_counts.station_types, []) as station_types,
+        coalesce(systems.x_ly, station_counts.x_ly) as x_ly,
+        coalesce(systems.y_ly, station_counts.y_ly) as y_ly,
+        coalesce(systems.z_ly, station_counts.z_ly) as z_ly,
+        station_counts.stations_count,
+        station_counts.carriers_count,
+        station_counts.on_bodies_count,
+        station_counts.with_large_pads_count,
+        station_counts.nearest_ls,
         systems.id64 is not null as is_known_system,
-        counted.updated_at,
-    from counted
-    left join systems on counted.system_id64 = systems.id64
+        station_counts.updated_at,
+    from station_counts
+    left join systems on station_counts.system_id64 = systems.id64
 
 )
 
-select * from described
+select * from system_stations

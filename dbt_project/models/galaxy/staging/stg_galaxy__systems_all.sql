@@ -1,2 +1,2 @@
--- One row per system that was ever reported; none while the source is switched off.
+-- One row per system that was ever reported; no rows while the source is disabled.
 {{ galaxy_systems(source('galaxy', 'systems_all')) }}

@@ -5,7 +5,7 @@ with specifications as (
 
 ),
 
-listed as (
+mold_numbers as (
 
     select
         item_code,
@@ -14,14 +14,14 @@ listed as (
 
 ),
 
-molds as (
+item_molds as (
 
     select distinct
         item_code,
         trim(mold_no) as mold_no,
-    from listed
+    from mold_numbers
     where trim(mold_no) != ''
 
 )
 
-select * from molds
+select * from item_molds

@@ -1,4 +1,4 @@
--- One row per production record of a known order, with what the order says of the same things.
+-- One row per production record of a known order, with the item and the materials of both.
 with records as (
 
     select * from {{ ref('int_molding__product_records') }}
@@ -11,7 +11,7 @@ orders as (
 
 ),
 
-joined as (
+order_records as (
 
     select
         records.po_no,
@@ -29,4 +29,4 @@ joined as (
 
 )
 
-select * from joined
+select * from order_records

@@ -1,21 +1,21 @@
--- One row per machine, shift and order: of two workbooks that tell of one, the later has the word.
-with told as (
+-- One row per machine, shift and order. If several workbooks report it, the latest one counts.
+with workbook_rows as (
 
     select * from {{ ref('stg_molding__product_records') }}
 
 ),
 
-newest as (
+newest_rows as (
 
     {{ newest_by_key(
-        'told',
+        'workbook_rows',
         ['record_date', 'working_shift', 'machine_no', 'po_no'],
         ['file_key', 'source_row']
     ) }}
 
 ),
 
-summed as (
+records_with_ng as (
 
     select
         *,
@@ -23,8 +23,8 @@ summed as (
         + coalesce(scratch_pieces, 0) + coalesce(crack_pieces, 0) + coalesce(sink_mark_pieces, 0)
         + coalesce(short_pieces, 0) + coalesce(burst_pieces, 0) + coalesce(bend_pieces, 0)
         + coalesce(stain_pieces, 0) + coalesce(other_ng_pieces, 0) as ng_pieces,
-    from newest
+    from newest_rows
 
 )
 
-select * from summed
+select * from records_with_ng

@@ -1,14 +1,14 @@
--- One row per order: of two workbooks that tell of one, the later has the word.
-with told as (
+-- One row per order. If several workbooks list it, the latest one counts.
+with workbook_rows as (
 
     select * from {{ ref('stg_molding__purchase_orders') }}
 
 ),
 
-newest as (
+newest_rows as (
 
-    {{ newest_by_key('told', ['po_no'], ['file_key', 'source_row']) }}
+    {{ newest_by_key('workbook_rows', ['po_no'], ['file_key', 'source_row']) }}
 
 )
 
-select * from newest
+select * from newest_rows

@@ -1,4 +1,5 @@
--- One row per row of every published table, as a digest: what moved is told without a copy of it.
+-- One row per row of each published table, as a digest: enough to see that a row changed, without a
+-- copy of it. `keys` has, by model: the table's name, its business key, and the measures to round.
 {%- set masterbatches = ['"colorMasterbatchQuantity"', '"additiveMasterbatchQuantity"'] %}
 {%- set keys = {
     'product_records': [
@@ -20,20 +21,20 @@
         ['"plasticResinQuantity"'] + masterbatches,
     ],
 } %}
-with digested as (
+with row_digests as (
 
     {% for table, (name, key, measures) in keys.items() %}
         select
             '{{ name }}' as table_name,
             to_json(['{{ name }}', {{ key | join('::varchar, ') }}::varchar])::varchar as row_id,
-            md5(held::varchar) as row_digest,
+            md5(table_row::varchar) as row_digest,
         from (
             select {{ all_at_15_digits(measures) }}  -- noqa: LT05, written by a macro
             from {{ ref('mart_table_' ~ table) }}
-        ) as held  -- noqa: AL05, the whole row is digested
+        ) as table_row  -- noqa: AL05, the whole row is digested
         {% if not loop.last %}union all{% endif %}
     {% endfor %}
 
 )
 
-select * from digested
+select * from row_digests

@@ -1,11 +1,11 @@
--- One row per day: what the whole hall made.
+-- One row per day: the production of all machines.
 with production as (
 
     select * from {{ ref('mart_production') }}
 
 ),
 
-summed as (
+daily_totals as (
 
     select
         record_date,
@@ -18,13 +18,13 @@ summed as (
 
 ),
 
-rated as (
+daily_production as (
 
     select
         *,
         round(100.0 * good_pieces / nullif(total_pieces, 0), 2) as yield_pct,
-    from summed
+    from daily_totals
 
 )
 
-select * from rated
+select * from daily_production

@@ -1,11 +1,11 @@
--- One row per cause for which pieces were refused.
+-- One row per cause of rejected pieces.
 with production as (
 
     select * from {{ ref('mart_production') }}
 
 ),
 
-by_cause as (
+cause_totals as (
 
     unpivot (
         select
@@ -26,15 +26,15 @@ by_cause as (
 
 ),
 
-shared as (
+cause_shares as (
 
     select
         row_number() over (order by pieces desc, cause) as rank,
         replace(cause, '_', ' ') as cause,
         pieces,
         round(100.0 * pieces / nullif(sum(pieces) over (), 0), 2)::double as share_pct,
-    from by_cause
+    from cause_totals
 
 )
 
-select * from shared
+select * from cause_shares

@@ -1,4 +1,4 @@
--- One row per machine of the hall: how often it stood, what it made.
+-- One row per machine: its shifts, its idle shifts and its production.
 with records as (
 
     select
@@ -14,7 +14,7 @@ machines as (
 
 ),
 
-used as (
+totals as (
 
     select
         machine_no,
@@ -29,22 +29,22 @@ used as (
 
 ),
 
-described as (
+machine_use as (
 
     select
-        coalesce(used.machine_no, machines.machine_no) as machine_no,
+        coalesce(totals.machine_no, machines.machine_no) as machine_no,
         machines.machine_code,
         machines.machine_name,
         machines.tonnage_t,
-        coalesce(used.shifts_count, 0) as shifts_count,
-        coalesce(used.idle_shifts_count, 0) as idle_shifts_count,
-        coalesce(used.mold_shots, 0) as mold_shots,
-        coalesce(used.total_pieces, 0) as total_pieces,
-        coalesce(used.good_pieces, 0) as good_pieces,
-        round(100.0 * used.good_pieces / nullif(used.total_pieces, 0), 2) as yield_pct,
+        coalesce(totals.shifts_count, 0) as shifts_count,
+        coalesce(totals.idle_shifts_count, 0) as idle_shifts_count,
+        coalesce(totals.mold_shots, 0) as mold_shots,
+        coalesce(totals.total_pieces, 0) as total_pieces,
+        coalesce(totals.good_pieces, 0) as good_pieces,
+        round(100.0 * totals.good_pieces / nullif(totals.total_pieces, 0), 2) as yield_pct,
     from machines
-    full outer join used on machines.machine_no = used.machine_no
+    full outer join totals on machines.machine_no = totals.machine_no
 
 )
 
-select * from described
+select * from machine_use

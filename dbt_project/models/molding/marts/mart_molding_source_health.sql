@@ -1,4 +1,4 @@
--- One row per source: what stands of it. Ages are derived by the reader, against its own clock.
+-- One row per source: its status. Times and no ages, which would differ in every run.
 with health as (
 
     select * from {{ ref('stg_molding__source_health') }}

@@ -1,5 +1,5 @@
--- One row per order that is not complete, the next one wanted first, with what it still takes. A
--- day counts from the last one that the reports tell of.
+-- One row per order that is not complete, the next one due first, with what it still needs. Days
+-- are counted from the last day in the reports.
 with orders as (
 
     select * from {{ ref('mart_order_progress') }}
@@ -13,7 +13,7 @@ records as (
 
 ),
 
-last_used as (
+last_records as (
 
     select
         po_no,
@@ -35,7 +35,7 @@ molds as (
 
 ),
 
-open as (
+open_orders as (
 
     select
         orders.eta_date,
@@ -48,14 +48,14 @@ open as (
         orders.remaining_pieces,
         orders.eta_date - orders.recorded_until_date as days_left,
         molds.fitting_molds,
-        last_used.last_mold_no,
-        last_used.last_machine_no,
+        last_records.last_mold_no,
+        last_records.last_machine_no,
         orders.last_made_date,
         orders.recorded_until_date,
     from orders
     left join molds on orders.item_code = molds.item_code
-    left join last_used on orders.po_no = last_used.po_no
+    left join last_records on orders.po_no = last_records.po_no
 
 )
 
-select * from open
+select * from open_orders

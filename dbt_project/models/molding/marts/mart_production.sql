@@ -1,4 +1,4 @@
--- One row per day, machine, mold and item: what was made, and why pieces were refused.
+-- One row per day, machine, mold and item: the pieces made, and those rejected by cause.
 with records as (
 
     select * from {{ ref('int_molding__product_records') }}
@@ -6,7 +6,7 @@ with records as (
 
 ),
 
-produced as (
+production as (
 
     select
         record_date,
@@ -33,13 +33,13 @@ produced as (
 
 ),
 
-rated as (
+production_with_yield as (
 
     select
         *,
         round(100.0 * good_pieces / nullif(total_pieces, 0), 2) as yield_pct,
-    from produced
+    from production
 
 )
 
-select * from rated
+select * from production_with_yield

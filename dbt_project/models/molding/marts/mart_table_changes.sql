@@ -1,58 +1,58 @@
--- One row per table and moment at which rows of it came, changed or went.
+-- One row per table and time at which rows of it were added, changed or removed.
 with versions as (
 
     select * from {{ ref('mart_table_row_history') }}
 
 ),
 
-movements as (
+version_bounds as (
 
     select
         table_name,
         row_id,
         effective_from as changed_at,
-        1 as came,
-        0 as went,
+        1 as starts,
+        0 as ends,
     from versions
     union all
     select
         table_name,
         row_id,
         effective_to as changed_at,
-        0 as came,
-        1 as went,
+        0 as starts,
+        1 as ends,
     from versions
     where effective_to is not null
 
 ),
 
-by_row as (
+row_changes as (
 
     select
         table_name,
         changed_at,
         row_id,
-        sum(came) as came,
-        sum(went) as went,
-    from movements
+        sum(starts) as starts,
+        sum(ends) as ends,
+    from version_bounds
     group by table_name, changed_at, row_id
 
 ),
 
-by_table as (
+table_changes as (
 
     select
         table_name,
         changed_at,
-        count(*) filter (where came > went) as added_count,
-        count(*) filter (where came = went) as changed_count,
-        count(*) filter (where came < went) as removed_count,
-    from by_row
+        count(*) filter (where starts > ends) as added_count,
+        count(*) filter (where starts = ends) as changed_count,
+        count(*) filter (where starts < ends) as removed_count,
+    from row_changes
     group by table_name, changed_at
 
 ),
 
-counted as (
+changes_with_row_count as (
 
     select
         table_name,
@@ -64,8 +64,8 @@ counted as (
         added_count,
         changed_count,
         removed_count,
-    from by_table
+    from table_changes
 
 )
 
-select * from counted
+select * from changes_with_row_count

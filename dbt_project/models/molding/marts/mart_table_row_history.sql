@@ -1,11 +1,11 @@
--- One row per version of a row of the published tables, with the time for which it held.
-with published as (
+-- One row per version of a row of the published tables, with its period.
+with published_periods as (
 
     select * from {{ ref('stg_molding__history') }}
 
 ),
 
-digested as (
+row_digests as (
 
     select * from {{ ref('int_molding__rows_digested') }}
 
@@ -20,7 +20,7 @@ run as (
 versions as (
 
     {{ history(
-        'published', 'digested', 'run',
+        'published_periods', 'row_digests', 'run',
         key='row_id',
         watched=['row_digest'],
         columns=['row_id', 'table_name', 'row_digest'],

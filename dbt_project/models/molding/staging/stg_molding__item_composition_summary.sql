@@ -1,4 +1,4 @@
--- One row per item and recipe.
+-- One row per item and recipe of its materials.
 with source as (
 
     select * from {{ source('molding', 'item_composition_summary') }}

@@ -1,4 +1,4 @@
--- One row per item.
+-- One row per item, with the molds that can make it.
 with source as (
 
     select * from {{ source('molding', 'mold_specification_summary') }}

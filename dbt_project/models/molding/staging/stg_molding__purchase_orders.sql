@@ -1,8 +1,9 @@
--- One row per order, from each workbook of the set.
+-- One row per order and workbook.
 with source as (
 
     select
         *,
+        -- A virtual column of DuckDB's read_parquet, which * leaves out.
         filename,
     from {{ source('molding', 'purchase_orders') }}
 

@@ -1,4 +1,4 @@
--- One row: the network as nodes, edges in the order of their line, and interchanges.
+-- One row: the network as nodes, edges and interchanges.
 with stations as (
 
     select * from {{ ref('mart_stations') }}
@@ -14,6 +14,25 @@ edges as (
 interchanges as (
 
     select * from {{ ref('mart_interchanges') }}
+
+),
+
+lines as (
+
+    select distinct
+        line_code,
+        line_name,
+        mode,
+        color,
+        line_order,
+    from {{ ref('mart_station_codes') }}
+
+),
+
+latest_update as (
+
+    select max(updated_local)::date::varchar as data_version
+    from {{ ref('stg_transit__station_exits') }}
 
 ),
 
@@ -61,22 +80,7 @@ line_list as (
             struct_pack(code := line_code, name := line_name, mode := mode, color := color)
             order by line_order
         ) as lines,
-    from (
-        select distinct
-            line_code,
-            line_name,
-            mode,
-            color,
-            line_order,
-        from {{ ref('mart_station_codes') }}
-    )
-
-),
-
-dated as (
-
-    select max(updated_local)::date::varchar as data_version
-    from {{ ref('stg_transit__station_exits') }}
+    from lines
 
 ),
 
@@ -95,7 +99,7 @@ graph as (
 
     select
         'transit graph' as title,
-        dated.data_version,
+        latest_update.data_version,
         coalesce(line_list.lines, []) as lines,
         node_list.nodes,
         coalesce(edge_list.edges, []) as edges,
@@ -104,7 +108,7 @@ graph as (
     cross join edge_list
     cross join interchange_list
     cross join line_list
-    cross join dated
+    cross join latest_update
 
 )
 

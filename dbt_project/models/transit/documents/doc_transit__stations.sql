@@ -1,4 +1,4 @@
--- One row per station with all its exits, as stations.json has it.
+-- One row per station with all its exits, in the form of stations.json.
 with stations as (
 
     select * from {{ ref('mart_stations') }}
@@ -11,7 +11,14 @@ exits as (
 
 ),
 
-exits_listed as (
+latest_update as (
+
+    select max(updated_local)::date::varchar as data_version
+    from {{ ref('stg_transit__station_exits') }}
+
+),
+
+exit_lists as (
 
     select
         station_id,
@@ -34,14 +41,7 @@ exits_listed as (
 
 ),
 
-dated as (
-
-    select max(updated_local)::date::varchar as data_version
-    from {{ ref('stg_transit__station_exits') }}
-
-),
-
-counted as (
+totals as (
 
     select
         count(*) as total_stations,
@@ -58,18 +58,18 @@ metadata as (
         struct_pack(
             version := '2',
             source := 'LTA MRT Station Exit',
-            data_version := dated.data_version,
-            total_stations := counted.total_stations,
-            total_exits := counted.total_exits,
-            enriched_stations := counted.enriched_stations,
-            skipped_stations := counted.skipped_stations
+            data_version := latest_update.data_version,
+            total_stations := totals.total_stations,
+            total_exits := totals.total_exits,
+            enriched_stations := totals.enriched_stations,
+            skipped_stations := totals.skipped_stations
         ) as metadata,
-    from counted
-    cross join dated
+    from totals
+    cross join latest_update
 
 ),
 
-described as (
+station_documents as (
 
     select
         stations.station_id,
@@ -78,7 +78,7 @@ described as (
         stations.mrt_codes,
         stations.lines,
         stations.station_type,
-        exits_listed.exits,
+        exit_lists.exits,
         stations.accessibility_notes,
         stations.address,
         stations.postal_code,
@@ -94,8 +94,8 @@ described as (
         metadata.metadata,
     from stations
     cross join metadata
-    inner join exits_listed on stations.station_id = exits_listed.station_id
+    inner join exit_lists on stations.station_id = exit_lists.station_id
 
 )
 
-select * from described
+select * from station_documents

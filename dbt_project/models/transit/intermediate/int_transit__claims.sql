@@ -1,13 +1,13 @@
--- One row per claim of an answer, with the exits that it is about: those of its code in the part of
--- the station that was asked about, else in the whole. A claim about an exit that no source tells
--- of stays without one and makes none.
+-- One row per claim of an answer, with the exits that it is about: those with the claimed code in
+-- the requested part of the station, or in the whole station if the part has none. A claim about an
+-- exit that is not in the source has no exits, and adds none.
 with claims as (
 
     select
         *,
-        trim(regexp_replace(upper(trim(told_exit_code)), '^EXIT\s*', '')) as exit_code,
-        upper(trim(asked_name)) as asked_part,
-        regexp_replace(upper(trim(asked_name)), '\s+(MRT|LRT)\s+STATION$', '') as asked_key,
+        trim(regexp_replace(upper(trim(claimed_exit_code)), '^EXIT\s*', '')) as exit_code,
+        upper(trim(requested_name)) as requested_part,
+        regexp_replace(upper(trim(requested_name)), '\s+(MRT|LRT)\s+STATION$', '') as requested_key,
     from {{ ref('stg_transit__station_answers') }}
 
 ),
@@ -22,14 +22,14 @@ exits as (
 
     select
         name_key,
-        upper(trim(served_name)) as part,
+        upper(trim(raw_station_name)) as part,
         exit_code,
         exit_id,
     from {{ ref('int_transit__exits_named') }}
 
 ),
 
-of_parts as (
+exits_by_part as (
 
     select
         part,
@@ -40,7 +40,7 @@ of_parts as (
 
 ),
 
-of_stations as (
+exits_by_station as (
 
     select
         name_key,
@@ -51,27 +51,31 @@ of_stations as (
 
 ),
 
-placed as (
+station_claims as (
 
     select
         claims.*,
-        coalesce(codes.name_key, claims.asked_key) as name_key,
+        coalesce(codes.name_key, claims.requested_key) as name_key,
     from claims
-    left join codes on claims.asked_key = codes.code
+    left join codes on claims.requested_key = codes.code
 
 ),
 
-matched as (
+claims_with_exits as (
 
     select
-        placed.*,
-        coalesce(of_parts.exit_ids, of_stations.exit_ids, []) as exit_ids,
-    from placed
-    left join of_parts
-        on placed.asked_part = of_parts.part and placed.exit_code = of_parts.exit_code
-    left join of_stations
-        on placed.name_key = of_stations.name_key and placed.exit_code = of_stations.exit_code
+        station_claims.*,
+        coalesce(exits_by_part.exit_ids, exits_by_station.exit_ids, []) as exit_ids,
+    from station_claims
+    left join exits_by_part
+        on
+            station_claims.requested_part = exits_by_part.part
+            and station_claims.exit_code = exits_by_part.exit_code
+    left join exits_by_station
+        on
+            station_claims.name_key = exits_by_station.name_key
+            and station_claims.exit_code = exits_by_station.exit_code
 
 )
 
-select * from matched
+select * from claims_with_exits

@@ -1,4 +1,4 @@
--- One row per code in service, with its line and its place on the line.
+-- One row per code in service, with its line and its position on the line.
 with codes as (
 
     select * from {{ ref('station_codes') }}
@@ -11,7 +11,7 @@ lines as (
 
 ),
 
-split as (
+code_parts as (
 
     select
         code,
@@ -23,18 +23,18 @@ split as (
 
 ),
 
-on_lines as (
+codes_with_line as (
 
     select
-        split.*,
+        code_parts.*,
         lines.line_code,
         lines.line_name,
         lines.mode,
         lines.color,
         lines.line_order,
-    from split
-    left join lines on split.prefix = lines.prefix
+    from code_parts
+    left join lines on code_parts.prefix = lines.prefix
 
 )
 
-select * from on_lines
+select * from codes_with_line

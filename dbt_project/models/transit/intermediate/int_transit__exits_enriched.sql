@@ -1,4 +1,4 @@
--- One row per exit that an answer says something about.
+-- One row per exit with a claim of an answer.
 with claims as (
 
     select
@@ -8,20 +8,20 @@ with claims as (
 
 ),
 
-enriched as (
+enrichments as (
 
     select
         name_key,
         exit_id,
-        first(accessibility order by asked_name) filter (where claim = 'exit') as accessibility,
-        first(nearby_landmarks order by asked_name)
+        first(accessibility order by requested_name) filter (where claim = 'exit') as accessibility,
+        first(nearby_landmarks order by requested_name)
         filter (where claim = 'exit') as nearby_landmarks,
         list_sort(
             list(
                 distinct struct_pack(
                     platform_code := platform_code,
                     towards_code := towards_code,
-                    line_code := told_line_code
+                    line_code := claimed_line_code
                 )
             ) filter (where claim = 'platform')
         ) as platforms,
@@ -34,4 +34,4 @@ enriched as (
 
 )
 
-select * from enriched
+select * from enrichments

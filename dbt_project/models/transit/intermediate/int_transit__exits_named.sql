@@ -1,5 +1,5 @@
--- One row per exit with the key of its station: the whole name before MRT STATION, never a part of
--- it, or the name of the station whose code stands there.
+-- One row per exit with the key of its station: the whole name before MRT STATION or LRT STATION.
+-- If the source has a code in place of the name, the key is the name of the station with the code.
 with exits as (
 
     select * from {{ ref('stg_transit__station_exits') }}
@@ -12,31 +12,31 @@ codes as (
 
 ),
 
-cleaned as (
+clean_exits as (
 
     select
         *,
-        upper(trim(served_name)) as name,
-        trim(regexp_replace(upper(trim(served_exit_code)), '^EXIT\s*', '')) as exit_code,
+        upper(trim(raw_station_name)) as name,
+        trim(regexp_replace(upper(trim(raw_exit_code)), '^EXIT\s*', '')) as exit_code,
     from exits
 
 ),
 
-named as (
+exits_with_station as (
 
     select
-        cleaned.* exclude (cleaned.name),
-        coalesce(codes.name_key, regexp_replace(cleaned.name, '\s+(MRT|LRT)\s+STATION$', ''))
+        clean_exits.* exclude (clean_exits.name),
+        coalesce(codes.name_key, regexp_replace(clean_exits.name, '\s+(MRT|LRT)\s+STATION$', ''))
             as name_key,
-        codes.code as named_by_code,
-        coalesce(codes.mode, if(regexp_matches(cleaned.name, '\sLRT\s+STATION$'), 'lrt', 'mrt'))
+        codes.code as station_code,
+        coalesce(codes.mode, if(regexp_matches(clean_exits.name, '\sLRT\s+STATION$'), 'lrt', 'mrt'))
             as mode,
-    from cleaned
-    left join codes on cleaned.name = codes.code
+    from clean_exits
+    left join codes on clean_exits.name = codes.code
 
 ),
 
-numbered as (
+numbered_exits as (
 
     select
         *,
@@ -44,18 +44,18 @@ numbered as (
             partition by name_key, mode, exit_code
             order by longitude_degrees, latitude_degrees
         ) as number_of_code,
-    from named
+    from exits_with_station
 
 ),
 
-identified as (
+identified_exits as (
 
     select
         * exclude (number_of_code),
         concat_ws('-', upper(mode), exit_code, if(number_of_code > 1, number_of_code, null))
             as exit_id,
-    from numbered
+    from numbered_exits
 
 )
 
-select * from identified
+select * from identified_exits

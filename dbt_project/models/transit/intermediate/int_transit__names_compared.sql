@@ -1,5 +1,5 @@
--- One row per station that is in service and has no exits, or has exits and is not known.
-with known as (
+-- One row per station that is in service and has no exits, or has exits and is in no seed.
+with stations_in_service as (
 
     select distinct
         name_key,
@@ -8,7 +8,7 @@ with known as (
 
 ),
 
-found as (
+stations_with_exits as (
 
     select
         name_key,
@@ -17,15 +17,16 @@ found as (
 
 ),
 
-compared as (
+differences as (
 
     select
-        if(found.name_key is null, 'missing', 'unknown') as fault,
-        coalesce(known.station_name, found.name_key) as station_name,
-    from known
-    full outer join found on known.name_key = found.name_key
-    where known.name_key is null or found.name_key is null
+        if(stations_with_exits.name_key is null, 'missing', 'unknown') as fault,
+        coalesce(stations_in_service.station_name, stations_with_exits.name_key) as station_name,
+    from stations_in_service
+    full outer join stations_with_exits
+        on stations_in_service.name_key = stations_with_exits.name_key
+    where stations_in_service.name_key is null or stations_with_exits.name_key is null
 
 )
 
-select * from compared
+select * from differences

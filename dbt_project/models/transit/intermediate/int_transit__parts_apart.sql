@@ -1,27 +1,28 @@
--- One row per part of a station that is told of under a name of its own, with its distance from the
--- nearest exit of the rest. The name decides what belongs together; distance only confirms it.
+-- One row per part of a station that has a name of its own in the source, with its distance from
+-- the nearest exit of the other parts. Parts belong together by name; the distance is a check.
 with exits as (
 
     select
         *,
-        upper(trim(served_name)) as part,
+        upper(trim(raw_station_name)) as part,
     from {{ ref('int_transit__exits_named') }}
 
 ),
 
-apart as (
+part_distances as (
 
     select
-        mine.name_key,
-        mine.part,
+        part_exits.name_key,
+        part_exits.part,
         min({{ haversine_m(
-            'mine.longitude_degrees', 'mine.latitude_degrees',
-            'rest.longitude_degrees', 'rest.latitude_degrees'
+            'part_exits.longitude_degrees', 'part_exits.latitude_degrees',
+            'other_exits.longitude_degrees', 'other_exits.latitude_degrees'
         ) }}) as distance_m,
-    from exits as mine
-    inner join exits as rest on mine.name_key = rest.name_key and mine.part != rest.part
-    group by mine.name_key, mine.part
+    from exits as part_exits
+    inner join exits as other_exits
+        on part_exits.name_key = other_exits.name_key and part_exits.part != other_exits.part
+    group by part_exits.name_key, part_exits.part
 
 )
 
-select * from apart
+select * from part_distances

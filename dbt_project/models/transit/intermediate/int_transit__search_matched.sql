@@ -1,11 +1,11 @@
--- One row per station that the map service knows: the nearest building of the same name, or with
--- one of its codes, within the distance that confirms a match.
-with found as (
+-- One row per station with a match in the map service: the nearest building that has the name or a
+-- code of the station. A building farther away than match_distance_m is another place.
+with buildings as (
 
     select
         *,
-        regexp_replace(upper(trim(found_name)), '\s+(MRT|LRT)\s+STATION.*$', '') as name_key,
-        regexp_extract_all(upper(found_name), '\b[A-Z]{2,3}[0-9]+\b') as found_codes,
+        regexp_replace(upper(trim(building_name)), '\s+(MRT|LRT)\s+STATION.*$', '') as name_key,
+        regexp_extract_all(upper(building_name), '\b[A-Z]{2,3}[0-9]+\b') as building_codes,
     from {{ ref('stg_transit__station_search') }}
 
 ),
@@ -16,29 +16,30 @@ stations as (
 
 ),
 
-measured as (
+candidates as (
 
     select
         stations.name_key,
-        found.address,
-        found.postal_code,
-        if(list_has_any(found.found_codes, stations.mrt_codes), 'code', 'name') as matched_by,
+        buildings.address,
+        buildings.postal_code,
+        if(list_has_any(buildings.building_codes, stations.mrt_codes), 'code', 'name')
+            as matched_by,
         {{ haversine_m(
-            'found.longitude_degrees', 'found.latitude_degrees',
+            'buildings.longitude_degrees', 'buildings.latitude_degrees',
             'stations.longitude_degrees', 'stations.latitude_degrees'
         ) }} as distance_m,
     from stations
-    inner join found
+    inner join buildings
         on
-            stations.name_key = found.name_key
-            or list_has_any(found.found_codes, stations.mrt_codes)
+            stations.name_key = buildings.name_key
+            or list_has_any(buildings.building_codes, stations.mrt_codes)
 
 ),
 
-nearest as (
+nearest_buildings as (
 
     select *
-    from measured
+    from candidates
     where distance_m <= {{ var('match_distance_m', 800) }}
     qualify row_number() over (
         partition by name_key
@@ -47,4 +48,4 @@ nearest as (
 
 )
 
-select * from nearest
+select * from nearest_buildings

@@ -1,24 +1,24 @@
--- One row per station that there is an answer about.
+-- One row per station with an answer.
 with claims as (
 
     select * from {{ ref('int_transit__claims') }}
 
 ),
 
-enriched as (
+enrichments as (
 
     select
         name_key,
-        first(extraction_confidence order by asked_name) as extraction_confidence,
-        list_distinct(flatten(list(accessibility_notes order by asked_name)))
+        first(extraction_confidence order by requested_name) as extraction_confidence,
+        list_distinct(flatten(list(accessibility_notes order by requested_name)))
             as accessibility_notes,
         max(answered_at) as enriched_at,
         count(*) as claims_count,
-        count(*) filter (where told_exit_code is not null and len(exit_ids) = 0)
+        count(*) filter (where claimed_exit_code is not null and len(exit_ids) = 0)
             as unplaced_claims_count,
     from claims
     group by name_key
 
 )
 
-select * from enriched
+select * from enrichments

@@ -1,4 +1,4 @@
--- One row per station that has exits: in the middle of them, with the codes that bear its name.
+-- One row per station that has exits, with their mean position and the codes of the station.
 with exits as (
 
     select * from {{ ref('int_transit__exits_named') }}
@@ -11,11 +11,11 @@ codes as (
 
 ),
 
-placed as (
+exit_centres as (
 
     select
         name_key,
-        -- In one order: the last digit of a sum depends on it.
+        -- The last digit of a sum of floats depends on the order, which DuckDB does not keep.
         avg(longitude_degrees order by longitude_degrees) as longitude_degrees,
         avg(latitude_degrees order by latitude_degrees) as latitude_degrees,
         count(*) as exits_count,
@@ -28,7 +28,7 @@ placed as (
 
 ),
 
-lines_of_stations as (
+station_lines as (
 
     select
         name_key,
@@ -40,22 +40,23 @@ lines_of_stations as (
 
 ),
 
-lined as (
+line_lists as (
 
     select
         name_key,
         list(line_code order by line_order) as lines,
-    from lines_of_stations
+    from station_lines
     group by name_key
 
 ),
 
-coded as (
+code_lists as (
 
     select
         name_key,
         any_value(station_name order by line_order, number_on_line) as display_name,
         list(code order by line_order, number_on_line) as mrt_codes,
+        -- A code without a number is a hub of the light rail; it is the id only if it is alone.
         first(code order by number_on_line = 0, line_order, number_on_line) as station_id,
         bool_or(mode = 'mrt') as has_mrt,
         bool_or(mode = 'lrt') as has_lrt,
@@ -67,20 +68,20 @@ coded as (
 stations as (
 
     select
-        placed.name_key,
-        coded.station_id,
-        coded.display_name,
-        coded.mrt_codes,
-        lined.lines,
-        coded.has_mrt,
-        coded.has_lrt,
-        placed.longitude_degrees,
-        placed.latitude_degrees,
-        placed.exits_count,
-        placed.evidence,
-    from placed
-    left join coded on placed.name_key = coded.name_key
-    left join lined on placed.name_key = lined.name_key
+        exit_centres.name_key,
+        code_lists.station_id,
+        code_lists.display_name,
+        code_lists.mrt_codes,
+        line_lists.lines,
+        code_lists.has_mrt,
+        code_lists.has_lrt,
+        exit_centres.longitude_degrees,
+        exit_centres.latitude_degrees,
+        exit_centres.exits_count,
+        exit_centres.evidence,
+    from exit_centres
+    left join code_lists on exit_centres.name_key = code_lists.name_key
+    left join line_lists on exit_centres.name_key = line_lists.name_key
 
 )
 

@@ -1,5 +1,5 @@
--- One row per exit of a station, as the producer tells of it and of nothing else; what an answer
--- says of it stands beside.
+-- One row per exit of a station in the producer's file. Answers add columns to an exit, never an
+-- exit.
 with exits as (
 
     select * from {{ ref('int_transit__exits_named') }}
@@ -12,13 +12,13 @@ stations as (
 
 ),
 
-enriched as (
+enrichments as (
 
     select * from {{ ref('int_transit__exits_enriched') }}
 
 ),
 
-described as (
+station_exits as (
 
     select
         coalesce(stations.station_id, exits.name_key) as station_id,
@@ -28,16 +28,17 @@ described as (
         exits.longitude_degrees,
         exits.latitude_degrees,
         'datagov' as source,
-        coalesce(enriched.platforms, []) as platforms,
-        coalesce(enriched.accessibility, []) as accessibility,
-        coalesce(enriched.bus_stops, []) as bus_stops,
-        coalesce(enriched.nearby_landmarks, []) as nearby_landmarks,
+        coalesce(enrichments.platforms, []) as platforms,
+        coalesce(enrichments.accessibility, []) as accessibility,
+        coalesce(enrichments.bus_stops, []) as bus_stops,
+        coalesce(enrichments.nearby_landmarks, []) as nearby_landmarks,
         exits.source_sha256,
         exits.source_row,
     from exits
     inner join stations on exits.name_key = stations.name_key
-    left join enriched on exits.name_key = enriched.name_key and exits.exit_id = enriched.exit_id
+    left join enrichments
+        on exits.name_key = enrichments.name_key and exits.exit_id = enrichments.exit_id
 
 )
 
-select * from described
+select * from station_exits

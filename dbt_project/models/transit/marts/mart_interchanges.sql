@@ -1,4 +1,4 @@
--- One row per station at which lines meet.
+-- One row per station with several lines.
 with stations as (
 
     select * from {{ ref('mart_stations') }}

@@ -1,4 +1,4 @@
--- One row per code of a station that has exits: where a line stops.
+-- One row per code of a station that has exits: a stop of a line.
 with codes as (
 
     select * from {{ ref('int_transit__codes') }}

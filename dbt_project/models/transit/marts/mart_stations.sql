@@ -1,18 +1,18 @@
--- One row per station; what an interchange is called by several names and modes is one. The
--- enrichment stands apart from what is known and never changes it.
+-- One row per station. An interchange is one station, although its lines and modes have names and
+-- codes of their own. The search, the pages and the answers add columns and change no other column.
 with stations as (
 
     select * from {{ ref('int_transit__stations_placed') }}
 
 ),
 
-found as (
+search_matches as (
 
     select * from {{ ref('int_transit__search_matched') }}
 
 ),
 
-enriched as (
+enrichments as (
 
     select * from {{ ref('int_transit__stations_enriched') }}
 
@@ -26,16 +26,22 @@ exits as (
 
 pages as (
 
+    select * from {{ ref('stg_transit__station_pages') }}
+
+),
+
+page_titles as (
+
     select
         exits.name_key,
         min(pages.title) as title,
-    from {{ ref('stg_transit__station_pages') }} as pages
-    inner join exits on pages.searched_name = exits.served_name
+    from pages
+    inner join exits on pages.searched_name = exits.raw_station_name
     group by exits.name_key
 
 ),
 
-named as (
+described_stations as (
 
     select
         coalesce(stations.station_id, stations.name_key) as station_id,
@@ -55,21 +61,21 @@ named as (
         stations.latitude_degrees,
         stations.exits_count,
         coalesce(len(stations.lines) > 1, false) as is_interchange,
-        found.address,
-        found.postal_code,
-        found.matched_by as found_by,
-        found.distance_m as found_distance_m,
-        coalesce(enriched.accessibility_notes, []) as accessibility_notes,
+        search_matches.address,
+        search_matches.postal_code,
+        search_matches.matched_by as found_by,
+        search_matches.distance_m as found_distance_m,
+        coalesce(enrichments.accessibility_notes, []) as accessibility_notes,
         case
-            when enriched.extraction_confidence is not null then 'completed'
-            when pages.title is not null then 'no answer'
+            when enrichments.extraction_confidence is not null then 'completed'
+            when page_titles.title is not null then 'no answer'
             else 'no page'
         end as extraction_status,
-        enriched.extraction_confidence,
-        enriched.enriched_at,
-        'https://singapore-mrt-lines.fandom.com/wiki/' || url_encode(replace(pages.title, ' ', '_'))
-            as page_url,
-        pages.title as page_title,
+        enrichments.extraction_confidence,
+        enrichments.enriched_at,
+        'https://singapore-mrt-lines.fandom.com/wiki/'
+        || url_encode(replace(page_titles.title, ' ', '_')) as page_url,
+        page_titles.title as page_title,
         concat_ws(
             ' ',
             concat('It has ', stations.exits_count),
@@ -78,25 +84,25 @@ named as (
             if(len(stations.mrt_codes) = 1, 'its code is', 'its codes are'),
             concat(array_to_string(stations.mrt_codes, ', '), '.'),
             if(
-                found.matched_by is null,
+                search_matches.matched_by is null,
                 'The map service has no building of that name near its exits.',
                 concat(
-                    'The map service has a building of that ', found.matched_by, ' ',
-                    round(found.distance_m)::bigint, ' m from the middle of its exits.'
+                    'The map service has a building of that ', search_matches.matched_by, ' ',
+                    round(search_matches.distance_m)::bigint, ' m from the middle of its exits.'
                 )
             ),
             if(
-                enriched.extraction_confidence is null,
+                enrichments.extraction_confidence is null,
                 null,
-                concat('A model adds claims of ', enriched.extraction_confidence, ' confidence.')
+                concat('A model adds claims of ', enrichments.extraction_confidence, ' confidence.')
             )
         ) as explanation,
         stations.evidence,
     from stations
-    left join found on stations.name_key = found.name_key
-    left join enriched on stations.name_key = enriched.name_key
-    left join pages on stations.name_key = pages.name_key
+    left join search_matches on stations.name_key = search_matches.name_key
+    left join enrichments on stations.name_key = enrichments.name_key
+    left join page_titles on stations.name_key = page_titles.name_key
 
 )
 
-select * from named
+select * from described_stations

@@ -1,5 +1,5 @@
--- One row per claim of an answer, with the exits that it was given to; one about an exit that no
--- source tells of was given to none.
+-- One row per claim of an answer, with the exits that it is about; none if the source has no such
+-- exit.
 with claims as (
 
     select * from {{ ref('int_transit__claims') }}
@@ -12,19 +12,19 @@ stations as (
 
 ),
 
-told as (
+numbered_claims as (
 
     select
         coalesce(stations.station_id, claims.name_key) as station_id,
         row_number() over (
             partition by coalesce(stations.station_id, claims.name_key)
-            order by claims.source_row, claims.claim, claims.told_exit_code
+            order by claims.source_row, claims.claim, claims.claimed_exit_code
         ) as claim_number,
-        claims.asked_name,
+        claims.requested_name as asked_name,
         claims.claim,
-        claims.told_exit_code,
+        claims.claimed_exit_code as told_exit_code,
         claims.exit_ids,
-        claims.told_exit_code is null or len(claims.exit_ids) > 0 as is_placed,
+        claims.claimed_exit_code is null or len(claims.exit_ids) > 0 as is_placed,
         claims.extraction_confidence,
         case claims.claim
             when 'station' then array_to_string(claims.accessibility_notes, ', ')
@@ -41,7 +41,7 @@ told as (
                         ' ',
                         claims.platform_code,
                         'towards ' || claims.towards_code,
-                        claims.told_line_code
+                        claims.claimed_line_code
                     )
             else concat_ws(
                 ': ', claims.bus_stop_code, array_to_string(claims.bus_services, ', ')
@@ -55,4 +55,4 @@ told as (
 
 )
 
-select * from told
+select * from numbered_claims

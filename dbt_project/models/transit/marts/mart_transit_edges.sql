@@ -1,8 +1,14 @@
--- One row per stretch between two stops of a line, in the order of codes. A declared one comes
--- after the code that it starts from, or from a hub before the branch that it leads to.
+-- One row per stretch between two stops of a line, in the order of codes. The seed line_links adds
+-- stretches that the codes do not show, each after the stretch from the same code.
 with stops as (
 
     select * from {{ ref('mart_station_codes') }}
+
+),
+
+stations as (
+
+    select * from {{ ref('mart_stations') }}
 
 ),
 
@@ -12,7 +18,7 @@ links as (
 
 ),
 
-in_order as (
+consecutive_codes as (
 
     select
         code as from_code,
@@ -27,7 +33,7 @@ stretches as (
         from_code,
         to_code,
         false as is_declared,
-    from in_order
+    from consecutive_codes
     where to_code is not null
     union all
     select
@@ -41,37 +47,39 @@ stretches as (
 edges as (
 
     select
-        origin.line_code,
-        origin.line_name,
+        from_stop.line_code,
+        from_stop.line_name,
         row_number() over (
-            partition by origin.line_code
+            partition by from_stop.line_code
             order by
-                if(origin.number_on_line = 0, target.prefix, origin.prefix),
-                origin.number_on_line,
+                -- A stretch from a hub, whose code has no number, goes before its branch.
+                if(from_stop.number_on_line = 0, to_stop.prefix, from_stop.prefix),
+                from_stop.number_on_line,
                 stretches.is_declared,
-                target.number_on_line
+                to_stop.number_on_line
         ) as edge_order,
-        origin.station_id as from_station_id,
-        target.station_id as to_station_id,
+        from_stop.station_id as from_station_id,
+        to_stop.station_id as to_station_id,
         stretches.from_code,
         stretches.to_code,
-        origin.display_name as from_name,
-        target.display_name as to_name,
+        from_stop.display_name as from_name,
+        to_stop.display_name as to_name,
         {{ haversine_m(
-            'a.longitude_degrees', 'a.latitude_degrees', 'b.longitude_degrees', 'b.latitude_degrees'
+            'from_station.longitude_degrees', 'from_station.latitude_degrees',
+            'to_station.longitude_degrees', 'to_station.latitude_degrees'
         ) }} as distance_m,
         stretches.is_declared,
-        a.longitude_degrees as from_longitude,
-        a.latitude_degrees as from_latitude,
-        b.longitude_degrees as to_longitude,
-        b.latitude_degrees as to_latitude,
-        origin.color,
-        origin.line_order,
+        from_station.longitude_degrees as from_longitude,
+        from_station.latitude_degrees as from_latitude,
+        to_station.longitude_degrees as to_longitude,
+        to_station.latitude_degrees as to_latitude,
+        from_stop.color,
+        from_stop.line_order,
     from stretches
-    inner join stops as origin on stretches.from_code = origin.code
-    inner join stops as target on stretches.to_code = target.code
-    inner join {{ ref('mart_stations') }} as a on origin.station_id = a.station_id
-    inner join {{ ref('mart_stations') }} as b on target.station_id = b.station_id
+    inner join stops as from_stop on stretches.from_code = from_stop.code
+    inner join stops as to_stop on stretches.to_code = to_stop.code
+    inner join stations as from_station on from_stop.station_id = from_station.station_id
+    inner join stations as to_station on to_stop.station_id = to_station.station_id
 
 )
 

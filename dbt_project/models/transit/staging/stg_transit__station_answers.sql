@@ -8,8 +8,8 @@ with source as (
 renamed as (
 
     select
-        station_name as asked_name,
-        exit_code as told_exit_code,
+        station_name as requested_name,
+        exit_code as claimed_exit_code,
         case
             when exit_code is null then 'station'
             when platform_code is not null then 'platform'
@@ -22,7 +22,7 @@ renamed as (
         nearby_landmarks,
         platform_code,
         towards_code,
-        line_code as told_line_code,
+        line_code as claimed_line_code,
         bus_stop_code,
         bus_services,
         answered_at,

@@ -1,4 +1,4 @@
--- One row per exit, as the producer names it.
+-- One row per exit in the producer's file.
 with source as (
 
     select * from {{ source('transit', 'station_exits') }}
@@ -8,8 +8,8 @@ with source as (
 renamed as (
 
     select
-        station_name as served_name,
-        exit_code as served_exit_code,
+        station_name as raw_station_name,
+        exit_code as raw_exit_code,
         longitude as longitude_degrees,
         latitude as latitude_degrees,
         strptime(updated, '%Y%m%d%H%M%S') as updated_local,

@@ -1,4 +1,4 @@
--- One row per name with the page that was found for it; the text itself stays in the table.
+-- One row per name with a wiki page. The text of the page is not selected: no model needs it.
 with source as (
 
     select * from {{ source('transit', 'station_pages') }}

@@ -1,4 +1,4 @@
--- One row per building that the map service found for a name.
+-- One row per name and building that the map service returns for it.
 with source as (
 
     select * from {{ source('transit', 'station_search') }}
@@ -9,7 +9,7 @@ renamed as (
 
     select
         station_name as searched_name,
-        found_name,
+        found_name as building_name,
         address,
         nullif(postal_code, 'NIL') as postal_code,
         longitude as longitude_degrees,

@@ -1,11 +1,11 @@
 -- One row per item and recipe, with the names and types of the factory's own schema.
-with held as (
+with compositions as (
 
     select * from {{ ref('stg_molding__item_composition_summary') }}
 
 ),
 
-named as (
+factory_compositions as (
 
     select
         item_code as "itemCode",
@@ -19,8 +19,8 @@ named as (
         additive_masterbatch_code as "additiveMasterbatchCode",
         additive_masterbatch as "additiveMasterbatch",
         additive_masterbatch_kg_per_10000_pieces as "additiveMasterbatchQuantity",
-    from held
+    from compositions
 
 )
 
-select * from named
+select * from factory_compositions

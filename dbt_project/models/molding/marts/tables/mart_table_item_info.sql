@@ -1,17 +1,17 @@
 -- One row per item, with the names and types of the factory's own schema.
-with held as (
+with items as (
 
     select * from {{ ref('stg_molding__item_info') }}
 
 ),
 
-named as (
+factory_items as (
 
     select
         item_code as "itemCode",
         item_name as "itemName",
-    from held
+    from items
 
 )
 
-select * from named
+select * from factory_items

@@ -1,11 +1,11 @@
 -- One row per machine, with the names and types of the factory's own schema.
-with held as (
+with machines as (
 
     select * from {{ ref('stg_molding__machine_info') }}
 
 ),
 
-named as (
+factory_machines as (
 
     select
         machine_no as "machineNo",
@@ -17,8 +17,8 @@ named as (
         layout_start_date::timestamp_ns as "layoutStartDate",
         layout_end_date::timestamp_ns as "layoutEndDate",
         previous_machine_code as "previousMachineCode",
-    from held
+    from machines
 
 )
 
-select * from named
+select * from factory_machines

@@ -1,11 +1,11 @@
 -- One row per mold, with the names and types of the factory's own schema.
-with held as (
+with molds as (
 
     select * from {{ ref('stg_molding__mold_info') }}
 
 ),
 
-named as (
+factory_molds as (
 
     select
         mold_no as "moldNo",
@@ -16,8 +16,8 @@ named as (
         acquisition_date::timestamp_ns as "acquisitionDate",
         items_weight_g as "itemsWeight",
         runner_weight_g as "runnerWeight",
-    from held
+    from molds
 
 )
 
-select * from named
+select * from factory_molds

@@ -1,11 +1,11 @@
 -- One row per item, with the names and types of the factory's own schema.
-with held as (
+with specifications as (
 
     select * from {{ ref('stg_molding__mold_specification_summary') }}
 
 ),
 
-named as (
+factory_specifications as (
 
     select
         item_code as "itemCode",
@@ -13,8 +13,8 @@ named as (
         item_type as "itemType",
         molds_count as "moldNum",
         mold_list as "moldList",
-    from held
+    from specifications
 
 )
 
-select * from named
+select * from factory_specifications

@@ -1,11 +1,11 @@
 -- One row per machine, shift and order, with the names and types of the factory's own schema.
-with held as (
+with records as (
 
     select * from {{ ref('int_molding__product_records') }}
 
 ),
 
-named as (
+factory_records as (
 
     select
         record_date::timestamp_ns as "recordDate",
@@ -40,8 +40,8 @@ named as (
         color_masterbatch_code as "colorMasterbatchCode",
         additive_masterbatch as "additiveMasterbatch",
         additive_masterbatch_code as "additiveMasterbatchCode",
-    from held
+    from records
 
 )
 
-select * from named
+select * from factory_records

@@ -1,11 +1,11 @@
 -- One row per order, with the names and types of the factory's own schema.
-with held as (
+with orders as (
 
     select * from {{ ref('int_molding__purchase_orders') }}
 
 ),
 
-named as (
+factory_orders as (
 
     select
         received_date::timestamp_ns as "poReceivedDate",
@@ -23,8 +23,8 @@ named as (
         additive_masterbatch_code as "additiveMasterbatchCode",
         additive_masterbatch as "additiveMasterbatch",
         additive_masterbatch_kg as "additiveMasterbatchQuantity",
-    from held
+    from orders
 
 )
 
-select * from named
+select * from factory_orders
