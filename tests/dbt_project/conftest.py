@@ -1,6 +1,6 @@
-"""A warehouse that is built from rows made up for a test, by the project's own dbt.
+"""A warehouse that the project's dbt builds from the rows of a test.
 
-Every table has its declared columns; what a row does not name is null.
+Each table has its declared columns; a row is null in the columns that it leaves out.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.marts import build
-from etl_assets.tables.arrow_types import table_schema
-from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.declarations.load import load
+from etl_assets.marts import build
+from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import Graph
 from etl_assets.model.home import Home
+from etl_assets.tables.arrow_types import table_schema
 
 DOMAIN = "advisories"
 FIRST_RUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,7 +27,7 @@ Row = tuple[str, dict[str, Any]]
 
 
 class Warehouse:
-    """One home with its tables, its published history and what dbt makes of them."""
+    """A home with the tables of one domain, its warehouse and its last published history."""
 
     def __init__(self, folder: Path, repo_root: Path) -> None:
         self.home = Home(folder)
@@ -38,8 +37,8 @@ class Warehouse:
         )
         self.marts = folder / "marts"
 
-    def lay(self, rows: Iterable[Row]) -> None:
-        """Write every declared table; one that no row names is empty."""
+    def write_tables(self, rows: Iterable[Row]) -> None:
+        """Write each declared table; it is empty if there are no rows for it."""
         by_table: dict[str, list[dict[str, Any]]] = {name: [] for name in self.domain.sources}
         for table, row in rows:
             provenance = {"source_sha256": table.ljust(64, "0"), "source_row": len(by_table[table])}
@@ -53,17 +52,20 @@ class Warehouse:
     def build(
         self, rows: Iterable[Row], *, at: datetime = FIRST_RUN, publish: bool = True
     ) -> Mapping[str, NodeResult]:
-        """Build everything from these rows and, where asked, publish the history that it makes."""
-        self.lay(rows)
+        """Build all models from these rows, and publish the new history if `publish` is true.
+
+        Returns the result of each node by its name.
+        """
+        self.write_tables(rows)
         graph = Graph.from_manifest(self.project.manifest)
         history = graph.find(self.domain.history or "")
         assert history is not None
-        published = self.marts / f"{history.name}.parquet"
+        history_file = self.marts / f"{history.name}.parquet"
         build.write_build_inputs(
             self.home.build_inputs(DOMAIN),
             as_of=at,
             health=[],
-            history=published if published.exists() else None,
+            history=history_file if history_file.exists() else None,
             history_types=history.column_types,
         )
         results = self.project.build(["fqn:*"])
@@ -84,5 +86,5 @@ def warehouse(tmp_path: Path, repo_root: Path) -> Warehouse:
 
 @pytest.fixture(scope="module")
 def shared_warehouse(tmp_path_factory: pytest.TempPathFactory, repo_root: Path) -> Warehouse:
-    """One for the tests of a module that only read what was built once."""
+    """A warehouse for the tests of a module that only read it."""
     return Warehouse(tmp_path_factory.mktemp("home"), repo_root)

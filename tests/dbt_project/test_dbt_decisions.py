@@ -1,6 +1,6 @@
-"""What is decided of made-up records, the cases of decision_cases.py.
+"""The decisions on the invented records of decision_cases.py.
 
-All cases are built at once, as one feed. How dbt is driven is conftest's.
+One build decides all cases at once, each for a package of its own.
 """
 
 from __future__ import annotations
@@ -15,27 +15,24 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def decided(shared_warehouse: Warehouse) -> Warehouse:
-    """All cases in one feed."""
-    rows = [
-        statement(NAMES[title], cve_of(title))
-        for title, one in CASES.items()
-        for statement in one.statements
-    ]
+def decisions(shared_warehouse: Warehouse) -> Warehouse:
+    rows = []
+    for title, case in CASES.items():
+        rows += [statement(NAMES[title], cve_of(title)) for statement in case.statements]
     results = shared_warehouse.build(rows)
     assert not [result for result in results.values() if not result.is_ok]
     return shared_warehouse
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_a_case_is_decided_by_its_rule(decided: Warehouse, title: str) -> None:
-    found = decided.query(
+def test_a_case_is_decided_by_its_rule(decisions: Warehouse, title: str) -> None:
+    rows = decisions.query(
         "select state, reason_code, coalesce(fixed_version, '-'), confidence"
         " from mart_advisory_current where advisory_id = ?",
         f"{NAMES[title]}:{cve_of(title)}",
     )
 
-    assert [" ".join(row) for row in found] == [CASES[title].expected]
+    assert [" ".join(row) for row in rows] == [CASES[title].expected]
 
 
 @pytest.mark.parametrize(
@@ -51,16 +48,16 @@ def test_a_case_is_decided_by_its_rule(decided: Warehouse, title: str) -> None:
     ],
 )
 def test_sources_contribute_or_dissent(
-    decided: Warehouse, title: str, contributing: list[str], dissenting: list[str]
+    decisions: Warehouse, title: str, contributing: list[str], dissenting: list[str]
 ) -> None:
-    found = decided.query(
+    rows = decisions.query(
         "select contributing_sources, dissenting_sources"
         " from mart_advisory_current where package_name = ? and cve_id = ?",
         NAMES[title],
         cve_of(title),
     )
 
-    assert found == [(contributing, dissenting)]
+    assert rows == [(contributing, dissenting)]
 
 
 @pytest.mark.parametrize(
@@ -85,16 +82,16 @@ def test_sources_contribute_or_dissent(
          " (https://security-tracker.debian.org/tracker/{cve}).")),
     ],
 )  # fmt: skip
-def test_a_decision_is_explained(decided: Warehouse, title: str, sentence: str) -> None:
+def test_a_decision_is_explained(decisions: Warehouse, title: str, sentence: str) -> None:
     package, cve = NAMES[title], cve_of(title)
 
-    found = decided.query(
+    rows = decisions.query(
         "select explanation from mart_advisory_current where package_name = ? and cve_id = ?",
         package,
         cve,
     )
 
-    assert found == [(sentence.format(package=package, cve=cve),)]
+    assert rows == [(sentence.format(package=package, cve=cve),)]
 
 
 @pytest.mark.parametrize(
@@ -117,39 +114,41 @@ def test_a_decision_is_explained(decided: Warehouse, title: str, sentence: str) 
          "Becomes unlisted once these say so no longer: the analysts' ruling."),
     ],
 )  # fmt: skip
-def test_what_would_flip_a_state_is_named(decided: Warehouse, title: str, sentence: str) -> None:
-    found = decided.query(
+def test_the_evidence_that_would_change_a_state_is_named(
+    decisions: Warehouse, title: str, sentence: str
+) -> None:
+    rows = decisions.query(
         "select would_flip from mart_advisory_current where package_name = ? and cve_id = ?",
         NAMES[title],
         cve_of(title),
     )
 
-    assert found == [(sentence,)]
+    assert rows == [(sentence,)]
 
 
-def test_every_advisory_has_one_winning_claim(decided: Warehouse) -> None:
-    found = decided.query(
+def test_every_advisory_has_one_winning_claim(decisions: Warehouse) -> None:
+    rows = decisions.query(
         "select advisory_id from mart_advisory_claims"
         " group by advisory_id having count(*) filter (where verdict = 'won') != 1"
     )
 
-    assert found == []
+    assert rows == []
 
 
-def test_the_best_ranked_claim_is_the_decision(decided: Warehouse) -> None:
-    found = decided.query(
+def test_the_best_ranked_claim_is_the_decision(decisions: Warehouse) -> None:
+    rows = decisions.query(
         "select m.advisory_id from mart_advisory_current as m"
         " inner join mart_advisory_claims as c using (advisory_id)"
         " where c.rank = 1 and (c.state, c.rule_id, c.record_id)"
         " != (m.state, m.decision_rule, m.evidence.record_id)"
     )
 
-    assert found == []
+    assert rows == []
 
 
-def test_a_pair_that_the_feed_does_not_hold_is_unlisted(decided: Warehouse) -> None:
+def test_an_upstream_pair_of_another_package_is_not_unlisted(decisions: Warehouse) -> None:
     title = "another package's fix is none"
-    pairs = decided.query("select package_name, cve_id from mart_advisory_unlisted")
+    pairs = decisions.query("select package_name, cve_id from mart_advisory_unlisted")
 
     assert (f"{NAMES[title]}-other", cve_of(title)) not in pairs
     assert pairs == []

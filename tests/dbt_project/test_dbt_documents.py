@@ -1,4 +1,4 @@
-"""What documents are made of: the words for each state, and the checks that hold them together."""
+"""The models of documents: the terms of each state, and the checks on lost or added advisories."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FIRST = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = FIRST + timedelta(days=1)
 
 
-def feed(package: str, cve: str, **said: str) -> Row:
-    return "echo", {"package_name": package, "cve_id": cve} | said
+def feed(package: str, cve: str, **columns: str) -> Row:
+    return "echo", {"package_name": package, "cve_id": cve} | columns
 
 
 def ruling(package: str, cve: str, reason: str) -> Row:
-    said = {"status": "not_applicable", "internal_status": reason}
-    return "overrides", {"package_name": package, "cve_id": cve} | said
+    columns = {"status": "not_applicable", "internal_status": reason}
+    return "overrides", {"package_name": package, "cve_id": cve} | columns
 
 
 ROWS: list[Row] = [
@@ -40,20 +40,20 @@ LATER = [row for row in ROWS if row[1] not in (ROWS[0][1], ROWS[2][1], ROWS[1][1
 
 
 @pytest.fixture(scope="module")
-def first(shared_warehouse: Warehouse) -> Any:
+def first_results(shared_warehouse: Warehouse) -> Any:
     return shared_warehouse.build(ROWS, at=FIRST)
 
 
 @pytest.fixture(scope="module")
-def documents(shared_warehouse: Warehouse, first: Any) -> Warehouse:
-    assert first
+def documents(shared_warehouse: Warehouse, first_results: Any) -> Warehouse:
+    assert first_results
     return shared_warehouse
 
 
-def test_the_feed_repeats_the_vendor_s_own_rating(documents: Warehouse) -> None:
-    found = documents.query("select * from doc_advisories__scanner_feed order by all")
+def test_the_scanner_feed_has_the_severity_of_the_vendor_only(documents: Warehouse) -> None:
+    rows = documents.query("select * from doc_advisories__scanner_feed order by all")
 
-    assert found == [
+    assert rows == [
         ("alpha", "CVE-2026-1001", "1.0-1", "High"),
         ("alpha", "CVE-2026-1002", None, "Low"),
         ("beta", "CVE-2026-1001", "2.0-1", None),
@@ -63,13 +63,13 @@ def test_the_feed_repeats_the_vendor_s_own_rating(documents: Warehouse) -> None:
     ]
 
 
-def test_only_a_reason_that_the_seed_knows_has_a_label(documents: Warehouse) -> None:
-    found = documents.query(
+def test_only_a_reason_in_the_seed_has_a_label(documents: Warehouse) -> None:
+    rows = documents.query(
         "select package_name, justification, impact_statement is not null "
         "from doc_advisories__openvex where status = 'not_affected' order by all"
     )
 
-    assert found == [
+    assert rows == [
         ("beta", "vulnerable_code_not_present", True),
         ("gamma", None, True),
         ("nowhere", "vulnerable_code_not_in_execute_path", True),
@@ -79,17 +79,17 @@ def test_only_a_reason_that_the_seed_knows_has_a_label(documents: Warehouse) -> 
 @pytest.mark.parametrize(
     "check", ["gate_advisories__reasons_are_known", "gate_advisories__statements_match_the_feed"]
 )
-def test_what_a_person_should_look_at_is_warned_of(first: Any, check: str) -> None:
-    assert (first[check].status, first[check].failures) == ("warn", 1)
+def test_a_doubtful_statement_is_a_warning(first_results: Any, check: str) -> None:
+    assert (first_results[check].status, first_results[check].failures) == ("warn", 1)
 
 
-def test_a_record_speaks_of_all_packages_of_its_id(documents: Warehouse) -> None:
-    found = documents.query(
+def test_an_osv_record_covers_all_packages_of_its_id(documents: Warehouse) -> None:
+    rows = documents.query(
         "select distinct summary, details from doc_advisories__osv "
         "where vulnerability_id = 'CVE-2026-1001'"
     )
 
-    assert found == [
+    assert rows == [
         (
             "CVE-2026-1001 in alpha and 1 other package",
             (
@@ -106,27 +106,27 @@ def test_a_record_speaks_of_all_packages_of_its_id(documents: Warehouse) -> None
         pytest.param(
             "gate_advisories__scanner_feed_says_zero_for_not_applicable",
             "update doc_advisories__scanner_feed set fixed_version = '1' where cve_id like '%4'",
-            id="one for zero",
+            id="1 in place of 0",
         ),
         pytest.param(
             "gate_advisories__openvex_loses_no_advisory",
             "delete from doc_advisories__openvex where package_name = 'gamma'",
-            id="lost",
+            id="lost advisory",
         ),
         pytest.param(
             "gate_advisories__csaf_loses_no_advisory",
             "update doc_advisories__csaf set package_name = 'delta' where package_name = 'gamma'",
-            id="misnamed",
+            id="wrong package name",
         ),
         pytest.param(
             "gate_advisories__cyclonedx_loses_no_advisory",
             "insert into doc_advisories__cyclonedx from doc_advisories__cyclonedx limit 1",
-            id="twice",
+            id="duplicate",
         ),
         pytest.param(
             "gate_advisories__osv_loses_no_advisory",
             "update doc_advisories__osv set withdrawn_at = now() where package_name = 'gamma'",
-            id="withdrawn though it stands",
+            id="current advisory withdrawn",
         ),
         pytest.param(
             "gate_advisories__osv_names_no_sentinel",
@@ -136,7 +136,7 @@ def test_a_record_speaks_of_all_packages_of_its_id(documents: Warehouse) -> None
         pytest.param(
             "gate_advisories__changes_are_those_of_this_run",
             "update doc_advisories__changes set changes = [changes[1]]",
-            id="a change made up",
+            id="invented change",
         ),
     ],
 )
@@ -144,43 +144,45 @@ def test_a_damaged_document_model_fails_its_check(
     documents: Warehouse, check: str, damage: str
 ) -> None:
     file = documents.home.warehouse("advisories")
-    kept = file.read_bytes()
+    undamaged = file.read_bytes()
     with duckdb.connect(str(file)) as connection:
         connection.execute(damage).fetchall()
 
-    [found] = [r for r in documents.project.test() if r.unique_id.split(".")[2] == check]
+    [result] = [r for r in documents.project.test() if r.unique_id.split(".")[2] == check]
 
-    file.write_bytes(kept)
-    assert found.status == "fail"
+    file.write_bytes(undamaged)
+    assert result.status == "fail"
 
 
-def test_what_is_gone_is_withdrawn_with_its_last_words(warehouse: Warehouse) -> None:
+def test_the_record_of_a_vanished_id_is_withdrawn_with_its_last_statements(
+    warehouse: Warehouse,
+) -> None:
     warehouse.build(ROWS, at=FIRST)
 
     warehouse.build(LATER, at=SECOND)
 
-    found = warehouse.query(
+    rows = warehouse.query(
         "select vulnerability_id, package_name, fixed_version, modified_at, withdrawn_at "
         "from doc_advisories__osv where withdrawn_at is not null or modified_at > ? order by all",
         FIRST,
     )
-    assert [(i, p, v) for i, p, v, *_ in found] == [
+    assert [(i, p, v) for i, p, v, *_ in rows] == [
         ("CVE-2026-1001", "alpha", "1.0-1"),
         ("CVE-2026-1001", "beta", "2.0-1"),
         ("CVE-2026-1002", "alpha", None),
     ]
-    assert {moment for row in found for moment in row[3:]} == {SECOND}
+    assert [row[3:] for row in rows] == [(SECOND, SECOND)] * 3
 
 
-def test_a_package_that_goes_changes_the_record_and_does_not_withdraw_it(
+def test_a_vanished_package_changes_the_record_and_does_not_withdraw_it(
     warehouse: Warehouse,
 ) -> None:
     warehouse.build(ROWS, at=FIRST)
 
     warehouse.build(ROWS[1:], at=SECOND)
 
-    found = warehouse.query(
+    rows = warehouse.query(
         "select package_name, modified_at, withdrawn_at from doc_advisories__osv "
         "where vulnerability_id = 'CVE-2026-1001'"
     )
-    assert found == [("beta", SECOND, None)]
+    assert rows == [("beta", SECOND, None)]

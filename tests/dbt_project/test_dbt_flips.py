@@ -1,6 +1,6 @@
-"""Doing what an explanation says would flip a state does flip it, for every case of every rule.
+"""The evidence that `would_flip` names does change the state, for every case of every rule.
 
-What is done follows from the sentence alone. All cases are flipped at once, as one feed.
+The new evidence is derived from the sentence alone. One build applies it to all cases at once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
-SILENCE = re.compile(r"Becomes (\w+)(?: in version (\S+))? once these say so no longer: (.+)\.")
-VENDOR = "Becomes fixed when the vendor's feed names a fixed version"
-DISTRO = re.compile(r"when Debian publishes a fix(?: above \S+)? in .*\((\w+)\)\.$")
+LOST_SUPPORT = re.compile(
+    r"Becomes (\w+)(?: in version (\S+))? once these say so no longer: (.+)\."
+)
+VENDOR_FIX = "Becomes fixed when the vendor's feed names a fixed version"
+DISTRO_FIX = re.compile(r"when Debian publishes a fix(?: above \S+)? in .*\((\w+)\)\.$")
 SOURCES = {
     "the analysts' ruling": {"overrides"},
     "the vendor's feed": {"echo"},
@@ -28,16 +30,16 @@ SOURCES = {
     "OSV": {"osv"},
 }
 LATER = "9:9.9-1"
-Promise = tuple[str, str | None]
-"""State and version; the state `unlisted` is that of no advisory."""
+Outcome = tuple[str, str | None]
+"""State and fixed version; the state is `unlisted` if there is no advisory."""
 
 
 def rows_of(title: str) -> list[Row]:
     return [statement(NAMES[title], cve_of(title)) for statement in CASES[title].statements]
 
 
-def once_silent(title: str, sources: set[str]) -> Iterator[Row]:
-    """The rows without what these sources say of the pair; the vendor lists it as before."""
+def without_sources(title: str, sources: set[str]) -> Iterator[Row]:
+    """Yields the rows without the statements of these sources; the vendor still lists the pair."""
     for table, row in rows_of(title):
         if table not in sources or row.get("cve_id", cve_of(title)) != cve_of(title):
             yield table, row
@@ -45,56 +47,59 @@ def once_silent(title: str, sources: set[str]) -> Iterator[Row]:
             yield feed()(NAMES[title], cve_of(title))
 
 
-def when_the_vendor_fixes(title: str) -> Iterator[Row]:
+def with_vendor_fix(title: str) -> Iterator[Row]:
     pair = {"package_name": NAMES[title], "cve_id": cve_of(title)}.items()
     for table, row in rows_of(title):
         is_listed = table == "echo" and pair <= row.items()
         yield table, row | ({"fixed_version": LATER} if is_listed else {})
 
 
-def when_debian_fixes(title: str, release: str) -> Iterator[Row]:
+def with_debian_fix(title: str, release: str) -> Iterator[Row]:
     for table, row in rows_of(title):
         if table != "debian" or row["release"] != release:
             yield table, row
     yield fixed_in(release, LATER)(NAMES[title], cve_of(title))
 
 
-def doings(title: str, sentence: str) -> Iterator[tuple[Promise, list[Row]]]:
-    """Each thing that the sentence says would flip the state, done, and what it promises."""
-    if told := SILENCE.fullmatch(sentence):
-        sources = set().union(*(SOURCES[label] for label in told[3].split(", ")))
-        yield (told[1], told[2]), list(once_silent(title, sources))
-    if sentence.startswith(VENDOR):
-        yield ("fixed", LATER), list(when_the_vendor_fixes(title))
-    if told := DISTRO.search(sentence):
-        yield ("fixed", LATER), list(when_debian_fixes(title, told[1]))
+def changes_in(title: str, sentence: str) -> Iterator[tuple[Outcome, list[Row]]]:
+    """Yields each change that the sentence names: the expected outcome and the changed rows."""
+    if match := LOST_SUPPORT.fullmatch(sentence):
+        state, version, labels = match.groups()
+        sources = set().union(*(SOURCES[label] for label in labels.split(", ")))
+        yield (state, version), list(without_sources(title, sources))
+    if sentence.startswith(VENDOR_FIX):
+        yield ("fixed", LATER), list(with_vendor_fix(title))
+    if match := DISTRO_FIX.search(sentence):
+        yield ("fixed", LATER), list(with_debian_fix(title, match[1]))
 
 
-def built(warehouse: Warehouse, rows: list[Row], column: str) -> dict[str, tuple[str, str, str]]:
-    """State and `column` of each case, by its title."""
+def decide(warehouse: Warehouse, rows: list[Row], column: str) -> dict[str, tuple[str, str, str]]:
+    """Returns state, `column` and rule of each case by its title; empty if it has no advisory."""
     warehouse.build(rows, publish=False)
-    found = warehouse.query(
+    advisories = warehouse.query(
         f"select package_name, cve_id, state, {column}, decision_rule from mart_advisory_current"
     )
-    cells = {(package, cve): tuple(rest) for package, cve, *rest in found}
+    cells = {(package, cve): tuple(values) for package, cve, *values in advisories}
     return {title: cells.get((NAMES[title], cve_of(title)), ()) for title in CASES}
 
 
-def test_every_promise_is_kept(shared_warehouse: Warehouse) -> None:
-    told = built(shared_warehouse, [row for title in CASES for row in rows_of(title)], "would_flip")
-    done = {title: list(doings(title, told[title][1])) for title in CASES}
+def test_the_evidence_of_would_flip_changes_the_state(shared_warehouse: Warehouse) -> None:
+    all_rows = [row for title in CASES for row in rows_of(title)]
+    decisions = decide(shared_warehouse, all_rows, "would_flip")
+    changes = {title: list(changes_in(title, decisions[title][1])) for title in CASES}
 
-    broken = []
-    for turn in (0, 1):
-        turned = {title: ways[turn] for title, ways in done.items() if len(ways) > turn}
-        rows = [row for _, rows in turned.values() for row in rows]
-        found = built(shared_warehouse, rows, "fixed_version")
-        broken += [
-            (title, told[title][1], found[title])
-            for title, (promise, _) in turned.items()
-            if (found[title][:2] or ("unlisted", None)) != promise
+    wrong_outcomes = []
+    # A sentence names one or two changes: a build each.
+    for number in (0, 1):
+        applied = {title: pair[number] for title, pair in changes.items() if len(pair) > number}
+        rows = [row for _, changed_rows in applied.values() for row in changed_rows]
+        outcomes = decide(shared_warehouse, rows, "fixed_version")
+        wrong_outcomes += [
+            (title, decisions[title][1], outcomes[title])
+            for title, (expected, _) in applied.items()
+            if (outcomes[title][:2] or ("unlisted", None)) != expected
         ]
 
-    assert all(done.values())
-    assert broken == []
-    assert {rule for _, _, rule in told.values()} == {"R0", "R1", "R2", "R3", "R4", "R5", "R6"}
+    assert all(changes.values())
+    assert wrong_outcomes == []
+    assert {rule for _, _, rule in decisions.values()} == {"R0", "R1", "R2", "R3", "R4", "R5", "R6"}

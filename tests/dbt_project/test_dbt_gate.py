@@ -1,4 +1,4 @@
-"""What the checks over a candidate find: damage to a mart, and what a person should look at."""
+"""The data tests: damage to a mart fails, and doubtful input is a warning."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DOUBTFUL: list[Row] = [
 
 @pytest.fixture(scope="module")
 def doubtful(shared_warehouse: Warehouse) -> dict[str, tuple[str, int | None]]:
-    """What each check says where nothing is wrong and much is doubtful, a quarter of a year on."""
+    """Status and failures of each check for doubtful rows that are a quarter of a year old."""
     shared_warehouse.build(DOUBTFUL, at=THEN)
     later = datetime(2026, 4, 10, tzinfo=UTC)
     results = shared_warehouse.build(DOUBTFUL, at=later)
@@ -71,28 +71,30 @@ def doubtful(shared_warehouse: Warehouse) -> dict[str, tuple[str, int | None]]:
         ("advisories__packages_have_one_spelling", 2),
     ],
 )
-def test_what_is_doubtful_is_warned_of(
+def test_doubtful_input_is_a_warning(
     doubtful: dict[str, tuple[str, int | None]], check: str, offenders: int
 ) -> None:
     assert doubtful[check] == ("warn", offenders)
 
 
-def test_nothing_doubtful_blocks(doubtful: dict[str, tuple[str, int | None]]) -> None:
+def test_doubtful_input_fails_no_check(doubtful: dict[str, tuple[str, int | None]]) -> None:
     assert not [name for name, (status, _) in doubtful.items() if status in {"fail", "error"}]
 
 
-def test_a_state_that_is_taken_back_is_warned_of(warehouse: Warehouse) -> None:
+def test_a_final_state_that_becomes_non_final_is_a_warning(warehouse: Warehouse) -> None:
     warehouse.build(FEED, at=THEN)
 
-    taken_back = [("echo", row | {"fixed_version": None}) for _, row in FEED]
-    results = warehouse.build(taken_back, at=datetime(2026, 1, 2, tzinfo=UTC))
+    without_versions = [("echo", row | {"fixed_version": None}) for _, row in FEED]
+    results = warehouse.build(without_versions, at=datetime(2026, 1, 2, tzinfo=UTC))
 
     assert results["gate_advisories__no_state_regresses"].failures == 3
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory, shared_warehouse: Warehouse) -> Warehouse:
-    """A warehouse of its own, for tests that damage it and put it right again."""
+def sound_warehouse(
+    tmp_path_factory: pytest.TempPathFactory, shared_warehouse: Warehouse
+) -> Warehouse:
+    """A separate warehouse, for tests that damage it and restore it."""
     warehouse = type(shared_warehouse)(
         tmp_path_factory.mktemp("sound"), shared_warehouse.project.directory.parent
     )
@@ -120,14 +122,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory, shared_warehouse: Warehouse)
          "periods_are_sound"),
     ],
 )  # fmt: skip
-def test_damage_is_found(sound: Warehouse, damage: str, check: str) -> None:
-    kept = sound.home.warehouse("advisories").read_bytes()
-    with duckdb.connect(str(sound.home.warehouse("advisories"))) as connection:
+def test_damage_fails_its_check(sound_warehouse: Warehouse, damage: str, check: str) -> None:
+    file = sound_warehouse.home.warehouse("advisories")
+    undamaged = file.read_bytes()
+    with duckdb.connect(str(file)) as connection:
         connection.execute(damage).fetchall()
 
-    results = {result.unique_id.split(".")[2]: result for result in sound.project.test()}
+    results = {result.unique_id.split(".")[2]: result for result in sound_warehouse.project.test()}
 
-    sound.home.warehouse("advisories").write_bytes(kept)
+    file.write_bytes(undamaged)
     assert results[f"gate_advisories__{check}"].status == "fail"
 
 

@@ -1,4 +1,4 @@
-"""What becomes of an advisory over several runs, each built from the history of the one before."""
+"""The history of advisories over several runs, each built from the last published history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 
 if TYPE_CHECKING:
     from conftest import Row, Warehouse
@@ -56,7 +55,7 @@ def tracker(name: str) -> Row:
 
 
 def churn(day: datetime) -> Iterator[Row]:
-    """What changes daily and decides nothing."""
+    """Rows that change daily and have no influence on a decision."""
     cve = CVES["steady"]
     yield "epss", {"cve_id": cve, "epss": day.day / 100}
     yield (
@@ -75,8 +74,8 @@ def rejected(name: str) -> Row:
     return "nvd", {"cve_id": CVES[name], "vuln_status": "Rejected", "last_modified_at": DAYS[0]}
 
 
-def tipping(first: bool) -> Iterator[Row]:
-    """Records that stay, and those of another source that make something else of them."""
+def tipped_claims(first: bool) -> Iterator[Row]:
+    """Records that stay the same, and records of a second source that change their claims."""
     yield from (feed("doubted", "1.0-1"), feed("trusted", "1.0-1"), tracker("rebuilt"))
     yield from (tracker("lowered"), feed("lowered", "2.0-1" if first else "1.0-1"))
     yield from (rejected("contested"), feed("contested", None if first else "1.0-1"))
@@ -86,10 +85,10 @@ def tipping(first: bool) -> Iterator[Row]:
 
 
 def rows_of(run: int) -> list[Row]:
-    """The feeds of each run, counted from 0."""
+    """Returns the rows of a run, counted from 0."""
     first = run == 0
     rows = [
-        *tipping(first),
+        *tipped_claims(first),
         *churn(DAYS[run]),
         feed("steady", "1.0-1"),
         feed("improves", None if first else "1.0-1"),
@@ -108,8 +107,8 @@ def rows_of(run: int) -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def lived(shared_warehouse: Warehouse) -> Warehouse:
-    """Four runs: a first one, changes, a return, and one in which nothing changed."""
+def four_runs(shared_warehouse: Warehouse) -> Warehouse:
+    """A warehouse after four runs: a first one, changes, a return, and no change."""
     for run, day in enumerate(DAYS):
         results = shared_warehouse.build(rows_of(run if run < 3 else 2), at=day)
         assert not [result for result in results.values() if not result.is_ok]
@@ -135,42 +134,78 @@ def lived(shared_warehouse: Warehouse) -> Warehouse:
     ],
 )  # fmt: skip
 def test_periods_follow_the_decisions(
-    lived: Warehouse, name: str, periods: list[tuple[Any, ...]]
+    four_runs: Warehouse, name: str, periods: list[tuple[Any, ...]]
 ) -> None:
-    found = lived.query(
+    rows = four_runs.query(
         "select state, fixed_version, day(effective_from), day(effective_to), cause"
         " from mart_advisory_state_history where package_name = ? order by effective_from",
         name,
     )
 
-    assert found == periods
+    assert rows == periods
 
 
-def test_each_change_is_one_transition_with_its_cause(lived: Warehouse) -> None:
-    found = lived.query(
+def test_each_change_is_one_transition_with_its_cause(four_runs: Warehouse) -> None:
+    rows = four_runs.query(
         "select package_name, day(changed_at), kind, old_state, new_state, cause, cause_source,"
         " cause_record, is_regression from mart_advisory_transitions order by 1, 2, 3"
     )
 
     new, echo = "under_investigation", "echo"
     record = {name: f"{name}:{cve}" for name, cve in CVES.items()}
-    assert found == [
+    assert rows == [
         ("appears", 2, "appeared", None, new, "first_seen", echo, record["appears"], False),
         ("bumped", 2, "detail", "fixed", "fixed", "new_evidence", echo, record["bumped"], False),
-        ("contested", 2, "detail", "not_applicable", "not_applicable", "new_evidence", echo,
-         record["contested"], False),
-        ("doubted", 2, "detail", "fixed", "fixed", "new_evidence", "debian", record["doubted"],
-         False),
+        (
+            "contested",
+            2,
+            "detail",
+            "not_applicable",
+            "not_applicable",
+            "new_evidence",
+            echo,
+            record["contested"],
+            False,
+        ),
+        (
+            "doubted",
+            2,
+            "detail",
+            "fixed",
+            "fixed",
+            "new_evidence",
+            "debian",
+            record["doubted"],
+            False,
+        ),
         ("improves", 2, "state", new, "fixed", "new_evidence", echo, record["improves"], False),
         ("loses", 2, "state", "fixed", new, "evidence_gone", "debian", record["loses"], True),
         ("lowered", 2, "detail", "fixed", "fixed", "new_evidence", echo, record["lowered"], False),
         ("rebuilt", 2, "appeared", None, "fixed", "first_seen", echo, f"rebuilt:{OTHER}", False),
-        ("rebuilt", 2, "state", "fixed", "pending_upstream", "new_evidence", echo,
-         f"rebuilt:{OTHER}", True),
+        (
+            "rebuilt",
+            2,
+            "state",
+            "fixed",
+            "pending_upstream",
+            "new_evidence",
+            echo,
+            f"rebuilt:{OTHER}",
+            True,
+        ),
         ("returns", 2, "vanished", new, None, "vanished", echo, record["returns"], False),
         ("returns", 3, "returned", new, "fixed", "returned", echo, record["returns"], False),
-        ("trusted", 2, "detail", "fixed", "fixed", "evidence_gone", "debian", record["trusted"],
-         False),
+        (
+            "trusted",
+            2,
+            "detail",
+            "fixed",
+            "fixed",
+            "evidence_gone",
+            "debian",
+            record["trusted"],
+            False,
+        ),
         ("vanishes", 2, "vanished", "fixed", None, "vanished", echo, record["vanishes"], False),
         ("withdrawn", 2, "state", "fixed", new, "record_withdrawn", "osv", "DSA-withdrawn", True),
     ]
@@ -186,17 +221,17 @@ def test_each_change_is_one_transition_with_its_cause(lived: Warehouse) -> None:
     ],
 )
 def test_days_come_from_the_history(
-    lived: Warehouse, name: str, first_seen: date, non_final_since: date | None
+    four_runs: Warehouse, name: str, first_seen: date, non_final_since: date | None
 ) -> None:
-    found = lived.query(
+    rows = four_runs.query(
         "select first_seen, non_final_since from mart_advisory_current where package_name = ?",
         name,
     )
 
-    assert found == [(first_seen, non_final_since)]
+    assert rows == [(first_seen, non_final_since)]
 
 
-def test_a_run_is_replayed_byte_for_byte(warehouse: Warehouse) -> None:
+def test_a_repeated_run_has_the_same_bytes(warehouse: Warehouse) -> None:
     warehouse.build(rows_of(0), at=DAYS[0])
     keys = {
         "mart_advisory_current": ["advisory_id"],
@@ -213,7 +248,7 @@ def test_a_run_is_replayed_byte_for_byte(warehouse: Warehouse) -> None:
     assert copies[0] == copies[1]
 
 
-def test_time_cannot_go_back(warehouse: Warehouse) -> None:
+def test_a_run_before_the_last_published_one_fails_its_check(warehouse: Warehouse) -> None:
     warehouse.build(rows_of(0), at=DAYS[1])
 
     results = warehouse.build(rows_of(1), at=DAYS[0])

@@ -1,4 +1,4 @@
-"""Time travel in SQL: the periods that held at a moment."""
+"""The macro history_at: the periods of a history at a given time."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ create table periods as select * from (values
 @pytest.mark.parametrize(
     ("at", "states"),
     [
-        pytest.param("2026-01-31 23:59:59", [], id="before all"),
-        pytest.param("2026-02-01 00:00:00", ["oak ill", "yew ill"], id="from its first moment"),
-        pytest.param("2026-02-02 00:00:00", ["oak ill"], id="up to its last"),
-        pytest.param("2026-03-01 00:00:00", ["oak well"], id="one period at a time"),
-        pytest.param("2030-01-01 00:00:00", ["oak well"], id="while it stands"),
+        pytest.param("2026-01-31 23:59:59", [], id="before all periods"),
+        pytest.param("2026-02-01 00:00:00", ["oak ill", "yew ill"], id="start is included"),
+        pytest.param("2026-02-02 00:00:00", ["oak ill"], id="end is excluded"),
+        pytest.param("2026-03-01 00:00:00", ["oak well"], id="one period per key"),
+        pytest.param("2030-01-01 00:00:00", ["oak well"], id="current period has no end"),
     ],
 )
-def test_a_moment_has_the_periods_that_held(at: str, states: list[str], repo_root: Path) -> None:
+def test_a_time_has_at_most_one_period_per_key(at: str, states: list[str], repo_root: Path) -> None:
     macros = Environment(loader=FileSystemLoader(repo_root / "dbt_project" / "macros" / "shared"))
     history_at = macros.get_template("history.sql").module.history_at
 
     with duckdb.connect() as connection:
         connection.execute(PERIODS)
-        found = connection.sql(str(history_at("periods", f"timestamptz '{at}+00'"))).fetchall()
+        periods = connection.sql(str(history_at("periods", f"timestamptz '{at}+00'"))).fetchall()
 
-    assert sorted(f"{plant} {state}" for plant, state, *_ in found) == states
+    assert sorted(f"{plant} {state}" for plant, state, *_ in periods) == states

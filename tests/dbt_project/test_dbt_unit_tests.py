@@ -1,4 +1,4 @@
-"""dbt's own unit tests, which stand beside the models, pass in a warehouse that was just built."""
+"""dbt's unit tests of the models, which need the relations of a warehouse but none of its rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def test_every_unit_test_of_dbt_passes(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.long
-def test_a_change_of_one_source_builds_what_is_below_it(warehouse: Warehouse) -> None:
+def test_a_build_from_one_source_updates_the_models_downstream(warehouse: Warehouse) -> None:
     row = {"package_name": "alpha", "cve_id": "CVE-2026-1001"}
     warehouse.build([("echo", row)], publish=False)
-    warehouse.lay([("echo", row), ("overrides", row | {"status": "wont_fix"})])
+    warehouse.write_tables([("echo", row), ("overrides", row | {"status": "wont_fix"})])
 
     warehouse.project.build([f"source:{warehouse.domain.name}.overrides+"])
 

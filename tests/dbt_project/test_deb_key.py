@@ -1,8 +1,7 @@
-"""The order of `deb_key` is dpkg's: recorded answers everywhere, random ones beside dpkg."""
+"""The macro deb_key orders recorded versions, and random ones if there is dpkg, as dpkg does."""
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, FileSystemLoader
 
-# Ascending; each line is one version in several spellings. dpkg 1.21 gave the order; the spellings
-# that end in a hyphen it refuses, and apt reads them as without it.
+# In ascending order; each line is one version in several spellings. The order is that of dpkg 1.21.
+# It refuses spellings that end in a hyphen, which apt reads as if there were no hyphen.
 ASCENDING = [
     ["0~~", "0~~-0"],
     ["0~~a"],
@@ -61,7 +60,7 @@ VERSIONS = st.builds(
 
 
 class Keys:
-    """The macro, rendered as dbt renders it, in a database of its own."""
+    """The rendered macro, in an in-memory database."""
 
     def __init__(self, macros: Path) -> None:
         environment = Environment(loader=FileSystemLoader(macros), autoescape=False)
@@ -69,10 +68,10 @@ class Keys:
         self.connection = duckdb.connect()
 
     def sorted_by_key(self, versions: list[str]) -> list[tuple[str, int]]:
-        """The versions in order, each with its place; equal ones share a place."""
-        place = f"dense_rank() over (order by {self.sql})"
+        """Returns the versions in order, each with its rank; equal versions have equal ranks."""
+        rank = f"dense_rank() over (order by {self.sql})"
         return self.connection.execute(
-            f"select version, {place} from unnest(?) as v (version)", [versions]
+            f"select version, {rank} from unnest(?) as v (version)", [versions]
         ).fetchall()
 
     def compare(self, left: str, right: str) -> int:
@@ -82,12 +81,12 @@ class Keys:
 
 @pytest.fixture(scope="module")
 def keys(repo_root: Path) -> Iterator[Keys]:
-    found = Keys(repo_root / "dbt_project" / "macros" / "shared")
-    yield found
-    found.connection.close()
+    keys = Keys(repo_root / "dbt_project" / "macros" / "shared")
+    yield keys
+    keys.connection.close()
 
 
-def dpkg_says(left: str, right: str) -> int:
+def compare_by_dpkg(left: str, right: str) -> int:
     for relation, answer in (("lt", -1), ("eq", 0)):
         command = ["dpkg", "--compare-versions", left, relation, right]
         code = subprocess.run(command, check=False, capture_output=True).returncode
@@ -97,32 +96,42 @@ def dpkg_says(left: str, right: str) -> int:
     return 1
 
 
-def test_recorded_versions_sort_as_dpkg_sorted_them(keys: Keys) -> None:
-    recorded = {v: place for place, alike in enumerate(ASCENDING, start=1) for v in alike}
+def test_recorded_versions_sort_like_dpkg(keys: Keys) -> None:
+    ranks = {}
+    for rank, spellings in enumerate(ASCENDING, start=1):
+        ranks |= dict.fromkeys(spellings, rank)
 
-    assert dict(keys.sorted_by_key(list(recorded))) == recorded
+    assert dict(keys.sorted_by_key(list(ranks))) == ranks
 
 
 def test_a_missing_version_has_no_key(keys: Keys) -> None:
-    found = keys.connection.execute(f"select {keys.sql} from (select null as version)").fetchall()
+    rows = keys.connection.execute(f"select {keys.sql} from (select null as version)").fetchall()
 
-    assert found == [(None,)]
+    assert rows == [(None,)]
 
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg is the reference")
 
 
 @needs_dpkg
-def test_dpkg_still_answers_as_recorded() -> None:
-    lines = [[v for v in alike if v and not v.endswith("-")] for alike in ASCENDING]
-    steps = [(one[0], other[0]) for one, other in itertools.pairwise(filter(None, lines))]
-    alike = [(line[0], other) for line in lines for other in line[1:]]
+def test_dpkg_agrees_with_the_recorded_order() -> None:
+    steps, equal_pairs = [], []
+    previous = None
+    for spellings in ASCENDING:
+        valid_spellings = [text for text in spellings if text and not text.endswith("-")]
+        if not valid_spellings:
+            continue
+        first, *others = valid_spellings
+        equal_pairs += [(first, other) for other in others]
+        if previous is not None:
+            steps.append((previous, first))
+        previous = first
 
-    assert {pair: dpkg_says(*pair) for pair in steps} == dict.fromkeys(steps, -1)
-    assert {pair: dpkg_says(*pair) for pair in alike} == dict.fromkeys(alike, 0)
+    assert {pair: compare_by_dpkg(*pair) for pair in steps} == dict.fromkeys(steps, -1)
+    assert {pair: compare_by_dpkg(*pair) for pair in equal_pairs} == dict.fromkeys(equal_pairs, 0)
 
 
 @needs_dpkg
 @given(left=VERSIONS, right=VERSIONS)
-def test_any_two_versions_compare_as_dpkg_compares_them(keys: Keys, left: str, right: str) -> None:
-    assert keys.compare(left, right) == dpkg_says(left, right)
+def test_random_versions_compare_like_dpkg(keys: Keys, left: str, right: str) -> None:
+    assert keys.compare(left, right) == compare_by_dpkg(left, right)
