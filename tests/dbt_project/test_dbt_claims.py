@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from functools import cmp_to_key
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
-from domains.advisories.versions import rank
+from domains.advisories.debian_versions import compare, without_rebuild
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ VERSIONS = [None, "1.0-1", "1.0-2", "1.9-1", "1.10-1", "1:0.5-1", "2.0-1~deb12u1
 RECORDS = ["a", "b", "c"]
 SOURCES = {"override": "overrides", "nvd": "nvd", "vendor": "echo", "distro": "debian",
             "osv": "osv", "known": "kev"}  # fmt: skip
+descending = cmp_to_key(lambda left, right: compare(right, left))
 SEED = Path(__file__).parents[2] / "dbt_project/seeds/advisories/decision_rules.csv"
 RULES = {row["claim"]: row for row in csv.DictReader(SEED.read_text(encoding="utf-8").splitlines())}
 
@@ -47,7 +49,7 @@ class Claim:
     @property
     def order(self) -> tuple[Any, ...]:
         """The sort key: priority, source, version descending with none last, record, claim."""
-        version = (1, 0) if self.version is None else (0, _Descending(self.version))
+        version = (1, 0) if self.version is None else (0, descending(without_rebuild(self.version)))
         priority = int(RULES[self.claim]["priority"])
         return priority, self.source, version, self.record_id, self.claim
 
@@ -60,19 +62,6 @@ class Claim:
             *(rule["state"], version, rule["confidence"], rule["reason_code"], rule["rule_id"]),
             *(self.source, self.claim, self.record_id),
         )
-
-
-class _Descending:
-    """A version whose order is reversed."""
-
-    def __init__(self, version: str) -> None:
-        self._rank = rank(version)
-
-    def __lt__(self, other: _Descending) -> bool:
-        return bool(other._rank < self._rank)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and bool(self._rank == other._rank)
 
 
 UPDATE_VERSION_KEYS = (

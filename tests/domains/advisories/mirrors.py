@@ -1,7 +1,6 @@
-"""Mirrors of the real feeds that tests may write to: copies, and files put in the place of others.
+"""Copies of the mirror of the real feeds, in which tests replace files and records.
 
-What files say is raw_feeds.py; which snapshots are compared is the tests' matter. Copies are plain
-files that anyone may write, also where the originals are not.
+The files are read in raw_feeds.py.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from domains.advisories.raw_feeds import FILES, NVD, OSV, VENDOR, Object
 # The quotes are unescaped, so this cannot stand inside a text.
 LAST_MODIFIED = re.compile(rb'"lastModified":"([^"]+)"')
 Records = dict[str, bytes]
-"""CVE records as they stand in a feed, by id."""
+"""CVE records as the bytes in a feed, by id."""
 
 
 class _Item(msgspec.Struct):
@@ -40,23 +39,23 @@ class _Id(msgspec.Struct):
 
 
 def copy_feeds(mirror: Path, to: Path) -> Path:
-    """A copy of what the domain fetches; returns the new mirror."""
+    """Copies the files that the domain fetches; returns the new mirror."""
     for name in FILES:
-        found = mirror / name
-        for file in sorted(found.iterdir()) if found.is_dir() else [found]:
+        path = mirror / name
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             put(file, to / file.relative_to(mirror))
     return to
 
 
 def put(file: Path, at: Path) -> None:
-    """Copy a file with its time, unpacked where only its stored form is packed."""
+    """Copies a file with its time, and decompresses it unless the copy's name ends in .gz."""
     at.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".gz" and at.suffix != ".gz":
         at.write_bytes(gzip.decompress(file.read_bytes()))
     else:
         shutil.copyfile(file, at)
-    stored = file.stat()
-    os.utime(at, ns=(stored.st_atime_ns, stored.st_mtime_ns))
+    times = file.stat()
+    os.utime(at, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def nvd_file(mirror: Path, which: str) -> Path:
@@ -71,7 +70,7 @@ def read_cves(file: Path) -> Records:
 
 
 def write_cves(file: Path, records: Mapping[str, bytes]) -> None:
-    """A feed and, beside it, its digest file in NVD's five lines."""
+    """Writes a feed and its digest file, which has five lines."""
     total = len(records)
     head = f'{{"resultsPerPage":{total},"startIndex":0,"totalResults":{total},"vulnerabilities":['
     items = b",".join(b'{"cve":%s}' % record for record in records.values())
@@ -98,7 +97,7 @@ def write_digest(file: Path, content: bytes, packed_bytes: int) -> None:
 
 
 def put_nvd(file: Path, mirror: Path, which: str) -> None:
-    """Another day's feed in the place of the mirror's, with its digest."""
+    """Replaces a feed of the mirror by one of another day, with its digest file."""
     at = nvd_file(mirror, which)
     put(file, at)
     packed = file.read_bytes()
@@ -106,42 +105,42 @@ def put_nvd(file: Path, mirror: Path, which: str) -> None:
 
 
 def replace_cves(mirror: Path, records: Mapping[str, Object]) -> None:
-    """Put records in the place of those with their ids, whichever years hold them."""
+    """Replaces the records with these ids in the files of all years."""
     for file in sorted((mirror / NVD).glob("nvdcve-2.0-*.json.gz")):
-        held = read_cves(file)
-        if found := records.keys() & held.keys():
-            write_cves(file, held | {name: _encoded(records[name]) for name in sorted(found)})
+        old_records = read_cves(file)
+        if ids := sorted(records.keys() & old_records.keys()):
+            write_cves(file, old_records | {name: _encode(records[name]) for name in ids})
 
 
 def touch_cves(mirror: Path) -> None:
-    """Move the last change of every record by a day, and nothing else."""
+    """Moves the time of the last change of every record by a day, and changes nothing else."""
     for file in sorted((mirror / NVD).glob("nvdcve-2.0-*.json.gz")):
         write_feed(file, LAST_MODIFIED.sub(_a_day_later, gzip.decompress(file.read_bytes())))
 
 
-def _a_day_later(found: re.Match[bytes]) -> bytes:
-    moment = datetime.fromisoformat(found[1].decode()) + timedelta(days=1)
-    return b'"lastModified":"%s"' % moment.isoformat(timespec="milliseconds").encode()
+def _a_day_later(match: re.Match[bytes]) -> bytes:
+    time = datetime.fromisoformat(match[1].decode()) + timedelta(days=1)
+    return b'"lastModified":"%s"' % time.isoformat(timespec="milliseconds").encode()
 
 
 def add_osv(mirror: Path, records: Iterable[Object]) -> None:
-    """Add those that the archive does not hold."""
+    """Adds the records that are not in the archive."""
     with zipfile.ZipFile(mirror / OSV, "a", zipfile.ZIP_DEFLATED) as archive:
-        held = set(archive.namelist())
+        names = set(archive.namelist())
         for record in records:
-            if (name := f"{record['id']}.json") not in held:
-                archive.writestr(name, _encoded(record))
+            if (name := f"{record['id']}.json") not in names:
+                archive.writestr(name, _encode(record))
 
 
 def list_pairs(mirror: Path, pairs: Mapping[tuple[str, str], str | None]) -> None:
-    """Add pairs with their version to the vendor's feed; one that it lists stays as it is."""
+    """Adds pairs and their versions to the vendor's feed; pairs in the feed stay the same."""
     path = mirror / VENDOR
     feed = json.loads(path.read_bytes())
     for (package, vulnerability_id), version in sorted(pairs.items()):
         entry = {"fixed_version": version} if version else {}
         feed.setdefault(package, {}).setdefault(vulnerability_id, entry)
-    path.write_bytes(_encoded(feed))
+    path.write_bytes(_encode(feed))
 
 
-def _encoded(value: Any) -> bytes:
+def _encode(value: Any) -> bytes:
     return msgspec.json.encode(value)

@@ -1,6 +1,6 @@
-"""The raw files of a mirror as the rules need them, read in plain Python.
+"""Reads the raw files of a mirror in plain Python, for the rules in reference_rules.py.
 
-What files say belongs here; what follows from it is reading.py. It shares no code with the project.
+It shares no code with the project.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from domains.advisories.versions import is_newer, rank
+from domains.advisories.debian_versions import is_newer, rank
 
 VENDOR = "advisory.echohq.com/data.json"
 RULINGS = "analyst/advisory-not-applicable.csv"
@@ -27,11 +27,11 @@ NVD = "nvd.nist.gov/feeds/json/cve/2.0"
 KEV = "www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"
 EPSS = "epss.empiricalsecurity.com/epss_scores-current.csv.gz"
 FILES = (VENDOR, RULINGS, TRACKER, OSV, NVD, KEV, EPSS)
-"""All that the domain fetches; each a file, or a folder of files."""
+"""The files and folders that the domain fetches."""
 
 RULING_STATUSES = frozenset({"fixed", "not_applicable", "wont_fix"})
 SENTINELS = frozenset({"0", "1"})
-NUMBERED = {
+RELEASE_NAMES = {
     "3.0": "woody",
     "3.1": "sarge",
     "4.0": "etch",
@@ -55,22 +55,22 @@ Events = list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Says:
-    """What one source says of a pair in one release."""
+class Statement:
+    """What one source states about a pair in one release."""
 
-    what: str
+    kind: str
     """fixed, open or not_affected"""
     version: str = ""
-    is_given_up: bool = False
+    is_wont_fix: bool = False
 
 
-Statements = Mapping[Pair, Mapping[str, list[Says]]]
-"""By pair and release; a release may be spoken of more than once."""
+Statements = Mapping[Pair, Mapping[str, list[Statement]]]
+"""Statements by pair and release; a release may have several."""
 
 
 @dataclass(frozen=True, slots=True)
 class CveRecord:
-    """What counts of a record of NVD."""
+    """The parts of an NVD record that the rules use."""
 
     id: str
     changed_at: datetime
@@ -95,7 +95,7 @@ class _CveFile(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Feeds:
-    """Everything that the rules look at."""
+    """All input of the rules."""
 
     vendor: Mapping[Pair, Object]
     rulings: Mapping[Pair, dict[str, str]]
@@ -103,24 +103,24 @@ class Feeds:
     exploited: frozenset[str]
     upstreams: Mapping[str, Statements]
     newest: Mapping[str, str]
-    """the newest version that the vendor names, by package"""
+    """The newest version that the vendor names, by package."""
 
     @property
     def pairs(self) -> set[Pair]:
         return set(self.vendor) | {pair for pair in self.rulings if pair[0]}
 
     def vendor_version(self, pair: Pair) -> str | None:
-        return named_version(self.vendor.get(pair, {}))
+        return version_in(self.vendor.get(pair, {}))
 
     def is_sentinel(self, pair: Pair) -> bool:
         return self.vendor.get(pair, {}).get("fixed_version") in SENTINELS
 
     def ruling(self, pair: Pair) -> dict[str, str] | None:
-        """The ruling on the pair; one that names the package goes first."""
+        """Returns the ruling on the pair; one that names the package takes precedence."""
         return self.rulings.get(pair) or self.rulings.get(("", pair[1]))
 
 
-def read(mirror: Path) -> Feeds:
+def read_feeds(mirror: Path) -> Feeds:
     vendor = read_vendor(mirror)
     return Feeds(
         vendor=vendor,
@@ -132,8 +132,8 @@ def read(mirror: Path) -> Feeds:
     )
 
 
-def named_version(entry: Mapping[str, Any]) -> str | None:
-    """The version in an entry of the vendor's feed; "0" and "1" are none."""
+def version_in(entry: Mapping[str, Any]) -> str | None:
+    """Returns the version in an entry of the vendor's feed; "0" and "1" are no versions."""
     version = entry.get("fixed_version")
     return str(version) if version and version not in SENTINELS else None
 
@@ -149,14 +149,14 @@ def read_vendor(mirror: Path) -> dict[Pair, Object]:
 def _newest(vendor: Mapping[Pair, Object]) -> dict[str, str]:
     newest: dict[str, str] = {}
     for (package, _), entry in vendor.items():
-        version = named_version(entry)
+        version = version_in(entry)
         if version and (package not in newest or is_newer(version, newest[package])):
             newest[package] = version
     return newest
 
 
 def read_rulings(mirror: Path) -> dict[Pair, dict[str, str]]:
-    """The last row of each key; an unknown status, or a fix without a version, is no ruling."""
+    """Returns the last row of each key, without rows of unknown status or without a version."""
     with (mirror / RULINGS).open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["status"] in RULING_STATUSES]
     return {
@@ -167,37 +167,37 @@ def read_rulings(mirror: Path) -> dict[Pair, dict[str, str]]:
 
 
 def nvd_files(mirror: Path) -> list[Path]:
-    """The years in their order, then the late changes."""
+    """Returns the yearly files in order, then the file of recent changes."""
     return sorted((mirror / NVD).glob("nvdcve-2.0-*.json.gz"))
 
 
 def read_nvd(mirror: Path) -> dict[str, CveRecord]:
-    """The newest record of each CVE; of two of one moment, that of the late changes."""
+    """Returns the newest record of each CVE; of two equally new ones, the recent change."""
     records: dict[str, CveRecord] = {}
     for path in nvd_files(mirror):
         for record in cve_records(path):
-            known = records.get(record.id)
-            if known is None or known.changed_at <= record.changed_at:
+            other = records.get(record.id)
+            if other is None or other.changed_at <= record.changed_at:
                 records[record.id] = record
     return records
 
 
 def cve_records(file: Path) -> Iterator[CveRecord]:
-    """The records of one file that say when they changed and where they stand."""
+    """Yields the records of one file that have a time of change and a status."""
     content = msgspec.json.decode(gzip.decompress(file.read_bytes()), type=_CveFile)
     for item in content.vulnerabilities:
         if item.cve.last_modified and item.cve.vuln_status:
             yield CveRecord(
                 id=item.cve.id,
-                changed_at=_moment(item.cve.last_modified),
+                changed_at=_parse_time(item.cve.last_modified),
                 is_rejected=item.cve.vuln_status == "Rejected",
                 is_scored=any((item.cve.metrics or {}).values()),
             )
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _parse_time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def read_exploited(mirror: Path) -> dict[str, Object]:
@@ -211,22 +211,22 @@ def tracker_entries(mirror: Path) -> Iterator[tuple[Pair, Object]]:
 
 
 def read_tracker(mirror: Path) -> Statements:
-    found: dict[Pair, dict[str, list[Says]]] = defaultdict(lambda: defaultdict(list))
+    statements: dict[Pair, dict[str, list[Statement]]] = defaultdict(lambda: defaultdict(list))
     for pair, entry in tracker_entries(mirror):
         releases = entry["releases"]
         for release, row in releases.items() if isinstance(releases, dict) else ():
-            if says := _tracker_says(row):
-                found[pair][release].append(says)
-    return found
+            if statement := _tracker_statement(row):
+                statements[pair][release].append(statement)
+    return statements
 
 
-def _tracker_says(row: Mapping[str, Any]) -> Says | None:
+def _tracker_statement(row: Mapping[str, Any]) -> Statement | None:
     version = row.get("fixed_version")
     if row["status"] == "open":
         is_ignored = row.get("nodsa_reason") == "ignored"
-        return Says("open", is_given_up=is_ignored or row.get("urgency") == "end-of-life")
+        return Statement("open", is_wont_fix=is_ignored or row.get("urgency") == "end-of-life")
     if row["status"] == "resolved" and version:
-        return Says("not_affected") if version == "0" else Says("fixed", version)
+        return Statement("not_affected") if version == "0" else Statement("fixed", version)
     return None
 
 
@@ -237,16 +237,19 @@ def osv_records(mirror: Path) -> Iterator[Object]:
 
 
 def read_osv(mirror: Path) -> Statements:
-    """What standing records say; one real record has texts where ranges belong and says nothing."""
-    found: dict[Pair, dict[str, list[Says]]] = defaultdict(lambda: defaultdict(list))
+    """Returns the statements of all records that are not withdrawn and well formed.
+
+    One real record has text in place of its ranges.
+    """
+    statements: dict[Pair, dict[str, list[Statement]]] = defaultdict(lambda: defaultdict(list))
     for record in osv_records(mirror):
         if record.get("withdrawn") or not is_well_formed(record):
             continue
         for (package, release), ranges in osv_ranges(record).items():
-            if says := _osv_says(ranges):
+            if statement := _osv_statement(ranges):
                 for vulnerability_id in osv_ids(record):
-                    found[package, vulnerability_id][release].append(says)
-    return found
+                    statements[package, vulnerability_id][release].append(statement)
+    return statements
 
 
 def is_well_formed(record: Mapping[str, Any]) -> bool:
@@ -258,48 +261,53 @@ def is_well_formed(record: Mapping[str, Any]) -> bool:
 
 
 def osv_spans(affected: Mapping[str, Any]) -> list[Any]:
-    """The ranges; records of former days have a single one where a list of them belongs."""
+    """Returns the ranges of an entry; old records have one range in place of a list."""
     ranges = affected.get("ranges") or []
     return [ranges] if isinstance(ranges, dict) else ranges
 
 
 def osv_ids(record: Mapping[str, Any]) -> set[str]:
-    """The ids of what the record is about; `related` is no identity."""
+    """Returns the ids of the record's vulnerability; the ids in `related` are other ones."""
     own = record["id"].removeprefix("DEBIAN-")
     return {own, *(record.get("aliases") or ()), *(record.get("upstream") or ())}
 
 
 def osv_ranges(record: Mapping[str, Any]) -> dict[tuple[str, str], list[Events]]:
-    """The events of the distribution's own ranges, by package and release."""
-    found: dict[tuple[str, str], list[Events]] = defaultdict(list)
+    """Returns the events of the distribution's own ranges, by package and release."""
+    events: dict[tuple[str, str], list[Events]] = defaultdict(list)
     for affected in record.get("affected") or ():
         package = affected.get("package") or {}
         ecosystem, _, number = package.get("ecosystem", "").partition(":")
         for span in osv_spans(affected):
             if ecosystem == "Debian" and span["type"] == "ECOSYSTEM":
-                release = NUMBERED.get(number, number) if number else "sid"
-                found[package["name"].lower(), release].append(span["events"])
-    return found
+                release = RELEASE_NAMES.get(number, number) if number else "sid"
+                events[package["name"].lower(), release].append(span["events"])
+    return events
 
 
-def _osv_says(ranges: Iterable[Events]) -> Says | None:
-    """Fixed by the highest fix, unless a version from there on is affected and stays so."""
-    fixes = [event["fixed"] for events in ranges for event in events if "fixed" in event]
-    openings = [opened for events in ranges if (opened := _left_open(events)) is not None]
+def _osv_statement(ranges: Iterable[Events]) -> Statement | None:
+    """Returns the highest fix, or `open` if a version from there on is affected without a fix."""
+    fixes, open_versions = [], []
+    for events in ranges:
+        fixes += [event["fixed"] for event in events if "fixed" in event]
+        open_version = _open_version(events)
+        if open_version is not None:
+            open_versions.append(open_version)
     highest = max(fixes, key=rank, default=None)
     if highest is None:
-        return Says("open") if openings else None
-    is_reopened = any(rank(opened) >= rank(highest) for opened in openings)
-    return Says("open") if is_reopened else Says("fixed", highest)
+        return Statement("open") if open_versions else None
+    is_reopened = any(rank(version) >= rank(highest) for version in open_versions)
+    return Statement("open") if is_reopened else Statement("fixed", highest)
 
 
-def _left_open(events: Events) -> str | None:
-    opened = None
+def _open_version(events: Events) -> str | None:
+    """Returns the version from which on the range is affected without an end, or None."""
+    version = None
     for event in events:
-        opened = event.get("introduced", opened)
+        version = event.get("introduced", version)
         if "fixed" in event or "last_affected" in event:
-            opened = None
-    return opened
+            version = None
+    return version
 
 
 def _json(path: Path) -> Any:

@@ -1,8 +1,8 @@
-"""Two snapshots of the feeds, years apart: mirrors made of the real feeds and their real versions.
+"""Two mirrors of the feeds, years apart, made of real files and real versions of records.
 
-The newer one is the feeds as they are. The older one has the tracker, the archive of OSV records,
-the catalogue of exploited CVEs and two NVD feeds of former days, and of each record whose history
-is known the first version. The ids of those histories are listed in the vendor's feed of both.
+The newer one is the current feeds. The older one has former files of the tracker, the OSV archive,
+the catalogue of exploited CVEs and two NVD feeds, and the first version of each record with a
+collected history. The vendor's feed of both lists the ids of these records.
 """
 
 from __future__ import annotations
@@ -34,38 +34,47 @@ FIXED = "history-fixed"
 
 @dataclass(frozen=True)
 class Histories:
-    """First and last versions of real records, by id."""
+    """All collected versions of real records, by id, the first one first."""
 
     cves: dict[str, list[Object]]
     osv: dict[str, list[Object]]
 
     @property
     def rejected(self) -> set[str]:
-        """Ids that were published first and rejected last."""
-        status = {name: [v["vulnStatus"] for v in found] for name, found in self.cves.items()}
-        return {n for n, s in status.items() if s[0] != "Rejected" and s[-1] == "Rejected"}
+        """Ids whose last version, but not the first, is rejected."""
+        names = set()
+        for name, versions in self.cves.items():
+            first, last = versions[0]["vulnStatus"], versions[-1]["vulnStatus"]
+            if first != "Rejected" and last == "Rejected":
+                names.add(name)
+        return names
 
     @property
     def withdrawn(self) -> set[str]:
-        """Ids of OSV records that stood first and were withdrawn last."""
-        found = {name: [bool(v.get("withdrawn")) for v in vs] for name, vs in self.osv.items()}
-        return {name for name, was in found.items() if not was[0] and was[-1]}
+        """Ids of OSV records whose last version, but not the first, is withdrawn."""
+        names = set()
+        for name, versions in self.osv.items():
+            if not versions[0].get("withdrawn") and versions[-1].get("withdrawn"):
+                names.add(name)
+        return names
 
-    def osv_versions(self, place: int) -> list[Object]:
-        """The first (0) or last (-1) versions as they are, and the withdrawn ones once more.
+    def osv_versions(self, index: int) -> list[Object]:
+        """Returns the first (0) or last (-1) version of each record.
 
-        No record of the distribution's own was withdrawn: what became of others is told of it.
+        No record of the distribution itself was ever withdrawn, so the withdrawn records of others
+        are added once more as records of the distribution.
         """
-        retold = [_as_distribution(self.osv[name][place]) for name in sorted(self.withdrawn)]
-        return [*(versions[place] for versions in self.osv.values()), *retold]
+        versions = [versions[index] for versions in self.osv.values()]
+        versions += [_as_distribution(self.osv[name][index]) for name in sorted(self.withdrawn)]
+        return versions
 
     def pairs(self) -> dict[Pair, str | None]:
-        """Every id of the histories in a package of the vendor's, and the version it names."""
-        found: dict[Pair, str | None] = {(LISTED, name): None for name in self.cves}
-        found |= {(FIXED, name): "1.0-1" for name in self.cves}
-        for record in [version for place in (0, -1) for version in self.osv_versions(place)]:
-            found |= dict.fromkeys(affected_pairs(record))
-        return found
+        """Returns all pairs for the vendor's feed, with the fixed version or None."""
+        versions: dict[Pair, str | None] = {(LISTED, name): None for name in self.cves}
+        versions |= {(FIXED, name): "1.0-1" for name in self.cves}
+        for record in [*self.osv_versions(0), *self.osv_versions(-1)]:
+            versions |= dict.fromkeys(affected_pairs(record))
+        return versions
 
 
 def affected_pairs(record: Object) -> Iterator[Pair]:
@@ -76,17 +85,17 @@ def affected_pairs(record: Object) -> Iterator[Pair]:
 
 
 def _as_distribution(record: Object) -> Object:
-    """The record as if its packages were the distribution's."""
+    """Returns the record as if its packages were those of the distribution."""
     affected = [
         entry
         | {"package": entry["package"] | {"ecosystem": "Debian"}}
         | {"ranges": [span | {"type": "ECOSYSTEM"} for span in entry.get("ranges", ())]}
         for entry in record.get("affected", ())
     ]
-    return record | {"id": retold_id(record["id"]), "affected": affected}
+    return record | {"id": distribution_id(record["id"]), "affected": affected}
 
 
-def retold_id(name: str) -> str:
+def distribution_id(name: str) -> str:
     return f"DEBIAN-{name}"
 
 
@@ -119,6 +128,6 @@ def make_older(upstream: Path, versions: Path, histories: Histories, to: Path) -
     for which, day in FORMER_NVD.items():
         folder = versions / NVD_HOST / "feeds/json/cve/2.0" / day
         mirrors.put_nvd(folder / f"nvdcve-2.0-{which}.json.gz", to, which)
-    mirrors.replace_cves(to, {name: found[0] for name, found in histories.cves.items()})
+    mirrors.replace_cves(to, {name: cves[0] for name, cves in histories.cves.items()})
     mirrors.list_pairs(to, histories.pairs())
     return to

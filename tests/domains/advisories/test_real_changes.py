@@ -1,6 +1,6 @@
-"""Real changes of the feeds: what the history says of them is held against the two snapshots.
+"""Real changes of the feeds: the published transitions against the differences of two snapshots.
 
-That one snapshot is decided rightly is test_real_feeds.py.
+The decisions on one snapshot are checked in test_real_feeds.py.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 from domains.advisories import mirrors, raw_feeds
 from domains.advisories.raw_feeds import EPSS, Pair
-from domains.advisories.reading import Decision, decisions
+from domains.advisories.reference_rules import Decision, decisions
 from domains.advisories.snapshots import (
     FIXED,
     FORMER_EPSS,
     LISTED,
     Histories,
     affected_pairs,
+    distribution_id,
     make_newer,
     make_older,
     read_histories,
-    retold_id,
 )
 from support.sample_home import SampleHome
 
@@ -44,8 +44,8 @@ Records = Mapping[str, Mapping[str, Any]]
 """The records of a snapshot, by source and id."""
 
 
-class Ran:
-    """One run over one mirror, in a home that several mirrors are run in, one after the other."""
+class SnapshotRun:
+    """A run over one mirror, in a home that runs over several mirrors one after the other."""
 
     def __init__(self, folder: Path, mirror: Path, as_of: datetime) -> None:
         self.mirror = mirror
@@ -82,94 +82,98 @@ def histories(versions: Path) -> Histories:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    made = tmp_path_factory.mktemp("changes")
-    yield made
-    shutil.rmtree(made)
+    path = tmp_path_factory.mktemp("changes")
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="module")
-def older(mirror: Path, versions: Path, histories: Histories, folder: Path) -> Ran:
-    return Ran(folder, make_older(mirror, versions, histories, folder / "older"), AS_OF)
+def older(mirror: Path, versions: Path, histories: Histories, folder: Path) -> SnapshotRun:
+    return SnapshotRun(folder, make_older(mirror, versions, histories, folder / "older"), AS_OF)
 
 
 @pytest.fixture(scope="module")
-def newer(mirror: Path, histories: Histories, folder: Path, older: Ran) -> Ran:
-    return Ran(folder, make_newer(mirror, histories, folder / "newer"), older.manifest.as_of + DAY)
+def newer(mirror: Path, histories: Histories, folder: Path, older: SnapshotRun) -> SnapshotRun:
+    return SnapshotRun(
+        folder, make_newer(mirror, histories, folder / "newer"), older.manifest.as_of + DAY
+    )
 
 
 @pytest.fixture(scope="module")
-def refreshed(versions: Path, folder: Path, newer: Ran) -> Ran:
-    """The newer snapshot again, with other exploit scores and another date on every CVE record."""
+def refreshed(versions: Path, folder: Path, newer: SnapshotRun) -> SnapshotRun:
+    """The newer snapshot with other exploit scores and another time on each CVE record."""
     mirror = mirrors.copy_feeds(newer.mirror, folder / "refreshed")
     mirrors.touch_cves(mirror)
     mirrors.put(versions / FORMER_EPSS, mirror / EPSS)
-    return Ran(folder, mirror, newer.manifest.as_of + DAY)
+    return SnapshotRun(folder, mirror, newer.manifest.as_of + DAY)
 
 
 @pytest.fixture(scope="module")
-def before(older: Ran) -> Decisions:
+def before(older: SnapshotRun) -> Decisions:
     return decisions(older.mirror, as_of=AS_OF)
 
 
 @pytest.fixture(scope="module")
-def after(newer: Ran) -> Decisions:
+def after(newer: SnapshotRun) -> Decisions:
     return decisions(newer.mirror, as_of=AS_OF)
 
 
 @pytest.fixture(scope="module")
-def former_records(older: Ran) -> Records:
+def former_records(older: SnapshotRun) -> Records:
     return _records(older.mirror)
 
 
 @pytest.fixture(scope="module")
-def later_records(newer: Ran) -> Records:
+def later_records(newer: SnapshotRun) -> Records:
     return _records(newer.mirror)
 
 
-def test_every_record_of_a_former_archive_can_be_read(older: Ran) -> None:
+def test_every_record_of_a_former_archive_can_be_read(older: SnapshotRun) -> None:
     records = list(raw_feeds.osv_records(older.mirror))
-    single = [
-        r["id"] for r in records for a in r.get("affected", ()) if isinstance(a.get("ranges"), dict)
-    ]
+    single_ranges = 0
+    for record in records:
+        single_ranges += sum(isinstance(a.get("ranges"), dict) for a in record.get("affected", ()))
     [archive] = [s for s in older.manifest.sources if s.source.name == "osv"]
 
-    assert len(single) == 1_729
+    assert single_ranges == 1_729
     assert "record" not in archive.rejects_by_rule
 
 
-def test_what_the_first_publication_found_is_no_change(older: Ran) -> None:
+def test_the_first_publication_has_no_transitions(older: SnapshotRun) -> None:
     assert older.transitions() == []
 
 
 def test_every_change_is_a_transition_and_no_transition_is_invented(
-    newer: Ran, before: Decisions, after: Decisions
+    newer: SnapshotRun, before: Decisions, after: Decisions
 ) -> None:
     expected = {
-        pair: (_watched(before[pair]), _watched(after[pair]))
+        pair: (_key_facts(before[pair]), _key_facts(after[pair]))
         for pair in before.keys() | after.keys()
-        if _watched(before[pair]) != _watched(after[pair])
+        if _key_facts(before[pair]) != _key_facts(after[pair])
     }
 
-    found = {_pair(row): (_side(row, "old"), _side(row, "new")) for row in newer.transitions()}
+    transitions = {
+        _pair(row): (_side(row, "old"), _side(row, "new")) for row in newer.transitions()
+    }
 
-    assert found == expected
+    assert transitions == expected
     assert len(newer.transitions()) == len(expected) == 448
 
 
 def test_a_change_from_a_final_state_to_another_kind_is_a_regression(
-    newer: Ran, before: Decisions, after: Decisions
+    newer: SnapshotRun, before: Decisions, after: Decisions
 ) -> None:
     lost = {pair for pair in before if before[pair].is_final and not after[pair].is_final}
 
-    found = {_pair(row) for row in newer.transitions() if row["is_regression"]}
+    regressions = {_pair(row) for row in newer.transitions() if row["is_regression"]}
 
-    assert found == lost
+    assert regressions == lost
     assert len(lost) == 10
 
 
 @pytest.mark.parametrize("kind", ["state", "detail"])
-def test_a_transition_names_a_record_that_is_another_in_the_newer_snapshot(
-    kind: str, newer: Ran, former_records: Records, later_records: Records
+def test_a_transition_names_a_record_that_differs_between_the_snapshots(
+    kind: str, newer: SnapshotRun, former_records: Records, later_records: Records
 ) -> None:
     rows = [row for row in newer.transitions() if row["kind"] == kind]
 
@@ -183,8 +187,8 @@ def test_a_transition_names_a_record_that_is_another_in_the_newer_snapshot(
     assert unexplained == []
 
 
-def test_an_id_that_was_rejected_turns_not_applicable_by_its_record(
-    newer: Ran, histories: Histories
+def test_a_rejected_id_becomes_not_applicable_because_of_its_record(
+    newer: SnapshotRun, histories: Histories
 ) -> None:
     expected = {(package, name) for package in (LISTED, FIXED) for name in histories.rejected}
 
@@ -198,49 +202,53 @@ def test_an_id_that_was_rejected_turns_not_applicable_by_its_record(
     assert all(rows[pair]["cause_record"] == pair[1] for pair in expected)
 
 
-def test_a_withdrawn_record_takes_its_state_with_it(
-    newer: Ran, histories: Histories, before: Decisions
+def test_a_withdrawn_record_ends_the_state_that_it_decided(
+    newer: SnapshotRun, histories: Histories, before: Decisions
 ) -> None:
-    expected = {
-        (pair, retold_id(name))
-        for name in histories.withdrawn
-        for pair in affected_pairs(histories.osv[name][0])
-        if before[pair].source == "osv"
-    }
+    expected = set()
+    for name in histories.withdrawn:
+        for pair in affected_pairs(histories.osv[name][0]):
+            if before[pair].source == "osv":
+                expected.add((pair, distribution_id(name)))
 
-    found = {
+    withdrawals = {
         (_pair(row), row["cause_record"])
         for row in newer.transitions()
         if row["cause"] == "record_withdrawn"
     }
 
-    assert found == expected
-    assert len(found) == 11
+    assert withdrawals == expected
+    assert len(withdrawals) == 11
 
 
-def test_records_of_other_ecosystems_say_nothing(newer: Ran, later_records: Records) -> None:
+def test_records_of_other_ecosystems_make_no_claims(
+    newer: SnapshotRun, later_records: Records
+) -> None:
     records = later_records["osv"].values()
     foreign = {record["id"] for record in records if not _is_of_the_distribution(record)}
-    their_pairs = {p for r in records if r["id"] in foreign for p in affected_pairs(r)}
+    foreign_pairs = set()
+    for record in records:
+        if record["id"] in foreign:
+            foreign_pairs |= set(affected_pairs(record))
     shipped = {_pair(row) for row in newer.rows("mart_advisory_current")}
 
-    heard = {row["record_id"] for row in newer.rows("mart_advisory_claims")}
+    claim_records = {row["record_id"] for row in newer.rows("mart_advisory_claims")}
 
     assert len(foreign) > 800
-    assert their_pairs
-    assert their_pairs <= shipped
-    assert heard & foreign == set()
+    assert foreign_pairs
+    assert foreign_pairs <= shipped
+    assert claim_records & foreign == set()
 
 
-def test_a_refresh_that_ranks_and_dates_anew_changes_no_state(newer: Ran, refreshed: Ran) -> None:
+def test_new_scores_and_times_change_no_state(newer: SnapshotRun, refreshed: SnapshotRun) -> None:
     changes = json.loads((refreshed.directory / "changes.json").read_bytes())
 
     assert refreshed.transitions() == newer.transitions()
     assert changes == {"baseline": False, "changes": []}
 
 
-def test_the_refresh_has_arrived(newer: Ran, refreshed: Ran) -> None:
-    moved = {
+def test_the_new_scores_and_times_were_fetched(newer: SnapshotRun, refreshed: SnapshotRun) -> None:
+    changed_sources = {
         name for name, digest in refreshed.digests().items() if digest != newer.digests()[name]
     }
     scores = next(s for s in refreshed.manifest.sources if s.source.name == "epss")
@@ -248,11 +256,11 @@ def test_the_refresh_has_arrived(newer: Ran, refreshed: Ran) -> None:
         source.name for source in refreshed.manifest.sources if source.source.name.startswith("nvd")
     }
 
-    assert moved == cve_files | {scores.name}
+    assert changed_sources == cve_files | {scores.name}
     assert (scores.rows, scores.rejected) == (360_142, 0)
 
 
-def _watched(decision: Decision) -> tuple[str, str | None, str, str]:
+def _key_facts(decision: Decision) -> tuple[str, str | None, str, str]:
     return decision.state, decision.version, decision.reason, decision.confidence
 
 
@@ -282,9 +290,9 @@ def _is_of_the_distribution(record: dict[str, Any]) -> bool:
 
 
 def _explains(row: dict[str, Any], former: Records, later: Records) -> bool:
-    """Whether the named record is another now; only evidence that is gone may be gone itself."""
+    """True if the record changed as the cause says; only for `evidence_gone` may it be missing."""
     source, name = row["cause_source"], row["cause_record"]
-    was, now = former[source].get(name), later[source].get(name)
+    old, new = former[source].get(name), later[source].get(name)
     if row["cause"] == "record_withdrawn":
-        return bool(was and now and not was.get("withdrawn") and now["withdrawn"])
-    return was != now and (now is not None or row["cause"] == "evidence_gone")
+        return bool(old and new and not old.get("withdrawn") and new["withdrawn"])
+    return old != new and (new is not None or row["cause"] == "evidence_gone")

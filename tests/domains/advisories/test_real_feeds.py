@@ -1,6 +1,6 @@
-"""The real feeds, run from end to end: what is published is held against the raw files themselves.
+"""A run over the real feeds: the published set against the raw files and the reference rules.
 
-How one snapshot of the feeds follows another is test_real_changes.py.
+Changes between two snapshots of the feeds are checked in test_real_changes.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from domains.advisories.debian_versions import RELEASE_MARK, is_rebuild
 from domains.advisories.mirrors import copy_feeds
 from domains.advisories.raw_feeds import (
     RULINGS,
@@ -25,16 +26,15 @@ from domains.advisories.raw_feeds import (
     Pair,
     cve_records,
     is_well_formed,
-    named_version,
     nvd_files,
     osv_ids,
     osv_ranges,
     osv_records,
-    read,
+    read_feeds,
     tracker_entries,
+    version_in,
 )
-from domains.advisories.reading import TARGETS, Decision, decide
-from domains.advisories.versions import RELEASE_MARK, is_rebuild
+from domains.advisories.reference_rules import TARGETS, Decision, decide
 from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.model.records import RunStatus
@@ -44,15 +44,15 @@ from etl_assets.model.run_options import RunOptions
 pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 AS_OF = datetime(2026, 9, 1, 12, tzinfo=UTC)
-OF_THE_RUN = {MANIFEST_FILE, "run_report.md", "run_report.html", "SHA256SUMS"}
-"""Published files that tell of the run, not of its content."""
+RUN_FILES = {MANIFEST_FILE, "run_report.md", "run_report.html", "SHA256SUMS"}
+"""Published files about the run, which differ between runs with the same content."""
 HEALTH = "marts/mart_source_health.parquet"
 Rows = dict[Pair, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleHome]:
-    """A home of its own, with a copy of the real feeds for its mirror."""
+    """A home with a copy of the real feeds as its mirror."""
     folder = tmp_path_factory.mktemp("real")
     copy_feeds(mirror, folder / "mirror")
     yield SampleHome(folder)
@@ -65,31 +65,31 @@ def first(real: SampleHome) -> RunManifest:
 
 
 @pytest.fixture
-def standing(real: SampleHome, first: RunManifest) -> SampleHome:
-    """The home with what the first run published, for a test that leaves its content as it is."""
+def published_home(real: SampleHome, first: RunManifest) -> SampleHome:
+    """The home after the first run, for tests that do not change its content."""
     assert first.published, first.note
     return real
 
 
 @pytest.fixture
-def changing(standing: SampleHome, tmp_path: Path) -> Iterator[SampleHome]:
-    """The same for a test that changes it: all is put back in its place.
+def changeable_home(published_home: SampleHome, tmp_path: Path) -> Iterator[SampleHome]:
+    """The home after the first run, for tests that change it; it is restored afterwards.
 
-    A copy would not do, for a home that was moved builds its models anew.
+    The test gets no copy, because a home at another path builds all its models again.
     """
-    shutil.copytree(standing.folder, tmp_path / "kept", symlinks=True)
-    yield standing
-    shutil.rmtree(standing.folder)
-    shutil.move(tmp_path / "kept", standing.folder)
+    shutil.copytree(published_home.folder, tmp_path / "backup", symlinks=True)
+    yield published_home
+    shutil.rmtree(published_home.folder)
+    shutil.move(tmp_path / "backup", published_home.folder)
 
 
 @pytest.fixture(scope="module")
 def feeds(mirror: Path) -> Feeds:
-    return read(mirror)
+    return read_feeds(mirror)
 
 
 @pytest.fixture(scope="module")
-def decided(feeds: Feeds) -> dict[Pair, Decision]:
+def expected_decisions(feeds: Feeds) -> dict[Pair, Decision]:
     return {pair: decide(feeds, pair, as_of=AS_OF, targets=TARGETS) for pair in feeds.pairs}
 
 
@@ -104,7 +104,7 @@ def rows(real: SampleHome, first: RunManifest) -> Rows:
 
 @pytest.fixture(scope="module")
 def tables(real: SampleHome, first: RunManifest) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Every table of the home, and its rejects, by name."""
+    """A connection with a view of each table, and of the rejects of `debian`."""
     with duckdb.connect() as connection:
         for source in real.domain.sources:
             file = real.home.table_file(DOMAIN, source, "*")
@@ -130,20 +130,20 @@ def test_the_advisories_are_the_pairs_of_the_feed_and_of_the_rulings(
     assert unlisted == {("auth-lib", "CVE-2024-0002")}
 
 
-def test_every_advisory_is_decided_as_a_second_reading_of_the_rules_decides_it(
-    rows: Rows, decided: dict[Pair, Decision]
+def test_every_decision_is_that_of_the_reference_rules(
+    rows: Rows, expected_decisions: dict[Pair, Decision]
 ) -> None:
-    published = {pair: _as_decided(row) for pair, row in rows.items()}
+    decisions = {pair: _as_decision(row) for pair, row in rows.items()}
 
-    different = [pair for pair in decided if published[pair] != decided[pair]]
+    different = [pair for pair in expected_decisions if decisions[pair] != expected_decisions[pair]]
 
     assert different == []
 
 
-def test_states_and_reasons_are_as_they_were_counted_from_the_files(rows: Rows) -> None:
-    counted = Counter((row["state"], row["reason_code"]) for row in rows.values())
+def test_states_and_reasons_have_the_counts_of_these_files(rows: Rows) -> None:
+    counts = Counter((row["state"], row["reason_code"]) for row in rows.values())
 
-    assert counted == {
+    assert counts == {
         ("fixed", "UPSTREAM_FIX"): 36_584,
         ("not_applicable", "CSV_OVERRIDE"): 1_970,
         ("not_applicable", "NVD_REJECTED"): 1,
@@ -154,11 +154,11 @@ def test_states_and_reasons_are_as_they_were_counted_from_the_files(rows: Rows) 
     }
 
 
-def test_a_ruling_decides_wherever_there_is_one(rows: Rows, feeds: Feeds) -> None:
-    second_sample = {pair for pair, row in rows.items() if row["decision_rule"] == "R0"}
+def test_a_ruling_always_decides(rows: Rows, feeds: Feeds) -> None:
+    decided_by_ruling = {pair for pair, row in rows.items() if row["decision_rule"] == "R0"}
 
-    assert second_sample == {pair for pair in feeds.pairs if feeds.ruling(pair)}
-    assert len(second_sample) == 1_970
+    assert decided_by_ruling == {pair for pair in feeds.pairs if feeds.ruling(pair)}
+    assert len(decided_by_ruling) == 1_970
 
 
 def test_a_rejected_id_is_not_applicable_although_the_vendor_names_a_version(
@@ -172,9 +172,7 @@ def test_a_rejected_id_is_not_applicable_although_the_vendor_names_a_version(
     assert (row["state"], row["reason_code"]) == ("not_applicable", "NVD_REJECTED")
 
 
-def test_what_the_vendor_has_fixed_is_fixed_in_exactly_its_version(
-    rows: Rows, feeds: Feeds
-) -> None:
+def test_a_version_of_the_vendor_is_the_fixed_version(rows: Rows, feeds: Feeds) -> None:
     fixed = {pair: row for pair, row in rows.items() if row["state"] == "fixed"}
 
     by_vendor = [pair for pair in fixed if feeds.vendor_version(pair)]
@@ -183,7 +181,7 @@ def test_what_the_vendor_has_fixed_is_fixed_in_exactly_its_version(
     assert [p for p in by_vendor if fixed[p]["fixed_version"] != feeds.vendor_version(p)] == []
 
 
-def test_a_version_stands_with_every_fixed_advisory_and_with_no_other(rows: Rows) -> None:
+def test_exactly_the_fixed_advisories_have_a_version(rows: Rows) -> None:
     states = {row["state"] for row in rows.values()}
     wrong = [
         p for p, row in rows.items() if (row["state"] == "fixed") != bool(row["fixed_version"])
@@ -205,19 +203,19 @@ def test_ids_of_the_tracker_that_are_no_cve_are_advisories_too(rows: Rows, feeds
 def test_no_version_comes_from_another_package_ecosystem_or_release(
     rows: Rows, feeds: Feeds, mirror: Path
 ) -> None:
-    named = _versions_named_by_the_distribution(mirror)
+    distribution_versions = _distribution_versions(mirror)
     fixed = {pair: row["fixed_version"] for pair, row in rows.items() if row["state"] == "fixed"}
     by_others = {pair for pair in fixed if not feeds.vendor_version(pair)}
 
-    strangers = [pair for pair in by_others if fixed[pair] not in named[pair]]
+    unknown = [pair for pair in by_others if fixed[pair] not in distribution_versions[pair]]
 
     assert len(by_others) == 69
-    assert strangers == []
+    assert unknown == []
 
 
 def test_a_rebuilt_package_is_not_fixed_by_the_distribution_alone(rows: Rows, feeds: Feeds) -> None:
     versions = _vendor_versions(feeds)
-    rebuilt = {package for package, named in versions.items() if any(map(is_rebuild, named))}
+    rebuilt = {package for package, texts in versions.items() if any(map(is_rebuild, texts))}
     mixed = {package for package in rebuilt if any(map(RELEASE_MARK.search, versions[package]))}
     unproven = {
         pair
@@ -232,53 +230,54 @@ def test_a_rebuilt_package_is_not_fixed_by_the_distribution_alone(rows: Rows, fe
     assert states["fixed"] == 0
 
 
-def test_the_scanners_get_a_version_for_what_is_fixed_and_for_nothing_else(
+def test_the_scanner_feed_has_a_version_for_fixed_advisories_only(
     real: SampleHome, rows: Rows
 ) -> None:
     feed = json.loads((real.latest / "data.json").read_bytes())
-    told = {
-        (package.lower(), vulnerability_id): entry.get("fixed_version")
-        for package, entries in feed.items()
-        for vulnerability_id, entry in entries.items()
-    }
+    versions = {}
+    for package, entries in feed.items():
+        for vulnerability_id, entry in entries.items():
+            versions[package.lower(), vulnerability_id] = entry.get("fixed_version")
 
-    assert told == {
+    assert versions == {
         pair: "0" if row["state"] == "not_applicable" else row["fixed_version"]
         for pair, row in rows.items()
     }
 
 
 def test_every_cve_record_arrives(tables: duckdb.DuckDBPyConnection, mirror: Path) -> None:
-    *years, late = nvd_files(mirror)
-    in_years = {record.id: record for file in years for record in cve_records(file)}
-    in_late = {record.id: record for record in cve_records(late)}
+    *yearly_files, recent_file = nvd_files(mirror)
+    yearly = {}
+    for file in yearly_files:
+        yearly |= {record.id: record for record in cve_records(file)}
+    recent = {record.id: record for record in cve_records(recent_file)}
     newer = [
         name
-        for name, record in in_late.items()
-        if name in in_years and record.changed_at > in_years[name].changed_at
+        for name, record in recent.items()
+        if name in yearly and record.changed_at > yearly[name].changed_at
     ]
 
     arrived = _ids(tables, "select cve_id from nvd union select cve_id from nvd_modified")
 
-    assert (len(in_years), len(in_late.keys() - in_years), len(newer)) == (153_522, 15, 51)
-    assert arrived == in_years.keys() | in_late.keys()
+    assert (len(yearly), len(recent.keys() - yearly), len(newer)) == (153_522, 15, 51)
+    assert arrived == yearly.keys() | recent.keys()
     assert len(arrived) == 153_537
 
 
-def test_of_two_records_of_a_cve_the_newer_one_speaks(real: SampleHome, feeds: Feeds) -> None:
-    spoken_of = {
+def test_the_newer_of_two_records_of_a_cve_makes_the_claim(real: SampleHome, feeds: Feeds) -> None:
+    expected_times = {
         pair: feeds.nvd[pair[1]].changed_at
         for pair in feeds.pairs
-        if pair[1] in feeds.nvd and _says_something(feeds.nvd[pair[1]])
+        if pair[1] in feeds.nvd and _makes_claim(feeds.nvd[pair[1]])
     }
 
-    claimed = {
+    claim_times = {
         (row["package_name"].lower(), row["cve_id"]): row["record_modified_at"]
         for row in real.rows("mart_advisory_claims")
         if row["source"] == "nvd"
     }
 
-    assert claimed == spoken_of
+    assert claim_times == expected_times
 
 
 def test_every_osv_record_arrives(tables: duckdb.DuckDBPyConnection, mirror: Path) -> None:
@@ -297,69 +296,81 @@ def test_every_pair_of_the_tracker_arrives_or_is_rejected(
     entries = dict(tracker_entries(mirror))
     malformed = {pair for pair, entry in entries.items() if not isinstance(entry["releases"], dict)}
 
-    found = tables.sql("select distinct lower(package_name), cve_id from debian").fetchall()
+    pairs = tables.sql("select distinct lower(package_name), cve_id from debian").fetchall()
     rejected = _ids(tables, 'select "where" from debian_rejects')
 
     assert len(entries) == 22_500
-    assert set(found) == entries.keys() - malformed
+    assert set(pairs) == entries.keys() - malformed
     assert rejected == {f"{package}.{cve}.releases" for package, cve in malformed}
 
 
-def test_a_run_at_once_asks_the_remotes_and_does_nothing_else(standing: SampleHome) -> None:
-    before = standing.count_runs(), fingerprint(standing.home.tables(DOMAIN)), _content(standing)
-    last = standing.latest.name
+def test_an_immediate_second_run_only_probes_the_remotes(published_home: SampleHome) -> None:
+    before = (
+        published_home.count_runs(),
+        fingerprint(published_home.home.tables(DOMAIN)),
+        _content(published_home),
+    )
+    last = published_home.latest.name
 
-    manifest = standing.run()
+    manifest = published_home.run()
 
-    after = standing.count_runs(), fingerprint(standing.home.tables(DOMAIN)), _content(standing)
+    after = (
+        published_home.count_runs(),
+        fingerprint(published_home.home.tables(DOMAIN)),
+        _content(published_home),
+    )
     assert after == before
     assert (manifest.status, manifest.note) == (RunStatus.SUCCESS, "nothing moved")
-    assert last != manifest.run_id == standing.latest.name
-    assert (standing.latest / MANIFEST_FILE).exists()
+    assert last != manifest.run_id == published_home.latest.name
+    assert (published_home.latest / MANIFEST_FILE).exists()
 
 
-def test_a_launch_of_the_whole_job_reuses_every_asset(standing: SampleHome) -> None:
-    manifest = standing.launch_job()
+def test_a_launch_of_the_whole_job_reuses_every_asset(published_home: SampleHome) -> None:
+    manifest = published_home.launch_job()
 
     assert manifest.assets
-    assert standing.made_assets(manifest) == set()
+    assert published_home.made_assets(manifest) == set()
 
 
-def test_one_more_ruling_runs_what_is_below_the_rulings_and_changes_one_advisory(
-    changing: SampleHome, decided: dict[Pair, Decision]
+def test_a_new_ruling_runs_its_downstream_assets_and_changes_one_advisory(
+    changeable_home: SampleHome, expected_decisions: dict[Pair, Decision]
 ) -> None:
-    before = changing.states()
-    package, cve = min(pair for pair, d in decided.items() if d.state == "under_investigation")
+    before = changeable_home.states()
+    package, cve = min(
+        pair for pair, d in expected_decisions.items() if d.state == "under_investigation"
+    )
     ruling = f"{cve},{package},not_applicable,,code_not_in_use\n"
-    changing.change(RULINGS, lambda text: text.rstrip("\n") + "\n" + ruling)
+    changeable_home.change(RULINGS, lambda text: text.rstrip("\n") + "\n" + ruling)
 
-    manifest = changing.run()
+    manifest = changeable_home.run()
 
-    ran = {asset.key.rpartition("/")[2] for asset in manifest.assets}
-    changed = changing.states().items() - before.items()
-    assert changed == {(f"{package}:{cve}", "not_applicable")}
-    assert {"overrides_raw", "overrides_validated", "overrides"} <= changing.made_assets(manifest)
-    assert ran & _steps_of_other_sources(changing) == set()
+    asset_names = {asset.key.rpartition("/")[2] for asset in manifest.assets}
+    changed_states = changeable_home.states().items() - before.items()
+    assert changed_states == {(f"{package}:{cve}", "not_applicable")}
+    assert {"overrides_raw", "overrides_validated", "overrides"} <= changeable_home.made_assets(
+        manifest
+    )
+    assert asset_names & _steps_of_other_sources(changeable_home) == set()
 
 
-def test_a_table_file_that_is_gone_comes_back(standing: SampleHome) -> None:
-    table = standing.home.table_file(DOMAIN, "nvd", "2018")
+def test_a_deleted_table_file_is_written_again(published_home: SampleHome) -> None:
+    table = published_home.home.table_file(DOMAIN, "nvd", "2018")
     before = table.read_bytes()
     table.unlink()
 
-    manifest = standing.run()
+    manifest = published_home.run()
 
     assert table.read_bytes() == before
-    assert standing.made_assets(manifest) == {"nvd"}
+    assert published_home.made_assets(manifest) == {"nvd"}
 
 
-def test_the_command_makes_the_same_bytes_in_another_home(
+def test_the_command_publishes_the_same_bytes_in_another_home(
     real: SampleHome, first: RunManifest, mirror: Path, tmp_path: Path
 ) -> None:
     other = SampleHome(tmp_path, mirror_url=str(mirror))
     program = [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN]
 
-    done = subprocess.run(
+    process = subprocess.run(
         [*program, "--as-of", AS_OF.isoformat()],
         env=other.settings.child_environment(),
         check=False,
@@ -369,10 +380,10 @@ def test_the_command_makes_the_same_bytes_in_another_home(
 
     different = _different(_bytes(real), _bytes(other))
     shutil.rmtree(tmp_path)
-    assert (done.returncode, different) == (0, []), done.stderr
+    assert (process.returncode, different) == (0, []), process.stderr
 
 
-def _as_decided(row: dict[str, Any]) -> Decision:
+def _as_decision(row: dict[str, Any]) -> Decision:
     return Decision(
         state=row["state"],
         version=row["fixed_version"],
@@ -384,28 +395,32 @@ def _as_decided(row: dict[str, Any]) -> Decision:
     )
 
 
-def _versions_named_by_the_distribution(mirror: Path) -> dict[Pair, set[str]]:
-    """The fixed versions in the distribution's own records, by pair, of any target release."""
-    named: dict[Pair, set[str]] = defaultdict(set)
+def _distribution_versions(mirror: Path) -> dict[Pair, set[str]]:
+    """Returns the fixed versions of all target releases in the distribution's records, by pair."""
+    fixed_versions: dict[Pair, set[str]] = defaultdict(set)
     for pair, entry in tracker_entries(mirror):
         for release in set(entry["releases"]).intersection(TARGETS):
-            named[pair].add(entry["releases"][release].get("fixed_version"))
+            fixed_versions[pair].add(entry["releases"][release].get("fixed_version"))
     for record in filter(is_well_formed, osv_records(mirror)):
         for (package, release), ranges in osv_ranges(record).items():
-            versions = {event["fixed"] for events in ranges for event in events if "fixed" in event}
-            for name in osv_ids(record) if release in TARGETS else ():
-                named[package, name] |= versions
-    return named
+            if release not in TARGETS:
+                continue
+            versions = set()
+            for events in ranges:
+                versions |= {event["fixed"] for event in events if "fixed" in event}
+            for name in osv_ids(record):
+                fixed_versions[package, name] |= versions
+    return fixed_versions
 
 
-def _says_something(record: CveRecord) -> bool:
+def _makes_claim(record: CveRecord) -> bool:
     return record.is_rejected or record.is_scored
 
 
 def _vendor_versions(feeds: Feeds) -> dict[str, set[str]]:
     versions: dict[str, set[str]] = defaultdict(set)
     for (package, _), entry in feeds.vendor.items():
-        if version := named_version(entry):
+        if version := version_in(entry):
             versions[package].add(version)
     return versions
 
@@ -421,14 +436,14 @@ def _steps_of_other_sources(sample: SampleHome) -> set[str]:
 
 
 def _content(sample: SampleHome) -> dict[str, tuple[int, bytes]]:
-    """Time and bytes of what is published, apart from the files that tell of the run."""
-    found = fingerprint(sample.latest)
-    return {name: found[name] for name in found.keys() - OF_THE_RUN}
+    """Returns time and bytes of the published files, without those about the run."""
+    files = fingerprint(sample.latest)
+    return {name: files[name] for name in files.keys() - RUN_FILES}
 
 
 def _bytes(sample: SampleHome) -> dict[str, bytes]:
-    found = fingerprint(sample.home.tables(DOMAIN)) | _content(sample)
-    return {name: data for name, (_, data) in found.items() if name != HEALTH}
+    files = fingerprint(sample.home.tables(DOMAIN)) | _content(sample)
+    return {name: data for name, (_, data) in files.items() if name != HEALTH}
 
 
 def _different(some: dict[str, bytes], others: dict[str, bytes]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The sample from source to published set, against states that were worked out by hand."""
+"""A run of the sample, from sources to published set, against states derived by hand."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ def manifest(first_run: SampleHome) -> RunManifest:
     return run_directory.read_manifest(first_run.latest)
 
 
-def test_the_sample_runs_to_a_full_success(manifest: RunManifest) -> None:
+def test_the_sample_run_succeeds(manifest: RunManifest) -> None:
     assert manifest.status is RunStatus.SUCCESS, manifest.note
     assert manifest.published
     assert manifest.outages == []
 
 
-def test_every_state_is_as_worked_out_by_hand(first_run: SampleHome) -> None:
+def test_every_state_is_the_one_derived_by_hand(first_run: SampleHome) -> None:
     columns = ("state", "reason_code", "decision_rule", "fixed_version", "confidence")
 
-    found = {
+    states = {
         row["advisory_id"]: {column: row[column] for column in columns}
         for row in first_run.rows("mart_advisory_current")
     }
 
-    assert found == EXPECTED["advisories"]
+    assert states == EXPECTED["advisories"]
 
 
-def test_only_final_claims_of_others_dissent(first_run: SampleHome) -> None:
-    found = {
+def test_only_claims_of_final_rules_for_other_states_dissent(first_run: SampleHome) -> None:
+    dissent = {
         row["advisory_id"]: row["dissenting_sources"]
         for row in first_run.rows("mart_advisory_current")
     }
 
-    assert {key: found[key] for key in EXPECTED["dissenting_sources"]} == EXPECTED[
+    assert {key: dissent[key] for key in EXPECTED["dissenting_sources"]} == EXPECTED[
         "dissenting_sources"
     ]
 
 
-def test_pairs_that_only_an_upstream_knows_are_listed_apart(first_run: SampleHome) -> None:
-    found = [
+def test_pairs_that_only_an_upstream_names_are_unlisted(first_run: SampleHome) -> None:
+    pairs = [
         f"{row['package_name']}:{row['cve_id']}" for row in first_run.rows("mart_advisory_unlisted")
     ]
 
-    assert sorted(found) == EXPECTED["unlisted"]
+    assert sorted(pairs) == EXPECTED["unlisted"]
 
 
-def test_bad_rows_are_counted_and_nothing_else_is_lost(manifest: RunManifest) -> None:
-    found = dict.fromkeys(EXPECTED["rejected"], 0)
+def test_only_bad_rows_are_rejected(manifest: RunManifest) -> None:
+    rejected = dict.fromkeys(EXPECTED["rejected"], 0)
     for source in manifest.sources:
-        found[source.source.name] += source.rejected or 0
+        rejected[source.source.name] += source.rejected or 0
 
-    assert found == EXPECTED["rejected"]
+    assert rejected == EXPECTED["rejected"]
 
 
-def test_the_published_document_keeps_its_contract(first_run: SampleHome) -> None:
+def test_the_published_document_has_its_fields(first_run: SampleHome) -> None:
     document = json.loads((first_run.latest / "advisory_current.json").read_text(encoding="utf-8"))
 
     assert document["generated_at"] == EXPECTED["as_of"]
@@ -89,32 +89,32 @@ def test_the_ledger_names_every_file_once_per_process(
 
     ledgers = [load_manifest(first_run.home, DOMAIN, process) for process in Process]
 
-    for found in ledgers:
-        assert found is not None
-        assert {key: record.file.sha256 for key, record in found.records.items()} == files
+    for ledger in ledgers:
+        assert ledger is not None
+        assert {key: record.file.sha256 for key, record in ledger.records.items()} == files
 
 
-def test_the_report_tells_what_was_decided(first_run: SampleHome) -> None:
+def test_the_report_counts_states_and_rejects(first_run: SampleHome) -> None:
     report = (first_run.latest / "run_report.md").read_text(encoding="utf-8")
 
     assert "| fixed | 16 |" in report
     assert "| `advisories.overrides` | `values` | 1 |" in report
 
 
-def test_a_second_run_links_what_is_published_and_makes_nothing(sample: SampleHome) -> None:
+def test_an_unchanged_run_links_the_published_files(sample: SampleHome) -> None:
     published = sample.latest
 
-    again = sample.run()
+    second_run = sample.run()
 
-    assert again.status is RunStatus.SUCCESS
-    assert sample.made_assets(again) == set()
+    assert second_run.status is RunStatus.SUCCESS
+    assert sample.made_assets(second_run) == set()
     assert sample.latest != published
     for name in ("advisory_current.json", "marts/mart_advisory_current.parquet"):
         assert (sample.latest / name).samefile(published / name)
 
 
 @pytest.mark.long
-def test_another_home_gives_the_same_bytes(first_run: SampleHome, tmp_path: Path) -> None:
+def test_another_home_has_the_same_bytes(first_run: SampleHome, tmp_path: Path) -> None:
     other = SampleHome.create(tmp_path)
 
     other.run(RunOptions(as_of=AS_OF))

@@ -1,4 +1,4 @@
-"""A home in which the sample was run, and the mirror that it was fetched from."""
+"""Homes after a run of the sample, each with its own copy of the mirror."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Records = list[dict[str, Any]]
 
 
 class Galaxy(SampleHome):
-    """One home and its mirror; both may be copied."""
+    """A home and its mirror, which tests may change in a copy."""
 
     name = DOMAIN
     as_of = AS_OF
 
-    def dump(self, change: Callable[[Records], Records], name: str = "systems_1day") -> None:
-        """Let the host serve another dump, one object per line as it does."""
+    def change_dump(self, change: Callable[[Records], Records], name: str = "systems_1day") -> None:
+        """Replace a dump of the mirror by a changed one, with one object per line as upstream."""
         path = self.mirror / HOST / f"{name}.json.gz"
         records = change(json.loads(gzip.decompress(path.read_bytes())))
         text = "[\n" + ",\n".join(f"    {json.dumps(record)}" for record in records) + "\n]\n"
@@ -52,7 +52,7 @@ class Galaxy(SampleHome):
 
 @pytest.fixture(scope="session")
 def first_galaxy(build_once: Any) -> Galaxy:
-    """The sample, run once; tests that change anything take a copy."""
+    """The home after a run of the sample; tests that change it take a copy."""
     return Galaxy(build_once("galaxy", Galaxy.create_with_run))
 
 

@@ -1,4 +1,4 @@
-"""What a dump that is half gone, shrunk or not there gets: the last good one stands."""
+"""Dumps that are cut off, too small, invalid or missing: the last good dump is used."""
 
 from __future__ import annotations
 
@@ -22,64 +22,66 @@ def systems(galaxy: Galaxy) -> list[int]:
     return [row["id64"] for row in galaxy.rows("mart_systems")]
 
 
-def test_a_dump_that_breaks_off_leaves_the_last_good_one_until_a_whole_one_comes(
+def test_the_last_good_dump_is_used_until_a_complete_one_arrives(
     galaxy: Galaxy,
 ) -> None:
-    whole = (galaxy.mirror / DUMP).read_bytes()
+    complete_dump = (galaxy.mirror / DUMP).read_bytes()
     before = systems(galaxy)
-    (galaxy.mirror / DUMP).write_bytes(whole[: len(whole) // 2])
+    (galaxy.mirror / DUMP).write_bytes(complete_dump[: len(complete_dump) // 2])
 
-    broken = galaxy.run()
-    said, stood = galaxy.check_description("systems_raw", "fetched"), systems(galaxy)
-    (galaxy.mirror / DUMP).write_bytes(whole)
-    galaxy.dump(lambda records: [*records, records[4] | {"id64": 7001}])
-    healed = galaxy.run()
+    partial_run = galaxy.run()
+    description = galaxy.check_description("systems_raw", "fetched")
+    systems_after_outage = systems(galaxy)
+    (galaxy.mirror / DUMP).write_bytes(complete_dump)
+    galaxy.change_dump(lambda records: [*records, records[4] | {"id64": 7001}])
+    complete_run = galaxy.run()
 
-    assert (broken.status, broken.published) == (RunStatus.PARTIAL_SUCCESS, True)
-    assert "cut off" in said
-    assert stood == before
+    assert (partial_run.status, partial_run.published) == (RunStatus.PARTIAL_SUCCESS, True)
+    assert "cut off" in description
+    assert systems_after_outage == before
     assert list(galaxy.home.quarantine("galaxy", "systems").glob("*.json"))
-    assert healed.status is RunStatus.SUCCESS, healed.note
+    assert complete_run.status is RunStatus.SUCCESS, complete_run.note
     assert systems(galaxy) == sorted([*before, 7001])
 
 
-def test_a_well_formed_dump_with_half_its_systems_is_an_outage_until_it_is_accepted(
+def test_a_dump_with_half_its_systems_is_an_outage_until_it_is_accepted(
     galaxy: Galaxy,
 ) -> None:
-    galaxy.dump(lambda records: [r for r in records if r["id64"]][:28])
+    galaxy.change_dump(lambda records: [r for r in records if r["id64"]][:28])
 
-    refused = galaxy.run()
-    said, stood = galaxy.check_description("systems", "contract"), len(galaxy.table("systems"))
-    accepted = galaxy.run(RunOptions(accept_changes=True))
+    refused_run = galaxy.run()
+    description = galaxy.check_description("systems", "contract")
+    rows_after_refusal = len(galaxy.table("systems"))
+    accepted_run = galaxy.run(RunOptions(accept_changes=True))
 
-    assert refused.status is RunStatus.PARTIAL_SUCCESS
-    assert "expected about 60 rows as last time, found 26" in said
-    assert stood == 60
-    assert accepted.status is RunStatus.SUCCESS, accepted.note
+    assert refused_run.status is RunStatus.PARTIAL_SUCCESS
+    assert "expected about 60 rows as last time, found 26" in description
+    assert rows_after_refusal == 60
+    assert accepted_run.status is RunStatus.SUCCESS, accepted_run.note
     assert len(galaxy.table("systems")) == 26
-    assert len(systems(galaxy)) == 60  # what a day leaves out stays known
+    assert len(systems(galaxy)) == 60  # systems that a dump leaves out are kept
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        pytest.param(b"<!doctype html><title>Busy</title>", "gzip", id="a page"),
-        pytest.param(gzip.compress(b"[\n]\n"), "at least 1 records", id="an empty list"),
+        pytest.param(b"<!doctype html><title>Busy</title>", "gzip", id="web page"),
+        pytest.param(gzip.compress(b"[\n]\n"), "at least 1 records", id="empty list"),
     ],
 )
-def test_what_is_no_dump_never_becomes_one(galaxy: Galaxy, content: bytes, told: str) -> None:
+def test_a_file_that_is_no_dump_is_an_outage(galaxy: Galaxy, content: bytes, message: str) -> None:
     (galaxy.mirror / DUMP).write_bytes(content)
 
     manifest = galaxy.run()
 
     assert manifest.status is RunStatus.PARTIAL_SUCCESS
-    assert told in galaxy.check_description("systems_raw", "fetched")
+    assert message in galaxy.check_description("systems_raw", "fetched")
     assert len(systems(galaxy)) == 60
 
 
-def test_a_dump_that_nobody_serves_is_an_outage_of_that_source_alone(galaxy: Galaxy) -> None:
+def test_a_missing_dump_is_an_outage_of_its_source_only(galaxy: Galaxy) -> None:
     (galaxy.mirror / "downloads.spansh.co.uk/galaxy_stations.json.gz").unlink()
-    galaxy.dump(lambda records: [*records, records[4] | {"id64": 7001}])
+    galaxy.change_dump(lambda records: [*records, records[4] | {"id64": 7001}])
 
     manifest = galaxy.run()
 
@@ -89,8 +91,8 @@ def test_a_dump_that_nobody_serves_is_an_outage_of_that_source_alone(galaxy: Gal
     assert len(galaxy.rows("mart_system_stations")) == 3
 
 
-def test_a_dry_run_gives_a_reason_for_each_source_and_does_nothing(galaxy: Galaxy) -> None:
-    galaxy.dump(lambda records: records[::-1])
+def test_a_dry_run_prints_a_reason_for_each_source_and_writes_nothing(galaxy: Galaxy) -> None:
+    galaxy.change_dump(lambda records: records[::-1])
     before = sorted(galaxy.home.root.rglob("*.parquet"))
 
     lines = galaxy.plan()
@@ -104,7 +106,7 @@ def test_a_dry_run_gives_a_reason_for_each_source_and_does_nothing(galaxy: Galax
     assert sorted(galaxy.home.root.rglob("*.parquet")) == before
 
 
-def test_force_refresh_fetches_what_is_up_to_date_and_makes_nothing_of_equal_bytes(
+def test_force_refresh_fetches_all_files_and_reuses_assets_of_equal_bytes(
     galaxy: Galaxy,
 ) -> None:
     lines = galaxy.plan(RunOptions(force_refresh=True))
@@ -112,5 +114,5 @@ def test_force_refresh_fetches_what_is_up_to_date_and_makes_nothing_of_equal_byt
 
     assert sum(line.endswith("fetch, force_refresh") for line in lines) == 4
     assert manifest.status is RunStatus.SUCCESS
-    made = {a.key.rpartition("/")[2] for a in manifest.assets if a.outcome == "made"}
-    assert made <= {"run_report", "galaxy_published"}
+    made_assets = {a.key.rpartition("/")[2] for a in manifest.assets if a.outcome == "made"}
+    assert made_assets <= {"run_report", "galaxy_published"}

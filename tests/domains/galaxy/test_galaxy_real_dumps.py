@@ -1,4 +1,4 @@
-"""The real dumps, value for value as a plain reading of the same files gives them."""
+"""The tables of the real dumps against the same files read by json, value for value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from etl_assets.tables.tabulate import tabulate
 HOST = "downloads.spansh.co.uk"
 
 
-def read(mirror: Path, name: str) -> list[dict[str, Any]]:
+def read_dump(mirror: Path, name: str) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = json.loads(
         gzip.decompress((mirror / HOST / f"{name}.json.gz").read_bytes())
     )
@@ -31,24 +31,24 @@ def source(repo_root: Path, name: str) -> Source:
     return load(repo_root / "etl_assets" / "domains")["galaxy"].sources[name]
 
 
-def rows(home: Home, declared: Source, mirror: Path) -> list[dict[str, Any]]:
-    """The table, without whence each row came."""
+def read_table(home: Home, declared: Source, mirror: Path) -> list[dict[str, Any]]:
+    """Tabulates the dump of a source; returns the rows without the columns of their origin."""
     file = mirror / HOST / str(declared.location.url).rpartition("/")[2]
     part = Part(source=declared.full_name)
     table = tabulate(home, declared, part, file, "0" * 64, code_version="1")
     assert (table.rejected, table.duplicates, table.unknown_values) == (0, 0, {})
-    found: list[dict[str, Any]] = pq.read_table(home.root / table.path).to_pylist()
-    return [{n: v for n, v in row.items() if not n.startswith("source_")} for row in found]
+    frame = pq.read_table(home.root / table.path)
+    names = [name for name in frame.column_names if not name.startswith("source_")]
+    rows: list[dict[str, Any]] = frame.select(names).to_pylist()
+    return rows
 
 
 def time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_systems_are_as_a_plain_reading_gives_them(
-    home: Home, mirror: Path, repo_root: Path
-) -> None:
-    plain = [
+def test_systems_have_the_values_of_the_dump(home: Home, mirror: Path, repo_root: Path) -> None:
+    expected = [
         {
             "id64": s["id64"],
             "name": s["name"],
@@ -57,50 +57,45 @@ def test_systems_are_as_a_plain_reading_gives_them(
             "needs_permit": s.get("needsPermit"),
             "updated_at": time(s["updateTime"]),
         }
-        for s in read(mirror, "systems_1day")
+        for s in read_dump(mirror, "systems_1day")
     ]
 
-    assert rows(home, source(repo_root, "systems"), mirror) == plain
+    assert read_table(home, source(repo_root, "systems"), mirror) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "file"), [("bodies", "galaxy_1day"), ("populated_bodies", "galaxy_populated")]
 )
-def test_bodies_are_as_a_plain_reading_gives_them(
+def test_bodies_have_the_values_of_the_dump(
     home: Home, mirror: Path, repo_root: Path, name: str, file: str
 ) -> None:
     declared = source(repo_root, name)
-    own = {c.name: c.origin or c.name for c in declared.contract.columns}
-    plain = [
-        {column: body.get(field) for column, field in own.items()}
-        | {
-            "system_id64": system["id64"],
-            "system_name": system["name"],
-            "updated_at": time(body["updateTime"]),
-        }
-        for system in read(mirror, file)
-        for body in system["bodies"]
-    ]
+    fields = {c.name: c.origin or c.name for c in declared.contract.columns}
+    expected = []
+    for system in read_dump(mirror, file):
+        for body in system["bodies"]:
+            row = {column: body.get(field) for column, field in fields.items()}
+            row |= {"system_id64": system["id64"], "system_name": system["name"]}
+            expected.append(row | {"updated_at": time(body["updateTime"])})
 
-    assert rows(home, declared, mirror) == plain
+    assert read_table(home, declared, mirror) == expected
 
 
-def test_stations_are_as_a_plain_reading_gives_them(
-    home: Home, mirror: Path, repo_root: Path
-) -> None:
+def test_stations_have_the_values_of_the_dump(home: Home, mirror: Path, repo_root: Path) -> None:
     declared = source(repo_root, "stations")
-    own = {c.name: c.origin or c.name for c in declared.contract.columns}
-    plain = []
-    for system in read(mirror, "galaxy_stations"):
-        found = [(None, station) for station in system["stations"]]
-        found += [(body, station) for body in system["bodies"] for station in body["stations"]]
-        for body, station in found:
+    fields = {c.name: c.origin or c.name for c in declared.contract.columns}
+    expected = []
+    for system in read_dump(mirror, "galaxy_stations"):
+        stations = [(None, station) for station in system["stations"]]
+        for body in system["bodies"]:
+            stations += [(body, station) for station in body["stations"]]
+        for body, station in stations:
             pads = station.get("landingPads") or {}
-            row = {column: station.get(field) for column, field in own.items()}
+            row = {column: station.get(field) for column, field in fields.items()}
             row |= {f"system_{axis}": value for axis, value in system["coords"].items()}
             row |= {f"{size}_pads": pads.get(size) for size in ("large", "medium", "small")}
             row |= {"system_id64": system["id64"], "system_name": system["name"]}
             row |= {"body_id": body["bodyId"], "body_name": body["name"]} if body else {}
-            plain.append(row | {"updated_at": time(station["updateTime"])})
+            expected.append(row | {"updated_at": time(station["updateTime"])})
 
-    assert rows(home, declared, mirror) == plain
+    assert read_table(home, declared, mirror) == expected

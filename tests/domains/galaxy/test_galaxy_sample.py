@@ -1,4 +1,4 @@
-"""The sample from dumps to published set, against rows that were worked out by hand."""
+"""A run of the sample, from dumps to published set, against rows derived by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOMAIN = "galaxy"
 REPORTED = datetime(2026, 2, 27, 12, tzinfo=UTC)
 
 
-def test_the_sample_becomes_the_tables_that_were_declared(first_galaxy: Galaxy) -> None:
+def test_the_sample_becomes_the_declared_tables(first_galaxy: Galaxy) -> None:
     systems = {row["id64"]: row for row in first_galaxy.table("systems")}
 
     assert len(systems) == 60
@@ -47,53 +47,53 @@ def test_unsigned_ids_survive_to_the_published_set(first_galaxy: Galaxy) -> None
     assert names[2**63] == "First Unsigned"
 
 
-def test_of_several_reports_the_newest_is_kept(first_galaxy: Galaxy) -> None:
-    (twice,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1010)
+def test_the_newest_of_several_reports_is_kept(first_galaxy: Galaxy) -> None:
+    (system,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1010)
 
-    assert twice["main_star"] == "K (Yellow-Orange) Star"
-    assert twice["updated_at"] == datetime(2026, 2, 27, 9, 30, tzinfo=UTC)
-    assert twice["source_row"] == 11
+    assert system["main_star"] == "K (Yellow-Orange) Star"
+    assert system["updated_at"] == datetime(2026, 2, 27, 9, 30, tzinfo=UTC)
+    assert system["source_row"] == 11
 
 
-def test_rows_without_number_or_place_are_rejected_with_their_line(first_galaxy: Galaxy) -> None:
-    found = [(r["where"], r["column"], r["rule"]) for r in first_galaxy.rejects("systems")]
+def test_rows_without_id_or_coordinates_are_rejected_with_their_line(first_galaxy: Galaxy) -> None:
+    rejects = [(r["where"], r["column"], r["rule"]) for r in first_galaxy.rejects("systems")]
 
-    assert found == [
+    assert rejects == [
         ("line 22", "id64", "required"),
         ("line 42", "y", "required"),
         ("line 66", "x", "maximum"),
     ]
 
 
-def test_a_star_of_an_unknown_class_is_kept_and_warned_of(first_galaxy: Galaxy) -> None:
-    (strange,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1007)
+def test_a_star_of_an_unknown_class_is_kept_with_a_warning(first_galaxy: Galaxy) -> None:
+    (system,) = (row for row in first_galaxy.table("systems") if row["id64"] == 1007)
 
-    said = first_galaxy.check_description("systems", "contract")
+    description = first_galaxy.check_description("systems", "contract")
 
-    assert strange["main_star"] == "Purple Star"
-    assert "1 values of main_star are not among the known ones: 'Purple Star' (1)" in said
-    assert "3 of 65 records rejected (1 by maximum, 2 by required)" in said
-    assert "2 rows set aside for a newer one of the same key" in said
+    assert system["main_star"] == "Purple Star"
+    assert "1 values of main_star are not among the known ones: 'Purple Star' (1)" in description
+    assert "3 of 65 records rejected (1 by maximum, 2 by required)" in description
+    assert "2 rows set aside for a newer one of the same key" in description
 
 
-def test_stations_on_bodies_know_their_body_and_their_system(first_galaxy: Galaxy) -> None:
+def test_stations_on_bodies_have_their_body_and_their_system(first_galaxy: Galaxy) -> None:
     stations = {row["market_id"]: row for row in first_galaxy.table("stations")}
 
-    found = {n: (r["system_id64"], r["body_id"], r["body_name"]) for n, r in stations.items()}
+    columns = ("system_id64", "body_id", "body_name")
 
-    assert found == {
+    assert {n: tuple(r[c] for c in columns) for n, r in stations.items()} == {
         128000001: (1001, None, None),
         128000003: (1001, 2, "Harbour 2"),
         128000004: (1002, None, None),
         128000005: (4001, None, None),
-        3700000001: (1002, None, None),  # the carrier has moved there from 1001
+        3700000001: (1002, None, None),  # the carrier moved there from 1001
     }
 
 
 def test_systems_are_counted_by_cube(first_galaxy: Galaxy) -> None:
-    found = {r["cube"]: r["systems_count"] for r in first_galaxy.rows("mart_region_cubes")}
+    counts = {r["cube"]: r["systems_count"] for r in first_galaxy.rows("mart_region_cubes")}
 
-    assert found == {
+    assert counts == {
         "-2/0/-1": 1,
         "-1/0/-1": 1,
         "-1/0/0": 14,
@@ -104,7 +104,7 @@ def test_systems_are_counted_by_cube(first_galaxy: Galaxy) -> None:
     }
 
 
-def test_stations_are_counted_by_system_and_joined_by_id_alone(first_galaxy: Galaxy) -> None:
+def test_stations_are_counted_by_system_and_joined_by_id(first_galaxy: Galaxy) -> None:
     columns = ("system_name", "main_star", "stations_count", "carriers_count", "is_known_system")
 
     rows = first_galaxy.rows("mart_system_stations")
@@ -116,34 +116,34 @@ def test_stations_are_counted_by_system_and_joined_by_id_alone(first_galaxy: Gal
     }
 
 
-def test_of_a_body_in_two_dumps_the_newest_report_counts(first_galaxy: Galaxy) -> None:
+def test_the_newest_report_of_a_body_in_two_dumps_counts(first_galaxy: Galaxy) -> None:
     columns = ("stars_count", "planets_count", "landable_count", "terraformable_count")
 
     rows = first_galaxy.rows("mart_system_bodies")
 
     assert {r["system_id64"]: tuple(r[c] for c in columns) for r in rows} == {
-        1001: (1, 2, 1, 0),  # Harbour 2 is being terraformed by now
+        1001: (1, 2, 1, 0),  # Harbour 2 is terraformable in the older report only
         1003: (1, 1, 1, 1),
         1004: (1, 0, 0, 0),
         1006: (1, 0, 0, 0),
     }
 
 
-def test_what_the_first_load_finds_is_no_change(first_galaxy: Galaxy) -> None:
+def test_the_first_load_has_no_changes(first_galaxy: Galaxy) -> None:
     assert first_galaxy.rows("mart_system_changes") == []
 
 
 @pytest.mark.long
-def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
+def test_a_new_dump_publishes_its_changes(galaxy: Galaxy) -> None:
     def next_day(records: list[dict]) -> list[dict]:
-        known = {record["id64"]: record for record in records}
-        visited = known[1006] | {"mainStar": "Neutron Star", "updateTime": "2026-02-28 07:00:00+00"}
-        moved = known[1002] | {"coords": {"x": 12.5, "y": -0.25, "z": 44.75}}
-        older = known[1001] | {"name": "Haven", "updateTime": "2026-01-01 00:00:00+00"}
-        new = known[1004] | {"id64": 5001, "name": "Newfound"}
+        by_id = {record["id64"]: record for record in records}
+        visited = by_id[1006] | {"mainStar": "Neutron Star", "updateTime": "2026-02-28 07:00:00+00"}
+        moved = by_id[1002] | {"coords": {"x": 12.5, "y": -0.25, "z": 44.75}}
+        older = by_id[1001] | {"name": "Haven", "updateTime": "2026-01-01 00:00:00+00"}
+        new = by_id[1004] | {"id64": 5001, "name": "Newfound"}
         return [visited, moved, older, new, *records[7:]]
 
-    galaxy.dump(next_day)
+    galaxy.change_dump(next_day)
     manifest = galaxy.run()
     changes = {row["id64"]: row for row in galaxy.rows("mart_system_changes")}
 
@@ -162,20 +162,20 @@ def test_a_new_dump_tells_what_it_changed(galaxy: Galaxy) -> None:
 
 
 @pytest.mark.long
-def test_the_changes_stay_those_of_the_last_dump_until_the_next(galaxy: Galaxy) -> None:
-    galaxy.dump(lambda records: [records[0] | {"name": "Haven"}, *records[1:]])
+def test_the_changes_of_a_dump_are_kept_until_the_next_dump(galaxy: Galaxy) -> None:
+    galaxy.change_dump(lambda records: [records[0] | {"name": "Haven"}, *records[1:]])
     galaxy.run()
 
     galaxy.home.warehouse(DOMAIN).unlink()
     galaxy.home.complete_marker(DOMAIN).unlink()
     galaxy.run()
-    built_again = [row["id64"] for row in galaxy.rows("mart_system_changes")]
-    galaxy.dump(lambda records: [*records, records[5] | {"id64": 6001}])
+    changes_after_rebuild = [row["id64"] for row in galaxy.rows("mart_system_changes")]
+    galaxy.change_dump(lambda records: [*records, records[5] | {"id64": 6001}])
     galaxy.run()
-    after_the_next = [row["id64"] for row in galaxy.rows("mart_system_changes")]
+    changes_after_next_dump = [row["id64"] for row in galaxy.rows("mart_system_changes")]
 
-    assert built_again == [1001]
-    assert after_the_next == [6001]
+    assert changes_after_rebuild == [1001]
+    assert changes_after_next_dump == [6001]
 
 
 def test_the_changes_are_published_as_a_document(first_galaxy: Galaxy) -> None:
@@ -187,43 +187,43 @@ def test_the_changes_are_published_as_a_document(first_galaxy: Galaxy) -> None:
 
 def test_the_download_ledger_names_each_file_of_each_source(first_galaxy: Galaxy) -> None:
     path = first_galaxy.home.root / "manifests" / "galaxy_download.manifest.json"
-    written = json.loads(path.read_bytes())
+    document = json.loads(path.read_bytes())
 
-    found = load_manifest(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
+    ledger = load_manifest(first_galaxy.home, DOMAIN, Process.DOWNLOAD)
 
-    assert found is not None
-    assert set(written["metadata"]) == {
+    assert ledger is not None
+    assert set(document["metadata"]) == {
         *("process", "etl_version", "root_dir", "total_records", "ts_created", "ts_updated")
     }
-    assert written["metadata"]["process"] == "download"
-    assert sorted(found.records) == [
+    assert document["metadata"]["process"] == "download"
+    assert sorted(ledger.records) == [
         *("galaxy.bodies", "galaxy.populated_bodies", "galaxy.stations", "galaxy.systems")
     ]
-    for record in found.records.values():
+    for record in ledger.records.values():
         stored = first_galaxy.home.root / record.file.path
         assert stored.name == record.file.sha256
         assert stored.stat().st_size == record.file.size_bytes
 
 
-def test_a_source_that_is_switched_off_is_never_asked(first_galaxy: Galaxy) -> None:
+def test_a_disabled_source_is_never_fetched(first_galaxy: Galaxy) -> None:
     assert "systems_all" in first_galaxy.domain.disabled_sources
     assert not [key for key in first_galaxy.asset_keys() if key.startswith("galaxy/systems_all_")]
     assert not [line for line in first_galaxy.plan() if "systems_all" in line]
 
 
-def test_the_asset_keys_are_those_that_were_agreed_on(first_galaxy: Galaxy) -> None:
+def test_the_asset_keys_are_unchanged(first_galaxy: Galaxy) -> None:
     graph = build_defs(
         ProjectContext(first_galaxy.settings, {DOMAIN: first_galaxy.domain})
     ).resolve_asset_graph()
-    agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
+    expected = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
 
-    assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == agreed.split()
+    assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == expected.split()
 
 
 @pytest.mark.long
-def test_the_same_dumps_give_the_same_bytes_in_another_home(
+def test_the_same_dumps_have_the_same_bytes_in_another_home(
     first_galaxy: Galaxy, tmp_path: Path
 ) -> None:
     other = type(first_galaxy).create(tmp_path)

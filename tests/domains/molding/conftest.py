@@ -1,4 +1,4 @@
-"""A home in which the sample was run once."""
+"""Homes after a run of the sample, each with its own copy of the mirror."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from domains.molding.factory import Factory
+from domains.molding.factory_home import FactoryHome
 
 
 @pytest.fixture(scope="session")
-def first_factory(build_once: Any) -> Factory:
-    """The sample, run once; tests that change anything take a copy."""
-    return Factory(build_once("molding", Factory.create_with_run))
+def first_factory(build_once: Any) -> FactoryHome:
+    """The home after a run of the sample; tests that change it take a copy."""
+    return FactoryHome(build_once("molding", FactoryHome.create_with_run))
 
 
 @pytest.fixture
-def factory(first_factory: Factory, tmp_path: Path) -> Factory:
+def factory(first_factory: FactoryHome, tmp_path: Path) -> FactoryHome:
     return first_factory.copy_to(tmp_path / "copy")

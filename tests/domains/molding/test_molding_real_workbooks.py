@@ -1,4 +1,4 @@
-"""The real workbooks, against a plain reading of them by other means."""
+"""The published tables of the real workbooks against the same files read by pandas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from domains.molding.factory import AS_OF, ORDERS, Factory, Rows
+from domains.molding.factory_home import AS_OF, ORDERS, FactoryHome, Rows
 from support.environments import Environment
 
 from etl_assets.model.records import RunStatus
@@ -40,24 +40,26 @@ def real(mirror: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_run(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Factory, RunManifest]:
-    """The real workbooks, run once from a mirror that tests may change in a copy."""
+def real_run(
+    real: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[FactoryHome, RunManifest]:
+    """The home after a run of the real workbooks, with a copy of them as its mirror."""
     folder = tmp_path_factory.mktemp("real")
     for file in real.glob("factory/**/*"):
         if file.is_file():
             target = folder / "mirror" / file.relative_to(real)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-    factory = Factory(folder)
+    factory = FactoryHome(folder)
     return factory, factory.run(RunOptions(as_of=AS_OF))
 
 
 @pytest.fixture(scope="session")
-def plain(real: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
+def expected_tables(real: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
     readers = Environment.create(tmp_path_factory.mktemp("readers"), *READERS)
     schema = real / "factory/databaseSchemas.json"
     tables: dict[str, Rows] = readers.run_script(
-        Path(__file__).with_name("plain_reading.py"), schema, real / "factory"
+        Path(__file__).with_name("pandas_reader.py"), schema, real / "factory"
     )
     return tables
 
@@ -66,58 +68,64 @@ def in_order(rows: Rows, key: list[str]) -> Rows:
     return sorted(rows, key=lambda row: tuple(str(row[name]) for name in key))
 
 
-def published(factory: Factory, table: str) -> Rows:
-    return [
-        {n: v.date().isoformat() if hasattr(v, "date") else v for n, v in row.items()}
-        for row in factory.table(table)
-    ]
+def published(factory: FactoryHome, table: str) -> Rows:
+    """Returns the rows of a table with days as ISO dates."""
+    rows = factory.table(table)
+    for row in rows:
+        for name, value in row.items():
+            if hasattr(value, "date"):
+                row[name] = value.date().isoformat()
+    return rows
 
 
 @pytest.mark.parametrize("name", list(KEYS))
-def test_every_table_equals_a_plain_reading_value_for_value(
-    name: str, real_run: tuple[Factory, RunManifest], plain: dict[str, Rows]
+def test_every_table_has_the_values_that_pandas_reads(
+    name: str, real_run: tuple[FactoryHome, RunManifest], expected_tables: dict[str, Rows]
 ) -> None:
-    found = published(real_run[0], name)
+    rows = published(real_run[0], name)
 
-    assert list(found[0]) == list(plain[name][0])
-    assert in_order(found, KEYS[name]) == in_order(plain[name], KEYS[name])
+    assert list(rows[0]) == list(expected_tables[name][0])
+    assert in_order(rows, KEYS[name]) == in_order(expected_tables[name], KEYS[name])
 
 
-def test_the_checks_name_exactly_the_offenders_of_these_workbooks(
-    real_run: tuple[Factory, RunManifest],
+def test_the_checks_list_exactly_the_failing_rows_of_these_workbooks(
+    real_run: tuple[FactoryHome, RunManifest],
 ) -> None:
     factory, manifest = real_run
-    found = {
+    failing_rows = {
         check.name.partition("__")[2]: check.description.splitlines()[1:]
         for check in manifest.failed_checks
     }
 
     assert manifest.status is RunStatus.SUCCESS
-    assert found == expected_offenders(factory)
+    assert failing_rows == expected_failing_rows(factory)
 
 
-def expected_offenders(factory: Factory) -> dict[str, list[str]]:
-    """Worked out from the published tables by sets, without SQL."""
+def expected_failing_rows(factory: FactoryHome) -> dict[str, list[str]]:
+    """Returns the failing rows by check, derived from the published tables without SQL."""
     tables = {name: factory.table(name) for name in KEYS}
     items = {row["itemCode"] for row in tables["itemInfo"]}
     molds = {row["moldNo"] for row in tables["moldInfo"]}
-    wanted = [
+    references = [
         ("records_name_known_items", tables["productRecords"], "itemCode", items),
         ("orders_name_known_items", tables["purchaseOrders"], "itemCode", items),
         ("specifications_name_known_items", tables["moldSpecificationSummary"], "itemCode", items),
         ("compositions_name_known_items", tables["itemCompositionSummary"], "itemCode", items),
         ("records_name_known_molds", tables["productRecords"], "moldNo", molds),
     ]
-    found = {}
-    for check, rows, column, known in wanted:
-        unknown = [r[column] for r in rows if r[column] and r[column] not in known]
+    failing_rows = {}
+    for check, rows, column, master_values in references:
+        unknown = [r[column] for r in rows if r[column] and r[column] not in master_values]
         if unknown:
-            found[check] = [f"{v}, rows: {unknown.count(v)}" for v in sorted(set(unknown))]
-    return found
+            failing_rows[check] = [f"{v}, rows: {unknown.count(v)}" for v in sorted(set(unknown))]
+    return failing_rows
 
 
 def correct(path: Path, cell: str, old: str, new: str) -> None:
-    """Another number in one cell; saved by a library, every measure would lose its last digit."""
+    """Replace the number in one cell.
+
+    The XML is edited because a library would change the last digit of every measure on saving.
+    """
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     sheet = "xl/worksheets/sheet1.xml"
@@ -130,7 +138,7 @@ def correct(path: Path, cell: str, old: str, new: str) -> None:
 
 
 def test_correcting_one_real_workbook_changes_exactly_its_rows(
-    real_run: tuple[Factory, RunManifest], tmp_path: Path
+    real_run: tuple[FactoryHome, RunManifest], tmp_path: Path
 ) -> None:
     factory = real_run[0].copy_to(tmp_path / "copy")
     before = {row["poNo"]: row for row in factory.table("purchaseOrders")}
@@ -139,6 +147,6 @@ def test_correcting_one_real_workbook_changes_exactly_its_rows(
     manifest = factory.run()
 
     after = {row["poNo"]: row for row in factory.table("purchaseOrders")}
-    assert factory.fetched(manifest) == ["purchase_orders_raw[181101]"]
+    assert factory.fetched_files(manifest) == ["purchase_orders_raw[181101]"]
     assert after == before | {"IM1811003": before["IM1811003"] | {"itemQuantity": 41_000}}
     assert factory.change_log()[-1].endswith("129 rows; 0 added, 1 changed, 0 removed")

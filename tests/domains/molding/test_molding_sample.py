@@ -1,4 +1,4 @@
-"""The sample from workbooks to published set, against rows that were worked out by hand."""
+"""A run of the sample, from workbooks to published set, against rows derived by hand."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
 
 if TYPE_CHECKING:
-    from domains.molding.factory import Factory
+    from domains.molding.factory_home import FactoryHome
 
 DOMAIN = "molding"
 
 
-def test_each_table_is_published_under_the_factorys_own_name(first_factory: Factory) -> None:
-    found = {path.stem: pq.read_metadata(path).num_rows for path in _tables(first_factory)}
+def test_each_table_is_published_under_its_name_in_the_factory(first_factory: FactoryHome) -> None:
+    row_counts = {path.stem: pq.read_metadata(path).num_rows for path in _tables(first_factory)}
 
-    assert found == {
+    assert row_counts == {
         "itemCompositionSummary": 5,
         "itemInfo": 4,
         "machineInfo": 3,
@@ -33,8 +33,8 @@ def test_each_table_is_published_under_the_factorys_own_name(first_factory: Fact
     }
 
 
-def test_a_serial_number_is_a_day_and_a_number_that_is_a_code_a_text(
-    first_factory: Factory,
+def test_a_serial_number_is_read_as_a_day_and_a_numeric_code_as_text(
+    first_factory: FactoryHome,
 ) -> None:
     (first,) = (
         row
@@ -49,7 +49,7 @@ def test_a_serial_number_is_a_day_and_a_number_that_is_a_code_a_text(
     assert first["itemBlackSpot"] == 20
 
 
-def test_words_for_nothing_are_null_and_a_shift_is_in_capitals(first_factory: Factory) -> None:
+def test_texts_for_null_are_null_and_a_shift_is_in_capitals(first_factory: FactoryHome) -> None:
     machines = first_factory.table("machineInfo")
     shifts = {row["workingShift"] for row in first_factory.table("productRecords")}
 
@@ -57,12 +57,12 @@ def test_words_for_nothing_are_null_and_a_shift_is_in_capitals(first_factory: Fa
     assert shifts == {"1", "2", "HC"}
 
 
-def test_a_date_that_is_a_text_rejects_its_row_by_sheet_and_row(first_factory: Factory) -> None:
+def test_a_text_in_place_of_a_date_rejects_its_row(first_factory: FactoryHome) -> None:
     (reject,) = first_factory.rejects("purchase_orders", "250105")
 
-    told = {name: reject[name] for name in ("where", "column", "rule", "found")}
+    facts = {name: reject[name] for name in ("where", "column", "rule", "found")}
 
-    assert told == {
+    assert facts == {
         "where": "sheet poList, row 7",
         "column": "poETA",
         "rule": "type",
@@ -71,19 +71,19 @@ def test_a_date_that_is_a_text_rejects_its_row_by_sheet_and_row(first_factory: F
     assert "PO2501010" not in {row["poNo"] for row in first_factory.table("purchaseOrders")}
 
 
-def test_an_idle_machine_is_a_row_without_an_order(first_factory: Factory) -> None:
+def test_an_idle_machine_is_a_row_without_an_order(first_factory: FactoryHome) -> None:
     idle = [row for row in first_factory.table("productRecords") if row["poNote"] is None]
 
     assert len(idle) == 3
     assert {row["itemCode"] for row in idle} == {None}
 
 
-def test_orders_tell_how_far_they_are(first_factory: Factory) -> None:
+def test_orders_have_their_progress(first_factory: FactoryHome) -> None:
     columns = ("produced_pieces", "remaining_pieces", "state", "completed_date", "days_late")
 
-    found = {r["po_no"]: tuple(r[c] for c in columns) for r in _progress(first_factory)}
+    progress = {r["po_no"]: tuple(r[c] for c in columns) for r in _progress(first_factory)}
 
-    assert found == {
+    assert progress == {
         "PO2501001": (8000, 0, "complete", date(2025, 1, 2), None),
         "PO2501002": (8120, 0, "complete", date(2025, 1, 3), None),
         "PO2501003": (2040, 0, "complete", date(2025, 1, 9), 1),
@@ -96,12 +96,12 @@ def test_orders_tell_how_far_they_are(first_factory: Factory) -> None:
     }
 
 
-def test_open_orders_are_told_with_what_they_still_take(first_factory: Factory) -> None:
+def test_open_orders_have_what_they_still_need(first_factory: FactoryHome) -> None:
     columns = ("po_no", "remaining_pieces", "days_left", "fitting_molds", "last_machine_no")
 
-    found = [tuple(row[c] for c in columns) for row in first_factory.rows("mart_open_orders")]
+    orders = [tuple(row[c] for c in columns) for row in first_factory.rows("mart_open_orders")]
 
-    assert found == [
+    assert orders == [
         ("PO2501004", 838, -16, "SPAD-M-001", "NO.03"),
         ("PO2501005", 2812, 5, "DUCK-M-001", "NO.01"),
         ("PO2501006", 902, 7, "BUCK-M-001, BUCK-M-002", "NO.02"),
@@ -111,7 +111,7 @@ def test_open_orders_are_told_with_what_they_still_take(first_factory: Factory) 
     ]
 
 
-def test_a_day_is_told_as_the_sum_of_its_machines(first_factory: Factory) -> None:
+def test_a_day_is_the_sum_of_its_machines(first_factory: FactoryHome) -> None:
     days = {row["record_date"]: row for row in first_factory.rows("mart_daily_production")}
 
     assert days[date(2025, 2, 4)] == {
@@ -124,16 +124,16 @@ def test_a_day_is_told_as_the_sum_of_its_machines(first_factory: Factory) -> Non
     }
 
 
-def test_production_is_told_by_day_machine_mold_and_item(first_factory: Factory) -> None:
+def test_production_is_summed_by_day_machine_mold_and_item(first_factory: FactoryHome) -> None:
     (duck,) = (
         row
         for row in first_factory.rows("mart_production")
         if (row["record_date"], row["item_code"]) == (date(2025, 1, 2), "7001M")
     )
 
-    counted = {name: value for name, value in duck.items() if isinstance(value, int) and value}
+    counts = {name: value for name, value in duck.items() if isinstance(value, int) and value}
 
-    assert counted == {
+    assert counts == {
         "shifts_count": 2,
         "mold_shots": 2030,
         "total_pieces": 8120,
@@ -180,15 +180,15 @@ def test_production_is_told_by_day_machine_mold_and_item(first_factory: Factory)
     ],
     ids=lambda value: value.replace(" ", "_"),
 )
-def test_a_check_names_exactly_the_offenders(
-    first_factory: Factory, asset: str, check: str, offender: str
+def test_a_check_lists_exactly_the_failing_rows(
+    first_factory: FactoryHome, asset: str, check: str, offender: str
 ) -> None:
-    said = first_factory.check_description(asset, f"{DOMAIN}__{check}")
+    description = first_factory.check_description(asset, f"{DOMAIN}__{check}")
 
-    assert said.splitlines()[1:] == [offender]
+    assert description.splitlines()[1:] == [offender]
 
 
-def test_the_change_log_has_one_line_per_table(first_factory: Factory) -> None:
+def test_the_change_log_has_one_line_per_table(first_factory: FactoryHome) -> None:
     lines = first_factory.change_log()
 
     assert len(lines) == 8
@@ -197,20 +197,20 @@ def test_the_change_log_has_one_line_per_table(first_factory: Factory) -> None:
     )
 
 
-def test_the_asset_keys_are_those_that_were_agreed_on(first_factory: Factory) -> None:
+def test_the_asset_keys_are_unchanged(first_factory: FactoryHome) -> None:
     graph = build_defs(
         ProjectContext(first_factory.settings, {DOMAIN: first_factory.domain})
     ).resolve_asset_graph()
-    agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
+    expected = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
 
-    assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == agreed.split()
+    assert [key for key in keys if key.startswith(f"{DOMAIN}/")] == expected.split()
 
 
-def _tables(factory: Factory) -> list[Path]:
+def _tables(factory: FactoryHome) -> list[Path]:
     return sorted((factory.latest / "tables").glob("*.parquet"))
 
 
-def _progress(factory: Factory) -> list[dict]:
+def _progress(factory: FactoryHome) -> list[dict]:
     return factory.rows("mart_order_progress")

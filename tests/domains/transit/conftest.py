@@ -1,4 +1,4 @@
-"""A home in which the sample was run, and the mirror that it was fetched from."""
+"""Homes after a run of the sample or of the real exits, each with its mirror."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 
 
 class Transit(SampleHome):
-    """One home and its mirror; both may be copied."""
+    """A home and its mirror, which tests may change in a copy."""
 
     name = DOMAIN
     as_of = AS_OF
@@ -34,20 +34,21 @@ class Transit(SampleHome):
         samples.overlay_seeds(transit.sample_dir, dbt_dir, DOMAIN, folder / "dbt_project")
         return cls(folder)
 
-    def serve(self, change: Callable[[Rows], Rows]) -> None:
-        """Let the producer serve other features."""
+    def change_features(self, change: Callable[[Rows], Rows]) -> None:
+        """Replace the features of the exits in the mirror."""
         path = self.mirror / EXITS
         document = json.loads(path.read_text(encoding="utf-8"))
         document["features"] = change(document["features"])
         path.write_text(json.dumps(document), encoding="utf-8")
 
-    def by(self, mart: str, key: str) -> dict[Any, dict[str, Any]]:
+    def rows_by(self, mart: str, key: str) -> dict[Any, dict[str, Any]]:
+        """Returns the rows of a mart by a column."""
         return {row[key]: row for row in self.rows(mart)}
 
 
 @pytest.fixture(scope="session")
 def first_transit(build_once: Any) -> Transit:
-    """The sample, run once; tests that change anything take a copy."""
+    """The home after a run of the sample; tests that change it take a copy."""
     return Transit(build_once("transit", Transit.create_with_run))
 
 
@@ -58,8 +59,8 @@ def transit(first_transit: Transit, tmp_path: Path) -> Transit:
 
 @pytest.fixture(scope="session")
 def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Transit:
-    """A home in which the real exits were run."""
-    found = Transit(tmp_path_factory.mktemp("real"), mirror_url=str(mirror))
-    manifest = found.run()
+    """A home after a run of the real exits."""
+    transit = Transit(tmp_path_factory.mktemp("real"), mirror_url=str(mirror))
+    manifest = transit.run()
     assert manifest.status is RunStatus.SUCCESS, manifest.note
-    return found
+    return transit

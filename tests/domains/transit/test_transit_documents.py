@@ -1,4 +1,4 @@
-"""The documents: held to their schemas by another validator than the one that guards them."""
+"""The documents: their JSON Schemas and their content."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ DOCUMENTS = {
 
 
 def document(transit: Transit, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((transit.latest / name).read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = json.loads((transit.latest / name).read_text(encoding="utf-8"))
+    return content
 
 
-def errors(transit: Transit, name: str) -> list[str]:
+def schema_errors(transit: Transit, name: str) -> list[str]:
     folder = transit.settings.domains_dir / transit.domain.name
     schema = json.loads((folder / DOCUMENTS[name]).read_text(encoding="utf-8"))
-    found = jsonschema_rs.validator_for(schema).iter_errors(document(transit, name))
-    return [str(error) for error in found]
+    errors = jsonschema_rs.validator_for(schema).iter_errors(document(transit, name))
+    return [str(error) for error in errors]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_holds_under_its_schema(first_transit: Transit, name: str) -> None:
-    assert errors(first_transit, name) == []
+def test_a_document_matches_its_schema(first_transit: Transit, name: str) -> None:
+    assert schema_errors(first_transit, name) == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document_of_the_real_network_holds_under_its_schema(real: Transit, name: str) -> None:
-    assert errors(real, name) == []
+def test_a_document_of_the_real_network_matches_its_schema(real: Transit, name: str) -> None:
+    assert schema_errors(real, name) == []
 
 
 def test_the_manifest_has_the_true_size_and_digest(first_transit: Transit) -> None:
@@ -52,7 +52,7 @@ def test_the_manifest_has_the_true_size_and_digest(first_transit: Transit) -> No
         assert (written.size_bytes, written.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
-def test_stations_carry_all_their_exits(first_transit: Transit) -> None:
+def test_stations_have_all_their_exits(first_transit: Transit) -> None:
     stations = {s["station_id"]: s for s in document(first_transit, "stations.json")["stations"]}
 
     exits = [e["exit_id"] for e in stations["CD4"]["exits"]]
@@ -61,7 +61,7 @@ def test_stations_carry_all_their_exits(first_transit: Transit) -> None:
     assert sum(len(station["exits"]) for station in stations.values()) == 21
 
 
-def test_the_stations_begin_with_what_holds_of_them_all(first_transit: Transit) -> None:
+def test_the_stations_have_metadata_of_the_whole_document(first_transit: Transit) -> None:
     metadata = document(first_transit, "stations.json")["metadata"]
 
     assert metadata == {
@@ -75,22 +75,23 @@ def test_the_stations_begin_with_what_holds_of_them_all(first_transit: Transit) 
     }
 
 
-def test_a_document_names_the_sources_that_had_something_to_say(first_transit: Transit) -> None:
-    named = document(first_transit, "stations.json")["attributions"]
+def test_a_document_attributes_the_sources_with_content(first_transit: Transit) -> None:
+    attributions = document(first_transit, "stations.json")["attributions"]
 
-    assert not any("language model" in text for text in named)  # it is off without its key
-    assert [text.partition(". Licence")[0] for text in named] == [
+    assert not any("language model" in text for text in attributions)  # disabled without its key
+    assert [text.partition(". Licence")[0] for text in attributions] == [
         "Contains information from LTA MRT Station Exit accessed from data.gov.sg",
         "Singapore MRT Lines Wiki on Fandom, its editors",
         "Contains information from OneMap accessed from the Singapore Land Authority",
     ]
 
 
-def test_the_graph_joins_known_nodes_and_names_interchanges(first_transit: Transit) -> None:
+def test_the_graph_has_nodes_edges_lines_and_interchanges(first_transit: Transit) -> None:
     graph = document(first_transit, "mrt_transit_graph.json")
 
     nodes = {node["station_id"] for node in graph["nodes"]}
-    assert {end for edge in graph["edges"] for end in (edge["from"], edge["to"])} == nodes
+    ends = {edge["from"] for edge in graph["edges"]} | {edge["to"] for edge in graph["edges"]}
+    assert ends == nodes
     assert [i["station_id"] for i in graph["interchanges"]] == ["AB4", "CD4"]
     assert {"code": "LPL", "name": "Hillcrest Loop", "mode": "lrt", "color": "#6b7a85"} in graph[
         "lines"
@@ -99,7 +100,7 @@ def test_the_graph_joins_known_nodes_and_names_interchanges(first_transit: Trans
     assert red == [("AB1", "AB2"), ("AB2", "AB3"), ("AB3", "AB4"), ("AB4", "AB5")]
 
 
-def test_nothing_in_the_documents_is_a_repr(first_transit: Transit) -> None:
+def test_no_document_contains_a_repr(first_transit: Transit) -> None:
     texts = [(first_transit.latest / name).read_text(encoding="utf-8") for name in DOCUMENTS]
 
     assert all("official_name='" not in text for text in texts)
@@ -110,4 +111,6 @@ def test_the_report_shows_the_map_and_the_lines(first_transit: Transit) -> None:
 
     assert page.count('<svg class="map"') == 1
     assert page.count('<svg class="strips"') == 3
-    assert page.count("<circle") == 10 + 5 + 4 + 4  # places, then the stops of each line
+    assert (
+        page.count("<circle") == 10 + 5 + 4 + 4
+    )  # stations on the map, then the stops of each line

@@ -1,4 +1,4 @@
-"""Search, pages and answers of a model: what they add, what they may not touch, what they cost."""
+"""Search, pages and answers of a model: which columns they add, and when they are requested."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ if TYPE_CHECKING:
 SECRET = "sk-planted-in-a-test"
 NAMES = ["Elmgate", "Millpond_South", "Millpond_South_Pier", "Fairview", "Old_Quay", "Ab5"]
 NAMES += ["Linden", "Linden_East", "Hillcrest", "Copperwood", "Lp3"]
-BAD = [chats.not_json, chats.wrong_schema, chats.rate_limited, chats.refusal]  # all for the first
+BAD = [
+    chats.not_json,
+    chats.wrong_schema,
+    chats.rate_limited,
+    chats.refusal,
+]  # all for the first station
 PAGES = "singapore-mrt-lines.fandom.com/api.php"
 
 
-def give_key(transit: Transit) -> None:
+def write_key(transit: Transit) -> None:
     transit.home.root.mkdir(parents=True, exist_ok=True)
     env = transit.home.root / ".env"
     env.write_text(f"OPENROUTER_API_KEY={SECRET}\n", encoding="utf-8")
 
 
-def expect_coverage(transit: Transit, share: float) -> None:
-    declared = {**transit.domain.vars, "min_coverage": share}
-    transit.domain = transit.domain.model_copy(update={"vars": declared})
+def set_min_coverage(transit: Transit, share: float) -> None:
+    domain_vars = {**transit.domain.vars, "min_coverage": share}
+    transit.domain = transit.domain.model_copy(update={"vars": domain_vars})
 
 
-def without_manners(transit: Transit) -> None:
-    """A local server needs no waiting for."""
+def remove_delays(transit: Transit) -> None:
+    """Remove rate limits and delays, which a local server does not need."""
     sources = {
         name: source.model_copy(
             update={
@@ -63,10 +68,10 @@ def files_with(folder: Path, secret: str) -> list[str]:
     return [path.as_posix() for path in files if secret.encode() in path.read_bytes()]
 
 
-def test_a_building_of_the_name_confirms_the_station_and_a_far_one_does_not(
+def test_a_building_matches_a_station_by_name_or_code_unless_it_is_far(
     first_transit: Transit,
 ) -> None:
-    stations = first_transit.by("mart_stations", "station_id")
+    stations = first_transit.rows_by("mart_stations", "station_id")
 
     assert stations["AB1"]["address"] == "12 ELM ROAD ELMGATE MRT STATION 100012"
     assert (stations["AB1"]["found_by"], stations["AB4"]["found_by"]) == ("name", "code")
@@ -75,10 +80,10 @@ def test_a_building_of_the_name_confirms_the_station_and_a_far_one_does_not(
     assert stations["AB5"]["address"] is None
 
 
-def test_without_its_key_the_enrichment_is_off_and_no_answer_is_required(
+def test_without_its_key_the_enrichment_is_off_and_its_check_passes(
     first_transit: Transit,
 ) -> None:
-    health = first_transit.by("mart_transit_source_health", "source")
+    health = first_transit.rows_by("mart_transit_source_health", "source")
     checks = {check.name: check for check in read_manifest(first_transit.latest).checks}
 
     assert health["station_answers"]["status"] == "off"
@@ -86,16 +91,16 @@ def test_without_its_key_the_enrichment_is_off_and_no_answer_is_required(
 
 
 @pytest.mark.long
-def test_answers_are_claims_and_make_no_exit(transit: Transit) -> None:
-    give_key(transit)
-    expect_coverage(transit, 0.1)
+def test_answers_add_claims_but_no_exits(transit: Transit) -> None:
+    write_key(transit)
+    set_min_coverage(transit, 0.1)
     before = {row["exit_id"] for row in transit.rows("mart_exits")}
 
     manifest = transit.run()
 
     assert manifest.status is RunStatus.SUCCESS, manifest.note
     assert {row["exit_id"] for row in transit.rows("mart_exits")} == before
-    stations = transit.by("mart_stations", "station_id")
+    stations = transit.rows_by("mart_stations", "station_id")
     assert stations["AB1"]["extraction_confidence"] == "high"
     assert stations["CD1"]["extraction_confidence"] is None  # its answer was about another station
     exits = {(e["station_id"], e["exit_id"]): e for e in transit.rows("mart_exits")}
@@ -109,7 +114,7 @@ def test_answers_are_claims_and_make_no_exit(transit: Transit) -> None:
 @pytest.mark.long
 def test_too_few_answers_fail_the_gate(transit: Transit) -> None:
     before = transit.latest
-    give_key(transit)
+    write_key(transit)
 
     manifest = transit.run()
 
@@ -123,37 +128,39 @@ def test_too_few_answers_fail_the_gate(transit: Transit) -> None:
 def endpoint(
     first_transit: Transit, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[chats.Endpoint]:
-    """A mirror that is served, with a page for every name and a model that reads it."""
-    transit = first_transit.copy_to(tmp_path_factory.mktemp("asked"))
+    """A server of a mirror with a page for each name, and of a model that reads the pages."""
+    transit = first_transit.copy_to(tmp_path_factory.mktemp("served"))
     write_pages(transit.mirror / PAGES)
     with chats.run_endpoint(transit.mirror) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def answered(
+def enriched(
     first_transit: Transit, endpoint: chats.Endpoint, tmp_path_factory: pytest.TempPathFactory
 ) -> Transit:
-    """A home that asked about every station, of an endpoint that first answered badly."""
+    """A home with answers on all stations, from an endpoint whose first responses are bad."""
     transit = type(first_transit)(
         tmp_path_factory.mktemp("fresh"),
         mirror_url=endpoint.url,
         dbt_dir=first_transit.settings.dbt_dir,
     )
-    give_key(transit)
-    without_manners(transit)
+    write_key(transit)
+    remove_delays(transit)
     endpoint.next_behaviours += BAD
     manifest = transit.run()
     assert manifest.published, manifest.note
     assert len(endpoint.stations) == len(BAD) + len(
         NAMES
-    )  # Hillcrest is asked for each of its modes
+    )  # there is a question for each mode of Hillcrest
     return transit
 
 
 @pytest.mark.long
-def test_an_answer_about_one_part_of_a_station_is_not_of_the_other(answered: Transit) -> None:
-    exits = [e for e in answered.rows("mart_exits") if e["station_id"] == "CD4"]
+def test_an_answer_about_one_part_of_a_station_does_not_apply_to_the_other(
+    enriched: Transit,
+) -> None:
+    exits = [e for e in enriched.rows("mart_exits") if e["station_id"] == "CD4"]
 
     assert {e["exit_id"]: e["nearby_landmarks"] for e in exits} == {
         "LRT-A": ["a park by Hillcrest Lrt Station"],
@@ -165,12 +172,12 @@ def test_an_answer_about_one_part_of_a_station_is_not_of_the_other(answered: Tra
 
 
 @pytest.mark.long
-def test_running_again_asks_nobody(answered: Transit, endpoint: chats.Endpoint) -> None:
+def test_an_unchanged_run_sends_no_question(enriched: Transit, endpoint: chats.Endpoint) -> None:
     endpoint.clear_requests()
 
-    again = answered.run()
+    second_run = enriched.run()
 
-    assert (again.published, endpoint.stations) == (True, [])
+    assert (second_run.published, endpoint.stations) == (True, [])
     assert endpoint.fetched == ["HEAD LTAMRTStationExitGEOJSON.geojson"]
-    assert {asset.outcome for asset in again.assets} == {"reused"}
-    assert files_with(answered.home.root, SECRET) == []
+    assert {asset.outcome for asset in second_run.assets} == {"reused"}
+    assert files_with(enriched.home.root, SECRET) == []

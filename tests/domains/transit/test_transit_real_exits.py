@@ -1,4 +1,4 @@
-"""The real exits, read a second time with plain Python and compared with what is published."""
+"""The published set of the real exits against the same file read in plain Python."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ CODES |= {"CC30": "KEPPEL", "CC31": "CANTONMENT", "CC32": "PRINCE EDWARD ROAD"}
 @pytest.fixture(scope="module")
 def features(mirror: Path) -> list[dict[str, Any]]:
     path = mirror / "data.gov.sg" / "LTAMRTStationExitGEOJSON.geojson"
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["features"]
-    return found
+    features: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["features"]
+    return features
 
 
 def name_of(feature: dict[str, Any]) -> str:
-    served = feature["properties"]["STATION_NA"]
-    return CODES.get(served, re.sub(r" (MRT|LRT) STATION$", "", served))
+    name = feature["properties"]["STATION_NA"]
+    return CODES.get(name, re.sub(r" (MRT|LRT) STATION$", "", name))
 
 
-def place(row: dict[str, Any]) -> tuple[float, float]:
+def position(row: dict[str, Any]) -> tuple[float, float]:
     return row["longitude_degrees"], row["latitude_degrees"]
 
 
-def test_all_stations_of_the_file_are_there_and_no_other(
+def test_exactly_the_stations_of_the_file_are_published(
     real: Transit, features: list[dict[str, Any]]
 ) -> None:
-    found = {row["display_name"].upper() for row in real.rows("mart_stations")}
+    names = {row["display_name"].upper() for row in real.rows("mart_stations")}
 
-    assert found == {name_of(feature) for feature in features}
-    assert len(found) == 185
+    assert names == {name_of(feature) for feature in features}
+    assert len(names) == 185
 
 
 @pytest.mark.parametrize(
@@ -55,40 +55,40 @@ def test_all_stations_of_the_file_are_there_and_no_other(
         ("TAMPINES WEST", "DT31"),
     ],
 )
-def test_names_that_contain_each_other_are_stations_of_their_own(
+def test_names_that_contain_each_other_are_different_stations(
     real: Transit, name: str, station_id: str
 ) -> None:
-    stations = real.by("mart_stations", "station_id")
+    stations = real.rows_by("mart_stations", "station_id")
 
     assert stations[station_id]["official_name"] == f"{name} MRT STATION"
 
 
-def test_every_exit_is_published_where_it_is_and_none_is_made_up(
+def test_exactly_the_exits_of_the_file_are_published_with_their_position(
     real: Transit, features: list[dict[str, Any]]
 ) -> None:
     names = {row["station_id"]: row["display_name"].upper() for row in real.rows("mart_stations")}
 
-    found = Counter((names[row["station_id"]], place(row)) for row in real.rows("mart_exits"))
+    exits = Counter((names[row["station_id"]], position(row)) for row in real.rows("mart_exits"))
 
-    told = ((name_of(f), tuple(f["geometry"]["coordinates"][:2])) for f in features)
-    assert found == Counter(told)
-    assert found.total() == 613
-
-
-def test_all_exits_of_both_parts_of_bukit_panjang_are_there(real: Transit) -> None:
-    found = [e["exit_id"] for e in real.rows("mart_exits") if e["station_id"] == "DT1"]
-
-    assert found[:4] == ["LRT-A", "LRT-B", "LRT-C", "LRT-D"]
-    assert found[4:] == ["MRT-A", "MRT-A-2", "MRT-A-3", "MRT-B"]
+    expected = ((name_of(f), tuple(f["geometry"]["coordinates"][:2])) for f in features)
+    assert exits == Counter(expected)
+    assert exits.total() == 613
 
 
-def test_every_exit_lies_in_bounds(real: Transit) -> None:
-    places = [place(row) for row in real.rows("mart_exits")]
+def test_the_exits_of_both_parts_of_bukit_panjang_are_published(real: Transit) -> None:
+    exits = [e["exit_id"] for e in real.rows("mart_exits") if e["station_id"] == "DT1"]
 
-    assert all(103 <= longitude <= 105 and 1 <= latitude <= 2 for longitude, latitude in places)
+    assert exits[:4] == ["LRT-A", "LRT-B", "LRT-C", "LRT-D"]
+    assert exits[4:] == ["MRT-A", "MRT-A-2", "MRT-A-3", "MRT-B"]
 
 
-def test_edges_join_the_next_code_of_the_line(real: Transit) -> None:
+def test_every_exit_is_in_bounds(real: Transit) -> None:
+    positions = [position(row) for row in real.rows("mart_exits")]
+
+    assert all(103 <= longitude <= 105 and 1 <= latitude <= 2 for longitude, latitude in positions)
+
+
+def test_edges_connect_consecutive_codes_of_a_line(real: Transit) -> None:
     codes = [row["code"] for row in real.rows("mart_station_codes")]
     edges = [row for row in real.rows("mart_transit_edges") if not row["is_declared"]]
 
@@ -96,11 +96,9 @@ def test_edges_join_the_next_code_of_the_line(real: Transit) -> None:
     for code in codes:
         prefix, number = re.fullmatch(r"([A-Z]+)(\d*)", code).groups()  # type: ignore[union-attr]
         by_prefix.setdefault(prefix, []).append(int(number or 0))
-    expected = {
-        (f"{prefix}{a or ''}", f"{prefix}{b}")
-        for prefix, numbers in by_prefix.items()
-        for a, b in zip(sorted(numbers), sorted(numbers)[1:], strict=False)
-    }
+    expected = set()
+    for prefix, numbers in by_prefix.items():
+        expected |= {(f"{prefix}{a or ''}", f"{prefix}{b}") for a, b in pairwise(sorted(numbers))}
     assert {(edge["from_code"], edge["to_code"]) for edge in edges} == expected
 
 
@@ -124,48 +122,46 @@ def test_a_line_can_be_travelled_in_the_order_of_its_edges(
 ) -> None:
     edges = [edge for edge in real.rows("mart_transit_edges") if edge["line_code"] == line]
 
-    way = sorted(edges, key=lambda edge: edge["edge_order"])
+    route = sorted(edges, key=lambda edge: edge["edge_order"])
 
-    assert f"{way[0]['from_code']} {way[-1]['to_code']}" == ends
-    pairs = pairwise(way)
+    assert f"{route[0]['from_code']} {route[-1]['to_code']}" == ends
+    pairs = pairwise(route)
     assert all(one["to_code"] == other["from_code"] for one, other in pairs)
 
 
-def test_lines_of_an_interchange_stand_in_the_order_of_its_codes(real: Transit) -> None:
-    stations = real.by("mart_stations", "station_id")
+def test_lines_of_an_interchange_are_in_the_order_of_its_codes(real: Transit) -> None:
+    stations = real.rows_by("mart_stations", "station_id")
 
     assert stations["NS27"]["mrt_codes"] == ["NS27", "CC33", "TE20"]
     assert stations["NS27"]["lines"] == ["NSL", "CCL", "TEL"]
     assert stations["CC34"]["official_name"] == "BAYFRONT MRT STATION"
 
 
-def test_the_network_hangs_together_through_its_interchanges(real: Transit) -> None:
-    ways: dict[str, set[str]] = {}
+def test_all_stations_are_connected(real: Transit) -> None:
+    neighbours: dict[str, set[str]] = {}
     for edge in real.rows("mart_transit_edges"):
-        ways.setdefault(edge["from_station_id"], set()).add(edge["to_station_id"])
-        ways.setdefault(edge["to_station_id"], set()).add(edge["from_station_id"])
+        neighbours.setdefault(edge["from_station_id"], set()).add(edge["to_station_id"])
+        neighbours.setdefault(edge["to_station_id"], set()).add(edge["from_station_id"])
     seen, waiting = set[str](), ["NS1"]
     while waiting:
         station = waiting.pop()
-        waiting += ways[station] - seen
+        waiting += neighbours[station] - seen
         seen.add(station)
 
     assert len(seen) == 185
 
 
-def test_codes_are_those_that_others_have_compiled(real: Transit, mirror: Path) -> None:
+def test_codes_are_those_of_wikipedia(real: Transit, mirror: Path) -> None:
     lists = mirror / "station-lists"
-    known = {
-        code: entry["name"]
-        for file in ("wikipedia-mrt.json", "wikipedia-lrt.json")
-        for entry in json.loads((lists / file).read_text(encoding="utf-8"))
-        for code in entry["codes"]
-    }
+    wikipedia_names = {}
+    for file in ("wikipedia-mrt.json", "wikipedia-lrt.json"):
+        for entry in json.loads((lists / file).read_text(encoding="utf-8")):
+            wikipedia_names |= dict.fromkeys(entry["codes"], entry["name"])
 
-    found = {row["code"]: row["display_name"] for row in real.rows("mart_station_codes")}
+    names = {row["code"]: row["display_name"] for row in real.rows("mart_station_codes")}
 
-    assert {code: name for code, name in known.items() if found.get(code) != name} == {
+    assert {code: name for code, name in wikipedia_names.items() if names.get(code) != name} == {
         "BP14": "Ten Mile Junction",  # closed in 2019
-        "CE1": "Bayfront",  # CC34 since the Circle Line is a whole one, in July 2026
-        "CE2": "Marina Bay",  # CC33 since then
+        "CE1": "Bayfront",  # CC34 since the Circle Line was completed in July 2026
+        "CE2": "Marina Bay",  # CC33 since the same day
     }

@@ -1,4 +1,4 @@
-"""From the sample's exits to stations, lines and the gate's word on them."""
+"""A run of the sample: its stations, exits and lines, and the checks of the gate on them."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ def without(name: str) -> Any:
     return lambda features: [f for f in features if f["properties"]["STATION_NA"] != name]
 
 
-def known(transit: Transit) -> Rows:
-    """The stations without the digest of the file that they were read from."""
+def stations_without_digest(transit: Transit) -> Rows:
+    """Returns the stations without the digest of the file that they were read from."""
     return [{**row, "evidence": row["evidence"]["exits"]} for row in transit.rows("mart_stations")]
 
 
 def as_html(feature: dict[str, Any]) -> dict[str, Any]:
     rows = "".join(f"<tr><th>{k}</th><td>{v}</td></tr>" for k, v in feature["properties"].items())
-    described = {"Name": "kml_1", "Description": HTML.format(rows=rows)}
-    return {**feature, "properties": described}
+    properties = {"Name": "kml_1", "Description": HTML.format(rows=rows)}
+    return {**feature, "properties": properties}
 
 
-def test_a_name_that_contains_another_is_a_station_of_its_own(first_transit: Transit) -> None:
-    stations = first_transit.by("mart_stations", "official_name")
+def test_a_name_that_contains_another_is_a_different_station(first_transit: Transit) -> None:
+    stations = first_transit.rows_by("mart_stations", "official_name")
 
     assert stations["MILLPOND SOUTH MRT STATION"]["station_id"] == "AB2"
     assert stations["MILLPOND SOUTH PIER MRT STATION"]["station_id"] == "AB3"
     assert {"LINDEN MRT STATION", "LINDEN EAST MRT STATION"} <= stations.keys()
 
 
-def test_exits_of_both_modes_stay_though_their_letters_repeat(first_transit: Transit) -> None:
-    found = exits_of(first_transit, "CD4")
+def test_exits_of_both_modes_are_kept_although_their_letters_repeat(first_transit: Transit) -> None:
+    exits = exits_of(first_transit, "CD4")
 
-    assert found == ["LRT-A", "LRT-B", "MRT-A", "MRT-A-2", "MRT-B"]
+    assert exits == ["LRT-A", "LRT-B", "MRT-A", "MRT-A-2", "MRT-B"]
 
 
-def test_a_code_in_the_place_of_a_name_is_the_station_that_bears_it(first_transit: Transit) -> None:
-    stations = first_transit.by("mart_stations", "station_id")
+def test_a_code_in_place_of_a_name_is_the_station_with_that_code(first_transit: Transit) -> None:
+    stations = first_transit.rows_by("mart_stations", "station_id")
 
     assert exits_of(first_transit, "AB5") == ["MRT-1", "MRT-2", "MRT-A"]
     assert stations["LP3"]["official_name"] == "SANDBAR LRT STATION"
 
 
-def test_no_exit_is_there_that_the_source_does_not_tell_of(first_transit: Transit) -> None:
+def test_exactly_the_exits_of_the_source_are_published(first_transit: Transit) -> None:
     rows = sorted(row["source_row"] for row in first_transit.rows("mart_exits"))
 
     assert rows == list(range(1, 22))
 
 
-def test_edges_follow_the_codes_and_declared_links_close_loops(first_transit: Transit) -> None:
+def test_edges_follow_the_codes_and_line_links_close_loops(first_transit: Transit) -> None:
     edges = [
         (e["line_code"], e["from_code"], e["to_code"])
         for e in first_transit.rows("mart_transit_edges")
@@ -73,27 +73,27 @@ def test_edges_follow_the_codes_and_declared_links_close_loops(first_transit: Tr
     assert edges[-3:] == [("LPL", "LP1", "LP2"), ("LPL", "LP2", "LP3"), ("LPL", "LP3", "LP1")]
 
 
-def test_lines_meet_at_interchanges(first_transit: Transit) -> None:
-    found = {row["station_id"]: row["lines"] for row in first_transit.rows("mart_interchanges")}
+def test_interchanges_have_several_lines(first_transit: Transit) -> None:
+    lines = {row["station_id"]: row["lines"] for row in first_transit.rows("mart_interchanges")}
 
-    assert found == {"AB4": ["ABL", "CDL"], "CD4": ["CDL", "LPL"]}
+    assert lines == {"AB4": ["ABL", "CDL"], "CD4": ["CDL", "LPL"]}
 
 
-def test_the_asset_keys_are_those_that_were_agreed_on(first_transit: Transit) -> None:
+def test_the_asset_keys_are_unchanged(first_transit: Transit) -> None:
     graph = build_defs(
         ProjectContext(first_transit.settings, {first_transit.name: first_transit.domain})
     ).resolve_asset_graph()
-    agreed = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
+    expected = (Path(__file__).parent / "asset_keys.txt").read_text(encoding="utf-8")
 
     keys = sorted(key.to_user_string() for key in graph.get_all_asset_keys())
 
-    assert [key for key in keys if key.startswith("transit/")] == agreed.split()
+    assert [key for key in keys if key.startswith("transit/")] == expected.split()
 
 
 @pytest.mark.long
 def test_a_lost_station_fails_the_gate_by_its_name(transit: Transit) -> None:
     before = transit.latest
-    transit.serve(without("MILLPOND SOUTH MRT STATION"))
+    transit.change_features(without("MILLPOND SOUTH MRT STATION"))
 
     manifest = transit.run()
 
@@ -103,7 +103,7 @@ def test_a_lost_station_fails_the_gate_by_its_name(transit: Transit) -> None:
 
 
 @pytest.mark.long
-def test_a_wrong_count_fails_the_gate_and_says_what_is_there(transit: Transit) -> None:
+def test_a_wrong_count_fails_the_gate_with_the_actual_count(transit: Transit) -> None:
     counts = transit.settings.dbt_dir / "seeds" / transit.name / "expected_counts.csv"
     counts.write_text("measure,expected\nstation names,11\nlines,4\n", encoding="utf-8")
 
@@ -115,12 +115,12 @@ def test_a_wrong_count_fails_the_gate_and_says_what_is_there(transit: Transit) -
 
 
 @pytest.mark.long
-def test_a_station_that_nobody_knows_fails_the_gate_by_its_name(transit: Transit) -> None:
-    def opened(features: Rows) -> Rows:
-        named = {**features[0]["properties"], "STATION_NA": "LINDEN WEST MRT STATION"}
-        return [*features, {**features[0], "properties": named}]
+def test_an_unknown_station_fails_the_gate_by_its_name(transit: Transit) -> None:
+    def add_station(features: Rows) -> Rows:
+        properties = {**features[0]["properties"], "STATION_NA": "LINDEN WEST MRT STATION"}
+        return [*features, {**features[0], "properties": properties}]
 
-    transit.serve(opened)
+    transit.change_features(add_station)
 
     manifest = transit.run()
 
@@ -129,11 +129,11 @@ def test_a_station_that_nobody_knows_fails_the_gate_by_its_name(transit: Transit
 
 
 @pytest.mark.long
-def test_the_producers_other_shape_makes_the_same_network(transit: Transit) -> None:
-    before = known(transit)
-    transit.serve(lambda features: [as_html(feature) for feature in features])
+def test_attributes_in_an_html_table_make_the_same_network(transit: Transit) -> None:
+    before = stations_without_digest(transit)
+    transit.change_features(lambda features: [as_html(feature) for feature in features])
 
     manifest = transit.run()
 
     assert manifest.status is RunStatus.SUCCESS
-    assert known(transit) == before
+    assert stations_without_digest(transit) == before

@@ -1,7 +1,6 @@
-"""The order of Debian versions, after the manual page deb-version(7), and the marks in them.
+"""The order of Debian versions according to deb-version(7), and the marks in them.
 
-Nothing here is shared with the SQL that sorts versions by a key; what a version proves about a
-vulnerability is said in reading.py.
+It shares nothing with the SQL macro deb_key. The rules on fixes are in reference_rules.py.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ RELEASE_MARK = re.compile(r"[+~](deb\d+)u\d+")
 
 
 def compare(left: str, right: str) -> int:
-    """Negative, zero or positive, as the left version is earlier, equal or later."""
+    """Returns a negative number, zero or a positive one if left is lower, equal or higher."""
     (left_epoch, *left_parts), (right_epoch, *right_parts) = _split(left), _split(right)
     if left_epoch != right_epoch:
         return left_epoch - right_epoch
@@ -36,23 +35,23 @@ def without_rebuild(version: str) -> str:
 
 
 def is_above(version: str, other: str) -> bool:
-    """Whether one version is later than the other, rebuilt or not."""
+    """True if the version is higher than the other, apart from marks of rebuilds."""
     return compare(without_rebuild(version), without_rebuild(other)) > 0
 
 
 def is_newer(version: str, other: str) -> bool:
-    """The same, but of equal versions the vendor's rebuild is the newer one."""
+    """Like is_above, but of equal versions the vendor's rebuild is newer."""
     order = compare(without_rebuild(version), without_rebuild(other))
     return order > 0 or (order == 0 and is_rebuild(version) and not is_rebuild(other))
 
 
 def rank(version: str) -> Any:
-    """What min, max and sorted compare."""
+    """Returns a sort key for min, max and sorted."""
     return cmp_to_key(compare)(without_rebuild(version))
 
 
 def lineage(version: str) -> str:
-    """Whose series of versions this is one of."""
+    """Returns the series of the version: vendor, a release such as deb12, or plain."""
     if is_rebuild(version):
         return "vendor"
     match = RELEASE_MARK.search(version)
@@ -60,7 +59,7 @@ def lineage(version: str) -> str:
 
 
 def _split(version: str) -> tuple[int, str, str]:
-    """Epoch, upstream version and revision; the last hyphen starts the revision."""
+    """Returns epoch, upstream version and revision; the last hyphen begins the revision."""
     epoch, colon, rest = version.partition(":")
     if not colon:
         epoch, rest = "0", version
@@ -69,7 +68,7 @@ def _split(version: str) -> tuple[int, str, str]:
 
 
 def _compare_parts(left: str, right: str) -> int:
-    """Runs of other characters and runs of digits in turn, until one differs."""
+    """Compares runs of non-digits and runs of digits alternately, until one differs."""
     while left or right:
         (left_text, left), (right_text, right) = _take(OTHERS, left), _take(OTHERS, right)
         if order := _compare_texts(left_text, right_text):
@@ -87,17 +86,17 @@ def _take(run: re.Pattern[str], text: str) -> tuple[str, str]:
 
 
 def _compare_texts(left: str, right: str) -> int:
-    for place in range(max(len(left), len(right))):
-        if order := _weight(left, place) - _weight(right, place):
+    for index in range(max(len(left), len(right))):
+        if order := _weight(left, index) - _weight(right, index):
             return order
     return 0
 
 
-def _weight(text: str, place: int) -> int:
-    """A tilde before the end, the end before letters, letters before all else."""
-    if place >= len(text):
+def _weight(text: str, index: int) -> int:
+    """Orders a tilde before the end, the end before letters, letters before the rest."""
+    if index >= len(text):
         return 0
-    character = text[place]
+    character = text[index]
     if character == "~":
         return -1
     return ord(character) if character.isalpha() else ord(character) + 256

@@ -1,7 +1,7 @@
-"""Reads workbooks plainly, with pandas, openpyxl and pyxlsb, in an environment that has them.
+"""Reads the factory's workbooks by pandas, openpyxl and pyxlsb, as a reference for tests.
 
-Arguments: the factory's schema of its tables and the folder of its workbooks. Prints the rows of
-every table as one JSON object; a day is its ISO date.
+A script for an environment with these packages. Its arguments are the factory's schema of its
+tables and the folder of its workbooks. It prints all tables as JSON, with days as ISO dates.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from typing import Any
 
 import pandas as pd
 
-NOTHING = {"", "nan", "null", "none", "n/a", "na", "nat"}
+NULL_TEXTS = {"", "nan", "null", "none", "n/a", "na", "nat"}
 
 
 def rows_of(folder: Path, table: dict[str, Any]) -> list[dict[str, Any]]:
-    place = folder / Path(table["path"].partition("mock_database/")[2])
-    named = f"{table.get('name_start')}*{table.get('extension')}"
-    files = sorted(place.glob(named)) if "name_start" in table else [place]
-    return [row for file in files for row in read_plainly(file, table)]
+    path = folder / Path(table["path"].partition("mock_database/")[2])
+    files = [path]
+    if "name_start" in table:
+        files = sorted(path.glob(f"{table['name_start']}*{table.get('extension')}"))
+    rows = []
+    for file in files:
+        rows += read_sheet(file, table)
+    return rows
 
 
-def read_plainly(file: Path, table: dict[str, Any]) -> list[dict[str, Any]]:
-    """A workbook's sheet with the factory's own names and types."""
+def read_sheet(file: Path, table: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rows of the table's sheet with the factory's names and types."""
     frame = pd.read_excel(
         file,
         sheet_name=table.get("sheet_name", 0),
@@ -35,14 +39,14 @@ def read_plainly(file: Path, table: dict[str, Any]) -> list[dict[str, Any]]:
         keep_default_na=False,
     )
     frame = frame.rename(columns=lambda name: name.replace("Resine", "Resin"))
-    columns = [
-        [value(cell, kind) for cell in frame[name]] for name, kind in table["dtypes"].items()
-    ]
+    columns = []
+    for name, kind in table["dtypes"].items():
+        columns.append([value(cell, kind) for cell in frame[name]])
     return [dict(zip(table["dtypes"], row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def value(cell: Any, kind: str) -> Any:
-    if cell is None or pd.isna(cell) or str(cell).strip().lower() in NOTHING:
+    if cell is None or pd.isna(cell) or str(cell).strip().lower() in NULL_TEXTS:
         return None
     if kind == "datetime64[ns]":
         is_serial = isinstance(cell, int | float)
@@ -58,5 +62,4 @@ def value(cell: Any, kind: str) -> Any:
 warnings.simplefilter("ignore")
 schema = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 tables = schema["dynamicDB"] | schema["staticDB"]
-found = {name: rows_of(Path(sys.argv[2]), table) for name, table in tables.items()}
-json.dump(found, sys.stdout)
+json.dump({name: rows_of(Path(sys.argv[2]), table) for name, table in tables.items()}, sys.stdout)

@@ -1,7 +1,7 @@
-"""A second reading of the decision rules, straight from the raw feeds, in plain Python.
+"""The decision rules once more, in plain Python over the raw feeds, as a reference for tests.
 
-Tests hold what is published against it. It shares no code and no SQL with the project, so that a
-slip in one of the two shows; what is no decision (sentences, scores, history) is not here.
+It shares no code and no SQL with the project, so that an error in either of the two is found. It
+has no sentences, scores or history.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from domains.advisories.raw_feeds import Feeds, Pair, Says, read
-from domains.advisories.versions import is_above, is_rebuild, lineage, rank
+from domains.advisories.debian_versions import is_above, is_rebuild, lineage, rank
+from domains.advisories.raw_feeds import Feeds, Pair, Statement, read_feeds
 
 TARGETS = ("sid", "forky", "trixie", "bookworm")
 FINAL = frozenset({"fixed", "not_applicable", "wont_fix"})
@@ -37,11 +37,11 @@ UPSTREAM_PRIORITIES = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One source's word on a pair, with what the rules make of it."""
+    """What one source states about a pair, and the decision if this claim wins."""
 
     priority: int
     source: str
-    what: str
+    kind: str
     state: str
     reason: str
     confidence: str
@@ -50,14 +50,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be published of a pair."""
+    """The expected decision on a pair."""
 
     state: str
     version: str | None
     reason: str
     confidence: str
     source: str
-    """the one that decided"""
+    """The source of the winning claim."""
     contributing: list[str]
     dissenting: list[str]
 
@@ -69,17 +69,18 @@ class Decision:
 def decisions(
     mirror: Path, *, as_of: datetime, targets: Sequence[str] = TARGETS
 ) -> dict[Pair, Decision]:
-    """What the rules say of every pair that was first seen in the year of `as_of`."""
-    feeds = read(mirror)
+    """Returns the decision on each pair, as if it was first published at `as_of`."""
+    feeds = read_feeds(mirror)
     return {pair: decide(feeds, pair, as_of=as_of, targets=targets) for pair in feeds.pairs}
 
 
 def decide(feeds: Feeds, pair: Pair, *, as_of: datetime, targets: Sequence[str]) -> Decision:
     claims = sorted(_claims(feeds, pair, as_of, targets), key=lambda c: (c.priority, c.source))
     winner = claims[0]
-    witnesses = [winner, *(c for c in claims[1:] if not _repeats_the_ruling(feeds, pair, c))]
-    contributing = {c.source for c in witnesses if c.state == winner.state}
-    others = {c.source for c in witnesses if c.state != winner.state and c.state in FINAL}
+    independent_claims = [winner]
+    independent_claims += [c for c in claims[1:] if not _repeats_ruling(feeds, pair, c)]
+    contributing = {c.source for c in independent_claims if c.state == winner.state}
+    others = {c.source for c in independent_claims if c.state != winner.state and c.state in FINAL}
     return Decision(
         state=winner.state,
         version=winner.version if winner.state == "fixed" else None,
@@ -91,13 +92,13 @@ def decide(feeds: Feeds, pair: Pair, *, as_of: datetime, targets: Sequence[str])
     )
 
 
-def _repeats_the_ruling(feeds: Feeds, pair: Pair, claim: Claim) -> bool:
-    """The vendor's feed is built from the rulings: what it repeats of one is no second witness."""
+def _repeats_ruling(feeds: Feeds, pair: Pair, claim: Claim) -> bool:
+    """True if the claim of the vendor repeats a ruling: its feed is built from the rulings."""
     ruling = feeds.ruling(pair)
     if ruling is None or claim.source != "echo":
         return False
     is_same_version = claim.version is not None and claim.version == ruling["fixed_version"]
-    return claim.what == "sentinel" or is_same_version
+    return claim.kind == "sentinel" or is_same_version
 
 
 def _claims(feeds: Feeds, pair: Pair, as_of: datetime, targets: Sequence[str]) -> Iterator[Claim]:
@@ -138,13 +139,15 @@ def _vendor_claims(feeds: Feeds, pair: Pair, targets: Sequence[str]) -> Iterator
 
 
 def _is_below_own_fix(feeds: Feeds, pair: Pair, version: str, targets: Sequence[str]) -> bool:
-    """Whether a target release names a later fix within the version's own lineage."""
-    return any(
-        lineage(says.version) == lineage(version) and is_above(says.version, version)
-        for statements in feeds.upstreams.values()
-        for release, says in _by_release(statements.get(pair, {})).items()
-        if release in targets and says.what == "fixed"
-    )
+    """True if a target release has a later fix of the same lineage as the version."""
+    for statements in feeds.upstreams.values():
+        for release, statement in _by_release(statements.get(pair, {})).items():
+            if release not in targets or statement.kind != "fixed":
+                continue
+            is_same_lineage = lineage(statement.version) == lineage(version)
+            if is_same_lineage and is_above(statement.version, version):
+                return True
+    return False
 
 
 def _upstream_claims(
@@ -156,62 +159,69 @@ def _upstream_claims(
         yield Claim(priority, source, verdict, *UPSTREAM_RULES[verdict], version)
 
 
-def _by_release(releases: Mapping[str, list[Says]]) -> dict[str, Says]:
-    """One word for each release: a fix closes it, with the highest of several."""
-    return {release: _loudest(words) for release, words in releases.items()}
+def _by_release(releases: Mapping[str, list[Statement]]) -> dict[str, Statement]:
+    """Returns one statement per release: the highest fix, else an open one, else the first."""
+    return {release: _select(statements) for release, statements in releases.items()}
 
 
-def _loudest(words: Sequence[Says]) -> Says:
-    if fixes := [says for says in words if says.what == "fixed"]:
-        return max(fixes, key=lambda says: rank(says.version))
-    return next((says for says in words if says.what == "open"), words[0])
+def _select(statements: Sequence[Statement]) -> Statement:
+    if fixes := [statement for statement in statements if statement.kind == "fixed"]:
+        return max(fixes, key=lambda statement: rank(statement.version))
+    return next((one for one in statements if one.kind == "open"), statements[0])
 
 
 def _verdict(
-    feeds: Feeds, pair: Pair, by_release: Mapping[str, Says], targets: Sequence[str]
+    feeds: Feeds, pair: Pair, by_release: Mapping[str, Statement], targets: Sequence[str]
 ) -> tuple[str, str | None]:
-    """The first verdict that holds, with its version."""
-    spoken = [release for release in targets if release in by_release]
-    fixes = _fixes_above_any_open(by_release, spoken)
+    """Returns the first verdict that applies, and its version."""
+    target_releases = [release for release in targets if release in by_release]
+    fixes = _fixes_above_any_open(by_release, target_releases)
     if proven := [fix for fix in fixes if _is_proven(feeds, pair, fix)]:
         return "fixed", _best_fix(proven, feeds.newest.get(pair[0]))
     if fixes:
         return "fixed_unproven", fixes[0]
-    return _verdict_without_fix(by_release, spoken), None
+    return _verdict_without_fix(by_release, target_releases), None
 
 
-def _verdict_without_fix(by_release: Mapping[str, Says], spoken: Sequence[str]) -> str:
-    is_open = any(by_release[release].what == "open" for release in spoken)
-    if spoken and not is_open and by_release[spoken[0]].what == "not_affected":
+def _verdict_without_fix(
+    by_release: Mapping[str, Statement], target_releases: Sequence[str]
+) -> str:
+    is_open = any(by_release[release].kind == "open" for release in target_releases)
+    if target_releases and not is_open and by_release[target_releases[0]].kind == "not_affected":
         return "not_affected"
-    counted = [release for release in spoken if release != "sid"] or spoken
-    if counted and all(by_release[release].is_given_up for release in counted):
+    # sid gets no security advisories, so it counts only if it is the only target release.
+    voting = [release for release in target_releases if release != "sid"] or target_releases
+    if voting and all(by_release[release].is_wont_fix for release in voting):
         return "wont_fix"
-    fixed = {release for release, says in by_release.items() if says.what == "fixed"}
-    return "fixed_elsewhere" if fixed and fixed.isdisjoint(spoken) else "open"
+    fixed_releases = {name for name, one in by_release.items() if one.kind == "fixed"}
+    if fixed_releases and fixed_releases.isdisjoint(target_releases):
+        return "fixed_elsewhere"
+    return "open"
 
 
-def _fixes_above_any_open(by_release: Mapping[str, Says], spoken: Iterable[str]) -> list[str]:
-    """The fixes of target releases, newest first, down to the first release that is open."""
+def _fixes_above_any_open(
+    by_release: Mapping[str, Statement], target_releases: Iterable[str]
+) -> list[str]:
+    """Returns the fixes of target releases, newest first, down to the first open release."""
     fixes = []
-    for release in spoken:
-        if by_release[release].what == "open":
+    for release in target_releases:
+        if by_release[release].kind == "open":
             break
-        if by_release[release].what == "fixed":
+        if by_release[release].kind == "fixed":
             fixes.append(by_release[release].version)
     return fixes
 
 
 def _is_proven(feeds: Feeds, pair: Pair, fix: str) -> bool:
-    """Whether the fix is above what the vendor ships of the package and still lists the id for."""
-    newest, listed = feeds.newest.get(pair[0]), feeds.vendor.get(pair)
-    if newest is None or listed is None or listed.get("fixed_version"):
+    """False if the vendor lists the id without a fix, but ships the fix or a rebuild."""
+    newest, entry = feeds.newest.get(pair[0]), feeds.vendor.get(pair)
+    if newest is None or entry is None or entry.get("fixed_version"):
         return True
     return not is_rebuild(newest) and is_above(fix, newest)
 
 
 def _best_fix(proven: Sequence[str], newest: str | None) -> str:
-    """The smallest above the vendor's newest version; without one, the newest release's."""
+    """Returns the lowest fix above the vendor's version, else that of the newest release."""
     above = [fix for fix in proven if newest is not None and is_above(fix, newest)]
     return min(above, key=rank) if above else proven[0]
 

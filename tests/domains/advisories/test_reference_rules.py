@@ -1,4 +1,4 @@
-"""The second reading: it shares nothing with the project and orders versions as dpkg does."""
+"""The reference rules: they share no code with the project, and order versions as dpkg does."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from domains.advisories.versions import compare, is_newer, lineage, without_rebuild
+from domains.advisories.debian_versions import compare, is_newer, lineage, without_rebuild
 
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("module", ["reading", "raw_feeds", "versions"])
-def test_the_second_reading_shares_nothing_with_the_project(module: str) -> None:
+@pytest.mark.parametrize("module", ["reference_rules", "raw_feeds", "debian_versions"])
+def test_the_reference_rules_share_no_code_with_the_project(module: str) -> None:
     lines = (HERE / f"{module}.py").read_text(encoding="utf-8").splitlines()
 
-    imported = [line.split()[1] for line in lines if line.startswith(("from ", "import "))]
+    modules = [line.split()[1] for line in lines if line.startswith(("from ", "import "))]
 
-    assert [name for name in imported if name.startswith(("etl_assets", "duckdb"))] == []
+    assert [name for name in modules if name.startswith(("etl_assets", "duckdb"))] == []
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_the_second_reading_shares_nothing_with_the_project(module: str) -> None
         pytest.param("3.8.20-4", "3.8.20-4.", id="a dot at the end"),
     ],
 )
-def test_versions_are_ordered_as_dpkg_orders_them(earlier: str, later: str) -> None:
-    asked = ["dpkg", "--compare-versions", earlier, "lt", later]
+def test_versions_are_ordered_like_dpkg(earlier: str, later: str) -> None:
+    command = ["dpkg", "--compare-versions", earlier, "lt", later]
 
     assert compare(earlier, later) < 0 < compare(later, earlier)
-    assert not shutil.which("dpkg") or subprocess.run(asked, check=False).returncode == 0
+    assert not shutil.which("dpkg") or subprocess.run(command, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_versions_are_ordered_as_dpkg_orders_them(earlier: str, later: str) -> N
         pytest.param("1.0", "1.0-0", id="no revision is the revision 0"),
     ],
 )
-def test_versions_that_are_written_otherwise_may_be_equal(one: str, other: str) -> None:
+def test_different_spellings_of_a_version_are_equal(one: str, other: str) -> None:
     assert compare(one, other) == 0
 
 

@@ -1,4 +1,4 @@
-"""A home with the folders of workbooks that it reads, for tests that change those and run again."""
+"""A home of the domain and its mirror with workbooks, which tests change and run again."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ Rows = list[dict[str, Any]]
 Cells = list[list[str]]
 
 
-class Factory(SampleHome):
-    """One home and its mirror; both may be copied."""
+class FactoryHome(SampleHome):
+    """A home and its mirror, which tests may change in a copy."""
 
     name = DOMAIN
     as_of = AS_OF
 
     def forget(self, source: str, partition: str) -> None:
-        declared = self.domain.sources[source]
-        part = Part(source=declared.full_name, partition=partition)
+        declaration = self.domain.sources[source]
+        part = Part(source=declaration.full_name, partition=partition)
         with self.session() as session:
-            rollback.forget(session, declared, part, by="me", why="moved", at=datetime.now(UTC))
+            rollback.forget(session, declaration, part, by="me", why="moved", at=datetime.now(UTC))
 
-    def sample(self, file: str, sheet: str) -> Cells:
-        """The cells of a sheet of a sample, as text."""
+    def read_sample(self, file: str, sheet: str) -> Cells:
+        """Returns the cells of a sheet of a sample, as text."""
         return read_cells(self.sample_dir / file, sheet)
 
-    def put(self, file: str, sheet: str, cells: Cells) -> None:
+    def write_workbook(self, file: str, sheet: str, cells: Cells) -> None:
         """Write a workbook into the mirror, with a later modification time.
 
-        The content is always xlsx: the reader recognizes it by its content, not by its name.
+        The content is xlsx for any name; the reader detects it by the content.
         """
         path = self.mirror / file
         path.write_bytes(xlsx({sheet: cells}))
         later = path.stat().st_mtime + 60
         os.utime(path, (later, later))
 
-    def correct(self, file: str, sheet: str, how: Callable[[Cells], Cells]) -> None:
+    def correct(self, file: str, sheet: str, correction: Callable[[Cells], Cells]) -> None:
         """Replace a workbook of the samples by a corrected one."""
-        self.put(file, sheet, how(self.sample(file, sheet)))
+        self.write_workbook(file, sheet, correction(self.read_sample(file, sheet)))
 
     def table(self, name: str) -> Rows:
-        """A published table, by the factory's own name."""
+        """Returns a published table by its name in the factory."""
         rows: Rows = pq.read_table(self.latest / "tables" / f"{name}.parquet").to_pylist()
         return rows
 
@@ -68,8 +68,8 @@ class Factory(SampleHome):
     def change_log(self) -> list[str]:
         return (self.latest / "change_log.txt").read_text(encoding="utf-8").splitlines()
 
-    def fetched(self, manifest: RunManifest) -> list[str]:
-        """The files for which a run did any work, by source and partition."""
+    def fetched_files(self, manifest: RunManifest) -> list[str]:
+        """Returns the raw assets that a run made, with their partitions."""
         return sorted(
             f"{a.key.rpartition('/')[2]}[{a.partition}]" if a.partition else a.key.split("/")[1]
             for a in manifest.assets
