@@ -71,7 +71,7 @@ def test_a_star_of_an_unknown_class_is_kept_with_a_warning(first_galaxy: Galaxy)
     description = first_galaxy.check_description("systems", "contract")
 
     assert system["main_star"] == "Purple Star"
-    assert "1 values of main_star are not among the known ones: 'Purple Star' (1)" in description
+    assert "1 values of main_star are not among the declared ones: 'Purple Star' (1)" in description
     assert "3 of 65 records rejected (1 by maximum, 2 by required)" in description
     assert "2 rows set aside for a newer one of the same key" in description
 
