@@ -176,7 +176,7 @@ CASES = {
         feed("1:0.23.0+dfsg-"), fixed_in("trixie", "1:0.24-1"), nvd(score=9.8),
         expect="fixed UPSTREAM_FIX 1:0.23.0+dfsg- medium",
     ),
-    "the vendor's version stands beside a fix of another lineage": case(
+    "the vendor's version is used although another lineage has a fix": case(
         feed("1.0-1"), fixed_in("bookworm", "1.0-1+deb12u2"),
         expect="fixed UPSTREAM_FIX 1.0-1 high",
     ),
@@ -197,7 +197,7 @@ CASES = {
     "plain Debian is sid": case(
         feed(), osv("Debian", "2.0-1"), expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
-    "an OSV record of Debian bears the id in its own": case(
+    "an OSV record of Debian has the id as part of its own": case(
         feed(), lambda package, cve: osv("Debian:12", "2.0-1", osv_id=f"DEBIAN-{cve}", upstream=[])(
             package, cve
         ), expect="fixed UPSTREAM_FIX 2.0-1 medium",
