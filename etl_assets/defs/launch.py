@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from sqlalchemy.exc import DatabaseError
@@ -27,6 +27,10 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.run_options import RunOptions, step_options
 from etl_assets.settings import Settings
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
+
+if TYPE_CHECKING:
+    # The error of a failed step has no public type.
+    from dagster_shared.error import SerializableErrorInfo
 
 # Pools have one slot for each domain's warehouse: DuckDB refuses a second writer.
 DAGSTER_YAML = """\
@@ -153,10 +157,12 @@ def _storage_errors(home: Path) -> Iterator[None]:
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     """Return True if a signal ended the run: inside a step, or between two as canceled."""
-    for event in result.all_events:
-        if event.event_type is dg.DagsterEventType.PIPELINE_CANCELED:
-            return True
-        error = event.step_failure_data.error if event.is_step_failure else None
+    if any(
+        event.event_type is dg.DagsterEventType.PIPELINE_CANCELED for event in result.all_events
+    ):
+        return True
+    for step_error in _step_errors(result):
+        error: SerializableErrorInfo | None = step_error
         while error is not None:
             if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
                 return True
@@ -166,12 +172,18 @@ def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
 
 def _first_error(result: dg.ExecuteInProcessResult) -> str:
     """Return the message of the first failed step: our own error, or else the first cause."""
+    error = next(_step_errors(result), None)
+    if error is None:
+        return ""
+    while error.cause is not None and error.cls_name not in OWN_ERRORS:
+        error = error.cause
+    if error.cls_name in OWN_ERRORS:
+        # Dagster puts the name of the class before the message.
+        return error.message.partition(": ")[2].strip()
+    return error.message.strip()
+
+
+def _step_errors(result: dg.ExecuteInProcessResult) -> Iterator[SerializableErrorInfo]:
     for event in result.all_events:
-        error = event.step_failure_data.error if event.is_step_failure else None
-        if error is not None:
-            while error.cause is not None and error.cls_name not in OWN_ERRORS:
-                error = error.cause
-            is_own = error.cls_name in OWN_ERRORS
-            # Dagster puts the name of the class before the message.
-            return (error.message.partition(": ")[2] if is_own else error.message).strip()
-    return ""
+        if event.is_step_failure and event.step_failure_data.error:
+            yield event.step_failure_data.error

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 from dagster_dbt import DagsterDbtTranslator
 from dagster_dbt import DbtProject as DagsterDbtProject
 from dagster_dbt.asset_utils import build_dbt_specs
@@ -211,13 +210,16 @@ class _ModelsBuild:
         records = {}
         for unique_id, model in self._graph.models.items():
             last_build, file = last_builds.get(unique_id), files.get(model.name)
+            as_of, history_sha256 = self._run.as_of, self._history_sha256
+            if last_build:
+                as_of, history_sha256 = last_build.as_of, last_build.history_sha256
             records[unique_id] = ModelBuild(
                 model=model.name,
                 version=self._versions[unique_id],
-                as_of=last_build.as_of if last_build else self._run.as_of,
-                history_sha256=last_build.history_sha256 if last_build else self._history_sha256,
+                as_of=as_of,
+                history_sha256=history_sha256,
                 sha256=hash_file(file) if file else None,
-                rows=pq.read_metadata(file).num_rows if file else None,
+                rows=run_directory.count_rows(file) if file else None,
             )
         return records
 

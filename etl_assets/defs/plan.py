@@ -30,6 +30,7 @@ from etl_assets.model.records import (
     Part,
     Probe,
     PublishedSet,
+    RawFile,
     Reason,
     TableResult,
     ValidationResult,
@@ -258,8 +259,9 @@ def _plan_without_probes(
 
 def waits_for_table(project: ProjectContext, source: Source) -> bool:
     """Return True if the table that a source's requests come from does not exist yet."""
-    table = source.for_each.table if source.for_each else None
-    return table is not None and not project.home.table_file(source.domain, table, None).exists()
+    if source.for_each is None:
+        return False
+    return not project.home.table_file(source.domain, source.for_each.table, None).exists()
 
 
 def waiting_message(source: Source) -> str:
@@ -315,9 +317,9 @@ def _why_not_tabulated(
         return "its table is missing"
     if table.table.code_version != tabulate.code_version(source):
         return "its table was made by other code"
-    sha256 = validation.file.sha256 if validation.file else ""
-    is_read = sha256 in {table.table.source_sha256, table.refused_sha256}
-    return "" if is_read else OTHER_FILE
+    if _sha256(validation.file) in {table.table.source_sha256, table.refused_sha256}:
+        return ""
+    return OTHER_FILE
 
 
 def _is_validated(fetch: FetchResult, validation: ValidationResult | None) -> bool:
@@ -325,12 +327,17 @@ def _is_validated(fetch: FetchResult, validation: ValidationResult | None) -> bo
     if validation is None:
         return False
     file, verdict = fetch.file, validation.verdict
-    sha256 = file.sha256 if file else ""
-    if sha256 == (validation.file.sha256 if validation.file else ""):
+    if _sha256(file) == _sha256(validation.file):
         return True
     # A file that the operator released from quarantine has a refusal, which counts no more.
     is_released = file is not None and file.verdict is not None and bool(file.verdict.accepted)
-    return sha256 == (verdict.sha256 if verdict and not is_released else "")
+    if verdict is None or is_released:
+        return file is None
+    return _sha256(file) == verdict.sha256
+
+
+def _sha256(file: RawFile | None) -> str:
+    return file.sha256 if file else ""
 
 
 def _why_models_stale(session: DomainSession) -> str:
@@ -338,9 +345,10 @@ def _why_models_stale(session: DomainSession) -> str:
     domain = session.domain
     record = session.event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
     published = session.published_directory()
-    if record is None or published is None:
-        unknown = "the event log does not know what is published"
-        return unknown if published else "nothing is published yet"
+    if published is None:
+        return "nothing is published yet"
+    if record is None:
+        return "the event log does not know what is published"
     if record.code_version != session.code_version:
         is_mixed = record.code_version == MIXED
         return OLDER_MODELS if is_mixed else "the code or a declaration changed"

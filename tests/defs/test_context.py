@@ -1,4 +1,4 @@
-"""Two runs of one domain: a step waits for the lock, and an overtaken run publishes nothing."""
+"""The lock of a domain, runs that are overtaken, and the options that steps take."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import dagster as dg
 import pytest
 from support.sample_home import AS_OF, DOMAIN, SampleHome
 
-from etl_assets.defs.context import AS_OF_TAG, ProjectContext
+from etl_assets.defs.context import AS_OF_TAG, ProjectContext, run_options
 from etl_assets.defs.definitions import build_defs, job_name
+from etl_assets.defs.publish import PublishConfig
+from etl_assets.defs.raw import RawConfig
+from etl_assets.defs.tables import TablesConfig
+from etl_assets.model.run_options import RunOptions
 from etl_assets.storage.lock import lock
 
 
@@ -62,3 +66,24 @@ def publish_assets(sample: SampleHome) -> list[dg.AssetKey]:
     defs = sample.defs()
     steps = [assets for assets in defs.assets or [] if isinstance(assets, dg.AssetsDefinition)]
     return list(next(a.keys for a in steps if a.op.name == f"{DOMAIN}_publish"))
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        (RawConfig, {"force_refresh": False, "skip_existing": False, "max_retries": None}),
+        (TablesConfig, {"accept_changes": False}),
+        (PublishConfig, {"accept_changes": False}),
+    ],
+)
+def test_a_step_takes_the_options_that_are_declared_for_its_stage(
+    config: type[dg.Config], options: dict[str, object]
+) -> None:
+    assert config().model_dump() == options
+    assert run_options(config()) == RunOptions()
+
+
+def test_an_option_reaches_its_step_with_its_value() -> None:
+    config = RawConfig(max_retries=0, force_refresh=True)
+
+    assert run_options(config) == RunOptions(max_retries=0, force_refresh=True)
