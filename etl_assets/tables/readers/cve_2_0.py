@@ -28,7 +28,7 @@ from etl_assets.tables.readers.batch import (
 from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
 # The document is cut where this matches: a JSON string cannot contain it, as its quotes would be
-# escaped. ijson finds records without such a trick and takes nine times as long (docs/adr/0014).
+# escaped. ijson finds records without such a trick, in more than twice the time (docs/adr/0014).
 RECORD_START = re.compile(rb'\{\s*"cve"\s*:\s*\{')
 MAX_RECORD_BYTES = 16 << 20  # the largest records so far are below 2 MiB
 
