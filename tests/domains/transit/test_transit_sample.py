@@ -98,7 +98,8 @@ def test_a_lost_station_fails_the_gate_by_its_name(transit: Transit) -> None:
     manifest = transit.run()
 
     assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
-    assert "10, 9, fail, missing Millpond South" in manifest.note
+    assert "missing, Millpond South" in manifest.note
+    assert "station names, expected 10, counted 9" in manifest.note
     assert transit.latest == before
 
 
@@ -110,8 +111,9 @@ def test_a_wrong_count_fails_the_gate_with_the_actual_count(transit: Transit) ->
     manifest = transit.run()
 
     assert not manifest.published
-    assert "11, 10, fail, nothing known is missing, nothing unknown is there" in manifest.note
-    assert "lines, 4, 3, fail, there are ABL, CDL, LPL" in manifest.note
+    assert "station names, expected 11, counted 10" in manifest.note
+    assert "lines, expected 4, counted 3, ABL CDL LPL" in manifest.note
+    assert "gate_transit__stations_are_the_known_ones" not in manifest.note
 
 
 @pytest.mark.long
@@ -125,7 +127,8 @@ def test_an_unknown_station_fails_the_gate_by_its_name(transit: Transit) -> None
     manifest = transit.run()
 
     assert not manifest.published
-    assert "10, 11, fail, unknown LINDEN WEST" in manifest.note
+    assert "unknown, LINDEN WEST" in manifest.note
+    assert "station names, expected 10, counted 11" in manifest.note
 
 
 @pytest.mark.long
