@@ -1,1 +1,1 @@
-"""What is measured, and against what: `make bench` prints the table. No product code lies here."""
+"""What is measured and compared by `make bench`. No code of the product belongs here."""

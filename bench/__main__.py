@@ -1,7 +1,7 @@
-"""`make bench`: what the pipeline costs on the real feeds, each figure beside its bound.
+"""`make bench`: what the pipeline costs on the real feeds, each figure with its bound.
 
-Every ratio is of two child processes of this one run, so that the machine's speed falls out.
-What a piece of work is belongs to `bench.ours` and `bench.bare`.
+Every ratio compares two child processes of one run, so that the speed of the machine cancels out.
+The measured work is in `bench.ours` and `bench.bare`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DOMAIN = "advisories"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; the bound is of the figure."""
+    """One line of the table: a figure, and the bound that it must not exceed."""
 
     what: str
     figure: float
@@ -41,7 +41,7 @@ class Row:
 
 
 class Bench:
-    """The measurements over one mirror, in a directory that goes away."""
+    """The measurements on one mirror, in a temporary directory."""
 
     def __init__(self, mirror: Path, folder: Path, settings: Settings) -> None:
         self._mirror = mirror
@@ -103,7 +103,7 @@ class Bench:
         yield Row("NVD, all years : largest year alone, peak", ratio, "x", 1.2, detail)
 
     def _decisions(self) -> Iterator[Row]:
-        """Over the tables of the first run, and over ten times as many packages."""
+        """On the tables of the first run, and on ten times as many packages."""
         costs = {}
         for laid in ("lay", "lay-tenfold"):
             home = self._folder / laid
@@ -125,11 +125,11 @@ class Bench:
             )
 
     def _documents(self) -> dict[str, tuple[int, int]]:
-        """The published files but those of a run itself, by name: which inode, written when."""
+        """The inode and time of each published document, by name."""
         latest = (self._home / "outputs" / DOMAIN / "latest").resolve()
         listed = json.loads((latest / "manifest.json").read_bytes())["documents"]
-        found = {written["file"]: (latest / written["file"]).stat() for written in listed}
-        return {name: (file.st_ino, file.st_mtime_ns) for name, file in found.items()}
+        stats = {document["file"]: (latest / document["file"]).stat() for document in listed}
+        return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
     def _workbooks(self) -> Iterator[Row]:
         _cost, cpu_seconds, rows = self._work("workbooks")
@@ -144,13 +144,12 @@ class Bench:
         yield Row("unchanged run of the workbooks, files read", read + made, "", 0, detail)
 
     def _dump(self) -> Iterator[Row]:
-        """A made dump to the table of its systems, as a run makes it of the stored file.
+        """From a generated dump to the table of its systems.
 
-        Ours judges the file from first byte to last, reads it, holds every row to the contract,
-        looks for keys that occur twice, and writes. The loop unpacks with `gzip`, takes every
-        element of `ijson.items` (its C backend, numbers as floats), keeps the same fields, and
-        writes the same columns. Both read the same file, each in a process of its own; fetching
-        and marts are in neither.
+        Ours validates the whole file, reads it, checks every row against the contract, looks for
+        duplicate keys, and writes. The loop unpacks with `gzip`, iterates over `ijson.items` (its C
+        backend, numbers as floats), keeps the same fields, and writes the same columns. Each reads
+        the same file in a process of its own; neither fetches or builds marts.
         """
         mirrors = {share: self._folder / f"dump-of-{SYSTEMS // share}" for share in (10, 1)}
         for share, mirror in mirrors.items():
@@ -170,17 +169,17 @@ class Bench:
         yield Row(f"{what}, cost of one : of a tenth", grows, "x", 1.2, detail)
 
     def _least(self, mirror: Path, *names: str) -> list[tuple[Cost, float, int]]:
-        """Of some repeats the one of each that took the least CPU time.
+        """For each work the repeat that took the least CPU time.
 
-        They are taken in turn: a machine that drifts meets all of them alike.
+        The works alternate, so that a change in the load of the machine concerns all of them.
         """
         rounds = [[self._work(name, mirror) for name in names] for _ in range(REPEATS)]
-        return [min(found, key=lambda cost: cost[1]) for found in zip(*rounds, strict=True)]
+        return [min(costs, key=lambda cost: cost[1]) for costs in zip(*rounds, strict=True)]
 
     def _transfer(self, url: str) -> Iterator[Row]:
-        """Against a pipe of three programs that also hashes and stores; ours syncs to disk too."""
+        """Against a pipe of three programs that hashes and stores; ours also syncs to disk."""
         large = f"{url}/bytes/{LARGE_MEGABYTES}"
-        ours = min((self._fetch(large) for _ in range(REPEATS)), key=lambda found: found[1])
+        ours = min((self._fetch(large) for _ in range(REPEATS)), key=lambda fetched: fetched[1])
         theirs = min((self._measure(_pipe(large, self._folder)) for _ in range(REPEATS)), key=_wall)
         detail = f"{ours[1]:.2f} s to {theirs.wall_seconds:.2f} s, wall"
         yield Row(f"{LARGE_MEGABYTES} MB fetched, hashed, stored : curl | tee | sha256sum",
@@ -207,8 +206,8 @@ class Bench:
     def _child(self, work: str, source: Path, target: Path) -> tuple[Cost, float, int]:
         arguments = ["-m", "bench.child", work, str(source), str(target)]
         cost = self._measure([sys.executable, *arguments])
-        told = json.loads(cost.output)
-        return cost, told["cpu_seconds"], told["rows"]
+        result = json.loads(cost.output)
+        return cost, result["cpu_seconds"], result["rows"]
 
     def _measure(self, command: Sequence[str]) -> Cost:
         return measure(command, cwd=ROOT, environment=self._environment)
@@ -228,7 +227,7 @@ def _detail(cost: Cost) -> str:
 
 
 def main() -> int:
-    """Print the table; 1 where a bound does not hold, 2 where there are no feeds."""
+    """Print the table; returns 1 if a bound is exceeded, 2 if there are no feeds."""
     settings = Settings.load()
     mirror = Path(settings.mirror or ROOT.parent / "shared" / "data" / "upstream").resolve()
     if not mirror.is_dir():

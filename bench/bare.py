@@ -1,7 +1,7 @@
-"""The plainest honest loop for three feeds: unpack, decode, write the same columns as parquet.
+"""The simplest loop for three feeds: unpack, decode, write the same columns as parquet.
 
-What ours is measured against. It checks nothing: no contract, no rejects, no keys, no bounds. Two
-feeds fit into memory and are decoded as typed structs; a dump that does not is taken by ijson.
+Ours is compared with it. It checks nothing: no contract, no rejects, no keys, no bounds. Two feeds
+fit into memory and are decoded as typed structs; a dump that does not is read by ijson.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Score(Struct):
 
 
 class Metric(Struct):
-    """One party's score."""
+    """The score of one organization."""
 
     cvss_data: Score
     source: str | None = None
@@ -155,14 +155,14 @@ class Range(msgspec.Struct, gc=False):
 
 
 class Package(msgspec.Struct, gc=False):
-    """What is affected."""
+    """The affected package."""
 
     ecosystem: str | None = None
     name: str | None = None
 
 
 class Specific(msgspec.Struct, gc=False):
-    """The ecosystem's own."""
+    """Fields of the ecosystem."""
 
     urgency: str | None = None
 
@@ -227,8 +227,8 @@ def systems(mirror: Path, target: Path) -> int:
         gzip.open(mirror / SYSTEMS) as dump,
         pq.ParquetWriter(target / "systems.parquet", SYSTEM_SCHEMA, compression="zstd") as parquet,
     ):
-        found = ijson.items(dump, "item", use_float=True)
-        while rows := [_system_row(system) for system in islice(found, SYSTEMS_AT_ONCE)]:
+        elements = ijson.items(dump, "item", use_float=True)
+        while rows := [_system_row(system) for system in islice(elements, SYSTEMS_AT_ONCE)]:
             ordinals = range(count + 1, count + len(rows) + 1)
             parquet.write_table(_table(rows, SYSTEM_SCHEMA, ordinals))
             count += len(rows)

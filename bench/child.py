@@ -34,7 +34,7 @@ WORKS: dict[str, tuple[str, Callable[..., Callable[[Path, Path], int]]]] = {
 
 
 def main(work: str, source: str, target: str) -> None:
-    """Do the work once and say what it cost; `source` is a mirror, or a home that stands."""
+    """Do the work once and print its cost; `source` is a mirror, or a home that has run."""
     module, choose = WORKS[work]
     do = choose(import_module(module))
     before = time.process_time()

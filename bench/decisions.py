@@ -33,7 +33,7 @@ COPIES = {
 
 
 def lay(ran: Path, target: Path, *, copies: int = 1) -> int:
-    """A home with the tables and the history of a run, each package `copies` times over."""
+    """Make a home with the tables and history of a run, each package `copies` times."""
     old, new = Home(ran), Home(target)
     for table in sorted(old.tables(DOMAIN).iterdir()):
         laid = new.tables(DOMAIN) / table.name
@@ -50,7 +50,7 @@ def lay(ran: Path, target: Path, *, copies: int = 1) -> int:
 
 
 def decide(home: Path, _: Path) -> int:
-    """Build what is gated and the history; returns the number of advisories."""
+    """Build the gated models and the history; returns the number of advisories."""
     domain = _domain()
     project = _project(home, domain)
     graph = Graph.from_manifest(project.manifest)
@@ -91,11 +91,11 @@ def document(home: Path, _: Path) -> int:
 
 
 def _decided(graph: Graph, domain: Domain) -> list[Model]:
-    """What is gated, the history, and all above them."""
+    """The gated models, the history, and all their ancestors."""
     names = {check.model for check in domain.gate} | {domain.history}
     ends = {unique_id for unique_id, model in graph.models.items() if model.name in names}
-    wanted = ends.union(*(graph.ancestors(unique_id) for unique_id in ends))
-    return [model for unique_id, model in graph.models.items() if unique_id in wanted]
+    selected = ends.union(*(graph.ancestors(unique_id) for unique_id in ends))
+    return [model for unique_id, model in graph.models.items() if unique_id in selected]
 
 
 def _multiply(source: Path, target: Path, copies: int, kind: str = "tables") -> None:

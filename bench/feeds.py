@@ -1,7 +1,7 @@
-"""A web server on loopback for transfers: bytes of any number, at once or over a time.
+"""A web server on loopback for transfers of any size, as fast as possible or spread over a time.
 
-`/bytes/<megabytes>` comes as fast as it is taken, `/slow/<megabytes>/<seconds>` evenly over that
-time. Run as a program it prints its port and serves until it is ended.
+`/bytes/<megabytes>` is sent as fast as it is read, `/slow/<megabytes>/<seconds>` evenly over that
+time. As a program it prints its port and serves until it is terminated.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base's name
 
     def log_message(self, *_: object) -> None:
-        """Nothing is said of each request."""
+        """Requests are not logged."""
 
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """The server's address while the block runs; a process of its own, as remotes are."""
+    """The address of a server in a process of its own, which ends with the block."""
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

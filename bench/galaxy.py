@@ -1,11 +1,10 @@
-"""A made dump of star systems in the form of the real ones, of any length, to measure readers on.
+"""A generated dump of star systems of any length, in the form of the real ones.
 
-What is measured on it is `bench.__main__`'s. The dump is one gzip member: a JSON array with one
-object per line, as its producer serves it. Each object has the fields of the real `systems` dump,
-and, unread, those that the `galaxy` dumps put before bodies and stations: some 320 bytes a system,
-so that three million are about a gigabyte. The shares below were counted in the real files: 60
-systems of `systems_1day` and of `galaxy_1day`. All values are invented; the same seed writes the
-same bytes, and a shorter dump is the beginning of a longer one.
+The dump is one gzip member: a JSON array with one object per line, as its producer serves it. Each
+object has the fields of the real `systems` dump, and those that the `galaxy` dumps have before
+bodies and stations, which are not read: some 320 bytes a system, so that three million are about a
+gigabyte. The shares below were counted in 60 systems of the real files. All values are invented;
+the same seed writes the same bytes, and a shorter dump is the beginning of a longer one.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ import pyarrow.compute as pc
 PLACE = Path("downloads.spansh.co.uk") / "systems_1day.json.gz"
 SEED = 20_250_615
 SYSTEMS_AT_ONCE = 50_000
-GZIP_LEVEL = 1  # quick to write; the real ones are packed a little tighter
+GZIP_LEVEL = 1  # fast; the real dumps are a little smaller
 
-# How often of 60: a main star that nobody has scanned, no state of the system, inhabitants.
+# Of 60 systems: without a scanned main star, without a state, and with inhabitants.
 OF = 60
 WITHOUT_MAIN_STAR = 2
 WITHOUT_STATE = 2
@@ -52,7 +51,7 @@ PEOPLED = (
 )
 SYLLABLES = ["Vael", "Orth", "Quin", "Bryo", "Cleth", "Dussk", "Eal", "Phroo", "Gria", "Hype"]
 LETTERS = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-ID_STRIDE = 18_014_398  # three million of them end where the real ids do, some 2**55
+ID_STRIDE = 18_014_398  # three million of them reach the largest real ids, about 2**55
 REPORTED_FROM, REPORTED_SECONDS = 1_745_000_000, 5_000_000
 
 Texts: TypeAlias = pa.Array
@@ -60,7 +59,7 @@ Random: TypeAlias = np.random.Generator
 
 
 def write(path: Path, systems: int, *, seed: int = SEED) -> int:
-    """Write the dump; returns how many bytes it has unpacked."""
+    """Write the dump; returns its unpacked size in bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with (
@@ -96,7 +95,7 @@ def _lines(first: int, random: Random) -> Texts:
 
 
 def _names(random: Random) -> Texts:
-    """Like those that the real galaxy gives by sector and place in it."""
+    """Names of a sector and a position in it, as in the real galaxy."""
     first, second = _one_of(SYLLABLES, random), pc.utf8_lower(_one_of(SYLLABLES, random))
     letters = [_one_of(LETTERS, random) for _ in range(3)]
     mass = pc.utf8_lower(_one_of(LETTERS[:8], random))
@@ -109,15 +108,15 @@ def _names(random: Random) -> Texts:
 def _state(random: Random) -> Texts:
     bodies = _one_of([str(count) for count in BODY_COUNTS], random)
     lots = random.integers(OF, size=SYSTEMS_AT_ONCE)
-    told = pc.if_else(pa.array(lots < INHABITED), PEOPLED, EMPTY)
-    told = pc.binary_join_element_wise(told, bodies, "")
-    return pc.if_else(pa.array(lots >= OF - WITHOUT_STATE), "", told)
+    states = pc.if_else(pa.array(lots < INHABITED), PEOPLED, EMPTY)
+    states = pc.binary_join_element_wise(states, bodies, "")
+    return pc.if_else(pa.array(lots >= OF - WITHOUT_STATE), "", states)
 
 
 def _main_star(random: Random) -> Texts:
     kinds = [kind for kind, count in MAIN_STARS.items() for _ in range(count)]
-    told = [f',"mainStar":"{kind}"' for kind in kinds] + [""] * WITHOUT_MAIN_STAR
-    return _one_of(told, random)
+    fields = [f',"mainStar":"{kind}"' for kind in kinds] + [""] * WITHOUT_MAIN_STAR
+    return _one_of(fields, random)
 
 
 def _times(random: Random) -> Texts:

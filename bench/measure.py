@@ -1,7 +1,7 @@
 """What a program costs: CPU seconds, wall seconds and peak memory of one child process.
 
-The figures are the kernel's own for that child and all that it waited for. What they are compared
-with is `bench.__main__`.
+The figures are those of the kernel for the child and the processes that it waited for. They are
+compared in `bench.__main__`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one child took, and what it printed."""
+    """The cost of one child process, and its output."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -29,7 +29,7 @@ class Cost:
 
 
 def measure(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> Cost:
-    """Run a command to its end; raises RuntimeError with its errors where it fails."""
+    """Run a command to its end; raises RuntimeError with its error output if it fails."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         child = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=errors)
@@ -38,8 +38,8 @@ def measure(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode != 0:
             errors.seek(0)
-            told = errors.read().decode(errors="replace")[-2000:]
-            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{told}")
+            message = errors.read().decode(errors="replace")[-2000:]
+            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{message}")
         output.seek(0)
         return Cost(
             cpu_seconds=usage.ru_utime + usage.ru_stime,

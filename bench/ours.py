@@ -23,7 +23,7 @@ SHA256 = "0" * 64
 
 
 def table(name: str, mirror: Path, target: Path, *, last: int | None = None) -> int:
-    """Every part of the source, or only the `last` ones; returns the number of rows."""
+    """Tabulate every part of a source, or the `last` ones; returns the number of rows."""
     source = find_source(load(PACKAGE / "domains"), name)
     files = _files(source, mirror, target)[-last if last else 0 :]
     return sum(
@@ -33,7 +33,7 @@ def table(name: str, mirror: Path, target: Path, *, last: int | None = None) -> 
 
 
 def tables(domain: str, mirror: Path, target: Path) -> int:
-    """Every file of every source of a domain, judged and tabulated; returns the number of rows."""
+    """Validate and tabulate every file of a domain; returns the number of rows."""
     rows = 0
     for source in load(PACKAGE / "domains")[domain].sources.values():
         for part, file in _files(source, mirror, target):
@@ -45,14 +45,14 @@ def tables(domain: str, mirror: Path, target: Path) -> int:
 
 
 def _files(source: Source, mirror: Path, target: Path) -> list[tuple[Part, Path]]:
-    """The parts whose file the mirror has, the largest last."""
+    """The parts with a file in the mirror, the largest last."""
     resolver = LocationResolver(target, str(mirror))
-    found = []
+    files = []
     for partition in _partitions(source, resolver):
         file = resolver.resolve(source.location, partition).file.path
         if file is not None and file.is_file():
-            found.append((source.part(partition), file))
-    return sorted(found, key=lambda pair: pair[1].stat().st_size)
+            files.append((source.part(partition), file))
+    return sorted(files, key=lambda pair: pair[1].stat().st_size)
 
 
 def _partitions(source: Source, resolver: LocationResolver) -> Iterable[str | None]:

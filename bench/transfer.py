@@ -36,7 +36,7 @@ DECLARED = {
 
 
 def main(target: str, *urls: str) -> None:
-    """Fetch every address at once and print what it cost."""
+    """Fetch every URL at once and print the cost."""
     home = Home(Path(target) / "home")
     began, cpu = time.perf_counter(), time.process_time()
     with Client() as client:
@@ -44,8 +44,8 @@ def main(target: str, *urls: str) -> None:
         for fetch in fetch_all([_job(number, url) for number, url in enumerate(urls)], desk):
             if fetch.status is not FetchStatus.FETCHED:
                 raise RuntimeError(f"{fetch.part}: {fetch.status}: {fetch.fault}")
-    told = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
-    print(json.dumps(told))
+    result = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
+    print(json.dumps(result))
 
 
 def _job(number: int, url: str) -> FetchJob:

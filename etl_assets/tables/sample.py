@@ -43,9 +43,13 @@ class SampleResult(Record):
     fetched_at: AwareDatetime | None = None
     types: dict[str, str] = Field(description="column: its declared type")
     records: int = Field(ge=0, description="records read; `rows` and `rejects` are the first ones")
-    held: int = Field(ge=0, description="valid rows among the records read")
-    refused: int = Field(ge=0, description="rejected rows and records among those read")
-    is_whole: bool = Field(description="true if these are all records of the file")
+    valid_rows: int = Field(alias="held", ge=0, description="valid rows among the records read")
+    rejected: int = Field(
+        alias="refused", ge=0, description="rejected rows and records among those read"
+    )
+    is_complete: bool = Field(
+        alias="is_whole", description="true if these are all records of the file"
+    )
     rows: list[SampleRow]
     rejects: list[Reject]
     unknown_fields: list[str] = []
@@ -57,8 +61,8 @@ class SampleResult(Record):
         headline = f"{self.part}: {self.path}"
         if self.fetched_at:
             headline += f", fetched {self.fetched_at:%Y-%m-%d %H:%M} UTC"
-        extent = "all" if self.is_whole else "the first"
-        counts = f"{self.held:,} rows are valid, {self.refused:,} rejected"
+        extent = "all" if self.is_complete else "the first"
+        counts = f"{self.valid_rows:,} rows are valid, {self.rejected:,} rejected"
         lines = [headline, f"of {extent} {self.records:,} records, {counts}"]
         width = max(map(len, self.types))
         for row in self.rows:
@@ -106,9 +110,9 @@ def read_sample(
         fetched_at=file.fetched_at if file else None,
         types={column.name: column.type for column in source.contract.columns},
         records=reader.records,
-        held=reader.valid_rows,
-        refused=reader.rejected,
-        is_whole=reader.is_complete,
+        valid_rows=reader.valid_rows,
+        rejected=reader.rejected,
+        is_complete=reader.is_complete,
         rows=reader.rows,
         rejects=reader.rejects,
         unknown_fields=sorted(reader.unknown_fields),

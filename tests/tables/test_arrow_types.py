@@ -1,4 +1,4 @@
-"""Values cast to declared types: at once where they can be, else one by one, with one outcome."""
+"""Values cast to declared types, at once or one by one, with the same result."""
 
 from __future__ import annotations
 
@@ -137,9 +137,9 @@ def test_a_value_is_cast_alike_whatever_stands_beside_it(
 
 
 def test_a_schema_holds_the_columns_in_order_and_whence_a_row_came() -> None:
-    held = contract("name", column("weight", "float64"), column("picked_at", "timestamp"))
+    declaration = contract("name", column("weight", "float64"), column("picked_at", "timestamp"))
 
-    schema = table_schema(held)
+    schema = table_schema(declaration)
 
     assert [(field.name, str(field.type)) for field in schema] == [
         ("name", "string"),

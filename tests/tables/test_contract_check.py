@@ -1,4 +1,4 @@
-"""What a contract lets through, and how it names what it does not."""
+"""Which rows satisfy a contract, and the rejects of the others."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from etl_assets.tables.contract_check import CheckedBatch, ContractChecker
 from etl_assets.tables.readers.batch import ROW_CHARACTERS, Batch, record_reject
 
 
-def checked(held: Contract, **columns: list[Any]) -> CheckedBatch:
+def checked(declaration: Contract, **columns: list[Any]) -> CheckedBatch:
     count = len(next(iter(columns.values())))
-    return ContractChecker(held).check(Batch(columns, list(range(1, count + 1)), count))
+    return ContractChecker(declaration).check(Batch(columns, list(range(1, count + 1)), count))
 
 
 @pytest.mark.fault("bad-value", "null-key")
 @pytest.mark.parametrize(
-    ("declared", "bad", "rule", "expected", "found"),
+    ("declared", "bad", "rule", "expected", "actual"),
     [
         pytest.param(column("x", "int64"), "a", "type", "a whole number", '"a"', id="type"),
         pytest.param(
@@ -56,41 +56,43 @@ def checked(held: Contract, **columns: list[Any]) -> CheckedBatch:
     ],
 )
 def test_a_row_is_rejected_with_column_rule_expected_and_found(
-    declared: dict[str, Any], bad: object, rule: str, expected: str, found: str
+    declared: dict[str, Any], bad: object, rule: str, expected: str, actual: str
 ) -> None:
-    held = contract("name", declared)
+    declaration = contract("name", declared)
 
-    result = checked(held, name=["pear", "plum"], x=[bad, None if rule != "required" else "a"])
+    result = checked(
+        declaration, name=["pear", "plum"], x=[bad, None if rule != "required" else "a"]
+    )
 
     (reject,) = result.rejects
     assert (reject.where, reject.column, reject.rule) == ("record 1", "x", rule)
     assert expected in reject.expected
-    assert reject.actual == found
+    assert reject.actual == actual
     assert json.loads(reject.row) == {"name": "pear", "x": bad}
     assert result.rows.column("name").to_pylist() == ["plum"]
     assert result.ordinals == [2]
 
 
 def test_bounds_belong_to_the_range() -> None:
-    held = contract(column("x", "int64", minimum=0, maximum=9))
+    declaration = contract(column("x", "int64", minimum=0, maximum=9))
 
-    assert checked(held, x=[0, 9]).rejects == []
+    assert checked(declaration, x=[0, 9]).rejects == []
 
 
 def test_a_row_is_rejected_once_for_its_first_faulty_column() -> None:
-    held = contract(column("a", "int64"), column("b", required=True))
+    declaration = contract(column("a", "int64"), column("b", required=True))
 
-    (reject,) = checked(held, a=["x"], b=[None]).rejects
+    (reject,) = checked(declaration, a=["x"], b=[None]).rejects
 
     assert reject.column == "a"
 
 
 def test_a_null_passes_every_rule_but_required() -> None:
-    held = contract(
+    declaration = contract(
         "name", column("x", "float64", minimum=0), column("y", pattern="a", values=["a"])
     )
 
-    assert checked(held, name=["pear"], x=[None], y=[None]).rejects == []
+    assert checked(declaration, name=["pear"], x=[None], y=[None]).rejects == []
 
 
 RULE = {"name": "cut_names_a_knife", "when": {"state": "cut", "ripe": "true"}, "require": ["knife"]}
@@ -109,9 +111,9 @@ RULE = {"name": "cut_names_a_knife", "when": {"state": "cut", "ripe": "true"}, "
 def test_a_row_rule_requires_where_its_condition_holds(
     state: str | None, ripe: bool, knife: str | None, holds: bool
 ) -> None:
-    held = contract("name", "state", column("ripe", "boolean"), "knife", rules=[RULE])
+    declaration = contract("name", "state", column("ripe", "boolean"), "knife", rules=[RULE])
 
-    result = checked(held, name=["pear"], state=[state], ripe=[ripe], knife=[knife])
+    result = checked(declaration, name=["pear"], state=[state], ripe=[ripe], knife=[knife])
 
     assert [reject.rule for reject in result.rejects] == ([] if holds else ["cut_names_a_knife"])
 
@@ -132,9 +134,9 @@ def test_what_the_reader_refused_stays_refused() -> None:
 
 
 def test_a_row_is_told_by_its_line_where_the_file_has_lines() -> None:
-    held = contract(column("x", "int64"))
+    declaration = contract(column("x", "int64"))
 
-    (reject,) = ContractChecker(held).check(Batch({"x": ["a"]}, [1], 1, lines=[7])).rejects
+    (reject,) = ContractChecker(declaration).check(Batch({"x": ["a"]}, [1], 1, lines=[7])).rejects
 
     assert reject.where == "line 7"
 
@@ -153,48 +155,48 @@ def test_text_that_is_no_unicode_is_rejected_and_shown_escaped() -> None:
 
 
 def test_values_that_are_not_known_are_kept_and_counted() -> None:
-    held = contract("name", column("colour", known_values=["green", "blue"]))
+    declaration = contract("name", column("colour", known_values=["green", "blue"]))
 
-    result = checked(held, name=list("abcd"), colour=["green", "red", None, "red"])
+    result = checked(declaration, name=list("abcd"), colour=["green", "red", None, "red"])
 
     assert result.rows.num_rows == 4
     assert result.unknown_values == {"colour": {"red": 2}}
 
 
 def test_each_text_of_a_list_is_looked_up_among_the_known_values() -> None:
-    held = contract("name", column("tags", "list[string]", known_values=["ripe"]))
+    declaration = contract("name", column("tags", "list[string]", known_values=["ripe"]))
 
-    result = checked(held, name=["a", "b"], tags=[["ripe", "soft"], None])
+    result = checked(declaration, name=["a", "b"], tags=[["ripe", "soft"], None])
 
     assert result.unknown_values == {"tags": {"soft": 1}}
 
 
 def test_a_rejected_row_has_no_unknown_values() -> None:
-    held = contract(column("name", required=True), column("colour", known_values=["green"]))
+    declaration = contract(column("name", required=True), column("colour", known_values=["green"]))
 
-    assert checked(held, name=[None], colour=["red"]).unknown_values == {}
+    assert checked(declaration, name=[None], colour=["red"]).unknown_values == {}
 
 
 def test_columns_that_come_as_arrays_are_judged_like_lists() -> None:
-    held = contract("name", column("x", "int64", minimum=0), column("at", "timestamp"))
+    declaration = contract("name", column("x", "int64", minimum=0), column("at", "timestamp"))
     columns = {
         "name": pa.array(["pear", "plum"]),
         "x": pa.array([1, -1]),
         "at": pa.array(["2026-01-02", "2026-01-02T03:04:05Z"]),
     }
 
-    result = ContractChecker(held).check(Batch(columns, range(1, 3), 2))
+    result = ContractChecker(declaration).check(Batch(columns, range(1, 3), 2))
 
     assert result.rows.column("at").to_pylist() == [datetime(2026, 1, 2, tzinfo=UTC)]
     assert [(r.where, r.rule, r.actual) for r in result.rejects] == [("record 2", "minimum", "-1")]
 
 
 def test_a_batch_with_a_fault_is_read_again_where_it_can_be() -> None:
-    held = contract(column("name", required=True))
+    declaration = contract(column("name", required=True))
     again = Batch({"name": ["pear", None]}, [1, 2], 2, lines=[7, 9])
     first = Batch({"name": pa.array(["pear", None])}, range(1, 3), 2, exact=lambda: again)
 
-    (reject,) = ContractChecker(held).check(first).rejects
+    (reject,) = ContractChecker(declaration).check(first).rejects
 
     assert reject.where == "line 9"
 

@@ -52,9 +52,9 @@ def test_equal_keys_are_found_across_row_groups(tmp_path: Path) -> None:
         b=[1, 1, None, 1, 1, None, 0],
     )
 
-    found = duplicates(path, contract("a", column("b", "int64"), key=["a", "b"]))
+    result = duplicates(path, contract("a", column("b", "int64"), key=["a", "b"]))
 
-    assert found == ([4, 5], [10, 30])
+    assert result == ([4, 5], [10, 30])
 
 
 def test_the_largest_unsigned_keys_are_told_apart(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_every_pass_finds_its_share_and_leaves_no_file(tmp_path: Path, rows_per_
     path = write(tmp_path, a=numbers)
     _, first = np.unique(numbers, return_index=True)
 
-    found, _ = duplicates(path, BY_NUMBER, rows_per_pass=rows_per_pass)
+    removed, _ = duplicates(path, BY_NUMBER, rows_per_pass=rows_per_pass)
 
-    assert found == sorted(set(range(5_000)) - set(first.tolist()))
+    assert removed == sorted(set(range(5_000)) - set(first.tolist()))
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -36,7 +36,10 @@ def test_rows_are_typed_and_counted(tmp_path: Path) -> None:
         {"name": "pear", "weight": 12, "picked": "2026-03-01"},
         {"name": "quince", "weight": None, "picked": None},
     ]
-    assert (result.records, result.held, result.refused, result.is_whole) == (3, 3, 0, True)
+    assert (result.records, result.valid_rows, result.rejected) == (3, 3, 0)
+    assert result.is_complete
+    dumped = result.model_dump()
+    assert (dumped["held"], dumped["refused"], dumped["is_whole"]) == (3, 0, True)
 
 
 def test_rejects_are_shown_with_their_reason(tmp_path: Path) -> None:
@@ -48,7 +51,7 @@ def test_rejects_are_shown_with_their_reason(tmp_path: Path) -> None:
         ("line 2", "type"),
         ("line 3", "minimum"),
     ]
-    assert (result.held, result.refused) == (1, 3)
+    assert (result.valid_rows, result.rejected) == (1, 3)
     assert "rejected: line 2, weight: expected a whole number of 64 bits (int64)" in str(
         result.lines()
     )
@@ -97,5 +100,5 @@ def test_of_a_huge_file_only_the_head_is_read(
     result = read(path, {"name": form}, rows=1)
 
     assert result.rows[0].values["name"] == "pear-1"
-    assert not result.is_whole
+    assert not result.is_complete
     assert result.records <= 40_000

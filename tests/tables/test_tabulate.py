@@ -29,14 +29,16 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def made(home: Home, raw: Path, text: str, declared: Source | None = None, **known: Any) -> Table:
+def made(home: Home, raw: Path, text: str, declared: Source | None = None, **options: Any) -> Table:
     raw.write_text(text, encoding="utf-8")
     declared = declared or source(FRUITS, CSV)
-    return tabulate(home, declared, known.pop("part", PART), raw, SHA, code_version="1", **known)
+    return tabulate(
+        home, declared, options.pop("part", PART), raw, SHA, code_version="1", **options
+    )
 
 
-def lenient(held: Contract = FRUITS, **fields: Any) -> Source:
-    return source(held.model_copy(update={"max_rejected_pct": 100.0}), CSV, **fields)
+def lenient(declaration: Contract = FRUITS, **fields: Any) -> Source:
+    return source(declaration.model_copy(update={"max_rejected_pct": 100.0}), CSV, **fields)
 
 
 def rows(home: Home, table: Table) -> list[dict[str, Any]]:
@@ -119,11 +121,11 @@ def test_a_later_row_of_the_same_key_is_rejected(home: Home, raw: Path) -> None:
 
 
 def test_of_rows_with_one_key_the_last_is_kept_where_declared(home: Home, raw: Path) -> None:
-    held = contract(
+    declaration = contract(
         "name", column("weight", "int64"), key=["name", "weight"], duplicates="keep_last"
     )
 
-    table = made(home, raw, "name,weight\npear,\nplum,1\npear,\npear,1\n", source(held, CSV))
+    table = made(home, raw, "name,weight\npear,\nplum,1\npear,\npear,1\n", source(declaration, CSV))
 
     assert [row["source_row"] for row in rows(home, table)] == [2, 3, 4]
     assert (table.records, table.rows, table.duplicates, table.rejected) == (4, 3, 1, 0)
@@ -153,20 +155,22 @@ def test_duplicates_are_found_across_batches(home: Home, raw: Path) -> None:
 def test_the_content_is_as_old_as_its_newest_row(
     home: Home, raw: Path, kind: str, expected: datetime
 ) -> None:
-    held = contract("name", column("picked_on", kind))
+    declaration = contract("name", column("picked_on", kind))
     freshness = {"warn_after_hours": 1, "fail_after_hours": 2, "content_column": "picked_on"}
     lines = "a,2024-03-01\nb,2024-01-01\nc,\n"
 
-    table = made(home, raw, f"name,picked_on\n{lines}", source(held, CSV, freshness=freshness))
+    table = made(
+        home, raw, f"name,picked_on\n{lines}", source(declaration, CSV, freshness=freshness)
+    )
 
     assert table.content_at == expected
 
 
 @pytest.mark.fault("unknown-field")
 def test_unknown_fields_are_told_where_the_contract_evolves(home: Home, raw: Path) -> None:
-    held = contract("name", unknown_fields="evolve")
+    declaration = contract("name", unknown_fields="evolve")
 
-    table = made(home, raw, "name,taste\npear,sweet\n", source(held, CSV))
+    table = made(home, raw, "name,taste\npear,sweet\n", source(declaration, CSV))
 
     assert table.unknown_fields == ["taste"]
 
@@ -176,7 +180,7 @@ GOOD = "name,weight,picked_on\n" + "".join(f"pear{number},1,\n" for number in ra
 
 @pytest.mark.fault("too-many-rejects", "unknown-field")
 @pytest.mark.parametrize(
-    ("text", "declared", "told"),
+    ("text", "declared", "message"),
     [
         pytest.param(
             "name,weight,picked_on\npear,x,\nplum,1,\n",
@@ -203,12 +207,12 @@ GOOD = "name,weight,picked_on\n" + "".join(f"pear{number},1,\n" for number in ra
     ],
 )
 def test_a_refused_file_leaves_the_last_table_and_its_rejects(
-    home: Home, raw: Path, text: str, declared: Source, told: str
+    home: Home, raw: Path, text: str, declared: Source, message: str
 ) -> None:
     made(home, raw, GOOD + "plum,x,\n", lenient())
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files(home)}
 
-    with pytest.raises(ContentError, match=told):
+    with pytest.raises(ContentError, match=message):
         made(home, raw, text, declared)
 
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files(home)} == before

@@ -22,9 +22,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "text"
 
 
-def batch_of(file: Path, text: str | bytes, held: Contract = FRUITS, **form: str) -> Batch:
+def batch_of(file: Path, text: str | bytes, declaration: Contract = FRUITS, **form: str) -> Batch:
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    (batch,) = read(file, CsvFormat(name="csv", **form), held)
+    (batch,) = read(file, CsvFormat(name="csv", **form), declaration)
     return batch
 
 
@@ -36,9 +36,9 @@ def test_cells_stand_under_their_header_and_empty_ones_are_null(file: Path) -> N
 
 
 def test_a_column_may_have_another_name_in_the_header(file: Path) -> None:
-    held = contract(column("name", **{"from": "Fruit name"}))
+    declaration = contract(column("name", **{"from": "Fruit name"}))
 
-    batch = batch_of(file, "Fruit name;x\npear;1\n", held, delimiter=";")
+    batch = batch_of(file, "Fruit name;x\npear;1\n", declaration, delimiter=";")
 
     assert batch.columns == {"name": ["pear"]}
 
@@ -52,7 +52,7 @@ def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(file: Path) -> None
 
 @pytest.mark.fault("csv-ragged")
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "actual"),
     [
         pytest.param(b"plum", "1 cells", id="short"),
         pytest.param(b"plum,blue,big", "3 cells", id="long"),
@@ -60,12 +60,12 @@ def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(file: Path) -> None
         pytest.param(b'"plum"x,blue', "expected after", id="quote inside"),
     ],
 )
-def test_a_bad_line_is_rejected_by_its_number(file: Path, line: bytes, found: str) -> None:
+def test_a_bad_line_is_rejected_by_its_number(file: Path, line: bytes, actual: str) -> None:
     batch = batch_of(file, b"name,colour\npear,green\n" + line + b"\nfig,brown\n")
 
     (reject,) = batch.rejects
     assert reject.where == "line 3"
-    assert found in reject.actual
+    assert actual in reject.actual
     assert batch.columns["name"] == ["pear", "fig"]
     assert batch.ordinals == [1, 3]
 
@@ -103,9 +103,9 @@ def test_a_byte_order_mark_is_accepted(file: Path, *, packed: bool) -> None:
 
 
 def test_unknown_columns_are_named_where_the_contract_asks(file: Path) -> None:
-    held = contract("name", unknown_fields="evolve")
+    declaration = contract("name", unknown_fields="evolve")
 
-    batch = batch_of(file, "name,weight\npear,1\n", held)
+    batch = batch_of(file, "name,weight\npear,1\n", declaration)
 
     assert batch.unknown_fields == {"weight"}
 

@@ -28,9 +28,9 @@ def document(*records: dict[str, Any], **fields: Any) -> str:
     return json.dumps({"vulnerabilities": [{"cve": cve} for cve in records]} | fields)
 
 
-def batch_of(file: Path, text: str | bytes, held: Contract = ALL) -> Batch:
+def batch_of(file: Path, text: str | bytes, declaration: Contract = ALL) -> Batch:
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    (batch,) = read(file, CveFormat(name="cve_2_0"), held)
+    (batch,) = read(file, CveFormat(name="cve_2_0"), declaration)
     return batch
 
 

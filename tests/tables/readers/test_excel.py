@@ -38,12 +38,12 @@ HELD = contract(
 
 
 def read(
-    tmp_path: Path, cells: list[list[str]], held: Contract = HELD, *, kind: str = "xlsx"
+    tmp_path: Path, cells: list[list[str]], declaration: Contract = HELD, *, kind: str = "xlsx"
 ) -> tuple[list[dict[str, Any]], list[Reject]]:
     path = tmp_path / "raw"
     path.write_bytes(xlsx({"Sheet1": cells}) if kind == "xlsx" else XLSB.read_bytes())
-    (batch,) = registry.read(path, ExcelFormat(name="excel", sheet="Sheet1"), held)
-    checked = ContractChecker(held).check(batch)
+    (batch,) = registry.read(path, ExcelFormat(name="excel", sheet="Sheet1"), declaration)
+    checked = ContractChecker(declaration).check(batch)
     return checked.rows.to_pylist(), checked.rejects
 
 
@@ -133,7 +133,9 @@ def test_a_workbook_of_either_kind_is_found_to_be_one(tmp_path: Path) -> None:
     for kind in ("xlsx", "xlsb"):
         data = xlsx({"Sheet1": FRUITS}) if kind == "xlsx" else XLSB.read_bytes()
         (tmp_path / kind).write_bytes(data)
-        found = inspect_content(source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / kind)
-        kinds[kind] = found.kind
+        content = inspect_content(
+            source(HELD, {"name": "excel", "sheet": "Sheet1"}), tmp_path / kind
+        )
+        kinds[kind] = content.kind
 
     assert kinds == {"xlsx": "xlsx", "xlsb": "xlsb"}

@@ -119,7 +119,7 @@ def test_a_macro_is_not_looked_at(file: Path) -> None:
 
 @pytest.mark.fault("excel-header")
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "names"),
     [
         (["name", "weight", ""], "picked once each"),
         (["name", "weight", "weight"], "weight, picked once each"),
@@ -127,12 +127,12 @@ def test_a_macro_is_not_looked_at(file: Path) -> None:
     ids=["merged", "twice"],
 )
 def test_a_header_with_a_gap_is_refused_with_sheet_and_row(
-    file: Path, header: list[str], told: str
+    file: Path, header: list[str], names: str
 ) -> None:
     merged = b'</sheetData><mergeCells count="1"><mergeCell ref="B1:C1"/></mergeCells>'
     book = xlsx({"Fruits": [header, ["fig", "1", "2"]]})
 
-    with pytest.raises(ContentError, match=rf"sheet Fruits, row 1: expected a header with {told}"):
+    with pytest.raises(ContentError, match=rf"sheet Fruits, row 1: expected a header with {names}"):
         read(file, changed(SHEET, lambda x: x.replace(b"</sheetData>", merged), book))
 
 

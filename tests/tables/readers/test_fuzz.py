@@ -93,12 +93,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "file"
 
 
-def read(file: Path, data: bytes, form: Format, held: Contract) -> int:
+def read(file: Path, data: bytes, form: Format, declaration: Contract) -> int:
     """How many rows hold; none where the project refuses the file."""
     file.write_bytes(data)
-    checker = ContractChecker(held)
+    checker = ContractChecker(declaration)
     try:
-        return sum(checker.check(b).rows.num_rows for b in registry.read(file, form, held))
+        return sum(checker.check(b).rows.num_rows for b in registry.read(file, form, declaration))
     except EtlError:
         return 0
 
@@ -114,9 +114,9 @@ def mutated(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 def test_the_samples_themselves_are_read(
     file: Path, sample: tuple[Format, Contract, bytes]
 ) -> None:
-    form, held, data = sample
+    form, declaration, data = sample
 
-    assert read(file, data, form, held) > 0
+    assert read(file, data, form, declaration) > 0
 
 
 @given(data=st.binary(max_size=200), wrap=st.sampled_from([bytes, gzip.compress, zipped]))
@@ -127,9 +127,9 @@ def test_random_bytes(
     data: bytes,
     wrap: Callable[[bytes], bytes],
 ) -> None:
-    form, held, _ = sample
+    form, declaration, _ = sample
 
-    read(file, wrap(data), form, held)
+    read(file, wrap(data), form, declaration)
 
 
 TOKENS = st.sampled_from(
@@ -163,9 +163,9 @@ TOKENS = st.sampled_from(
 def test_mutated_samples(
     file: Path, sample: tuple[Format, Contract, bytes], edits: list[tuple[int, int, bytes]]
 ) -> None:
-    form, held, data = sample
+    form, declaration, data = sample
 
-    read(file, mutated(data, edits), form, held)
+    read(file, mutated(data, edits), form, declaration)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -200,9 +200,9 @@ FIELDS = st.sampled_from(
 def test_structured_junk(
     file: Path, sample: tuple[Format, Contract, bytes], value: dict[str, Any]
 ) -> None:
-    form, held, _ = sample
+    form, declaration, _ = sample
     data = as_bytes(
         {"fruits": [value], "vulnerabilities": [{"cve": value}], "affected": []} | value
     )
 
-    read(file, zipped(data) if form.name == "osv" else data, form, held)
+    read(file, zipped(data) if form.name == "osv" else data, form, declaration)

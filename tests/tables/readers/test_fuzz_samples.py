@@ -29,14 +29,14 @@ PACKED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A source of the format, the largest file of its sample, and a path to write to."""
     place = Settings.load(home=tmp_path_factory.mktemp("home"))
-    found = [
+    candidates = [
         (domain, source)
         for domain in load(place.domains_dir).values()
         for source in domain.sources.values()
         if source.format.name == request.param
     ]
-    assert found, f"no declared source is read as {request.param}: give this reader a sample"
-    domain, source = found[0]
+    assert candidates, f"no declared source is read as {request.param}: give this reader a sample"
+    domain, source = candidates[0]
     alone = domain.model_copy(update={"sources": {source.name: source}})
     files = samples.pack(place.samples_dir / domain.name, place.home, alone, at=PACKED_AT)
     largest = max(files, key=lambda file: file.stat().st_size)

@@ -54,9 +54,9 @@ def test_properties_and_the_point_are_columns(file: Path) -> None:
 
 
 def test_properties_in_a_table_of_html_are_the_same_columns(file: Path) -> None:
-    found = feature({"Name": "kml_1", "Description": TABLE}, (1.5, 2.5, 0.0))
+    kml = feature({"Name": "kml_1", "Description": TABLE}, (1.5, 2.5, 0.0))
 
-    batch = batch_of(file, found)
+    batch = batch_of(file, kml)
 
     assert (batch.columns["name"], batch.columns["gate"]) == (["ELM & OAK"], ["Gate 1"])
     assert (batch.columns["lon"], batch.columns["lat"]) == ([1.5], [2.5])

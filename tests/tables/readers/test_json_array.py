@@ -1,4 +1,4 @@
-"""Lists of any size: the fast way and the exact one agree, and nothing is ever cut."""
+"""Lists of any size: the fast reader and the exact one agree, and no record is cut."""
 
 from __future__ import annotations
 
@@ -42,21 +42,26 @@ def file(tmp_path: Path) -> Path:
 
 
 def read(
-    file: Path, text: str | bytes, held: Contract = FRUITS, rows: Any = "", *, fast: bool = True
+    file: Path,
+    text: str | bytes,
+    declaration: Contract = FRUITS,
+    rows: Any = "",
+    *,
+    fast: bool = True,
 ) -> list[Batch]:
-    """All batches; without `fast`, as the exact way reads them alone."""
+    """All batches; without `fast`, as the exact reader alone reads them."""
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     form = JsonArrayFormat(name="json_array", rows=rows)
-    batches = list(json_array.read(file, form, held))
+    batches = list(json_array.read(file, form, declaration))
     return batches if fast else [b.exact() if b.exact else b for b in batches]
 
 
 def table_of(file: Path, text: str | bytes, **how: Any) -> tuple[list[Any], list[int], list[str]]:
     """Rows, ordinals and the places of rejects, after the contract."""
     checked = [ContractChecker(FRUITS).check(batch) for batch in read(file, text, **how)]
-    rows = [row for found in checked for row in found.rows.to_pylist()]
-    ordinals = [n for found in checked for n in found.ordinals]
-    return rows, ordinals, [f"{r.where}: {r.rule}" for found in checked for r in found.rejects]
+    rows = [row for batch in checked for row in batch.rows.to_pylist()]
+    ordinals = [n for batch in checked for n in batch.ordinals]
+    return rows, ordinals, [f"{r.where}: {r.rule}" for batch in checked for r in batch.rejects]
 
 
 def lines(*records: object) -> str:
@@ -150,7 +155,7 @@ def test_a_bad_record_costs_no_other_and_a_broken_list_is_refused(
         assert ordinals == [1, 3]
         assert [reject.split(",")[0] for reject in rejects] in (
             [f"line 3: {rule}"],
-            ["line 3"],  # where the way to a column is told too
+            ["line 3"],  # the message may name the path of a column
         )
 
 
@@ -322,9 +327,9 @@ def test_what_is_not_where_the_path_leads_is_a_reject_with_line_and_place(file: 
 
 
 def test_fields_that_are_not_declared_are_named_where_the_contract_asks(file: Path) -> None:
-    held = contract("name", unknown_fields="evolve")
+    declaration = contract("name", unknown_fields="evolve")
 
-    (batch,) = read(file, lines({"name": "pear", "taste": 1}), held)
+    (batch,) = read(file, lines({"name": "pear", "taste": 1}), declaration)
 
     assert batch.unknown_fields == {"taste"}
 

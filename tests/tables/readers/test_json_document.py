@@ -1,4 +1,4 @@
-"""Records found by their declared path, and those that are not where it leads."""
+"""Records at the end of the declared paths, and values that are not records."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "document"
 
 
-def batch_of(file: Path, text: str | bytes, rows: str, held: Contract = PAIRS) -> Batch:
+def batch_of(file: Path, text: str | bytes, rows: str, declaration: Contract = PAIRS) -> Batch:
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    (batch,) = read(file, JsonFormat(name="json", rows=rows), held)
+    (batch,) = read(file, JsonFormat(name="json", rows=rows), declaration)
     return batch
 
 
@@ -43,10 +43,10 @@ def test_map_keys_become_columns(file: Path) -> None:
 
 
 def test_a_path_descends_between_maps(file: Path) -> None:
-    held = contract("package", "release", "status")
+    declaration = contract("package", "release", "status")
     text = '{"pear": {"releases": {"oak": {"status": "open"}, "elm": {"status": "shut"}}}}'
 
-    batch = batch_of(file, text, "{package}.releases.{release}", held)
+    batch = batch_of(file, text, "{package}.releases.{release}", declaration)
 
     assert batch.columns["release"] == ["oak", "elm"]
     assert batch.columns["status"] == ["open", "shut"]
@@ -69,18 +69,20 @@ def test_lists_are_walked(file: Path, text: str, rows: str) -> None:
 
 
 def test_a_column_may_come_from_deep_in_the_record(file: Path) -> None:
-    held = contract("package", column("colour", **{"from": "skin.colour"}))
+    declaration = contract("package", column("colour", **{"from": "skin.colour"}))
     text = '[{"package": "pear", "skin": {"colour": "green"}}, {"package": "plum", "skin": null}]'
 
-    batch = batch_of(file, text, "", held)
+    batch = batch_of(file, text, "", declaration)
 
     assert batch.columns["colour"] == ["green", None]
 
 
 def test_what_stands_in_the_way_of_a_column_is_a_reject(file: Path) -> None:
-    held = contract("package", column("colour", **{"from": "skin.colour"}))
+    declaration = contract("package", column("colour", **{"from": "skin.colour"}))
 
-    batch = batch_of(file, '[{"package": "pear", "skin": "green"}, {"package": "plum"}]', "", held)
+    batch = batch_of(
+        file, '[{"package": "pear", "skin": "green"}, {"package": "plum"}]', "", declaration
+    )
 
     assert batch.columns["package"] == ["plum"]
     assert batch.ordinals == [2]
@@ -103,7 +105,7 @@ def test_a_list_where_an_object_belongs_rejects_that_place_only(file: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("entry", "found"),
+    ("entry", "actual"),
     [
         pytest.param("[]", "a list", id="list"),
         pytest.param('"1.0"', "a text", id="text"),
@@ -112,10 +114,10 @@ def test_a_list_where_an_object_belongs_rejects_that_place_only(file: Path) -> N
         pytest.param("true", "a boolean", id="boolean"),
     ],
 )
-def test_a_record_that_is_no_object_is_a_reject(file: Path, entry: str, found: str) -> None:
+def test_a_record_that_is_no_object_is_a_reject(file: Path, entry: str, actual: str) -> None:
     batch = batch_of(file, f'{{"pear": {{"CVE-1": {entry}}}}}', "{package}.{id}")
 
-    assert [(r.where, r.actual) for r in batch.rejects] == [("pear.CVE-1", found)]
+    assert [(r.where, r.actual) for r in batch.rejects] == [("pear.CVE-1", actual)]
 
 
 @pytest.mark.fault("json-utf8")
@@ -127,9 +129,9 @@ def test_a_record_that_is_no_utf8_costs_no_other(file: Path) -> None:
 
 
 def test_unknown_fields_are_named_where_the_contract_asks(file: Path) -> None:
-    held = contract("package", unknown_fields="evolve")
+    declaration = contract("package", unknown_fields="evolve")
 
-    batch = batch_of(file, '[{"package": "pear", "taste": 1}, {"weight": 2}]', "", held)
+    batch = batch_of(file, '[{"package": "pear", "taste": 1}, {"weight": 2}]', "", declaration)
 
     assert batch.unknown_fields == {"taste", "weight"}
 

@@ -32,8 +32,8 @@ def pack(file: Path, *members: dict[str, Any] | bytes, packing: int = zipfile.ZI
             archive.writestr(f"{number}.json", data)
 
 
-def batch_of(file: Path, held: Contract = ALL) -> Batch:
-    (batch,) = read(file, OsvFormat(name="osv"), held)
+def batch_of(file: Path, declaration: Contract = ALL) -> Batch:
+    (batch,) = read(file, OsvFormat(name="osv"), declaration)
     return batch
 
 
