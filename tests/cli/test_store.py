@@ -72,7 +72,7 @@ def test_a_missing_manifest_cannot_be_restored(
 
     assert "expected the exported manifest, found none" in capsys.readouterr().err
     assert call("manifest", "restore") == 1
-    assert "expected exported ledgers, found none" in capsys.readouterr().err
+    assert "expected exported manifests, found none" in capsys.readouterr().err
 
 
 @pytest.mark.long
