@@ -1,13 +1,14 @@
-"""The house rules that no linter knows. Each is a function from a repository to its offenders.
+"""Rules of the architecture that no linter checks: functions from a repository to its violations.
 
-Every rule is asked twice: of this repository, which must have none, and of a small one with a
-planted offence, so that a rule that can no longer fail is noticed.
+Each rule is tested against this repository, which must have no violation, and against a small
+repository with one violation, so that a rule that can no longer fail is noticed.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,27 @@ from etl_assets.declarations.source import Source
 SPEAKS_DAGSTER = ("defs/", "definitions.py")
 KNOWS_STANDARDS = ("tables/", "publish/", "declarations/")
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"})
+# Words of an earlier dialect of this code base. A name says what a thing is, in the words of the
+# field: probe_result and not told, stored_file and not held, DomainStatus and not Standing.
+BANNED_NAMES = frozenset(
+    {
+        *("custody", "fitness", "footing", "halfway", "head", "remains", "rehearsal", "standing"),
+        *("told", "wire", "workplace", "whatif", "leave", "waves", "pins", "rulings", "desk"),
+        *("stretch", "outcome", "complaint", "places", "word", "persist", "appear", "strangers_of"),
+    }
+)
+MAX_MODULES_PER_FOLDER = 20
+# Verbs that another verb's module answers, or a package below the operations.
+MODULE_OF_VERB = {
+    "backfill": "operations/run",
+    "probe": "operations/run",
+    "unpin": "operations/rollback",
+    "forget": "operations/rollback",
+    "demo": "demo/play",
+    "sources": "declarations/load",
+    "config": "settings",
+}
+ONE_MODULE_PER_STANDARD = ("tables/readers", "publish/writers")
 WRITTEN_BY_PEOPLE = frozenset(
     {".py", ".sql", ".yaml", ".yml", ".md", ".toml", ".csv", ".json", ".sh", ".lock", ".j2", ""}
 )
@@ -131,6 +153,40 @@ def vague_module_names(repo: Repository) -> Offenders:
             yield module
 
 
+def banned_names(repo: Repository) -> Offenders:
+    """Modules, classes and functions that carry a banned name."""
+    for module, path in repo.modules():
+        if path.stem in BANNED_NAMES:
+            yield module
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_named = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if is_named and node.name.strip("_").lower() in BANNED_NAMES:
+                yield f"{module}:{node.lineno}: {node.name}"
+
+
+def crowded_folders(repo: Repository) -> Offenders:
+    modules = (Path(name) for name, path in repo.modules() if path.name != "__init__.py")
+    for folder, count in sorted(Counter(module.parent.as_posix() for module in modules).items()):
+        if folder not in ONE_MODULE_PER_STANDARD and count > MAX_MODULES_PER_FOLDER:
+            yield f"{folder}: {count} modules"
+
+
+def verbs_without_a_module(repo: Repository) -> Offenders:
+    """Verbs of the command for which `operations` has no module of that name.
+
+    `quarantine release` belongs to `quarantine`, the group that its function's name begins with.
+    """
+    for path in sorted(repo.package.glob("cli/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            if any("app.command(" in ast.unparse(call) for call in node.decorator_list):
+                verb = node.name.split("_")[0]
+                module = MODULE_OF_VERB.get(verb, f"operations/{verb}")
+                if not (repo.package / f"{module}.py").exists():
+                    yield f"cli/{path.name}: {verb}"
+
+
 def code_in_init_files(repo: Repository) -> Offenders:
     for module, path in repo.modules():
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -217,6 +273,9 @@ RULES: list[Callable[[Repository], Offenders]] = [
     python_among_declarations,
     dagster_outside_its_room,
     vague_module_names,
+    banned_names,
+    crowded_folders,
+    verbs_without_a_module,
     code_in_init_files,
     sources_without_a_staging_model,
     sources_without_a_sample,
@@ -423,6 +482,13 @@ def test_what_a_source_lacks_is_found(
     (small.root / removed).unlink()
 
     assert [offender.split(":")[0] for offender in rule(small)] == ["plants.trees"]
+
+
+def test_a_crowded_folder_is_found(small: Repository) -> None:
+    for number in range(21):
+        _write(small.root / f"etl_assets/fetch/a{number}.py", "")
+
+    assert list(crowded_folders(small)) == ["fetch: 21 modules"]
 
 
 def test_every_rule_of_this_file_is_asked() -> None:

@@ -20,7 +20,7 @@ from etl_assets.marts.graph import Graph, Model
 from etl_assets.model.errors import BuildError, NotFoundError, UsageError
 from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import MARTS, DocumentContent, RunManifest, RunMart
-from etl_assets.operations.copy_out import require_empty
+from etl_assets.operations.run import require_empty
 from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_scratch_home
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import run_directory

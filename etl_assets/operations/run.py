@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import find_source
@@ -20,9 +21,12 @@ from etl_assets.defs.plan import Plan, make_plan
 from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions, Stage
-from etl_assets.operations import copy_out, prerequisites, recovery
+from etl_assets.operations import prerequisites, recovery
 from etl_assets.publish import run_directory
+from etl_assets.storage import disk
 from etl_assets.storage.lock import lock
+
+EXPECTED_TARGET = "--output-dir: expected an empty directory or none"
 
 
 def plan_run(session: DomainSession, options: RunOptions) -> Plan:
@@ -44,7 +48,7 @@ def run_domain(
     project, domain = session.project, session.domain
     copy_directory = options.output_dir
     if copy_directory:
-        copy_directory = copy_out.require_copy_target(session, copy_directory)
+        copy_directory = require_copy_target(session, copy_directory)
     with lock(project.home.lock(domain.name), on_wait=project.echo, wait=options.wait):
         try:
             manifest = _run_locked(session, options, partitions)
@@ -52,7 +56,7 @@ def run_domain(
             finish_run.notify_error(session, error)
             raise
         if copy_directory:
-            copy_out.copy_published(session, copy_directory, published=manifest.published)
+            copy_published(session, copy_directory, published=manifest.published)
         return manifest
 
 
@@ -148,3 +152,45 @@ def _selected_sources(domain: Domain, names: Sequence[str]) -> list[Source]:
     if not names:
         return list(domain.sources.values())
     return [source for source in domain.sources.values() if source in requested.values()]
+
+
+def require_empty(target: Path) -> Path:
+    """Return the absolute path; raises UsageError unless it is an empty directory, or nothing."""
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{EXPECTED_TARGET}, found {target}, a file")
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"{EXPECTED_TARGET}, found {target}, which is not empty")
+    return target.resolve()
+
+
+def require_copy_target(session: DomainSession, target: Path) -> Path:
+    """Do the same for a copy, which replaces its target by one rename."""
+    path, name = require_empty(target), session.domain.name
+    parent = next(folder for folder in path.parents if folder.exists())
+    runs = session.home.outputs(name)
+    if path.is_mount():
+        raise UsageError(
+            f"{EXPECTED_TARGET}, found {target}, a mount point; name a directory inside it"
+        )
+    if runs.is_relative_to(path) or path.parent == runs:
+        raise UsageError(f"{EXPECTED_TARGET}, found {target}, among the run directories of {name}")
+    if not disk.can_create_folder(parent):
+        raise UsageError(f"{EXPECTED_TARGET}, found {target}, which cannot be created in {parent}")
+    return path
+
+
+def copy_published(session: DomainSession, target: Path, *, published: bool) -> None:
+    """Copy the published set, or report that this run published nothing to copy."""
+    echo, home = session.project.echo, session.home
+    directory = session.published_directory() if published else None
+    if directory is None:
+        echo(f"{target}: not written, as this run of {session.domain.name} published nothing")
+        return
+    try:
+        run_directory.copy_run_directory(directory, target)
+    except (OSError, HomeError) as error:
+        raise HomeError(
+            f"{target}: expected to write a copy, found: {error}; the run is published "
+            f"all the same, in {home.relative(directory)}; run again with another directory"
+        ) from error
+    echo(f"{target}: a copy of {home.relative(directory)}")
