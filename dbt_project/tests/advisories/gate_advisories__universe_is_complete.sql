@@ -30,7 +30,7 @@ differences as (
     select
         coalesce(expected_pairs.package_key, published_pairs.package_key) as package_key,
         coalesce(expected_pairs.cve_id, published_pairs.cve_id) as cve_id,
-        case when published_pairs.cve_id is null then 'missing' else 'surplus' end as fault,
+        case when published_pairs.cve_id is null then 'missing' else 'unexpected' end as fault,
     from expected_pairs
     full outer join published_pairs
         on

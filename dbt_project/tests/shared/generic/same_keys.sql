@@ -17,15 +17,15 @@ expected_keys as (
 )
 
 (
-    select 'lost' as fault, * from expected_keys
+    select 'missing' as fault, * from expected_keys
     except all
-    select 'lost' as fault, * from actual_keys
+    select 'missing' as fault, * from actual_keys
 )
 union all
 (
-    select 'made up' as fault, * from actual_keys
+    select 'unexpected' as fault, * from actual_keys
     except all
-    select 'made up' as fault, * from expected_keys
+    select 'unexpected' as fault, * from expected_keys
 )
 
 {% endtest %}
