@@ -188,7 +188,7 @@ def test_a_workbook_without_a_declared_column_fails_with_its_sheet_and_column(
         "purchase_orders[241220]: sheet poList, row 1: expected a header with itemQuantity"
         in description
     )
-    assert "the last table stands" in description
+    assert "the last table is kept" in description
     assert len(factory.table("purchaseOrders")) == 9
 
 
