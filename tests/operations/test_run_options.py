@@ -77,7 +77,7 @@ def test_a_run_that_publishes_nothing_leaves_no_copy_and_says_so(
 
     assert call("run", DOMAIN, "--output-dir", "given") == 1
 
-    assert "given: not written, for this run of galaxy published nothing" in capsys.readouterr().err
+    assert "given: not written, as this run of galaxy published nothing" in capsys.readouterr().err
     assert not list(empty_galaxy.folder.glob("*given*"))
 
 
@@ -86,8 +86,8 @@ def test_a_run_that_publishes_nothing_leaves_no_copy_and_says_so(
     [
         (["--output-dir", "mirror"], "mirror, which is not empty"),
         (["--output-dir", "file"], "file, a file"),
-        (["--output-dir", "file/given"], "which cannot be made in"),
-        (["--output-dir", "home/outputs/galaxy/mine"], "where the runs of galaxy lie"),
+        (["--output-dir", "file/given"], "which cannot be created in"),
+        (["--output-dir", "home/outputs/galaxy/mine"], "among the run directories of galaxy"),
         (["--output-dir", "given", "--dry-run"], "expected a run that publishes"),
         (["--output-dir", "given", "advisories"], "expected one domain, found 2"),
         (["--skip-existing", "--force-refresh"], "--skip-existing, found both"),
