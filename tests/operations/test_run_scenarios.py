@@ -67,7 +67,9 @@ def test_a_fetch_that_fails_over_a_last_good_file_is_a_partial_success(
 @pytest.mark.parametrize(
     ("prepare", "told"),
     [
-        pytest.param(gone, "required, and there never was a good file", id="nothing to fall back on"),
+        pytest.param(
+            gone, "required, and there never was a good file", id="nothing to fall back on"
+        ),
         pytest.param(unloadable, "required, and there never was a table", id="the load fails"),
         pytest.param(both, "required, and there never was a good file", id="both fail"),
     ],
