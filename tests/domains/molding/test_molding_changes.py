@@ -243,7 +243,7 @@ def test_a_deleted_workbook_is_used_until_the_operator_forgets_it(factory: Facto
     file = factory.mirror / FIRST_ORDERS
     content = file.read_bytes()
 
-    with pytest.raises(UsageError, match="expected a file that is gone, found it in"):
+    with pytest.raises(UsageError, match="expected a deleted file, found it in"):
         factory.forget("purchase_orders", "241220")
     file.unlink()
     run_without_file = factory.run()
