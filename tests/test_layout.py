@@ -48,7 +48,7 @@ ONE_MODULE_PER_STANDARD = ("tables/readers", "publish/writers")
 WRITTEN_BY_PEOPLE = frozenset(
     {".py", ".sql", ".yaml", ".yml", ".md", ".toml", ".csv", ".json", ".sh", ".lock", ".j2", ""}
 )
-ROOMS = [
+TOP_LEVEL = [
     *(".ci", ".github", "bench", "dbt_project", "docs", "etl_assets", "manifests", "samples"),
     *("tests", "Makefile", "README.md", "ARCHITECTURE.md", "GLOSSARY.md", "CONTRIBUTING.md"),
     *("CHANGELOG.md", "pyproject.toml", "workspace.yaml", "requirements.lock", ".gitignore"),
@@ -91,9 +91,9 @@ class Repository:
             yield domain, path.stem, path.read_text(encoding="utf-8")
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Every file that a person wrote, and what it says."""
-        for room in ROOMS:
-            top = self.root / room
+        """Every file that is written by hand, with its text."""
+        for name in TOP_LEVEL:
+            top = self.root / name
             for path in [top] if top.is_file() else sorted(top.rglob("*")):
                 hidden = {"__pycache__", "target", "logs"} & set(path.parts)
                 if path.is_file() and path.suffix in WRITTEN_BY_PEOPLE and not hidden:
@@ -135,7 +135,7 @@ def python_among_declarations(repo: Repository) -> Offenders:
     yield from (name for name, _ in repo.modules() if name.startswith("domains/"))
 
 
-def dagster_outside_its_room(repo: Repository) -> Offenders:
+def dagster_outside_defs(repo: Repository) -> Offenders:
     for module, path in repo.modules():
         if module.startswith(SPEAKS_DAGSTER):
             continue
@@ -271,7 +271,7 @@ def places_that_only_one_machine_has(repo: Repository) -> Offenders:
 RULES: list[Callable[[Repository], Offenders]] = [
     names_as_literals,
     python_among_declarations,
-    dagster_outside_its_room,
+    dagster_outside_defs,
     vague_module_names,
     banned_names,
     crowded_folders,
@@ -372,7 +372,7 @@ MART = "dbt_project/models/plants/marts/mart_tree.sql"
             id="Python among declarations",
         ),
         pytest.param(
-            dagster_outside_its_room,
+            dagster_outside_defs,
             "etl_assets/fetch/a.py",
             "def f():\n    from dagster_dbt import x\n",
             "fetch/a.py:2",
@@ -388,7 +388,7 @@ MART = "dbt_project/models/plants/marts/mart_tree.sql"
         pytest.param(
             code_in_init_files,
             "etl_assets/storage/__init__.py",
-            '"""A room."""\nimport os\n',
+            '"""A package."""\nimport os\n',
             "storage/__init__.py",
             id="code in init",
         ),

@@ -134,7 +134,7 @@ ForceRefresh = Annotated[
 ]
 SkipExisting = Annotated[
     bool,
-    typer.Option("--skip-existing", help="Skip sources that already have a stored file."),
+    typer.Option("--skip-existing", help="Skip files that are already stored."),
 ]
 AcceptChanges = Annotated[
     bool,

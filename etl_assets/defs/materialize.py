@@ -1,6 +1,6 @@
 """How records become materializations and checks, and are read back from them.
 
-A stage's record goes in, Dagster's results come out; no stage runs here.
+A record goes in and Dagster's results come out; nothing is fetched, read or built here.
 """
 
 from __future__ import annotations

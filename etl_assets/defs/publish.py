@@ -44,7 +44,7 @@ class PublishConfig(dg.Config):
 def build_publish(
     domain: Domain, project: ProjectContext, graph: Graph, model_checks: Sequence[dg.AssetCheckKey]
 ) -> dg.AssetsDefinition:
-    """Return the step from marts to `latest`; the gate weighs `model_checks`."""
+    """Return the step from marts to `latest`; the gate includes `model_checks`."""
 
     @dg.multi_asset(
         hooks=run_hooks(project, domain),

@@ -1,4 +1,4 @@
-"""The state of one source over all its files, as models, reports and `etl status` show it."""
+"""The state of one source over all its files, as models and `etl status` show it."""
 
 from __future__ import annotations
 

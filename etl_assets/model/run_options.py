@@ -79,7 +79,7 @@ class RunOptions:
     force_refresh: bool = field(default=False, metadata={"stages": {Stage.RAW}})
     """Download every file, even if the remote reports no change."""
     skip_existing: bool = field(default=False, metadata={"stages": {Stage.RAW}})
-    """Skip sources that already have a stored file."""
+    """Do not probe a part that already has a stored file."""
     accept_changes: bool = field(default=False, metadata={"stages": STAGES_WITH_LIMITS})
     """Accept what a limit refused, once the operator has looked at it."""
     as_of: datetime | None = None
