@@ -1,7 +1,7 @@
 """How a declaration looks to Dagster: descriptions, groups, kinds, owners, freshness, schemas.
 
-Only specs are made here; the steps that materialize them are in `raw`, `validated`, `tables`, `marts` and
-`publish` of this package.
+Only specs are made here; the steps that materialize them are in `raw`, `validated`, `tables`,
+`marts` and `publish` of this package.
 """
 
 from __future__ import annotations
