@@ -205,6 +205,12 @@ class Limits(Declaration):
 
     connect_timeout_seconds: float = Field(default=10, gt=0, description="for each address")
     read_timeout_seconds: float = Field(default=60, gt=0, description="without a byte received")
+    response_timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        description="for connecting, redirects and the header together; an endpoint that computes"
+        " its response needs more",
+    )
     attempts: int = Field(default=4, ge=1, description="for each file in one run")
     backoff_seconds: float = Field(
         default=1, ge=0, description="the first wait; doubles each time, with full jitter"
@@ -217,7 +223,16 @@ class Limits(Declaration):
     )
     max_bytes: int = Field(default=2_000_000_000, gt=0, description="of the file as transferred")
     max_unpacked_bytes: int = Field(default=20_000_000_000, gt=0, description="of gzip and zip")
-    min_bytes_per_second: int = Field(default=1_000, ge=0, description="averaged over 30 seconds")
+    max_members: int = Field(
+        default=1_000,
+        ge=1,
+        description="of a zip archive; 1,000,000 suits an archive with one file per record",
+    )
+    min_bytes_per_second: int = Field(
+        default=1_000,
+        ge=0,
+        description="averaged over 30 seconds; the whole body has max_bytes divided by this rate",
+    )
     requests_per_second: float = Field(default=10, gt=0, description="per host")
     connections: int = Field(default=4, ge=1, description="per host")
     failures_before_pause: int = Field(
@@ -259,6 +274,11 @@ class Freshness(Declaration):
 
     warn_after_hours: float = Field(gt=0)
     fail_after_hours: float = Field(gt=0)
+    if_older: Literal["warn", "refuse"] = Field(
+        default="warn",
+        description="what becomes of another file whose Last-Modified is before that of the last"
+        " one, as from a mirror that lags behind; a refused file is an outage and can be released",
+    )
     content_column: str | None = Field(
         default=None,
         description="the column whose greatest value dates the content; default: Last-Modified",

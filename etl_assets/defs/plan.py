@@ -148,8 +148,11 @@ class Plan:
         lines = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
         reasons = Counter(d.reason for d in self.decisions if str(d) not in lines)
         skipped, count = reasons.pop(Reason.ALREADY_STORED, 0), len(self.decisions)
+        unpublished = reasons.pop(Reason.NOT_YET_PUBLISHED, 0)  # there is no file to be up to date
         if self.stages.contacts_remotes:
             lines.append(f"{reasons.total()} of {count} files are up to date")
+        if unpublished:
+            lines.append(f"{unpublished} of {count} files are not yet published")
         if skipped:
             lines.append(f"{skipped} of {count} files are stored and were not probed")
         return [*lines, *self._other_lines()]

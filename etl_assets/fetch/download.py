@@ -131,7 +131,11 @@ def fetch(job: FetchJob, context: FetchContext) -> FetchResult:
     except SourceError as error:
         return _outage(job, context, stats, error)
     is_same = job.last_file is not None and job.last_file.sha256 == file.sha256
-    return _result(job, FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED, file, stats)
+    status = FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED
+    warning = None
+    if step := _step_back(job, file.last_modified):
+        warning = f"its Last-Modified went back: {step}; it may be an earlier file"
+    return _result(job, status, file, stats, warning=warning)
 
 
 def download(job: FetchJob, context: FetchContext, stats: TransferStats) -> RawFile:
@@ -151,6 +155,7 @@ def download(job: FetchJob, context: FetchContext, stats: TransferStats) -> RawF
             if verdict:
                 published = job.probed_sha256
             else:
+                _check_age(job, location, received)
                 published = _check_digest(job, context, location, received)
                 verdict = _check_content(job, context, path, received)
         except ContentError as error:
@@ -175,6 +180,23 @@ def download(job: FetchJob, context: FetchContext, stats: TransferStats) -> RawF
     )
 
 
+def _step_back(job: FetchJob, last_modified: datetime | None) -> str | None:
+    """Returns the change of a Last-Modified that is earlier than that of the last file."""
+    before = job.last_file.last_modified if job.last_file else None
+    if before is None or last_modified is None or last_modified >= before:
+        return None
+    return f"{before.isoformat()} -> {last_modified.isoformat()}"
+
+
+def _check_age(job: FetchJob, location: ResolvedLocation, received: ReceivedFile) -> None:
+    """Raise ContentError for an earlier file with other content, if the source refuses those."""
+    is_same = job.last_file is not None and job.last_file.sha256 == received.sha256
+    step = _step_back(job, received.last_modified)
+    if step and not is_same and job.source.freshness.if_older == "refuse":
+        expected = "a Last-Modified that does not go back, as freshness.if_older says"
+        raise ContentError.of(str(location.file), expected, step)
+
+
 def _receive(
     job: FetchJob,
     context: FetchContext,
@@ -185,7 +207,7 @@ def _receive(
     """Returns the file, or None if the remote answers that the stored one is current."""
     limits = job.source.limits
     if location.file.path is not None:
-        return receive_local(location.file, location.file.path, limits, writer)
+        return receive_local(location.file, location.file.path, limits, writer, context.now)
     transfer = Transfer(
         context.client,
         location.file,
@@ -193,6 +215,7 @@ def _receive(
         stats,
         writer,
         lambda received, total: context.progress(job.part, received, total),
+        is_gzip_file=job.source.expect.compression == "gzip",
     )
     received = transfer.run(known_etag=_conditional_etag(job, context))
     if received is None or not received.is_resumed:
@@ -328,6 +351,7 @@ def _result(
     file: RawFile | None,
     stats: TransferStats,
     fault: str | None = None,
+    warning: str | None = None,
 ) -> FetchResult:
     return FetchResult(
         part=job.part,
@@ -335,6 +359,7 @@ def _result(
         decision=job.decision,
         file=file,
         fault=fault,
+        warning=warning,
         attempts=stats.attempts,
         last_status=stats.last_status,
         waited_seconds=round(stats.waited_seconds, 3),

@@ -21,22 +21,25 @@ import httpcore
 import httpx
 
 from etl_assets.declarations.source import Limits
+from etl_assets.fetch.content_coding import decode, parse_codings
 from etl_assets.fetch.locations import MAX_LOOKUP_BYTES, AddressLookup, Target, parse_lookup
 from etl_assets.fetch.network_guard import (
     CountingStream,
     GuardedBackend,
     Network,
+    redact_message,
     redact_url,
     resolve_redirect,
 )
 from etl_assets.fetch.rate_limiter import Clock, HostRateLimiter, TransferStats
+from etl_assets.fetch.request_timer import RequestTimer
 from etl_assets.model.errors import (
     ContentError,
     NotPublishedError,
     TransferRefusedError,
     UnreachableError,
 )
-from etl_assets.model.records import Validators
+from etl_assets.model.records import Validators, credible_date
 
 USER_AGENT = "etl-assets"
 VERBOSE_LOGGERS = ("httpx", "httpcore")  # below WARNING they log whole URLs and headers
@@ -51,6 +54,19 @@ NOT_PUBLISHED = frozenset({404, 410})
 # the transfer restarts without a range.
 RETRYABLE_CLIENT_ERRORS = frozenset({408, 421, 425, 429, RANGE_NOT_SATISFIABLE})
 OVERLOADED = frozenset({429, 503})
+MAX_DIGITS = 18
+# What httpx, httpcore, ssl and the codecs of host names and headers raise for what a remote sends.
+# Only calls of these libraries are inside the `try`: a full disk is not a fault of the remote.
+LIBRARY_ERRORS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.CookieConflict,
+    OSError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+)
 
 
 class WrongLengthError(ContentError):
@@ -60,9 +76,19 @@ class WrongLengthError(ContentError):
 class Response:
     """A response whose header has arrived and whose body has not been read."""
 
-    def __init__(self, target: Target, response: httpx.Response) -> None:
+    def __init__(
+        self,
+        target: Target,
+        response: httpx.Response,
+        timer: RequestTimer,
+        limits: Limits,
+        now: datetime,
+    ) -> None:
         self._target = target
         self._response = response
+        self._timer = timer
+        self._max_bytes = limits.max_bytes
+        self._now = now
         self.status = response.status_code
 
     def header(self, name: str) -> str | None:
@@ -72,8 +98,13 @@ class Response:
     @property
     def length(self) -> int | None:
         """The bytes of this body as Content-Length states them."""
-        text = self.header("Content-Length") or ""
-        return int(text) if text.isascii() and text.isdigit() else None
+        return _parse_count(self.header("Content-Length") or "")
+
+    @property
+    def is_encoded(self) -> bool:
+        """True if a Content-Encoding has to be undone: the lengths are then not the file's."""
+        encoding = self.header("Content-Encoding") or ""
+        return any(name.strip().lower() not in {"", "identity"} for name in encoding.split(","))
 
     @property
     def validators(self) -> Validators:
@@ -81,10 +112,17 @@ class Response:
         position = self.content_range
         size = position[1] if position else self.length
         return Validators(
-            etag=self.header("ETag"),
-            last_modified=http_date(self.header("Last-Modified")),
-            size_bytes=size or None,  # some servers answer HEAD with a length of 0
+            etag=self.etag,
+            last_modified=credible_date(http_date(self.header("Last-Modified")), self._now),
+            # Some servers answer HEAD with a length of 0.
+            size_bytes=None if self.is_encoded else size or None,
         )
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag; None if a request header could not repeat it."""
+        etag = self.header("ETag")
+        return etag if etag is None or (etag.isascii() and etag.isprintable()) else None
 
     @property
     def content_range(self) -> tuple[int, int | None] | None:
@@ -92,21 +130,44 @@ class Response:
         unit, _, rest = (self.header("Content-Range") or "").partition(" ")
         span, _, total = rest.partition("/")
         start = span.partition("-")[0]
-        if self.status != httpx.codes.PARTIAL_CONTENT or unit != "bytes" or not start.isdigit():
+        first = _parse_count(start)
+        if self.status != httpx.codes.PARTIAL_CONTENT or unit.lower() != "bytes" or first is None:
             return None
-        return int(start), int(total) if total.isdigit() else None
+        return first, _parse_count(total.strip())
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yields the body as transferred.
+    def chunks(self, *, is_gzip_file: bool = False) -> Iterator[bytes]:
+        """Yields the content of the file: the body without its Content-Encoding.
 
-        Raises WrongLengthError if its length is not as stated, and UnreachableError if the
+        `is_gzip_file` is whether the file itself is declared as gzip. Raises WrongLengthError if
+        the length is not as stated, ContentError if the coding is not, and UnreachableError if the
         connection breaks.
         """
         try:
-            yield from self._response.iter_raw()
+            codings = parse_codings(self.header("Content-Encoding"))
+            yield from decode(
+                self._raw_chunks(),
+                codings,
+                max_bytes=self._max_bytes,
+                is_gzip_file=is_gzip_file,
+            )
+        except WrongLengthError:
+            raise
+        except ContentError as error:
+            problem = error.problem
+            if problem is None:
+                raise
+            raise ContentError.of(str(self._target), problem.expected, problem.actual) from error
+
+    def _raw_chunks(self) -> Iterator[bytes]:
+        """Yields the body as transferred."""
+        try:
+            for chunk in self._response.iter_raw():
+                self._timer.count_body(len(chunk))
+                yield chunk
         except httpx.RemoteProtocolError as error:
-            raise WrongLengthError(f"{self._target}: body broke off: {error}") from error
-        except httpx.TransportError as error:
+            reason = redact_message(str(error))
+            raise WrongLengthError(f"{self._target}: body broke off: {reason}") from error
+        except LIBRARY_ERRORS as error:
             reason = _describe_error(error)
             raise UnreachableError(f"{self._target}: body broke off: {reason}") from error
         self._check_no_surplus()
@@ -223,11 +284,15 @@ class Client:
         with limiter.acquire(limits, stats):
             stats.attempts += 1
             stats.last_status = None
-            response = self._follow_redirects(request, url)
+            timer = RequestTimer(str(target), limits, self.clock, self._stop)
+            with timer.activate():
+                response = self._follow_redirects(request, url)
+                timer.start_body()
             try:
                 stats.last_status = response.status_code
                 self._check_status(request, response)
-                yield Response(target, response)
+                with timer.activate():
+                    yield Response(target, response, timer, limits, self.clock.now())
             finally:
                 response.close()
 
@@ -291,9 +356,13 @@ class Client:
             request.limiter.record_failure(limits, failure)
             raise UnreachableError(f"{target}: {failure}") from error
         except httpx.InvalidURL as error:
+            reason = redact_message(str(error))
             raise TransferRefusedError(
-                f"{target}: expected a valid address, found {error}"
+                f"{target}: expected a valid address, found {reason}"
             ) from error
+        except LIBRARY_ERRORS as error:
+            # Such as a header that cannot be encoded, or a host name that TLS does not take.
+            raise UnreachableError(f"{target}: {_describe_error(error)}", is_final=True) from error
 
     def _check_status(self, request: _Request, response: httpx.Response) -> None:
         """Raise the error of a status that is neither success nor 304, and record it for the host.
@@ -304,7 +373,7 @@ class Client:
         message = f"{request.target}: answered {_describe_status(status)}"
         if status in NOT_PUBLISHED:
             limiter.record_success()
-            raise NotPublishedError(message)
+            raise NotPublishedError(message, status=status)
         if status < FIRST_ERROR and (response.is_success or status == NOT_MODIFIED):
             limiter.record_success()
             return
@@ -335,15 +404,16 @@ class Client:
             limits=httpx.Limits(max_connections=None),  # each host's rate limiter limits them
             proxy=None if private else self._proxy,  # a proxy need not reach private addresses
         )
-        if private or self._proxy is None:
-            # httpx has no argument for httpcore's backend; drop this once encode/httpx has one.
-            backend = GuardedBackend(self._network, private=private)
-            transport._pool._network_backend = backend  # noqa: SLF001
+        # A proxy may have a private address; it looks up the names of the files' hosts itself.
+        backend = GuardedBackend(self._network, private=private or self._proxy is not None)
+        # httpx has no argument for httpcore's backend; drop this once encode/httpx has one.
+        transport._pool._network_backend = backend  # noqa: SLF001
         return httpx.Client(
             transport=transport,
             # No cookies: a response must not depend on which files were fetched before.
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-            # No Content-Encoding: hashes, lengths and ranges are of the bytes as published.
+            # Hashes, lengths and ranges are of the bytes as published. A server may encode the body
+            # in spite of this; `Response.chunks` then undoes it.
             headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
         )
 
@@ -352,9 +422,18 @@ def http_date(text: str | None) -> datetime | None:
     """Returns the time of an HTTP date in UTC; None if there is none or it cannot be read."""
     try:
         moment = parsedate_to_datetime(text or "")
-    except (ValueError, OverflowError):
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, TypeError, LookupError, OverflowError):
+        # `email.utils` raises all of these for dates from the wild; OverflowError is also that of a
+        # date in year 1 or 9999 that a time zone moves out of range.
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+
+def _parse_count(text: str) -> int | None:
+    """Returns a number of bytes in a header; None if there is none."""
+    # isdigit alone is true for superscripts, and int refuses more than 4,300 digits.
+    is_number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+    return int(text) if is_number else None
 
 
 def _retry_after_seconds(response: httpx.Response, now: datetime) -> float | None:
@@ -373,4 +452,8 @@ def _describe_status(status: int) -> str:
 
 def _describe_error(error: Exception) -> str:
     """Returns the type and the text of an error, as httpx leaves some texts empty."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, httpx.LocalProtocolError):
+        # Its text repeats the header, which may be the secret of the source.
+        return "LocalProtocolError: expected headers that HTTP allows, found another one"
+    text = redact_message(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -11,23 +11,56 @@ import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urljoin, urlsplit, urlunsplit
 
 import httpcore
 
+from etl_assets.fetch.request_timer import active_timer, call_interruptibly
 from etl_assets.model.errors import TransferRefusedError
 
 SCHEMES = frozenset({"http", "https"})
-NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
-IPV4_BITS = 0xFFFF_FFFF
+# All global unicast addresses that are assigned so far. Outside of it are NAT64 (64:ff9b::/96 and
+# 64:ff9b:1::/48, RFC 6052 and 8215), IPv4-compatible and IPv4-translated addresses (::/96,
+# ::ffff:0:0:0/96), which lead to an IPv4 address, and site-local ones (fec0::/10).
+# https://www.iana.org/assignments/ipv6-address-space
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+# Addresses that `ipaddress` counts as global: 6to4 relays (RFC 7526), documentation (RFC 9637), and
+# the metadata service of Azure. Those of the other clouds are link-local or private.
+NOT_PUBLIC = (
+    IPv4Network("192.88.99.0/24"),
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("168.63.129.16/32"),
+    IPv6Network("3fff::/20"),
+)
+# Names that are never public: RFC 6761, 6762 and 8375, and ICANN's resolution of 2024 on .internal,
+# below which clouds keep their metadata.
+PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
 
 MASK = "***"
-SECRET_NAME = re.compile(
-    r"(?i)(^|[-_.])(api[-_]?key|key|token|secret|sig|signature|password|passwd|pwd|auth|credential)($|[-_.])"
+# Words of a name, and parts of a name without its separators: `apiKey`, `x-api-key` and `APIKEY`.
+SECRET_WORDS = frozenset(
+    {"key", "auth", "pass", "pwd", "sig", "sid", "jwt", "cookie", "bearer", "session"}
 )
+SECRET_PARTS = (
+    "apikey", "accesskey", "privatekey", "subscriptionkey", "secret", "token", "password",
+    "passwd", "passphrase", "signature", "credential", "authorization", "sessionid", "accessid",
+    "cookie",
+)  # fmt: skip
+CASE_CHANGE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# `name=value`, `name: value` and `"name": "value"` in a header, a body or a message.
+NAMED_VALUE = re.compile(
+    r"""(?P<name>[A-Za-z%][\w.%-]*)(?P<between>["']?\s*[=:]\s*)"""
+    r"""(?P<value>"[^"]*"|'[^']*'|(?:Bearer|Basic|Digest|Token)\s+\S+|[^\s&;,"'}]+)""",
+    re.IGNORECASE,
+)
+SCHEME_AND_SECRET = re.compile(r"(?i)\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}")
+USER_AND_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
+# Words that also stand before a colon in messages of this project.
+PLAIN_WORDS = frozenset({"key", "pass", "session", "auth"})
 
+SMALL_WRITE_BYTES = 1 << 13
 READ_BYTES = 1 << 20  # httpcore reads 64 KiB at a time; larger reads cost less per byte
 HEADER_END = b"\r\n\r\n"
 HEADER_LIMIT = 1 << 18  # a longer header is not kept in memory, and its body not counted
@@ -65,22 +98,24 @@ def is_private_host(host: str) -> bool:
         return not is_public_address(host)
     except ValueError:  # a name
         name = host.rstrip(".").lower()
-        return "." not in name or name.endswith(".localhost")
+        return "." not in name or name.endswith(PRIVATE_SUFFIXES)
 
 
 def is_public_address(text: str) -> bool:
     """True if an IP address is globally reachable; raises ValueError for other text.
 
-    An IPv6 address that contains an IPv4 address is judged by the latter: a mapped or translated
-    127.0.0.1 reaches this machine.
+    A mapped or 6to4 address is judged by the IPv4 address that it contains: a mapped 127.0.0.1
+    reaches this machine. Behind NAT64 a public host has to be declared `private: true`, as the
+    translator may also lead to private addresses.
     """
     address: IPv4Address | IPv6Address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address):
-        if address in NAT64:
-            address = IPv4Address(int(address) & IPV4_BITS)
-        else:
-            address = address.ipv4_mapped or address.sixtofour or address
-    return address.is_global and not address.is_multicast
+        embedded = address.ipv4_mapped or address.sixtofour
+        if embedded is None and address not in GLOBAL_UNICAST:
+            return False
+        address = embedded or address
+    is_excluded = any(address in network for network in NOT_PUBLIC)
+    return address.is_global and not address.is_multicast and not is_excluded
 
 
 def redact_url(url: str) -> str:
@@ -90,12 +125,38 @@ def redact_url(url: str) -> str:
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    parameters = []
-    for parameter in parts.query.split("&"):
-        name, equals, _ = parameter.partition("=")
-        is_secret = bool(equals and SECRET_NAME.search(name))
-        parameters.append(f"{name}={MASK}" if is_secret else parameter)
-    return urlunsplit((parts.scheme, host, parts.path, "&".join(parameters), ""))
+    # Some servers take `;` for `&`, and parameters of a segment of the path, as `;jsessionid=`.
+    query = re.sub(r"[^&;]+", _redact_parameter, parts.query)
+    path = re.sub(r"(?<=;)[^;/]+", _redact_parameter, parts.path)
+    return urlunsplit((parts.scheme, host, path, query, ""))
+
+
+def _redact_parameter(match: re.Match[str]) -> str:
+    name, equals, _ = match[0].partition("=")
+    return f"{name}={MASK}" if equals and is_secret_name(name) else match[0]
+
+
+def is_secret_name(name: str) -> bool:
+    """True if a parameter, header or member of this name usually has a secret as its value."""
+    spelled = CASE_CHANGE.sub("-", unquote_plus(name))
+    words = re.findall(r"[a-z0-9]+", spelled.lower())
+    joined = "".join(words)
+    return not SECRET_WORDS.isdisjoint(words) or any(part in joined for part in SECRET_PARTS)
+
+
+def redact_message(text: str) -> str:
+    """Returns text without the values that it names as secrets, and without users in addresses."""
+    text = USER_AND_PASSWORD.sub("", text)
+    text = NAMED_VALUE.sub(_redact_named_value, text)
+    return SCHEME_AND_SECRET.sub(rf"\1 {MASK}", text)
+
+
+def _redact_named_value(match: re.Match[str]) -> str:
+    name, between = match["name"], match["between"]
+    is_prose = between.strip() == ":" and name.lower().rpartition(".")[2] in PLAIN_WORDS
+    if is_prose or not is_secret_name(name):
+        return match[0]
+    return f"{name}{between}{MASK}"
 
 
 def redact_text(text: str) -> str:
@@ -137,22 +198,34 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        def connect() -> httpcore.NetworkStream:
+            return self._connect(host, port, timeout, local_address, socket_options)
+
+        return CountingStream(call_interruptibly(connect, discard=_close))
+
+    def _connect(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
+    ) -> httpcore.NetworkStream:
         failure: Exception | None = None
         for address in self._allowed_addresses(host, port):
             try:
-                stream = self._network.backend.connect_tcp(
+                return self._network.backend.connect_tcp(
                     address, port, timeout, local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
-            else:
-                return CountingStream(stream)
         raise failure or httpcore.ConnectError(f"{host} has no address")
 
     def _allowed_addresses(self, host: str, port: int) -> list[str]:
         try:
             addresses = self._network.addresses(host, port)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a label of over 63 characters
+        except (OSError, ValueError, OverflowError) as error:
+            # UnicodeError, a ValueError, is for a label of over 63 characters.
             raise httpcore.ConnectError(f"{host}: {error}") from error
         offenders = [address for address in addresses if not is_public_address(address)]
         if offenders and not self._private:
@@ -167,7 +240,8 @@ class GuardedBackend(httpcore.NetworkBackend):
 class CountingStream(httpcore.NetworkStream):
     """A stream that counts the bytes after the header of the current response.
 
-    httpx stops reading at Content-Length; this count shows that a server has sent more.
+    httpx stops reading at Content-Length; this count shows that a server has sent more. Reading,
+    writing and the TLS handshake end at the deadlines of the active request timer.
     """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
@@ -177,13 +251,27 @@ class CountingStream(httpcore.NetworkStream):
         self._in_body = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = self._stream.read(max(max_bytes, READ_BYTES), timeout)
+        timer = active_timer()
+        while True:
+            seconds = timer.next_wait(timeout) if timer else timeout
+            try:
+                data = self._stream.read(max(max_bytes, READ_BYTES), seconds)
+                break
+            except httpcore.ReadTimeout:
+                if timer is None or seconds is None or timeout == seconds:
+                    raise
+                timeout = None if timeout is None else timeout - seconds
         self._count(data)
+        if timer:
+            timer.check_rate()
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._head, self._body_bytes, self._in_body = b"", 0, False
-        self._stream.write(buffer, timeout)
+        if len(buffer) <= SMALL_WRITE_BYTES:  # fits the socket's buffer, so that it does not block
+            self._stream.write(buffer, timeout)
+            return
+        call_interruptibly(lambda: self._stream.write(buffer, timeout), discard=_ignore)
 
     def close(self) -> None:
         self._stream.close()
@@ -194,7 +282,10 @@ class CountingStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        return CountingStream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+        def start() -> httpcore.NetworkStream:
+            return self._stream.start_tls(ssl_context, server_hostname, timeout)
+
+        return CountingStream(call_interruptibly(start, discard=_close))
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore declares it
         return self._stream.get_extra_info(info)
@@ -215,3 +306,11 @@ class CountingStream(httpcore.NetworkStream):
             head, end, rest = rest.partition(HEADER_END)
         if end or len(self._head) > HEADER_LIMIT:
             self._in_body, self._body_bytes, self._head = bool(end), len(rest), b""
+
+
+def _close(stream: httpcore.NetworkStream) -> None:
+    stream.close()
+
+
+def _ignore(_: None) -> None:
+    """Discard the end of a late write; its stream is closed by httpcore."""

@@ -21,8 +21,9 @@ from etl_assets.model.records import Part, Probe, Validators
 
 ATTEMPTS = 2  # a failed probe leads to a fetch, which makes the declared number of attempts
 WORKERS = 64  # most of them wait for the limits of one host, and must not delay other hosts
-# 403 too: a signed URL of an object store is valid for one method, mostly GET.
-HEAD_NOT_SUPPORTED = frozenset({400, 403, 405, 501})
+# 403 too: a signed URL of an object store is valid for one method, mostly GET. 404 too: some
+# servers route only GET to a file. 410 is a statement about the file itself.
+HEAD_NOT_SUPPORTED = frozenset({400, 403, 404, 405, 501})
 
 
 def probe_all(
@@ -57,7 +58,7 @@ def probe(
         if sha256:
             validators = Validators(published_sha256=sha256)
         else:
-            validators = _read_validators(source, location.file, client)
+            validators = _read_validators(source, location.file, client, now)
     except NotPublishedError as error:
         fault, is_published = str(error), False
     except SourceError as error:
@@ -91,9 +92,9 @@ def _published_digest(
     return sha256, None
 
 
-def _read_validators(source: Source, target: Target, client: Client) -> Validators:
+def _read_validators(source: Source, target: Target, client: Client, now: datetime) -> Validators:
     if target.path is not None:
-        return local_validators(target, target.path)
+        return local_validators(target, target.path, now)
     stats = TransferStats()
     return run_with_retries(
         client,
@@ -112,7 +113,7 @@ def _request_validators(
     try:
         with client.request(target, limits, stats, method="HEAD") as response:
             return response.validators
-    except UnreachableError as error:
+    except (UnreachableError, NotPublishedError) as error:
         if error.status not in HEAD_NOT_SUPPORTED:
             raise
     with client.request(target, limits, stats, headers={"Range": "bytes=0-0"}) as response:

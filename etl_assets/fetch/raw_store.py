@@ -16,6 +16,7 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from etl_assets.model.errors import HomeError
+from etl_assets.model.file_names import limit_name
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, RawFile, StoredState
 from etl_assets.storage.atomic_write import (
@@ -39,7 +40,7 @@ def partial_file(home: Home, part: Part) -> Iterator[tuple[Path, BinaryIO]]:
     that was killed.
     """
     partition = "" if part.partition is None else f"[{quote(part.partition, safe='')}]"
-    stem = f"{part.source}{partition}"
+    stem = limit_name(f"{part.source}{partition}", "")
     with translate_os_errors(home.partial):
         home.partial.mkdir(parents=True, exist_ok=True)
         for leftover in home.partial.glob(f"{glob.escape(stem)}.{'?' * TOKEN_CHARACTERS}.part"):

@@ -30,7 +30,6 @@ T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Called with the bytes received so far and the total, which may be unknown."""
 
-RATE_WINDOW_SECONDS = 30
 STRONG_DATE_AGE = timedelta(seconds=60)
 
 
@@ -152,6 +151,8 @@ class Transfer:
         stats: TransferStats,
         writer: HashingWriter,
         progress: Progress,
+        *,
+        is_gzip_file: bool = False,
     ) -> None:
         self._client = client
         self._target = target
@@ -159,6 +160,7 @@ class Transfer:
         self._stats = stats
         self._writer = writer
         self._progress = progress
+        self._is_gzip_file = is_gzip_file
         self._resume_validator: str | None = None
         self._total: int | None = None
         self._is_resumed = False
@@ -190,10 +192,11 @@ class Transfer:
             with self._client.request(
                 self._target, self._limits, self._stats, headers=headers
             ) as response:
-                if response.status == NOT_MODIFIED:
+                if response.status == NOT_MODIFIED and "If-None-Match" in headers:
                     return None
                 self._begin(response)
-                for chunk in self._within_limits(response.chunks()):
+                chunks = response.chunks(is_gzip_file=self._is_gzip_file)
+                for chunk in self._within_limits(chunks):
                     self._writer.write(chunk)
                 size = self._writer.size_bytes
                 if self._total is not None and size != self._total:
@@ -216,6 +219,11 @@ class Transfer:
 
     def _begin(self, response: Response) -> None:
         """Continue where the last response ended if this one does, else start at the first byte."""
+        if response.status == NOT_MODIFIED:
+            raise UnreachableError(
+                f"{self._target}: answered 'not modified' to a request without a condition",
+                is_final=True,
+            )
         validator = _strong_validator(response)
         position = response.content_range
         # Both are compared again: some servers ignore If-Range, or send another range.
@@ -232,36 +240,25 @@ class Transfer:
             raise UnreachableError(
                 f"{self._target}: expected the whole file, found a part that does not fit"
             )
+        if response.is_encoded:
+            # Lengths and ranges are of the coded body, and not of the file that is written.
+            self._resume_validator, self._total = None, None
+            return
         self._resume_validator = validator
         self._total = position[1] if position else response.length
         if self._total is not None and self._total > self._limits.max_bytes:
             raise self._too_large(self._total)
 
     def _within_limits(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yields the chunks; raises TransferRefusedError if the file is too large or too slow."""
-        clock, window_start, window_bytes = self._client.clock, self._client.clock.monotonic(), 0
+        """Yields the chunks; raises TransferRefusedError if the file is too large."""
         for chunk in chunks:
             size = self._writer.size_bytes + len(chunk)
             if size > self._limits.max_bytes:
                 raise self._too_large(size)
             yield chunk
-            window_bytes += len(chunk)
             self._progress(self._writer.size_bytes, self._total)
-            elapsed = clock.monotonic() - window_start
-            if elapsed >= RATE_WINDOW_SECONDS:
-                self._check_rate(window_bytes, elapsed)
-                window_start, window_bytes = clock.monotonic(), 0
             if self._client.is_stopped:
                 raise UnreachableError(f"{self._target}: the run is being stopped", is_final=True)
-
-    def _check_rate(self, received: int, seconds: float) -> None:
-        rate = received / seconds
-        if rate < self._limits.min_bytes_per_second:
-            raise TransferRefusedError(
-                f"{self._target}: expected at least {self._limits.min_bytes_per_second:,} bytes"
-                f" a second, found {rate:,.0f} over {seconds:.0f} s;"
-                " see limits.min_bytes_per_second"
-            )
 
     def _too_large(self, size: int) -> TransferRefusedError:
         return TransferRefusedError(
@@ -276,10 +273,10 @@ def _strong_validator(response: Response) -> str | None:
     A Last-Modified is strong if it is at least a minute older than the Date of the response: a
     younger file may have changed twice in one second (RFC 9110, 8.8.2.2 and 13.1.5).
     """
-    etag = response.header("ETag")
+    etag = response.etag
     if etag:
         return None if etag.startswith("W/") else etag
-    changed, now = http_date(response.header("Last-Modified")), http_date(response.header("Date"))
+    changed, now = response.validators.last_modified, http_date(response.header("Date"))
     if changed is None or now is None or now - changed < STRONG_DATE_AGE:
         return None
     return response.header("Last-Modified")

@@ -89,6 +89,10 @@ class UnreachableError(SourceError):
 class NotPublishedError(SourceError):
     """The remote has no such file (404 or 410)."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
+
 
 class TransferRefusedError(SourceError):
     """A declared limit or the address policy forbids the transfer."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from etl_assets.model.file_names import limit_name
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -36,10 +38,17 @@ class Home:
         return self.root / "data" / "tables" / domain
 
     def table_file(self, domain: str, table: str, partition: str | None) -> Path:
-        return self.tables(domain) / table / f"{partition or table}.parquet"
+        return self.tables(domain) / table / limit_name(partition or table, ".parquet")
 
     def rejects_file(self, domain: str, table: str, partition: str | None) -> Path:
-        return self.root / "data" / "rejects" / domain / table / f"{partition or table}.parquet"
+        return (
+            self.root
+            / "data"
+            / "rejects"
+            / domain
+            / table
+            / limit_name(partition or table, ".parquet")
+        )
 
     def warehouse(self, domain: str) -> Path:
         return self.root / "data" / "warehouse" / f"{domain}.duckdb"

@@ -7,7 +7,7 @@ anything or reads a file; the records of one run are in `etl_assets.model.run_ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -80,6 +80,19 @@ class Part(Record):
 
     def __str__(self) -> str:
         return str(self.source) if self.partition is None else f"{self.source}[{self.partition}]"
+
+
+# No server had a file to date before the Web. Zip archives and reproducible builds date their files
+# 1970, 1980 or 1985, which says nothing about the content.
+EARLIEST_LAST_MODIFIED = datetime(1990, 1, 1, tzinfo=UTC)
+MAX_CLOCK_SKEW = timedelta(minutes=5)
+
+
+def credible_date(moment: datetime | None, now: datetime) -> datetime | None:
+    """Returns a Last-Modified; None if it cannot be when the file was last changed."""
+    if moment is None or not EARLIEST_LAST_MODIFIED <= moment <= now + MAX_CLOCK_SKEW:
+        return None
+    return moment
 
 
 class Validators(Record):

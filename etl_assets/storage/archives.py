@@ -5,12 +5,15 @@ What the unpacked bytes have to be is the caller's; members of a zip are read by
 
 from __future__ import annotations
 
+import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 from isal import isal_zlib
 
@@ -37,16 +40,30 @@ UNPACKED_BLOCK_BYTES = 1 << 17  # fits a processor's cache; a mebibyte takes twi
 GZIP_WINDOW = 31
 GZIP_MAGIC = b"\x1f\x8b"
 
+# Of an entry of the central directory: the lengths of its name, its extra field and its comment. Of
+# the records that end the directory: its size.
+ENTRY = struct.Struct("<28xHHH12x")
+ENTRY_SIGNATURE = b"PK\x01\x02"
+END = struct.Struct("<12xI6x")
+END_SIGNATURE = b"PK\x05\x06"
+END64 = struct.Struct("<40xQ8x")
+END64_SIGNATURE = b"PK\x06\x06"
+END64_LOCATOR_BYTES = 20
+END64_LOCATOR_SIGNATURE = b"PK\x06\x07"
+MAX_COMMENT_BYTES = 0xFFFF
+
 Member = zipfile.ZipInfo
 
 
-def check_zip(path: Path, *, max_unpacked_bytes: int) -> int:
+def check_zip(path: Path, *, max_unpacked_bytes: int, max_members: int) -> int:
     """Returns the unpacked size of all members in bytes.
 
     Every member is unpacked once, in blocks, to compare its checksum. Raises ContentError for an
-    archive that is damaged or unsafe to unpack.
+    archive that is damaged or unsafe to unpack, and for one with more than `max_members`, which are
+    counted before anything else is read.
     """
     try:
+        _check_count(path, max_members)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_directory(members, path.stat().st_size, max_unpacked_bytes)
@@ -57,6 +74,58 @@ def check_zip(path: Path, *, max_unpacked_bytes: int) -> int:
             "", "a whole zip archive", str(error) or type(error).__name__
         ) from error
     return sum(member.file_size for member in members)
+
+
+def _check_count(path: Path, max_members: int) -> None:
+    """Raise ContentError if the central directory has more than `max_members` entries.
+
+    zipfile reads the whole directory at once and makes an object of each entry, before a caller can
+    count them. The count that the archive states is not trusted: zipfile does not use it either.
+    """
+    with path.open("rb") as file:
+        end, size = _find_directory(file)
+        file.seek(max(0, end - size))
+        count = 0
+        while count <= max_members and file.tell() < end:
+            header = file.read(ENTRY.size)
+            if len(header) < ENTRY.size or not header.startswith(ENTRY_SIGNATURE):
+                return  # damaged, as zipfile finds too
+            lengths = ENTRY.unpack(header)
+            file.seek(sum(lengths), os.SEEK_CUR)
+            count += 1
+    if count > max_members:
+        raise ContentError.of(
+            "", f"at most {max_members:,} members", "more; see limits.max_members"
+        )
+
+
+def _find_directory(file: BinaryIO) -> tuple[int, int]:
+    """Returns where the central directory ends, and its size; (0, 0) if there is none.
+
+    The records are looked for where zipfile looks for them, so that both read the same directory.
+    https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.14 to 4.3.16
+    """
+    file_bytes = file.seek(0, os.SEEK_END)
+    tail_start = max(0, file_bytes - END.size - MAX_COMMENT_BYTES)
+    file.seek(tail_start)
+    tail = file.read()
+    position = len(tail) - END.size
+    if not (tail[position:].startswith(END_SIGNATURE) and tail.endswith(b"\0\0")):
+        position = tail.rfind(END_SIGNATURE)  # a comment follows
+    if position < 0 or len(tail) - position < END.size:
+        return 0, 0
+    end = tail_start + position
+    (size,) = END.unpack_from(tail, position)
+    # With a ZIP64 record, before this one and its locator, that record has the size.
+    start = end - END64_LOCATOR_BYTES - END64.size
+    if start >= 0:
+        file.seek(start)
+        record = file.read(END64.size)
+        locator = file.read(END64_LOCATOR_BYTES)
+        is_zip64 = locator.startswith(END64_LOCATOR_SIGNATURE)
+        if is_zip64 and record.startswith(END64_SIGNATURE):
+            return start, END64.unpack(record)[0]
+    return end, size
 
 
 def _check_directory(members: Sequence[Member], file_bytes: int, max_unpacked_bytes: int) -> None:

@@ -85,7 +85,7 @@ def inspect_content(source: Source, path: Path) -> Content:
     match source.expect.compression:
         case "zip":
             _require_kind("zip", head)
-            unpacked = check_zip(path, max_unpacked_bytes=source.limits.max_unpacked_bytes)
+            unpacked = _check_zip(source, path)
             return Content(kind="zip", unpacked_bytes=unpacked)
         case "gzip":
             _require_kind("gzip", head)
@@ -117,10 +117,17 @@ class _Ends:
         return ends
 
 
+def _check_zip(source: Source, path: Path) -> int:
+    limits = source.limits
+    return check_zip(
+        path, max_unpacked_bytes=limits.max_unpacked_bytes, max_members=limits.max_members
+    )
+
+
 def _inspect_workbook(source: Source, path: Path, head: bytes) -> Content:
     # A workbook with a password, or older than 2007, is an OLE file and no zip.
     _require_kind(KINDS["excel"], head)
-    unpacked = check_zip(path, max_unpacked_bytes=source.limits.max_unpacked_bytes)
+    unpacked = _check_zip(source, path)
     with zipfile.ZipFile(path) as archive:
         workbooks = WORKBOOK_MEMBERS & set(archive.namelist())
     if not workbooks:

@@ -7,11 +7,13 @@ import os
 import resource
 import signal
 import stat
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import misbehaving_server as faults
-from support.misbehaving_server import MisbehavingServer
+from support.misbehaving_server import LONG_AGO, MisbehavingServer
 from support.transfers import (
     GOOD,
     NOW,
@@ -211,7 +213,7 @@ def test_two_sources_with_equal_bytes_share_one_file(
         (faults.sends_nothing, "an empty file"),
         (faults.cuts_off, "cut off"),
         (faults.sends_less_unframed, "cut off"),
-        (faults.packs_unasked, "gzip"),
+        (faults.packs_silently, "gzip"),
     ],
     ids=["login page", "empty", "cut off", "cut off without length", "packed"],
 )
@@ -436,6 +438,69 @@ def test_a_release_does_not_cover_other_content(
 
     assert len(list_quarantined(home)) == 1
     assert fetched.file is None
+
+
+DAY = timedelta(days=1)
+
+
+def fetch_after(
+    server: MisbehavingServer, client: Client, home: Home, content: bytes, **fields: Any
+) -> tuple[FetchResult, FetchResult]:
+    """Fetch a file, and then a file with this content and an earlier Last-Modified."""
+    source = make_source(server.url + PATH, **fields)
+    context = make_fetch_context(client, home)
+    server.publish(PATH, GOOD, changed=LONG_AGO)
+    first = fetch(FetchJob(source, PART, make_decision()), context)
+    server.publish(PATH, content, changed=LONG_AGO - DAY)
+    decision = make_decision(Reason.LAST_MODIFIED_CHANGED)
+    return first, fetch(FetchJob(source, PART, decision, None, first), context)
+
+
+@pytest.mark.fault("older-file")
+@pytest.mark.parametrize("content", [GOOD, GOOD + b" ", GOOD.replace(b"x", b"y")])
+def test_a_last_modified_that_goes_back_is_a_warning(
+    server: MisbehavingServer, client: Client, home: Home, content: bytes
+) -> None:
+    _, second = fetch_after(server, client, home, content)
+
+    assert second.status in {FetchStatus.FETCHED, FetchStatus.UNCHANGED}
+    assert "its Last-Modified went back: 2026-01-01T" in (second.warning or "")
+    assert "-> 2025-12-31T" in (second.warning or "")
+
+
+@pytest.mark.fault("older-file")
+def test_a_source_may_refuse_an_older_file(
+    server: MisbehavingServer, client: Client, home: Home
+) -> None:
+    freshness = {"warn_after_hours": 24, "fail_after_hours": 48, "if_older": "refuse"}
+
+    first, second = fetch_after(server, client, home, GOOD + b" ", freshness=freshness)
+
+    assert (second.status, second.file) == (FetchStatus.OUTAGE, first.file)
+    assert "a Last-Modified that does not go back" in (second.fault or "")
+    assert len(list_quarantined(home)) == 1
+
+
+def test_equal_content_is_never_refused_for_its_date(
+    server: MisbehavingServer, client: Client, home: Home
+) -> None:
+    freshness = {"warn_after_hours": 24, "fail_after_hours": 48, "if_older": "refuse"}
+
+    _, second = fetch_after(server, client, home, GOOD, freshness=freshness)
+
+    assert second.status is FetchStatus.UNCHANGED
+
+
+def test_a_later_or_missing_last_modified_is_no_warning(
+    server: MisbehavingServer, fetch_feed: Fetcher
+) -> None:
+    first = fetch_feed()
+    server.publish(PATH, GOOD, changed=LONG_AGO + DAY)
+    second = fetch_feed(last=first, reason=Reason.LAST_MODIFIED_CHANGED)
+    server.publish(PATH, GOOD, changed=None)
+    third = fetch_feed(last=second, reason=Reason.NO_VALIDATOR)
+
+    assert (second.warning, third.warning) == (None, None)
 
 
 def test_not_modified_without_a_condition_is_an_outage(

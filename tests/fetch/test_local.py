@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.transfers import NOW
 
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.local import receive_local
@@ -36,4 +37,4 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         with pytest.raises(
             UnreachableError, match="it was written to while it was read; run again"
         ):
-            receive_local(target, path, Limits(max_bytes=5_000), writer)
+            receive_local(target, path, Limits(max_bytes=5_000), writer, NOW)

@@ -7,6 +7,7 @@ import pytest
 from etl_assets.fetch.network_guard import (
     is_private_host,
     is_public_address,
+    redact_message,
     redact_text,
     redact_url,
     resolve_redirect,
@@ -15,7 +16,8 @@ from etl_assets.model.errors import TransferRefusedError
 
 
 @pytest.mark.parametrize(
-    "address", ["93.184.215.14", "2606:2800:21f:cb07::1", "64:ff9b::5db8:d70e", "2002:5db8:d70e::1"]
+    "address",
+    ["93.184.215.14", "2606:2800:21f:cb07::1", "::ffff:93.184.215.14", "2002:5db8:d70e::1"],
 )
 def test_a_globally_reachable_address_is_public(address: str) -> None:
     assert is_public_address(address)
@@ -26,7 +28,14 @@ def test_a_globally_reachable_address_is_public(address: str) -> None:
     [
         "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1%eth0", "fc00::1",
-        "ff02::1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::",
+        "ff02::1", "::ffff:127.0.0.1", "2002:7f00:1::",
+        # NAT64, IPv4-compatible, IPv4-translated, site-local, 6to4 relay, documentation
+        "64:ff9b::5db8:d70e", "64:ff9b::a00:1", "64:ff9b:1::5db8:d70e", "64:ff9b:1:ffff::1",
+        "::93.184.215.14", "::7f00:1", "::ffff:0:5db8:d70e", "fec0::1", "feff::1", "192.88.99.1",
+        "3fff::1", "2001:db8::1", "2001::1",
+        # the metadata services of clouds
+        "169.254.170.2", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16",
+        "192.0.0.192",
     ],
 )  # fmt: skip
 def test_any_other_address_is_not_public(address: str) -> None:
@@ -37,7 +46,9 @@ def test_any_other_address_is_not_public(address: str) -> None:
     ("host", "private"),
     [
         ("feeds.example.org", False), ("localhost", True), ("LOCALHOST.", True),
-        ("a.localhost", True), ("intranet", True), ("10.0.0.1", True), ("93.184.215.14", False),
+        ("a.localhost", True), ("intranet", True), ("printer.local.", True),
+        ("metadata.google.internal", True), ("box.home.arpa", True), ("local.example", False),
+        ("10.0.0.1", True), ("93.184.215.14", False),
     ],
 )  # fmt: skip
 def test_a_host_may_be_private_by_its_name(host: str, private: bool) -> None:
@@ -56,10 +67,35 @@ def test_a_host_may_be_private_by_its_name(host: str, private: bool) -> None:
         ),
         ("https://h/a?X-Amz-Signature=x&apiKey=y", "https://h/a?X-Amz-Signature=***&apiKey=***"),
         ("https://h/a?keyword=x", "https://h/a?keyword=x"),
+        ("https://h/a?APIKEY=x&Client_Secret=y", "https://h/a?APIKEY=***&Client_Secret=***"),
+        ("https://h/a?accessToken=x;sid=y", "https://h/a?accessToken=***;sid=***"),
+        ("https://h/a?api%5Fkey=x&%74oken=y", "https://h/a?api%5Fkey=***&%74oken=***"),
+        ("https://h/a?AWSAccessKeyId=x&Expires=1", "https://h/a?AWSAccessKeyId=***&Expires=1"),
+        ("https://h/a;jsessionid=x/b?author=y", "https://h/a;jsessionid=***/b?author=y"),
+        ("https://h/a?subscription-key=x&monkey=y", "https://h/a?subscription-key=***&monkey=y"),
     ],
 )
 def test_secrets_are_not_shown(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+@pytest.mark.fault("secrets")
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("401 for Authorization: Bearer abc.def", "401 for Authorization: ***"),
+        ('{"apiKey": "abc def", "page": 2}', '{"apiKey": ***, "page": 2}'),
+        ("X-API-KEY: abc, Accept: */*", "X-API-KEY: ***, Accept: */*"),
+        ("client_secret=abc&grant=x", "client_secret=***&grant=x"),
+        ("invalid token 'Basic dXNlcjpwdw=='", "invalid token 'Basic ***'"),
+        ("https://user:pw@host/a broke", "https://host/a broke"),
+        ("Set-Cookie: abc", "Set-Cookie: ***"),
+        ("contract.key: expected a column", "contract.key: expected a column"),
+        ("expected 12 bytes, found 7: author=x", "expected 12 bytes, found 7: author=x"),
+    ],
+)
+def test_secrets_in_a_message_are_not_shown(text: str, shown: str) -> None:
+    assert redact_message(text) == shown
 
 
 def test_text_that_is_not_a_url_is_masked() -> None:

@@ -86,7 +86,7 @@ def serves(content: bytes) -> Fault:
         pytest.param(faults.cuts_off, "the file is cut off", id="cut off"),
         pytest.param(faults.asks_for_login, "an HTML page titled 'Sign in'", id="login page"),
         pytest.param(faults.sends_nothing, "an empty file", id="empty body"),
-        pytest.param(faults.packs_unasked, "expected json, found gzip", id="packed"),
+        pytest.param(faults.packs_silently, "expected json, found gzip", id="packed"),
         pytest.param(faults.answers(403), "answered 403", id="403"),
         pytest.param(faults.answers(404), "answered 404", id="404"),
         pytest.param(faults.answers(410), "answered 410", id="410"),

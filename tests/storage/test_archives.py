@@ -26,10 +26,10 @@ def zipped(write: Writer, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     return buffer.getvalue()
 
 
-def check(tmp_path: Path, content: bytes, limit: int = LIMIT) -> int:
+def check(tmp_path: Path, content: bytes, limit: int = LIMIT, max_members: int = 1_000) -> int:
     path = tmp_path / "all.zip"
     path.write_bytes(content)
-    return check_zip(path, max_unpacked_bytes=limit)
+    return check_zip(path, max_unpacked_bytes=limit, max_members=max_members)
 
 
 def member(name: str, content: bytes = b"{}") -> Writer:
@@ -189,7 +189,53 @@ def test_a_real_archive_of_many_members_is_checked_in_seconds(mirror: Path) -> N
     path = mirror / "osv-vulnerabilities.storage.googleapis.com" / "Debian" / "all.zip"
     before = time.process_time()
 
-    unpacked = check_zip(path, max_unpacked_bytes=LIMIT)
+    unpacked = check_zip(path, max_unpacked_bytes=LIMIT, max_members=1_000_000)
 
     assert unpacked > path.stat().st_size
     assert time.process_time() - before < 10
+
+
+def many_members(count: int, *, comment: bytes = b"", is_large: bool = False) -> bytes:
+    """An archive of empty members; a large one ends with ZIP64 records."""
+    buffer = io.BytesIO()
+    limit, zipfile.ZIP_FILECOUNT_LIMIT = zipfile.ZIP_FILECOUNT_LIMIT, 0 if is_large else 0xFFFF
+    try:
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.comment = comment
+            for number in range(count):
+                archive.writestr(f"{number:0100}.json", b"")
+    finally:
+        zipfile.ZIP_FILECOUNT_LIMIT = limit
+    return buffer.getvalue()
+
+
+@pytest.mark.fault("zip-members")
+@pytest.mark.parametrize("prefix", [b"", b"#!/bin/sh\n" * 50], ids=["plain", "after other bytes"])
+@pytest.mark.parametrize("comment", [b"", b"a comment", b"x" * 0xFFFF])
+@pytest.mark.parametrize("is_large", [False, True], ids=["zip", "zip64"])
+def test_an_archive_of_too_many_members_is_refused_before_it_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prefix: bytes,
+    comment: bytes,
+    is_large: bool,
+) -> None:
+    content = prefix + many_members(51, comment=comment, is_large=is_large)
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda _: pytest.fail("it was read"))
+
+    with pytest.raises(ContentError, match="at most 50 members, found more"):
+        check(tmp_path, content, max_members=50)
+
+
+@pytest.mark.fault("zip-members")
+def test_the_stated_number_of_members_is_not_trusted(tmp_path: Path) -> None:
+    content = bytearray(many_members(51))
+    content[-14:-10] = b"\x01\x00\x01\x00"
+
+    with pytest.raises(ContentError, match="at most 50 members"):
+        check(tmp_path, bytes(content), max_members=50)
+
+
+@pytest.mark.parametrize("is_large", [False, True], ids=["zip", "zip64"])
+def test_an_archive_of_as_many_members_as_declared_is_good(tmp_path: Path, is_large: bool) -> None:
+    assert check(tmp_path, many_members(50, is_large=is_large), max_members=50) == 0

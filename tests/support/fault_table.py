@@ -97,6 +97,37 @@ NETWORK = (
     ),
     Fault("too-slow", "slower than the declared minimum rate", "aborted, nothing is stored"),
     Fault(
+        "head-refused",
+        "HEAD answered 400, 403, 404, 405 or 501 where GET works",
+        "asked again by GET, also for the newest period",
+    ),
+    Fault(
+        "incredible-date",
+        "Last-Modified before 1990, as of 1970 or 1980, or in the future",
+        "no validator",
+    ),
+    Fault(
+        "older-file",
+        "a Last-Modified that goes back",
+        "a warning, or an outage where the source declares `if_older: refuse`",
+    ),
+    Fault(
+        "malformed-header",
+        "a date, range, location, retry or other header that cannot be read",
+        "ignored, or an outage of that source alone",
+    ),
+    Fault(
+        "content-encoding",
+        "Content-Encoding on the body",
+        "undone, the stored bytes are the file's; an unknown coding is an outage of that source",
+    ),
+    Fault(
+        "drips",
+        "a body, header, interim response, chunk extension or trailer that drips",
+        "ended by the deadline of the header or of the body; a signal ends the run within five"
+        " seconds",
+    ),
+    Fault(
         "shrinking",
         "fewer rows than the last good file, beyond both declared limits",
         "an outage: the last table is used until the operator accepts that content",
@@ -117,6 +148,11 @@ FILE = (
     Fault("zip-encrypted", "zip: encrypted members", REFUSED_MEMBER),
     Fault("zip-nested", "zip: an archive in the archive", "refused, with the member in the error"),
     Fault("zip-bomb", "zip or gzip: a bomb by ratio or by size", "refused in bounded memory"),
+    Fault(
+        "zip-members",
+        "zip: more members than declared (1,000 unless declared otherwise)",
+        "refused before anything is read",
+    ),
     Fault("zip-crc", "zip: a wrong checksum", "refused, with the member in the error"),
     Fault("zip-twice", "zip: a duplicate name", REFUSED_MEMBER),
     Fault("json-trailing", "JSON: bytes after the end", "refused"),
@@ -182,6 +218,16 @@ FILE = (
         "hostile-sql", "quotes and SQL in names and texts", "treated as text: no query is changed"
     ),
     Fault("hostile-name", "path separators in a value that becomes a file name", "percent-encoded"),
+    Fault(
+        "long-name",
+        "a name of 1,000 characters that becomes a file name, names that differ in case alone",
+        "at most 200 bytes with a digest for the rest; never two under one name",
+    ),
+    Fault(
+        "control-characters",
+        "control characters in names, texts and messages",
+        "escaped before they reach a terminal",
+    ),
 )
 
 MACHINE = (
@@ -194,6 +240,11 @@ MACHINE = (
         "disk-full",
         "the disk is full",
         "an error that says so; temporary files are removed, the published set stays complete",
+    ),
+    Fault(
+        "home-path",
+        "a home whose path has brackets, blanks, quotes, or characters that a database refuses",
+        "it works, or (with `?`, `%` or a comma) is refused by name before anything is written",
     ),
     Fault("read-only", "a directory that is not writable", "an error that says what to do"),
     Fault(

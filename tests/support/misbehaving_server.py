@@ -8,10 +8,12 @@ each request gets the next fault, and after the last one the file is served corr
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 import struct
 import sys
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -261,9 +263,124 @@ def refuses_ranges(handler: Handler, file: File) -> None:
 
 def packs_unasked(handler: Handler, file: File) -> None:
     """Content-Encoding gzip although the request accepts only identity."""
-    import gzip
+    encodes("gzip")(handler, file)
 
-    handler.answer(200, gzip.compress(file.content), Content_Encoding="gzip", **file.headers())
+
+def packs_silently(handler: Handler, file: File) -> None:
+    """The file compressed with gzip, without a Content-Encoding."""
+    handler.answer(200, gzip.compress(file.content), **file.headers())
+
+
+def encodes(header: str) -> Fault:
+    """Return a fault that encodes the body and states these codings, known or not."""
+    steps: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "x-gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "raw": _deflate_raw,
+    }
+
+    def fault(handler: Handler, file: File) -> None:
+        body = file.content
+        for coding in header.lower().split(","):
+            body = steps.get(coding.strip(), bytes)(body)
+        stated = header.replace("raw", "deflate")
+        handler.answer(200, body, Content_Encoding=stated, **file.headers())
+
+    return fault
+
+
+def _deflate_raw(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+def states_encoding(body: bytes, header: str = "gzip") -> Fault:
+    """Return a fault that serves these bytes with a Content-Encoding, true or not."""
+    return lambda handler, file: handler.answer(
+        200, body, Content_Encoding=header, **(file.headers() if file else {})
+    )
+
+
+def refuses_head_with(status: int) -> Fault:
+    """Return a fault that answers HEAD with a status, and GET correctly."""
+
+    def fault(handler: Handler, file: File | None) -> None:
+        if handler.command == "HEAD":
+            handler.answer(status)
+        else:
+            serves_well(handler, file)
+
+    return fault
+
+
+def serves_with(status: int = 200, **headers: str) -> Fault:
+    """Return a fault that serves the file with other or additional headers."""
+
+    def fault(handler: Handler, file: File) -> None:
+        other = {name.replace("_", "-"): value for name, value in headers.items()}
+        handler.answer(status, file.content, **{**file.headers(), **other})
+
+    return fault
+
+
+def drips_header(handler: Handler, _file: File | None) -> None:
+    """A header that arrives a byte at a time and does not end."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Filler: ")
+    _drip(handler, b"x")
+
+
+def drips_interim(handler: Handler, _file: File | None) -> None:
+    """Interim responses (102) without a final one."""
+    _drip(handler, b"HTTP/1.1 102 Processing\r\n\r\n")
+
+
+def drips_redirects(handler: Handler, _file: File | None) -> None:
+    """A redirect to itself with another query each time, after a pause."""
+    handler.server.closing.wait(0.5)
+    path, _, number = handler.path.partition("?")
+    handler.server.always[f"{path}?{number}1"] = drips_redirects
+    handler.answer(302, Location=f"{path}?{number}1")
+
+
+def drips_body(handler: Handler, file: File) -> None:
+    """A body that arrives a byte at a time and takes minutes."""
+    handler.head(200, Content_Length="10000", **file.headers())
+    if handler.command != "HEAD":
+        _drip(handler, b" ")
+
+
+def drips_chunk_extension(handler: Handler, file: File) -> None:
+    """A chunk whose extension does not end."""
+    handler.head(200, Transfer_Encoding="chunked", **file.headers())
+    if handler.command != "HEAD":
+        handler.wfile.write(b"5;filler=")
+        _drip(handler, b"x")
+
+
+def drips_trailer(handler: Handler, file: File) -> None:
+    """The whole body, and a trailer section that does not end."""
+    handler.head(200, Transfer_Encoding="chunked", **file.headers())
+    if handler.command != "HEAD":
+        handler.wfile.write(b"%x\r\n%s\r\n0\r\nX-Filler: " % (len(file.content), file.content))
+        _drip(handler, b"x")
+
+
+def answers_raw(response: bytes) -> Fault:
+    """Return a fault that sends these bytes and closes the connection."""
+
+    def fault(handler: Handler, _file: File | None) -> None:
+        handler.wfile.write(response)
+        handler.close_connection = True
+
+    return fault
+
+
+def _drip(handler: Handler, piece: bytes) -> None:
+    handler.close_connection = True
+    while not handler.server.closing.wait(0.05):
+        handler.wfile.write(piece)
+        handler.wfile.flush()
 
 
 def repeats_the_secret(handler: Handler, _file: File | None) -> None:
@@ -305,6 +422,8 @@ FAULTS_BY_NAME: dict[str, Fault] = {
         serves_well, resets_midway, closes_early, sends_more, sends_less_unframed, never_answers,
         stalls_midway, drips, asks_for_login, sends_nothing, cuts_off, refuses_head, ignores_range,
         ignores_if_range, sends_another_range, refuses_ranges, packs_unasked,
+        packs_silently, drips_header, drips_interim, drips_body, drips_chunk_extension,
+        drips_trailer,
         repeats_the_secret,
     )
 }  # fmt: skip

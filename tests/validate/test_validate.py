@@ -119,7 +119,12 @@ def test_a_gzip_bomb_is_stopped_in_flat_memory(tmp_path: Path) -> None:
 
 
 def test_real_feeds_are_as_declared(mirror: Path) -> None:
-    zipped = make_source("x", format={"name": "osv"}, expect={"compression": "zip"})
+    zipped = make_source(
+        "x",
+        format={"name": "osv"},
+        expect={"compression": "zip"},
+        limits={"max_members": 1_000_000},
+    )
     path = mirror / "osv-vulnerabilities.storage.googleapis.com" / "Debian" / "all.zip"
 
     verdict = validate(zipped, PART, path, sha256="ab" * 32)

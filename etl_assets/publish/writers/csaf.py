@@ -18,6 +18,7 @@ from pydantic import Field
 
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
+from etl_assets.model.file_names import limit_name
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.output import (
     ConformanceError,
@@ -320,12 +321,15 @@ def count_rows(document: Document, directory: Path) -> int:
 
 
 def file_name(package: str) -> str:
-    """The package's name with every character escaped that is unsafe in a file name."""
+    """The package's name with every character escaped that is unsafe in a file name.
+
+    It has at most 200 bytes, and no two packages have one file, also where names fold case.
+    """
     escaped = quote(package, safe="+")
     if escaped.startswith("."):
         # `quote` leaves dots, but a leading one hides the file, and `..` is a folder.
         escaped = "%2E" + escaped[1:]
-    return f"{escaped}.json"
+    return limit_name(escaped, ".json", folds_case=True)
 
 
 def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> bytes:

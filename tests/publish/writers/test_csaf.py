@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,39 @@ def test_the_newest_document_is_first_in_the_changes(lay, context) -> None:
         ("a/b", "a%2Fb.json"),
         ("..", "%2E..json"),
         ("50% più", "50%25%20pi%C3%B9.json"),
+        ("\x1b[31m\n", "%1B%5B31m%0A.json"),
+        ("x=1~2", "x%3D1~2.json"),
     ],
 )
 def test_unsafe_characters_of_a_name_are_escaped(package: str, file: str) -> None:
     assert csaf.file_name(package) == file
+
+
+@pytest.mark.fault("long-name")
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a" * 1_000, "a" * 1_001, "a" * 300],
+        ["ü" * 400, "ü" * 401, "ü" * 399 + "ö"],
+        ["/" * 90, "/" * 91, "%2F" * 90],
+        ["Oak", "oak", "OAK", "oAk"],
+        ["A" * 500, "a" * 500],
+        [".a" * 200, ".A" * 200],
+    ],
+    ids=["long", "not ASCII", "escaped", "case", "long and case", "hidden"],
+)
+def test_every_package_has_a_file_of_its_own_of_at_most_200_bytes(names: list[str]) -> None:
+    files = [csaf.file_name(name) for name in names]
+
+    assert len({file.lower() for file in files}) == len(names)
+    assert max(len(file.encode()) for file in files) <= 200
+    assert all(re.fullmatch(r"(?:[\w.~+=-]|%[0-9A-F]{2})+\.json", file, re.ASCII) for file in files)
+
+
+def test_the_file_of_a_long_name_cannot_be_the_name_of_another_package() -> None:
+    file = csaf.file_name("a" * 1_000)
+
+    assert csaf.file_name(file.removesuffix(".json")) != file
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,194 @@
+"""Runs against a server at the edges of HTTP: a fault of one source never stops another."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import misbehaving_server as faults
+from support.misbehaving_server import Fault, MisbehavingServer, run_misbehaving_server
+from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, create_project
+
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_options import RunOptions
+
+TREES, HARVESTS, NOTES = (f"/{HOST}/{n}" for n in ("trees.json.gz", "harvests.csv", "notes.json"))
+FILES = Files.create(40)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MisbehavingServer]:
+    with run_misbehaving_server() as running:
+        for name, content in FILES.render().items():
+            running.publish(f"/{HOST}/{name}", content)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def orchard(server: MisbehavingServer, tmp_path_factory: pytest.TempPathFactory) -> Orchard:
+    folder = tmp_path_factory.mktemp("edges")
+    made = Orchard(
+        folder / "live", project=create_project(folder / "project"), mirror_url=server.url
+    )
+    assert made.run(RunOptions(as_of=FIRST)).status is RunStatus.SUCCESS
+    return made
+
+
+def run_with(
+    server: MisbehavingServer, orchard: Orchard, misbehaviours: dict[str, Fault]
+) -> RunManifest:
+    server.always = misbehaviours
+    manifest = orchard.run(RunOptions(force_refresh=True))
+    server.always = {}
+    return manifest
+
+
+@pytest.mark.long
+@pytest.mark.fault("head-refused", "incredible-date", "malformed-header", "content-encoding")
+@pytest.mark.parametrize(
+    "misbehaviours",
+    [
+        pytest.param(
+            {
+                TREES: faults.refuses_head_with(403),
+                HARVESTS: faults.refuses_head_with(404),
+                NOTES: faults.refuses_head_with(501),
+            },
+            id="HEAD refused",
+        ),
+        pytest.param(
+            {
+                TREES: faults.serves_with(Last_Modified="Thu, 01 Jan 1970 00:00:00 GMT"),
+                HARVESTS: faults.serves_with(Last_Modified="Tue, 01 Jan 1980 00:00:00 GMT"),
+                NOTES: faults.serves_with(Last_Modified="Fri, 31 Dec 9999 23:59:59 GMT"),
+            },
+            id="incredible dates",
+        ),
+        pytest.param(
+            {
+                TREES: faults.serves_with(Last_Modified="Fri, 31 Dec 9999 23:59:59 -1400"),
+                HARVESTS: faults.serves_with(Content_Range="bytes ²-x/" + "9" * 5000),
+                NOTES: faults.serves_with(Location="http://[::1", Retry_After="soon", ETag='"é"'),
+            },
+            id="malformed headers",
+        ),
+        pytest.param(
+            {
+                TREES: faults.states_encoding(FILES.render()["trees.json.gz"]),
+                HARVESTS: faults.encodes("raw"),
+                NOTES: faults.encodes("deflate, gzip"),
+            },
+            id="encoded",
+        ),
+        pytest.param(
+            {
+                TREES: faults.states_encoding(gzip.compress(FILES.render()["trees.json.gz"])),
+                HARVESTS: faults.encodes("x-gzip"),
+                NOTES: faults.encodes("identity"),
+            },
+            id="encoded once more",
+        ),
+    ],
+)
+def test_an_unusual_response_is_no_fault(
+    server: MisbehavingServer, orchard: Orchard, misbehaviours: dict[str, Fault]
+) -> None:
+    before = orchard.rows("mart_trees")
+
+    manifest = run_with(server, orchard, misbehaviours)
+
+    assert (manifest.status, manifest.note) == (RunStatus.SUCCESS, "")
+    assert orchard.rows("mart_trees") == before
+
+
+@pytest.mark.long
+@pytest.mark.fault("malformed-header", "content-encoding", "drips")
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (faults.encodes("br"), "found 'br'"),
+        (faults.states_encoding(b"{}", "gzip"), "a whole gzip file"),
+        (faults.redirects("http://[::1/a"), "Invalid URL in location header"),
+        (faults.redirects("http://.a..b/"), ".a..b: encoding with"),
+        (faults.serves_with(206, Content_Range="bytes 5-x/²"), "a part that does not fit"),
+        (faults.answers(503, Retry_After="Mon, 99 Foo 0001"), "answered 503"),
+        (faults.answers_raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "SWITCH_UPGRADE"),
+        (faults.answers_raw(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), "RemoteProtocol"),
+        (faults.drips_header, "no complete header within 2 s"),
+        (faults.drips_interim, "no complete header within 2 s"),
+        (faults.drips_body, "expected the body within 2 s"),
+        (faults.drips_chunk_extension, "expected the body within 2 s"),
+        (faults.drips_trailer, "expected the body within 2 s"),
+    ],
+)
+def test_a_response_that_cannot_be_read_is_an_outage_of_its_source(
+    server: MisbehavingServer, orchard: Orchard, fault: Fault, expected: str
+) -> None:
+    before = orchard.rows("mart_trees")
+
+    manifest = run_with(server, orchard, {NOTES: fault})
+
+    [outage] = manifest.outages
+    assert str(outage.source) == f"{DOMAIN}.notes"
+    assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
+    assert expected in manifest.note
+    assert orchard.rows("mart_trees") == before
+
+
+@pytest.mark.long
+@pytest.mark.fault("interrupted", "drips")
+@pytest.mark.parametrize(
+    ("fault", "number", "code"),
+    [
+        pytest.param(faults.drips_header, signal.SIGTERM, 143, id="header, SIGTERM"),
+        pytest.param(faults.drips_interim, signal.SIGINT, 130, id="1xx, Ctrl-C"),
+        pytest.param(faults.drips_body, signal.SIGINT, 130, id="body, Ctrl-C"),
+        pytest.param(faults.drips_trailer, signal.SIGTERM, 143, id="trailer, SIGTERM"),
+        pytest.param(faults.never_answers, signal.SIGTERM, 143, id="silence, SIGTERM"),
+    ],
+)
+def test_a_signal_ends_a_dripping_run_within_five_seconds(
+    server: MisbehavingServer, tmp_path: Path, fault: Fault, number: signal.Signals, code: int
+) -> None:
+    project = create_project(tmp_path / "project")
+    notes = project / "domains" / DOMAIN / "notes.yaml"
+    text = notes.read_text(encoding="utf-8")
+    for short in ("read_timeout_seconds: 0.3", "response_timeout_seconds: 2"):
+        text = text.replace(short, f"{short.partition(':')[0]}: 600")
+    notes.write_text(text.replace("second: 50_000", "second: 1"), encoding="utf-8")
+    orchard = Orchard(tmp_path / "live", project=project, mirror_url=server.url)
+    orchard.write_env_file()
+    server.requests.clear()
+    server.always = {NOTES: fault}
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN],
+        cwd=orchard.home.root,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not any(request.path == NOTES for request in server.requests):
+            assert process.poll() is None
+            time.sleep(0.1)
+        if fault in {faults.drips_body, faults.drips_trailer}:  # these answer the probe well
+            while not server.requests_for(NOTES):
+                assert process.poll() is None
+                time.sleep(0.1)
+        time.sleep(0.5)
+        sent = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        elapsed = time.monotonic() - sent
+
+    assert process.returncode == code
+    assert "run the same command again" in errors
+    # The five seconds are those of a processor that is free.
+    assert elapsed < 5 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
