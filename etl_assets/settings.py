@@ -33,6 +33,7 @@ from etl_assets.settings_file import SettingsFileSource, is_secret
 PREFIX = "ETL_"
 PACKAGE = Path(__file__).parent
 ARGUMENT, ENVIRONMENT, DEFAULT = "argument", "environment", "default"
+URL_CHARACTERS = frozenset("?%")
 LOCATING = frozenset({"home", "config"})  # they decide which files are read
 
 
@@ -140,6 +141,30 @@ class Settings(BaseSettings):
     @classmethod
     def _make_absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().resolve()
+
+    @field_validator("home", "dagster_home")
+    @classmethod
+    def _refuse_url_characters(cls, value: Path) -> Path:
+        # Dagster puts the path into a URL of SQLite as it is: what follows a `?` would be options,
+        # and the event log would be another file.
+        if found := sorted(URL_CHARACTERS.intersection(str(value))):
+            raise ValueError(
+                "expected a path without ? and %, which Dagster's event log cannot have in its"
+                f" address, found {' and '.join(found)} in {str(value)!r}"
+            )
+        return value
+
+    @field_validator("home")
+    @classmethod
+    def _refuse_list_characters(cls, value: Path) -> Path:
+        # DuckDB takes the home for a list of paths (`file_search_path`) and has no escape for a
+        # comma; dbt-duckdb takes the path of the warehouse for a URL.
+        if found := sorted({",", "#"}.intersection(str(value))):
+            raise ValueError(
+                "expected a path without a comma and #, which dbt cannot open,"
+                f" found {' and '.join(found)} in {str(value)!r}"
+            )
+        return value
 
     @field_validator("mirror")
     @classmethod

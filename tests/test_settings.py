@@ -336,3 +336,28 @@ def test_only_whether_a_secret_is_set_is_shown(monkeypatch: pytest.MonkeyPatch) 
     assert (shown["proxy"].value, shown["notify"].value) == (True, False)
     assert shown["mirror"].value == "https://***@mirror.example"
     assert "s3cret" not in str(shown)
+
+
+@pytest.mark.fault("home-path")
+@pytest.mark.parametrize("variable", ["ETL_HOME", "DAGSTER_HOME"])
+@pytest.mark.parametrize("name", ["a?b", "100%", "what?mode=ro", "%20"])
+def test_a_home_that_dagster_cannot_open_is_refused_by_name(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch, variable: str, name: str
+) -> None:
+    monkeypatch.setenv(variable, str(clean_environment / name))
+
+    with pytest.raises(SettingsError, match=f"{variable}: expected a path without"):
+        Settings.load()
+
+
+@pytest.mark.fault("home-path")
+@pytest.mark.parametrize("name", ["a,b", "#1"])
+def test_a_home_that_dbt_cannot_open_is_refused_by_name(clean_environment: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="ETL_HOME: expected a path without a comma and #"):
+        Settings.load(home=clean_environment / name)
+
+
+@pytest.mark.fault("home-path")
+@pytest.mark.parametrize("name", ["a [b]", "it's", 'q"d"', "ü &; $x"])
+def test_other_characters_of_a_home_are_allowed(clean_environment: Path, name: str) -> None:
+    assert Settings.load(home=clean_environment / name).home == clean_environment / name

@@ -401,7 +401,7 @@ def _format_check(check: RunCheck) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    typer.echo(f"etl: {message}", err=True)
+    print_text(f"etl: {message}", to_stderr=True)
     sys.exit(code)
 
 

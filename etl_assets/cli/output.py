@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from etl_assets.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2  # 0 is success; signals are in `main`
+
+# C0 without tab and line feed, DEL, C1, marks of direction and invisible line breaks (Unicode's
+# "Trojan source" characters), the byte order mark, and surrogates, which stdout cannot encode.
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 # The groups of `etl --help`, in this order; a verb names its group as `rich_help_panel`.
 GROUPS = ("Run", "Inspect", "Explain", "Store", "Setup", "Develop")
@@ -50,7 +57,9 @@ def open_session(config: Path | None = None) -> Iterator[ProjectSession]:
     from etl_assets.declarations.load import load
 
     settings = load_settings(config)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(EscapingFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("etl_assets").setLevel(settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
     domains = load(settings.domains_dir)
@@ -70,8 +79,25 @@ def print_result(lines: Sequence[str], document: object, *, as_json: bool) -> No
     print_text(json.dumps(document, indent=2) if as_json else "\n".join(lines))
 
 
-def print_text(text: str) -> None:
-    typer.echo(text)
+def print_text(text: str, *, to_stderr: bool = False) -> None:
+    """Prints text of any origin; its control characters are shown and have no effect."""
+    typer.echo(escape_control(text), err=to_stderr)
+
+
+def escape_control(text: str) -> str:
+    r"""Returns text with control characters as `\u001b`, which is also an escape of JSON.
+
+    A name or a message in the data could otherwise move the cursor, set the window's title or hide
+    what follows. Line breaks and tabs stay: lines are joined by them.
+    """
+    return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class EscapingFormatter(logging.Formatter):
+    """Formats log records, which may quote data, without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_control(super().format(record))
 
 
 class ProgressDisplay:
@@ -105,14 +131,16 @@ class ProgressDisplay:
         style = "dim" if self._console.is_terminal else None
         # Markup would take the partition of `source[2024]` for a style; without soft_wrap, rich
         # breaks lines at 80 columns if stderr is a file.
-        self._console.print(line, style=style, markup=False, soft_wrap=True)
+        self._console.print(escape_control(line), style=style, markup=False, soft_wrap=True)
 
     def update(self, part: Part, received_bytes: int, total_bytes: int | None) -> None:
         """Updates the bar of a file; it disappears when the file is complete."""
         if self._progress is None:
             return
         if part not in self._tasks:
-            self._tasks[part] = self._progress.add_task(str(part), total=total_bytes)
+            self._tasks[part] = self._progress.add_task(
+                escape_control(str(part)), total=total_bytes
+            )
         self._progress.update(
             self._tasks[part],
             completed=received_bytes,

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,6 +216,24 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert code == expected
     assert "run the same command again" in errors
     assert not empty_sample_env.home.latest(DOMAIN).exists()
+
+
+@pytest.mark.fault("home-path")
+@pytest.mark.parametrize("name", ["what?", "100%"])
+@pytest.mark.parametrize("verb", [["run"], ["status"], ["check"]], ids=" ".join)
+def test_a_home_that_dagster_cannot_open_is_refused_before_anything_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: list[str],
+    name: str,
+) -> None:
+    monkeypatch.setenv("ETL_HOME", str(tmp_path / name))
+
+    assert call(*verb, DOMAIN) == 2
+
+    assert "ETL_HOME: expected a path without ? and %" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.long

@@ -244,7 +244,8 @@ MACHINE = (
     Fault(
         "home-path",
         "a home whose path has brackets, blanks, quotes, or characters that a database refuses",
-        "it works, or (with `?`, `%` or a comma) is refused by name before anything is written",
+        "it works, or (with `?`, `%`, `#` or a comma) is refused by name before anything is"
+        " written",
     ),
     Fault("read-only", "a directory that is not writable", "an error that says what to do"),
     Fault(
