@@ -66,6 +66,9 @@ def test_sources_contribute_or_dissent(
         ("a ruling and the feed that was built from it are one witness",
          ("{package} is not affected by {cve}: our analysts have ruled so (code not in use)."
          " The vendor's feed names version 1.0-1, which the ruling sets aside.")),
+        ("words with braces are text",
+         ("{package} is not affected by {cve}: our analysts have ruled so"
+          " (uses {{placeholder}} and {{cve id).")),
         ("a distribution's fix counts where the vendor names none",
          ("Fixed in version 2.0-1, published in Debian 13 (trixie), as Debian's security tracker"
          " states (https://security-tracker.debian.org/tracker/{cve}).")),

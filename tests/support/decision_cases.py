@@ -30,7 +30,10 @@ def ships(version: str) -> Statement:
     )
 
 
-def ruling(status: str, version: str | None = None, package_name: str | None = "") -> Statement:
+def ruling(
+    status: str, version: str | None = None, package_name: str | None = "",
+    words: str = "code_not_in_use",
+) -> Statement:  # fmt: skip
     """Return a ruling of an analyst; without a package it applies to every package with the id."""
     return lambda package, cve: (
         "overrides",
@@ -39,7 +42,7 @@ def ruling(status: str, version: str | None = None, package_name: str | None = "
             "package_name": package if package_name == "" else package_name,
             "status": status,
             "fixed_version": version,
-            "internal_status": "code_not_in_use",
+            "internal_status": words,
         },
     )
 
@@ -148,6 +151,16 @@ CASES = {
     "a ruling that names the package beats one that does not": case(
         feed(), ruling("wont_fix"), ruling("not_applicable", package_name=None),
         expect="wont_fix CSV_OVERRIDE - high",
+    ),
+    "words with braces are text": case(
+        feed(), ruling("not_applicable", words="uses {placeholder} and {cve_id"), expect=RULED_OUT,
+    ),
+    "words with square brackets are text": case(
+        feed(), ruling("wont_fix", words="see [detail] or [{version}]"),
+        expect="wont_fix CSV_OVERRIDE - high",
+    ),
+    "an empty pair of braces is text": case(
+        feed(), ruling("fixed", "2.0-1", words="{}"), expect="fixed CSV_OVERRIDE 2.0-1 high",
     ),
     "of equal rulings the last one wins": case(
         feed(), ruling("wont_fix"), ruling("not_applicable"), expect=RULED_OUT,
@@ -278,6 +291,19 @@ CASES = {
     "of equal versions the rebuild is the newer one": case(
         feed(), ships("2.0-1"), lambda package, cve: ships("2.0-1-e2")(package, cve + "1"),
         osv("Debian:13", "3.0-1"), expect=UNPROVEN,
+    ),
+    "a rebuild with a binary rebuild's tail is a rebuild": case(
+        feed(), ships("2.0-1+e1+b1"), fixed_in("trixie", "3.0-1"), expect=UNPROVEN,
+    ),
+    "a rebuild for a release is a rebuild": case(
+        feed(), ships("2.0-1+e1~deb12u1"), osv("Debian:13", "3.0-1"), expect=UNPROVEN,
+    ),
+    "a rebuild marked by a hyphen may have a tail too": case(
+        feed(), ships("2.0-1-e3+b2"), fixed_in("sid", "3.0-1"), expect=UNPROVEN,
+    ),
+    "a mark inside the upstream version is none": case(
+        feed(), ships("2.0+e1+dfsg-1"), fixed_in("trixie", "3.0-1"),
+        expect="fixed UPSTREAM_FIX 3.0-1 medium",
     ),
     "a fix above a newer plain version is a fix although an older one was rebuilt": case(
         feed(), ships("2.0-1"), lambda package, cve: ships("1.0-1+e2")(package, cve + "1"),

@@ -15,3 +15,11 @@
     {%- endfor -%}
     {{ state.sql }}
 {%- endmacro %}
+
+{#- True if `values` has a value for each {name} of the template. The filled text would not show it:
+    a value from outside may have braces of its own. -#}
+{% macro is_filled_by(template, values) -%}
+    not contains(
+        regexp_replace({{ template }}, '\{({{ values | join("|") }})\}', '', 'g'), '{'
+    )
+{%- endmacro %}

@@ -92,7 +92,7 @@ def _header(
 def _rows(
     rows: Iterator[list[str]], lines: _Lines, width: int
 ) -> Iterator[tuple[int, list[str], str]]:
-    """First line, cells and fault of each row. Blank lines are no rows."""
+    """First line, cells and fault of each row. Rows without any value are no rows."""
     while True:
         line = lines.number + 1
         try:
@@ -103,7 +103,8 @@ def _rows(
             continue
         if cells is None:
             return
-        if not cells:
+        # A row that was deleted in a spreadsheet leaves its delimiters in the file.
+        if not any(map(str.strip, cells)):
             continue
         fault = ""
         if len(cells) != width:

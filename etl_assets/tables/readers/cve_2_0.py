@@ -159,16 +159,28 @@ def _row(cve: Cve) -> tuple[Any, ...]:
 
 
 def _best_metric(metrics: Metrics) -> Metric:
-    """The newest version of CVSS, and in it the primary score before a secondary one."""
+    """The first metric with a score: newest version of CVSS first, in it a primary one first.
+
+    If no metric has a score, the first of all, for its severity.
+    """
+    first = None
     for scores in (
         metrics.cvss_metric_v40,
         metrics.cvss_metric_v31,
         metrics.cvss_metric_v30,
         metrics.cvss_metric_v2,
     ):
-        if scores:
-            return next((score for score in scores if score.type == "Primary"), scores[0])
-    return Metric()
+        secondary = None
+        for metric in scores or ():
+            first = first or metric
+            if metric.cvss_data is None or metric.cvss_data.base_score is None:
+                continue
+            if metric.type == "Primary":
+                return metric
+            secondary = secondary or metric
+        if secondary is not None:
+            return secondary
+    return first or Metric()
 
 
 def _records(chunks: Iterator[bytes]) -> Iterator[bytes | memoryview | msgspec.Raw]:

@@ -108,7 +108,10 @@ def _replace_numbers(texts: pa.Array, numbers: pa.Array) -> pa.Array:
 def _rows_with_values(cells: list[pa.Array]) -> list[int]:
     if not cells:
         return []
-    has_value = [pc.not_equal(pc.coalesce(column, pa.scalar("")), "") for column in cells]
+    has_value = [
+        pc.not_equal(pc.utf8_trim_whitespace(pc.coalesce(column, pa.scalar(""))), "")
+        for column in cells
+    ]
     rows: list[int] = pc.indices_nonzero(reduce(pc.or_, has_value)).to_pylist()
     return rows
 

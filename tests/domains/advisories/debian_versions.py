@@ -11,7 +11,7 @@ from typing import Any
 
 DIGITS = re.compile(r"\d*")
 OTHERS = re.compile(r"\D*")
-REBUILD_MARK = re.compile(r"[+-]e\d+$")
+REBUILD_MARK = re.compile(r"[+-]e\d+([+~][^-]*)?$")
 RELEASE_MARK = re.compile(r"[+~](deb\d+)u\d+")
 
 

@@ -85,6 +85,15 @@ def test_blank_lines_are_no_rows(file: Path) -> None:
     assert batch.lines == [3]
 
 
+@pytest.mark.parametrize("line", [",", ",,,", '"",""', " , ", "\t,\u00a0"])
+def test_a_row_without_any_value_is_no_row(file: Path, line: str) -> None:
+    batch = batch_of(file, f"name,colour\n{line}\npear,green\n{line}\n")
+
+    assert batch.records == 1
+    assert batch.rejects == []
+    assert batch.lines == [3]
+
+
 def test_leading_comments_are_left_out_and_counted_as_lines(file: Path) -> None:
     batch = batch_of(file, "#version 1\n#date 2\nname,colour\n#pear,green\n", comment="#")
 

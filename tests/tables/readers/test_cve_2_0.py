@@ -67,6 +67,19 @@ def test_a_record_becomes_a_row(file: Path) -> None:
         pytest.param({"cvssMetricV40": [], "cvssMetricV2": [metric(2)]}, 2, id="empty list"),
         pytest.param({"cvssMetricV31": [metric(1, "Secondary"), metric(2)]}, 2, id="primary"),
         pytest.param({"cvssMetricV31": [metric(1, "Secondary")]}, 1, id="secondary alone"),
+        pytest.param(
+            {"cvssMetricV40": [{"cvssData": {"version": "4.0"}}], "cvssMetricV2": [metric(2)]},
+            2,
+            id="newest version without a number",
+        ),
+        pytest.param(
+            {"cvssMetricV31": [{"type": "Primary"}, metric(7, "Secondary")]},
+            7,
+            id="primary score without a number",
+        ),
+        pytest.param(
+            {"cvssMetricV30": [metric(0)], "cvssMetricV2": [metric(2)]}, 0, id="zero is a number"
+        ),
         pytest.param({"cvssMetricV31": None, "cvssMetricV2": [{"source": "s"}]}, None, id="none"),
     ],
 )

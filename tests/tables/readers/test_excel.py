@@ -88,6 +88,13 @@ def test_rows_above_the_header_may_be_blank(tmp_path: Path) -> None:
     assert reject.where == "sheet Sheet1, row 7"
 
 
+def test_a_row_of_blank_cells_is_no_row(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, [*FRUITS, [" ", "", "\u00a0", " ", ""]])
+
+    assert len(rows) == 2
+    assert rejects == []
+
+
 def test_a_missing_and_a_repeated_column_are_named_together(tmp_path: Path) -> None:
     cells = [["code", "name", "name", "picked", "weight"], ["1", "a", "b", "2025-01-31", "1"]]
 

@@ -1,4 +1,15 @@
 -- One row per advisory: its best-ranked claim and the decision that follows from it.
+{%- set explanation_values = {
+    'version': 'version',
+    'record_url': 'record_url',
+    'source_label': 'source_label',
+    'release_label': 'release_label',
+    'unproven_because': 'unproven_reason',
+    'vendor_version': 'other_vendor_version',
+    'cve_id': 'cve_id',
+    'package_name': 'package_name',
+    'detail': 'detail',
+} %}
 with claims as (
 
     select * from {{ ref('int_advisories__judged') }}
@@ -101,17 +112,8 @@ decisions as (
         state_type,
         case when state = 'fixed' then version end as fixed_version,
         confidence,
-        {{ fill_template('explanation_template', {
-            'version': 'version',
-            'record_url': 'record_url',
-            'source_label': 'source_label',
-            'release_label': 'release_label',
-            'unproven_because': 'unproven_reason',
-            'vendor_version': 'other_vendor_version',
-            'cve_id': 'cve_id',
-            'package_name': 'package_name',
-            'detail': 'detail',
-        }) }} as explanation,
+        {{ fill_template('explanation_template', explanation_values) }} as explanation,
+        {{ is_filled_by('explanation_template', explanation_values) }} as is_explained,
         {{ fill_template('flip_template', {
             'next_state': 'next_state',
             'next_version': 'next_version',

@@ -1,4 +1,7 @@
 -- One row per version that any source names: its sort key and lineage.
+-- A rebuild has a declared mark, a number and possibly a tail of its own: 1.0-1+e2~deb12u1.
+{%- set marks = var('rebuild_marks', ['+e', '-e']) | map('replace', '+', '\\+') | join('|') %}
+{%- set rebuild = '(?:' ~ marks ~ ')([0-9]+)(?:[+~][a-zA-Z0-9.+~]*)?$' %}
 with all_versions as (
 
     select vendor_version as version
@@ -21,8 +24,8 @@ base_versions as (
         version,
         -- The vendor marks its rebuilds by +eN or -eN. A rebuild has the fixes of the version that
         -- it was built from, so the mark takes no part in comparisons.
-        regexp_replace(version, '[+-]e[0-9]+$', '') as base_version,
-        try_cast(regexp_extract(version, '[+-]e([0-9]+)$', 1) as bigint) as rebuild_number,
+        regexp_replace(version, '{{ rebuild }}', '') as base_version,
+        try_cast(regexp_extract(version, '{{ rebuild }}', 1) as bigint) as rebuild_number,
     from all_versions
     where version is not null
 
