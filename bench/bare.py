@@ -52,10 +52,14 @@ OSV_SCHEMA = pa.schema(
         ("summary", pa.string()),
         ("ecosystem", pa.string()),
         ("package_name", pa.string()),
+        ("affected_number", pa.int64()),
+        ("versions", IDS),
+        ("range_number", pa.int64()),
         ("range_type", pa.string()),
         ("introduced", pa.string()),
         ("fixed", pa.string()),
         ("last_affected", pa.string()),
+        ("range_limit", pa.string()),
         ("versions_count", pa.int64()),
         ("urgency", pa.string()),
         *LINEAGE,
@@ -145,6 +149,7 @@ class Event(msgspec.Struct, gc=False):
     introduced: str | None = None
     fixed: str | None = None
     last_affected: str | None = None
+    limit: str | None = None
 
 
 class Range(msgspec.Struct, gc=False):
@@ -172,7 +177,7 @@ class Affected(msgspec.Struct, gc=False):
 
     package: Package | None = None
     ranges: list[Range] = []
-    versions: list[msgspec.Raw] = []
+    versions: list[str] = []
     ecosystem_specific: Specific | None = None
 
 
@@ -275,26 +280,30 @@ def _best(metrics: Metrics) -> Metric | None:
 def _osv_rows(record: Osv) -> Iterator[tuple[Any, ...]]:
     ids = (record.id, record.aliases, record.upstream, record.related)
     times = (_utc(record.published), _utc(record.modified), _utc(record.withdrawn))
-    for affected in record.affected:
+    for number, affected in enumerate(record.affected, 1):
         package = affected.package or Package()
         urgency = affected.ecosystem_specific.urgency if affected.ecosystem_specific else None
         head = (*ids, *times, record.summary, package.ecosystem, package.name)
-        for span in affected.ranges:
+        head = (*head, number, affected.versions)
+        for range_number, span in enumerate(affected.ranges, 1):
             for interval in _intervals(span.events):
-                yield (*head, span.type, *interval, len(affected.versions), urgency)
+                yield (
+                    *(*head, range_number, span.type),
+                    *(*interval, len(affected.versions), urgency),
+                )
     if not record.affected:
-        yield (*ids, *times, record.summary, *[None] * 8)
+        yield (*ids, *times, record.summary, *[None] * 12)
 
 
-def _intervals(events: list[Event]) -> Iterator[tuple[str | None, str | None, str | None]]:
+def _intervals(events: list[Event]) -> Iterator[tuple[str | None, ...]]:
     introduced = None
     for event in events:
         introduced = event.introduced or introduced
-        if event.fixed or event.last_affected:
-            yield introduced, event.fixed, event.last_affected
+        if event.fixed or event.last_affected or event.limit:
+            yield introduced, event.fixed, event.last_affected, event.limit
             introduced = None
     if introduced:
-        yield introduced, None, None
+        yield introduced, None, None, None
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -15,6 +15,7 @@ from etl_assets.declarations.declaration import COLUMN_NAME, NAME, Declaration
 ColumnType = Literal[
     "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
 ]
+VersionScheme = Literal["deb"]
 NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
 
 
@@ -35,6 +36,14 @@ class Column(Declaration):
         " [].id64",
     )
     required: bool = Field(default=False, description="reject a row whose value is null")
+    trim: bool = Field(
+        default=True, description="remove blanks around texts; a text of blanks alone is null"
+    )
+    version_scheme: VersionScheme | None = Field(
+        default=None,
+        description="the texts are versions of this scheme; any other text is read as null, with a"
+        " warning",
+    )
     case: Literal["upper", "lower"] | None = Field(
         default=None, description="convert texts to this case before any other check"
     )
@@ -53,6 +62,12 @@ class Column(Declaration):
     def _numbers_have_a_unit(self) -> Self:
         if self.type in NUMERIC and not self.unit:
             raise ValueError("expected a unit for a number ('1' if dimensionless), found none")
+        return self
+
+    @model_validator(mode="after")
+    def _versions_are_texts(self) -> Self:
+        if self.version_scheme and self.type != "string":
+            raise ValueError(f"expected the type string for a version, found {self.type}")
         return self
 
 

@@ -124,6 +124,8 @@ def table_outcome(record: TableResult, *, reused: bool) -> PartOutcome[TableResu
     metadata["unknown_fields"] = ", ".join(table.unknown_fields) or None
     if table.unknown_values:
         metadata["unknown_values"] = dg.MetadataValue.json(table.unknown_values)
+    if table.refused_values:
+        metadata["refused_values"] = dg.MetadataValue.json(table.refused_values)
     if record.accepted:
         metadata["accepted_changes"] = dg.MetadataValue.json([*map(str, record.accepted)])
     return PartOutcome(
@@ -241,11 +243,17 @@ def _contract_failure(
         values = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
         total = sum(counts.values())
         warnings.append(f"{total} values of {column} are not among the declared ones: {values}")
+    for column, count in table.refused_values.items():
+        warnings.append(f"{count} values of {column} are no versions as they are")
     if not warnings:
         return None
     lines = [f"{record.part}: {'; '.join(warnings)}", *table.first_rejects]
     if table.first_rejects and (more := table.rejected - len(table.first_rejects)):
         lines.append(f"and {more:,} more")
+    lines += table.first_refused_values
+    refused = sum(table.refused_values.values())
+    if more := refused - len(table.first_refused_values):
+        lines.append(f"and {more:,} more of these values")
     return CheckFailure("\n".join(lines), dg.AssetCheckSeverity.WARN)
 
 

@@ -88,10 +88,13 @@ class ManifestRecord(Record):
             "partition": self.part.partition,
         }
         for name, place in self.FIELDS.items():
-            value = nested
-            for step in place.split("."):
-                value = value[step]
-            flat[name] = value
+            *parents, last = place.split(".")
+            fields = nested
+            for parent in parents:
+                fields = fields[parent]
+            # A record leaves some fields out while they are empty.
+            if last in fields:
+                flat[name] = fields[last]
         return flat
 
     @model_validator(mode="before")
@@ -220,6 +223,8 @@ class IngestionRecord(ManifestRecord):
         "rejects_path": "table.rejects_path",
         "unknown_fields": "table.unknown_fields",
         "unknown_values": "table.unknown_values",
+        "refused_values": "table.refused_values",
+        "first_refused_values": "table.first_refused_values",
         "content_at": "table.content_at",
         "fault": "fault",
         "accepted": "accepted",

@@ -6,6 +6,7 @@ anything or reads a file; the records of one run are in `etl_assets.model.run_ma
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -388,6 +389,16 @@ class Table(Record):
     unknown_fields: list[str] = []
     unknown_values: dict[str, dict[str, int]] = Field(
         default={}, description="by column, the count of each value that is not declared"
+    )
+    refused_values: dict[str, int] = Field(
+        default={},
+        description="by column, the count of texts that are no versions",
+        exclude_if=operator.not_,
+    )
+    first_refused_values: list[str] = Field(
+        default=[],
+        description="the first of these texts, each with place, column and reading",
+        exclude_if=operator.not_,
     )
     content_at: AwareDatetime | None = None
     rejects_path: RelativePath | None = None

@@ -16,11 +16,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.contract import Column, Contract, RowRule
+from etl_assets.declarations.contract import Column, Contract, RowRule, VersionScheme
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 from etl_assets.tables.arrow_types import TYPE_DESCRIPTIONS, TYPES, cast_values
 from etl_assets.tables.readers.batch import Batch, Values, row_json, value_json
+from etl_assets.tables.version_schemes import (
+    VERSION_DESCRIPTIONS,
+    read_version,
+    unlike_versions,
+)
 
 CASE_FUNCTIONS = {"upper": pc.utf8_upper, "lower": pc.utf8_lower}
 
@@ -36,6 +41,22 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedValue:
+    """A value of a valid row that is no version: it is null, or read as another text."""
+
+    where: str
+    column: str
+    expected: str
+    actual: str
+    read_as: str | None
+
+    def __str__(self) -> str:
+        replacement = "null" if self.read_as is None else self.read_as
+        found = f"expected {self.expected}, found {self.actual}"
+        return f"{self.where}, {self.column}: {found}, which is read as {replacement}"
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedBatch:
     """The valid rows of a batch, with the declared columns only, and the rejects.
 
@@ -46,6 +67,7 @@ class CheckedBatch:
     ordinals: Sequence[int]
     rejects: list[Reject]
     unknown_values: dict[str, Counter[str]]
+    refused_values: list[RefusedValue]
 
 
 class ContractChecker:
@@ -55,6 +77,11 @@ class ContractChecker:
         _check_rules(contract)
         self._contract = contract
         self._columns = [_ColumnChecker(column, contract.null_words) for column in contract.columns]
+        self._schemes = {
+            column.name: column.version_scheme
+            for column in contract.columns
+            if column.version_scheme is not None
+        }
         self._known_values = {
             column.name: pa.array(column.known_values, pa.string())
             for column in contract.columns
@@ -65,15 +92,17 @@ class ContractChecker:
         """Returns the valid rows, and the others as rejects after those of the reader."""
         violations: dict[int, Violation] = {}
         arrays: dict[str, pa.Array] = {}
+        refused_texts: list[tuple[int, str, str]] = []
         for checker in self._columns:
             name = checker.column.name
-            arrays[name], column_violations = checker.check(batch.columns[name])
+            arrays[name], column_violations, refused = checker.check(batch.columns[name])
+            refused_texts += [(row, name, text) for row, text in refused]
             for row, violation in column_violations:
                 violations.setdefault(row, violation)
         for rule in self._contract.rules:
             for row, violation in _rule_violations(rule, arrays):
                 violations.setdefault(row, violation)
-        if violations and batch.exact:
+        if (violations or refused_texts) and batch.exact:
             return self.check(batch.exact())
 
         rows = pa.RecordBatch.from_pydict(arrays)
@@ -83,8 +112,27 @@ class ContractChecker:
             rows = rows.filter(pa.array(is_valid, pa.bool_()))
             ordinals = list(compress(ordinals, is_valid))
         rejects = [_reject(batch, row, violations[row]) for row in sorted(violations)]
+        refused_values = [
+            self._refused_value(batch, row, name, text)
+            for row, name, text in sorted(refused_texts)
+            if row not in violations
+        ]
         return CheckedBatch(
-            rows, ordinals, [*batch.rejects, *rejects], self._count_unknown_values(rows)
+            rows,
+            ordinals,
+            [*batch.rejects, *rejects],
+            self._count_unknown_values(rows),
+            refused_values,
+        )
+
+    def _refused_value(self, batch: Batch, row: int, name: str, text: str) -> RefusedValue:
+        scheme = self._schemes[name]
+        return RefusedValue(
+            where=batch.where(row),
+            column=name,
+            expected=VERSION_DESCRIPTIONS[scheme],
+            actual=value_json(text),
+            read_as=read_version(text.strip(), scheme),
         )
 
     def _count_unknown_values(self, rows: pa.RecordBatch) -> dict[str, Counter[str]]:
@@ -130,11 +178,18 @@ class _ColumnChecker:
         self._matches = re.compile(column.pattern, re.ASCII).fullmatch if column.pattern else None
         self._values = frozenset(column.values) if column.values is not None else None
 
-    def check(self, values: Values) -> tuple[pa.Array, Iterator[tuple[int, Violation]]]:
-        """Returns the values in their type, and the rows with the rules that they break."""
+    def check(
+        self, values: Values
+    ) -> tuple[pa.Array, Iterator[tuple[int, Violation]], list[tuple[int, str]]]:
+        """Returns the values in their type, broken rules by row, and texts that are no versions."""
         normalized = self._normalize(values)
         array, misfits = cast_values(normalized, self.column.type)
-        return array, self._violations(normalized, array, misfits)
+        refused: list[tuple[int, str]] = []
+        if self.column.version_scheme:
+            array, refused = _read_versions(array, self.column.version_scheme)
+        elif self.column.trim:
+            array = _trim(array)
+        return array, self._violations(normalized, array, misfits), refused
 
     def _normalize(self, values: Values) -> Values:
         """Texts with null words as null and letters in the declared case; other values as is."""
@@ -217,6 +272,50 @@ def _rule_violations(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tup
         violation = Violation(name, rule.name, f"a value where {condition}".rstrip(), "null")
         for row in _true_rows(is_broken):
             yield row, violation
+
+
+def _trim(array: pa.Array) -> pa.Array:
+    """Texts without the blanks around them, also in lists; other values as they are."""
+    if pa.types.is_list(array.type) and pa.types.is_string(array.type.value_type):
+        texts = pc.list_flatten(array)
+        trimmed = pc.utf8_trim_whitespace(texts)
+        if trimmed.equals(texts):
+            return array
+        lists = [
+            None if value is None else [text.strip() for text in value]
+            for value in array.to_pylist()
+        ]
+        return pa.array(lists, array.type)
+    if not pa.types.is_string(array.type):
+        return array
+    trimmed = pc.utf8_trim_whitespace(array)
+    if trimmed.equals(array):
+        return array
+    is_blank = pc.and_(pc.equal(trimmed, ""), pc.not_equal(array, ""))
+    return pc.if_else(is_blank, pa.scalar(None, pa.string()), trimmed)
+
+
+def _read_versions(
+    array: pa.Array, scheme: VersionScheme
+) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """The versions among the texts, and the texts that are none or are read as another one."""
+    refused = []
+    replacements: dict[int, str | None] = {}
+    trimmed = pc.utf8_trim_whitespace(array)
+    for row in unlike_versions(trimmed):
+        version = read_version(trimmed[row].as_py(), scheme)
+        if version == trimmed[row].as_py():
+            continue
+        replacements[row] = version
+        # An empty text is how many feeds write "none"; a blank one is a mistake.
+        if text := array[row].as_py():
+            refused.append((row, text))
+    if not replacements:
+        return trimmed, refused
+    texts = trimmed.to_pylist()
+    for row, version in replacements.items():
+        texts[row] = version
+    return pa.array(texts, pa.string()), refused
 
 
 def _flatten(array: pa.Array) -> pa.Array:

@@ -34,7 +34,7 @@ from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
-from etl_assets.tables.contract_check import ContractChecker
+from etl_assets.tables.contract_check import ContractChecker, RefusedValue
 from etl_assets.tables.duplicates import KeyHashes, find_duplicates
 from etl_assets.tables.parquet import RejectWriter, TableWriter
 from etl_assets.tables.readers import registry
@@ -50,7 +50,9 @@ TABLE_MODULES = (
     "etl_assets.tables.duplicates",
     "etl_assets.tables.parquet",
     "etl_assets.tables.tabulate",
+    "etl_assets.tables.version_schemes",
 )
+MAX_REFUSED_VALUES = 20  # shown with their lines; all are counted
 MAX_UNKNOWN_VALUES = 20  # counted by name for each column; all others are counted together
 OTHER_VALUES = "(others)"
 
@@ -154,6 +156,8 @@ class _TableBuilder:
         self._duplicates = 0
         self._unknown_fields: set[str] = set()
         self._unknown_values: dict[str, Counter[str]] = {}
+        self._refused_values: Counter[str] = Counter()
+        self._first_refused_values: list[str] = []
         self._content_at: datetime | None = None
 
     def write_rows(self, raw: Path, source_sha256: str) -> KeyHashes:
@@ -169,6 +173,7 @@ class _TableBuilder:
                 self._rejects.write(checked.rejects)
                 keys.add(rows)
                 self._count_unknown_values(checked.unknown_values)
+                self._count_refused_values(checked.refused_values)
                 self._records += batch.records
                 self._rows += rows.num_rows
                 self._unknown_fields |= batch.unknown_fields
@@ -182,6 +187,11 @@ class _TableBuilder:
             for value, count in values.items():
                 has_room = value in counter or len(counter) < MAX_UNKNOWN_VALUES
                 counter[value if has_room else OTHER_VALUES] += count
+
+    def _count_refused_values(self, values: list[RefusedValue]) -> None:
+        self._refused_values.update(value.column for value in values)
+        room = MAX_REFUSED_VALUES - len(self._first_refused_values)
+        self._first_refused_values += map(str, values[:room])
 
     def _update_content_time(self, rows: pa.RecordBatch) -> None:
         column = self._source.freshness.content_column
@@ -208,6 +218,8 @@ class _TableBuilder:
                 column: dict(counter.most_common())
                 for column, counter in sorted(self._unknown_values.items())
             },
+            "refused_values": dict(sorted(self._refused_values.items())),
+            "first_refused_values": self._first_refused_values,
             "content_at": self._content_at,
         }
 

@@ -112,8 +112,8 @@ def test_the_declarations_of_the_project_are_valid(repo_root: Path) -> None:
             "      unit: m",
             "      units: m",
             "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
-            "unit, from, required, case, pattern, values, known_values, minimum, maximum, "
-            "perhaps 'unit', found an unknown key",
+            "unit, from, required, trim, version_scheme, case, pattern, values, known_values, "
+            "minimum, maximum, perhaps 'unit', found an unknown key",
             id="misspelt key in a list",
         ),
         pytest.param(

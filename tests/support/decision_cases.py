@@ -97,6 +97,8 @@ def osv(release: str, fixed: str | None, **fields: Any) -> Statement:
             "modified_at": LONG_AGO,
             "ecosystem": release,
             "package_name": package,
+            "affected_number": 1,
+            "range_number": 1,
             "range_type": "ECOSYSTEM",
             "introduced": "0",
             "fixed": fixed,
@@ -186,8 +188,8 @@ CASES = {
     ),
     # R2
     "the vendor's version is taken as it is": case(
-        feed("1:0.23.0+dfsg-"), fixed_in("trixie", "1:0.24-1"), nvd(score=9.8),
-        expect="fixed UPSTREAM_FIX 1:0.23.0+dfsg- medium",
+        feed("1:0.23.0+dfsg."), fixed_in("trixie", "1:0.24-1"), nvd(score=9.8),
+        expect="fixed UPSTREAM_FIX 1:0.23.0+dfsg. medium",
     ),
     "the vendor's version is used although another lineage has a fix": case(
         feed("1.0-1"), fixed_in("bookworm", "1.0-1+deb12u2"),
@@ -350,7 +352,122 @@ CASES = {
         feed(), osv("Debian:13", "2.0-1", range_type="GIT"), expect=NEW,
     ),
     "a last affected version is no fix": case(
-        feed(), osv("Debian:13", None, last_affected="2.0-1"), expect=NEW,
+        feed(), osv("Debian:13", None, last_affected="2.0-1"), expect=PENDING,
+    ),
+    "a record will be withdrawn": case(
+        feed(), osv("Debian:13", None, withdrawn_at=datetime(2026, 3, 2, tzinfo=UTC)),
+        expect=PENDING,
+    ),
+    "events are sorted by version": case(
+        feed(), osv("Debian:13", "1.0-1", introduced="2.0-1"), osv("Debian:13", None),
+        expect=PENDING,
+    ),
+    "a fix before its start in the file closes the range": case(
+        feed(), osv("Debian:13", "2.10-1", introduced="2.9-1"),
+        osv("Debian:13", "2.9-1", introduced="0"), expect="fixed UPSTREAM_FIX 2.10-1 medium",
+    ),
+    "a second range without a fix leaves the release open": case(
+        feed(), osv("Debian:13", "2.0-1"), osv("Debian:13", None, range_number=2), expect=PENDING,
+    ),
+    "a branch affected above a fix leaves the release open": case(
+        feed(), osv("Debian:13", "1.5-1"),
+        osv("Debian:13", None, range_number=2, introduced="2.0-1", last_affected="2.4-1"),
+        expect=PENDING,
+    ),
+    "a fix above the last affected version of a branch counts": case(
+        feed(), osv("Debian:13", "2.5-1", introduced="2.0-1"),
+        osv("Debian:13", None, affected_number=2, last_affected="1.4-1"),
+        expect="fixed UPSTREAM_FIX 2.5-1 medium",
+    ),
+    "an enumerated version at the fix leaves the release open": case(
+        feed(), osv("Debian:13", "1.5-1", versions=["1.0-1", "1.5-1"]), expect=PENDING,
+    ),
+    "enumerated versions below the fix change nothing": case(
+        feed(), osv("Debian:13", "1:1.5-1", versions=["9.0-1", "all", "1:1.4-1"]),
+        expect="fixed UPSTREAM_FIX 1:1.5-1 medium",
+    ),
+    "enumerated versions alone are affected": case(
+        feed(), osv("Debian:13", None, versions=["1.0-1"], range_number=None, range_type=None,
+                    introduced=None), expect=PENDING,
+    ),
+    "a limit below another fix closes the branch": case(
+        feed(), osv("Debian:13", "3.0-1", introduced="2.0-1"),
+        osv("Debian:13", None, range_number=2, range_limit="2.0-1"),
+        expect="fixed UPSTREAM_FIX 3.0-1 medium",
+    ),
+    "a limit above a fix leaves the release open": case(
+        feed(), osv("Debian:13", "3.0-1"),
+        osv("Debian:13", None, range_number=2, introduced="2.0-1", range_limit="4.0-1"),
+        expect=PENDING,
+    ),
+    "an asterisk is no limit": case(
+        feed(), osv("Debian:13", "3.0-1"),
+        osv("Debian:13", None, range_number=2, introduced="2.0-1", range_limit="*"),
+        expect=PENDING,
+    ),
+    "a GIT range takes the package's whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:12", "1.0-1", affected_number=2, range_type="GIT"), expect=NEW,
+    ),
+    "a GIT range of another record changes nothing": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", None, osv_id="DLA-second", range_type="GIT"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "a range whose start is no version is affected from the beginning": case(
+        feed(), osv("Debian:13", "2.0-1", introduced=None),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "a range without any version says nothing": case(
+        feed(), osv("Debian:13", None, introduced=None), expect=NEW,
+    ),
+    "a fix in version 0 of an OSV record is never affected": case(
+        feed(), osv("Debian:13", "0"), expect=NEVER_AFFECTED,
+    ),
+    "a fix in version 0:0 of the tracker is never affected": case(
+        feed(), fixed_in("sid", "0:0"), expect=NEVER_AFFECTED,
+    ),
+    "a sentinel may have an epoch": case(
+        feed("0:0"), expect="not_applicable VENDOR_NOT_AFFECTED - medium",
+    ),
+    "a range that is fixed in version 0 and starts again is affected": case(
+        feed(), osv("Debian:13", "0"), osv("Debian:13", None, introduced="2.0-1"), expect=PENDING,
+    ),
+    # Releases
+    "the tracker speaks before the advisory made from it": case(
+        feed(), open_in("trixie"), osv("Debian:13", "2.0-1"), expect=PENDING,
+    ),
+    "an OSV fix under a release that is open in the tracker is none": case(
+        feed(), open_in("sid"), osv("Debian:12", "2.0-1"), expect=PENDING,
+    ),
+    "the tracker's fix under a release that is open in OSV is none": case(
+        feed(), osv("Debian:14", None), fixed_in("bookworm", "2.0-1"), expect=PENDING,
+    ),
+    "an OSV fix above every release that is open in the tracker is a fix": case(
+        feed(), open_in("bookworm"), osv("Debian:13", "2.0-1"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "the tracker's fix replaces that of OSV in its release": case(
+        feed(), fixed_in("trixie", "2.0-1"), osv("Debian:13", "3.0-1"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
+    ),
+    "never affected is not final while OSV names an open release": case(
+        feed(), fixed_in("sid", "0"), osv("Debian:13", None), expect=PENDING,
+    ),
+    "ignored releases are not all while OSV names another": case(
+        feed(), open_in("bookworm", nodsa_reason="ignored"), osv("Debian:13", None),
+        expect=PENDING,
+    ),
+    "an undetermined newest release makes never affected less certain": case(
+        feed(), tracker("sid", "undetermined"), fixed_in("trixie", "0"),
+        expect="not_applicable DISTRO_NOT_AFFECTED - medium",
+    ),
+    "an older undetermined release changes nothing": case(
+        feed(), fixed_in("sid", "0"), tracker("trixie", "undetermined"), expect=NEVER_AFFECTED,
+    ),
+    "an undetermined release leaves the word to OSV": case(
+        feed(), tracker("trixie", "undetermined"), osv("Debian:13", "2.0-1"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
 }  # fmt: skip
 NAMES = {title: f"case{number}" for number, title in enumerate(CASES)}

@@ -198,6 +198,11 @@ FILE = (
         "a changed type, a malformed id, an invalid date",
         "the row rejected with column, rule, expected and found",
     ),
+    Fault(
+        "word-as-version",
+        "a word in place of a version, such as N/A or TBD",
+        "the value is null and the row stays; a warning shows count and lines",
+    ),
     Fault("null-key", "a null in a required column", "the row rejected"),
     Fault(
         "duplicate-key",

@@ -205,3 +205,79 @@ def test_an_empty_batch_is_an_empty_table() -> None:
     result = checked(contract("name", column("x", "list[string]")), name=[], x=[])
 
     assert result.rows.num_rows == 0
+
+
+VERSION = column("version", version_scheme="deb")
+
+
+@pytest.mark.fault("word-as-version")
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("N/A", "TBD", "<unfixed>", "<not-affected>", "1.2-3 or later", "None", " ", "v1.2"),
+        *("-1", "1:", "1:2-3:4", "1.2:3", "9999999999:1", "1_2", "1.0--", "\u0661.0"),
+    ],
+)
+def test_a_word_in_place_of_a_version_is_null_and_shown_with_its_row(word: str) -> None:
+    result = checked(contract("name", VERSION), name=["a", "b"], version=["1.0-1", word])
+
+    assert result.rows.column("version").to_pylist() == ["1.0-1", None]
+    assert result.rejects == []
+    (refused,) = result.refused_values
+    assert (refused.where, refused.column, refused.read_as) == ("record 2", "version", None)
+    assert str(refused).startswith("record 2, version: expected a Debian version, found ")
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        *("0", "1", "0:0", "1.0", "1:1.0~rc1+dfsg-2+deb12u1", "1.0-1-e2", "2147483647:1"),
+        *("1:2:3-4", "3.8.20-4.", "1.0-1+e1~deb12u1"),
+    ],
+)
+def test_a_version_of_the_scheme_is_kept(version: str) -> None:
+    result = checked(contract(VERSION, key=["version"]), version=[version, None, ""])
+
+    assert result.rows.column("version").to_pylist() == [version, None, None]
+    assert result.refused_values == []
+
+
+@pytest.mark.parametrize("version", ["1:0.23.0+dfsg-", "1.0-1-", "7-"])
+def test_an_empty_revision_is_read_as_none_with_a_warning(version: str) -> None:
+    result = checked(contract(VERSION, key=["version"]), version=[version])
+
+    assert result.rows.column("version").to_pylist() == [version[:-1]]
+    (refused,) = result.refused_values
+    assert str(refused).endswith(f"which is read as {version[:-1]}")
+
+
+def test_a_row_that_needs_a_version_is_rejected_for_a_word() -> None:
+    rule = {"name": "fixed", "when": {"status": "fixed"}, "require": ["version"]}
+    declared = contract("status", VERSION, rules=[rule])
+
+    result = checked(declared, status=["fixed", "open"], version=["N/A", "N/A"])
+
+    assert [reject.rule for reject in result.rejects] == ["fixed"]
+    assert [refused.where for refused in result.refused_values] == ["record 2"]
+
+
+@pytest.mark.parametrize("text", [" a", "a ", "\ta\u00a0", "a\r\n"])
+def test_blanks_around_a_text_are_removed_before_it_is_checked(text: str) -> None:
+    declared = contract(column("x", values=["a"]), column("ids", "list[string]"))
+
+    result = checked(declared, x=[text, "a"], ids=[["a", text], None])
+
+    assert result.rejects == []
+    assert result.rows.to_pydict() == {"x": ["a", "a"], "ids": [["a", "a"], None]}
+
+
+def test_a_blank_text_is_null_and_an_empty_one_stays() -> None:
+    result = checked(contract("x"), x=[" ", "", "\u00a0\t"])
+
+    assert result.rows.column("x").to_pylist() == [None, "", None]
+
+
+def test_blanks_stay_where_the_column_says_so() -> None:
+    result = checked(contract(column("x", trim=False)), x=[" a ", " "])
+
+    assert result.rows.column("x").to_pylist() == [" a ", " "]

@@ -1,7 +1,9 @@
 """A zip of OSV records (https://ossf.github.io/osv-schema/), one row per affected interval.
 
-A record that affects nothing is one row without an interval. Enumerated versions are counted only;
-severities, references and credits are not read.
+The rows of one range carry all its events, in pairs as far as their order allows: events need not
+be sorted, and comparing versions belongs to the models. An entry without ranges, and a record
+that affects nothing, are one row without an interval. Severities, references and credits are not
+read.
 """
 
 from __future__ import annotations
@@ -50,12 +52,16 @@ OFFERED_FIELDS = (
     "summary",
     "ecosystem",
     "package_name",
+    "affected_number",
+    "versions",
     "versions_count",
     "urgency",
+    "range_number",
     "range_type",
     "introduced",
     "fixed",
     "last_affected",
+    "limit",
 )
 STANDARD_FIELDS = frozenset(
     [
@@ -79,6 +85,7 @@ class Event(msgspec.Struct, gc=False):
     introduced: str | None = None
     fixed: str | None = None
     last_affected: str | None = None
+    limit: str | None = None
 
 
 class Range(msgspec.Struct, gc=False):
@@ -99,7 +106,7 @@ class Affected(msgspec.Struct, gc=False):
 
     package: Package | None = None
     ranges: list[Range] | Range | None = None
-    versions: list[msgspec.Raw] | None = None
+    versions: list[str] | None = None
     ecosystem_specific: SpecificFields | None = None
     database_specific: SpecificFields | None = None
 
@@ -123,9 +130,10 @@ class Osv(msgspec.Struct, gc=False):
     affected: list[Affected] | None = None
 
 
-Interval = tuple[str | None, str | None, str | None]
-WITHOUT_INTERVAL = (None, None, None, None)
-WITHOUT_AFFECTED = (None, None, None, None, *WITHOUT_INTERVAL)
+Interval = tuple[str | None, str | None, str | None, str | None]
+NO_EVENT: Interval = (None, None, None, None)
+WITHOUT_RANGE = (None, None, *NO_EVENT)
+WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 
 
 def read(path: Path, form: OsvFormat, contract: Contract) -> Iterator[Batch]:
@@ -182,21 +190,22 @@ def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
         record.withdrawn,
         record.summary,
     )
-    for affected in record.affected or ():
+    for affected_number, affected in enumerate(record.affected or (), 1):
         package = affected.package or Package()
-        versions = len(affected.versions or ())
         package_fields = (
             *record_fields,
             package.ecosystem,
             package.name,
-            versions,
+            affected_number,
+            affected.versions,
+            len(affected.versions or ()),
             _urgency(affected),
         )
         if not affected.range_list:
-            yield (*package_fields, *WITHOUT_INTERVAL)
-        for version_range in affected.range_list:
+            yield (*package_fields, *WITHOUT_RANGE)
+        for range_number, version_range in enumerate(affected.range_list, 1):
             for interval in _intervals(version_range.events or []):
-                yield (*package_fields, version_range.type, *interval)
+                yield (*package_fields, range_number, version_range.type, *interval)
     if not record.affected:
         yield (*record_fields, *WITHOUT_AFFECTED)
 
@@ -215,11 +224,11 @@ def _intervals(events: list[Event]) -> list[Interval]:
     for event in events:
         if event.introduced is not None:
             if introduced is not None:
-                intervals.append((introduced, None, None))
+                intervals.append((introduced, None, None, None))
             introduced = event.introduced
-        if event.fixed is not None or event.last_affected is not None:
-            intervals.append((introduced, event.fixed, event.last_affected))
+        if event.fixed is not None or event.last_affected is not None or event.limit is not None:
+            intervals.append((introduced, event.fixed, event.last_affected, event.limit))
             introduced = None
     if introduced is not None or not intervals:
-        intervals.append((introduced, None, None))
+        intervals.append((introduced, None, None, None))
     return intervals

@@ -10,7 +10,7 @@ import gzip
 import json
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,8 @@ FILES = (VENDOR, RULINGS, TRACKER, OSV, NVD, KEV, EPSS)
 """The files and folders that the domain fetches."""
 
 RULING_STATUSES = frozenset({"fixed", "not_applicable", "wont_fix"})
-SENTINELS = frozenset({"0", "1"})
+SENTINELS = frozenset({"0", "0:0", "1"})
+ZERO_VERSIONS = frozenset({"0", "0:0"})
 RELEASE_NAMES = {
     "3.0": "woody",
     "3.1": "sarge",
@@ -59,7 +60,7 @@ class Statement:
     """What one source states about a pair in one release."""
 
     kind: str
-    """fixed, open or not_affected"""
+    """fixed, open, not_affected or undetermined"""
     version: str = ""
     is_wont_fix: bool = False
 
@@ -133,9 +134,12 @@ def read_feeds(mirror: Path) -> Feeds:
 
 
 def version_in(entry: Mapping[str, Any]) -> str | None:
-    """Returns the version in an entry of the vendor's feed; "0" and "1" are no versions."""
+    """Returns the version in an entry of the vendor's feed; "0" and "1" are no versions.
+
+    One real version ends with the hyphen of an empty revision.
+    """
     version = entry.get("fixed_version")
-    return str(version) if version and version not in SENTINELS else None
+    return str(version).removesuffix("-") if version and version not in SENTINELS else None
 
 
 def read_vendor(mirror: Path) -> dict[Pair, Object]:
@@ -226,8 +230,9 @@ def _tracker_statement(row: Mapping[str, Any]) -> Statement | None:
         is_ignored = row.get("nodsa_reason") == "ignored"
         return Statement("open", is_wont_fix=is_ignored or row.get("urgency") == "end-of-life")
     if row["status"] == "resolved" and version:
-        return Statement("not_affected") if version == "0" else Statement("fixed", version)
-    return None
+        is_zero = version in ZERO_VERSIONS
+        return Statement("not_affected") if is_zero else Statement("fixed", version)
+    return Statement("undetermined") if row["status"] == "undetermined" else None
 
 
 def osv_records(mirror: Path) -> Iterator[Object]:
@@ -245,8 +250,8 @@ def read_osv(mirror: Path) -> Statements:
     for record in osv_records(mirror):
         if record.get("withdrawn") or not is_well_formed(record):
             continue
-        for (package, release), ranges in osv_ranges(record).items():
-            if statement := _osv_statement(ranges):
+        for (package, release), entries in _osv_entries(record).items():
+            if statement := _osv_statement(entries):
                 for vulnerability_id in osv_ids(record):
                     statements[package, vulnerability_id][release].append(statement)
     return statements
@@ -285,29 +290,81 @@ def osv_ranges(record: Mapping[str, Any]) -> dict[tuple[str, str], list[Events]]
     return events
 
 
-def _osv_statement(ranges: Iterable[Events]) -> Statement | None:
-    """Returns the highest fix, or `open` if a version from there on is affected without a fix."""
-    fixes, open_versions = [], []
-    for events in ranges:
-        fixes += [event["fixed"] for event in events if "fixed" in event]
-        open_version = _open_version(events)
-        if open_version is not None:
-            open_versions.append(open_version)
-    highest = max(fixes, key=rank, default=None)
+def _osv_entries(record: Mapping[str, Any]) -> dict[tuple[str, str], list[Object]]:
+    """Returns the entries of the distribution by package and release.
+
+    A package with a range of another type than ECOSYSTEM is left out whole.
+    """
+    entries: dict[tuple[str, str], list[Object]] = defaultdict(list)
+    unread = set()
+    for affected in record.get("affected") or ():
+        package = affected.get("package") or {}
+        ecosystem, _, number = package.get("ecosystem", "").partition(":")
+        if ecosystem != "Debian":
+            continue
+        name = package["name"].lower()
+        if any(span["type"] != "ECOSYSTEM" for span in osv_spans(affected)):
+            unread.add(name)
+        entries[name, RELEASE_NAMES.get(number, number) if number else "sid"].append(affected)
+    return {key: value for key, value in entries.items() if key[0] not in unread}
+
+
+def _osv_statement(entries: Sequence[Object]) -> Statement | None:
+    """Returns what the entries state on the newest versions.
+
+    The schema's algorithm is asked of the version after all others (None) and of each named one.
+    """
+    events = [event for entry in entries for span in osv_spans(entry) for event in span["events"]]
+    versions = {version for event in events for version in event.values() if version != "*"}
+    versions |= {version for entry in entries for version in entry.get("versions") or ()}
+    fixes = {event["fixed"] for event in events if "fixed" in event}
+    affected_versions = [version for version in versions if _is_affected(version, entries)]
+    if _is_affected(None, entries):
+        return Statement("open")
+    highest = max(fixes - ZERO_VERSIONS, key=rank, default=None)
     if highest is None:
-        return Statement("open") if open_versions else None
-    is_reopened = any(rank(version) >= rank(highest) for version in open_versions)
+        if affected_versions or not fixes:
+            return Statement("open") if versions else None
+        return Statement("not_affected")
+    is_reopened = any(rank(version) >= rank(highest) for version in affected_versions)
     return Statement("open") if is_reopened else Statement("fixed", highest)
 
 
-def _open_version(events: Events) -> str | None:
-    """Returns the version from which on the range is affected without an end, or None."""
-    version = None
-    for event in events:
-        version = event.get("introduced", version)
-        if "fixed" in event or "last_affected" in event:
-            version = None
-    return version
+def _is_affected(version: str | None, entries: Iterable[Object]) -> bool:
+    """The evaluation algorithm of the OSV schema; None is a version after all others."""
+    for entry in entries:
+        if version is not None and version in (entry.get("versions") or ()):
+            return True
+        for span in osv_spans(entry):
+            if _is_below_limits(version, span["events"]) and _is_in_range(version, span["events"]):
+                return True
+    return False
+
+
+def _is_below_limits(version: str | None, events: Events) -> bool:
+    limits = [event["limit"] for event in events if "limit" in event]
+    if not limits or "*" in limits:
+        return True
+    return version is not None and any(rank(version) < rank(limit) for limit in limits)
+
+
+def _is_in_range(version: str | None, events: Events) -> bool:
+    is_affected = False
+    for event in sorted(events, key=_event_rank):
+        ((kind, bound),) = event.items()
+        is_at_or_above = version is None or bound == "0" or rank(version) >= rank(bound)
+        if kind == "introduced" and is_at_or_above:
+            is_affected = True
+        if kind == "fixed" and is_at_or_above:
+            is_affected = False
+        if kind == "last_affected" and (version is None or rank(version) > rank(bound)):
+            is_affected = False
+    return is_affected
+
+
+def _event_rank(event: dict[str, str]) -> Any:
+    ((kind, version),) = event.items()
+    return rank("0" if version == "*" else version), kind != "introduced"
 
 
 def _json(path: Path) -> Any:

@@ -7,7 +7,7 @@ has no sentences, scores or history.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +21,15 @@ UPSTREAM_RULES = {
     "fixed": ("fixed", "UPSTREAM_FIX", "medium"),
     "fixed_unproven": ("pending_upstream", "LINEAGE_UNPROVEN", "medium"),
     "not_affected": ("not_applicable", "DISTRO_NOT_AFFECTED", "high"),
+    "not_affected_unsure": ("not_applicable", "DISTRO_NOT_AFFECTED", "medium"),
     "wont_fix": ("wont_fix", "DISTRO_WONT_FIX", "high"),
     "fixed_elsewhere": ("pending_upstream", "AWAITING_FIX", "medium"),
     "open": ("pending_upstream", "AWAITING_FIX", "medium"),
 }
 UPSTREAM_PRIORITIES = {
     "fixed": {"debian": 33, "osv": 34},
-    "not_affected": {"debian": 40},
+    "not_affected": {"debian": 40, "osv": 40},
+    "not_affected_unsure": {"debian": 40, "osv": 40},
     "wont_fix": {"debian": 50},
     "fixed_unproven": {"debian": 59, "osv": 59},
     "fixed_elsewhere": {"debian": 60, "osv": 60},
@@ -140,23 +142,47 @@ def _vendor_claims(feeds: Feeds, pair: Pair, targets: Sequence[str]) -> Iterator
 
 def _is_below_own_fix(feeds: Feeds, pair: Pair, version: str, targets: Sequence[str]) -> bool:
     """True if a target release has a later fix of the same lineage as the version."""
-    for statements in feeds.upstreams.values():
-        for release, statement in _by_release(statements.get(pair, {})).items():
-            if release not in targets or statement.kind != "fixed":
-                continue
-            is_same_lineage = lineage(statement.version) == lineage(version)
-            if is_same_lineage and is_above(statement.version, version):
-                return True
+    for release, (_, statement) in _joined(feeds, pair).items():
+        if release not in targets or statement.kind != "fixed":
+            continue
+        is_same_lineage = lineage(statement.version) == lineage(version)
+        if is_same_lineage and is_above(statement.version, version):
+            return True
     return False
 
 
 def _upstream_claims(
     feeds: Feeds, source: str, pair: Pair, targets: Sequence[str]
 ) -> Iterator[Claim]:
-    if releases := feeds.upstreams[source].get(pair):
-        verdict, version = _verdict(feeds, pair, _by_release(releases), targets)
+    joined = _joined(feeds, pair)
+    by_release = _by_release(feeds.upstreams[source].get(pair, {}))
+    own = {
+        release: one
+        for release, one in by_release.items()
+        if release in joined and (joined[release][0] == source or _agree(one, joined[release][1]))
+    }
+    if own:
+        all_releases = {release: one for release, (_, one) in joined.items()}
+        verdict, version = _verdict(feeds, pair, own, all_releases, targets)
         priority = UPSTREAM_PRIORITIES[verdict][source]
         yield Claim(priority, source, verdict, *UPSTREAM_RULES[verdict], version)
+
+
+def _agree(one: Statement, tracked: Statement) -> bool:
+    """True if a statement of OSV says what the tracker says on the release."""
+    if tracked.is_wont_fix or one.kind != tracked.kind:
+        return False
+    return one.kind != "fixed" or rank(one.version) == rank(tracked.version)
+
+
+def _joined(feeds: Feeds, pair: Pair) -> dict[str, tuple[str, Statement]]:
+    """Returns one statement per release, with its source: the tracker's before that of OSV."""
+    joined = {}
+    for source in ("osv", "debian"):
+        for release, statement in _by_release(feeds.upstreams[source].get(pair, {})).items():
+            if statement.kind != "undetermined":
+                joined[release] = (source, statement)
+    return joined
 
 
 def _by_release(releases: Mapping[str, list[Statement]]) -> dict[str, Statement]:
@@ -171,45 +197,54 @@ def _select(statements: Sequence[Statement]) -> Statement:
 
 
 def _verdict(
-    feeds: Feeds, pair: Pair, by_release: Mapping[str, Statement], targets: Sequence[str]
+    feeds: Feeds,
+    pair: Pair,
+    own: Mapping[str, Statement],
+    joined: Mapping[str, Statement],
+    targets: Sequence[str],
 ) -> tuple[str, str | None]:
-    """Returns the first verdict that applies, and its version."""
-    target_releases = [release for release in targets if release in by_release]
-    fixes = _fixes_above_any_open(by_release, target_releases)
+    """Returns the first verdict that applies to a source's own statements, and its version."""
+    listed = [release for release in targets if release in joined]
+    fixes = []
+    for release in listed:
+        if joined[release].kind == "open":
+            break
+        if release in own and own[release].kind == "fixed":
+            fixes.append(own[release].version)
     if proven := [fix for fix in fixes if _is_proven(feeds, pair, fix)]:
         return "fixed", _best_fix(proven, feeds.newest.get(pair[0]))
     if fixes:
         return "fixed_unproven", fixes[0]
-    return _verdict_without_fix(by_release, target_releases), None
+    if _is_never_affected(own, joined, listed):
+        tracker = _by_release(feeds.upstreams["debian"].get(pair, {}))
+        newer = targets[: targets.index(listed[0])]
+        is_unsure = any(
+            release in tracker and tracker[release].kind == "undetermined" for release in newer
+        )
+        return ("not_affected_unsure" if is_unsure else "not_affected"), None
+    return _verdict_without_fix(own, joined, listed), None
+
+
+def _is_never_affected(
+    own: Mapping[str, Statement], joined: Mapping[str, Statement], listed: Sequence[str]
+) -> bool:
+    if not listed or any(joined[release].kind == "open" for release in listed):
+        return False
+    return listed[0] in own and own[listed[0]].kind == "not_affected"
 
 
 def _verdict_without_fix(
-    by_release: Mapping[str, Statement], target_releases: Sequence[str]
+    own: Mapping[str, Statement], joined: Mapping[str, Statement], listed: Sequence[str]
 ) -> str:
-    is_open = any(by_release[release].kind == "open" for release in target_releases)
-    if target_releases and not is_open and by_release[target_releases[0]].kind == "not_affected":
-        return "not_affected"
     # sid gets no security advisories, so it counts only if it is the only target release.
-    voting = [release for release in target_releases if release != "sid"] or target_releases
-    if voting and all(by_release[release].is_wont_fix for release in voting):
+    voting = [release for release in listed if release != "sid"] or listed
+    is_given_up = bool(voting) and all(joined[release].is_wont_fix for release in voting)
+    if is_given_up and not own.keys().isdisjoint(voting):
         return "wont_fix"
-    fixed_releases = {name for name, one in by_release.items() if one.kind == "fixed"}
-    if fixed_releases and fixed_releases.isdisjoint(target_releases):
+    fixed_releases = {name for name, one in own.items() if one.kind == "fixed"}
+    if fixed_releases and fixed_releases.isdisjoint(listed):
         return "fixed_elsewhere"
     return "open"
-
-
-def _fixes_above_any_open(
-    by_release: Mapping[str, Statement], target_releases: Iterable[str]
-) -> list[str]:
-    """Returns the fixes of target releases, newest first, down to the first open release."""
-    fixes = []
-    for release in target_releases:
-        if by_release[release].kind == "open":
-            break
-        if by_release[release].kind == "fixed":
-            fixes.append(by_release[release].version)
-    return fixes
 
 
 def _is_proven(feeds: Feeds, pair: Pair, fix: str) -> bool:

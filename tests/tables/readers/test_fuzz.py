@@ -34,9 +34,12 @@ CELLS = contract(
 KINDS = {
     "cvss_score": "float64",
     "versions_count": "int64",
+    "affected_number": "int64",
+    "range_number": "int64",
     "aliases": "list[string]",
     "upstream": "list[string]",
     "related": "list[string]",
+    "versions": "list[string]",
 }
 
 

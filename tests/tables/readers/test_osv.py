@@ -17,6 +17,7 @@ from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.osv import OFFERED_FIELDS, read
 
 TYPES = {"aliases": "list[string]", "upstream": "list[string]", "related": "list[string]"}
+TYPES |= {"versions": "list[string]"}
 ALL = contract(*(column(name, TYPES.get(name, "string")) for name in OFFERED_FIELDS))
 
 
@@ -62,7 +63,9 @@ def test_a_record_with_all_its_fields_becomes_a_row(file: Path) -> None:
         "summary": "Soft core",
         "ecosystem": "Grove:1",
         "package_name": "pear",
+        "affected_number": 1,
         "versions_count": 0,
+        "range_number": 1,
         "range_type": "ECOSYSTEM",
         "introduced": "0",
         "fixed": "1.2",
@@ -99,6 +102,28 @@ def test_events_pair_to_intervals(
     assert intervals(batch_of(file)) == expected
 
 
+def test_a_limit_is_the_end_of_an_interval(file: Path) -> None:
+    pack(file, record({"introduced": "0"}, {"fixed": "1"}, {"introduced": "2"}, {"limit": "3"}))
+
+    batch = batch_of(file)
+
+    assert intervals(batch) == [("0", "1", None), ("2", None, None)]
+    assert batch.columns["limit"] == [None, "3"]
+
+
+def test_the_ranges_of_an_entry_are_numbered(file: Path) -> None:
+    spans = [
+        {"type": "ECOSYSTEM", "events": [{"introduced": "2"}, {"introduced": "0"}, {"fixed": "1"}]},
+        {"type": "GIT", "events": [{"introduced": "0"}]},
+    ]
+    pack(file, {"id": "O-1", "affected": [{"ranges": spans}]})
+
+    batch = batch_of(file)
+
+    assert batch.columns["range_number"] == [1, 1, 2]
+    assert batch.columns["range_type"] == ["ECOSYSTEM", "ECOSYSTEM", "GIT"]
+
+
 def test_each_affected_package_has_its_rows(file: Path) -> None:
     affected = [{"package": {"ecosystem": "Grove", "name": name}} for name in ("pear", "plum")]
     pack(file, {"id": "O-1", "affected": affected}, {"id": "O-2"})
@@ -118,7 +143,10 @@ def test_versions_are_counted_and_the_urgency_is_found(file: Path) -> None:
 
     batch = batch_of(file)
 
+    assert batch.columns["versions"] == [["1", "2"], None]
     assert batch.columns["versions_count"] == [2, 0]
+    assert batch.columns["affected_number"] == [1, 2]
+    assert batch.columns["range_number"] == [None, None]
     assert batch.columns["urgency"] == ["ripe", "green"]
 
 

@@ -1,6 +1,8 @@
 -- One row per advisory, source and release: what the source states about the release.
--- A release is fixed if any record names a fix, by the highest fix of several records. It is open
--- again if a record has an interval without a fix that begins at or above the record's own fix.
+-- A release is fixed if any record names a fix, by the highest fix of several records. Where the
+-- distribution's tracker lists a release, an OSV statement counts only if it says the same: the OSV
+-- records are made from the distribution's advisories. A release that is undetermined in the tracker
+-- is not listed by it.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -26,35 +28,12 @@ rows_with_keys as (
         upstream_rows.*,
         fixes.version_key,
         fixes.lineage,
-        max(openings.version_key) over record_in_release as reopened_key,
-        max(fixes.version_key) over record_in_release as record_fix_key,
     from upstream_rows
     inner join universe
         on
             upstream_rows.cve_id = universe.cve_id
             and upstream_rows.package_key = universe.package_key
     left join versions as fixes on upstream_rows.fixed_version = fixes.version
-    left join versions as openings on upstream_rows.open_from_version = openings.version
-    window record_in_release as (
-        partition by
-            universe.advisory_id,
-            upstream_rows.source,
-            upstream_rows.release,
-            upstream_rows.record_id
-    )
-
-),
-
-effective_rows as (
-
-    select
-        * exclude (statement, fixed_version, version_key, lineage),
-        coalesce(reopened_key >= record_fix_key, false) as is_reopened,
-        case when is_reopened then 'open' else statement end as statement,
-        case when not is_reopened then fixed_version end as fixed_version,
-        case when not is_reopened then version_key end as version_key,
-        case when not is_reopened then lineage end as lineage,
-    from rows_with_keys
 
 ),
 
@@ -79,7 +58,7 @@ release_statements as (
         record_modified_at,
         source_sha256,
         source_row,
-    from effective_rows
+    from rows_with_keys
     qualify row_number() over (
         partition by advisory_id, source, release
         order by
@@ -91,6 +70,34 @@ release_statements as (
             source_row
     ) = 1
 
+),
+
+statements_with_tracker as (
+
+    select
+        *,
+        max(statement) filter (where source = 'debian' and statement != 'undetermined')
+            over in_release as tracker_statement,
+        max(version_key) filter (where source = 'debian') over in_release as tracker_key,
+        max(wont_fix_reason) filter (where source = 'debian') over in_release as tracker_reason,
+    from release_statements
+    window in_release as (partition by advisory_id, release)
+
+),
+
+joined_statements as (
+
+    select * exclude (tracker_statement, tracker_key, tracker_reason)
+    from statements_with_tracker
+    where
+        source = 'debian'
+        or tracker_statement is null
+        or (
+            statement = tracker_statement
+            and version_key is not distinct from tracker_key
+            and tracker_reason is null
+        )
+
 )
 
-select * from release_statements
+select * from joined_statements

@@ -1,9 +1,22 @@
 -- One row per advisory and source: the verdict over all target releases, and the release statement
--- that gives it. Of several verdicts the first one in this order counts: fixed, fixed_unproven,
--- not_affected, wont_fix, fixed_elsewhere, open.
+-- that gives it. Whether a newer release is open is asked of the statements of all sources together.
+-- Of several verdicts the first one in this order counts: fixed, fixed_unproven, not_affected,
+-- not_affected_unsure, wont_fix, fixed_elsewhere, open.
 with statements as (
 
     select * from {{ ref('int_advisories__release_statements') }}
+    where statement != 'undetermined'
+
+),
+
+undetermined_releases as (
+
+    select
+        advisory_id,
+        min(target_rank) as newest_undetermined_rank,
+    from {{ ref('int_advisories__release_statements') }}
+    where statement = 'undetermined'
+    group by advisory_id
 
 ),
 
@@ -26,6 +39,7 @@ statements_with_vendor as (
         statements.target_rank is not null as is_target,
         statements.statement = 'fixed' as is_fix,
         statements.version_key > vendor_newest.newest_key as is_above_vendor,
+        undetermined_releases.newest_undetermined_rank,
         -- The vendor still lists the id although it ships this fix already, or a rebuild of its
         -- own, to which the versions of the distribution do not apply.
         universe.is_listed
@@ -38,6 +52,8 @@ statements_with_vendor as (
     from statements
     inner join universe on statements.advisory_id = universe.advisory_id
     left join vendor_newest on statements.package_key = vendor_newest.package_key
+    left join undetermined_releases
+        on statements.advisory_id = undetermined_releases.advisory_id
 
 ),
 
@@ -45,12 +61,13 @@ statements_with_ranks as (
 
     select
         *,
-        min(target_rank) over of_source as newest_target_rank,
-        min(target_rank) filter (where statement = 'open') over of_source as newest_open_rank,
-        bool_or(is_target and is_fix) over of_source as is_fixed_in_target,
-        bool_or(is_target and not is_rolling) over of_source as is_in_stable_target,
+        min(target_rank) over of_advisory as newest_target_rank,
+        min(target_rank) filter (where statement = 'open') over of_advisory as newest_open_rank,
+        bool_or(is_target and is_fix) over (partition by advisory_id, source)
+            as is_fixed_in_target,
+        bool_or(is_target and not is_rolling) over of_advisory as is_in_stable_target,
     from statements_with_vendor
-    window of_source as (partition by advisory_id, source)
+    window of_advisory as (partition by advisory_id)
 
 ),
 
@@ -63,7 +80,7 @@ statements_with_wont_fix as (
         not is_rolling or not is_in_stable_target as has_wont_fix_vote,
         bool_and(wont_fix_reason is not null) filter (
             where is_target and (not is_rolling or not is_in_stable_target)
-        ) over (partition by advisory_id, source) as is_wont_fix,
+        ) over (partition by advisory_id) as is_wont_fix,
     from statements_with_ranks
 
 ),
@@ -80,7 +97,10 @@ statements_with_verdict as (
                 statement = 'not_affected'
                 and target_rank = newest_target_rank
                 and newest_open_rank is null
-                then 'not_affected'
+                then case
+                    when newest_undetermined_rank < target_rank then 'not_affected_unsure'
+                    else 'not_affected'
+                end
             when is_target and has_wont_fix_vote and is_wont_fix then 'wont_fix'
             when is_fix and not is_fixed_in_target then 'fixed_elsewhere'
             else 'open'
@@ -98,6 +118,7 @@ statements_with_order as (
                 'fixed',
                 'fixed_unproven',
                 'not_affected',
+                'not_affected_unsure',
                 'wont_fix',
                 'fixed_elsewhere',
                 'open',

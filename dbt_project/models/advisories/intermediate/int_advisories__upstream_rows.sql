@@ -1,6 +1,4 @@
--- One row per upstream source, package that the vendor ships, id, release and interval.
--- Of OSV only records of the distribution's own ecosystem count that are not withdrawn and state
--- their interval by package versions. last_affected names no version in which the id is fixed.
+-- One row per upstream source, package that the vendor ships, id, release and record.
 with tracker as (
 
     select * from {{ ref('stg_advisories__debian') }}
@@ -9,12 +7,7 @@ with tracker as (
 
 osv as (
 
-    select * from {{ ref('stg_advisories__osv') }}
-    where
-        range_type = 'ECOSYSTEM'
-        and last_affected is null
-        and not is_withdrawn
-        and split_part(ecosystem, ':', 1) = 'Debian'
+    select * from {{ ref('int_advisories__osv_statements') }}
 
 ),
 
@@ -41,8 +34,8 @@ tracker_rows as (
         release,
         -- The tracker writes version 0 where the release was never affected.
         case
-            when status = 'open' then 'open'
-            when status = 'resolved' and fixed_version = '0' then 'not_affected'
+            when status in ('open', 'undetermined') then status
+            when status = 'resolved' and {{ is_version_zero('fixed_version') }} then 'not_affected'
             when status = 'resolved' and fixed_version is not null then 'fixed'
         end as statement,
         case when statement = 'fixed' then fixed_version end as fixed_version,
@@ -76,12 +69,8 @@ osv_rows as (
         unnest(vulnerability_ids) as cve_id,
         release,
         ecosystem,
-        case
-            when fixed_version is not null then 'fixed'
-            when introduced is not null then 'open'
-        end as statement,
+        statement,
         fixed_version,
-        case when fixed_version is null then introduced end as open_from_version,
         osv_id as record_id,
         modified_at as record_modified_at,
         source_sha256,

@@ -12,9 +12,6 @@ with all_versions as (
     union
     select fixed_version as version
     from {{ ref('int_advisories__upstream_rows') }}
-    union
-    select open_from_version as version
-    from {{ ref('int_advisories__upstream_rows') }}
 
 ),
 

@@ -26,9 +26,10 @@ rules as (
 
 withdrawn_records as (
 
-    select distinct osv_id as record_id
-    from {{ ref('stg_advisories__osv') }}
-    where is_withdrawn
+    select distinct osv.osv_id as record_id
+    from {{ ref('stg_advisories__osv') }} as osv
+    cross join run
+    where osv.withdrawn_at <= run.as_of
 
 ),
 

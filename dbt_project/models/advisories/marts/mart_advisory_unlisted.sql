@@ -3,6 +3,7 @@
 with upstream_rows as (
 
     select * from {{ ref('int_advisories__upstream_rows') }}
+    where statement != 'undetermined'
 
 ),
 

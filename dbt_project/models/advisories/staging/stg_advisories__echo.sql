@@ -12,9 +12,10 @@ renamed as (
         package_name,
         lower(package_name) as package_key,
         -- The feed writes '0' and '1' for "not applicable"; they are no versions.
-        case when fixed_version not in ('', '0', '1') then fixed_version end as fixed_version,
+        coalesce(fixed_version = '1' or {{ is_version_zero('fixed_version') }}, false)
+            as is_sentinel,
+        case when fixed_version != '' and not is_sentinel then fixed_version end as fixed_version,
         lower(nullif(severity, '')) as severity,
-        coalesce(fixed_version in ('0', '1'), false) as is_sentinel,
         source_sha256,
         source_row,
     from source
