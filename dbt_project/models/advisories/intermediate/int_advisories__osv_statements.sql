@@ -42,7 +42,8 @@ events as (
         ecosystem,
         affected_number,
         range_number,
-        unnest([
+        -- recursive makes a column of each field; an alias would make one struct of them
+        unnest([  -- noqa: AL03
             struct_pack(event := 'introduced', event_order := 1, event_version := introduced),
             struct_pack(event := 'fixed', event_order := 2, event_version := fixed_version),
             struct_pack(
@@ -60,8 +61,9 @@ events_with_keys as (
     select
         *,
         -- "0" is before every version, also before those that begin with 0~.
-        case when event = 'introduced' and event_version = '0' then '' else
-            {{ deb_key('event_version') }}
+        case
+            when event = 'introduced' and event_version = '0' then '' else
+                {{ deb_key('event_version') }}
         end as version_key,
     from events
     where event_version is not null
@@ -122,10 +124,10 @@ records_by_range as (
         bool_or(is_never_affected) as is_never_affected,
         bool_or(not is_empty and last_kind = 'introduced' and limit_key is null) as is_open,
         max_by(last_version, last_key)
-            filter (where not is_empty and last_kind = 'fixed') as fixed_version,
+        filter (where not is_empty and last_kind = 'fixed') as fixed_version,
         max(last_key) filter (where not is_empty and last_kind = 'fixed') as fix_key,
         max(last_key)
-            filter (where not is_empty and last_kind = 'last_affected') as last_affected_key,
+        filter (where not is_empty and last_kind = 'last_affected') as last_affected_key,
         max(limit_key) filter (where not is_empty and last_kind = 'introduced') as limit_key,
     from ranges
     group by osv_id, package_key, ecosystem

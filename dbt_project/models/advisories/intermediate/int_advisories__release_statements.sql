@@ -1,8 +1,8 @@
 -- One row per advisory, source and release: what the source states about the release.
 -- A release is fixed if any record names a fix, by the highest fix of several records. Where the
--- distribution's tracker lists a release, an OSV statement counts only if it says the same: the OSV
--- records are made from the distribution's advisories. A release that is undetermined in the tracker
--- is not listed by it.
+-- distribution's tracker lists a release, an OSV statement counts only if it says the same: the
+-- OSV records are made from the distribution's advisories. A release that is undetermined in the
+-- tracker is not listed by it.
 with universe as (
 
     select * from {{ ref('int_advisories__universe') }}

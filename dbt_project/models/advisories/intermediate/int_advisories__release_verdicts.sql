@@ -1,5 +1,5 @@
 -- One row per advisory and source: the verdict over all target releases, and the release statement
--- that gives it. Whether a newer release is open is asked of the statements of all sources together.
+-- that gives it. A newer release counts as open if the joined statements of all sources say so.
 -- Of several verdicts the first one in this order counts: fixed, fixed_unproven, not_affected,
 -- not_affected_unsure, wont_fix, fixed_elsewhere, open.
 with statements as (
