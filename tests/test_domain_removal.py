@@ -14,7 +14,7 @@ import pytest
 
 from etl_assets.settings import Settings
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 DOMAINS = sorted(path.name for path in Settings.load().domains_dir.iterdir() if path.is_dir())
 

@@ -93,7 +93,7 @@ def test_without_a_way_back_the_run_fails_and_nothing_is_published(
 def test_a_load_that_fails_leaves_the_published_set_where_it_was(
     large_sample: SampleHome, webhook: WebhookServer
 ) -> None:
-    """The gate's refusal is told with what to look at and the command that answers."""
+    """The notification of a refusal names what to review and the command to run."""
     before = large_sample.latest
     large_sample.change(FEED, remove_fixes(120))
 
