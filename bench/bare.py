@@ -283,8 +283,8 @@ def _osv_rows(record: Osv) -> Iterator[tuple[Any, ...]]:
     for number, affected in enumerate(record.affected, 1):
         package = affected.package or Package()
         urgency = affected.ecosystem_specific.urgency if affected.ecosystem_specific else None
-        head = (*ids, *times, record.summary, package.ecosystem, package.name)
-        head = (*head, number, affected.versions)
+        named = (*ids, *times, record.summary, package.ecosystem, package.name)
+        head = (*named, number, affected.versions)
         for range_number, span in enumerate(affected.ranges, 1):
             for interval in _intervals(span.events):
                 yield (

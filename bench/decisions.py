@@ -112,12 +112,13 @@ def _build(project: DbtProject, models: list[Model], home: Path) -> None:
 
 
 def _sound(results: list[NodeResult]) -> None:
-    assert not (failed := [result for result in results if not result.ok]), failed
+    assert not (failed := [result for result in results if not result.is_ok]), failed
 
 
 def _as_of(home: Path) -> datetime:
     """A day after the history that the home starts from."""
     with duckdb.connect() as connection:
+        last: datetime
         [(last,)] = connection.execute(
             f"select max(effective_from) from read_parquet('{home / HISTORY}')"
         ).fetchall()
