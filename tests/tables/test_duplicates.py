@@ -82,10 +82,12 @@ def test_every_pass_finds_its_share_and_leaves_no_file(tmp_path: Path, rows_per_
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_spilled_table_gives_the_same_and_leaves_no_file(tmp_path: Path) -> None:
-    path = write(tmp_path, 20_000, a=np.append(np.arange(600_000), [7]))
+def test_many_spilled_duplicates_are_found_and_leave_no_file(tmp_path: Path) -> None:
+    path = write(tmp_path, 20_000, a=np.repeat(np.arange(800_000), 2))
 
-    assert duplicates(path, BY_NUMBER, memory_limit="20MB") == ([600_000], [80])
+    removed, _ = duplicates(path, BY_NUMBER, memory_limit="40MB")
+
+    assert removed == list(range(1, 1_600_000, 2))
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -102,11 +104,11 @@ def files_of_at_most(count_bytes: int) -> Iterator[None]:
 
 
 def test_a_disk_that_takes_no_spilled_rows_is_the_homes_fault(tmp_path: Path) -> None:
-    path = write(tmp_path, 20_000, a=np.arange(600_000))
+    path = write(tmp_path, 20_000, a=np.repeat(np.arange(800_000), 2))
     message = f"{tmp_path}: expected to write it, found: File too large; raise the limit"
 
     with files_of_at_most(1_000), pytest.raises(HomeError, match=message):
-        duplicates(path, BY_NUMBER, memory_limit="20MB")
+        duplicates(path, BY_NUMBER, memory_limit="40MB")
 
     assert list(tmp_path.iterdir()) == [path]
 
