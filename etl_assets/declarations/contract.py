@@ -72,11 +72,14 @@ class Column(Declaration):
 
 
 class RowRule(Declaration):
-    """A rule over several columns: if `when` matches, every column of `require` must be filled."""
+    """A rule over several columns, for the rows that `when` matches."""
 
     name: str = Field(pattern=NAME)
     when: dict[str, str] = Field(description="column: value pairs that must all match")
-    require: list[str] = Field(min_length=1)
+    require: list[str] = Field(default=[], description="columns that must have a value")
+    forbid: dict[str, str] = Field(
+        default={}, description="column: regular expression, which the whole value must not match"
+    )
 
 
 class Contract(Declaration):

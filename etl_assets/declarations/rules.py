@@ -73,6 +73,12 @@ def source_violations(source: Data) -> Iterator[RuleViolation]:
     yield from _unknown_columns(source, columns)
     for index, column in columns:
         yield from _column_violations(("contract", "columns", index), column)
+    for index, rule in _mappings(contract, "rules"):
+        path = ("contract", "rules", index)
+        if not rule.get("require") and not rule.get("forbid"):
+            yield RuleViolation(path, "columns to require or to forbid values of", "neither")
+        for name, pattern in _mapping(rule, "forbid").items():
+            yield from _regex_violations((*path, "forbid", name), pattern)
     yield from _duplicate_violations(contract, columns)
     yield from _json_path_violations(source, columns)
     yield from _location_violations(source)
@@ -127,12 +133,7 @@ def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
     contract = _mapping(source, "contract")
     for index, name in enumerate(_list(contract, "key")):
         yield ("contract", "key", index), name
-    for index, rule in _mappings(contract, "rules"):
-        path = ("contract", "rules", index)
-        for name in _mapping(rule, "when"):
-            yield (*path, "when", name), name
-        for position, name in enumerate(_list(rule, "require")):
-            yield (*path, "require", position), name
+    yield from _rule_references(contract)
     if (content := _mapping(source, "freshness").get("content_column")) is not None:
         yield ("freshness", "content_column"), content
     if (newest_by := contract.get("newest_by")) is not None:
@@ -143,10 +144,24 @@ def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
                 yield ("format", "rows"), name
 
 
+def _rule_references(contract: Data) -> Iterator[tuple[FieldPath, object]]:
+    for index, rule in _mappings(contract, "rules"):
+        path = ("contract", "rules", index)
+        for position, name in enumerate(_list(rule, "require")):
+            yield (*path, "require", position), name
+        for field in ("when", "forbid"):
+            for name in _mapping(rule, field):
+                yield (*path, field, name), name
+
+
+def _regex_violations(path: FieldPath, pattern: object) -> Iterator[RuleViolation]:
+    if isinstance(pattern, str) and (error := _regex_error(pattern)):
+        yield RuleViolation(path, "a regular expression", f"{pattern!r} ({error})")
+
+
 def _column_violations(path: FieldPath, column: Data) -> Iterator[RuleViolation]:
     kind, pattern = column.get("type"), column.get("pattern")
-    if isinstance(pattern, str) and (error := _regex_error(pattern)):
-        yield RuleViolation((*path, "pattern"), "a regular expression", f"{pattern!r} ({error})")
+    yield from _regex_violations((*path, "pattern"), pattern)
     # A column of an unknown type is reported by the model.
     for check, types in TYPES_OF_CHECK.items():
         if column.get(check) is not None and kind in COLUMN_TYPES and kind not in types:

@@ -260,7 +260,7 @@ class _ColumnChecker:
 
 
 def _rule_violations(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tuple[int, Violation]]:
-    """The rows to which `when` applies and in which a required column is null."""
+    """The rows to which `when` applies, with a column that is null or has a forbidden value."""
     row_count = len(next(iter(arrays.values())))
     applies = pa.repeat(pa.scalar(True), row_count)  # noqa: FBT003
     for name, value in rule.when.items():
@@ -272,6 +272,13 @@ def _rule_violations(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tup
         violation = Violation(name, rule.name, f"a value where {condition}".rstrip(), "null")
         for row in _true_rows(is_broken):
             yield row, violation
+    for name, pattern in rule.forbid.items():
+        forbidden = re.compile(pattern, re.ASCII)
+        for row in _true_rows(applies):
+            value = arrays[name][row].as_py()
+            if value is not None and forbidden.fullmatch(str(value)):
+                expected = f"a value unlike {pattern} where {condition}".rstrip()
+                yield row, Violation(name, rule.name, expected, value_json(value))
 
 
 def _trim(array: pa.Array) -> pa.Array:

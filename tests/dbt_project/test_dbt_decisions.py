@@ -24,6 +24,7 @@ def decisions(shared_warehouse: Warehouse) -> Warehouse:
     return shared_warehouse
 
 
+@pytest.mark.fault("half-evaluated")
 @pytest.mark.parametrize("title", CASES)
 def test_a_case_is_decided_by_its_rule(decisions: Warehouse, title: str) -> None:
     rows = decisions.query(
@@ -101,7 +102,7 @@ def test_a_decision_is_explained(decisions: Warehouse, title: str, sentence: str
     ("title", "sentence"),
     [
         ("a rejection beats the vendor's version with less confidence",
-         "Becomes fixed in version 1.0-1 once these say so no longer: NVD."),
+         "Becomes fixed in version 1.0-1 once these no longer say so: NVD."),
         ("a listed id that nobody assessed is new",
          ("Becomes fixed when the vendor's feed names a fixed version, or when Debian publishes"
          " a fix in Debian unstable (sid).")),
@@ -114,7 +115,7 @@ def test_a_decision_is_explained(decisions: Warehouse, title: str, sentence: str
         ("a fix proves nothing where the vendor ships a rebuild",
          "Becomes fixed when the vendor's feed names a fixed version."),
         ("a ruling on what no feed lists is kept",
-         "Becomes unlisted once these say so no longer: the analysts' ruling."),
+         "Becomes unlisted once these no longer say so: the analysts' ruling."),
     ],
 )  # fmt: skip
 def test_the_evidence_that_would_change_a_state_is_named(

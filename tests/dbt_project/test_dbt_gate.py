@@ -107,8 +107,7 @@ def sound_warehouse(
     [
         ("update mart_advisory_current set state = 'unknown'", "states_are_known"),
         ("update mart_advisory_current set explanation = ' '", "advisories_are_explained"),
-        ("update mart_advisory_current set explanation = 'Fixed in {version}.'",
-         "advisories_are_explained"),
+        ("update int_advisories__decided set is_explained = false", "advisories_are_explained"),
         ("update mart_advisory_current set evidence = null", "final_states_have_evidence"),
         ("update mart_advisory_current set fixed_version = null", "only_fixed_has_a_version"),
         ("update mart_advisory_current set fixed_version = '1'", "only_fixed_has_a_version"),

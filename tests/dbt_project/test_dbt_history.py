@@ -38,6 +38,8 @@ def osv(name: str, withdrawn_at: datetime | None) -> Row:
         "withdrawn_at": withdrawn_at,
         "ecosystem": "Debian:13",
         "package_name": name,
+        "affected_number": 1,
+        "range_number": 1,
         "range_type": "ECOSYSTEM",
         "introduced": "0",
         "fixed": "2.0-1",

@@ -203,6 +203,31 @@ FILE = (
         "a word in place of a version, such as N/A or TBD",
         "the value is null and the row stays; a warning shows count and lines",
     ),
+    Fault(
+        "empty-row",
+        "a row whose cells are all empty",
+        "no row at all; a ruling that was deleted in this way is withdrawn",
+    ),
+    Fault(
+        "half-evaluated",
+        "OSV: events out of order, several ranges, a range that cannot be evaluated",
+        "the published algorithm decides; a record that cannot be evaluated counts for nothing",
+    ),
+    Fault(
+        "respelled-package",
+        "a package in upper case that was in lower case, in one feed or in two runs",
+        "the same package in decisions, history and gate; the newest spelling is shown",
+    ),
+    Fault(
+        "time-ahead",
+        "a date that lies ahead, such as a withdrawal",
+        "counts from its time on: the first run after it decides again, without other data",
+    ),
+    Fault(
+        "odd-ruling",
+        "a ruling without a version, with a sentinel as version, or with braces in its text",
+        "one rejected row, or text as it is; the other rulings apply",
+    ),
     Fault("null-key", "a null in a required column", "the row rejected"),
     Fault(
         "duplicate-key",

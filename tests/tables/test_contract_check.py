@@ -118,6 +118,31 @@ def test_a_row_rule_requires_where_its_condition_holds(
     assert [reject.rule for reject in result.rejects] == ([] if holds else ["cut_names_a_knife"])
 
 
+FORBIDDEN = {"name": "cut_by_a_knife", "when": {"state": "cut"}, "forbid": {"knife": "0+|none"}}
+
+
+@pytest.mark.parametrize(
+    ("state", "knife", "holds"),
+    [
+        pytest.param("cut", "small", True, id="another value"),
+        pytest.param("cut", "00", False, id="forbidden"),
+        pytest.param("cut", "none", False, id="the other alternative"),
+        pytest.param("cut", "none of them", True, id="only a part of it"),
+        pytest.param("cut", None, True, id="null"),
+        pytest.param("whole", "0", True, id="other state"),
+    ],
+)
+def test_a_row_rule_forbids_values_where_its_condition_holds(
+    state: str, knife: str | None, holds: bool
+) -> None:
+    declaration = contract("name", "state", "knife", rules=[FORBIDDEN])
+
+    result = checked(declaration, name=["pear"], state=[state], knife=[knife])
+
+    found = [(reject.rule, reject.column, reject.actual) for reject in result.rejects]
+    assert found == ([] if holds else [("cut_by_a_knife", "knife", f'"{knife}"')])
+
+
 def test_a_rule_on_a_list_is_a_wrong_declaration() -> None:
     rule = {"name": "tagged", "when": {"tags": "a"}, "require": ["name"]}
 

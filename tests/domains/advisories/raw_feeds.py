@@ -31,7 +31,7 @@ FILES = (VENDOR, RULINGS, TRACKER, OSV, NVD, KEV, EPSS)
 
 RULING_STATUSES = frozenset({"fixed", "not_applicable", "wont_fix"})
 SENTINELS = frozenset({"0", "0:0", "1"})
-ZERO_VERSIONS = frozenset({"0", "0:0"})
+ZERO_VERSIONS = frozenset({"0", "0:0", "0-0", "0:0-0"})
 RELEASE_NAMES = {
     "3.0": "woody",
     "3.1": "sarge",

@@ -28,6 +28,18 @@ vendor_newest as (
 
 ),
 
+universe as (
+
+    select * from {{ ref('int_advisories__universe') }}
+
+),
+
+upstream_rows as (
+
+    select * from {{ ref('int_advisories__upstream_rows') }}
+
+),
+
 targets as (
 
     select * from {{ ref('int_advisories__target_releases') }}
@@ -41,6 +53,7 @@ source_verdicts as (
         advisory_id,
         source,
         source_label,
+        source in (select distinct u.source from upstream_rows as u) as is_upstream,
         bool_or(verdict in ('won', 'agreed')) as contributes,
         bool_or(verdict = 'lost') and not contributes as dissents,
         bool_or(rank < next_state_rank) as precedes_next_state,
@@ -52,22 +65,43 @@ source_verdicts as (
 
 ),
 
+-- Advisories of which several upstreams speak. What counts of one of them depends on the other, so
+-- the state without one of them is not that of the next claim.
+joined_advisories as (
+
+    select universe.advisory_id
+    from universe
+    inner join upstream_rows
+        on
+            universe.package_key = upstream_rows.package_key
+            and universe.cve_id = upstream_rows.cve_id
+    group by universe.advisory_id
+    having count(distinct upstream_rows.source) > 1
+
+),
+
 advisory_sources as (
 
     select
-        advisory_id,
-        array_agg(source order by source) filter (where contributes) as contributing_sources,
+        source_verdicts.advisory_id,
+        array_agg(source_verdicts.source order by source_verdicts.source)
+        filter (where source_verdicts.contributes) as contributing_sources,
         coalesce(
-            array_agg(source order by source) filter (where dissents), []
+            array_agg(source_verdicts.source order by source_verdicts.source)
+            filter (where source_verdicts.dissents), []
         ) as dissenting_sources,
-        string_agg(
-            source_label, ', ' order by source
-        ) filter (where precedes_next_state) as supporters,
-        max(next_state) as next_state,
-        max(next_version) as next_version,
-        min(newest_open_rank) as newest_open_rank,
+        string_agg(source_verdicts.source_label, ', ' order by source_verdicts.source)
+        filter (where source_verdicts.precedes_next_state) as supporters,
+        max(source_verdicts.next_state) as next_state,
+        max(source_verdicts.next_version) as next_version,
+        min(source_verdicts.newest_open_rank) as newest_open_rank,
+        bool_or(joined_advisories.advisory_id is not null)
+        and count(*) filter (
+            where source_verdicts.precedes_next_state and source_verdicts.is_upstream
+        ) = 1 as is_next_state_unsure,
     from source_verdicts
-    group by advisory_id
+    left join joined_advisories on source_verdicts.advisory_id = joined_advisories.advisory_id
+    group by source_verdicts.advisory_id
 
 ),
 
@@ -80,9 +114,15 @@ winning_claims as (
         advisory_sources.contributing_sources,
         advisory_sources.dissenting_sources,
         coalesce(advisory_sources.supporters, claims.source_label) as supporters,
-        case when claims.is_listed then advisory_sources.next_state else 'unlisted' end
-            as next_state,
-        advisory_sources.next_version,
+        case
+            when not claims.is_listed then 'unlisted'
+            when not advisory_sources.is_next_state_unsure then advisory_sources.next_state
+        end as next_state,
+        case when not advisory_sources.is_next_state_unsure then advisory_sources.next_version end
+            as next_version,
+        case
+            when claims.is_listed and advisory_sources.is_next_state_unsure then 'Is decided anew'
+        end as undecided,
         -- A fix in the distribution proves nothing for a package that the vendor builds itself, so
         -- no release of the distribution could change the state.
         case when not coalesce(vendor_newest.is_newest_rebuild, false) then targets.label end
@@ -117,6 +157,7 @@ decisions as (
         {{ fill_template('flip_template', {
             'next_state': 'next_state',
             'next_version': 'next_version',
+            'undecided': 'undecided',
             'supporters': 'supporters',
             'flip_release': 'flip_release',
             'flip_above': 'flip_above',
