@@ -135,6 +135,10 @@ class GateCheck(Declaration):
 
     model: str = Field(alias="from", pattern=NAME)
     key: list[str] = Field(min_length=1)
+    ignore_case: bool = Field(
+        default=False,
+        description="key and group are compared in lower case: a row spelled anew is the same row",
+    )
     floor: int = Field(default=0, ge=0, description="rows that may change whatever their share")
     max_vanished_pct: float = Field(ge=0, le=100)
     group: str | None = Field(
@@ -210,6 +214,14 @@ class Domain(Declaration):
     )
     history: str | None = Field(
         default=None, description="the model that is built from its own last published rows"
+    )
+    moments: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description=(
+            "a model with a column `moment`: the times ahead at which decisions change although no"
+            " source does; the first run after one of them builds the models again"
+        ),
     )
     vars: dict[str, str | int | float | list[str]] = {}
     documents: list[Document] = []

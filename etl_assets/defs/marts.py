@@ -4,6 +4,7 @@ Which models are stale is decided in `etl_assets.marts.build`; their SQL is in d
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.model_state import (
     built_models,
     current_versions,
+    last_moments,
     published_history,
     read_tables,
 )
 from etl_assets.defs.specs import preview
 from etl_assets.marts import build, dbt
 from etl_assets.marts.dbt import DbtProject, NodeResult
-from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph
-from etl_assets.model.records import ModelBuild
+from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
+from etl_assets.model.records import ModelBuild, PublishedSet
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
@@ -152,8 +154,9 @@ class _ModelsBuild:
 
     def __init__(self, session: DomainSession, graph: Graph, run: Run) -> None:
         self._session, self._graph, self._run = session, graph, run
-        self._health, _ = read_tables(session)
-        self._versions = current_versions(session, graph)
+        self._health, self._tables = read_tables(session)
+        self._versions = current_versions(session, graph, as_of=run.as_of)
+        self._last_moments = last_moments(session)
         self._last_builds = built_models(session, graph)
         history = session.domain.history
         self._history_model = graph.find(history) if history else None
@@ -194,6 +197,18 @@ class _ModelsBuild:
             health=self._health,
             history=self._history_file,
             history_model=self._history_model,
+            changes=self._changes(),
+        )
+
+    def _changes(self) -> build.Changes | None:
+        """Return what moved since the published set was made; None before the first one."""
+        key = asset_keys.published_key(self._session.domain)
+        published = self._session.event_log.latest_record(key, PublishedSet)
+        if published is None:
+            return None
+        return build.Changes(
+            is_code_changed=published.code_version != self._session.code_version,
+            sources={n for n, v in self._tables.items() if published.tables.get(n) != v},
         )
 
     def records(self) -> dict[str, ModelBuild]:
@@ -221,7 +236,22 @@ class _ModelsBuild:
                 sha256=hash_file(file) if file else None,
                 rows=run_directory.count_rows(file) if file else None,
             )
+        moments_model = self._graph.find(self._session.domain.moments or "")
+        if moments_model:
+            record = records[moments_model.unique_id]
+            moments = self._find_moments(moments_model, record)
+            records[moments_model.unique_id] = record.model_copy(update=moments)
         return records
+
+    def _find_moments(self, model: Model, record: ModelBuild) -> dict[str, datetime | None]:
+        """Return the fields of the record that say when models are due without new data."""
+        last = self._last_moments
+        if last and model.unique_id not in self.built:
+            return {"last_moment": last.last_moment, "next_moment": last.next_moment}
+        return {
+            "last_moment": last.moment_at(self._run.as_of) if last else None,
+            "next_moment": self._session.dbt.first_moment(model.name, after=record.as_of),
+        }
 
     def finish(self) -> None:
         """Mark the warehouse as complete, now that the events are stored."""

@@ -32,9 +32,16 @@ def read_tables(session: DomainSession) -> tuple[list[SourceHealth], dict[str, s
     return health, versions
 
 
-def current_versions(session: DomainSession, graph: Graph) -> dict[str, str]:
-    """Return the version that each model would have if it were built now, by unique id."""
+def current_versions(
+    session: DomainSession, graph: Graph, *, as_of: datetime | None = None
+) -> dict[str, str]:
+    """Return the version that each model would have if it were built now, by unique id.
+
+    Without `as_of` no time has passed since the last build.
+    """
     health, tables = read_tables(session)
+    last = last_moments(session)
+    moment = last.moment_at(as_of or last.as_of) if last else None
     # Times of contact change daily, and would rebuild the models with them.
     lasting = [s.model_dump_json(exclude={"fetched_at", "last_good_at"}) for s in health]
     return build.compute_versions(
@@ -42,7 +49,17 @@ def current_versions(session: DomainSession, graph: Graph) -> dict[str, str]:
         code_version=session.dbt.code_version,
         tables=tables,
         health=digest_texts(*lasting),
+        moment=moment,
     )
+
+
+def last_moments(session: DomainSession) -> ModelBuild | None:
+    """Return the last record of the domain's model of moments, or None if there is none."""
+    name = session.domain.moments
+    if name is None:
+        return None
+    key = asset_keys.model_key(session.domain.name, name)
+    return session.event_log.latest_record(key, ModelBuild)
 
 
 def published_history(session: DomainSession) -> Path | None:

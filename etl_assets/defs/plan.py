@@ -20,7 +20,7 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecognized_files
-from etl_assets.defs.model_state import read_tables
+from etl_assets.defs.model_state import last_moments, read_tables
 from etl_assets.marts import dbt
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
@@ -214,7 +214,7 @@ def make_plan(
     """
     project = session.project
     if not options.stages.contacts_remotes:
-        return _plan_without_probes(session, sources, options)
+        return _plan_without_probes(session, sources, options, now)
     # A run that publishes makes the table first, in an earlier wave.
     waiting: list[Source] = []
     if not options.stages.publishes:
@@ -234,7 +234,7 @@ def make_plan(
         fetch_plan.decisions,
         fetch_plan.probes,
         _stale_tables(session, states, unmoved, options),
-        _why_models_stale(session) if options.stages.publishes else "",
+        _why_models_stale(session, options.as_of or now) if options.stages.publishes else "",
         unrecognized=unrecognized,
         file_order=file_order(session, [part for _, part in parts]),
         stages=options.stages,
@@ -243,7 +243,7 @@ def make_plan(
 
 
 def _plan_without_probes(
-    session: DomainSession, sources: Sequence[Source], options: RunOptions
+    session: DomainSession, sources: Sequence[Source], options: RunOptions, now: datetime
 ) -> Plan:
     """Return the plan over the partitions that were ever fetched."""
     states = session.event_log.read_sources(sources)
@@ -254,7 +254,7 @@ def _plan_without_probes(
     has_models = options.stages.publishes or Stage.MARTS in options.stages
     return Plan(
         stale=_stale_tables(session, states, parts, options),
-        rest=_why_models_stale(session) if has_models else "",
+        rest=_why_models_stale(session, options.as_of or now) if has_models else "",
         file_order=file_order(session, [part for _, part in parts]),
         stages=options.stages,
     )
@@ -343,8 +343,18 @@ def _sha256(file: RawFile | None) -> str:
     return file.sha256 if file else ""
 
 
-def _why_models_stale(session: DomainSession) -> str:
+def _why_models_stale(session: DomainSession, as_of: datetime) -> str:
     """Return why models and documents are made although no table moved; else empty."""
+    if why := _why_published_set_differs(session):
+        return why
+    moments = last_moments(session)
+    if moments and moments.next_moment and moments.next_moment <= as_of:
+        return f"{moments.next_moment.isoformat()} has passed, at which a decision changes"
+    return ""
+
+
+def _why_published_set_differs(session: DomainSession) -> str:
+    """Return how the published set differs from what the event log records; else empty."""
     domain = session.domain
     record = session.event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
     published = session.published_directory()

@@ -10,6 +10,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +36,13 @@ from etl_assets.storage.sql_quoting import quote_name, quote_text
 
 SKIPPED = "skipped"
 INSTANT = pa.timestamp("us", tz="UTC")
+RUN_SCHEMA = pa.schema(
+    [
+        ("as_of", INSTANT),
+        ("is_code_changed", pa.bool_()),
+        ("changed_sources", pa.list_(pa.string())),
+    ]
+)
 HEALTH_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -49,18 +58,36 @@ HEALTH_SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What differs from what the published set was made from."""
+
+    is_code_changed: bool
+    sources: AbstractSet[str]
+    """The names of sources whose table differs."""
+
+
 def compute_versions(
-    graph: Graph, *, code_version: str, tables: Mapping[str, str], health: str
+    graph: Graph,
+    *,
+    code_version: str,
+    tables: Mapping[str, str],
+    health: str,
+    moment: datetime | None = None,
 ) -> dict[str, str]:
     """Each model's version by unique id; `tables` and `health` are the versions of the inputs.
 
-    The published history is not part of a version: a history model reads its own last rows, and
+    `moment` is the last time at which models that read the run's time became due without other
+    data. The run's time itself is not part of a version, as it differs in every run. The published
+    history is not part of a version: a history model reads its own last rows, and
     equal decisions leave them unchanged.
     """
     versions = {}
     for unique_id, model in graph.models.items():
         table_versions = {name: tables.get(name, "") for name in sorted(model.tables)}
         parts = [code_version, unique_id, table_versions, health if model.reads_health else ""]
+        if moment and model.reads_time:
+            parts.append(moment.isoformat())
         versions[unique_id] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return versions
 
@@ -133,6 +160,7 @@ def build_models(
     health: Sequence[SourceHealth],
     history: Path | None,
     history_model: Model | None,
+    changes: Changes | None = None,
     tests: bool = True,
 ) -> list[NodeResult]:
     """Write the inputs and build the models with their tests; returns the results of both.
@@ -145,6 +173,7 @@ def build_models(
         health=health,
         history=history,
         history_types=history_model.column_types if history_model else {},
+        changes=changes,
     )
     results = project.build([model.name for model in models], tests=tests)
     broken = [r for r in results if r.kind in MODEL_KINDS and not r.is_ok]
@@ -167,15 +196,19 @@ def write_build_inputs(
     health: Sequence[SourceHealth],
     history: Path | None,
     history_types: Mapping[str, str],
+    changes: Changes | None = None,
 ) -> None:
     """Write what models read besides tables, as parquet: run time, source health, history.
 
     Paths are constant, so that dbt's vars are too and its parsed project can be reused. Without a
     published history, the history is an empty table of the columns `history_types`.
     """
-    _write_table(
-        directory / f"{RUN_INPUT}.parquet", pa.table({"as_of": pa.array([as_of], INSTANT)})
-    )
+    run = {
+        "as_of": as_of,
+        "is_code_changed": changes.is_code_changed if changes else None,
+        "changed_sources": sorted(changes.sources) if changes else None,
+    }
+    _write_table(directory / f"{RUN_INPUT}.parquet", pa.Table.from_pylist([run], RUN_SCHEMA))
     rows = [source.model_dump(mode="python") for source in health]
     _write_table(directory / f"{HEALTH_INPUT}.parquet", pa.Table.from_pylist(rows, HEALTH_SCHEMA))
     if history_types:

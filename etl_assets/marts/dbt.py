@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.storage.atomic_write import atomic_file, write_text
+from etl_assets.storage.duckdb_connection import use_utc
 from etl_assets.storage.sql_quoting import quote_name, quote_text
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
@@ -196,6 +198,14 @@ class DbtProject:
                         f"copy ({rows}) to {file} (format parquet, compression zstd)"
                     ).fetchall()
         return files
+
+    def first_moment(self, model: str, *, after: datetime) -> datetime | None:
+        """The earliest value of a model's column `moment` after a time, or None."""
+        with self.connect() as connection:
+            use_utc(connection)
+            query = f"select min(moment) from {quote_name(model)} where moment > ?"  # noqa: S608 - quoted
+            row = connection.execute(query, [after]).fetchone()
+        return row[0] if row else None
 
     def _invoke(self, verb: str, parsed: Manifest | None, *arguments: str) -> list[NodeResult]:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager

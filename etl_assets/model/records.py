@@ -342,6 +342,18 @@ class ModelBuild(Record):
     )
     sha256: Sha256 | None = Field(default=None, description="of the parquet copy, if it has one")
     rows: int | None = Field(default=None, ge=0)
+    last_moment: AwareDatetime | None = Field(
+        default=None,
+        description="of the domain's model of moments: the last one that a build was due to",
+    )
+    next_moment: AwareDatetime | None = Field(
+        default=None, description="of the same model: the first one after `as_of`"
+    )
+
+    def moment_at(self, time: datetime) -> datetime | None:
+        """The last moment up to `time` at which a build became due."""
+        is_due = self.next_moment is not None and self.next_moment <= time
+        return self.next_moment if is_due else self.last_moment
 
 
 MIXED = "mixed"  # the code version of a set whose models were built by different versions

@@ -120,10 +120,16 @@ def compare_model(
             key=check.key,
             columns=columns,
             extra_columns=extra_columns,
+            ignore_case=check.ignore_case,
         )
         if check.group:
             lost_groups = find_lost_groups(
-                connection, published, candidate, group=check.group, at_least=check.whole_group_min
+                connection,
+                published,
+                candidate,
+                group=check.group,
+                at_least=check.whole_group_min,
+                ignore_case=check.ignore_case,
             )
     except ColumnMismatchError as error:
         return [

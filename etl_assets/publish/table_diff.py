@@ -40,23 +40,28 @@ def diff_tables(
     key: Sequence[str],
     columns: Sequence[str],
     extra_columns: Sequence[str] = (),
+    ignore_case: bool = False,
 ) -> list[RowChange]:
     """Rows of one file only, and rows of both that differ in `columns`, in the order of the key.
 
     Each side has the values of `columns` and of `extra_columns`, which are not compared. A name
-    with dots is a field of a struct. Raises ColumnMismatchError if a file lacks one of them.
+    with dots is a field of a struct. With `ignore_case` a key is one key in every case; the newer
+    spelling is returned. Raises ColumnMismatchError if a file lacks a column.
     """
     names = list(dict.fromkeys([*columns, *extra_columns]))
     keys = ", ".join(f"k{number}" for number in range(len(key)))
+    spelled = ", ".join(f"coalesce(a.s{number}, b.s{number})" for number in range(len(key)))
+    compared = "lower({})" if ignore_case else "{}"
+    old = _select_side("before", key, names, compared)
+    new = _select_side("after", key, names, compared)
     before_values = ", ".join(f"b.v{number}" for number in range(len(names)))
     after_values = ", ".join(f"a.v{number}" for number in range(len(names)))
     # The compared columns are the first of `names`.
     differs = " or ".join(f"b.v{n} is distinct from a.v{n}" for n in range(len(columns)))
     with _views(connection, before, after):
         rows = connection.execute(
-            f"select {keys}, b.is_present, a.is_present, {before_values}, {after_values} "  # noqa: S608 - quoted
-            f"from ({_select_side('before', key, names)}) as b "
-            f"full outer join ({_select_side('after', key, names)}) as a using ({keys}) "
+            f"select {spelled}, b.is_present, a.is_present, {before_values}, {after_values} "  # noqa: S608 - quoted
+            f"from ({old}) as b full outer join ({new}) as a using ({keys}) "
             f"where b.is_present is null or a.is_present is null or {differs} order by {keys}"
         ).fetchall()
     width = len(key)
@@ -74,18 +79,25 @@ def diff_tables(
 
 
 def find_lost_groups(
-    connection: duckdb.DuckDBPyConnection, before: Path, after: Path, *, group: str, at_least: int
+    connection: duckdb.DuckDBPyConnection,
+    before: Path,
+    after: Path,
+    *,
+    group: str,
+    at_least: int,
+    ignore_case: bool = False,
 ) -> dict[str, int]:
     """Groups of `at_least` rows or more that lost all rows, with their former number of rows.
 
     `group` is the column whose equal values make a group.
     """
-    name = quote_path(group)
+    name = f"{quote_path(group)}::varchar"
+    compared = f"lower({name})" if ignore_case else name
     with _views(connection, before, after):
         rows = connection.execute(
-            f"select {name}::varchar, count(*) from before "  # noqa: S608 - quoted
-            f"where {name} not in (select {name} from after where {name} is not null) "
-            f"group by {name} having count(*) >= ? order by {name}",
+            f"select min({name}), count(*) from before "  # noqa: S608 - quoted
+            f"where {compared} not in (select {compared} from after where {name} is not null) "
+            f"group by {compared} having count(*) >= ? order by {compared}",
             [at_least],
         ).fetchall()
     return dict(rows)
@@ -105,9 +117,15 @@ def _views(connection: duckdb.DuckDBPyConnection, before: Path, after: Path) -> 
         ) from error
 
 
-def _select_side(view: str, key: Sequence[str], names: Sequence[str]) -> str:
-    """A query of one side that renames its columns to k0, k1 ... and v0, v1 ..."""
-    # As text, so that keys match although a column's type changed between the versions.
-    keys = [f"{quote_path(name)}::varchar as k{number}" for number, name in enumerate(key)]
-    values = [f"{quote_path(name)} as v{number}" for number, name in enumerate(names)]
-    return f"select {', '.join([*keys, *values])}, true as is_present from {view}"  # noqa: S608 - quoted
+def _select_side(view: str, key: Sequence[str], names: Sequence[str], compared: str) -> str:
+    """A query of one side: its key as spelled (s0, s1 ...) and as compared, and values (v0 ...).
+
+    `compared` is a template for the SQL of what is compared (k0, k1 ...).
+    """
+    columns = []
+    for number, name in enumerate(key):
+        # As text, so that keys match although a column's type changed between the versions.
+        spelled = f"{quote_path(name)}::varchar"
+        columns += [f"{spelled} as s{number}", f"{compared.format(spelled)} as k{number}"]
+    columns += [f"{quote_path(name)} as v{number}" for number, name in enumerate(names)]
+    return f"select {', '.join(columns)}, true as is_present from {view}"  # noqa: S608 - quoted

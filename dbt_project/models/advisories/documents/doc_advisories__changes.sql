@@ -7,7 +7,7 @@ with run as (
 
 published_periods as (
 
-    select * from {{ ref('stg_advisories__history') }}
+    select * from {{ ref('int_advisories__published_periods') }}
 
 ),
 

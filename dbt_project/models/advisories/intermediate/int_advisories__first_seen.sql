@@ -10,7 +10,7 @@ first_publications as (
     select
         advisory_id,
         min(effective_from)::date as first_published_date,
-    from {{ ref('stg_advisories__history') }}
+    from {{ ref('int_advisories__published_periods') }}
     group by advisory_id
 
 ),

@@ -1,8 +1,15 @@
 -- One row per advisory: each pair of a package and an id in the vendor's feed, or in a ruling that
--- names a package. Names are compared in lower case and published in the feed's spelling.
+-- names a package. Names are compared in lower case; of a pair that the feed lists in two spellings
+-- the last one counts.
 with feed as (
 
     select * from {{ ref('stg_advisories__echo') }}
+
+),
+
+spellings as (
+
+    select * from {{ ref('int_advisories__spellings') }}
 
 ),
 
@@ -18,7 +25,6 @@ mentions as (
     select
         package_key,
         cve_id,
-        package_name,
         true as is_listed,
         fixed_version as vendor_version,
         is_sentinel as is_vendor_sentinel,
@@ -31,7 +37,6 @@ mentions as (
     select
         package_key,
         cve_id,
-        package_name,
         false as is_listed,
         false as is_vendor_sentinel,
         source_row as mention_order,
@@ -39,17 +44,27 @@ mentions as (
 
 ),
 
-advisories as (
+pairs as (
 
     select
-        package_name || ':' || cve_id as advisory_id,
         * exclude (mention_order),
         try_cast(regexp_extract(cve_id, '^CVE-(\d{4})-', 1) as integer) as id_year,
     from mentions
     qualify row_number() over (
         partition by package_key, cve_id
-        order by is_listed desc, mention_order
+        order by is_listed desc, mention_order desc
     ) = 1
+
+),
+
+advisories as (
+
+    select
+        spellings.package_name || ':' || pairs.cve_id as advisory_id,
+        spellings.package_name,
+        pairs.*,
+    from pairs
+    inner join spellings on pairs.package_key = spellings.package_key
 
 )
 

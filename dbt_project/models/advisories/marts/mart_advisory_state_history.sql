@@ -8,7 +8,7 @@ with run as (
 
 published_periods as (
 
-    select * from {{ ref('stg_advisories__history') }}
+    select * from {{ ref('int_advisories__published_periods') }}
 
 ),
 
@@ -56,6 +56,10 @@ decisions_with_cause as (
 
     select
         decisions.*,
+        case
+            when run.is_evidence_unchanged
+                then if(run.is_code_changed, 'rules_changed', 'time_passed')
+        end as cause_beside_sources,
         -- The record still says the same, yet it makes another claim: the record of a second source
         -- tipped the decision.
         coalesce(
@@ -68,7 +72,9 @@ decisions_with_cause as (
         case
             when last_periods.advisory_id is null then 'first_seen'
             when not last_periods.is_current then 'returned'
+            when cause_beside_sources = 'rules_changed' then 'rules_changed'
             when last_periods.is_withdrawn then 'record_withdrawn'
+            when cause_beside_sources = 'time_passed' then 'time_passed'
             when is_tipped and decisions.tipped_by_record is not null then 'new_evidence'
             when is_tipped and last_periods.tipped_by_record is not null then 'evidence_gone'
             when decisions.priority > coalesce(last_periods.priority, 0) then 'evidence_gone'
@@ -79,6 +85,7 @@ decisions_with_cause as (
         last_periods.opened_by_source as lost_source,
         last_periods.opened_by_record as lost_record,
     from decisions
+    cross join run
     left join last_periods on decisions.advisory_id = last_periods.advisory_id
 
 ),
