@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from threading import Thread
 from typing import Any
 
 import pytest
+from cryptography.x509 import DNSName
 from pydantic import SecretStr
 from support import misbehaving_server as faults
-from support.misbehaving_server import Fault, MisbehavingServer
+from support.certificates import Authority
+from support.misbehaving_server import Fault, MisbehavingServer, run_misbehaving_server
 from support.transfers import (
     GOOD,
     NOW,
@@ -343,6 +345,75 @@ def test_a_response_that_drips_ends_at_its_deadline(
     assert list_partial_files(home) == []
 
 
+Connect = Callable[[MisbehavingServer], tuple[str, str | None]]
+
+
+def handshake(server: MisbehavingServer) -> tuple[str, str | None]:
+    """Let the server's TLS handshake drip; return the address of the file, and no proxy."""
+    server.drips_handshake = True
+    return server.url.replace("http:", "https:") + PATH, None
+
+
+def through_proxy(fault: Fault) -> Connect:
+    """Return a way to a public host through the server as a proxy, which answers CONNECT so."""
+
+    def connect(server: MisbehavingServer) -> tuple[str, str | None]:
+        server.always["feeds.example:443"] = fault
+        return f"https://feeds.example{PATH}", server.url
+
+    return connect
+
+
+DRIPPING_CONNECTIONS = [
+    pytest.param(handshake, id="TLS handshake"),
+    pytest.param(through_proxy(faults.drips_header), id="CONNECT"),
+    pytest.param(through_proxy(faults.drips_interim), id="CONNECT, interim responses"),
+    pytest.param(through_proxy(faults.drips_tunnel), id="TLS handshake in a tunnel"),
+]
+
+
+@pytest.mark.fault("drips")
+@pytest.mark.parametrize("connect", DRIPPING_CONNECTIONS)
+def test_a_connection_that_drips_ends_at_the_deadline_of_the_header(
+    server: MisbehavingServer, home: Home, connect: Connect
+) -> None:
+    url, proxy = connect(server)
+    limits = {"response_timeout_seconds": 1, "attempts": 1}
+    started = time.monotonic()
+
+    with Client(proxy=proxy) as client:
+        context = FetchContext(
+            client=client, resolver=LocationResolver(home.root), home=home, now=NOW
+        )
+        fetched = fetch(FetchJob(make_source(url, limits=limits), PART, make_decision()), context)
+
+    assert "no complete header within 1 s" in (fetched.fault or "")
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.fault("drips")
+@pytest.mark.parametrize("connect", DRIPPING_CONNECTIONS)
+def test_a_stopped_run_waits_for_no_connection(
+    server: MisbehavingServer, home: Home, connect: Connect
+) -> None:
+    url, proxy = connect(server)
+    results: list[FetchResult] = []
+
+    with Client(proxy=proxy) as client:
+        context = FetchContext(
+            client=client, resolver=LocationResolver(home.root), home=home, now=NOW
+        )
+        job = FetchJob(make_source(url), PART, make_decision())
+        thread = Thread(target=lambda: results.append(fetch(job, context)))
+        thread.start()
+        time.sleep(0.5)
+        client.stop()
+        thread.join(timeout=3)
+
+    [fetched] = results
+    assert "the run is being stopped" in (fetched.fault or "")
+
+
 @pytest.mark.fault("drips")
 @pytest.mark.parametrize(
     "fault",
@@ -372,3 +443,85 @@ def test_a_stopped_run_waits_for_no_response(
 
     [fetched] = results
     assert "the run is being stopped" in (fetched.fault or "")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.create(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def trusting(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client of a machine that trusts the authority."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with Client() as client:
+        yield client
+
+
+def fetch_over_tls(client: Client, home: Home, url: str) -> FetchResult:
+    source = make_source(url, limits={"attempts": 2, "backoff_seconds": 0})
+    context = FetchContext(client=client, resolver=LocationResolver(home.root), home=home, now=NOW)
+    return fetch(FetchJob(source, PART, make_decision()), context)
+
+
+def test_a_file_is_fetched_over_tls(authority: Authority, trusting: Client, home: Home) -> None:
+    with run_misbehaving_server(tls=authority.server_context()) as server:
+        server.publish(PATH, GOOD)
+        fetched = fetch_over_tls(trusting, home, server.url + PATH)
+
+    assert read_stored(fetched, home) == GOOD
+
+
+@pytest.mark.fault("tls")
+@pytest.mark.parametrize(
+    ("certificate", "expected"),
+    [
+        pytest.param({"is_self_signed": True}, "self-signed certificate", id="self-signed"),
+        pytest.param({"days": -1}, "certificate has expired", id="expired"),
+        pytest.param({"days": 31}, "certificate is not yet valid", id="not yet valid"),
+        pytest.param(
+            {"name": DNSName("feeds.example")},
+            "certificate is not valid for '127.0.0.1'",
+            id="another host",
+        ),
+    ],
+)
+def test_a_certificate_that_cannot_be_trusted_is_an_outage(
+    authority: Authority, trusting: Client, home: Home, certificate: dict[str, Any], expected: str
+) -> None:
+    with run_misbehaving_server(tls=authority.server_context(**certificate)) as server:
+        server.publish(PATH, GOOD)
+        fetched = fetch_over_tls(trusting, home, server.url + PATH)
+
+    assert fetched.status is FetchStatus.MISSING
+    assert f"{server.url}{PATH}: ConnectError: " in (fetched.fault or "")
+    assert expected in (fetched.fault or "")
+    assert server.requests == []
+
+
+@pytest.mark.fault("tls")
+def test_an_authority_that_the_machine_does_not_know_is_an_outage(
+    authority: Authority, client: Client, home: Home
+) -> None:
+    with run_misbehaving_server(tls=authority.server_context()) as server:
+        fetched = fetch_over_tls(client, home, server.url + PATH)
+
+    assert "unable to get local issuer certificate" in (fetched.fault or "")
+
+
+@pytest.mark.fault("redirect-scheme")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_from_https_to_http_is_refused(
+    authority: Authority, server: MisbehavingServer, trusting: Client, home: Home, status: int
+) -> None:
+    server.publish(PATH, GOOD)
+    with run_misbehaving_server(tls=authority.server_context()) as secure:
+        secure.always[PATH] = faults.redirects(server.url + PATH, status)
+        secure.always["/relative.json"] = faults.redirects(PATH, status)
+        direct = fetch_over_tls(trusting, home, secure.url + PATH)
+        through_another = fetch_over_tls(trusting, home, secure.url + "/relative.json")
+
+    for fetched in (direct, through_another):
+        assert fetched.status is FetchStatus.MISSING
+        assert "expected https to stay https" in (fetched.fault or "")
+    assert server.requests == []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import socket
+import ssl
 import struct
 import sys
 import zlib
@@ -23,12 +24,14 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import Any
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 LOGIN_PAGE = (
     b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Password?</body></html>"
 )
 EXTRA = b"and more than was promised"
+TLS_RECORD = b"\x16\x03\x03\x40\x00"  # the head of a record of a handshake, with 16 KiB to come
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,12 @@ class MisbehavingServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.files: dict[str, File] = {}
         self.requests: list[ReceivedRequest] = []
+        self.drips_handshake = False
+        self.dripped_handshakes = 0
+        self._tls = tls
         self.closing = Event()
         self.always: dict[str, Fault] = {}
         self._next_faults: dict[str, deque[Fault]] = defaultdict(deque)
@@ -73,7 +79,17 @@ class MisbehavingServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self.server_address[1]}"
+
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        if self._tls:
+            # The handshake is left to the thread of the connection.
+            connection = self._tls.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+        return connection, address
 
     def publish(
         self,
@@ -113,7 +129,15 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.server.next_fault(ReceivedRequest(self.command, self.path, dict(self.headers)))
         fault(self, self.server.files.get(self.path))
 
-    do_HEAD = do_GET  # noqa: N815 - name of the base class
+    do_HEAD = do_CONNECT = do_GET  # noqa: N815 - name of the base class
+
+    def handle(self) -> None:
+        if not self.server.drips_handshake:
+            super().handle()
+            return
+        self.server.dripped_handshakes += 1
+        self.wfile.write(TLS_RECORD)
+        _drip(self, b"\0")
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
@@ -330,6 +354,14 @@ def drips_header(handler: Handler, _file: File | None) -> None:
     _drip(handler, b"x")
 
 
+def drips_tunnel(handler: Handler, _file: File | None) -> None:
+    """A proxy's tunnel in which the TLS handshake arrives a byte at a time."""
+    handler.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    handler.server.closing.wait(0.3)  # in a packet of its own, so that TLS reads what follows
+    handler.wfile.write(TLS_RECORD)
+    _drip(handler, b"\0")
+
+
 def drips_interim(handler: Handler, _file: File | None) -> None:
     """Interim responses (102) without a final one."""
     _drip(handler, b"HTTP/1.1 102 Processing\r\n\r\n")
@@ -430,9 +462,11 @@ FAULTS_BY_NAME: dict[str, Fault] = {
 
 
 @contextmanager
-def run_misbehaving_server(port: int = 0) -> Iterator[MisbehavingServer]:
+def run_misbehaving_server(
+    port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[MisbehavingServer]:
     """Run a server for the block."""
-    with MisbehavingServer(port) as server:
+    with MisbehavingServer(port, tls) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

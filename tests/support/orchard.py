@@ -97,15 +97,17 @@ class Orchard:
         ).model_copy(update={"mirror": mirror_url or str(self.mirror)})
         self.domain: Domain = load(self.settings.domains_dir)[DOMAIN]
 
-    def write_env_file(self) -> None:
+    def write_env_file(self, **further: str | None) -> None:
         """Write the settings to the `.env` of the home, for commands that run in it."""
+        variables = {
+            "ETL_MIRROR": self.settings.mirror,
+            "ETL_DOMAINS_DIR": self.settings.domains_dir,
+            "ETL_DBT_DIR": self.settings.dbt_dir,
+            **further,
+        }
+        lines = [f"{name}={value}\n" for name, value in variables.items() if value is not None]
         self.home.root.mkdir(parents=True, exist_ok=True)
-        (self.home.root / ".env").write_text(
-            f"ETL_MIRROR={self.settings.mirror}\n"
-            f"ETL_DOMAINS_DIR={self.settings.domains_dir}\n"
-            f"ETL_DBT_DIR={self.settings.dbt_dir}\n",
-            encoding="utf-8",
-        )
+        (self.home.root / ".env").write_text("".join(lines), encoding="utf-8")
 
     def serve(self, files: Files) -> None:
         """Write the files to the mirror directory."""
@@ -115,8 +117,9 @@ class Orchard:
             path.write_bytes(data)
 
     def run(self, options: RunOptions | None = None) -> RunManifest:
-        with open_project(self.settings, {DOMAIN: self.domain}, echo=lambda _: None) as session:
-            return run_domain(session.for_domain(DOMAIN), options or RunOptions())
+        name = self.domain.name
+        with open_project(self.settings, {name: self.domain}, echo=lambda _: None) as session:
+            return run_domain(session.for_domain(name), options or RunOptions())
 
     @property
     def latest(self) -> Path:
@@ -231,3 +234,22 @@ def create_project(target: Path) -> Path:
         (target / "dbt_project" / empty).mkdir()
     codegen.write_dbt_properties(target / "domains", target / "dbt_project")
     return target
+
+
+def declare_address(project: Path, url: str, *names: str) -> None:
+    """Declare that the sources are fetched from a server of this machine, and from no mirror."""
+    for name in names:
+        file = project / "domains" / DOMAIN / f"{name}.yaml"
+        text = file.read_text(encoding="utf-8").replace(f"https://{HOST}", url)
+        file.write_text(text.replace("location:\n", "location:\n  private: true\n"), "utf-8")
+
+
+def add_domain(project: Path, name: str) -> Path:
+    """Copy the domain under another name, with the same remotes; return its declarations."""
+    for tree in (project / "domains", project / "dbt_project" / "models"):
+        for file in sorted((tree / DOMAIN).rglob("*.*")):
+            text = file.read_text(encoding="utf-8").replace(DOMAIN, name)
+            copy = tree / file.relative_to(tree).as_posix().replace(DOMAIN, name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(text.replace(f"{name}.example", HOST), encoding="utf-8")
+    return project / "domains" / name
