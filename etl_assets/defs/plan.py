@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 OLDER_MODELS = "some of what is published is older than its tables or its code"
+NEWS_WITHOUT_FETCH = frozenset({Reason.PINNED, Reason.OFF})
 OTHER_FILE = "its table was made from another file"
 
 
@@ -145,7 +146,7 @@ class Plan:
 
     def news(self) -> list[str]:
         """Return the same lines without what is up to date, which is only counted."""
-        lines = [str(d) for d in self.decisions if d.fetch or d.reason is Reason.PINNED]
+        lines = [str(d) for d in self.decisions if d.fetch or d.reason in NEWS_WITHOUT_FETCH]
         reasons = Counter(d.reason for d in self.decisions if str(d) not in lines)
         skipped, count = reasons.pop(Reason.ALREADY_STORED, 0), len(self.decisions)
         unpublished = reasons.pop(Reason.NOT_YET_PUBLISHED, 0)  # there is no file to be up to date

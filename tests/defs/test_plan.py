@@ -27,6 +27,22 @@ def decide(reason: Reason, partition: str) -> Decision:
         ),
         ([Reason.UP_TO_DATE, Reason.UP_TO_DATE], ["2 of 2 files are up to date"]),
         (
+            [Reason.OFF, Reason.UP_TO_DATE, Reason.PINNED],
+            [
+                "orchard.trees[2024]: keep, nothing more is asked",
+                "orchard.trees[2026]: keep, pinned",
+                "1 of 3 files are up to date",
+            ],
+        ),
+        (
+            [Reason.OFF, Reason.ALREADY_STORED],
+            [
+                "orchard.trees[2024]: keep, nothing more is asked",
+                "0 of 2 files are up to date",
+                "1 of 2 files are stored and were not probed",
+            ],
+        ),
+        (
             [Reason.NO_RECORD, Reason.NOT_YET_PUBLISHED],
             [
                 "orchard.trees[2024]: fetch, no record",
@@ -36,7 +52,9 @@ def decide(reason: Reason, partition: str) -> Decision:
         ),
     ],
 )
-def test_a_period_never_fetched_is_not_up_to_date(reasons: list[Reason], lines: list[str]) -> None:
+def test_only_a_file_that_was_compared_is_counted_as_up_to_date(
+    reasons: list[Reason], lines: list[str]
+) -> None:
     decisions = [decide(reason, str(2024 + n)) for n, reason in enumerate(reasons)]
 
     assert Plan(decisions=decisions).news() == lines
