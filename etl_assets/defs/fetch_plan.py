@@ -20,6 +20,7 @@ from etl_assets.fetch.file_set import list_files, sort_partitions
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.row_requests import build_requests
+from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
@@ -155,20 +156,26 @@ class Fetcher:
     def _row_job(
         self, source: Source, part: Part, last: FetchResult | None, *, force: bool
     ) -> RowJob:
-        names = [credential.env for credential in source.location.credentials.values()]
-        missing = [name for name in names if self.project.settings.find_secret(name) is None]
+        missing, faults = [], []
+        for credential in source.location.credentials.values():
+            try:
+                if self.project.settings.find_secret(credential.env) is None:
+                    missing.append(credential.env)
+            except SettingsError as error:  # a missing one is a choice, an empty one is a fault
+                faults.append(str(error))
         context = RequestContext(
             client=self.context.client,
             home=self.project.home,
             now=self.context.now,
             missing_settings=", ".join(missing),
+            settings_fault="; ".join(faults),
             force=force,
         )
         table = self.project.home.table_file(
             source.domain, collect_answers.require_for_each(source).table, None
         )
         requests = build_requests(
-            source, table, self.project.resolver, with_credentials=not missing
+            source, table, self.project.resolver, with_credentials=not (missing or faults)
         )
         survey = collect_answers.survey_requests(source, requests, context)
         decision = collect_answers.decide(part, survey, last, context)

@@ -55,6 +55,8 @@ class RequestContext:
     now: datetime
     missing_settings: str = ""
     """The variables of credentials that are not set; while there are any, nothing is requested."""
+    settings_fault: str = ""
+    """Why a credential cannot be used although it is set; the due requests are then an outage."""
     force: bool = False
 
 
@@ -109,7 +111,7 @@ class RequestSurvey:
             return None
         text = f"{len(self.failures)} of {len(self.requests)} requests failed"
         text += f", first: {self.failures[0]}"
-        if self.stop_reason:
+        if self.stop_reason and self.stop_reason not in text:
             text += f"; {self.stop_reason}"
         return text
 
@@ -165,6 +167,8 @@ def survey_requests(
         usage = store.usage_on(context.now.astimezone(UTC).date())
     survey = RequestSurvey(source, requests, answers, due, usage)
     survey.stop_reason = _find_stop_reason(survey, context, next(iter(due), None))
+    if fault := context.settings_fault:
+        survey.failures = [f"{_format_key(request)}: {fault}" for request in due]
     return survey
 
 
@@ -184,7 +188,7 @@ def decide(
 def _causes(
     survey: RequestSurvey, last: FetchResult | None, context: RequestContext
 ) -> Iterator[Reason]:
-    if survey.due and not survey.stop_reason:
+    if survey.due and (survey.failures or not survey.stop_reason):
         yield Reason.FORCED if context.force else Reason.REQUESTS_DUE
     if last is None:
         yield Reason.NO_RECORD
@@ -255,6 +259,8 @@ def _find_stop_reason(
 ) -> str:
     """Returns why the request may not be sent now; empty if it may."""
     settings, usage = survey.settings, survey.usage
+    if context.settings_fault:
+        return context.settings_fault
     if context.missing_settings:
         return f"off, as {context.missing_settings} is not set"
     if settings.daily_limit is not None and usage.requests >= settings.daily_limit:

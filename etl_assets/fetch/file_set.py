@@ -57,7 +57,7 @@ def list_files(source: Source, declared: Files, resolver: LocationResolver) -> F
 
 def resolve_folder(source: Source, resolver: LocationResolver) -> Path:
     """Returns the folder of a set; raises UsageError if the mirror is a URL."""
-    file = resolver.resolve(source.location, NO_FILE).file
+    file = resolver.resolve_target(source.location.path or "", NO_FILE)
     if file.path is None:
         raise UsageError(
             f"{source.full_name}: expected ETL_MIRROR to be a directory, as a file set needs a"

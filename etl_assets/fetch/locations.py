@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
 from etl_assets.fetch.network_guard import SCHEMES, is_private_host, redact_url
-from etl_assets.model.errors import SettingsError, UnreachableError, UsageError
+from etl_assets.model.errors import SecretError, SettingsError, UnreachableError, UsageError
 
 SecretReader = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -79,7 +79,7 @@ class LocationResolver:
     def resolve(self, location: Location, partition: str | None) -> ResolvedLocation:
         """Returns the addresses of one file of a source.
 
-        Raises SettingsError if a secret of the location is not set.
+        Raises SecretError if a secret of the location is missing or empty.
         """
         file = self.resolve_target(
             location.url or location.path or "", partition, private=location.private
@@ -102,16 +102,22 @@ class LocationResolver:
         return ResolvedLocation(file, digest)
 
     def credentials(self, location: Location) -> tuple[tuple[str, SecretStr], ...]:
-        """Returns the secret headers of a location; none with a mirror, which must not get them."""
+        """Returns the secret headers of a location; none with a mirror, which must not get them.
+
+        Raises SecretError if a secret is missing or empty.
+        """
         if self.mirror is not None:
             return ()
         headers = []
         for name, credential in location.credentials.items():
             if self.secret is None:
-                raise SettingsError(
+                raise SecretError(
                     f"{credential.env}: expected a secret, found no settings to read it from"
                 )
-            value = self.secret(credential.env).get_secret_value()
+            try:
+                value = self.secret(credential.env).get_secret_value()
+            except SettingsError as error:
+                raise SecretError(str(error)) from error
             headers.append((name, SecretStr(credential.prefix + value)))
         return tuple(headers)
 

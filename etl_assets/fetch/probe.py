@@ -16,7 +16,12 @@ from etl_assets.fetch.local import local_validators
 from etl_assets.fetch.locations import LocationResolver, ResolvedLocation, Target
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.transfer import run_with_retries
-from etl_assets.model.errors import NotPublishedError, SourceError, UnreachableError
+from etl_assets.model.errors import (
+    NotPublishedError,
+    SecretError,
+    SourceError,
+    UnreachableError,
+)
 from etl_assets.model.records import Part, Probe, Validators
 
 ATTEMPTS = 2  # a failed probe leads to a fetch, which makes the declared number of attempts
@@ -51,7 +56,13 @@ def probe(
 
     If a digest is published, only its small file is requested: it is all that a decision needs.
     """
-    location = resolver.resolve(source.location, part.partition)
+    try:
+        location = resolver.resolve(source.location, part.partition)
+    except SecretError as error:
+        address = resolver.resolve_target(
+            source.location.url or source.location.path or "", part.partition
+        )
+        return Probe(part=part, url=address.label, probed_at=now, fault=str(error))
     sha256, fault = _published_digest(source, location, client)
     validators, is_published = None, True
     try:

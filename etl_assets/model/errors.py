@@ -9,6 +9,7 @@
     │   ├── UnreachableError        no answer, an error status, or a connection that broke off
     │   ├── NotPublishedError       the remote has no such file (404, 410)
     │   ├── TransferRefusedError    a declared limit or the address policy forbids the transfer
+    │   ├── SecretError             a secret that the source needs is not set on this machine
     │   └── ContentError            the bytes are not what was declared
     ├── HomeError                   the machine's: a directory, lock, disk or stored file
     ├── BuildError                  ours: a transformation failed
@@ -21,6 +22,7 @@ A message names where the error is, what was expected, what was found and what t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,11 +48,12 @@ class Problem:
 
 
 class DeclarationError(UsageError):
-    """Declarations are wrong; `problems` has all of them."""
+    """Declarations are wrong; `problems` has all of them, `advice` says what to do next."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], advice: str = "") -> None:
         self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = [*map(str, problems), advice]
+        super().__init__("\n".join(line for line in lines if line))
 
 
 class SettingsError(UsageError):
@@ -96,6 +99,10 @@ class NotPublishedError(SourceError):
 
 class TransferRefusedError(SourceError):
     """A declared limit or the address policy forbids the transfer."""
+
+
+class SecretError(SourceError):
+    """A secret that the source declares is missing or empty; other sources do not need it."""
 
 
 class ContentError(SourceError):

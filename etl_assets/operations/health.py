@@ -56,7 +56,9 @@ def examine(
         files = event_log.files.get(name, [])
         stored_sources = {file.part.source.name for file in files}
         findings += health_machine.check_locations(domain, resolver, now, stored_sources)
-        findings += health_machine.check_secrets(domain, resolver, settings.find_secret)
+        findings += health_machine.check_secrets(
+            domain, resolver, settings.find_secret, stored_sources
+        )
         unfinished_runs = event_log.unfinished_runs.get(name, [])
         findings += health_leftovers.check_leftovers(home, domain, files, unfinished_runs)
     return HealthReport(

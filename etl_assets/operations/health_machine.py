@@ -188,14 +188,20 @@ def _check_file_set(source: Source, declared: Files, resolver: LocationResolver)
 
 
 def check_secrets(
-    domain: Domain, resolver: LocationResolver, find_secret: Callable[[str], SecretStr | None]
+    domain: Domain,
+    resolver: LocationResolver,
+    find_secret: Callable[[str], SecretStr | None],
+    stored_sources: Collection[str],
 ) -> Iterator[HealthFinding]:
     """Check that every environment variable that a declaration names as a secret is set.
 
-    Secrets are not sent to a mirror, so with a mirror only row requests need them. A source with
-    `for_each` whose secret is not set is switched off, which is no error.
+    A missing one is an outage of its source: an error if the source is required and not among
+    `stored_sources`, which have a raw file to fall back on. Secrets are not sent to a mirror, so
+    with a mirror only row requests need them. A source with `for_each` whose secret is not set is
+    switched off, which is no error.
     """
-    missing: list[str] = []
+    errors: list[str] = []
+    warnings: list[str] = []
     others: list[str] = []
     for source in domain.sources.values():
         if source.for_each is None and resolver.mirror is not None:
@@ -206,18 +212,21 @@ def check_secrets(
                 others.append(f"{name} is set, for {source.full_name}")
             elif state == "not set" and source.for_each is not None:
                 others.append(f"{name} is not set, so {source.full_name} is off")
+            elif source.required and source.name not in stored_sources:
+                errors.append(f"{name} is {state}, for {source.full_name}")
             else:
-                missing.append(f"{name} is {state}, for {source.full_name}")
-    if missing:
-        yield HealthFinding.problem(
-            Level.ERROR,
-            "secrets",
-            missing,
-            expected="a value for each",
-            advice="set it in the environment or in .env",
-            domain=domain.name,
-        )
-    elif others:
+                warnings.append(f"{name} is {state}, for {source.full_name}")
+    for level, faults in ((Level.ERROR, errors), (Level.WARN, warnings)):
+        if faults:
+            yield HealthFinding.problem(
+                level,
+                "secrets",
+                faults,
+                expected="a value for each",
+                advice="set it in the environment or in .env",
+                domain=domain.name,
+            )
+    if others and not errors and not warnings:
         yield HealthFinding.ok("secrets", join_first(others), domain.name)
 
 

@@ -80,6 +80,7 @@ class Asking:
         self,
         *,
         missing_settings: str = "",
+        settings_fault: str = "",
         at: datetime = NOON,
         force: bool = False,
         resolver: LocationResolver | None = None,
@@ -87,7 +88,12 @@ class Asking:
     ) -> FetchResult:
         with Client() as client:
             context = collect_answers.RequestContext(
-                client, self.home, at, missing_settings=missing_settings, force=force
+                client,
+                self.home,
+                at,
+                missing_settings=missing_settings,
+                settings_fault=settings_fault,
+                force=force,
             )
             source = self.source(**declared)
             survey = collect_answers.survey_requests(
@@ -247,6 +253,24 @@ def test_stored_answers_are_used_without_the_key(asking: Asking) -> None:
 
     assert fetch.status is FetchStatus.UNCHANGED
     assert asking.names() == ["ELM", "OAK"]
+
+
+@pytest.mark.fault("missing-secret")
+def test_an_empty_key_is_an_outage_of_the_requests_that_are_due(asking: Asking) -> None:
+    fault = "THE_KEY: expected a secret, found an empty text"
+    empty = asking.ask(settings_fault=fault)
+    sent_without_key = list(asking.server.stations)
+    asking.ask()
+    answered = asking.ask(settings_fault=fault)
+    asking.rows("ASH", "ELM", "OAK")
+    more = asking.ask(settings_fault=fault)
+
+    assert (empty.status, sent_without_key) == (FetchStatus.MISSING, [])
+    assert empty.fault == f"2 of 2 requests failed, first: ELM: {fault}"
+    assert (answered.status, answered.fault) == (FetchStatus.UNCHANGED, None)
+    assert (more.status, asking.names()) == (FetchStatus.OUTAGE, ["ELM", "OAK"])
+    assert more.fault == f"1 of 3 requests failed, first: ASH: {fault}"
+    assert asking.server.stations == ["ELM", "OAK"]
 
 
 def test_the_daily_limit_postpones_the_rest_to_another_day(asking: Asking) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
 from etl_assets.fetch.locations import LocationResolver
-from etl_assets.model.errors import SettingsError, UsageError
+from etl_assets.model.errors import SecretError, UsageError
 
 HOME = Path("/srv/etl")
 URL = "https://feeds.example/v1/{partition}.json"
@@ -135,7 +135,7 @@ def test_a_target_is_private_by_declaration_or_by_address(
 def test_a_missing_secret_is_an_error_with_its_name() -> None:
     location = Location.model_validate({"url": URL, "credentials": {"X-Key": {"env": "FEED_KEY"}}})
 
-    with pytest.raises(SettingsError, match="FEED_KEY: expected a secret"):
+    with pytest.raises(SecretError, match="FEED_KEY: expected a secret"):
         LocationResolver(HOME).resolve(location, None)
 
 

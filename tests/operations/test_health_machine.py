@@ -25,6 +25,7 @@ from etl_assets.operations.health_result import Level
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GIGABYTES = 1 << 30
+SECRETS = "orchard: secrets: FRUIT_KEY"
 
 
 @pytest.mark.parametrize(
@@ -122,30 +123,33 @@ def a_secret(_: str) -> SecretStr | None:
 
 @pytest.mark.fault("secrets")
 @pytest.mark.parametrize(
-    ("find_secret", "mirror", "messages"),
+    ("find_secret", "mirror", "is_required", "stored", "messages"),
     [
-        (unset, None, ["ERROR orchard: secrets: FRUIT_KEY is not set, for orchard.fruits; "]),
-        (empty, None, ["ERROR orchard: secrets: FRUIT_KEY is empty, for orchard.fruits; "]),
-        (a_secret, None, ["ok    orchard: secrets: FRUIT_KEY is set, for orchard.fruits"]),
-        (unset, "https://mirror.example", []),
+        (unset, None, True, [], [f"ERROR {SECRETS} is not set, for orchard.fruits; "]),
+        (empty, None, True, [], [f"ERROR {SECRETS} is empty, for orchard.fruits; "]),
+        (unset, None, True, ["fruits"], [f"WARN  {SECRETS} is not set, for orchard.fruits; "]),
+        (unset, None, False, [], [f"WARN  {SECRETS} is not set, for orchard.fruits; "]),
+        (empty, None, False, [], [f"WARN  {SECRETS} is empty, for orchard.fruits; "]),
+        (a_secret, None, True, [], [f"ok    {SECRETS} is set, for orchard.fruits"]),
+        (unset, "https://mirror.example", True, [], []),
     ],
-    ids=["missing", "empty", "set", "not needed with a mirror"],
+    ids=["missing", "empty", "stored", "optional", "optional, empty", "set", "mirror"],
 )
 def test_a_secret_must_be_set_if_a_run_needs_it(
     tmp_path: Path,
     find_secret: Callable[[str], SecretStr | None],
     mirror: str | None,
+    is_required: bool,
+    stored: list[str],
     messages: list[str],
 ) -> None:
     location: dict[str, Any] = {
         "url": "https://orchard.example/fruits",
         "credentials": {"X-Key": {"env": "FRUIT_KEY"}},
     }
-    orchard = domain_with(location=location)
+    orchard = domain_with(location=location, required=is_required)
+    resolver = LocationResolver(tmp_path, mirror)
 
-    lines = [
-        str(finding)
-        for finding in check_secrets(orchard, LocationResolver(tmp_path, mirror), find_secret)
-    ]
+    lines = [str(each) for each in check_secrets(orchard, resolver, find_secret, stored)]
 
     assert [line[: len(m)] for line, m in zip(lines, messages, strict=True)] == messages
