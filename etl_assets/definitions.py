@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dagster as dg
 
-from etl_assets.declarations.load import load
+from etl_assets.declarations.load import load_each
 from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.definitions import build_defs
+from etl_assets.defs.definitions import build_code_location
 from etl_assets.settings import Settings
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the definitions of every declared domain, with the settings of the environment."""
+    """Return the definitions of the domains without faults, for the settings of this process."""
     settings = Settings.load()
-    return build_defs(ProjectContext(settings, load(settings.domains_dir)))
+    declarations = load_each(settings.domains_dir)
+    return build_code_location(ProjectContext(settings, declarations.domains, declarations.broken))

@@ -11,6 +11,7 @@ import typer
 from etl_assets.cli.output import (
     EXIT_FAILED,
     Json,
+    load_declarations,
     load_settings,
     open_session,
     print_result,
@@ -45,12 +46,14 @@ def explain(
 
     Also states what would change the answer.
     """
-    from etl_assets.declarations.load import load
     from etl_assets.model.home import Home
     from etl_assets.operations.explain import explain, resolve_domain
 
     settings = load_settings()
-    domain, values = resolve_domain(load(settings.domains_dir), key)
+    declarations = load_declarations(settings)
+    if broken := declarations.broken.get(key[0]):
+        raise broken.error
+    domain, values = resolve_domain(declarations.domains, key)
     at = _parse_time(as_of) if as_of is not None else None
     explanation = explain(Home(settings.home), domain, values, at=at)
     print_result(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
@@ -90,7 +93,7 @@ def diff(
         if not (name and file):
             raise UsageError(f"--replace: expected SOURCE_OR_SEED=FILE, found {text!r}")
         files[name] = Path(file)
-    with open_session() as session:
+    with open_session(domain) as session:
         name = domain or find_domain_of(session.project, files).name
         difference = diff(session.for_domain(name), files)
     print_result(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
@@ -119,12 +122,12 @@ def replay(
 
     Uses the raw files and the history of that run. Exits with 1 if any byte differs.
     """
-    from etl_assets.declarations.load import load
     from etl_assets.defs.context import ProjectContext
     from etl_assets.operations.replay import replay
 
     settings = load_settings()
-    project = ProjectContext(settings, load(settings.domains_dir))
+    declarations = load_declarations(settings)
+    project = ProjectContext(settings, declarations.domains, declarations.broken)
     result = replay(project, run_name, into=output_dir)
     print_result(result.lines(), result.model_dump(mode="json"), as_json=as_json)
     if not result.is_equal:

@@ -16,10 +16,14 @@ from etl_assets.cli.output import (
     GroupedCommands,
     Json,
     OptionalDomain,
+    exit_with_worst,
+    load_declarations,
     load_settings,
     open_session,
     print_result,
     print_text,
+    select_domains,
+    work_on_each,
 )
 from etl_assets.model.errors import DeclarationError, SettingsError
 
@@ -50,7 +54,7 @@ def status(domain: DomainName, *, as_json: Json = False) -> None:
     """Show the state of each source and of the published set."""
     from etl_assets.operations.status import domain_status
 
-    with open_session() as session:
+    with open_session(domain) as session:
         state = domain_status(session.for_domain(domain))
     print_result(state.lines(datetime.now(UTC)), state.as_dict(), as_json=as_json)
 
@@ -72,7 +76,7 @@ def _health_report(domain: str | None, now: datetime) -> HealthReport:
 
     A monitor reads them from the JSON document.
     """
-    from etl_assets.declarations.load import load
+    from etl_assets.declarations.domain import Declarations
     from etl_assets.declarations.names import find_domain
     from etl_assets.operations.health import examine
     from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
@@ -91,15 +95,16 @@ def _health_report(domain: str | None, now: datetime) -> HealthReport:
             for line in str(error).splitlines()
         ]
         return HealthReport(checked_at=now, findings=findings)
-    declared: dict[str, Domain] | DeclarationError
     try:
-        declared = load(settings.domains_dir)
-    except DeclarationError as error:
-        declared = error
-    else:
-        if domain is not None:
-            declared = {domain: find_domain(declared, domain)}
-    return examine(settings, declared, now)
+        declarations = load_declarations(settings)
+    except DeclarationError as error:  # there is no domain at all
+        return examine(settings, Declarations({}, {}), now, error.problems)
+    domains, broken = declarations.domains, declarations.broken
+    if domain is not None and domain in broken:
+        domains, broken = {}, {domain: broken[domain]}
+    elif domain is not None:
+        domains, broken = {domain: find_domain(domains, domain, broken)}, {}
+    return examine(settings, Declarations(domains, broken), now)
 
 
 @app.command(rich_help_panel="Inspect")
@@ -118,19 +123,20 @@ def stats(
 
     Also shows how often a last good file was used, and which checks failed.
     """
-    from etl_assets.declarations.load import load
-    from etl_assets.declarations.names import find_domain
     from etl_assets.model.home import Home
     from etl_assets.operations.stats import count
 
     settings = load_settings()
-    domains = load(settings.domains_dir)
-    names = [find_domain(domains, domain).name] if domain else sorted(domains)
-    statistics = [count(Home(settings.home), name, last=last) for name in names]
+    declarations = load_declarations(settings, domain)
+    names, left_out = select_domains(declarations, domain)
+    statistics, errors = work_on_each(
+        names, lambda name: count(Home(settings.home), name, last=last)
+    )
     lines = []
     for each in statistics:
         lines += each.lines()
     print_result(lines, [each.model_dump(mode="json") for each in statistics], as_json=as_json)
+    exit_with_worst(errors=errors, left_out=left_out)
 
 
 @app.command(rich_help_panel="Inspect")
@@ -163,7 +169,8 @@ def sample(
 
     name, named_partition = split_part_name(source)
     with open_session() as session:
-        declared = find_source(with_disabled_sources(session.project.domains), name)
+        project = session.project
+        declared = find_source(with_disabled_sources(project.domains), name, project.broken)
         records = first_records(
             session,
             declared,
@@ -182,15 +189,13 @@ def config_show(*, as_json: Json = False) -> None:
 
     A secret is never shown, only whether it is set.
     """
-    from etl_assets.declarations.load import load
-
     settings = load_settings()
     descriptions = list(settings.describe())
     lines = [_format_setting(setting) for setting in descriptions]
     secrets: list[dict[str, Any]] = []
     # The settings are shown even if the declarations are invalid.
     try:
-        secrets = _declared_secrets(settings, load(settings.domains_dir))
+        secrets = _declared_secrets(settings, load_declarations(settings).domains)
     except DeclarationError:
         problem = f"{settings.domains_dir}: cannot be read; `etl sources check` says why"
     else:
@@ -221,13 +226,15 @@ def config_get(
 ) -> None:
     """Print one setting or declared value, including defaults."""
     from etl_assets.cli.dotted_path import get_value
-    from etl_assets.declarations.load import load
 
     settings = load_settings()
     values: dict[str, object] = {setting.name: setting.value for setting in settings.describe()}
     # A setting can be read even if the declarations are invalid.
     if key not in values:
-        for name, domain in load(settings.domains_dir).items():
+        declarations = load_declarations(settings)
+        if broken := declarations.broken.get(key.partition(".")[0]):
+            raise broken.error
+        for name, domain in declarations.domains.items():
             values[name] = _declared_values(domain)
     value = get_value(values, key)
     if as_json or isinstance(value, dict | list):
@@ -239,15 +246,15 @@ def config_get(
 @sources_app.command("list")
 def sources_list(*, as_json: Json = False) -> None:
     """List the declared sources with their format and title."""
-    from etl_assets.declarations.load import load
-
     lines, documents = [], []
-    for domain in load(load_settings().domains_dir).values():
+    declarations = load_declarations(load_settings())
+    for domain in declarations.domains.values():
         for source in domain.sources.values():
             name = str(source.full_name)
             lines.append(f"{name:32} {source.format.name:10} {source.title}")
             documents.append({"name": name, **source.model_dump(mode="json", by_alias=True)})
     print_result(lines, documents, as_json=as_json)
+    exit_with_worst(left_out=declarations.broken.values())
 
 
 @sources_app.command("check")

@@ -25,10 +25,15 @@ from etl_assets.cli.output import (
     GroupedCommands,
     Json,
     OptionalDomain,
+    exit_with_worst,
+    load_declarations,
     load_settings,
     open_session,
+    print_error,
     print_result,
     print_text,
+    select_domains,
+    work_on_each,
 )
 from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
@@ -212,7 +217,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Fetch what changed, rebuild what depends on it, and publish.
 
-    Exits with 1 if a domain could not be published.
+    A domain that fails does not keep the others from being run. Exits with 1 if a domain could not
+    be published, with 2 if a domain has faults in its declarations.
     """
     if stage and start:
         raise UsageError(f"--stage: expected it or --from, found {stage} and {start}")
@@ -239,19 +245,27 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
     from etl_assets.operations.run import run_domain
 
-    with open_session(config) as session:
+    only_domain = domains[0] if len(domains) == 1 else None
+    with open_session(only_domain, config=config) as session:
+        # Refuse unknown names before anything is started. Faults in its declarations stop only the
+        # domain itself.
+        for name in domains:
+            if name not in session.project.broken:
+                session.for_domain(name)
         if dry_run:
             _print_plans(session, domains, options, as_json=as_json)
             return
-        manifests = [run_domain(session.for_domain(domain), options) for domain in domains]
+        manifests, errors = work_on_each(
+            domains, lambda name: run_domain(session.for_domain(name), options)
+        )
     lines = []
     for manifest in manifests:
         lines += _format_manifest(manifest)
     documents = [manifest.model_dump(mode="json") for manifest in manifests]
     print_result(lines, documents, as_json=as_json)
     failures = {"failed", "partial_success"} if strict else {"failed"}
-    if any(manifest.status.value in failures for manifest in manifests):
-        raise typer.Exit(EXIT_FAILED)
+    failed = any(manifest.status.value in failures for manifest in manifests)
+    exit_with_worst(failed=failed, errors=errors)
 
 
 @app.command(rich_help_panel="Run")
@@ -262,7 +276,7 @@ def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = Fal
     """
     from etl_assets.operations.run import plan_run
 
-    with open_session() as session:
+    with open_session(domain) as session:
         plan = plan_run(session.for_domain(domain), RunOptions(sources=tuple(source or ())))
     print_result(plan.lines(), plan.as_dict(), as_json=as_json)
 
@@ -308,23 +322,25 @@ def check(
 ) -> None:
     """Evaluate the asset checks on the stored data.
 
-    Exits with 1 if a check of severity ERROR fails.
+    Exits with 1 if a check of severity ERROR fails, with 2 if a domain cannot be checked.
     """
     from etl_assets.demo.check_samples import check_samples
     from etl_assets.operations.check import check_domain
 
     evaluate = check_samples if samples else check_domain
+    with open_session(domain) as session:
+        names, left_out = select_domains(session.project, domain)
+        by_domain, errors = work_on_each(names, lambda name: evaluate(session.for_domain(name)))
     evaluations: list[RunCheck] = []
-    with open_session() as session:
-        for name in [domain] if domain else sorted(session.project.domains):
-            evaluations += evaluate(session.for_domain(name))
+    for checks in by_domain:
+        evaluations += checks
     print_result(
         [_format_check(evaluation) for evaluation in evaluations],
         [evaluation.model_dump(mode="json") for evaluation in evaluations],
         as_json=as_json,
     )
-    if any(not each.passed and each.severity == "error" for each in evaluations):
-        raise typer.Exit(EXIT_FAILED)
+    failed = any(not each.passed and each.severity == "error" for each in evaluations)
+    exit_with_worst(failed=failed, errors=errors, left_out=left_out)
 
 
 @app.command(rich_help_panel="Develop")
@@ -340,7 +356,9 @@ def demo(
     """
     from etl_assets.demo.play import play
 
-    play(load_settings(), domain, say=print_text)
+    settings = load_settings()
+    load_declarations(settings)  # to name those with faults
+    play(settings, domain, say=print_text)
 
 
 @app.command(rich_help_panel="Develop")
@@ -353,7 +371,9 @@ def ui(
     """
     from etl_assets.operations.ui import serve_ui
 
-    raise typer.Exit(serve_ui(load_settings(), port))
+    settings = load_settings()
+    load_declarations(settings)  # to name those with faults
+    raise typer.Exit(serve_ui(settings, port))
 
 
 def _print_plans(
@@ -361,11 +381,12 @@ def _print_plans(
 ) -> None:
     from etl_assets.operations.run import plan_run
 
-    plans = [plan_run(session.for_domain(domain), options) for domain in domains]
+    plans, errors = work_on_each(domains, lambda name: plan_run(session.for_domain(name), options))
     lines = []
     for plan in plans:
         lines += plan.lines()
     print_result(lines, [plan.as_dict() for plan in plans], as_json=as_json)
+    exit_with_worst(errors=errors)
 
 
 def _format_manifest(manifest: RunManifest) -> list[str]:
@@ -401,7 +422,7 @@ def _format_check(check: RunCheck) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    print_text(f"etl: {message}", to_stderr=True)
+    print_error(message)
     sys.exit(code)
 
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import typer
+
+from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from etl_assets.defs.context import ProjectSession
+    from etl_assets.declarations.domain import BrokenDomain, Declarations
+    from etl_assets.defs.context import ProjectContext, ProjectSession
     from etl_assets.model.records import Part
     from etl_assets.settings import Settings
+
+Result = TypeVar("Result")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2  # 0 is success; signals are in `main`
 
@@ -51,32 +56,103 @@ def load_settings(config: Path | None = None) -> Settings:
     return Settings.load(config=config)
 
 
-@contextmanager
-def open_session(config: Path | None = None) -> Iterator[ProjectSession]:
-    """Yields a session of the project; `config` is a settings file instead of `ETL_CONFIG`."""
-    from etl_assets.declarations.load import load
+def load_declarations(settings: Settings, domain: str | None = None) -> Declarations:
+    """Returns the declarations; each domain with faults is named in one line on stderr.
 
+    Raises UsageError if `domain` is given and is unknown or has faults.
+    """
+    from etl_assets.declarations.load import load_each
+    from etl_assets.declarations.names import find_domain
+
+    declarations = load_each(settings.domains_dir)
+    if domain is not None:
+        find_domain(declarations.domains, domain, declarations.broken)
+    for broken in declarations.broken.values():
+        print_error(str(broken))
+    return declarations
+
+
+@contextmanager
+def open_session(
+    domain: str | None = None, *, config: Path | None = None
+) -> Iterator[ProjectSession]:
+    """Yields a session of the project; `config` is a settings file instead of `ETL_CONFIG`.
+
+    Raises UsageError if `domain` is given and is unknown or has faults.
+    """
     settings = load_settings(config)
     handler = logging.StreamHandler()
     handler.setFormatter(EscapingFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
     logging.getLogger("etl_assets").setLevel(settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
-    domains = load(settings.domains_dir)
+    declarations = load_declarations(settings, domain)
     from etl_assets.defs.launch import open_project
 
     with (
         ProgressDisplay(no_color=settings.no_color) as display,
         open_project(
-            settings, domains, echo=display.print_line, progress=display.update
+            settings,
+            declarations.domains,
+            broken=declarations.broken,
+            echo=display.print_line,
+            progress=display.update,
         ) as session,
     ):
         yield session
 
 
+def select_domains(
+    declared: Declarations | ProjectContext, domain: str | None
+) -> tuple[list[str], Collection[BrokenDomain]]:
+    """Returns the name of the one domain, or of all; and the domains that are left out of all."""
+    if domain is not None:
+        return [domain], []
+    return sorted(declared.domains), declared.broken.values()
+
+
+def work_on_each(
+    names: Iterable[str], work: Callable[[str], Result]
+) -> tuple[list[Result], list[EtlError]]:
+    """Returns the results and the errors of work on domains; an error of one stops no other."""
+    results, errors = [], []
+    for name in names:
+        try:
+            results.append(work(name))
+        except RunInterruptedError:
+            raise
+        except EtlError as error:
+            errors.append(error)
+    return results, errors
+
+
+def exit_with_worst(
+    *,
+    failed: bool = False,
+    errors: Sequence[EtlError] = (),
+    left_out: Collection[BrokenDomain] = (),
+) -> None:
+    """Prints the errors and exits unless everything was good and complete.
+
+    The code is 1 if something failed, else 2 if a command or a declaration was wrong: `left_out`
+    are the domains that a verb over all domains could not work on.
+    """
+    for error in errors:
+        print_error(str(error))
+    if failed or not all(isinstance(error, UsageError) for error in errors):
+        raise typer.Exit(EXIT_FAILED)
+    if errors or left_out:
+        raise typer.Exit(EXIT_USAGE)
+
+
+def print_error(message: str) -> None:
+    print_text(f"etl: {message}", to_stderr=True)
+
+
 def print_result(lines: Sequence[str], document: object, *, as_json: bool) -> None:
     """Prints the lines, or with `--json` the document, to stdout."""
-    print_text(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+    if lines or as_json:
+        print_text(json.dumps(document, indent=2) if as_json else "\n".join(lines))
 
 
 def print_text(text: str, *, to_stderr: bool = False) -> None:

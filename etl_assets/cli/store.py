@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl_assets.cli.output import (
-    EXIT_FAILED,
     GroupedCommands,
     Json,
     OptionalDomain,
+    exit_with_worst,
+    load_declarations,
     load_settings,
     open_session,
     print_result,
     print_text,
+    select_domains,
+    work_on_each,
 )
 
 if TYPE_CHECKING:
     from etl_assets.defs.context import ProjectSession
+    from etl_assets.operations.manifest import RestoreResult
 
 app = typer.Typer(rich_markup_mode=None)
 quarantine_app = typer.Typer(
@@ -80,11 +84,10 @@ def rollback(
 
     The next run uses that version. The source is not fetched again until `etl unpin`.
     """
-    from etl_assets.declarations.names import find_part
     from etl_assets.operations import rollback as operations_rollback
 
     with open_session() as session:
-        declared, part = find_part(session.project.domains, source)
+        declared, part = session.project.find_part(source)
         with _locked(session, declared.domain):
             fetch = operations_rollback.rollback(
                 session.for_domain(declared.domain), declared, part, to=to, **_decision(why)
@@ -98,11 +101,10 @@ def unpin(source: SourceName, *, why: Why) -> None:
 
     The next run contacts the remote.
     """
-    from etl_assets.declarations.names import find_part
     from etl_assets.operations import rollback as operations_rollback
 
     with open_session() as session:
-        declared, part = find_part(session.project.domains, source)
+        declared, part = session.project.find_part(source)
         with _locked(session, declared.domain):
             fetch = operations_rollback.unpin(
                 session.for_domain(declared.domain), declared, part, **_decision(why)
@@ -117,11 +119,10 @@ def forget(source: SourceName, *, why: Why) -> None:
 
     The next run publishes without its rows.
     """
-    from etl_assets.declarations.names import find_part
     from etl_assets.operations import rollback as operations_rollback
 
     with open_session() as session:
-        declared, part = find_part(session.project.domains, source)
+        declared, part = session.project.find_part(source)
         with _locked(session, declared.domain):
             operations_rollback.forget(
                 session.for_domain(declared.domain), declared, part, **_decision(why)
@@ -137,8 +138,8 @@ def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Js
     """
     from etl_assets.operations import prune as operations_prune
 
-    with open_session() as session, _locked(session, *session.project.domains):
-        names = _domain_names(session, domain)
+    with open_session(domain) as session, _locked(session, *session.project.domains):
+        names, left_out = select_domains(session.project, domain)
         removed = operations_prune.prune(session, names, now=datetime.now(UTC), dry_run=dry_run)
     freed_bytes = sum(item.size_bytes for item in removed)
     verb = "would be freed" if dry_run else "freed"
@@ -149,6 +150,7 @@ def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Js
     }
     lines = [*map(str, removed), f"{len(removed)} items, {freed_bytes:,} bytes {verb}"]
     print_result(lines, document, as_json=as_json)
+    exit_with_worst(left_out=left_out)
 
 
 app.add_typer(quarantine_app, name="quarantine", rich_help_panel="Store")
@@ -163,11 +165,16 @@ def manifest_export(domain: OptionalDomain = None) -> None:
     """
     from etl_assets.defs.export_manifest import export_on_request
 
-    with open_session() as session:
-        for name in _domain_names(session, domain):
+    with open_session(domain) as session:
+        names, left_out = select_domains(session.project, domain)
+
+        def export(name: str) -> None:
             with _locked(session, name):
                 written = export_on_request(session.for_domain(name), datetime.now(UTC))
             print_text(f"{name}: {', '.join(written) or 'nothing'} written")
+
+        _, errors = work_on_each(names, export)
+    exit_with_worst(errors=errors, left_out=left_out)
 
 
 @manifest_app.command("verify")
@@ -178,12 +185,12 @@ def manifest_verify(domain: OptionalDomain = None, *, as_json: Json = False) -> 
     """
     from etl_assets.operations.manifest import verify_store
 
-    with open_session() as session:
+    with open_session(domain) as session:
+        _, left_out = select_domains(session.project, domain)
         declared = session.for_domain(domain).domain if domain else None
         verification = verify_store(session, declared)
     print_result(verification.lines(), verification.model_dump(mode="json"), as_json=as_json)
-    if verification.faults:
-        raise typer.Exit(EXIT_FAILED)
+    exit_with_worst(failed=bool(verification.faults), left_out=left_out)
 
 
 @manifest_app.command("restore")
@@ -194,16 +201,19 @@ def manifest_restore(domain: OptionalDomain = None, *, as_json: Json = False) ->
     """
     from etl_assets.operations.manifest import list_exported_domains, restore
 
-    restored = []
-    with open_session() as session:
-        names = _domain_names(session, domain) if domain else list_exported_domains(session.project)
-        for name in names:
+    with open_session(domain) as session:
+
+        def restore_domain(name: str) -> RestoreResult:
             with _locked(session, name):
-                restored.append(restore(session.for_domain(name)))
+                return restore(session.for_domain(name))
+
+        names = [domain] if domain else list_exported_domains(session.project)
+        restored, errors = work_on_each(names, restore_domain)
     lines = []
     for each in restored:
         lines += each.lines()
     print_result(lines, [each.model_dump(mode="json") for each in restored], as_json=as_json)
+    exit_with_worst(errors=errors)
 
 
 @quarantine_app.command("list")
@@ -212,15 +222,16 @@ def quarantine_list(source: OptionalSource = None, *, as_json: Json = False) -> 
 
     The newest file of each source comes first.
     """
-    from etl_assets.declarations.load import load
     from etl_assets.declarations.names import find_source
     from etl_assets.model.home import Home
     from etl_assets.validate import quarantine
 
     settings = load_settings()
-    domains = load(settings.domains_dir)
+    declarations = load_declarations(settings)
+    domains, left_out = declarations.domains, declarations.broken
     if source:
-        sources = [find_source(domains, source)]
+        sources = [find_source(domains, source, left_out)]
+        left_out = {}
     else:
         sources = [each for domain in domains.values() for each in domain.sources.values()]
     records = []
@@ -231,16 +242,16 @@ def quarantine_list(source: OptionalSource = None, *, as_json: Json = False) -> 
         [record.model_dump(mode="json") for record in records],
         as_json=as_json,
     )
+    exit_with_worst(left_out=left_out.values())
 
 
 @quarantine_app.command("show")
 def quarantine_show(source: SourceName, sha256: Digest = None) -> None:
     """Print the record of one quarantined file as JSON."""
-    from etl_assets.declarations.names import find_source
     from etl_assets.operations import quarantine
 
     with open_session() as session:
-        declared = find_source(session.project.domains, source)
+        declared = session.project.find_source(source)
         record = quarantine.find_quarantined(session.project, declared, sha256)
     print_result([], record.model_dump(mode="json"), as_json=True)
 
@@ -251,11 +262,10 @@ def quarantine_release(source: SourceName, sha256: Digest = None, *, why: Why) -
 
     It becomes the current file of the source.
     """
-    from etl_assets.declarations.names import find_source
     from etl_assets.operations import quarantine
 
     with open_session() as session:
-        declared = find_source(session.project.domains, source)
+        declared = session.project.find_source(source)
         with _locked(session, declared.domain):
             record = quarantine.find_quarantined(session.project, declared, sha256)
             quarantine.release(
@@ -281,11 +291,9 @@ def quarantine_purge(
 
     with open_session() as session:
         sizes = quarantine.purge(session.project, source, sha256, everything=everything)
+        left_out = session.project.broken.values() if everything else []
     print_text(f"{len(sizes)} files deleted, {sum(sizes):,} bytes freed")
-
-
-def _domain_names(session: ProjectSession, domain: str | None) -> list[str]:
-    return [session.for_domain(domain).domain.name] if domain else sorted(session.project.domains)
+    exit_with_worst(left_out=left_out)
 
 
 def _decision(why: str) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What `_domain.yaml` declares: documents, gate, report, explain, retention; and attributions.
 
-Sources are `etl_assets.declarations.source`; rules between fields are `rules`.
+`Declarations` are all domains as loaded, those with faults beside the others. Sources are
+`etl_assets.declarations.source`; rules between fields are `rules`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 
 from etl_assets.declarations.declaration import COLUMN_NAME, COLUMN_PATH, NAME, Declaration
 from etl_assets.declarations.source import Source
+from etl_assets.model.errors import DeclarationError, Problem
 
 Tone = Literal["good", "neutral", "waiting", "open", "bad"]
 
@@ -243,6 +245,40 @@ class Domain(Declaration):
     def find_source(self, name: str) -> Source | None:
         """Returns the enabled source of this name, bare or in full (`domain.name`), or None."""
         return self.sources.get(name.removeprefix(f"{self.name}."))
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenDomain:
+    """A domain whose declarations have faults: no verb can use it, and the others name it."""
+
+    name: str
+    source_names: frozenset[str]
+    """The names of its files, which need not be readable."""
+    problems: Sequence[Problem]
+
+    @property
+    def error(self) -> DeclarationError:
+        """All problems, and what to do next."""
+        return DeclarationError(
+            self.problems,
+            f"{self.name}: correct its declarations and run the command again; "
+            "other domains are not affected",
+        )
+
+    def __str__(self) -> str:
+        faults = "fault" if len(self.problems) == 1 else "faults"
+        return (
+            f"{self.name} is left out: {len(self.problems)} {faults} in its declarations, first "
+            f"{self.problems[0]}; `etl sources check` lists all"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """The domains that are declared without faults, and the others, by name."""
+
+    domains: Mapping[str, Domain]
+    broken: Mapping[str, BrokenDomain]
 
 
 @dataclass(frozen=True, slots=True)

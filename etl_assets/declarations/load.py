@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from etl_assets.declarations.declaration import NAME, Declaration
-from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.names import fetch_order
+from etl_assets.declarations.domain import BrokenDomain, Declarations, Domain
+from etl_assets.declarations.names import dependency_violations
 from etl_assets.declarations.rules import (
     Data,
     RuleViolation,
@@ -40,22 +41,29 @@ AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
 
 def load(root: Path) -> dict[str, Domain]:
     """Returns the domains by name; raises DeclarationError with the problems of all files."""
+    declarations = load_each(root)
     problems: list[Problem] = []
-    domains: dict[str, Domain] = {}
-    folders = [entry for entry in _list_entries(root) if entry.is_dir()]
-    if not folders:
-        problems.append(_problem(root, "a folder for each domain", "none"))
-    for folder in folders:
-        domain, domain_problems = _load_domain(folder)
-        problems += domain_problems
-        if domain:
-            domains[domain.name] = domain
+    for broken in declarations.broken.values():
+        problems += broken.problems
     if problems:
         raise DeclarationError(problems)
-    # Dependencies between sources can be checked only when all sources are valid.
-    for domain in domains.values():
-        fetch_order(domain.sources)
-    return domains
+    return dict(declarations.domains)
+
+
+def load_each(root: Path) -> Declarations:
+    """Returns the domains without faults, and those with faults, which do not affect the others.
+
+    Raises DeclarationError if there is no domain at all, HomeError if `root` cannot be read.
+    """
+    domains: dict[str, Domain] = {}
+    broken: dict[str, BrokenDomain] = {}
+    for folder in _list_domain_folders(root):
+        loaded = _load_domain(folder)
+        if isinstance(loaded, Domain):
+            domains[loaded.name] = loaded
+        else:
+            broken[loaded.name] = loaded
+    return Declarations(domains, broken)
 
 
 def read_declaration(
@@ -63,9 +71,13 @@ def read_declaration(
 ) -> tuple[AnyDeclaration | None, list[Problem]]:
     """Returns the file as a model, or None, and its problems in the order of the lines."""
     try:
+        if not S_ISREG(file.stat().st_mode):  # reading a pipe would never end
+            return None, [_problem(file, "a file", "a folder or a device")]
         document = read_yaml(file)
     except DeclarationError as error:
-        return None, error.problems
+        return None, list(error.problems)
+    except OSError as error:
+        return None, [_problem(file, "a readable file", error.strerror or str(error))]
     violations = [
         *document.violations,
         *implied_key_violations(model, document),
@@ -82,8 +94,12 @@ def read_declaration(
     return declaration, document.problems(violations)
 
 
-def _load_domain(folder: Path) -> tuple[Domain | None, list[Problem]]:
-    files = [entry for entry in _list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
+def _load_domain(folder: Path) -> Domain | BrokenDomain:
+    try:
+        files = [entry for entry in _list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
+    except OSError as error:
+        problem = _problem(folder, "a readable folder", error.strerror or str(error))
+        return BrokenDomain(folder.name, frozenset(), [problem])
     source_files = [file for file in files if file.name != DOMAIN_FILE]
     problems = _name_problems(folder)
     for file in source_files:
@@ -97,26 +113,31 @@ def _load_domain(folder: Path) -> tuple[Domain | None, list[Problem]]:
             names = {"domain": folder.name, "name": file.stem}
             sources.append(source.model_copy(update=names))
     enabled = {source.name: source for source in sources if source.enabled}
+    if not problems:  # a source with a fault would be an unknown table to the others
+        violations = [*dependency_violations(enabled), *_mixed_partitions(list(enabled.values()))]
+        for source, violation in violations:
+            # A model has no line numbers; read the file again for them.
+            problems += read_yaml(folder / f"{source.name}.yaml").problems([violation])
 
+    domain = None
     domain_file = folder / DOMAIN_FILE
-    if domain_file not in files:
+    if domain_file in files:
+        rules = partial(domain_violations, source_count=len(source_files))
+        domain, domain_problems = read_declaration(Domain, domain_file, rules)
+        problems += domain_problems
+    else:
         problems.append(_problem(domain_file, "a file that describes the domain", "none"))
-        return None, problems
-    problems += _mixed_partition_problems(folder, list(enabled.values()))
-    rules = partial(domain_violations, source_count=len(source_files))
-    domain, domain_problems = read_declaration(Domain, domain_file, rules)
-    problems += domain_problems
-    if domain is None:
-        return None, problems
+    if domain is None or problems:
+        return BrokenDomain(folder.name, frozenset(file.stem for file in source_files), problems)
     update = {
         "name": folder.name,
         "sources": enabled,
         "disabled_sources": {source.name: source for source in sources if not source.enabled},
     }
-    return domain.model_copy(update=update), problems
+    return domain.model_copy(update=update)
 
 
-def _mixed_partition_problems(folder: Path, sources: list[Source]) -> Iterator[Problem]:
+def _mixed_partitions(sources: list[Source]) -> Iterator[tuple[Source, RuleViolation]]:
     """Yields the sources whose partitions differ: a Dagster run has one partitions definition."""
     partitioned = [(source, source.partitions) for source in sources if source.partitions]
     for source, partitions in partitioned[1:]:
@@ -126,10 +147,7 @@ def _mixed_partition_problems(folder: Path, sources: list[Source]) -> Iterator[P
                 f"{first.scheme}, as {first_source.name} is partitioned: "
                 "a run carries one kind only"
             )
-            # The model has no line numbers; read the file again for them.
-            document = read_yaml(folder / f"{source.name}.yaml")
-            violation = RuleViolation(("partitions",), expected, partitions.scheme)
-            yield from document.problems([violation])
+            yield source, RuleViolation(("partitions",), expected, partitions.scheme)
 
 
 def _name_problems(path: Path) -> list[Problem]:
@@ -146,13 +164,28 @@ def _problem(path: Path, expected: str, actual: str) -> Problem:
     return Problem(f"{path}:1: document", expected, actual)
 
 
-def _list_entries(folder: Path) -> list[Path]:
-    """Returns the entries of a folder in order, without hidden files and caches."""
+def _list_domain_folders(root: Path) -> list[Path]:
+    """Returns the folders of the domains in order.
+
+    A link that leads to nothing counts as one, so that its domain is not missed in silence.
+    """
     try:
-        entries = sorted(folder.iterdir())
+        folders = [
+            entry
+            for entry in _list_entries(root)
+            if entry.is_dir() or (entry.is_symlink() and not entry.exists())
+        ]
     except FileNotFoundError as error:
-        problem = _problem(folder, "a folder of declarations", "no such folder")
+        problem = _problem(root, "a folder of declarations", "no such folder")
         raise DeclarationError([problem]) from error
     except OSError as error:
-        raise HomeError(f"{folder}: expected a readable folder, found {error.strerror}") from error
+        raise HomeError(f"{root}: expected a readable folder, found {error.strerror}") from error
+    if not folders:
+        raise DeclarationError([_problem(root, "a folder for each domain", "none")])
+    return folders
+
+
+def _list_entries(folder: Path) -> list[Path]:
+    """Returns the entries of a folder in order, without hidden files and caches."""
+    entries = sorted(folder.iterdir())
     return [entry for entry in entries if entry.name[0] not in "._" or entry.name == DOMAIN_FILE]

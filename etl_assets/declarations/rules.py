@@ -34,7 +34,19 @@ TYPES_OF_CHECK = {
     "minimum": NUMERIC_TYPES,
     "maximum": NUMERIC_TYPES,
 }
-CRON_FIELDS = 5  # minute, hour, day of month, month, day of week
+MONTHS = (
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+)  # fmt: skip
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+# Of a cron line: the lowest and the highest number of each field, and the names of its numbers.
+CRON_FIELDS: dict[str, tuple[int, int, tuple[str, ...]]] = {
+    "minute": (0, 59, ()),
+    "hour": (0, 23, ()),
+    "day of month": (1, 31, ()),
+    "month": (1, 12, MONTHS),
+    "day of week": (0, 7, WEEKDAYS),
+}
+CRON_ITEM = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/0*[1-9]\d*)?")
 JINJA = re.compile(r"\{\{|\{%|\{#")
 
 
@@ -92,8 +104,8 @@ def domain_violations(domain: Data, source_count: int) -> Iterator[RuleViolation
     if not source_count:
         yield RuleViolation((), "at least one source in the same folder", "none")
     schedule = domain.get("schedule")
-    if isinstance(schedule, str) and len(schedule.split()) != CRON_FIELDS:
-        yield RuleViolation(("schedule",), f"a cron line of {CRON_FIELDS} fields", repr(schedule))
+    if isinstance(schedule, str):
+        yield from _schedule_violations(schedule)
     yield from _repeated_names(domain, "documents", "file")
     yield from _repeated_names(domain, "gate", "from")
     for index, document in _mappings(domain, "documents"):
@@ -101,6 +113,25 @@ def domain_violations(domain: Data, source_count: int) -> Iterator[RuleViolation
         if isinstance(file, str) and _leaves_its_folder(file):
             path = ("documents", index, "file")
             yield RuleViolation(path, "a path inside the run's folder", repr(file))
+
+
+def _schedule_violations(schedule: str) -> Iterator[RuleViolation]:
+    """Dagster would refuse the definitions of the domain for a line that cron does not know."""
+    fields = schedule.split()
+    if len(fields) != len(CRON_FIELDS):
+        expected = f"a cron line of {len(CRON_FIELDS)} fields"
+        yield RuleViolation(("schedule",), expected, repr(schedule))
+        return
+    for (name, (low, high, names)), field in zip(CRON_FIELDS.items(), fields, strict=True):
+        numbers = {str(number) for number in range(low, high + 1)} | set(names)
+        for item in field.lower().split(","):
+            match = CRON_ITEM.fullmatch(item)
+            values = (
+                [value.lstrip("0") or "0" for value in match.groups() if value] if match else []
+            )
+            if match is None or not numbers.issuperset(values):
+                expected = f"a {name} as cron writes it, from {low} to {high}"
+                yield RuleViolation(("schedule",), expected, repr(item))
 
 
 def _repeated_names(
@@ -269,7 +300,8 @@ def _url_violations(path: FieldPath, text: str, location: Data) -> Iterator[Rule
     try:
         parts = urlsplit(text)
         is_http = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.fragment
-    except ValueError:  # such as an opening bracket without an IPv6 address
+        is_http = is_http and parts.port != 0
+    except ValueError:  # such as an opening bracket without an IPv6 address, or port 99999
         is_http = False
     if not is_http:
         yield RuleViolation(path, "a URL, http://host/... or https://host/...", repr(text))

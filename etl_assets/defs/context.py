@@ -16,8 +16,9 @@ from typing import Any, ParamSpec, TypeVar, get_type_hints
 import dagster as dg
 from pydantic import create_model
 
-from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.names import find_domain
+from etl_assets.declarations.domain import BrokenDomain, Domain
+from etl_assets.declarations.names import find_domain, find_part, find_source
+from etl_assets.declarations.source import Source
 from etl_assets.defs.event_log import EventLog, SourceState
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.fetch.http import Client
@@ -47,6 +48,8 @@ class ProjectContext:
 
     settings: Settings
     domains: Mapping[str, Domain]
+    broken: Mapping[str, BrokenDomain] = field(default_factory=dict)
+    """The domains that are left out because of faults in their declarations."""
     probes: Mapping[Part, Probe] = field(default_factory=dict)
     """Answers of remotes that the launching process has already."""
     echo: Callable[[str], None] = _no_echo
@@ -59,6 +62,14 @@ class ProjectContext:
     @cached_property
     def home(self) -> Home:
         return Home(self.settings.home)
+
+    def find_source(self, name: str) -> Source:
+        """Return a source by name; raises UsageError if there is none or more than one."""
+        return find_source(self.domains, name, self.broken)
+
+    def find_part(self, text: str) -> tuple[Source, Part]:
+        """Return a source, and the part of it, that are named `source[partition]`."""
+        return find_part(self.domains, text, self.broken)
 
     @property
     def resolver(self) -> LocationResolver:
@@ -138,8 +149,11 @@ class ProjectSession:
     project: ProjectContext
 
     def for_domain(self, name: str) -> DomainSession:
-        """Return the session of one domain; raises UsageError if none has this name."""
-        domain = find_domain(self.project.domains, name)
+        """Return the session of one domain.
+
+        Raises UsageError if none has this name, DeclarationError if its declarations have faults.
+        """
+        domain = find_domain(self.project.domains, name, self.project.broken)
         return DomainSession(self.event_log, self.project, domain)
 
 

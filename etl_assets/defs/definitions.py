@@ -5,6 +5,8 @@ What a step does is in the modules of the stages.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -31,10 +33,38 @@ if TYPE_CHECKING:
     )
 
 
+log = logging.getLogger(__name__)
+
+
 def build_defs(project: ProjectContext) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors of every domain of a project."""
+    return _merge(_domain_defs(domain, project) for domain in project.domains.values())
+
+
+def build_code_location(project: ProjectContext) -> dg.Definitions:
+    """Return the same without the domains that cannot be loaded, which are logged.
+
+    Such a domain has faults in its declarations, or dbt or Dagster refuses its models.
+    """
+    for broken in project.broken.values():
+        log.error("%s", broken)
+    loaded = []
+    for domain in project.domains.values():
+        try:
+            definitions = _domain_defs(domain, project)
+            dg.Definitions.validate_loadable(_merge([definitions]))
+        except Exception as error:  # noqa: BLE001 - of one domain: the others have to load
+            log.error(  # noqa: TRY400 - the message names file and line; a traceback hides it
+                "%s is left out: %s; `etl run %s` says more", domain.name, error, domain.name
+            )
+        else:
+            loaded.append(definitions)
+    return _merge(loaded)
+
+
+def _merge(definitions: Iterable[dg.Definitions]) -> dg.Definitions:
     return dg.Definitions.merge(
-        *(_domain_defs(domain, project) for domain in project.domains.values()),
+        *definitions,
         # The multiprocess executor imports everything again for each step, at seconds a step.
         dg.Definitions(resources={"duckdb": in_memory_duckdb()}, executor=dg.in_process_executor),
     )

@@ -17,7 +17,8 @@ import yaml
 from dagster._core.instance import InstanceRef
 from sqlalchemy.exc import DatabaseError
 
-from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.domain import BrokenDomain, Domain
+from etl_assets.declarations.names import NONE_BROKEN
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
@@ -64,12 +65,13 @@ def open_project(
     settings: Settings,
     domains: Mapping[str, Domain],
     *,
+    broken: Mapping[str, BrokenDomain] = NONE_BROKEN,
     echo: Callable[[str], None],
     progress: PartProgress = no_progress,
 ) -> Iterator[ProjectSession]:
     """Open a project with its event log, which is created on first use."""
     with open_instance(settings) as instance:
-        project = ProjectContext(settings, domains, echo=echo, progress=progress)
+        project = ProjectContext(settings, domains, broken, echo=echo, progress=progress)
         yield ProjectSession(EventLog(instance), project)
 
 

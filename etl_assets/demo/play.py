@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.load import load
+from etl_assets.declarations.load import load_each
 from etl_assets.declarations.source import Files
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.launch import open_project
@@ -136,7 +136,10 @@ class _DemoHome:
 
 
 def _find_demo(settings: Settings, name: str | None) -> Domain:
-    domains = load(settings.domains_dir)
+    declarations = load_each(settings.domains_dir)
+    if broken := declarations.broken.get(name or ""):
+        raise broken.error
+    domains = declarations.domains
     playable = [d for d in sorted(domains) if (settings.samples_dir / d / DEMO_FILE).exists()]
     if name is None and playable:
         name = playable[0]

@@ -141,8 +141,12 @@ def diff(session: DomainSession, replace: Mapping[str, Path]) -> Difference:
 def find_domain_of(project: ProjectContext, names: Collection[str]) -> Domain:
     """Return the only domain that declares explain and has all these sources and seeds.
 
-    Raises UsageError if there is none or more than one.
+    Raises UsageError if there is none or more than one, DeclarationError for a full name of a
+    domain with faults.
     """
+    for name in names:
+        if broken := project.broken.get(name.partition(".")[0]):
+            raise broken.error
     candidates = [domain for domain in project.domains.values() if domain.explain]
     matches = [
         domain for domain in candidates if all(_has_name(project, domain, name) for name in names)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.domain import Declarations, Domain
 from etl_assets.defs.launch import open_event_log
 from etl_assets.fetch.locations import LocationResolver
-from etl_assets.model.errors import DeclarationError, HomeError
+from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import RawFile
 from etl_assets.operations import health_leftovers, health_machine
@@ -35,24 +35,29 @@ class _EventLogState:
 
 
 def examine(
-    settings: Settings, domains: Mapping[str, Domain] | DeclarationError, now: datetime
+    settings: Settings,
+    declarations: Declarations,
+    now: datetime,
+    problems: Sequence[Problem] = (),
 ) -> HealthReport:
-    """Return the findings on the home, the machine, and the domains if they could be loaded."""
-    home = Home(settings.home)
-    loaded_domains = {} if isinstance(domains, DeclarationError) else domains
-    event_log = _read_event_log(settings, loaded_domains)
+    """Return the findings on the home, the machine, and the domains.
+
+    `problems` are those of the folder of all declarations.
+    """
+    home, domains = Home(settings.home), declarations.domains
+    event_log = _read_event_log(settings, domains)
     free_bytes = disk.free_bytes(home.root / "data")
-    stored_bytes = _count_stored_bytes(home, loaded_domains, event_log)
+    stored_bytes = _count_stored_bytes(home, domains, event_log)
     findings = [
-        *_check_declarations(domains),
-        *health_machine.check_folders(home, settings.dagster_home, loaded_domains),
+        *_check_declarations(declarations, problems),
+        *health_machine.check_folders(home, settings.dagster_home, domains),
         health_machine.check_space(free_bytes, stored_bytes),
         health_machine.check_dbt_project(settings.dbt_dir),
         health_machine.check_mirror(settings.mirror),
         event_log.finding,
     ]
     resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
-    for name, domain in loaded_domains.items():
+    for name, domain in domains.items():
         files = event_log.files.get(name, [])
         stored_sources = {file.part.source.name for file in files}
         findings += health_machine.check_locations(domain, resolver, now, stored_sources)
@@ -65,25 +70,29 @@ def examine(
         home=str(home.root),
         checked_at=now,
         free_bytes=free_bytes,
-        domains=[health_leftovers.read_dates(home, domain) for domain in loaded_domains.values()],
+        domains=[health_leftovers.read_dates(home, domain) for domain in domains.values()],
         findings=findings,
     )
 
 
 def _check_declarations(
-    domains: Mapping[str, Domain] | DeclarationError,
+    declarations: Declarations, problems: Sequence[Problem]
 ) -> Iterator[HealthFinding]:
-    if isinstance(domains, DeclarationError):
-        for problem in domains.problems:
-            yield HealthFinding(
-                level=Level.ERROR,
-                what="declarations",
-                actual=f"{problem.where}: {problem.actual}",
-                expected=problem.expected,
-                advice="correct it; `etl sources check` validates all declarations",
-            )
-    else:
-        count = sum(len(domain.sources) for domain in domains.values())
+    faults: list[tuple[str | None, Problem]] = [(None, problem) for problem in problems]
+    for broken in declarations.broken.values():
+        faults += [(broken.name, problem) for problem in broken.problems]
+    for domain, problem in faults:
+        yield HealthFinding(
+            level=Level.ERROR,
+            what="declarations",
+            domain=domain,
+            actual=f"{problem.where}: {problem.actual}",
+            expected=problem.expected,
+            advice="correct it; `etl sources check` validates all declarations",
+        )
+    if not faults:
+        domains = declarations.domains.values()
+        count = sum(len(domain.sources) for domain in domains)
         yield HealthFinding.ok(
             "declarations", f"{count} sources in {len(domains)} domains are valid"
         )

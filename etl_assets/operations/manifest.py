@@ -6,7 +6,7 @@ their format is `etl_assets.ledger.manifest`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
@@ -124,8 +124,8 @@ class RestoreResult(Record):
 def verify_store(session: ProjectSession, domain: Domain | None) -> Verification:
     """Hash the raw files that the manifests of one domain, or of all, list.
 
-    Always looks for orphans in the whole store: files that neither a manifest nor the event log
-    lists.
+    Looks for orphans in the whole store, files that neither a manifest nor the event log lists,
+    unless a domain has faults in its declarations: the event log may list files of that domain.
     """
     home = session.project.home
     all_references = references(home)
@@ -140,18 +140,24 @@ def verify_store(session: ProjectSession, domain: Domain | None) -> Verification
         if state is not StoredState.PRESENT:
             fault = Fault.MISSING if state is StoredState.MISSING else Fault.ALTERED
             faults.append(StoreFault(path=home.relative(path), fault=fault, named_by=manifests))
-    recorded_digests = set(all_references)
-    for declared in session.project.domains.values():
-        recorded_digests |= digests_in_use(session.event_log, declared)
-        for versions in versions_by_part(session.event_log, declared).values():
-            recorded_digests |= {version.sha256 for version in versions}
-    faults += [
-        StoreFault(path=home.relative(path), fault=Fault.ORPHANED)
-        for path in raw_store.stored_files(home)
-        # A file in another folder than that of its digest is never read.
-        if path.name not in recorded_digests or path != home.raw_file(path.name)
-    ]
+    if broken := session.project.broken:
+        session.project.echo(f"orphans are not looked for, as {', '.join(broken)} may need them")
+    else:
+        faults += _find_orphans(session, all_references)
     return Verification(files=len(listed_files), size_bytes=size_bytes, faults=faults)
+
+
+def _find_orphans(session: ProjectSession, listed_digests: Collection[str]) -> Iterator[StoreFault]:
+    """Yield the stored files whose digest neither `listed_digests` nor the event log has."""
+    home, recorded_digests = session.project.home, set(listed_digests)
+    for domain in session.project.domains.values():
+        recorded_digests |= digests_in_use(session.event_log, domain)
+        for versions in versions_by_part(session.event_log, domain).values():
+            recorded_digests |= {version.sha256 for version in versions}
+    for path in raw_store.stored_files(home):
+        # A file in another folder than that of its digest is never read.
+        if path.name not in recorded_digests or path != home.raw_file(path.name):
+            yield StoreFault(path=home.relative(path), fault=Fault.ORPHANED)
 
 
 def digests_in_use(event_log: EventLog, domain: Domain) -> set[str]:
@@ -184,7 +190,8 @@ def versions_by_part(event_log: EventLog, domain: Domain) -> dict[Part, list[Raw
 
 def list_exported_domains(project: ProjectContext) -> list[str]:
     """Return the declared domains that have manifests; raises HomeError if there are none."""
-    names = {name for name, _, _ in load_manifests(project.home)} & set(project.domains)
+    declared = project.domains.keys() | project.broken.keys()
+    names = {name for name, _, _ in load_manifests(project.home)} & declared
     if not names:
         raise HomeError(f"{project.home.manifests}: expected exported manifests, found none")
     return sorted(names)

@@ -45,13 +45,18 @@ def prune(
     """Remove what the named domains no longer keep; with `dry_run`, only return it.
 
     With all domains, also removes stored files that no record lists, once they are older than the
-    longest declared age. The caller holds the locks of all domains.
+    longest declared age. While a domain has faults in its declarations, no raw file is removed, as
+    that domain may need it. The caller holds the locks of all domains.
     """
     home, domains = session.project.home, session.project.domains
     runs: list[Path] = []
     for name in names:
         runs += list_old_runs(home, domains[name])
-    files = _list_old_files(session, names, set(runs), now)
+    files: dict[Path, str] = {}
+    if broken := session.project.broken:
+        session.project.echo(f"no raw file is removed, as {', '.join(broken)} may need it")
+    else:
+        files = _list_old_files(session, names, set(runs), now)
     removed = [
         Removed(path=home.relative(path), why=OLD_RUN, size_bytes=freed_bytes)
         for path, freed_bytes in run_directory.measure_freed_bytes(runs).items()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from etl_assets.declarations.names import find_source
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.fetch import download, raw_store
@@ -89,7 +88,7 @@ def purge(
     if source_name is None:
         sources = [s for domain in project.domains.values() for s in domain.sources.values()]
     else:
-        sources = [find_source(project.domains, source_name)]
+        sources = [project.find_source(source_name)]
     if sha256:
         files = [find_quarantined(project, sources[0], sha256)]
     else:

@@ -81,6 +81,8 @@ def _find_run(project: ProjectContext, name: str) -> tuple[Domain, Path]:
     Raises UsageError if several domains have one, NotFoundError if none has.
     """
     domain_name, _, run_name = name.rpartition("/")
+    if domain_name in project.broken:
+        raise project.broken[domain_name].error
     domains = [domain for domain in project.domains.values() if domain_name in {"", domain.name}]
     matches = []
     for domain in domains:

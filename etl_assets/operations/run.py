@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.names import find_source
 from etl_assets.declarations.source import Source
 from etl_assets.defs import finish_run
 from etl_assets.defs.context import DomainSession, ProjectSession, current_run
@@ -136,7 +135,7 @@ def _as_of(session: DomainSession, options: RunOptions) -> datetime | None:
 
 
 def _partitioned_source(session: ProjectSession, name: str) -> Source:
-    source = find_source(session.project.domains, name)
+    source = session.project.find_source(name)
     if source.partitions is None:
         raise UsageError(f"{source.full_name} has no partitions to backfill")
     return source

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl_assets.declarations.load import load
+from etl_assets.declarations.load import load, load_each
 from etl_assets.model.errors import DeclarationError, HomeError
 
 DOMAIN = """\
@@ -536,6 +536,42 @@ def test_a_schedule_has_five_fields(domains: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "*/15 0-6 1,15 * *", "00 05 * * 7", "5/20 0-23/2 31 jan-mar MON,Fri", "59 23 1-31 12 sun",
+        "0 0 * * 1-5",
+    ],
+)  # fmt: skip
+def test_a_schedule_may_have_everything_that_cron_has(domains: Path, schedule: str) -> None:
+    change(domains, "0 5 * * *", f"'{schedule}'", "_domain.yaml")
+
+    assert load(domains)["plants"].schedule == schedule
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fault"),
+    [
+        ("60 5 * * *", "minute as cron writes it, from 0 to 59, found '60'"),
+        ("0 24 * * *", "hour as cron writes it, from 0 to 23, found '24'"),
+        ("0 5 0 * *", "day of month as cron writes it, from 1 to 31, found '0'"),
+        ("0 5 * 1,13 *", "month as cron writes it, from 1 to 12, found '13'"),
+        ("0 5 * * 1-8", "day of week as cron writes it, from 0 to 7, found '1-8'"),
+        ("0 5 * * jan", "day of week as cron writes it, from 0 to 7, found 'jan'"),
+        ("*/0 5 * * *", "minute as cron writes it, from 0 to 59, found '*/0'"),
+        ("0 5, * * *", "hour as cron writes it, from 0 to 23, found ''"),
+        ("-1 5 * * *", "minute as cron writes it, from 0 to 59, found '-1'"),
+        ("0 \u0665 * * *", "hour as cron writes it, from 0 to 23, found '\u0665'"),
+    ],
+)
+def test_a_field_of_a_schedule_that_cron_does_not_know_is_a_fault(
+    domains: Path, schedule: str, fault: str
+) -> None:
+    change(domains, "schedule: 0 5 * * *", f"schedule: '{schedule}'", "_domain.yaml")
+
+    assert faults(domains) == [f"_domain.yaml:4: schedule: expected a {fault}"]
+
+
 def test_a_domain_without_sources_is_a_fault(domains: Path) -> None:
     (domains / "plants" / "trees.yaml").unlink()
 
@@ -753,3 +789,26 @@ def test_two_kinds_of_partitions_in_one_domain_are_refused_with_their_line(
         in (str(error.value))
     )
     assert str(error.value).endswith(f"a run carries one kind only, found {scheme}")
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "http"])
+def test_a_port_that_no_host_can_have_is_a_fault(domains: Path, port: str) -> None:
+    change(domains, "garden.example/", f"garden.example:{port}/")
+
+    expected = "trees.yaml:9: location.url: expected a URL, http://host/... or https://host/..."
+    assert faults(domains) == [f"{expected}, found 'https://garden.example:{port}/trees.json'"]
+
+
+def test_each_domain_is_loaded_by_itself(domains: Path) -> None:
+    other = domains / "herbs"
+    other.mkdir()
+    (other / "_domain.yaml").write_text("titel: Herbs", encoding="utf-8")
+    (other / "mint.yaml").write_text(SOURCE, encoding="utf-8")
+
+    loaded = load_each(domains)
+
+    assert (list(loaded.domains), list(loaded.broken)) == (["plants"], ["herbs"])
+    broken = loaded.broken["herbs"]
+    assert broken.source_names == {"mint"}
+    assert f"{other}/_domain.yaml:1: titel: expected one of" in str(broken.error)
+    assert str(broken).startswith("herbs is left out: 5 faults in its declarations, first ")

@@ -314,6 +314,22 @@ MACHINE = (
         "read by name from the environment; in no log, event, manifest or report",
     ),
     Fault(
+        "missing-secret",
+        "a secret that a source needs is missing or empty",
+        "an outage of that source, which is not requested; other sources and domains go on",
+    ),
+    Fault(
+        "broken-declaration",
+        "a declaration that cannot be read or is wrong",
+        "its domain's verbs exit with 2 and name file and line; other verbs work and name the"
+        " domain; Dagster loads the other domains",
+    ),
+    Fault(
+        "broken-models",
+        "SQL of a domain that dbt cannot parse",
+        "the runs of that domain fail; other domains run, and Dagster loads them",
+    ),
+    Fault(
         "unheard",
         "a notification that cannot be sent",
         "reported, sent after the next run; the run does not fail",
