@@ -5,6 +5,7 @@ When to launch, and what becomes of the result, is `etl_assets.operations.run`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -84,10 +85,11 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         if not (home / "dagster.yaml").exists():
             with atomic_file(home / "dagster.yaml") as temporary:
                 temporary.write_text(DAGSTER_YAML, encoding="utf-8")
-        # Dagster looks for its settings by a glob pattern, which a `[` in the path breaks without
-        # an error: so they are read here and passed. Drop this once Dagster escapes the path.
+        # Dagster looks for its settings by a glob pattern, to which a `[` or `*` in the path gives
+        # another meaning, without an error: so they are read here and passed, and Dagster reads an
+        # empty file. Drop this once Dagster escapes the path.
         declared = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
-        reference = InstanceRef.from_dir(str(home), overrides=declared)
+        reference = InstanceRef.from_dir(str(home), config_filename=os.devnull, overrides=declared)
         with dg.DagsterInstance.from_ref(reference) as instance:
             yield instance
 

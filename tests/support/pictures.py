@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -57,7 +55,6 @@ def picture_of_graph(folder: Path, target: Path) -> None:
         env=sample.settings.child_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     page = f"http://127.0.0.1:{port}"
     try:
@@ -70,8 +67,8 @@ def picture_of_graph(folder: Path, target: Path) -> None:
             seconds=30,
         )
     finally:
-        os.killpg(server.pid, signal.SIGTERM)  # the webserver and the daemon are its children
-        server.wait(timeout=30)
+        server.terminate()
+        server.wait(timeout=60)
 
 
 def wait_for(url: str) -> None:
