@@ -45,6 +45,7 @@ from etl_assets.tables import tabulate
 from etl_assets.tables.tabulate import ShrinkOverride
 
 ACCEPT_OPTION = "--accept-changes"
+SHOWN_VALUES = 3  # of those that are not read as they are, in the progress; the check shows more
 
 
 @takes_options(Stage.TABLE)
@@ -82,7 +83,8 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
             for partition in selected_partitions(context, source, state.fetches):
                 part = source.part(partition)
                 outcome = _tabulate(project, source, part, state, accept=options.accept_changes)
-                project.echo(f"{part}: {_format_table(outcome.record.table)}")
+                for line in _table_lines(part, outcome.record.table):
+                    project.echo(line)
                 outcomes[partition] = outcome
             # The partitions of one table would all show the same rows.
             if source.partitions is None:
@@ -244,7 +246,7 @@ def _contract_failure(
         total = sum(counts.values())
         warnings.append(f"{total} values of {column} are not among the declared ones: {values}")
     for column, count in table.refused_values.items():
-        warnings.append(f"{count} values of {column} are no versions as they are")
+        warnings.append(f"{count} values of {column} are not read as they are")
     if not warnings:
         return None
     lines = [f"{record.part}: {'; '.join(warnings)}", *table.first_rejects]
@@ -269,6 +271,14 @@ CHECKS: Sequence[SourceCheck[TableResult]] = (
 )
 
 
-def _format_table(table: Table) -> str:
+def _table_lines(part: Part, table: Table) -> Iterator[str]:
+    """The number of rows, then the first rejects and the first values that are not read as is."""
     rejected = f", {table.rejected:,} rejected" if table.rejected else ""
-    return f"{table.rows:,} rows{rejected}"
+    yield f"{part}: {table.rows:,} rows{rejected}"
+    shown_values = table.first_refused_values[:SHOWN_VALUES]
+    for line in (*table.first_rejects, *shown_values):
+        yield f"  {line}"
+    refused = sum(table.refused_values.values())
+    more = table.rejected - len(table.first_rejects) + refused - len(shown_values)
+    if more and (table.first_rejects or shown_values):
+        yield f"  and {more:,} more"
