@@ -39,6 +39,16 @@ class Column(Declaration):
     trim: bool = Field(
         default=True, description="remove blanks around texts; a text of blanks alone is null"
     )
+    merged: Literal["fill"] | None = Field(
+        default=None,
+        description="fill: a cell of a workbook that is merged over several rows has its value in"
+        " each of them; default: in the first one only, and null in the others",
+    )
+    faulty_cells: Literal["discard_row", "discard_value"] = Field(
+        default="discard_row",
+        description="for a cell of a workbook with an error, or with a formula that was saved"
+        " without its value: reject the row, or read null with a warning",
+    )
     version_scheme: VersionScheme | None = Field(
         default=None,
         description="the texts are versions of this scheme; any other text is read as null, with a"

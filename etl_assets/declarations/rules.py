@@ -34,6 +34,8 @@ TYPES_OF_CHECK = {
     "minimum": NUMERIC_TYPES,
     "maximum": NUMERIC_TYPES,
 }
+FORMAT_WITH_CELLS = "excel"
+CELL_OPTIONS = ("merged", "faulty_cells")
 MONTHS = (
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 )  # fmt: skip
@@ -92,6 +94,7 @@ def source_violations(source: Data) -> Iterator[RuleViolation]:
         for name, pattern in _mapping(rule, "forbid").items():
             yield from _regex_violations((*path, "forbid", name), pattern)
     yield from _duplicate_violations(contract, columns)
+    yield from _cell_violations(source, columns)
     yield from _json_path_violations(source, columns)
     yield from _location_violations(source)
     yield from _file_set_violations(source)
@@ -218,6 +221,23 @@ def _duplicate_violations(
         if column.get("name") == newest_by and kind in COLUMN_TYPES and kind not in ORDERED_TYPES:
             expected = f"a column of type {', '.join(ORDERED_TYPES)}"
             yield RuleViolation(path, expected, f"{kind} {newest_by!r}")
+
+
+def _cell_violations(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:
+    """Options for cells are only for workbooks, and no error may turn a part of a key into null."""
+    form = _mapping(source, "format").get("name")
+    has_cells = form == FORMAT_WITH_CELLS or not isinstance(form, str)
+    key = _list(_mapping(source, "contract"), "key")
+    for index, column in columns:
+        path = ("contract", "columns", index)
+        for option in CELL_OPTIONS:
+            if option in column and not has_cells:
+                expected = f"{option} only in a source of the format {FORMAT_WITH_CELLS}"
+                yield RuleViolation((*path, option), expected, f"it in one of the format {form}")
+        is_needed = column.get("required") is True or column.get("name") in key
+        if column.get("faulty_cells") == "discard_value" and is_needed:
+            expected = "discard_row, because the column is required or part of the key"
+            yield RuleViolation((*path, "faulty_cells"), expected, "'discard_value'")
 
 
 def _json_path_violations(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:

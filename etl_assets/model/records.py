@@ -404,12 +404,13 @@ class Table(Record):
     )
     refused_values: dict[str, int] = Field(
         default={},
-        description="by column, the count of texts that are no versions",
+        description="by column, the count of values that are not read as they are: texts that are"
+        " no versions, and cells with an error",
         exclude_if=operator.not_,
     )
     first_refused_values: list[str] = Field(
         default=[],
-        description="the first of these texts, each with place, column and reading",
+        description="the first of these values, each with place, column and reading",
         exclude_if=operator.not_,
     )
     content_at: AwareDatetime | None = None

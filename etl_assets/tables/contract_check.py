@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 import pyarrow as pa
@@ -42,7 +42,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class RefusedValue:
-    """A value of a valid row that is no version: it is null, or read as another text."""
+    """A value of a valid row that is not read as it is: as null, or as another text."""
 
     where: str
     column: str
@@ -95,7 +95,8 @@ class ContractChecker:
         refused_texts: list[tuple[int, str, str]] = []
         for checker in self._columns:
             name = checker.column.name
-            arrays[name], column_violations, refused = checker.check(batch.columns[name])
+            faults = batch.faults.get(name, {})
+            arrays[name], column_violations, refused = checker.check(batch.columns[name], faults)
             refused_texts += [(row, name, text) for row, text in refused]
             for row, violation in column_violations:
                 violations.setdefault(row, violation)
@@ -126,9 +127,12 @@ class ContractChecker:
         )
 
     def _refused_value(self, batch: Batch, row: int, name: str, text: str) -> RefusedValue:
+        where = batch.where(row)
+        if row in batch.faults.get(name, {}):
+            return RefusedValue(where, name, expected="a value", actual=text, read_as=None)
         scheme = self._schemes[name]
         return RefusedValue(
-            where=batch.where(row),
+            where=where,
             column=name,
             expected=VERSION_DESCRIPTIONS[scheme],
             actual=value_json(text),
@@ -179,9 +183,12 @@ class _ColumnChecker:
         self._values = frozenset(column.values) if column.values is not None else None
 
     def check(
-        self, values: Values
+        self, values: Values, faults: Mapping[int, str]
     ) -> tuple[pa.Array, Iterator[tuple[int, Violation]], list[tuple[int, str]]]:
-        """Returns the values in their type, broken rules by row, and texts that are no versions."""
+        """Returns the values in their type, broken rules by row, and texts that are not read as is.
+
+        `faults` has what a row has in place of a value.
+        """
         normalized = self._normalize(values)
         array, misfits = cast_values(normalized, self.column.type)
         refused: list[tuple[int, str]] = []
@@ -189,7 +196,14 @@ class _ColumnChecker:
             array, refused = _read_versions(array, self.column.version_scheme)
         elif self.column.trim:
             array = _trim(array)
-        return array, self._violations(normalized, array, misfits), refused
+        violations = self._violations(normalized, array, misfits)
+        if self.column.faulty_cells == "discard_value":
+            return array, violations, [*refused, *faults.items()]
+        found_faults = (
+            (row, Violation(self.column.name, "cell", "a value", fault))
+            for row, fault in faults.items()
+        )
+        return array, chain(found_faults, violations), refused
 
     def _normalize(self, values: Values) -> Values:
         """Texts with null words as null and letters in the declared case; other values as is."""
@@ -337,6 +351,7 @@ def _true_rows(mask: pa.Array) -> list[int]:
 
 def _reject(batch: Batch, row: int, violation: Violation) -> Reject:
     values = {name: column[row] for name, column in batch.columns.items()}
+    values |= {name: faults[row] for name, faults in batch.faults.items() if row in faults}
     return Reject(
         where=batch.where(row),
         column=violation.column,

@@ -112,8 +112,8 @@ def test_the_declarations_of_the_project_are_valid(repo_root: Path) -> None:
             "      unit: m",
             "      units: m",
             "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
-            "unit, from, required, trim, version_scheme, case, pattern, values, known_values, "
-            "minimum, maximum, perhaps 'unit', found an unknown key",
+            "unit, from, required, trim, merged, faulty_cells, version_scheme, case, pattern, "
+            "values, known_values, minimum, maximum, perhaps 'unit', found an unknown key",
             id="misspelt key in a list",
         ),
         pytest.param(
@@ -291,6 +291,20 @@ def test_a_fault_is_reported_with_line_field_expected_and_found(
             id="minimum above maximum",
         ),
         pytest.param(
+            "minimum: 0",
+            "merged: fill",
+            "trees.yaml:31: contract.columns[2].merged: expected merged only in a source of the "
+            "format excel, found it in one of the format json",
+            id="merged cells without cells",
+        ),
+        pytest.param(
+            "minimum: 0",
+            "faulty_cells: discard_value",
+            "trees.yaml:31: contract.columns[2].faulty_cells: expected faulty_cells only in a "
+            "source of the format excel, found it in one of the format json",
+            id="faulty cells without cells",
+        ),
+        pytest.param(
             "trees.json",
             "trees-{partition}.json",
             "trees.yaml:9: location.url: expected no {partition}, as no partitions are declared, "
@@ -386,6 +400,25 @@ def test_fields_that_contradict_each_other_are_one_fault(
     change(domains, old, new)
 
     assert faults(domains) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("old", "place"),
+    [
+        ("      pattern: T\\d+\n", "trees.yaml:23: contract.columns[0]"),
+        ("      minimum: 0\n", "trees.yaml:32: contract.columns[2]"),
+    ],
+    ids=["in the key", "required"],
+)
+def test_an_error_may_not_make_a_needed_value_null(domains: Path, old: str, place: str) -> None:
+    change(domains, '  name: json\n  rows: "{tree_id}"', "  name: excel\n  sheet: Trees")
+    is_required = "minimum" in old
+    option = "      faulty_cells: discard_value\n"
+    change(domains, old, f"      required: true\n{option}" if is_required else option)
+
+    [fault] = faults(domains)
+    expected = "expected discard_row, because the column is required or part of the key"
+    assert fault == f"{place}.faulty_cells: {expected}, found 'discard_value'"
 
 
 def test_a_credential_needs_https(domains: Path) -> None:

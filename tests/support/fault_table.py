@@ -179,6 +179,27 @@ FILE = (
     Fault("excel-password", "Excel: a password", "refused as a protected workbook"),
     Fault("excel-macro", "Excel: macros", "ignored; the cells are read"),
     Fault("excel-formula", "Excel: formula cells", "read as their last computed value"),
+    Fault(
+        "excel-error-cell",
+        "Excel: a cell that is an error (`#REF!`)",
+        "the row rejected with sheet, row, column and the error's name; ignored in a column that is"
+        " not declared",
+    ),
+    Fault(
+        "excel-no-value",
+        "Excel: a formula that was saved without its value",
+        "the row rejected with sheet, row and column; the empty text of a formula is a value",
+    ),
+    Fault(
+        "excel-merged",
+        "Excel: a cell merged over rows",
+        "its value in each row where `merged: fill` is declared, otherwise in the first one",
+    ),
+    Fault(
+        "excel-1904",
+        "Excel: the 1904 date system",
+        "dates counted from 1904, also those without a date format",
+    ),
     Fault("excel-header", "Excel: a merged header, a duplicate name", "refused with sheet and row"),
     Fault("excel-sheet", "Excel: a missing or empty sheet", "refused with the existing sheets"),
     Fault("excel-bomb", "Excel: a zip bomb", "refused before it is read"),

@@ -33,7 +33,8 @@ class Batch:
 
     A column that is an Arrow array has its declared type already, or consists of texts. `exact`
     reads the same records again, slowly and with line numbers, and is called for a batch that
-    breaks its contract.
+    breaks its contract. `faults` has, by column and row, what a cell has in place of a value, which
+    is null in `columns`.
     """
 
     columns: Mapping[str, Values]
@@ -44,6 +45,7 @@ class Batch:
     lines: list[int] | None = None
     line_label: str = "line"
     exact: Callable[[], Batch] | None = None
+    faults: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def where(self, row: int) -> str:
         """The line of a row in its file, or its record's number if lines are not known."""

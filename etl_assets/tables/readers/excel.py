@@ -1,37 +1,85 @@
 """One sheet of an Excel workbook, xlsx (ISO 29500) or xlsb ([MS-XLSB]), a record per row.
 
-Rows without any value are no records. Whether the file is a workbook at all is checked by
-`etl_assets.validate`.
+Rows without any value are no records. A cell with an error, or with a formula that was saved
+without its value, is not empty: it is a fault of its row in a declared column, and ignored in
+another one. Whether the file is a workbook at all is checked by `etl_assets.validate`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import date, timedelta
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import fastexcel
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.contract import Column, Contract
 from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.errors import ContentError
+from etl_assets.tables.readers import opc
 from etl_assets.tables.readers.batch import Batch, row_json
+from etl_assets.tables.readers.spreadsheetml import NO_VALUE, Area, Cell, SheetFacts
 
 # Excel counts days from 1899-12-30, and 1900 as a leap year: a serial number below 61, the first
-# of March 1900, is one day off.
-EPOCH = date(1899, 12, 30)
+# of March 1900, is one day off. The other date system counts from 1904-01-01 (ISO 29500-1,
+# 18.17.4.1).
+EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - a workbook knows no zone
+DAY_MILLISECONDS = 86_400_000
+DAYS_TO_1904 = 1462
 FIRST_SERIAL, LAST_SERIAL = 61, 2_958_465  # the last is 9999-12-31
-SERIAL = re.compile(r"[0-9]{2,7}(\.[0-9]+)?")
+SERIAL = re.compile(r"[0-9]{1,7}(\.[0-9]+)?")
 NUMBER = r"^[+-]?[0-9.]+([eE][+-]?[0-9]+)?$"
 MIDNIGHT = r"[ T]00:00:00(\.0+)?$"
+HEADER_CHARACTERS = 400  # of a header in a message
+SHOWN_FAULTS = 5
 DATE_TYPES = frozenset({"date", "timestamp"})
 
 CellType = Literal["string", "float"]
+Columns: TypeAlias = dict[int, pa.Array]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """The cells of a sheet by column, each from the first row on, and what else the sheet says.
+
+    `filled_rows` are those with a text that is not blank. The first one is the header; it is -1 if
+    there is none. Rows and columns count from 0.
+    """
+
+    name: str
+    texts: Columns
+    numbers: Columns
+    facts: SheetFacts
+    is_1904: bool
+    filled_rows: Integers
+    header_row: int
+
+    def header_texts(self) -> dict[int, str]:
+        if self.header_row < 0:
+            return {}
+        cells = {place: column[self.header_row].as_py() for place, column in self.texts.items()}
+        return {place: (text or "").strip() for place, text in cells.items()}
+
+    def header_faults(self) -> dict[int, str]:
+        faults = self.facts.faults.items()
+        return {cell.column: fault for cell, fault in faults if cell.row == self.header_row}
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """The values of a declared column, one for each record, and its faults by record, from 0."""
+
+    values: pa.Array
+    faults: Mapping[int, str]
 
 
 def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
@@ -41,62 +89,89 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
     The value of a formula is its last result. Raises ContentError if the sheet, or a declared
     column in its header, does not exist.
     """
-    types = {column.name: column.type for column in contract.columns}
-    texts, numbers = _read_cells(path, form, has_numbers="float64" in types.values())
-    rows = _rows_with_values(texts)
-    header = [(column[rows[0]].as_py() or "").strip() for column in texts] if rows else []
+    has_numbers = any(column.type == "float64" for column in contract.columns)
+    sheet = _read_sheet(path, form, has_numbers=has_numbers)
     origins = {column.name: column.origin or column.name for column in contract.columns}
-    if unfit := [name for name in origins.values() if header.count(name) != 1]:
-        where = f"sheet {form.sheet}"
-        if rows:
-            where += f", row {rows[0] + 1}"
-        expected = f"a header with {', '.join(unfit)} once each"
-        raise ContentError.of(where, expected, row_json(header)[:400])
-
-    records = pa.array(rows[1:], pa.int64())
-    columns = {}
-    for name, origin in origins.items():
-        cells = numbers if types[name] == "float64" else texts
-        values = cells[header.index(origin)].take(records)
-        columns[name] = _format_dates(values) if types[name] in DATE_TYPES else values
+    places = _find_columns(sheet, origins)
+    faults = _find_faults(sheet, frozenset(places.values()))
+    rows = _record_rows(sheet, faults)
+    fields = {
+        column.name: _read_field(sheet, column, places[column.name], rows, faults)
+        for column in contract.columns
+    }
+    header = {*sheet.header_texts().values(), *sheet.header_faults().values()}
     yield Batch(
-        columns=columns,
-        ordinals=range(1, len(rows)),
-        records=len(rows) - 1,
+        columns={name: field.values for name, field in fields.items()},
+        ordinals=range(1, len(rows) + 1),
+        records=len(rows),
         unknown_fields=frozenset(header) - {"", *origins.values()},
-        lines=[row + 1 for row in rows[1:]],
+        lines=(rows + 1).tolist(),
         line_label=f"sheet {form.sheet}, row",
+        faults={name: field.faults for name, field in fields.items() if field.faults},
+    )
+
+
+def _read_sheet(path: Path, form: ExcelFormat, *, has_numbers: bool) -> _Sheet:
+    sheet = opc.read_sheet(path, form.sheet)
+    try:
+        texts, numbers = _read_cells(path, form, sheet, has_numbers=has_numbers)
+    except fastexcel.FastExcelError as error:
+        message = " ".join(str(error).split())[:400]
+        raise ContentError.of("", "a workbook that can be read", message) from error
+    filled_rows = _rows_with_values(texts.values())
+    return _Sheet(
+        name=form.sheet,
+        texts=texts,
+        numbers=numbers,
+        facts=sheet.facts,
+        is_1904=sheet.is_1904,
+        filled_rows=filled_rows,
+        header_row=int(filled_rows[0]) if len(filled_rows) else -1,
     )
 
 
 def _read_cells(
-    path: Path, form: ExcelFormat, *, has_numbers: bool
-) -> tuple[list[pa.Array], list[pa.Array]]:
-    """The columns of the sheet from its first row on: as texts, and with numbers in full.
+    path: Path, form: ExcelFormat, sheet: opc.Sheet, *, has_numbers: bool
+) -> tuple[Columns, Columns]:
+    """The columns of the sheet as texts, and with numbers in full.
 
-    A number as text is rounded as Excel shows it, which is right for a code and not for a
-    measurement. So the sheet is read a second time, as numbers, if the contract has any.
+    fastexcel refuses a workbook with an error of a name that it does not know, such as
+    #GETTING_DATA. Such a workbook is read without its errors.
     """
     try:
-        book = fastexcel.read_excel(path)
-        texts = _load_sheet(book, form, "string")
-        numbers = _load_sheet(book, form, "float") if has_numbers else texts
-    except fastexcel.SheetNotFoundError as error:
-        sheets = ", ".join(book.sheet_names)
-        raise ContentError.of("sheets", f"a sheet named {form.sheet}", sheets) from error
-    except fastexcel.FastExcelError as error:
-        message = " ".join(str(error).split())[:400]
-        raise ContentError.of("", "a workbook that can be read", message) from error
-    return texts, list(map(_replace_numbers, texts, numbers))
+        return _load_cells(path, form, has_numbers=has_numbers)
+    except fastexcel.FastExcelError:
+        if not sheet.facts.error_values:
+            raise
+        copy = opc.without_error_values(path, sheet)
+        return _load_cells(copy, form, has_numbers=has_numbers)
 
 
-def _load_sheet(
-    book: fastexcel.ExcelReader, form: ExcelFormat, cell_type: CellType
-) -> list[pa.Array]:
+def _load_cells(
+    book: Path | bytes, form: ExcelFormat, *, has_numbers: bool
+) -> tuple[Columns, Columns]:
+    """A number as text is rounded as Excel shows it.
+
+    That is right for a code and not for a measurement. So the sheet is read a second time, as
+    numbers, if the contract has any.
+    """
+    reader = fastexcel.read_excel(book)
+    texts = _load_sheet(reader, form, "string")
+    if not has_numbers:
+        return texts, texts
+    numbers = _load_sheet(reader, form, "float")
+    return texts, {
+        place: _replace_numbers(column, numbers[place]) for place, column in texts.items()
+    }
+
+
+def _load_sheet(book: fastexcel.ExcelReader, form: ExcelFormat, cell_type: CellType) -> Columns:
     # By default fastexcel takes the first row for a header and skips empty rows before it, and the
-    # row numbers in messages would be wrong.
+    # row numbers in messages would be wrong. It always skips empty columns on the left.
     sheet = book.load_sheet(form.sheet, header_row=None, skip_rows=0, dtypes=cell_type)
-    return [column.cast(pa.string()) for column in pa.record_batch(sheet).columns]
+    places = [column.absolute_index for column in sheet.selected_columns]
+    columns = [column.cast(pa.string()) for column in pa.record_batch(sheet).columns]
+    return dict(zip(places, columns, strict=True))
 
 
 def _replace_numbers(texts: pa.Array, numbers: pa.Array) -> pa.Array:
@@ -105,32 +180,120 @@ def _replace_numbers(texts: pa.Array, numbers: pa.Array) -> pa.Array:
     return pc.if_else(is_number, pc.coalesce(numbers, texts), texts)
 
 
-def _rows_with_values(cells: list[pa.Array]) -> list[int]:
-    if not cells:
-        return []
+def _rows_with_values(columns: Collection[pa.Array]) -> Integers:
+    if not columns:
+        return np.empty(0, np.int64)
     has_value = [
         pc.not_equal(pc.utf8_trim_whitespace(pc.coalesce(column, pa.scalar(""))), "")
-        for column in cells
+        for column in columns
     ]
-    rows: list[int] = pc.indices_nonzero(reduce(pc.or_, has_value)).to_pylist()
+    return np.flatnonzero(reduce(pc.or_, has_value).to_numpy(zero_copy_only=False))
+
+
+def _find_columns(sheet: _Sheet, origins: Mapping[str, str]) -> dict[str, int]:
+    """The place of each declared column. Raises ContentError unless the header has each once."""
+    header = sheet.header_texts()
+    names = list(header.values())
+    if unfit := [name for name in origins.values() if names.count(name) != 1]:
+        where = f"sheet {sheet.name}"
+        if sheet.header_row >= 0:
+            where += f", row {sheet.header_row + 1}"
+        expected = f"a header with {', '.join(unfit)} once each"
+        raise ContentError.of(where, expected, _describe_header(sheet))
+    places = {name: place for place, name in header.items()}
+    return {name: places[origin] for name, origin in origins.items()}
+
+
+def _describe_header(sheet: _Sheet) -> str:
+    """The cells of the header, and the faults above it, where another header may have been."""
+    cells = sorted({**sheet.header_texts(), **sheet.header_faults()}.items())
+    text = row_json([text for _, text in cells])[:HEADER_CHARACTERS]
+    faults = sorted(sheet.facts.faults.items())
+    above = [fault for cell, fault in faults if cell.row < sheet.header_row or sheet.header_row < 0]
+    if above:
+        text += f", and above it {', '.join(above[:SHOWN_FAULTS])}"
+    if more := len(above[SHOWN_FAULTS:]):
+        text += f" and {more} more"
+    return text
+
+
+def _find_faults(sheet: _Sheet, places: frozenset[int]) -> dict[Cell, str]:
+    """The faults below the header in these columns."""
+    faults = {
+        cell: fault
+        for cell, fault in sheet.facts.faults.items()
+        if cell.column in places and cell.row > sheet.header_row
+    }
+    # Of an array formula only the first cell has the formula.
+    for place in sorted(places) if sheet.facts.array_formulas else ():
+        areas = [a for a in sheet.facts.array_formulas if a.first_column <= place <= a.last_column]
+        empty_rows = np.flatnonzero(sheet.texts[place].is_null())
+        for row in empty_rows[_first_rows(empty_rows, areas) > sheet.header_row].tolist():
+            faults.setdefault(Cell(row, place), NO_VALUE)
+    return faults
+
+
+def _record_rows(sheet: _Sheet, faults: Mapping[Cell, str]) -> Integers:
+    """The rows below the header with a value or a fault."""
+    rows = sheet.filled_rows[1:]
+    if faults:
+        return np.union1d(rows, np.array([cell.row for cell in faults], np.int64))
     return rows
 
 
-def _format_dates(texts: pa.Array) -> pa.Array:
+def _read_field(
+    sheet: _Sheet, column: Column, place: int, rows: Integers, faults: Mapping[Cell, str]
+) -> _Field:
+    """A declared column in the rows of the records."""
+    if column.merged == "fill":
+        # The first cell of a merged area has its value. One that begins in the header is a name.
+        areas = [
+            area
+            for area in sheet.facts.merged_areas
+            if area.first_column == place and area.first_row > sheet.header_row
+        ]
+        first_rows = _first_rows(rows, areas)
+        rows = np.where(first_rows < 0, rows, first_rows)
+    cells = (sheet.numbers if column.type == "float64" else sheet.texts)[place]
+    # The last rows may have faults and no values.
+    values = cells.take(pa.array(rows, mask=rows >= len(cells)))
+    if column.type in DATE_TYPES:
+        values = _format_dates(values, is_1904=sheet.is_1904)
+    faults_by_row = {cell.row: fault for cell, fault in faults.items() if cell.column == place}
+    records = np.flatnonzero(np.isin(rows, list(faults_by_row))).tolist()
+    return _Field(values, {record: faults_by_row[rows[record]] for record in records})
+
+
+def _first_rows(rows: Integers, areas: list[Area]) -> Integers:
+    """The first row of the area around each row, or -1 if there is none."""
+    if not areas:
+        return np.full(len(rows), -1)
+    first, last = np.array([(area.first_row, area.last_row) for area in sorted(areas)]).T
+    nearest = np.searchsorted(first, rows, side="right") - 1  # the last one that begins before
+    return np.where((nearest >= 0) & (rows <= last[nearest]), first[nearest], -1)
+
+
+def _format_dates(texts: pa.Array, *, is_1904: bool) -> pa.Array:
     """Texts with serial numbers as dates, and times at midnight as their date."""
     dates = pc.replace_substring_regex(texts, MIDNIGHT, "")
     if not pc.any(pc.match_substring_regex(dates, f"^{SERIAL.pattern}$")).as_py():
         return dates
     # A column of dates repeats few of them.
-    formatted = {text: _serial_to_date(text) for text in dates.unique().to_pylist() if text}
+    formatted = {
+        text: _serial_to_date(text, is_1904=is_1904) for text in dates.unique().to_pylist() if text
+    }
     return pa.array([formatted.get(text, text) for text in dates.to_pylist()], pa.string())
 
 
-def _serial_to_date(text: str) -> str:
+def _serial_to_date(text: str, *, is_1904: bool) -> str:
     """The date, and time if any, of a serial number; any other text as it is."""
-    if not SERIAL.fullmatch(text) or not FIRST_SERIAL <= float(text) <= LAST_SERIAL:
+    if not SERIAL.fullmatch(text):
         return text
-    moment = timedelta(days=float(text))
-    day = (EPOCH + timedelta(days=moment.days)).isoformat()
-    clock = timedelta(seconds=moment.seconds)
-    return f"{day} {clock!s:0>8}" if clock else day
+    days = float(text) + (DAYS_TO_1904 if is_1904 else 0)
+    if not FIRST_SERIAL <= days <= LAST_SERIAL:
+        return text
+    # As in Excel, a time is exact to the millisecond.
+    moment = EPOCH + timedelta(milliseconds=round(days * DAY_MILLISECONDS))
+    if moment.time() == time.min:
+        return moment.date().isoformat()
+    return moment.isoformat(" ", "milliseconds" if moment.microsecond else "seconds")

@@ -25,6 +25,11 @@ READER_MODULES = {
 
 # Further modules of a reader: a change of one makes the tables of the format again.
 READER_PARTS = {
+    "excel": (
+        "etl_assets.tables.readers.opc",
+        "etl_assets.tables.readers.spreadsheetml",
+        "etl_assets.tables.readers.biff12",
+    ),
     "geojson": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
     "json": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
     "json_array": (
