@@ -46,8 +46,11 @@ class FactoryHome(SampleHome):
 
         The content is xlsx for any name; the reader detects it by the content.
         """
+        self.write_file(file, xlsx({sheet: cells}))
+
+    def write_file(self, file: str, data: bytes) -> None:
         path = self.mirror / file
-        path.write_bytes(xlsx({sheet: cells}))
+        path.write_bytes(data)
         later = path.stat().st_mtime + 60
         os.utime(path, (later, later))
 

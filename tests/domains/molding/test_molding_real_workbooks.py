@@ -118,6 +118,12 @@ def expected_failing_rows(factory: FactoryHome) -> dict[str, list[str]]:
         unknown = [r[column] for r in rows if r[column] and r[column] not in master_values]
         if unknown:
             failing_rows[check] = [f"{v}, rows: {unknown.count(v)}" for v in sorted(set(unknown))]
+    # The check `contract`, of the only workbook with errors.
+    failing_rows[""] = [
+        f"sheet moldInfo, row {row}, itemsWeight: expected a value, found #REF!, which is read as"
+        " null"
+        for row in (8, 10, 39)
+    ]
     return failing_rows
 
 
