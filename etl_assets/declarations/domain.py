@@ -152,6 +152,30 @@ class GateCheck(Declaration):
     states: StateLimits | None = None
 
 
+class Coverage(Declaration):
+    """The share of a model's rows that a source has enriched, and its two limits.
+
+    While the source is switched off, nothing is measured.
+    """
+
+    model: str = Field(alias="from", pattern=NAME)
+    key: str = Field(pattern=COLUMN_NAME, description="names a row without a value in messages")
+    column: str = Field(pattern=COLUMN_NAME, description="has a value in every enriched row")
+    source: str = Field(pattern=NAME, description="the source of the enrichment")
+    warn: float = Field(ge=0, le=1, description="a smaller share is a warning")
+    floor: float = Field(
+        ge=0, le=1, description="a smaller share is refused by the gate unless it is accepted"
+    )
+
+    @model_validator(mode="after")
+    def _warns_before_it_refuses(self) -> Self:
+        if self.floor > self.warn:
+            raise ValueError(
+                f"expected floor not to exceed warn, found {self.floor:g} and {self.warn:g}"
+            )
+        return self
+
+
 class Claims(Declaration):
     """The rows of a model that support or contradict an answer."""
 
@@ -232,6 +256,7 @@ class Domain(Declaration):
         default={}, description="values that have the same colour everywhere in the report"
     )
     gate: list[GateCheck] = []
+    coverage: list[Coverage] = []
     explain: Explain | None = None
     retention: Retention = Retention()
 

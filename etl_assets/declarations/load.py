@@ -122,7 +122,7 @@ def _load_domain(folder: Path) -> Domain | BrokenDomain:
     domain = None
     domain_file = folder / DOMAIN_FILE
     if domain_file in files:
-        rules = partial(domain_violations, source_count=len(source_files))
+        rules = partial(domain_violations, sources=[file.stem for file in source_files])
         domain, domain_problems = read_declaration(Domain, domain_file, rules)
         problems += domain_problems
     else:

@@ -8,7 +8,7 @@ not hide the errors in others. The type of each field is checked by the models i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -102,9 +102,12 @@ def source_violations(source: Data) -> Iterator[RuleViolation]:
         yield RuleViolation(("enabled",), "true, because the source is required", "false")
 
 
-def domain_violations(domain: Data, source_count: int) -> Iterator[RuleViolation]:
-    """Yields every field of a domain that contradicts another or cannot be used."""
-    if not source_count:
+def domain_violations(domain: Data, sources: Sequence[str]) -> Iterator[RuleViolation]:
+    """Yields every field of a domain that contradicts another or cannot be used.
+
+    `sources` are the names of the domain's sources.
+    """
+    if not sources:
         yield RuleViolation((), "at least one source in the same folder", "none")
     schedule = domain.get("schedule")
     if isinstance(schedule, str):
@@ -116,6 +119,16 @@ def domain_violations(domain: Data, source_count: int) -> Iterator[RuleViolation
         if isinstance(file, str) and _leaves_its_folder(file):
             path = ("documents", index, "file")
             yield RuleViolation(path, "a path inside the run's folder", repr(file))
+    measured = []
+    for index, coverage in _mappings(domain, "coverage"):
+        source, name = coverage.get("source"), (coverage.get("from"), coverage.get("column"))
+        if isinstance(source, str) and source not in sources:
+            expected = f"a source of the domain{suggest(source, sources)}"
+            yield RuleViolation(("coverage", index, "source"), expected, repr(source))
+        if name in measured:
+            actual = f"{name[1]!r} of {name[0]!r} a second time"
+            yield RuleViolation(("coverage", index, "column"), "each column once", actual)
+        measured.append(name)
 
 
 def _schedule_violations(schedule: str) -> Iterator[RuleViolation]:

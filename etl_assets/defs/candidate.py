@@ -24,7 +24,7 @@ from etl_assets.defs.model_state import (
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import Problem
-from etl_assets.model.records import MIXED, PublishedSet, RunStatus
+from etl_assets.model.records import MIXED, FetchStatus, PublishedSet, RunStatus
 from etl_assets.model.run_manifest import (
     MARTS,
     AcceptedChange,
@@ -63,6 +63,31 @@ def attributions_of(
     return tuple(Attribution.of(s) for s in domain.sources.values() if s.name in names)
 
 
+def measure_coverages(
+    connection: DuckDBPyConnection,
+    domain: Domain,
+    marts: Path,
+    sources: Sequence[RunSource],
+    *,
+    published: Collection[str] = (),
+) -> list[GateFinding]:
+    """Return the declared coverages of the marts in a folder, made from these sources.
+
+    A mart that is `published` with the same bytes is not refused again.
+    """
+    off = {source.source.name for source in sources if source.status is FetchStatus.OFF}
+    enabled = set(domain.sources) - off
+    findings = []
+    for coverage in domain.coverage:
+        file = marts / f"{coverage.model}.parquet"
+        is_on = coverage.source in enabled
+        finding = gate.measure_coverage(connection, coverage, file, is_on=is_on)
+        if coverage.model in published:
+            finding = finding.model_copy(update={"refused": False})
+        findings.append(finding)
+    return findings
+
+
 class Candidate:
     """A run's directory on its way to being the published set."""
 
@@ -91,8 +116,14 @@ class Candidate:
         if previous.code_version != self._session.code_version:
             # Another writer may make other documents of the same rows.
             return set(self._digests)
-        published = {p.stem: hash_file(p) for p in (self._previous / MARTS).glob("*.parquet")}
-        return {name for name, sha256 in self._digests.items() if published.get(name) != sha256}
+        return set(self._digests) - self._published_marts
+
+    @cached_property
+    def _published_marts(self) -> set[str]:
+        """The marts that are published with the same bytes."""
+        folder = self._previous / MARTS if self._previous else None
+        published = {p.stem: hash_file(p) for p in folder.glob("*.parquet")} if folder else {}
+        return {name for name, sha256 in self._digests.items() if published.get(name) == sha256}
 
     def write_documents(self) -> list[PublishedFile]:
         return publish_documents.write_documents(
@@ -136,7 +167,9 @@ class Candidate:
                 self.run.directory / file,
                 appeared=appeared,
             )
-        return findings
+        return findings + measure_coverages(
+            connection, self._domain, self._marts, self._sources, published=self._published_marts
+        )
 
     def judge(
         self,

@@ -4,7 +4,7 @@ The gate judges the candidate before a reader can see any of it; documents are w
 `etl_assets.publish`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -142,6 +142,9 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     for check in domain.gate:
         for name, limit in gate.describe_limits(check).items():
             specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
+    for coverage in domain.coverage:
+        name, limit = gate.coverage_name(coverage), gate.describe_coverage(coverage)
+        specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
     return specs
 
 
@@ -202,19 +205,33 @@ def _finding_result(
     domain: Domain, finding: GateFinding, verdict: GateVerdict
 ) -> dg.AssetCheckResult:
     """Return one measure; one that the operator accepted still fails, as a warning."""
-    is_accepted = finding.check in verdict.accepted
+    check = finding_check(domain, finding, accepted=verdict.accepted)
+    is_warning = check.severity == "warn"
     return dg.AssetCheckResult(
         asset_key=asset_keys.published_key(domain),
         check_name=finding.check,
-        passed=not finding.refused,
-        severity=dg.AssetCheckSeverity.WARN if is_accepted else dg.AssetCheckSeverity.ERROR,
-        description=str(finding) if finding.refused else None,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=check.description or None,
         metadata={
             "found": finding.found,
             "count": finding.count,
             "of": finding.of,
             "offenders": dg.MetadataValue.json(finding.offenders),
         },
+    )
+
+
+def finding_check(domain: Domain, finding: GateFinding, *, accepted: Collection[str]) -> RunCheck:
+    """Return a measure of the gate as a check; `accepted` are those that the operator accepted."""
+    is_warning = finding.check in accepted or not finding.refused
+    passed = not (finding.refused or finding.warned)
+    return RunCheck(
+        asset=asset_keys.name_of(asset_keys.published_key(domain)),
+        name=finding.check,
+        passed=passed,
+        severity="warn" if is_warning and not passed else "error",
+        description=finding.note if passed else str(finding),
     )
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from etl_assets.defs import asset_keys
+from etl_assets.defs.candidate import measure_coverages
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.marts import describe_result
-from etl_assets.defs.publish import recorded_checks
+from etl_assets.defs.publish import finding_check, recorded_checks
 from etl_assets.fetch import raw_store
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.errors import UsageError
 from etl_assets.model.records import StoredState
-from etl_assets.model.run_manifest import RunCheck
+from etl_assets.model.run_manifest import MARTS, RunCheck
+from etl_assets.publish import run_directory
+from etl_assets.storage.duckdb_connection import connect
 
 
 def check_domain(session: DomainSession) -> list[RunCheck]:
@@ -24,7 +27,26 @@ def check_domain(session: DomainSession) -> list[RunCheck]:
     name = session.domain.name
     if not session.home.warehouse(name).exists():
         raise UsageError(f"{name}: nothing was built yet; run `etl run {name}` first")
-    return [*recorded_checks(session), *_check_raw_files(session), *_run_tests(name, session.dbt)]
+    return [
+        *recorded_checks(session),
+        *_check_raw_files(session),
+        *_check_coverages(session),
+        *_run_tests(name, session.dbt),
+    ]
+
+
+def _check_coverages(session: DomainSession) -> list[RunCheck]:
+    """Return the declared coverages of the published set.
+
+    A coverage below its floor is a warning: the gate, or the operator, has let the set pass.
+    """
+    published = session.published_directory()
+    if published is None:
+        return []
+    sources = run_directory.read_manifest(published).sources
+    with connect() as connection:
+        findings = measure_coverages(connection, session.domain, published / MARTS, sources)
+    return [finding_check(session.domain, each, accepted=[each.check]) for each in findings]
 
 
 def _check_raw_files(session: DomainSession) -> Iterator[RunCheck]:

@@ -20,6 +20,7 @@ from etl_assets.declarations.domain import Domain, Explain
 from etl_assets.declarations.names import find_part, split_part_name
 from etl_assets.declarations.rules import suggest
 from etl_assets.declarations.source import Source
+from etl_assets.defs.candidate import measure_coverages
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.fetch_plan import FetchPlan, open_fetcher, parts_of_sources
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
@@ -232,6 +233,7 @@ class _Candidate:
             health=health_in_run(self._domain, self._manifest),
         )
         compared_models = {check.model for check in self._domain.gate}
+        compared_models |= {coverage.model for coverage in self._domain.coverage}
         if self._domain.explain:
             compared_models.add(self._domain.explain.model)
         marts = [mart for mart in scratch.graph.marts if mart.name in compared_models]
@@ -363,7 +365,8 @@ class _Candidate:
                 connection, check, before / file, after / file, appeared=appeared
             )
             refusals += [str(finding) for finding in findings if finding.refused]
-        return refusals
+        coverages = measure_coverages(connection, self._domain, after, self._manifest.sources)
+        return refusals + [str(finding) for finding in coverages if finding.refused]
 
 
 def _to_change(declared: Explain, change: RowChange) -> Change:

@@ -11,19 +11,22 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 from pydantic import Field
 
-from etl_assets.declarations.domain import GateCheck, StateLimits
+from etl_assets.declarations.domain import Coverage, GateCheck, StateLimits
 from etl_assets.model.errors import ColumnMismatchError, Problem
 from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
 from etl_assets.publish.run_directory import count_rows
 from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
+from etl_assets.storage.sql_quoting import quote_name
 
 if TYPE_CHECKING:
     import duckdb
 
 MAX_OFFENDERS = 20
+NAMED_ROWS = 5  # of those without a value
 ADVICE = "look at the candidate; if it is right, run again with --accept-changes"
 
 
@@ -36,6 +39,8 @@ class GateFinding(Record):
     count: int = Field(default=0, ge=0, description="rows, or groups of rows, that differ")
     of: int = Field(default=0, ge=0, description="rows that are published")
     refused: bool
+    warned: bool = Field(default=False, description="a limit that warns is exceeded")
+    note: str = Field(default="", description="why nothing was measured, if that is as declared")
     offenders: list[str] = Field(
         default=[], description=f"at most {MAX_OFFENDERS}, in the order of their keys"
     )
@@ -150,6 +155,54 @@ def compare_model(
     return findings
 
 
+def coverage_name(coverage: Coverage) -> str:
+    return f"{coverage.model}_{coverage.column}_coverage"
+
+
+def describe_coverage(coverage: Coverage) -> str:
+    return (
+        f"at least {coverage.warn:.0%} of rows with a value of {coverage.source},"
+        f" refused below {coverage.floor:.0%}"
+    )
+
+
+def measure_coverage(
+    connection: duckdb.DuckDBPyConnection, coverage: Coverage, model: Path, *, is_on: bool
+) -> GateFinding:
+    """Return the share of a model's rows that have a value in the enriched column.
+
+    A model without rows counts as covered.
+
+    Nothing is measured unless `is_on`: a source that is switched off enriches no row.
+    """
+    name, limit = coverage_name(coverage), describe_coverage(coverage)
+    if not is_on:
+        note = f"not applicable, {coverage.source} is off"
+        return GateFinding(check=name, limit=limit, found="nothing", refused=False, note=note)
+    known_columns = pq.read_schema(model).names if model.exists() else []
+    if missing := {coverage.key, coverage.column}.difference(known_columns):
+        found = f"no {' and no '.join(sorted(missing))} in {coverage.model}"
+        return GateFinding(check=name, limit=limit, found=found, refused=True)
+    columns = [f"{quote_name(coverage.key)}::varchar", f"{quote_name(coverage.column)} is null"]
+    rows = sorted(
+        connection.read_parquet(model.as_posix()).project(", ".join(columns)).fetchall(), key=str
+    )
+    without = [str(key) for key, is_missing in rows if is_missing]
+    covered = len(rows) - len(without)
+    share = covered / len(rows) if rows else 1.0
+    is_low = share < coverage.warn
+    return GateFinding(
+        check=name,
+        limit=limit,
+        found=f"{covered:,} of {len(rows):,} ({share:.1%})" + (", without" if is_low else ""),
+        count=len(without),
+        of=len(rows),
+        refused=share < coverage.floor,
+        warned=is_low,
+        offenders=without[:NAMED_ROWS] if is_low else [],
+    )
+
+
 def _split_state_changes(
     changes: Sequence[RowChange], states: StateLimits, appeared: AbstractSet[str]
 ) -> tuple[list[str], list[str]]:
@@ -220,12 +273,14 @@ def judge_candidate(
     failed = [check for check in checks if not check.passed]
     errors = [_format_check(check) for check in failed if check.severity == "error"]
     errors += [str(problem) for problem in incomplete]
+    findings = list(findings)
     exceeded = [finding for finding in findings if finding.refused]
+    warned = [str(finding) for finding in findings if finding.warned and not finding.refused]
     accepted = exceeded if accept and not errors else []
     refused = [] if accepted else exceeded
     return GateVerdict(
         refused_by=errors + [str(finding) for finding in refused],
-        warned_by=[_format_check(check) for check in failed if check.severity == "warn"],
+        warned_by=[_format_check(check) for check in failed if check.severity == "warn"] + warned,
         accepted=[finding.check for finding in accepted],
         advice=advice if refused and not errors else "",
     )

@@ -421,6 +421,50 @@ def test_an_error_may_not_make_a_needed_value_null(domains: Path, old: str, plac
     assert fault == f"{place}.faulty_cells: {expected}, found 'discard_value'"
 
 
+COVERAGE = """coverage:
+  - from: mart_trees
+    key: tree_id
+    column: height_m
+    source: trees
+    warn: 0.7
+    floor: 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        pytest.param(
+            "floor: 0.1",
+            "floor: 0.8",
+            "_domain.yaml:6: coverage[0]: expected floor not to exceed warn, found 0.8 and 0.7",
+            id="refuses before it warns",
+        ),
+        pytest.param(
+            "source: trees",
+            "source: tree",
+            "_domain.yaml:9: coverage[0].source: expected a source of the domain, perhaps"
+            " 'trees', found 'tree'",
+            id="unknown source",
+        ),
+        pytest.param(
+            COVERAGE,
+            COVERAGE + COVERAGE.removeprefix("coverage:\n"),
+            "_domain.yaml:14: coverage[1].column: expected each column once, found 'height_m' of"
+            " 'mart_trees' a second time",
+            id="twice",
+        ),
+    ],
+)
+def test_a_coverage_is_declared_without_contradiction(
+    domains: Path, old: str, new: str, fault: str
+) -> None:
+    change(domains, "schedule: 0 5 * * *\n", f"schedule: 0 5 * * *\n{COVERAGE}", "_domain.yaml")
+    change(domains, old, new, "_domain.yaml")
+
+    assert faults(domains) == [fault]
+
+
 def test_a_credential_needs_https(domains: Path) -> None:
     change(
         domains,

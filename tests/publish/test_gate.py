@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.declarations.domain import GateCheck
+from etl_assets.declarations.domain import Coverage, GateCheck
 from etl_assets.model.errors import Problem
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
@@ -220,3 +220,78 @@ def test_a_candidate_is_identified_by_its_inputs(difference: dict[str, Any], sam
 
 def test_only_sources_with_rows_are_named() -> None:
     assert gate.names_with_rows(SOURCES) == {"diary"}
+
+
+COVERAGE = Coverage.model_validate(
+    {
+        "from": "mart_plant",
+        "key": "id",
+        "column": "seen_at",
+        "source": "diary",
+        "warn": 0.7,
+        "floor": 0.1,
+    }
+)
+
+
+def measure_coverage(folder: Path, rows: Rows, *, is_on: bool = True) -> GateFinding:
+    file = laid(folder / "mart_plant.parquet", rows)
+    with connect() as connection:
+        return gate.measure_coverage(connection, COVERAGE, file, is_on=is_on)
+
+
+def plants_seen(count: int, of: int) -> Rows:
+    return {f"p{n}": {"seen_at": "today" if n < count else None} for n in range(of)}
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "refused", "warned"),
+    [
+        pytest.param(10, 10, False, False, id="all"),
+        pytest.param(7, 10, False, False, id="at the warning"),
+        pytest.param(699, 1000, False, True, id="below the warning"),
+        pytest.param(1, 10, False, True, id="at the floor"),
+        pytest.param(99, 1000, True, True, id="below the floor"),
+        pytest.param(0, 3, True, True, id="none"),
+    ],
+)
+def test_a_coverage_is_refused_below_its_floor_and_warned_about_below_its_warning(
+    tmp_path: Path, count: int, of: int, refused: bool, warned: bool
+) -> None:
+    finding = measure_coverage(tmp_path, plants_seen(count, of))
+    verdict = gate.judge_candidate([], [], [finding])
+
+    assert (finding.refused, finding.warned) == (refused, warned)
+    assert verdict.passed is not refused
+    assert bool(verdict.warned_by) is (warned and not refused)
+
+
+def test_rows_without_a_value_are_named(tmp_path: Path) -> None:
+    finding = measure_coverage(tmp_path, plants_seen(2, 9))
+
+    assert str(finding) == (
+        "mart_plant_seen_at_coverage: expected at least 70% of rows with a value of diary,"
+        " refused below 10%, found 2 of 9 (22.2%), without: p2, p3, p4, p5, p6 and 2 more"
+    )
+
+
+def test_a_source_that_is_off_covers_nothing_and_is_not_measured(tmp_path: Path) -> None:
+    finding = measure_coverage(tmp_path, plants_seen(0, 9), is_on=False)
+
+    assert (finding.refused, finding.warned) == (False, False)
+    assert finding.note == "not applicable, diary is off"
+
+
+def test_a_model_without_the_column_is_refused(tmp_path: Path) -> None:
+    finding = measure_coverage(tmp_path, garden())
+
+    assert "found no seen_at in mart_plant" in str(finding)
+    assert finding.refused
+
+
+def test_a_coverage_that_is_accepted_passes(tmp_path: Path) -> None:
+    finding = measure_coverage(tmp_path, plants_seen(0, 9))
+
+    assert gate.judge_candidate([], [], [finding], accept=True).accepted == [
+        "mart_plant_seen_at_coverage"
+    ]

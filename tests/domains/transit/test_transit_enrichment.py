@@ -25,6 +25,7 @@ BAD = [
     chats.rate_limited,
     chats.refusal,
 ]  # all for the first station
+COVERAGE = "mart_stations_extraction_confidence_coverage"
 PAGES = "singapore-mrt-lines.fandom.com/api.php"
 
 
@@ -34,9 +35,11 @@ def write_key(transit: Transit) -> None:
     env.write_text(f"OPENROUTER_API_KEY={SECRET}\n", encoding="utf-8")
 
 
-def set_min_coverage(transit: Transit, share: float) -> None:
-    domain_vars = {**transit.domain.vars, "min_coverage": share}
-    transit.domain = transit.domain.model_copy(update={"vars": domain_vars})
+def set_floor(transit: Transit, floor: float) -> None:
+    [coverage] = transit.domain.coverage
+    limits = {"floor": floor, "warn": max(floor, coverage.warn)}
+    coverages = [coverage.model_copy(update=limits)]
+    transit.domain = transit.domain.model_copy(update={"coverage": coverages})
 
 
 def remove_delays(transit: Transit) -> None:
@@ -56,9 +59,9 @@ def remove_delays(transit: Transit) -> None:
     transit.domain = transit.domain.model_copy(update={"sources": sources})
 
 
-def write_pages(folder: Path) -> None:
+def write_pages(folder: Path, *, text: str = "About {name}.") -> None:
     for name in NAMES:
-        revisions = [{"slots": {"main": {"content": f"About {name}."}}}]
+        revisions = [{"slots": {"main": {"content": text.format(name=name)}}}]
         page = {"query": {"pages": [{"title": name, "revisions": revisions}]}}
         (folder / f"{name}.json").write_text(json.dumps(page), encoding="utf-8")
 
@@ -87,13 +90,13 @@ def test_without_its_key_the_enrichment_is_off_and_its_check_passes(
     checks = {check.name: check for check in read_manifest(first_transit.latest).checks}
 
     assert health["station_answers"]["status"] == "off"
-    assert checks["gate_transit__stations_have_answers"].passed
+    assert checks[COVERAGE].passed
+    assert checks[COVERAGE].description == "not applicable, station_answers is off"
 
 
 @pytest.mark.long
 def test_answers_add_claims_but_no_exits(transit: Transit) -> None:
     write_key(transit)
-    set_min_coverage(transit, 0.1)
     before = {row["exit_id"] for row in transit.rows("mart_exits")}
 
     manifest = transit.run()
@@ -115,13 +118,25 @@ def test_answers_add_claims_but_no_exits(transit: Transit) -> None:
 def test_too_few_answers_fail_the_gate(transit: Transit) -> None:
     before = transit.latest
     write_key(transit)
+    set_floor(transit, 0.3)
 
     manifest = transit.run()
 
     assert (manifest.status, manifest.published) == (RunStatus.FAILED, False)
-    assert "gate_transit__stations_have_answers" in manifest.note
-    assert "expected at least 0.7, found 0.2" in manifest.note
+    assert f"{COVERAGE}: expected at least 70% of rows" in manifest.note
+    assert "refused below 30%" in manifest.note
     assert transit.latest == before
+
+
+@pytest.mark.long
+def test_few_answers_are_a_warning(transit: Transit) -> None:
+    write_key(transit)
+
+    manifest = transit.run()
+
+    [warning] = [check for check in manifest.failed_checks if check.name == COVERAGE]
+    assert (manifest.status, manifest.published) == (RunStatus.SUCCESS, True)
+    assert warning.severity == "warn"
 
 
 @pytest.fixture(scope="module")
