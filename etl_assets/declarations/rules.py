@@ -98,6 +98,9 @@ def source_violations(source: Data) -> Iterator[RuleViolation]:
     yield from _json_path_violations(source, columns)
     yield from _location_violations(source)
     yield from _file_set_violations(source)
+    for_each = _mapping(source, "for_each")
+    if for_each.get("pages") is not None and for_each.get("chat") is not None:
+        yield RuleViolation(("for_each", "pages"), "none, because a chat has one answer", "pages")
     if source.get("enabled") is False and source.get("required") is True:
         yield RuleViolation(("enabled",), "true, because the source is required", "false")
 

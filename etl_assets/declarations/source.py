@@ -1,7 +1,7 @@
 """What the YAML file of a source declares: location, partitions, limits, format and contract.
 
-`contract` and `formats` have the models of those two; rules between fields are in `rules`, reading
-the files is `load`.
+`contract`, `formats` and `answers` have the models of those; rules between fields are in `rules`,
+reading the files is `load`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from etl_assets.declarations.answers import AnswerShape, Pages
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.declaration import COLUMN_NAME, COLUMN_PATH, NAME, Declaration
 from etl_assets.declarations.formats import Format
@@ -19,6 +20,8 @@ from etl_assets.model.records import Part, SourceName
 # A column of the row in a URL or prompt template. It is not str.format: `{a.b}` and `{a!r}` would
 # reach into objects.
 PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
+# The shape of a chat's response unless its source declares another.
+COMPLETION = AnswerShape(required=["choices[]"], errors=["error", "errors", "choices[].error"])
 
 
 class PublishedDigest(Declaration):
@@ -170,7 +173,8 @@ class ChatRequest(Declaration):
 class ForEach(Declaration):
     """One request for each distinct row of another source's table: a search, a page, a chat.
 
-    If the location declares a credential that is not set, the source is skipped.
+    If the location declares a credential that is not set, the source is skipped. A timestamp in a
+    request is in UTC, whatever the time zone of the machine is.
     """
 
     table: str = Field(pattern=NAME, description="a source of the same domain")
@@ -185,7 +189,18 @@ class ForEach(Declaration):
     daily_limit: int | None = Field(default=None, ge=1, description="requests per day (UTC)")
     max_cost_usd_per_day: float | None = Field(default=None, ge=0)
     mirror_name: MirrorName | None = None
+    shape: AnswerShape | None = Field(
+        default=None,
+        description="of a good answer; default: no error or errors, and choices[] of a chat",
+    )
+    pages: Pages | None = Field(
+        default=None, description="how further pages of an answer are requested; default: never"
+    )
     chat: ChatRequest | None = None
+
+    @property
+    def answer_shape(self) -> AnswerShape:
+        return self.shape or (COMPLETION if self.chat else AnswerShape())
 
     def required_columns(self, url: str) -> list[str]:
         """Returns the columns that a request needs: those of the row's key and of the templates."""

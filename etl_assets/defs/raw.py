@@ -149,7 +149,9 @@ def _fetch_failure(
             return None
         return CheckFailure(f"{fetch.part}: {fetch.warning}", dg.AssetCheckSeverity.WARN)
     used = "there is no stored file"
-    if fetch.file:
+    if fetch.file and source.for_each:
+        used = "the good answers are used"
+    elif fetch.file:
         used = f"the last good file, of {fetch.file.fetched_at:%Y-%m-%d %H:%M} UTC, is used"
     text = f"{fetch.part}: {fetch.fault}; {used}"
     if isinstance(source.partitions, Files) and fetch.part.partition != NO_FILE:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from etl_assets.declarations.source import ForEach, Source
 from etl_assets.fetch import llm, raw_store
+from etl_assets.fetch.answer_pages import has_unread_pages
+from etl_assets.fetch.answer_shape import find_fault, has_rows
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.rate_limiter import TransferStats
 from etl_assets.fetch.row_requests import (
@@ -24,9 +28,9 @@ from etl_assets.fetch.row_requests import (
     DailyUsage,
     RequestResult,
     RowRequest,
-    send_request,
+    request_answer,
 )
-from etl_assets.model.errors import ContentError, NotPublishedError, SourceError, UnreachableError
+from etl_assets.model.errors import NotPublishedError, SourceError, UnreachableError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
@@ -37,11 +41,11 @@ from etl_assets.model.records import (
     Reason,
     StoredState,
 )
-from etl_assets.tables.readers.batch import DECODE_ERRORS, row_text
 
 CODE_VERSION = "1"
 DENIED = frozenset({401, 402, 403})
-NAMED_REFUSALS = 20
+NAMED_REQUESTS = 5
+IndexEntry = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +71,15 @@ class RequestSurvey:
     source: Source
     requests: Sequence[RowRequest]
     answers: dict[str, Answer]
-    """By the hash of the request."""
+    """By the hash of the request; an answer of another shape than declared is not among them."""
     due: list[RowRequest]
     usage: DailyUsage
     stop_reason: str = ""
     """Why no further request is sent; empty if the next one may be."""
-    failures: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """The key of each failed request, and its error."""
+    earlier: dict[str, IndexEntry] = field(default_factory=dict)
+    """Of requests without an answer, the last good answer to a request with the same key."""
 
     @property
     def settings(self) -> ForEach:
@@ -86,53 +93,75 @@ class RequestSurvey:
             if answer:
                 yield request, answer
 
+    def status_of(self, answer: Answer) -> str:
+        """Returns the status of an answer; one without any row of the source is no result."""
+        if answer.status == "answered" and not has_rows(self.source, answer.body):
+            return "no_result"
+        return answer.status
+
     @property
     def index(self) -> bytes:
         """The content of the raw file: the good answers, and the requests that have none."""
-        good: list[dict[str, object]] = []
-        without: list[dict[str, object]] = []
-        for request, answer in self.answered_requests:
+        good: list[IndexEntry] = []
+        without: list[IndexEntry] = []
+        for request in self.requests:
+            answer = self.answers.get(request.sha256)
+            if answer is None:
+                good += [self.earlier[request.sha256]] if request.sha256 in self.earlier else []
+                continue
             entry = {"key": request.key, "request_sha256": request.sha256}
-            if answer.status == "answered":
+            status = self.status_of(answer)
+            if status == "answered":
                 good.append({**entry, "answered_at": answer.at, "answer": answer.body})
             else:
-                without.append({**entry, "status": answer.status, "why": answer.reason})
+                without.append({**entry, "status": status, "why": answer.reason})
         return msgspec.json.encode({"answers": good, "without": without})
 
-    @property
-    def index_sha256(self) -> str | None:
-        """The hash of the index; None while there is no answer at all."""
-        return hashlib.sha256(self.index).hexdigest() if self.answers else None
+    def has_index(self, last: FetchResult | None) -> bool:
+        """True if a file is made: of some answers, or in place of one whose answers are no more."""
+        was_stored = last is not None and last.file is not None
+        return bool(self.answers or self.earlier or (self.requests and was_stored))
 
     @property
     def fault(self) -> str | None:
-        """The number of failed requests and the first failure; None if none failed."""
+        """The failed requests and the first error; None if none failed."""
         if not self.failures:
             return None
+        (first_key, error), *others = self.failures
         text = f"{len(self.failures)} of {len(self.requests)} requests failed"
-        text += f", first: {self.failures[0]}"
+        text += f", first: {first_key}: {error}"
+        if others:
+            text += f"; also {_join_first([key for key, _ in others])}"
         if self.stop_reason and self.stop_reason not in text:
             text += f"; {self.stop_reason}"
+        if self.earlier:
+            text += f"; {len(self.earlier)} earlier answers are used"
         return text
 
     @property
     def warning(self) -> str | None:
-        """The refused answers; None if none was refused."""
-        refusals = []
+        """The refused and the incomplete answers; None if there are none."""
+        refused, incomplete = [], []
         for request, answer in self.answered_requests:
             if answer.status == "refused":
-                refusals.append(f"{_format_key(request)}: {answer.reason}")
-        if not refusals:
-            return None
-        return f"{len(refusals)} answers refused: " + "; ".join(refusals[:NAMED_REFUSALS])
+                refused.append(f"{_format_key(request)}: {answer.reason}")
+            if note := answer.attempts[-1].note:
+                incomplete.append(f"{_format_key(request)}: {note}")
+        texts = []
+        if refused:
+            texts.append(f"{len(refused)} answers refused: {_join_first(refused)}")
+        if incomplete:
+            texts.append(f"{len(incomplete)} answers are incomplete: {_join_first(incomplete)}")
+        return "; ".join(texts) or None
 
     def __str__(self) -> str:
-        statuses = [answer.status for _, answer in self.answered_requests]
+        statuses = [self.status_of(answer) for _, answer in self.answered_requests]
         counts = {
             "answered": statuses.count("answered"),
             "no result": statuses.count("no_result"),
             "refused": statuses.count("refused"),
             "not sent": len(self.due),
+            "with an earlier answer": len(self.earlier),
         }
         shown = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
         text = f"{len(self.requests)} requests: {shown or 'none'}"
@@ -157,6 +186,8 @@ def survey_requests(
     due = []
     for request in requests:
         answer = store.find(request.sha256)
+        if answer and not _is_usable(request, answer):
+            answer = None
         if answer:
             answers[request.sha256] = answer
         if _is_due(request, answer, settings, context):
@@ -168,7 +199,7 @@ def survey_requests(
     survey = RequestSurvey(source, requests, answers, due, usage)
     survey.stop_reason = _find_stop_reason(survey, context, next(iter(due), None))
     if fault := context.settings_fault:
-        survey.failures = [f"{_format_key(request)}: {fault}" for request in due]
+        survey.failures = [(_format_key(request), fault) for request in due]
     return survey
 
 
@@ -178,6 +209,7 @@ def decide(
     """Returns whether there are requests to send, or another file to make of the answers."""
     if last and last.pin:
         return Decision(part=part, fetch=False, reason=Reason.PINNED, detail=str(last.pin))
+    survey.earlier = _find_earlier_answers(survey, last, context)
     reason = next(_causes(survey, last, context), None)
     if reason:
         return Decision(part=part, fetch=True, reason=reason, detail=str(survey))
@@ -196,7 +228,8 @@ def _causes(
     if last.file and raw_store.stored_state(context.home, last.file) is not StoredState.PRESENT:
         yield Reason.FILE_MISSING
     last_sha256 = last.file.sha256 if last.file else None
-    if last_sha256 != survey.index_sha256:
+    sha256 = hashlib.sha256(survey.index).hexdigest() if survey.has_index(last) else None
+    if last_sha256 != sha256:
         yield Reason.REQUESTS_CHANGED
     if last.status is FetchStatus.OUTAGE:
         yield Reason.LAST_WAS_OUTAGE
@@ -213,11 +246,13 @@ def collect(
     if last and last.pin:
         return last.model_copy(update={"decision": decision})
     if last and not decision.fetch:
-        status = FetchStatus.UNCHANGED if last.file else last.status
+        keeps_status = last.file is None or last.status is FetchStatus.OFF
+        status = last.status if keeps_status else FetchStatus.UNCHANGED
         return last.model_copy(update={"decision": decision, "status": status})
     stats = TransferStats()
     _send_due_requests(survey, context, stats)
-    file = _store_index(part, survey, context, stats) if survey.answers else None
+    survey.earlier = _find_earlier_answers(survey, last, context)
+    file = _store_index(part, survey, context, stats) if survey.has_index(last) else None
     return FetchResult(
         part=part,
         status=_result_status(survey, file, last),
@@ -235,6 +270,66 @@ def _answer_store(source: Source, context: RequestContext) -> AnswerStore:
     return AnswerStore(context.home.answers(source.domain, source.name))
 
 
+def _is_usable(request: RowRequest, answer: Answer) -> bool:
+    """True if a stored answer is as declared today.
+
+    Earlier versions stored errors of an endpoint like answers, and only the first of many pages.
+    """
+    chat = require_for_each(request.source).chat
+    match answer.status:
+        case "refused":
+            return answer.completions > 0
+        case "no_result":
+            return chat is None or request.target.path is not None
+    return _is_good(request, answer.body) and not _has_unread_pages(request, answer)
+
+
+def _is_good(request: RowRequest, body: object) -> bool:
+    """True if the JSON of an answer has the declared shape."""
+    chat = require_for_each(request.source).chat
+    if chat is None:
+        return find_fault(request.source, body) is None
+    return llm.find_contract_fault(chat, body, request.row) is None
+
+
+def _has_unread_pages(request: RowRequest, answer: Answer) -> bool:
+    """True if an answer was stored by a declaration without pages, or with fewer of them."""
+    pages, last = require_for_each(request.source).pages, answer.attempts[-1]
+    if pages is None:
+        return False
+    if last.is_cut_off:
+        return last.pages < pages.max_pages
+    return last.pages == 1 and not last.note and has_unread_pages(pages, answer.body)
+
+
+def _find_earlier_answers(
+    survey: RequestSurvey, last: FetchResult | None, context: RequestContext
+) -> dict[str, IndexEntry]:
+    """Returns answers of the last file for requests that have none, by the hash of the request.
+
+    The request of a row changes with its values; until the new one is answered, the last good
+    answer for the row's key is used.
+    """
+    missing = [request for request in survey.requests if request.sha256 not in survey.answers]
+    file = last.file if last else None
+    if not missing or file is None:
+        return {}
+    if raw_store.stored_state(context.home, file) is not StoredState.PRESENT:
+        return {}
+    data = raw_store.stored_path(context.home, file).read_bytes()
+    entries: dict[tuple[str, ...], list[IndexEntry]] = defaultdict(list)
+    for entry in msgspec.json.decode(data)["answers"]:
+        if entry["request_sha256"] not in survey.answers:
+            key = tuple(entry["key"].get(column) for column in survey.settings.columns)
+            entries[key].append(entry)
+    earlier = {}
+    for request in missing:
+        same_key = entries[tuple(request.key.values())]
+        if same_key and _is_good(request, same_key[0]["answer"]):
+            earlier[request.sha256] = same_key.pop(0)
+    return earlier
+
+
 def _is_due(
     request: RowRequest, answer: Answer | None, settings: ForEach, context: RequestContext
 ) -> bool:
@@ -242,7 +337,7 @@ def _is_due(
         return True
     if settings.chat is not None:
         # A good completion is kept for ever, as it was paid for; only a refused one is repeated.
-        may_repeat = len(answer.attempts) < settings.chat.attempts or context.force
+        may_repeat = answer.completions < settings.chat.attempts or context.force
         return answer.status == "refused" and may_repeat
     path = request.target.path
     if path is not None:
@@ -280,6 +375,7 @@ def _send_due_requests(
     """Send the due requests one after the other until one is stopped; updates the survey."""
     store, settings = _answer_store(survey.source, context), survey.settings
     answered = set[str]()
+    failures_in_a_row = 0
     for number, request in enumerate(list(survey.due)):
         if request.sha256 in answered:  # rows with equal requests share one answer
             survey.due.remove(request)
@@ -296,33 +392,54 @@ def _send_due_requests(
         except (SourceError, UnicodeError) as error:  # UnicodeError: of a header that is not ASCII
             key = _format_key(request)
             log.warning("%s: %s: %s", survey.source.full_name, key, error)
-            survey.failures.append(f"{key}: {error}")
-            if isinstance(error, UnreachableError) and error.status in DENIED:
-                survey.stop_reason = "the endpoint denies access"
+            survey.failures.append((key, str(error)))
+            failures_in_a_row = failures_in_a_row + 1 if _is_of_endpoint(error) else 0
+            survey.stop_reason = _stop_reason_after(survey, error, failures_in_a_row)
+            if survey.stop_reason:
                 return
         else:
+            failures_in_a_row = 0
             survey.due.remove(request)
             answered.add(request.sha256)
+
+
+def _is_of_endpoint(error: Exception) -> bool:
+    """True if the endpoint failed, and not only the answer to one request."""
+    return isinstance(error, UnreachableError) and not error.is_final
+
+
+def _stop_reason_after(survey: RequestSurvey, error: Exception, failures_in_a_row: int) -> str:
+    """Returns why no request is sent after a failed one; empty if the next one may be."""
+    if isinstance(error, UnreachableError) and error.status in DENIED:
+        return "the endpoint denies access"
+    if failures_in_a_row >= survey.source.limits.failures_before_pause:
+        return f"{failures_in_a_row} requests in a row failed"
+    return ""
 
 
 def _request_answers(
     request: RowRequest, survey: RequestSurvey, context: RequestContext, stats: TransferStats
 ) -> Iterator[Answer]:
     """Yields the answer to one request; of a chat, each one paid for until one is as declared."""
-    limits, chat = survey.source.limits, survey.settings.chat
+    chat = survey.settings.chat
     if chat is None or request.body is None:
         yield _request_document(request, survey, context, stats)
         return
-    last = survey.answers.get(request.sha256)
-    attempts = list(last.attempts) if last and not context.force else []
-    while len(attempts) < chat.attempts:
+    last = _answer_store(survey.source, context).find(request.sha256)
+    attempts = list(last.attempts) if last else []
+    is_new = last is None or context.force or last.status == "answered"
+    completions = 0 if is_new or last is None else last.completions
+    while completions < chat.attempts:
         try:
-            data = send_request(request, context.client, limits, stats)
-        except NotPublishedError:
+            received = request_answer(request, context.client, stats)
+        except NotPublishedError as error:
+            if request.target.path is None:  # an unknown model or a wrong address
+                raise UnreachableError(str(error), status=error.status, is_final=True) from error
             yield _no_result(request, context)
             return
-        completion = llm.parse_completion(chat, request.body, data, request.row)
+        completion = llm.parse_completion(chat, request.body, received.body, request.row)
         cost_usd, fault = completion.cost_usd, completion.fault
+        completions += 1
         attempts.append(RequestResult(at=context.now, cost_usd=cost_usd, fault=fault))
         survey.usage = DailyUsage(
             requests=survey.usage.requests + 1, cost_usd=survey.usage.cost_usd + cost_usd
@@ -341,20 +458,26 @@ def _request_answers(
 def _request_document(
     request: RowRequest, survey: RequestSurvey, context: RequestContext, stats: TransferStats
 ) -> Answer:
-    """Returns the response as an answer; any JSON is accepted."""
+    """Returns the response as an answer, with the items of all its pages."""
+    usage = survey.usage
     try:
-        data = send_request(request, context.client, survey.source.limits, stats)
-        body = msgspec.json.decode(data)
+        received = request_answer(request, context.client, stats)
     except NotPublishedError:
+        survey.usage = usage.model_copy(update={"requests": usage.requests + 1})
         return _no_result(request, context)
-    except DECODE_ERRORS as error:
-        raise ContentError.of(str(request.target), "JSON", row_text(data)[:80]) from error
+    survey.usage = usage.model_copy(update={"requests": usage.requests + received.pages})
+    result = RequestResult(
+        at=context.now,
+        pages=received.pages,
+        is_cut_off=received.is_cut_off,
+        note=received.note,
+    )
     return Answer(
         request_sha256=request.sha256,
         key=request.key,
         status="answered",
-        attempts=[RequestResult(at=context.now)],
-        body=body,
+        attempts=[result],
+        body=received.body,
     )
 
 
@@ -394,11 +517,20 @@ def _result_status(
 ) -> FetchStatus:
     if survey.failures:
         return FetchStatus.OUTAGE if file else FetchStatus.MISSING
+    if survey.stop_reason and not (survey.answers or survey.earlier):
+        return FetchStatus.OFF
     if file is None:
-        return FetchStatus.OFF if survey.stop_reason else FetchStatus.NOT_YET_PUBLISHED
+        return FetchStatus.NOT_YET_PUBLISHED
     is_same = last is not None and last.file is not None and last.file.sha256 == file.sha256
     return FetchStatus.UNCHANGED if is_same else FetchStatus.FETCHED
 
 
 def _format_key(request: RowRequest) -> str:
     return ", ".join(request.key.values())
+
+
+def _join_first(texts: Sequence[str]) -> str:
+    """Returns the first texts, and the number of the others."""
+    shown = "; ".join(texts[:NAMED_REQUESTS])
+    more = len(texts) - NAMED_REQUESTS
+    return f"{shown} and {more:,} more" if more > 0 else shown

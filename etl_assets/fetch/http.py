@@ -125,6 +125,16 @@ class Response:
         return etag if etag is None or (etag.isascii() and etag.isprintable()) else None
 
     @property
+    def next_link(self) -> str | None:
+        """The address of the next page in the Link header (RFC 8288)."""
+        return self._response.links.get("next", {}).get("url")
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that Retry-After states."""
+        return _retry_after_seconds(self._response, self._now)
+
+    @property
     def content_range(self) -> tuple[int, int | None] | None:
         """The first byte and the total size of a partial response (206); None for a whole file."""
         unit, _, rest = (self.header("Content-Range") or "").partition(" ")

@@ -15,9 +15,12 @@ import jsonschema
 import msgspec
 
 from etl_assets.declarations.source import PLACEHOLDER, ChatRequest
-from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
+from etl_assets.fetch.answer_shape import quote_value
+from etl_assets.model.errors import ContentError
+from etl_assets.tables.readers.batch import DECODE_ERRORS
 
 MILLION = 1_000_000
+NO_COMPLETION = "expected a completion"  # also what earlier versions stored of an error
 FENCE = re.compile(r"\A\s*```[a-z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)  # some models add one
 INCOMPLETE = {"length": "an answer that is cut off", "content_filter": "a refusal by a filter"}
 
@@ -46,9 +49,8 @@ class _Usage(msgspec.Struct):
     completion_tokens: int = 0
 
 
-class _Document(msgspec.Struct):
+class _Response(msgspec.Struct):
     choices: list[_Choice]
-    usage: _Usage | None = None
 
 
 def build_body(chat: ChatRequest, row: Mapping[str, str]) -> bytes:
@@ -82,23 +84,30 @@ def max_cost_usd(chat: ChatRequest, body: bytes) -> float:
 
 
 def parse_completion(
-    chat: ChatRequest, body: bytes, data: bytes, row: Mapping[str, str]
+    chat: ChatRequest, body: bytes, document: object, row: Mapping[str, str]
 ) -> Completion:
-    """Returns the completion in the response `data` to the request `body`.
+    """Returns the completion in the JSON of the response to the request `body`.
 
-    A completion that states no usage is counted with the maximum cost.
+    A completion that states no usage is counted with the maximum cost. Raises ContentError if the
+    response is no completion and states no usage, as nothing was paid for it then.
     """
-    try:
-        document = msgspec.json.decode(data, type=_Document)
-    except DECODE_ERRORS as error:
-        fault: str | None = f"expected a completion, found: {error}"
-        return Completion(max_cost_usd(chat, body), fault=fault)
-    cost = _cost_usd(chat, document.usage) if document.usage else max_cost_usd(chat, body)
+    usage = _read_usage(document)
+    cost = _cost_usd(chat, usage) if usage else max_cost_usd(chat, body)
     fault, answer = _read_answer(document)
-    fault = fault or _contract_fault(chat, answer, row)
-    if fault:
-        return Completion(cost, fault=fault)
-    return Completion(cost, answer=answer)
+    has_usage = usage is not None and usage.prompt_tokens + usage.completion_tokens > 0
+    if fault and fault.startswith(NO_COMPLETION) and not has_usage:
+        raise ContentError(fault)
+    fault = fault or find_contract_fault(chat, answer, row)
+    return Completion(cost, fault=fault) if fault else Completion(cost, answer=answer)
+
+
+def _read_usage(document: object) -> _Usage | None:
+    """Returns the stated usage; None if there is none that can be read."""
+    usage = document.get("usage") if isinstance(document, dict) else None
+    try:
+        return msgspec.convert(usage, type=_Usage)
+    except msgspec.ValidationError:
+        return None
 
 
 def _cost_usd(chat: ChatRequest, usage: _Usage) -> float:
@@ -109,13 +118,17 @@ def _cost_usd(chat: ChatRequest, usage: _Usage) -> float:
     return max(dollars, 0.0) / MILLION
 
 
-def _read_answer(document: _Document) -> tuple[str | None, Any]:
+def _read_answer(document: object) -> tuple[str | None, Any]:
     """Returns the fault of a completion, or None and the JSON of its first choice."""
-    if not document.choices:
-        return "expected a choice, found none", None
-    choice = document.choices[0]
+    try:
+        choices = msgspec.convert(document, type=_Response).choices
+    except msgspec.ValidationError as error:
+        return f"{NO_COMPLETION}, found: {error}", None
+    if not choices:
+        return f"{NO_COMPLETION}, found no choice", None
+    choice = choices[0]
     if choice.message.refusal:
-        return f"expected an answer, found a refusal: {value_json(choice.message.refusal)}", None
+        return f"expected an answer, found a refusal: {quote_value(choice.message.refusal)}", None
     if choice.finish_reason in INCOMPLETE:
         return f"expected a whole answer, found {INCOMPLETE[choice.finish_reason]}", None
     text = choice.message.content or ""
@@ -123,10 +136,10 @@ def _read_answer(document: _Document) -> tuple[str | None, Any]:
     try:
         return None, msgspec.json.decode(fenced[1] if fenced else text)
     except DECODE_ERRORS:
-        return f"expected JSON, found {value_json(text)}", None
+        return f"expected JSON, found {quote_value(text)}", None
 
 
-def _contract_fault(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:
+def find_contract_fault(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:
     """Returns how an answer breaks the declared contract, or None."""
     validator = jsonschema.Draft202012Validator(chat.answer)
     errors = sorted(validator.iter_errors(answer), key=lambda error: list(map(str, error.path)))
@@ -135,12 +148,12 @@ def _contract_fault(chat: ChatRequest, answer: object, row: Mapping[str, str]) -
         for error in errors:
             path = ".".join(map(str, error.absolute_path)) or "answer"
             messages.append(f"{path}: {error.message}")
-        return f"expected JSON under the declared schema, found {value_json('; '.join(messages))}"
+        return f"expected JSON under the declared schema, found {quote_value('; '.join(messages))}"
     if not isinstance(answer, dict):
-        return f"expected an object, found {value_json(answer)}"
+        return f"expected an object, found {quote_value(answer)}"
     for member, column in chat.repeats.items():
         if _normalize_name(answer.get(member)) != _normalize_name(row[column]):
-            return f"expected {member} {row[column]!r}, found {value_json(answer.get(member))}"
+            return f"expected {member} {row[column]!r}, found {quote_value(answer.get(member))}"
     return None
 
 

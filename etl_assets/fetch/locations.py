@@ -43,7 +43,7 @@ class Target:
 
     def credentials_for(self, url: str) -> dict[str, str]:
         """Returns the secret headers for a request to `url`; none if it is of another origin."""
-        if not self.credentials or _origin(url) != _origin(self.url or ""):
+        if not self.credentials or not is_same_origin(url, self.url or ""):
             return {}
         return {name: value.get_secret_value() for name, value in self.credentials}
 
@@ -97,7 +97,7 @@ class LocationResolver:
         if location.digest is None:
             return ResolvedLocation(file)
         digest = self.resolve_target(location.digest.url, partition, private=location.private)
-        if _origin(digest.url or "") == _origin(file.url or ""):
+        if is_same_origin(digest.url or "", file.url or ""):
             digest = replace(digest, credentials=credentials)
         return ResolvedLocation(file, digest)
 
@@ -190,6 +190,11 @@ def parse_lookup(data: bytes, member: str, where: str) -> str:
     if not isinstance(value, str) or not value:
         raise UnreachableError(f"{expected}, found none")
     return value
+
+
+def is_same_origin(url: str, other: str) -> bool:
+    """True if two addresses have the same scheme, host and port."""
+    return _origin(url) == _origin(other)
 
 
 def _is_url(text: str) -> bool:

@@ -66,8 +66,8 @@ HEADER_END = b"\r\n\r\n"
 HEADER_LIMIT = 1 << 18  # a longer header is not kept in memory, and its body not counted
 
 
-def resolve_redirect(url: str, location: str, *, private: bool) -> str:
-    """Returns the absolute address of a redirect from `url`.
+def resolve_redirect(url: str, location: str, *, private: bool, kind: str = "redirect") -> str:
+    """Returns the absolute address of a redirect, or of another `kind` of link, from `url`.
 
     Raises TransferRefusedError for an address that is not http or https, for a step from https to
     http, and, unless `private`, for an address that is private by its name.
@@ -78,18 +78,18 @@ def resolve_redirect(url: str, location: str, *, private: bool) -> str:
         host, _ = new.hostname, new.port  # `port` raises ValueError for a number out of range
     except ValueError as error:
         reason = f"{redact_text(location)!r} ({error})"
-        raise _redirect_refused(url, "a valid address", reason) from error
+        raise _redirect_refused(url, kind, "a valid address", reason) from error
     if new.scheme not in SCHEMES or not host:
-        raise _redirect_refused(url, "an http or https address", redact_text(target))
+        raise _redirect_refused(url, kind, "an http or https address", redact_text(target))
     if old.scheme == "https" and new.scheme == "http":
-        raise _redirect_refused(url, "https to stay https", redact_url(target))
+        raise _redirect_refused(url, kind, "https to stay https", redact_url(target))
     if not private and is_private_host(host):
-        raise _redirect_refused(url, "a public address", redact_url(target))
+        raise _redirect_refused(url, kind, "a public address", redact_url(target))
     return target
 
 
-def _redirect_refused(url: str, expected: str, actual: str) -> TransferRefusedError:
-    return TransferRefusedError(f"{redact_url(url)}: redirect: expected {expected}, found {actual}")
+def _redirect_refused(url: str, kind: str, expected: str, actual: str) -> TransferRefusedError:
+    return TransferRefusedError(f"{redact_url(url)}: {kind}: expected {expected}, found {actual}")
 
 
 def is_private_host(host: str) -> bool:

@@ -421,6 +421,83 @@ def test_an_error_may_not_make_a_needed_value_null(domains: Path, old: str, plac
     assert fault == f"{place}.faulty_cells: {expected}, found 'discard_value'"
 
 
+REQUESTS = """required: true
+for_each:
+  table: plots
+  columns: [tree_id]
+"""
+PAGES = REQUESTS + "  pages: {{items: '{items}', {members}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "fault"),
+    [
+        pytest.param(
+            REQUESTS + "  shape: {required: ['results[']}\n",
+            "for_each.shape.required[0]: expected ",
+            id="half a bracket",
+        ),
+        pytest.param(
+            REQUESTS + "  shape: {errors: ['']}\n",
+            "for_each.shape.errors[0]: expected ",
+            id="empty path",
+        ),
+        pytest.param(
+            REQUESTS + "  shape: {require: [results]}\n",
+            "for_each.shape.require: expected one of required, errors, values, busy, perhaps"
+            " 'required', found an unknown key",
+            id="misspelt key",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: number, total_pages: n"),
+            "for_each.pages: expected a parameter with by: number, found none",
+            id="no parameter",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: link, parameter: p"),
+            "for_each.pages: expected no parameter with by: link, found 'p'",
+            id="needless parameter",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: offset, parameter: p"),
+            "for_each.pages: expected total_pages, total_items or has_more with by: offset,"
+            " found none",
+            id="no total",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: cursor, parameter: p"),
+            "for_each.pages: expected next, a path to the cursor, with by: cursor, found none",
+            id="no cursor",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: link, total_items: n"),
+            "for_each.pages: expected no total_items with by: link, found it",
+            id="another kind",
+        ),
+        pytest.param(
+            PAGES.format(items="results", members="by: link"),
+            "for_each.pages.items: expected ",
+            id="no list",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: letter"),
+            "for_each.pages.by: expected ",
+            id="unknown kind",
+        ),
+        pytest.param(
+            PAGES.format(items="results[]", members="by: link")
+            + "  chat: {model: m, system: s, prompt: p, answer: {}}\n",
+            "for_each.pages: expected none, because a chat has one answer, found pages",
+            id="pages of a chat",
+        ),
+    ],
+)
+def test_answers_are_declared_without_contradiction(domains: Path, new: str, fault: str) -> None:
+    change(domains, "required: true\n", new)
+
+    assert fault in "".join(faults(domains))
+
+
 COVERAGE = """coverage:
   - from: mart_trees
     key: tree_id

@@ -63,6 +63,31 @@ def no_completion(_station: str) -> Reply:
     return 200, {"Content-Type": "text/html"}, b"<html><title>Welcome</title></html>"
 
 
+def error_object(code: int | str, message: str = "try later") -> Behaviour:
+    """Return a behaviour that answers 200 with an error, as some gateways do."""
+    body = json.dumps({"error": {"code": code, "message": message}}).encode()
+    return lambda _: (200, {"Content-Type": "application/json"}, body)
+
+
+def error_in_choice(_station: str) -> Reply:
+    choice = {"index": 0, "finish_reason": "error", "error": {"code": 502, "message": "no backend"}}
+    body = {"choices": [choice | {"message": {"role": "assistant", "content": ""}}]}
+    return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+
+def empty_body(_station: str) -> Reply:
+    return 200, {"Content-Type": "application/json"}, b""
+
+
+def cut_body(station: str) -> Reply:
+    status, headers, body = answer_well(station)
+    return status, headers, body[: len(body) // 2]
+
+
+def no_choice(_station: str) -> Reply:
+    return 200, {"Content-Type": "application/json"}, b'{"id": "1", "choices": []}'
+
+
 def rate_limited(_station: str) -> Reply:
     return 429, {"Retry-After": "0"}, b'{"error": "slow down"}'
 
@@ -87,6 +112,10 @@ class Endpoint(ThreadingHTTPServer):
         self.stations: list[str] = []
         self.keys: list[str] = []
         self.fetched: list[str] = []
+        self.answer_get: Behaviour | None = None
+        """Answers a GET for its path and query, in the place of the directory."""
+        self.on_request: Callable[[str], object] = lambda _: None
+        """Called with the Authorization header of each GET."""
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -137,6 +166,11 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _serve(self) -> None:
+        self.server.on_request(self.headers.get("Authorization", ""))
+        if self.server.answer_get:
+            self.server.fetched.append(self.path)
+            self._reply(*self.server.answer_get(self.path))
+            return
         path = self.server.directory / unquote(urlsplit(self.path).path).lstrip("/")
         self.server.fetched.append(f"{self.command} {path.name}")
         if path.is_file():

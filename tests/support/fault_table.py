@@ -138,7 +138,23 @@ NETWORK = (
         "not yet published; no outage",
     ),
     Fault("unpublished", "404 for a file that was fetched before", "an outage"),
-    Fault("no-result", "404 for the request of a row", "no result, counted; no outage"),
+    Fault(
+        "no-result",
+        "404 for the request of a row, or a good answer without results",
+        "no result, counted; no outage",
+    ),
+    Fault(
+        "answer-error",
+        "200 with an error object where an answer is expected (a search, a page, a model)",
+        "an outage: waited for if its code is 429, shown in its own words; not stored, not paid"
+        " for, requested again in the next run; the last good answers are used",
+    ),
+    Fault(
+        "answer-pages",
+        "an answer that says that there are more pages",
+        "followed up to the declared limit, which is shown where it applies; stored whole or not"
+        " at all; pages that repeat, or lead to a forbidden address, are an outage",
+    ),
 )
 
 FILE = (

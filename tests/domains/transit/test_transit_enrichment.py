@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import chat_endpoint as chats
 
 from etl_assets.model.records import RunStatus
+from etl_assets.model.run_options import RunOptions
 from etl_assets.publish.run_directory import read_manifest
 
 if TYPE_CHECKING:
@@ -23,9 +25,11 @@ BAD = [
     chats.not_json,
     chats.wrong_schema,
     chats.rate_limited,
+    chats.error_object(429),
     chats.refusal,
 ]  # all for the first station
 COVERAGE = "mart_stations_extraction_confidence_coverage"
+SEARCHES = "www.onemap.gov.sg/api/common/elastic/search"
 PAGES = "singapore-mrt-lines.fandom.com/api.php"
 
 
@@ -196,3 +200,70 @@ def test_an_unchanged_run_sends_no_question(enriched: Transit, endpoint: chats.E
     assert endpoint.fetched == ["HEAD LTAMRTStationExitGEOJSON.geojson"]
     assert {asset.outcome for asset in second_run.assets} == {"reused"}
     assert files_with(enriched.home.root, SECRET) == []
+
+
+@pytest.fixture
+def changed_pages(
+    enriched: Transit, endpoint: chats.Endpoint, tmp_path: Path
+) -> Iterator[tuple[Transit, chats.Endpoint]]:
+    """A copy of the enriched home, and an endpoint of its own whose pages have changed."""
+    shutil.copytree(endpoint.directory, tmp_path / "mirror")
+    write_pages(tmp_path / "mirror" / PAGES, text="Rebuilt: {name}.")
+    enriched.copy_to(tmp_path / "copy")
+    with chats.run_endpoint(tmp_path / "mirror") as other:
+        dbt_dir = enriched.settings.dbt_dir
+        transit = type(enriched)(tmp_path / "copy", mirror_url=other.url, dbt_dir=dbt_dir)
+        remove_delays(transit)
+        yield transit, other
+
+
+@pytest.mark.long
+@pytest.mark.fault("answer-error")
+def test_a_model_that_answers_with_errors_leaves_the_last_good_answers_in_use(
+    changed_pages: tuple[Transit, chats.Endpoint],
+) -> None:
+    transit, endpoint = changed_pages
+    before = transit.rows_by("mart_stations", "station_id")
+    endpoint.default_behaviour = chats.error_object(402, "no credits left")
+
+    cut = transit.run(RunOptions(force_refresh=True))
+    asked_in_vain = list(endpoint.stations)
+    used = transit.rows_by("mart_stations", "station_id")
+    endpoint.default_behaviour = chats.answer_well
+    endpoint.clear_requests()
+    healed = transit.run()
+
+    assert (cut.status, cut.published) == (RunStatus.PARTIAL_SUCCESS, True)
+    assert "no credits left" in cut.note
+    assert len(asked_in_vain) == 1  # 402 ends the requests
+    columns = ("extraction_status", "extraction_confidence")
+    for station, row in before.items():
+        assert [used[station][name] for name in columns] == [row[name] for name in columns]
+    assert healed.status is RunStatus.SUCCESS, healed.note
+    assert len(endpoint.stations) == len(NAMES) + 1
+
+
+@pytest.mark.long
+@pytest.mark.fault("answer-error")
+@pytest.mark.parametrize(
+    ("folder", "error"),
+    [
+        pytest.param(SEARCHES, {"error": "token expired"}, id="search"),
+        pytest.param(PAGES, {"error": {"code": "ratelimited", "info": "wait"}}, id="wiki"),
+    ],
+)
+def test_an_error_that_an_earlier_version_stored_is_requested_again(
+    transit: Transit, folder: str, error: dict[str, Any]
+) -> None:
+    source = {SEARCHES: "station_search", PAGES: "station_pages"}[folder]
+    before = transit.rows("mart_stations")
+    answers = transit.home.answers("transit", source)
+    [stored] = [p for p in answers.rglob("*.json") if "ELMGATE" in p.read_text(encoding="utf-8")]
+    good = json.loads(stored.read_bytes())
+    stored.write_text(json.dumps(good | {"body": error}), encoding="utf-8")
+
+    manifest = transit.run()
+
+    assert (manifest.status, manifest.published) == (RunStatus.SUCCESS, True)
+    assert json.loads(stored.read_bytes())["body"] == good["body"]
+    assert transit.rows("mart_stations") == before
