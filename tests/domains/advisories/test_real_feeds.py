@@ -181,6 +181,62 @@ def test_a_version_of_the_vendor_is_the_fixed_version(rows: Rows, feeds: Feeds) 
     assert [p for p in by_vendor if fixed[p]["fixed_version"] != feeds.vendor_version(p)] == []
 
 
+SAME_RELEASE = "the tracker names another fix in the same release, which it speaks for"
+OSV_CLAIMS = {
+    ("ansible", "CVE-2019-10206"): (None, SAME_RELEASE),
+    ("apache2", "CVE-2019-10092"): ("2.4.25-3+deb9u9", "stretch alone is not in the tracker"),
+    ("apache2", "CVE-2020-1927"): ("2.4.25-3+deb9u10", "stretch alone is not in the tracker"),
+    ("chromium", "CVE-2022-2163"): (None, SAME_RELEASE),
+    ("chromium", "CVE-2022-3201"): (None, SAME_RELEASE),
+    ("chromium", "CVE-2025-12036"): (None, SAME_RELEASE),
+    ("dcmtk", "CVE-2024-47796"): (None, SAME_RELEASE),
+    ("linux", "CVE-2022-2153"): ("4.9.320-2", "stretch alone is not in the tracker"),
+    ("mbedtls", "CVE-2025-47917"): (None, SAME_RELEASE),
+    ("symfony", "CVE-2024-50340"): ("6.4.41+dfsg-0+deb13u1", "trixie agrees, bookworm does not"),
+    ("xorg-server", "CVE-2023-6377"): (None, SAME_RELEASE),
+    ("yajl", "CVE-2023-33460"): (None, SAME_RELEASE),
+}
+"""Every OSV claim that differs from one over OSV alone: its version now, and the reason."""
+
+
+def test_every_claim_of_osv_that_the_tracker_changes_is_known(real: SampleHome, rows: Rows) -> None:
+    claims = {
+        (row["package_name"], row["cve_id"]): row["version"]
+        for row in real.rows("mart_advisory_claims")
+        if row["source"] == "osv"
+    }
+
+    assert {pair: claims.get(pair) for pair in OSV_CLAIMS} == {
+        pair: version for pair, (version, _) in OSV_CLAIMS.items()
+    }
+    # Of the decisions, only the sources or the confidence of these three follow from it.
+    changed = {
+        ("chromium", "CVE-2025-12036"): ("high", ["debian", "echo"]),
+        ("xorg-server", "CVE-2023-6377"): ("high", ["debian", "echo"]),
+        ("symfony", "CVE-2024-50340"): ("high", ["debian", "echo", "osv"]),
+    }
+    assert {
+        pair: (rows[pair]["confidence"], rows[pair]["contributing_sources"]) for pair in changed
+    } == changed
+
+
+def test_an_empty_revision_is_read_as_none(rows: Rows) -> None:
+    row = rows["golang-golang-x-net", "CVE-2023-45288"]
+
+    assert (row["state"], row["fixed_version"]) == ("fixed", "1:0.23.0+dfsg")
+
+
+def test_the_next_state_is_unsure_only_where_tracker_and_osv_differ(rows: Rows) -> None:
+    unsure = {p for p, row in rows.items() if row["would_flip"].startswith("Is decided anew")}
+
+    assert unsure == {
+        ("backupninja", "CVE-2005-3111"),
+        ("chromium", "CVE-2022-0456"),
+        ("chromium", "CVE-2025-12036"),
+        ("xorg-server", "CVE-2023-6377"),
+    }
+
+
 def test_exactly_the_fixed_advisories_have_a_version(rows: Rows) -> None:
     states = {row["state"] for row in rows.values()}
     wrong = [
