@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dagster import AssetKey
+from dagster import AssetCheckKey, AssetKey
 
 from etl_assets.declarations.domain import Document, Domain
 from etl_assets.declarations.names import fetch_order
@@ -93,6 +93,11 @@ def name_of(key: AssetKey) -> str:
 
 def published_key(domain: Domain) -> AssetKey:
     return AssetKey([domain.name, f"{domain.name}_published"])
+
+
+def gate_key(domain: Domain) -> AssetCheckKey:
+    """Return the key of the check that says whether the last candidate may be published."""
+    return AssetCheckKey(published_key(domain), "gate")
 
 
 def file_partitions_name(domain: str) -> str:

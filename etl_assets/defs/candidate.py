@@ -43,7 +43,6 @@ from etl_assets.storage.hashing import hash_file
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-GATE = "gate"
 NOT_THE_REFUSED_ONE = (
     "this is not the candidate that was refused in {refused} and looked at, "
     "for a file or the code has changed since; look at this one and say --accept-changes again"
@@ -283,7 +282,8 @@ class Candidate:
 
     def _last_refused(self) -> Path | None:
         """Return the directory of the last run that reached the gate, if the gate refused it."""
-        gate_check = (asset_keys.name_of(asset_keys.published_key(self._domain)), GATE)
+        key = asset_keys.gate_key(self._domain)
+        gate_check = (asset_keys.name_of(key.asset_key), key.name)
         for directory in run_directory.list_runs(self._session.home, self._domain.name):
             manifest = run_directory.read_manifest(directory)
             if manifest.is_partial:

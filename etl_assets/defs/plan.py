@@ -348,6 +348,10 @@ def _why_models_stale(session: DomainSession, as_of: datetime) -> str:
     """Return why models and documents are made although no table moved; else empty."""
     if why := _why_published_set_differs(session):
         return why
+    gate_key = asset_keys.gate_key(session.domain)
+    gate = session.event_log.latest_checks([gate_key]).get(gate_key)
+    if gate and not gate.passed:
+        return "the gate refused the last candidate, and judges it again"
     moments = last_moments(session)
     if moments and moments.next_moment and moments.next_moment <= as_of:
         return f"{moments.next_moment.isoformat()} has passed, at which a decision changes"

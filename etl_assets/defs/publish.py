@@ -12,7 +12,7 @@ from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, raw, tables, validated
-from etl_assets.defs.candidate import GATE, Candidate
+from etl_assets.defs.candidate import Candidate
 from etl_assets.defs.context import (
     DomainSession,
     ProjectContext,
@@ -104,7 +104,7 @@ def build_publish(
 def recorded_checks(session: DomainSession) -> list[RunCheck]:
     """Return the last evaluation of the gate and of the checks on sources."""
     domain = session.domain
-    gate_check = dg.AssetCheckKey(asset_keys.published_key(domain), GATE)
+    gate_check = asset_keys.gate_key(domain)
     evaluations = session.event_log.latest_checks([gate_check, *source_checks(domain)])
     return [run_check(evaluation) for evaluation in evaluations.values()]
 
@@ -138,7 +138,9 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     """Return the gate's verdict, and each of its measures, as checks."""
     key = asset_keys.published_key(domain)
     description = "No blocking check fails for the candidate, and no document loses a row."
-    specs = [dg.AssetCheckSpec(GATE, asset=key, description=description)]
+    specs = [
+        dg.AssetCheckSpec(asset_keys.gate_key(domain).name, asset=key, description=description)
+    ]
     for check in domain.gate:
         for name, limit in gate.describe_limits(check).items():
             specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
@@ -190,7 +192,7 @@ def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[
 def _gate_result(domain: Domain, verdict: GateVerdict) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset_keys.published_key(domain),
-        check_name=GATE,
+        check_name=asset_keys.gate_key(domain).name,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.ERROR,
         description=str(verdict),

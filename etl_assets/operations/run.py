@@ -25,6 +25,7 @@ from etl_assets.publish import run_directory
 from etl_assets.storage import disk
 from etl_assets.storage.lock import lock
 
+MAX_AHEAD = timedelta(days=1)  # of a logical time before the clock
 EXPECTED_TARGET = "--output-dir: expected an empty directory or none"
 
 
@@ -45,6 +46,7 @@ def run_domain(
     """
     session = replace(session, project=replace(session.project, notify=options.notify))
     project, domain = session.project, session.domain
+    _refuse_time_ahead(options.as_of)
     copy_directory = options.output_dir
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)
@@ -104,6 +106,17 @@ def _conclude(session: DomainSession, options: RunOptions, result: RunResult) ->
             "more; run again"
         )
     return manifest
+
+
+def _refuse_time_ahead(as_of: datetime | None) -> None:
+    """Raise UsageError for a logical time after which no run of today could publish."""
+    now = datetime.now(UTC)
+    if as_of is not None and as_of > now + MAX_AHEAD:
+        raise UsageError(
+            f"--as-of: expected at most {MAX_AHEAD.days} day ahead of the clock, which says "
+            f"{now.isoformat(timespec='seconds')}, found {as_of.isoformat()}; later runs could not "
+            "go back before it"
+        )
 
 
 def _as_of(session: DomainSession, options: RunOptions) -> datetime | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -200,6 +200,17 @@ def test_a_home_that_was_moved_goes_on_where_it_was(sample: SampleHome) -> None:
 def test_a_logical_time_before_the_published_one_is_refused(sample: SampleHome) -> None:
     with pytest.raises(UsageError, match="after the published set's"):
         sample.run(RunOptions(as_of=AS_OF - timedelta(days=1)))
+
+
+@pytest.mark.fault("clock")
+@pytest.mark.parametrize("days", [1.01, 2, 365, 36_500])
+def test_a_logical_time_far_ahead_of_the_clock_is_refused(sample: SampleHome, days: float) -> None:
+    before = sample.latest, sample.count_runs()
+
+    with pytest.raises(UsageError, match="at most 1 day ahead of the clock"):
+        sample.run(RunOptions(as_of=datetime.now(UTC) + timedelta(days=days)))
+
+    assert (sample.latest, sample.count_runs()) == before
 
 
 @pytest.mark.fault("killed")

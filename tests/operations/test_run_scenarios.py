@@ -106,6 +106,27 @@ def test_a_load_that_fails_leaves_the_published_set_where_it_was(
     assert "`etl run advisories --accept-changes`" in message["message"]
 
 
+@pytest.mark.long
+@pytest.mark.fault("refused-again")
+def test_a_refusal_lasts_until_the_candidate_changes(large_sample: SampleHome) -> None:
+    """Also where no file moves, and where nothing but the status of a source differs."""
+    feed = (large_sample.mirror / FEED).read_text("utf-8")
+    before = large_sample.latest
+    large_sample.change(FEED, remove_fixes(120))
+    options = RunOptions(max_retries=0, notify=False)
+
+    refusals = [large_sample.run(options), large_sample.run(options)]
+    gone(large_sample)  # the feed is an outage, and its last good file is the refused one
+    refusals.append(large_sample.run(options))
+
+    assert [manifest.status for manifest in refusals] == [RunStatus.FAILED] * 3
+    assert large_sample.latest == before
+    (large_sample.mirror / FEED).write_text(feed, encoding="utf-8")
+    manifest = large_sample.run(options)
+    assert (manifest.status, manifest.published) == (RunStatus.SUCCESS, True), manifest.note
+    assert large_sample.run(options).note == "nothing moved"
+
+
 def _told_of(sample: SampleHome) -> dict[str, object]:
     """What the raw asset of the feed shows of its last fetch."""
     with sample.instance() as instance:

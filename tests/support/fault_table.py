@@ -314,6 +314,11 @@ MACHINE = (
         "it works, or (with `?`, `%`, `#` or a comma) is refused by name before anything is"
         " written",
     ),
+    Fault(
+        "refused-again",
+        "the gate refused, and nothing changed since",
+        "refused again, exit code 1, until the candidate changes or the operator accepts it",
+    ),
     Fault("read-only", "a directory that is not writable", "an error that says what to do"),
     Fault(
         "interrupted",
