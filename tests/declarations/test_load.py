@@ -97,6 +97,15 @@ def test_the_declarations_of_the_project_are_valid(repo_root: Path) -> None:
     assert all(domain.sources for domain in loaded.values())
 
 
+def test_the_sources_of_the_project_declare_the_shape_of_their_answers(repo_root: Path) -> None:
+    loaded = load(repo_root / "etl_assets" / "domains")
+
+    requests = [source for domain in loaded.values() for source in domain.sources.values()]
+    shapes = {s.name: s.for_each.shape for s in requests if s.for_each}
+    assert shapes
+    assert [name for name, shape in shapes.items() if not (shape and shape.required)] == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
