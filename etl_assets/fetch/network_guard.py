@@ -49,10 +49,12 @@ SECRET_PARTS = (
     "cookie",
 )  # fmt: skip
 CASE_CHANGE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-# `name=value`, `name: value` and `"name": "value"` in a header, a body or a message.
+# `name=value`, `name: value` and `"name": "value"` in a header, a body or a message; the quotes of
+# JSON in a text of JSON are escaped.
 NAMED_VALUE = re.compile(
-    r"""(?P<name>[A-Za-z%][\w.%-]*)(?P<between>["']?\s*[=:]\s*)"""
-    r"""(?P<value>"[^"]*"|'[^']*'|(?:Bearer|Basic|Digest|Token)\s+\S+|[^\s&;,"'}]+)""",
+    r"""(?P<name>[A-Za-z%][\w.%-]*)(?P<between>\\?["']?\s*[=:]\s*)"""
+    r"""(?P<value>"(?:[^"\\]|\\.)*"|\\"[^"\\]*\\"|'[^']*'"""
+    r"""|(?:Bearer|Basic|Digest|Token)\s+\S+|[^\s&;,"'}]+)""",
     re.IGNORECASE,
 )
 SCHEME_AND_SECRET = re.compile(r"(?i)\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}")
@@ -147,16 +149,22 @@ def is_secret_name(name: str) -> bool:
 def redact_message(text: str) -> str:
     """Returns text without the values that it names as secrets, and without users in addresses."""
     text = USER_AND_PASSWORD.sub("", text)
-    text = NAMED_VALUE.sub(_redact_named_value, text)
-    return SCHEME_AND_SECRET.sub(rf"\1 {MASK}", text)
+    pieces, position = [], 0
+    while match := NAMED_VALUE.search(text, position):
+        pieces.append(text[position : match.start("value")])
+        position = match.start("value")
+        if _names_a_secret(match):
+            pieces.append(MASK)
+            position = match.end()
+        # Else a value is searched too: `"message": "denied for key=..."`, `url: https://a?key=...`.
+    pieces.append(text[position:])
+    return SCHEME_AND_SECRET.sub(rf"\1 {MASK}", "".join(pieces))
 
 
-def _redact_named_value(match: re.Match[str]) -> str:
+def _names_a_secret(match: re.Match[str]) -> bool:
     name, between = match["name"], match["between"]
     is_prose = between.strip() == ":" and name.lower().rpartition(".")[2] in PLAIN_WORDS
-    if is_prose or not is_secret_name(name):
-        return match[0]
-    return f"{name}{between}{MASK}"
+    return not is_prose and is_secret_name(name)
 
 
 def redact_text(text: str) -> str:

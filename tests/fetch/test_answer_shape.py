@@ -198,9 +198,17 @@ def test_an_answer_without_results_is_stored_as_no_result(asking: Asking) -> Non
     assert len(asking.server.fetched) == 2
 
 
-def test_words_of_an_error_are_shown_without_secrets(asking: Asking) -> None:
-    secret = "topsecret-" * 40
-    serve(asking, {"error": {"message": "denied", "api_key": secret}})
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param({"message": "denied", "api_key": "topsecret-" * 40}, id="member"),
+        pytest.param({"message": "denied for key=topsecret now"}, id="in a text"),
+        pytest.param("denied: https://me:topsecret@a.example/?token=topsecret", id="address"),
+        pytest.param([{"raw": '{"denied": 1, "token": "topsecret"}'}], id="JSON in a text"),
+    ],
+)
+def test_words_of_an_error_are_shown_without_secrets(asking: Asking, error: object) -> None:
+    serve(asking, {"error": error})
 
     fetch = asking.ask(**SEARCH)
 

@@ -92,6 +92,11 @@ def test_secrets_are_not_shown(url: str, shown: str) -> None:
         ("Set-Cookie: abc", "Set-Cookie: ***"),
         ("contract.key: expected a column", "contract.key: expected a column"),
         ("expected 12 bytes, found 7: author=x", "expected 12 bytes, found 7: author=x"),
+        ('{"message":"denied for key=s3cret now"}', '{"message":"denied for key=*** now"}'),
+        ("at: https://a.example/b?token=s3cret", "at: https://a.example/b?token=***"),
+        ('{"password":"a\\"s3cret","x":1}', '{"password":***,"x":1}'),
+        ('{"raw":"{\\"api_key\\": \\"s3cret\\"}"}', '{"raw":"{\\"api_key\\": ***}"}'),
+        ("a=" * 2_000 + "token=s3cret", "a=" * 2_000 + "token=***"),
     ],
 )
 def test_secrets_in_a_message_are_not_shown(text: str, shown: str) -> None:
