@@ -144,15 +144,15 @@ class _SheetParser:
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
-        self._parser.CharacterDataHandler = self._text
         self._row = -1
-        self._column = -1
+        # The last reference in the row, and the number of cells since it.
+        self._reference = ""
+        self._cells_since = 0
         self._type: str | None = None
         self._is_in_cell = False
         self._is_formula = False
         self._value: str | None = None
         self._value_start = 0
-        self._is_in_value = False
 
     def parse(self, part: IO[bytes]) -> SheetFacts:
         _parse(self._parser, part)
@@ -161,52 +161,63 @@ class _SheetParser:
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         match _local_name(tag):
             case "c":
-                # Cells and rows without a reference follow the one before them.
-                self._column += 1
-                if reference := attributes.get("r"):
-                    self._row, self._column = _parse_reference(reference)
-                self._type = attributes.get("t")
-                self._is_in_cell, self._is_formula, self._value = True, False, None
+                self._start_cell(attributes)
             case "f" if self._is_in_cell:
                 self._is_formula = True
                 self._value = None  # fastexcel takes no value before a formula
                 if attributes.get("t") in AREA_FORMULAS and "ref" in attributes:
                     self._facts.array_formulas.append(_parse_area(attributes["ref"]))
             case "v" | "is" if self._is_in_cell:
-                self._is_in_value = True
                 self._value = ""
                 self._value_start = self._parser.CurrentByteIndex
+                if self._is_formula or self._type == "e":
+                    self._parser.CharacterDataHandler = self._text
             case "row":
+                # A row or a cell without a reference follows the one before it.
                 self._row = int(attributes["r"]) - 1 if "r" in attributes else self._row + 1
-                self._column = -1
+                self._reference, self._cells_since = f"A{self._row + 1}", -1
             case "mergeCell":
                 self._facts.merged_areas.append(_parse_area(attributes.get("ref", "")))
 
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        if reference := attributes.get("r"):
+            self._reference, self._cells_since = reference, 0
+        else:
+            self._cells_since += 1
+        self._type = attributes.get("t")
+        self._is_in_cell, self._is_formula, self._value = True, False, None
+
     def _text(self, text: str) -> None:
-        if self._is_in_value and self._value is not None and len(self._value) < ERROR_CHARACTERS:
+        if self._value is not None and len(self._value) < ERROR_CHARACTERS:
             self._value += text
 
     def _end(self, tag: str) -> None:
         match _local_name(tag):
             case "v" | "is":
-                self._is_in_value = False
+                self._parser.CharacterDataHandler = None
             case "c":
-                self._end_cell()
                 self._is_in_cell = False
+                if self._type == "e":
+                    self._add_error()
+                elif self._is_formula:
+                    self._add_formula()
 
-    def _end_cell(self) -> None:
-        cell = Cell(self._row, self._column)
-        if self._type == "e":
-            error = (self._value or "").strip()[:ERROR_CHARACTERS]
-            self._facts.faults[cell] = error or UNNAMED_ERROR
-            if self._value is not None:
-                span = (self._value_start, self._parser.CurrentByteIndex)
-                self._facts.error_values.append(span)
-        elif self._is_formula:
-            # The empty text is a value, in a cell whose type says that it is a text.
-            is_valued = self._value is not None if self._type == "str" else bool(self._value)
-            if not is_valued:
-                self._facts.faults[cell] = NO_VALUE
+    def _add_error(self) -> None:
+        name = (self._value or "").strip()[:ERROR_CHARACTERS]
+        self._facts.faults[self._cell()] = name or UNNAMED_ERROR
+        if self._value is not None:
+            span = (self._value_start, self._parser.CurrentByteIndex)
+            self._facts.error_values.append(span)
+
+    def _add_formula(self) -> None:
+        # The empty text is a value, in a cell whose type says that it is a text.
+        is_valued = self._value is not None if self._type == "str" else bool(self._value)
+        if not is_valued:
+            self._facts.faults[self._cell()] = NO_VALUE
+
+    def _cell(self) -> Cell:
+        row, column = _parse_reference(self._reference)
+        return Cell(row, column + self._cells_since)
 
 
 def _parse(parser: expat.XMLParserType, part: IO[bytes]) -> None:
