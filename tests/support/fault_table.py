@@ -220,6 +220,11 @@ FILE = (
     Fault("excel-sheet", "Excel: a missing or empty sheet", "refused with the existing sheets"),
     Fault("excel-bomb", "Excel: a zip bomb", "refused before it is read"),
     Fault(
+        "excel-far-cell",
+        "Excel: a value so far away that the cells before it need too much memory",
+        "refused before it is read, with the numbers of rows and columns",
+    ),
+    Fault(
         "formula",
         "a cell that starts with = + - @",
         "read as text; escaped in files for spreadsheets",

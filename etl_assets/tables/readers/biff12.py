@@ -30,8 +30,17 @@ ERRORS = {
     0x2B: "#GETTING_DATA",
 }
 # Most records of a sheet are cells with nothing (1), a number (2, 5), true or false (4), or a
-# shared text (7). They have a fixed length, so that a run of them is skipped at once.
-VALUE_CELLS = re.compile(rb"(?s:\x01\x08.{8}|[\x02\x07]\x0c.{12}|\x04\x09.{9}|\x05\x10.{16})++")
+# shared text (7). They have a fixed length, so that a run of them is skipped at once. With these
+# columns, a sheet of the most rows fits into MAX_CELLS.
+EMPTY_CELL = rb"\x01\x08.{8}"
+VALUE_CELL = (
+    rb"(?:[\x02\x07]\x0c[\0-\x3f]\0\0\0.{8}|\x04\x09[\0-\x3f]\0\0\0.{5}"
+    rb"|\x05\x10[\0-\x3f]\0\0\0.{12})"
+)
+EMPTY_CELLS = re.compile(rb"(?s:%b)++" % EMPTY_CELL)
+VALUE_CELLS = re.compile(rb"(?s)%b(?:%b|%b)*+" % (VALUE_CELL, VALUE_CELL, EMPTY_CELL))
+VALUE_CELLS_SKIPPED = -1  # in place of the number of a record
+CELLS_WITH_VALUE = range(2, 12)
 HEADER = re.compile(rb"(?s)([\x80-\xff].|[\x00-\x7f])([\x80-\xff]{0,3}[\x00-\x7f]|[\x80-\xff]{4})")
 
 
@@ -64,36 +73,49 @@ def read_sheet(open_part: Callable[[], IO[bytes]]) -> SheetFacts:
         for record in _records(part):
             if record.kind == ROW:
                 row = _integer(record.body, 0)
-            elif record.kind in {CELL_ERROR, FORMULA_ERROR}:
-                code = int.from_bytes(record.body[ERROR_CODE : ERROR_CODE + 1], "little")
-                name = ERRORS.get(code, f"an error of the unknown code {code}")
-                facts.faults[Cell(row, _integer(record.body, 0))] = name
-                facts.error_values.append((record.start, record.end))
+            elif record.kind == VALUE_CELLS_SKIPPED:
+                facts.last_row = max(facts.last_row, row)
+            elif record.kind in CELLS_WITH_VALUE:
+                _add_cell(facts, record, row)
             elif record.kind == MERGED_AREA:
                 area = Area(*(_integer(record.body, place) for place in range(0, 16, 4)))
                 facts.merged_areas.append(area)
     return facts
 
 
+def _add_cell(facts: SheetFacts, record: _Record, row: int) -> None:
+    column = _integer(record.body, 0)
+    facts.last_row = max(facts.last_row, row)
+    facts.last_column = max(facts.last_column, column)
+    if record.kind in {CELL_ERROR, FORMULA_ERROR}:
+        code = int.from_bytes(record.body[ERROR_CODE : ERROR_CODE + 1], "little")
+        name = ERRORS.get(code, f"an error of the unknown code {code}")
+        facts.faults[Cell(row, column)] = name
+        facts.error_values.append((record.start, record.end))
+
+
 def _records(part: IO[bytes]) -> Iterator[_Record]:
-    """Yields the records of a part, but skips VALUE_CELLS."""
+    """Yields the records of a part, and runs of plain cells as one without a body."""
     data, position, offset = b"", 0, 0
     while block := part.read(BLOCK_BYTES):
         offset += position
         data, position = data[position:] + block, 0
         while header := HEADER.match(data, position):
+            if cells := EMPTY_CELLS.match(data, position) or VALUE_CELLS.match(data, position):
+                if cells.re is VALUE_CELLS:
+                    start, end = offset + position, offset + cells.end()
+                    yield _Record(VALUE_CELLS_SKIPPED, b"", start, end)
+                position = cells.end()
+                continue
             end = header.end() + _number(header[2])
             if end - position > MAX_RECORD_BYTES:
-                raise ContentError.of(
-                    "", "a workbook that can be read", f"a record of {end:,} bytes"
-                )
+                found = f"a record of {end - position:,} bytes"
+                raise ContentError.of("", "a workbook that can be read", found)
             if end > len(data):
                 break
             body = data[header.end() : end]
             yield _Record(_number(header[1]), body, offset + position, offset + end)
             position = end
-            if cells := VALUE_CELLS.match(data, position):
-                position = cells.end()
     if position < len(data):
         raise ContentError.of("", "a workbook that can be read", "a record that is cut off")
 

@@ -40,7 +40,11 @@ NUMBER = r"^[+-]?[0-9.]+([eE][+-]?[0-9]+)?$"
 MIDNIGHT = r"[ T]00:00:00(\.0+)?$"
 HEADER_CHARACTERS = 400  # of a header in a message
 SHOWN_FAULTS = 5
+MAX_COLUMNS = 16_384  # in Excel
+MAX_CELLS = 1 << 26  # 2 GB; `spreadsheetml` and `biff12` measure no sheet that surely has fewer
 DATE_TYPES = frozenset({"date", "timestamp"})
+
+PANIC = "PanicException"  # its class cannot be imported
 
 CellType = Literal["string", "float"]
 Columns: TypeAlias = dict[int, pa.Array]
@@ -113,9 +117,13 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
 
 def _read_sheet(path: Path, form: ExcelFormat, *, has_numbers: bool) -> _Sheet:
     sheet = opc.read_sheet(path, form.sheet)
+    _require_size(form.sheet, sheet.facts)
     try:
         texts, numbers = _read_cells(path, form, sheet, has_numbers=has_numbers)
-    except fastexcel.FastExcelError as error:
+    except BaseException as error:
+        # A panic of fastexcel, as for a date before all calendars, is no Exception in Python.
+        if not isinstance(error, fastexcel.FastExcelError) and type(error).__name__ != PANIC:
+            raise
         message = " ".join(str(error).split())[:400]
         raise ContentError.of("", "a workbook that can be read", message) from error
     filled_rows = _rows_with_values(texts.values())
@@ -128,6 +136,17 @@ def _read_sheet(path: Path, form: ExcelFormat, *, has_numbers: bool) -> _Sheet:
         filled_rows=filled_rows,
         header_row=int(filled_rows[0]) if len(filled_rows) else -1,
     )
+
+
+def _require_size(name: str, facts: SheetFacts) -> None:
+    """Raise ContentError if fastexcel would need too much memory, which ends the process.
+
+    It allocates all cells up to the last row and column: 512 GB for one value in the last cell.
+    """
+    rows, columns = facts.last_row + 1, facts.last_column + 1
+    if columns > MAX_COLUMNS or rows * columns > MAX_CELLS:
+        expected = f"at most {MAX_COLUMNS:,} columns and {MAX_CELLS:,} cells up to the last value"
+        raise ContentError.of(f"sheet {name}", expected, f"{rows:,} rows, {columns:,} columns")
 
 
 def _read_cells(

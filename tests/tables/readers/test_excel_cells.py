@@ -18,7 +18,7 @@ from support.workbooks import ERROR_CODES, CellValue, Error, Formula, Kind, Seri
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import ExcelFormat
-from etl_assets.model.errors import ContentError
+from etl_assets.model.errors import ContentError, EtlError
 from etl_assets.model.records import Reject
 from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import registry, spreadsheetml
@@ -428,11 +428,14 @@ def test_a_cell_is_judged_however_it_is_spelled(
 def with_sheet(part: bytes) -> bytes:
     """A workbook with this part as its sheet."""
     book = zipfile.ZipFile(io.BytesIO(workbook("xlsx", {"Fruits": [["x"]]})))
-    parts = {name: book.read(name) for name in book.namelist()} | {SHEET_PART: part}
+    return packed({name: book.read(name) for name in book.namelist()} | {SHEET_PART: part})
+
+
+def packed(parts: dict[str, bytes]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
+        for name, part in parts.items():
+            archive.writestr(name, part)
     return data.getvalue()
 
 
@@ -456,6 +459,45 @@ def test_the_search_misses_no_fault_that_the_parser_finds(pieces: list[str], blo
         return
 
     assert spreadsheetml._has_values_only(io.BytesIO(part), block) <= (facts == SheetFacts())
+
+
+MIXED: Table = [
+    HEADER,
+    row("f0", weight=Error("#N/A"), pieces=True),
+    row("f1", name=Formula("Fig"), weight=None),
+    row("f2", weight=None, picked=Formula(46082)),
+]
+
+
+@given(
+    place=st.integers(min_value=0),
+    piece=st.binary(max_size=4),
+    length=st.integers(0, 8),
+    number=st.integers(min_value=0),
+)
+@settings(max_examples=100)
+@pytest.mark.parametrize("kind", ["xlsx", "xlsb"])
+def test_a_changed_part_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: Kind,
+    place: int,
+    piece: bytes,
+    length: int,
+    number: int,
+) -> None:
+    book = zipfile.ZipFile(io.BytesIO(workbook(kind, {"Fruits": MIXED}, merged=["B3:B4"])))
+    parts = {name: book.read(name) for name in book.namelist()}
+    name = sorted(parts)[number % len(parts)]
+    start = place % (len(parts[name]) + 1)
+    parts[name] = parts[name][:start] + piece + parts[name][start + length :]
+    path = tmp_path_factory.mktemp("part") / "book"
+    path.write_bytes(packed(parts))
+
+    try:
+        for batch in registry.read(path, FORM, FILLED):
+            ContractChecker(FILLED).check(batch)
+    except EtlError:
+        pass
 
 
 DAYS_1904 = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.table_declarations import column, contract, source
-from support.workbooks import Cells, xlsx
+from support.workbooks import Cells, Kind, Serial, Table, workbook, xlsx
 
 from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.errors import ContentError
@@ -21,6 +21,7 @@ FORM = ExcelFormat(name="excel", sheet="Fruits")
 HELD = contract("name", column("weight", "int64"), column("picked", "date"))
 TABLE: Cells = [["name", "weight", "picked"], ["'007", "12", "2026-03-01"], ["fig", "", ""]]
 SHEET = "xl/worksheets/sheet1.xml"
+SHEET_BIN = "xl/worksheets/sheet1.bin"
 XLSB = Path(__file__).parent / "fruits.xlsb"
 
 
@@ -162,12 +163,50 @@ def test_a_bomb_is_refused_before_it_is_read(file: Path) -> None:
     assert "bombs: 'xl/worksheets/sheet1.xml'" in refused(file, book)
 
 
+@pytest.mark.fault("excel-far-cell")
+@pytest.mark.parametrize("kind", ["xlsx", "xlsb"])
+def test_a_value_far_away_from_the_others_is_refused_before_it_is_read(
+    file: Path, kind: Kind
+) -> None:
+    far_row: Table = [*TABLE, *[[]] * 5000, [*[None] * 16_383, "x"]]
+
+    with pytest.raises(ContentError, match=r"sheet Fruits: .* found 5,004 rows, 16,384 columns"):
+        read(file, workbook(kind, {"Fruits": far_row}))
+
+
+@pytest.mark.fault("excel-far-cell")
+def test_a_value_in_a_column_that_excel_does_not_have_is_refused(file: Path) -> None:
+    book = workbook("xlsb", {"Fruits": [*TABLE, ["x"]]})
+    place = b"\x06\x0e\0\0\0\0\0\0\0\0\x01\0\0\0x"  # a cell of a text, in the first column
+
+    moved = changed(
+        SHEET_BIN, lambda part: part.replace(place, b"\x06\x0e\0\0\x93" + place[5:]), book
+    )
+
+    with pytest.raises(ContentError, match=r"sheet Fruits: .* found 4 rows, 9,633,793 columns"):
+        read(file, moved)
+
+
+def test_a_wide_sheet_of_few_rows_is_read(file: Path) -> None:
+    wide: Table = [[*row, *[None] * 16_380, "x"] for row in TABLE]
+
+    assert texts(read(file, workbook("xlsx", {"Fruits": wide})))["weight"] == ["12", ""]
+
+
 def test_an_archive_without_a_workbook_is_refused(file: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a.txt", "x")
 
     assert "workbook" in refused(file, packed.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xlsb"])
+def test_a_workbook_on_which_the_library_panics_is_refused(file: Path, kind: Kind) -> None:
+    book = workbook(kind, {"Fruits": [*TABLE, ["plum", 1, Serial(-1e12)]]})
+
+    with pytest.raises(ContentError, match="a workbook that can be read, found TimeDelta"):
+        read(file, book)
 
 
 def test_a_damaged_workbook_is_refused(file: Path) -> None:
