@@ -25,7 +25,7 @@ from etl_assets.declarations.contract import Column, Contract
 from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import opc
-from etl_assets.tables.readers.batch import Batch, row_json
+from etl_assets.tables.readers.batch import VALUE_CHARACTERS, Batch, row_json
 from etl_assets.tables.readers.spreadsheetml import NO_VALUE, Area, Cell, SheetFacts
 
 # Excel counts days from 1899-12-30, and 1900 as a leap year: a serial number below 61, the first
@@ -38,6 +38,7 @@ FIRST_SERIAL, LAST_SERIAL = 61, 2_958_465  # the last is 9999-12-31
 SERIAL = re.compile(r"[0-9]{1,7}(\.[0-9]+)?")
 NUMBER = r"^[+-]?[0-9.]+([eE][+-]?[0-9]+)?$"
 MIDNIGHT = r"[ T]00:00:00(\.0+)?$"
+DATE_OUT_OF_RANGE = re.compile(r"got 'DateTime\(ExcelDateTime \{ value: ([^,]+)")
 HEADER_CHARACTERS = 400  # of a header in a message
 SHOWN_FAULTS = 5
 MAX_COLUMNS = 16_384  # in Excel
@@ -62,6 +63,7 @@ class _Sheet:
     name: str
     texts: Columns
     numbers: Columns
+    faults: Mapping[Cell, str]
     facts: SheetFacts
     is_1904: bool
     filled_rows: Integers
@@ -74,8 +76,7 @@ class _Sheet:
         return {place: (text or "").strip() for place, text in cells.items()}
 
     def header_faults(self) -> dict[int, str]:
-        faults = self.facts.faults.items()
-        return {cell.column: fault for cell, fault in faults if cell.row == self.header_row}
+        return {c.column: fault for c, fault in self.faults.items() if c.row == self.header_row}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _read_sheet(path: Path, form: ExcelFormat, *, has_numbers: bool) -> _Sheet:
     sheet = opc.read_sheet(path, form.sheet)
     _require_size(form.sheet, sheet.facts)
     try:
-        texts, numbers = _read_cells(path, form, sheet, has_numbers=has_numbers)
+        texts, numbers, faults = _read_cells(path, form, sheet, has_numbers=has_numbers)
     except BaseException as error:
         # A panic of fastexcel, as for a date before all calendars, is no Exception in Python.
         if not isinstance(error, fastexcel.FastExcelError) and type(error).__name__ != PANIC:
@@ -131,6 +132,7 @@ def _read_sheet(path: Path, form: ExcelFormat, *, has_numbers: bool) -> _Sheet:
         name=form.sheet,
         texts=texts,
         numbers=numbers,
+        faults={**faults, **sheet.facts.faults},
         facts=sheet.facts,
         is_1904=sheet.is_1904,
         filled_rows=filled_rows,
@@ -151,8 +153,8 @@ def _require_size(name: str, facts: SheetFacts) -> None:
 
 def _read_cells(
     path: Path, form: ExcelFormat, sheet: opc.Sheet, *, has_numbers: bool
-) -> tuple[Columns, Columns]:
-    """The columns of the sheet as texts, and with numbers in full.
+) -> tuple[Columns, Columns, dict[Cell, str]]:
+    """The columns of the sheet as texts, and with numbers in full, and the cells without a text.
 
     fastexcel refuses a workbook with an error of a name that it does not know, such as
     #GETTING_DATA. Such a workbook is read without its errors.
@@ -168,29 +170,45 @@ def _read_cells(
 
 def _load_cells(
     book: Path | bytes, form: ExcelFormat, *, has_numbers: bool
-) -> tuple[Columns, Columns]:
+) -> tuple[Columns, Columns, dict[Cell, str]]:
     """A number as text is rounded as Excel shows it.
 
     That is right for a code and not for a measurement. So the sheet is read a second time, as
     numbers, if the contract has any.
     """
     reader = fastexcel.read_excel(book)
-    texts = _load_sheet(reader, form, "string")
+    sheet = _load_sheet(reader, form, "string")
+    places = [column.absolute_index for column in sheet.selected_columns]
+    cells, errors = sheet.to_arrow_with_errors()
+    texts = _columns_by_place(cells, places)
+    faults = {}
+    for error in errors.errors if errors else ():
+        row, column = error.position
+        faults[Cell(row, places[column])] = _describe_fault(error.detail)
     if not has_numbers:
-        return texts, texts
-    numbers = _load_sheet(reader, form, "float")
-    return texts, {
-        place: _replace_numbers(column, numbers[place]) for place, column in texts.items()
-    }
+        return texts, texts, faults
+    numbers = _columns_by_place(pa.record_batch(_load_sheet(reader, form, "float")), places)
+    full = {place: _replace_numbers(column, numbers[place]) for place, column in texts.items()}
+    return texts, full, faults
 
 
-def _load_sheet(book: fastexcel.ExcelReader, form: ExcelFormat, cell_type: CellType) -> Columns:
+def _load_sheet(
+    book: fastexcel.ExcelReader, form: ExcelFormat, cell_type: CellType
+) -> fastexcel.ExcelSheet:
     # By default fastexcel takes the first row for a header and skips empty rows before it, and the
     # row numbers in messages would be wrong. It always skips empty columns on the left.
-    sheet = book.load_sheet(form.sheet, header_row=None, skip_rows=0, dtypes=cell_type)
-    places = [column.absolute_index for column in sheet.selected_columns]
-    columns = [column.cast(pa.string()) for column in pa.record_batch(sheet).columns]
+    return book.load_sheet(form.sheet, header_row=None, skip_rows=0, dtypes=cell_type)
+
+
+def _columns_by_place(cells: pa.RecordBatch, places: list[int]) -> Columns:
+    columns = [column.cast(pa.string()) for column in cells.columns]
     return dict(zip(places, columns, strict=True))
+
+
+def _describe_fault(detail: str) -> str:
+    """What a cell has, from the message of fastexcel: a date out of range, if not an error."""
+    number = DATE_OUT_OF_RANGE.search(detail)
+    return f"the number {number[1]} as a date" if number else detail[:VALUE_CHARACTERS]
 
 
 def _replace_numbers(texts: pa.Array, numbers: pa.Array) -> pa.Array:
@@ -227,7 +245,7 @@ def _describe_header(sheet: _Sheet) -> str:
     """The cells of the header, and the faults above it, where another header may have been."""
     cells = sorted({**sheet.header_texts(), **sheet.header_faults()}.items())
     text = row_json([text for _, text in cells])[:HEADER_CHARACTERS]
-    faults = sorted(sheet.facts.faults.items())
+    faults = sorted(sheet.faults.items())
     above = [fault for cell, fault in faults if cell.row < sheet.header_row or sheet.header_row < 0]
     if above:
         text += f", and above it {', '.join(above[:SHOWN_FAULTS])}"
@@ -240,7 +258,7 @@ def _find_faults(sheet: _Sheet, places: frozenset[int]) -> dict[Cell, str]:
     """The faults below the header in these columns."""
     faults = {
         cell: fault
-        for cell, fault in sheet.facts.faults.items()
+        for cell, fault in sheet.faults.items()
         if cell.column in places and cell.row > sheet.header_row
     }
     # Of an array formula only the first cell has the formula.

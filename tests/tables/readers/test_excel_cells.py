@@ -500,6 +500,21 @@ def test_a_changed_part_is_read_or_refused(
         pass
 
 
+@pytest.mark.fault("excel-error-cell")
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_number_that_is_shown_as_a_date_but_is_none_rejects_its_row(
+    reader: Reader, name: str
+) -> None:
+    cells = dict(zip(HEADER, ROW, strict=True)) | {name: Serial(4006381333931.0)}
+
+    rows, rejects = reader.rows([[], [None, *HEADER], [None, *row("f0")], [None, *cells.values()]])
+
+    assert [r["code"] for r in rows] == ["f0"]
+    assert [(r.where, r.column, r.actual) for r in rejects] == [
+        ("sheet Fruits, row 4", name, "the number 4006381333931.0 as a date")
+    ]
+
+
 DAYS_1904 = [
     (Serial(44620), "2026-03-01 00:00:00+00:00"),
     (44620, "2026-03-01 00:00:00+00:00"),
