@@ -28,3 +28,13 @@ def test_a_parametrized_test_is_listed_once(tmp_path: Path) -> None:
     )
 
     assert find_tests_by_fault(tmp_path) == {"a": ["test_x.py::test_y"], "b": ["test_x.py::test_y"]}
+
+
+def test_a_mark_of_a_module_is_one_of_each_test(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(
+        'pytestmark = [pytest.mark.long, pytest.mark.fault("a")]\n'
+        "def helper(): ...\ndef test_y(): ...\ndef test_z(): ...\n",
+        encoding="utf-8",
+    )
+
+    assert find_tests_by_fault(tmp_path) == {"a": ["test_x.py::test_y", "test_x.py::test_z"]}

@@ -67,9 +67,16 @@ def _row(fault: Fault, tests: list[str]) -> str:
 
 
 def _fault_marks(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    """Yield each fault with the name of a test, from the marks of the test and of its module."""
+    module_marks: list[ast.expr] = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+            module_marks += getattr(node.value, "elts", [node.value])
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     for function in functions:
-        for mark in function.decorator_list:
+        if not function.name.startswith("test_"):
+            continue
+        for mark in [*module_marks, *function.decorator_list]:
             if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.fault":
                 for argument in mark.args:
                     yield ast.literal_eval(argument), function.name
