@@ -66,8 +66,9 @@ class RequestTimer:
         if left > 0:
             return min(seconds, left)
         if self._is_in_body:
+            shown = f"{deadline:,.0f}" if deadline >= 10 else f"{deadline:.2g}"
             raise TransferRefusedError(
-                f"{self._subject}: expected the body within {deadline:,.0f} s, which is"
+                f"{self._subject}: expected the body within {shown} s, which is"
                 " limits.max_bytes divided by limits.min_bytes_per_second, found it incomplete"
             )
         # httpx knows this one as a fault of the transport, so that the host's failures count it.

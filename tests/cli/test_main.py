@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import typer
-from support.command_homes import call
+from support.command_homes import SYSTEMS, Galaxy, call, empty_galaxy, packed_galaxy
 from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.cli.main import app
+
+__all__ = ["empty_galaxy", "packed_galaxy"]
 
 
 def all_commands() -> dict[str, Any]:
@@ -150,13 +152,13 @@ def test_the_declared_sources_are_listed(
 
 
 def test_a_run_that_cannot_publish_exits_with_1_and_names_the_source(
-    empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (empty_sample_env.mirror / "advisory.echohq.com" / "data.json").unlink()
+    (empty_galaxy.mirror / SYSTEMS).unlink()
 
-    assert call("run", DOMAIN) == 1
+    assert call("run", empty_galaxy.name) == 1
 
-    assert "advisories.echo" in capsys.readouterr().out
+    assert f"{empty_galaxy.name}.systems" in capsys.readouterr().out
 
 
 @pytest.mark.long

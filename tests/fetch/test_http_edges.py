@@ -314,12 +314,12 @@ def test_bytes_after_a_deflated_body_are_refused() -> None:
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (faults.drips_header, "no complete header within 1 s"),
-        (faults.drips_interim, "no complete header within 1 s"),
-        (faults.drips_redirects, "no complete header within 1 s"),
-        (faults.drips_body, "expected the body within 1 s"),
-        (faults.drips_chunk_extension, "expected the body within 1 s"),
-        (faults.drips_trailer, "expected the body within 1 s"),
+        (faults.drips_header, "no complete header within 0.4 s"),
+        (faults.drips_interim, "no complete header within 0.4 s"),
+        (faults.drips_redirects, "no complete header within 0.4 s"),
+        (faults.drips_body, "expected the body within 0.4 s"),
+        (faults.drips_chunk_extension, "expected the body within 0.4 s"),
+        (faults.drips_trailer, "expected the body within 0.4 s"),
     ],
 )
 def test_a_response_that_drips_ends_at_its_deadline(
@@ -328,7 +328,7 @@ def test_a_response_that_drips_ends_at_its_deadline(
     server.publish(PATH, GOOD)
     server.always[PATH] = fault
     limits = {
-        "response_timeout_seconds": 1, "max_bytes": 20_000, "min_bytes_per_second": 20_000,
+        "response_timeout_seconds": 0.4, "max_bytes": 20_000, "min_bytes_per_second": 50_000,
         "attempts": 1, "max_redirects": 50,
     }  # fmt: skip
     started = time.monotonic()
@@ -343,6 +343,12 @@ def test_a_response_that_drips_ends_at_its_deadline(
     assert expected in (fetched.fault or "")
     assert time.monotonic() - started < 4
     assert list_partial_files(home) == []
+
+
+def wait_until_it_drips(server: MisbehavingServer) -> None:
+    while not (server.requests or server.dripped_handshakes):
+        time.sleep(0.01)
+    time.sleep(0.1)
 
 
 Connect = Callable[[MisbehavingServer], tuple[str, str | None]]
@@ -378,7 +384,7 @@ def test_a_connection_that_drips_ends_at_the_deadline_of_the_header(
     server: MisbehavingServer, home: Home, connect: Connect
 ) -> None:
     url, proxy = connect(server)
-    limits = {"response_timeout_seconds": 1, "attempts": 1}
+    limits = {"response_timeout_seconds": 0.4, "attempts": 1}
     started = time.monotonic()
 
     with Client(proxy=proxy) as client:
@@ -387,7 +393,7 @@ def test_a_connection_that_drips_ends_at_the_deadline_of_the_header(
         )
         fetched = fetch(FetchJob(make_source(url, limits=limits), PART, make_decision()), context)
 
-    assert "no complete header within 1 s" in (fetched.fault or "")
+    assert "no complete header within 0.4 s" in (fetched.fault or "")
     assert time.monotonic() - started < 4
 
 
@@ -406,7 +412,7 @@ def test_a_stopped_run_waits_for_no_connection(
         job = FetchJob(make_source(url), PART, make_decision())
         thread = Thread(target=lambda: results.append(fetch(job, context)))
         thread.start()
-        time.sleep(0.5)
+        wait_until_it_drips(server)
         client.stop()
         thread.join(timeout=3)
 
@@ -437,7 +443,7 @@ def test_a_stopped_run_waits_for_no_response(
         job = FetchJob(make_source(server.url + PATH), PART, make_decision())
         thread = Thread(target=lambda: results.append(fetch(job, context)))
         thread.start()
-        time.sleep(0.3)
+        wait_until_it_drips(server)
         client.stop()
         thread.join(timeout=3)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support import misbehaving_server as faults
 from support.misbehaving_server import Fault, MisbehavingServer, run_misbehaving_server
-from support.orchard import DOMAIN, FIRST, HOST, Files, Orchard, create_project
+from support.orchard import (
+    DOMAIN,
+    FIRST,
+    HOST,
+    Files,
+    Orchard,
+    change_limits,
+    create_project,
+)
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
@@ -21,6 +24,11 @@ from etl_assets.model.run_options import RunOptions
 
 TREES, HARVESTS, NOTES = (f"/{HOST}/{n}" for n in ("trees.json.gz", "harvests.csv", "notes.json"))
 FILES = Files.create(40)
+QUICK = {  # the deadlines of a header and of a body end after half a second
+    "attempts": "2",
+    "response_timeout_seconds": "0.5",
+    "min_bytes_per_second": "200_000",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +42,9 @@ def server() -> Iterator[MisbehavingServer]:
 @pytest.fixture(scope="module")
 def orchard(server: MisbehavingServer, tmp_path_factory: pytest.TempPathFactory) -> Orchard:
     folder = tmp_path_factory.mktemp("edges")
-    made = Orchard(
-        folder / "live", project=create_project(folder / "project"), mirror_url=server.url
-    )
+    project = create_project(folder / "project")
+    change_limits(project, "notes", QUICK)
+    made = Orchard(folder / "live", project=project, mirror_url=server.url)
     assert made.run(RunOptions(as_of=FIRST)).status is RunStatus.SUCCESS
     return made
 
@@ -121,11 +129,11 @@ def test_an_unusual_response_is_no_fault(
         (faults.answers(503, Retry_After="Mon, 99 Foo 0001"), "answered 503"),
         (faults.answers_raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "SWITCH_UPGRADE"),
         (faults.answers_raw(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), "RemoteProtocol"),
-        (faults.drips_header, "no complete header within 2 s"),
-        (faults.drips_interim, "no complete header within 2 s"),
-        (faults.drips_body, "expected the body within 2 s"),
-        (faults.drips_chunk_extension, "expected the body within 2 s"),
-        (faults.drips_trailer, "expected the body within 2 s"),
+        (faults.drips_header, "no complete header within 0.5 s"),
+        (faults.drips_interim, "no complete header within 0.5 s"),
+        (faults.drips_body, "expected the body within 0.5 s"),
+        (faults.drips_chunk_extension, "expected the body within 0.5 s"),
+        (faults.drips_trailer, "expected the body within 0.5 s"),
     ],
 )
 def test_a_response_that_cannot_be_read_is_an_outage_of_its_source(
@@ -140,53 +148,3 @@ def test_a_response_that_cannot_be_read_is_an_outage_of_its_source(
     assert (manifest.status, manifest.published) == (RunStatus.PARTIAL_SUCCESS, True)
     assert expected in manifest.note
     assert orchard.rows("mart_trees") == before
-
-
-@pytest.mark.long
-@pytest.mark.fault("interrupted", "drips")
-@pytest.mark.parametrize(
-    ("fault", "number", "code"),
-    [
-        pytest.param(faults.drips_header, signal.SIGTERM, 143, id="header, SIGTERM"),
-        pytest.param(faults.drips_interim, signal.SIGINT, 130, id="1xx, Ctrl-C"),
-        pytest.param(faults.drips_body, signal.SIGINT, 130, id="body, Ctrl-C"),
-        pytest.param(faults.drips_trailer, signal.SIGTERM, 143, id="trailer, SIGTERM"),
-        pytest.param(faults.never_answers, signal.SIGTERM, 143, id="silence, SIGTERM"),
-    ],
-)
-def test_a_signal_ends_a_dripping_run_within_five_seconds(
-    server: MisbehavingServer, tmp_path: Path, fault: Fault, number: signal.Signals, code: int
-) -> None:
-    project = create_project(tmp_path / "project")
-    notes = project / "domains" / DOMAIN / "notes.yaml"
-    text = notes.read_text(encoding="utf-8")
-    for short in ("read_timeout_seconds: 0.3", "response_timeout_seconds: 2"):
-        text = text.replace(short, f"{short.partition(':')[0]}: 600")
-    notes.write_text(text.replace("second: 50_000", "second: 1"), encoding="utf-8")
-    orchard = Orchard(tmp_path / "live", project=project, mirror_url=server.url)
-    orchard.write_env_file()
-    server.requests.clear()
-    server.always = {NOTES: fault}
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN],
-        cwd=orchard.home.root,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        while not any(request.path == NOTES for request in server.requests):
-            assert process.poll() is None
-            time.sleep(0.1)
-        if fault in {faults.drips_body, faults.drips_trailer}:  # these answer the probe well
-            while not server.requests_for(NOTES):
-                assert process.poll() is None
-                time.sleep(0.1)
-        time.sleep(0.5)
-        sent = time.monotonic()
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-        elapsed = time.monotonic() - sent
-
-    assert process.returncode == code
-    assert "run the same command again" in errors
-    assert elapsed < 5

@@ -9,7 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -242,6 +244,16 @@ def declare_address(project: Path, url: str, *names: str) -> None:
         file = project / "domains" / DOMAIN / f"{name}.yaml"
         text = file.read_text(encoding="utf-8").replace(f"https://{HOST}", url)
         file.write_text(text.replace("location:\n", "location:\n  private: true\n"), "utf-8")
+
+
+def change_limits(project: Path, source: str, limits: Mapping[str, str]) -> None:
+    """Declare other values of the limits that the source declares."""
+    file = project / "domains" / DOMAIN / f"{source}.yaml"
+    text = file.read_text(encoding="utf-8")
+    for name, value in limits.items():
+        text, count = re.subn(rf"\b{name}: \S+", f"{name}: {value}", text)
+        assert count == 1, name
+    file.write_text(text, encoding="utf-8")
 
 
 def add_domain(project: Path, name: str) -> Path:
