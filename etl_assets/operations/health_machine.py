@@ -198,7 +198,7 @@ def check_secrets(
     A missing one is an outage of its source: an error if the source is required and not among
     `stored_sources`, which have a raw file to fall back on. Secrets are not sent to a mirror, so
     with a mirror only row requests need them. A source with `for_each` whose secret is not set is
-    switched off, which is no error.
+    switched off, which is no error unless the source is required.
     """
     errors: list[str] = []
     warnings: list[str] = []
@@ -210,10 +210,10 @@ def check_secrets(
             state = _secret_state(name, find_secret)
             if state == "set":
                 others.append(f"{name} is set, for {source.full_name}")
-            elif state == "not set" and source.for_each is not None:
-                others.append(f"{name} is not set, so {source.full_name} is off")
             elif source.required and source.name not in stored_sources:
                 errors.append(f"{name} is {state}, for {source.full_name}")
+            elif state == "not set" and source.for_each is not None:
+                others.append(f"{name} is not set, so {source.full_name} is off")
             else:
                 warnings.append(f"{name} is {state}, for {source.full_name}")
     for level, faults in ((Level.ERROR, errors), (Level.WARN, warnings)):

@@ -153,3 +153,28 @@ def test_a_secret_must_be_set_if_a_run_needs_it(
     lines = [str(each) for each in check_secrets(orchard, resolver, find_secret, stored)]
 
     assert [line[: len(m)] for line, m in zip(lines, messages, strict=True)] == messages
+
+
+@pytest.mark.fault("missing-secret")
+@pytest.mark.parametrize(
+    ("is_required", "stored", "message"),
+    [
+        (False, [], f"ok    {SECRETS} is not set, so orchard.fruits is off"),
+        (True, ["fruits"], f"ok    {SECRETS} is not set, so orchard.fruits is off"),
+        (True, [], f"ERROR {SECRETS} is not set, for orchard.fruits; "),
+    ],
+    ids=["optional", "stored", "required"],
+)
+def test_requests_of_rows_are_off_without_their_secret(
+    tmp_path: Path, is_required: bool, stored: list[str], message: str
+) -> None:
+    location: dict[str, Any] = {
+        "url": "https://orchard.example/{name}",
+        "credentials": {"X-Key": {"env": "FRUIT_KEY"}},
+    }
+    for_each = {"table": "trees", "columns": ["name"]}
+    orchard = domain_with(location=location, required=is_required, for_each=for_each)
+
+    [finding] = check_secrets(orchard, LocationResolver(tmp_path), unset, stored)
+
+    assert str(finding).startswith(message)
