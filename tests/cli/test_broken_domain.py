@@ -339,6 +339,24 @@ def test_an_unknown_domain_among_several_is_refused_before_anything_runs(
     assert not orchard.home.outputs(DOMAIN).exists()
 
 
+def test_a_fault_that_depends_on_the_settings_stops_its_own_domain_only(
+    orchard: Orchard, capsys: Capture
+) -> None:
+    notes = orchard.project / "domains" / BROKEN / "notes.yaml"
+    text = notes.read_text(encoding="utf-8")
+    text = text.replace("url: https://orchard.example/notes.json", "path: notes/{partition}.json")
+    notes.write_text(f"{text}partitions: {{by: file}}\n", encoding="utf-8")
+    orchard.write_env_file(ETL_MIRROR="http://127.0.0.1:9")  # a set has a folder to list
+
+    check_code = call("sources", "check")
+    codes = [call("run", *names, "--dry-run") for names in ([BROKEN, DOMAIN], [BROKEN], [DOMAIN])]
+
+    assert (check_code, codes) == (0, [2, 2, 0])
+    shown = capsys.readouterr()
+    assert shown.out.count(f"{DOMAIN}.trees: fetch, no record") == 2
+    assert shown.err.count(f"etl: {BROKEN}.notes: expected ETL_MIRROR to be a directory") == 2
+
+
 def add_sql(orchard: Orchard, text: str) -> None:
     folder = orchard.project / "dbt_project" / "models" / BROKEN / "marts"
     (folder / "mart_more.sql").write_text(text, encoding="utf-8")
