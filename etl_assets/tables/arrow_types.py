@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -32,14 +33,15 @@ TYPES: dict[ColumnType, pa.DataType] = {
 }
 TYPE_DESCRIPTIONS: dict[ColumnType, str] = {
     "string": "a text",
-    "int64": "a whole number of 64 bits",
-    "uint64": "a whole number of 64 bits, not negative",
+    "int64": "a whole number of 64 bits, as a float below 2^53",
+    "uint64": "a whole number of 64 bits, not negative, as a float below 2^53",
     "float64": "a finite number",
     "boolean": "true or false",
     "date": "a date, YYYY-MM-DD",
     "timestamp": "a time, YYYY-MM-DDThh:mm:ss with or without zone",
     "list[string]": "a list of texts",
 }
+INTEGER_TYPES = frozenset({"int64", "uint64"})
 INTEGER = re.compile(r"[+-]?[0-9]+")
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -55,6 +57,8 @@ FIRST_TIME = datetime.combine(FIRST_DATE, time.min, UTC)
 LAST_TIME = datetime.combine(LAST_DATE, time.min, UTC)
 INT64_RANGE = (-(2**63), 2**63 - 1)
 UINT64_RANGE = (0, 2**64 - 1)
+# Beyond it, neighbouring integers share one float: 2**53 + 1 is read as 2**53.
+MAX_EXACT_FLOAT = 2**53 - 1
 
 
 def table_schema(contract: Contract) -> pa.Schema:
@@ -74,10 +78,13 @@ def table_schema(contract: Contract) -> pa.Schema:
     return pa.schema([*fields, *provenance])
 
 
-def cast_values(values: list[Any] | pa.Array, kind: ColumnType) -> tuple[pa.Array, list[int]]:
+def cast_values(
+    values: list[Any] | pa.Array, kind: ColumnType, *, are_floats: bool = False
+) -> tuple[pa.Array, list[int]]:
     """Returns the values in the type, and the positions of those that do not fit (null there).
 
-    An array of another type than the declared one contains texts.
+    An array of another type than the declared one contains texts. With `are_floats` the file stores
+    every number as a float, whatever the type of the values: an integer is accepted up to 2^53.
     """
     if isinstance(values, pa.Array) and values.type == TYPES[kind]:
         return values, []
@@ -85,9 +92,12 @@ def cast_values(values: list[Any] | pa.Array, kind: ColumnType) -> tuple[pa.Arra
         array = _cast_at_once(values, kind)
     except (pa.ArrowException, UnicodeError, OverflowError):
         array = None
+    if are_floats and kind in INTEGER_TYPES and array is not None:
+        array = array if _all(_is_exact_float(array)) else None
     if array is not None:
         return array, []
-    return _cast_each(values.to_pylist() if isinstance(values, pa.Array) else values, kind)
+    items = values.to_pylist() if isinstance(values, pa.Array) else values
+    return _cast_each(items, kind, are_floats=are_floats)
 
 
 def _cast_at_once(values: list[Any] | pa.Array, kind: ColumnType) -> pa.Array | None:
@@ -112,7 +122,7 @@ def _cast_texts(texts: pa.Array, kind: ColumnType) -> pa.Array | None:
     if kind == "timestamp":
         texts = _add_missing_zone(texts)
     # Arrow also reads hexadecimal integers, which are none in a feed.
-    if kind in ("int64", "uint64") and not _all(pc.match_substring_regex(texts, "^-?[0-9]+$")):
+    if kind in INTEGER_TYPES and not _all(pc.match_substring_regex(texts, "^-?[0-9]+$")):
         return None
     return _within_bounds(pc.cast(texts, TYPES[kind]), kind)
 
@@ -141,13 +151,25 @@ def _within_bounds(array: pa.Array, kind: ColumnType) -> pa.Array | None:
     return array if _all(is_within) else None
 
 
+def _is_exact_float(integers: pa.Array) -> pa.Array:
+    at_most = pc.less_equal(integers, pa.scalar(MAX_EXACT_FLOAT, integers.type))
+    if pa.types.is_unsigned_integer(integers.type):
+        return at_most
+    at_least = pc.greater_equal(integers, pa.scalar(-MAX_EXACT_FLOAT, integers.type))
+    return pc.and_(at_least, at_most)
+
+
 def _all(mask: pa.Array) -> bool:
     # None for an array without values, of which nothing is wrong
     return pc.all(mask).as_py() is not False
 
 
-def _cast_each(values: list[Any], kind: ColumnType) -> tuple[pa.Array, list[int]]:
+def _cast_each(
+    values: list[Any], kind: ColumnType, *, are_floats: bool
+) -> tuple[pa.Array, list[int]]:
     parse = PARSERS[kind]
+    if are_floats and kind in INTEGER_TYPES:
+        parse = partial(_parse_exact_float, parse)
     parsed: list[Any] = []
     misfits: list[int] = []
     for position, value in enumerate(values):
@@ -175,13 +197,24 @@ def _parse_texts(value: object) -> list[str]:
 def _parse_integer(value: object, bounds: tuple[int, int]) -> int:
     if isinstance(value, str) and INTEGER.fullmatch(value):
         number = int(value)
-    elif isinstance(value, float) and not value.is_integer():
-        raise ValueError
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError
+        if abs(value) > MAX_EXACT_FLOAT:
+            raise OverflowError
         number = int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
     else:
         raise TypeError
     if not bounds[0] <= number <= bounds[1]:
+        raise OverflowError
+    return number
+
+
+def _parse_exact_float(parse: Callable[[object], int], value: object) -> int:
+    number = parse(value)
+    if abs(number) > MAX_EXACT_FLOAT:
         raise OverflowError
     return number
 

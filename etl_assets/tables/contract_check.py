@@ -96,7 +96,9 @@ class ContractChecker:
         for checker in self._columns:
             name = checker.column.name
             faults = batch.faults.get(name, {})
-            arrays[name], column_violations, refused = checker.check(batch.columns[name], faults)
+            arrays[name], column_violations, refused = checker.check(
+                batch.columns[name], faults, are_floats=batch.numbers_are_floats
+            )
             refused_texts += [(row, name, text) for row, text in refused]
             for row, violation in column_violations:
                 violations.setdefault(row, violation)
@@ -183,14 +185,14 @@ class _ColumnChecker:
         self._values = frozenset(column.values) if column.values is not None else None
 
     def check(
-        self, values: Values, faults: Mapping[int, str]
+        self, values: Values, faults: Mapping[int, str], *, are_floats: bool
     ) -> tuple[pa.Array, Iterator[tuple[int, Violation]], list[tuple[int, str]]]:
         """Returns the values in their type, broken rules by row, and texts that are not read as is.
 
         `faults` has what a row has in place of a value.
         """
         normalized = self._normalize(values)
-        array, misfits = cast_values(normalized, self.column.type)
+        array, misfits = cast_values(normalized, self.column.type, are_floats=are_floats)
         refused: list[tuple[int, str]] = []
         if self.column.version_scheme:
             array, refused = _read_versions(array, self.column.version_scheme)

@@ -236,6 +236,12 @@ FILE = (
     ),
     Fault("missing-column", "a required column is missing", "refused, with the column"),
     Fault(
+        "inexact-integer",
+        "a float from 2^53 on, or any other number that is not exact, in an integer column",
+        "the row rejected with its line or sheet and row; digits without a fraction are exact in"
+        " every format but Excel, which stores floats",
+    ),
+    Fault(
         "bad-value",
         "a changed type, a malformed id, an invalid date",
         "the row rejected with column, rule, expected and found",

@@ -25,6 +25,10 @@ JAN_2 = datetime(2024, 1, 2, tzinfo=UTC)
         pytest.param("int64", "-007", -7, id="whole in text"),
         pytest.param("int64", "+7", 7, id="plus"),
         pytest.param("int64", 7.0, 7, id="whole float"),
+        pytest.param("int64", -0.0, 0, id="negative zero"),
+        pytest.param("int64", 2.0**53 - 1, 2**53 - 1, id="greatest exact float"),
+        pytest.param("int64", 1.0 - 2**53, 1 - 2**53, id="least exact float"),
+        pytest.param("uint64", str(2**53 + 1), 2**53 + 1, id="digits beyond the exact floats"),
         pytest.param("uint64", 2**64 - 1, 2**64 - 1, id="greatest uint64"),
         pytest.param("float64", 7, 7.0, id="whole for a float"),
         pytest.param("float64", ".5", 0.5, id="decimal in text"),
@@ -68,6 +72,12 @@ def test_a_value_that_fits_is_cast(
         pytest.param("int64", True, id="boolean for a number"),
         pytest.param("int64", 1.5, id="fraction"),
         pytest.param("int64", float("inf"), id="infinite whole"),
+        pytest.param("int64", 9007199254740992.0, id="float that may be two integers"),
+        pytest.param("int64", -9007199254740993.0, id="negative float that may be two integers"),
+        pytest.param("uint64", 1.8e19, id="float within 64 bits"),
+        pytest.param("uint64", 1e300, id="float beyond 64 bits"),
+        pytest.param("int64", "9007199254740993.0", id="float in text"),
+        pytest.param("int64", "1.8e19", id="exponent for a whole number"),
         pytest.param("int64", 2**63, id="too great"),
         pytest.param("int64", "1" * 5_000, id="endless digits"),
         pytest.param("int64", "0x10", id="hexadecimal"),
@@ -103,6 +113,30 @@ def test_a_value_that_does_not_fit_is_named_and_left_null(kind: ColumnType, valu
     assert array.to_pylist() == [None]
 
 
+@pytest.mark.fault("inexact-integer")
+@pytest.mark.parametrize("kind", ["int64", "uint64"])
+@pytest.mark.parametrize("beside", [[], ["x"]], ids=["at once", "one by one"])
+def test_digits_from_a_format_of_floats_are_exact_below_2_to_53(
+    kind: ColumnType, beside: list[str]
+) -> None:
+    texts = ["9007199254740991", "9007199254740992", "18000000000000000000", None, *beside]
+
+    array, misfits = cast_values(texts, kind, are_floats=True)
+    columnar, columnar_misfits = cast_values(pa.array(texts, pa.string()), kind, are_floats=True)
+
+    assert array.to_pylist()[:4] == [2**53 - 1, None, None, None]
+    assert misfits == [1, 2, 4][: 2 + len(beside)]
+    assert (columnar, columnar_misfits) == (array, misfits)
+
+
+def test_a_negative_integer_from_a_format_of_floats_has_the_same_bound() -> None:
+    array, misfits = cast_values(
+        ["-9007199254740991", "-9007199254740992"], "int64", are_floats=True
+    )
+
+    assert (array.to_pylist(), misfits) == ([1 - 2**53, None], [1])
+
+
 DIGITS = st.from_regex(r"[0-9]{1,3}", fullmatch=True)
 LIKE_A_TIME = st.from_regex(
     r"(000[01]|2024|9999)-(0[0-3]|1[0-3])-[0-3][0-9]"
@@ -111,8 +145,8 @@ LIKE_A_TIME = st.from_regex(
 )
 VALUES: dict[ColumnType, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=5),
-    "int64": st.integers() | st.from_regex(r"[+-]?(0x)?[0-9]{0,20}", fullmatch=True),
-    "uint64": st.integers() | DIGITS,
+    "int64": st.integers() | st.floats() | st.from_regex(r"[+-]?(0x)?[0-9]{0,20}", fullmatch=True),
+    "uint64": st.integers() | st.floats() | DIGITS,
     "float64": st.floats()
     | st.integers()
     | st.from_regex(r"[+-]?[0-9.eEinfa_ ]{0,6}", fullmatch=True),

@@ -34,7 +34,8 @@ class Batch:
     A column that is an Arrow array has its declared type already, or consists of texts. `exact`
     reads the same records again, slowly and with line numbers, and is called for a batch that
     breaks its contract. `faults` has, by column and row, what a cell has in place of a value, which
-    is null in `columns`.
+    is null in `columns`. `numbers_are_floats` is true for a format that stores all numbers as
+    floats, so that no integer from 2^53 on is exact.
     """
 
     columns: Mapping[str, Values]
@@ -46,6 +47,7 @@ class Batch:
     line_label: str = "line"
     exact: Callable[[], Batch] | None = None
     faults: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    numbers_are_floats: bool = False
 
     def where(self, row: int) -> str:
         """The line of a row in its file, or its record's number if lines are not known."""

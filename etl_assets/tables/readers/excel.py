@@ -113,6 +113,7 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
         lines=(rows + 1).tolist(),
         line_label=f"sheet {form.sheet}, row",
         faults={name: field.faults for name, field in fields.items() if field.faults},
+        numbers_are_floats=True,
     )
 
 

@@ -80,6 +80,20 @@ def test_a_cell_that_is_not_of_its_type_rejects_its_row_by_sheet_and_row(
     assert (reject.where, reject.column) == ("sheet Sheet1, row 5", column)
 
 
+@pytest.mark.fault("inexact-integer")
+@pytest.mark.parametrize(
+    "number", ["9007199254740993", "-9007199254740993", "18000000000000000000"]
+)
+def test_a_number_that_a_float_cannot_tell_from_its_neighbour_rejects_its_row(
+    tmp_path: Path, number: str
+) -> None:
+    rows, (reject,) = read(tmp_path, [*FRUITS, ["1", "Pear", "2025-01-31", "1", number]])
+
+    assert len(rows) == 2
+    assert (reject.where, reject.column, reject.rule) == ("sheet Sheet1, row 5", "pieces", "type")
+    assert "as a float below 2^53" in reject.expected
+
+
 def test_rows_above_the_header_may_be_blank(tmp_path: Path) -> None:
     bad = ["1", "Pear", "never", "1", "1"]
 
