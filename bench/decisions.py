@@ -19,6 +19,7 @@ from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import documents, run_directory
 from etl_assets.settings import PACKAGE
+from etl_assets.storage.signatures import Signatures
 
 DOMAIN = "advisories"
 HISTORY = "history.parquet"
@@ -85,6 +86,7 @@ def document(home: Path, _: Path) -> int:
         as_of=_as_of(home),
         previous=None,
         changed={document.model for document in domain.documents},
+        signatures=Signatures.load(home / "signatures.json"),
     )
     assert documents.find_incomplete_documents(domain.documents, marts, directory, written) == []
     return len(written)

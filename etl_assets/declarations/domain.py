@@ -226,6 +226,12 @@ class Retention(Declaration):
     versions: int = Field(default=10, ge=1, description="raw files kept per source or partition")
     days: int = Field(default=90, ge=1, description="how long a raw file is kept")
     keep_runs: int = Field(default=60, ge=1, description="run directories that are kept")
+    rehash_megabytes: int = Field(
+        default=256,
+        ge=0,
+        description="what each run hashes again of the files that look as they did when they were"
+        " hashed, the oldest first",
+    )
 
 
 class Domain(Declaration):

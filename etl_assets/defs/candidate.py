@@ -5,7 +5,7 @@ The step that publishes it, and its Dagster events, are `etl_assets.defs.publish
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from etl_assets.defs.model_state import (
 )
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.marts.graph import Graph
-from etl_assets.model.errors import Problem
+from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.records import MIXED, FetchStatus, PublishedSet, RunStatus
 from etl_assets.model.run_manifest import (
     MARTS,
@@ -39,6 +39,7 @@ from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import gate, run_directory
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import open_signatures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -120,25 +121,45 @@ class Candidate:
     @cached_property
     def _published_marts(self) -> set[str]:
         """The marts that are published with the same bytes."""
-        folder = self._previous / MARTS if self._previous else None
-        published = {p.stem: hash_file(p) for p in folder.glob("*.parquet")} if folder else {}
+        if self._published_set:
+            published: Mapping[str, str] = self._published_set.marts
+        else:
+            # The event log was lost.
+            folder = self._previous / MARTS if self._previous else None
+            published = {p.stem: hash_file(p) for p in folder.glob("*.parquet")} if folder else {}
         return {name for name, sha256 in self._digests.items() if published.get(name) == sha256}
 
+    @cached_property
+    def _published_set(self) -> PublishedSet | None:
+        """What the event log knows of the published set; its files may be damaged."""
+        key = asset_keys.published_key(self._domain)
+        return self._session.event_log.latest_record(key, PublishedSet)
+
     def write_documents(self) -> list[PublishedFile]:
-        return publish_documents.write_documents(
-            self._domain.documents,
-            self._marts,
-            self.run.directory,
-            as_of=self.run.as_of,
-            previous=self._previous,
-            changed=self.changed,
-            attributions={
-                document.file: attributions_of(
-                    self._domain, self._graph, document, self._sources_with_rows
-                )
-                for document in self._domain.documents
-            },
-        )
+        """Write the documents, or link those that are published and did not change."""
+        with open_signatures(self._session.home.signatures(self._domain.name)) as signatures:
+            return publish_documents.write_documents(
+                self._domain.documents,
+                self._marts,
+                self.run.directory,
+                as_of=self.run.as_of,
+                previous=self._previous if self._is_manifest_as_recorded() else None,
+                changed=self.changed,
+                signatures=signatures,
+                attributions={
+                    document.file: attributions_of(
+                        self._domain, self._graph, document, self._sources_with_rows
+                    )
+                    for document in self._domain.documents
+                },
+            )
+
+    def _is_manifest_as_recorded(self) -> bool:
+        """Return True if the published manifest lists the documents that were published."""
+        record, manifest = self._published_set, self._previous_manifest
+        if record is None or manifest is None or not record.documents:
+            return True
+        return record.documents == manifest.documents_digest
 
     def find_problems(self, written: list[PublishedFile]) -> list[Problem]:
         """Return documents that lack rows or violate their JSON Schema."""
@@ -162,7 +183,7 @@ class Candidate:
             findings += gate.compare_model(
                 connection,
                 check,
-                self._published_file(file),
+                self._published_mart(check.model),
                 self.run.directory / file,
                 appeared=appeared,
             )
@@ -213,8 +234,8 @@ class Candidate:
         )
         return finish_run.finish(self._session, manifest, self.run.directory, is_candidate=True)
 
-    def published_set(self) -> PublishedSet:
-        """Return the record of what is published, with which the next plan compares."""
+    def published_set(self, manifest: RunManifest) -> PublishedSet:
+        """Return the record of what a manifest publishes, with which the next plan compares."""
         _, tables = read_tables(self._session)
         # A launch of some assets from the UI may publish models that are not current: the next
         # plan has to find that out.
@@ -224,6 +245,7 @@ class Candidate:
             tables=tables,
             code_version=MIXED if is_mixed else self._session.code_version,
             marts=self._digests,
+            documents=manifest.documents_digest,
         )
 
     def is_linked(self, file: str) -> bool:
@@ -303,6 +325,25 @@ class Candidate:
     def _history_sha256(self) -> str | None:
         file = published_history(self._session)
         return hash_file(file) if file else None
+
+    def _published_mart(self, name: str) -> Path | None:
+        """Return the rows of a mart as they were published, or None if they never were.
+
+        Raises HomeError if the file is damaged and nothing else has its rows.
+        """
+        file = self._published_file(f"{MARTS}/{name}.parquet")
+        if self._published_set is None:
+            return file
+        sha256 = self._published_set.marts.get(name)
+        if sha256 is None or (file and hash_file(file) == sha256):
+            return file
+        if self._digests.get(name) == sha256:
+            return self._marts / f"{name}.parquet"
+        raise HomeError(
+            f"{self._previous}/{MARTS}/{name}.parquet: expected the published file with SHA-256 "
+            f"{sha256}, found it missing or altered, and the candidate cannot be compared with it; "
+            "put it back from a copy"
+        )
 
     def _published_file(self, name: str) -> Path | None:
         """Return a file of the published set, or None."""

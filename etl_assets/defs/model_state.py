@@ -11,11 +11,13 @@ from pathlib import Path
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.materialize import combined_version, digest_texts
-from etl_assets.marts import build
+from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth, summarize_health
-from etl_assets.model.records import ModelBuild
+from etl_assets.model.errors import HomeError
+from etl_assets.model.records import ModelBuild, PublishedSet
 from etl_assets.model.run_manifest import MARTS
+from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
 
 
@@ -68,7 +70,30 @@ def published_history(session: DomainSession) -> Path | None:
     if published is None or history is None:
         return None
     file = published / MARTS / f"{history}.parquet"
-    return file if file.exists() else None
+    record = session.event_log.latest_record(asset_keys.published_key(session.domain), PublishedSet)
+    sha256 = record.marts.get(history) if record else None
+    if sha256 is None or (file.exists() and hash_file(file) == sha256):
+        return file if file.exists() else None
+    return _find_intact_history(session, history, sha256)
+
+
+def _find_intact_history(session: DomainSession, history: str, sha256: str) -> Path:
+    """Return the rows of a damaged history from an earlier run, or from the last build."""
+    home, name = session.home, session.domain.name
+    if file := run_directory.find_history(home, name, history, sha256):
+        return file
+    model = Graph.from_manifest(session.dbt.manifest).find(history)
+    if model and dbt.is_warehouse_complete(home, name):
+        target = home.build_inputs(name) / "restored"
+        target.mkdir(parents=True, exist_ok=True)
+        file = session.dbt.export({history: model.key}, target)[history]
+        if hash_file(file) == sha256:
+            return file
+    raise HomeError(
+        f"{home.latest(name)}/{MARTS}/{history}.parquet: expected the published history with "
+        f"SHA-256 {sha256}, found it missing or altered, also in earlier runs and in the warehouse;"
+        " put it back from a copy"
+    )
 
 
 def built_models(session: DomainSession, graph: Graph) -> dict[str, ModelBuild]:

@@ -6,10 +6,12 @@ Shared by `etl run` and the sensors. Probing and deciding is `etl_assets.defs.fe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -37,7 +39,8 @@ from etl_assets.model.records import (
 )
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import ALL_STAGES, DEFAULT_OPTIONS, RunOptions, Stage, StageRange
-from etl_assets.storage.hashing import hash_file
+from etl_assets.publish import run_directory
+from etl_assets.storage.signatures import Signatures, open_signatures
 from etl_assets.tables import tabulate
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 OLDER_MODELS = "some of what is published is older than its tables or its code"
 NEWS_WITHOUT_FETCH = frozenset({Reason.PINNED, Reason.OFF})
+NOT_AS_RECORDED = "what is published is not what was recorded"
 OTHER_FILE = "its table was made from another file"
 
 
@@ -231,11 +235,16 @@ def make_plan(
     unrecognized: list[str] = []
     for source in sources:
         unrecognized += unrecognized_files(project, source)
+    with _verified_signatures(session) as signatures:
+        stale = _stale_tables(session, states, unmoved, options, signatures)
+        rest = ""
+        if options.stages.publishes:
+            rest = _why_models_stale(session, options.as_of or now, signatures)
     return Plan(
         fetch_plan.decisions,
         fetch_plan.probes,
-        _stale_tables(session, states, unmoved, options),
-        _why_models_stale(session, options.as_of or now) if options.stages.publishes else "",
+        stale,
+        rest,
         unrecognized=unrecognized,
         file_order=file_order(session, [part for _, part in parts]),
         stages=options.stages,
@@ -252,13 +261,25 @@ def _plan_without_probes(
     for source in sources:
         partitions = states[source.name].partitions
         parts += [(source, source.part(key)) for key in partitions]
-    has_models = options.stages.publishes or Stage.MARTS in options.stages
+    with _verified_signatures(session) as signatures:
+        stale = _stale_tables(session, states, parts, options, signatures)
+        rest = ""
+        if options.stages.publishes or Stage.MARTS in options.stages:
+            rest = _why_models_stale(session, options.as_of or now, signatures)
     return Plan(
-        stale=_stale_tables(session, states, parts, options),
-        rest=_why_models_stale(session, options.as_of or now) if has_models else "",
+        stale=stale,
+        rest=rest,
         file_order=file_order(session, [part for _, part in parts]),
         stages=options.stages,
     )
+
+
+@contextmanager
+def _verified_signatures(session: DomainSession) -> Iterator[Signatures]:
+    """Give the signatures of the domain's files, of which the oldest were hashed again."""
+    with open_signatures(session.home.signatures(session.domain.name)) as signatures:
+        signatures.hash_oldest(session.domain.retention.rehash_megabytes << 20)
+        yield signatures
 
 
 def waits_for_table(project: ProjectContext, source: Source) -> bool:
@@ -278,6 +299,7 @@ def _stale_tables(
     states: Mapping[str, SourceState],
     parts: Sequence[tuple[Source, Part]],
     options: RunOptions,
+    signatures: Signatures,
 ) -> dict[Part, str]:
     """Return the partitions whose table is not current, each with the reason."""
     if not {Stage.VALIDATED, Stage.TABLE} & set(options.stages):
@@ -288,20 +310,24 @@ def _stale_tables(
         table = state.tables.get(part.partition)
         if options.accept_changes and table and table.fault:
             stale[part] = "its refused file is accepted"
-        elif why := _why_table_stale(session.project, source, state, part, options.stages):
+        elif why := _why_table_stale(source, state, part, options.stages):
             stale[part] = why
+        elif Stage.TABLE in options.stages and table:
+            path = session.home.root / table.table.path
+            if not path.exists():
+                stale[part] = "its table is missing"
+            elif not signatures.has_digest(path, table.table.sha256):
+                stale[part] = "its table is not what was written"
     return stale
 
 
-def _why_table_stale(
-    project: ProjectContext, source: Source, state: SourceState, part: Part, stages: StageRange
-) -> str:
+def _why_table_stale(source: Source, state: SourceState, part: Part, stages: StageRange) -> str:
     """Return why a partition is not current as far as the stages go; empty if it is."""
     fetch = state.fetches.get(part.partition)
     validation, table = state.validated.get(part.partition), state.tables.get(part.partition)
     if fetch is None:
         return ""
-    if Stage.TABLE in stages and (why := _why_not_tabulated(project, source, validation, table)):
+    if Stage.TABLE in stages and (why := _why_not_tabulated(source, validation, table)):
         return why
     if Stage.VALIDATED in stages and not _is_validated(fetch, validation):
         return "its newest file is not validated" if table is None else OTHER_FILE
@@ -309,7 +335,6 @@ def _why_table_stale(
 
 
 def _why_not_tabulated(
-    project: ProjectContext,
     source: Source,
     validation: ValidationResult | None,
     table: TableResult | None,
@@ -317,8 +342,6 @@ def _why_not_tabulated(
     """Return why the table is not that of the validated file; empty if it is."""
     if validation is None or table is None:
         return "no table was made of it yet"
-    if not (project.home.root / table.table.path).exists():
-        return "its table is missing"
     if table.table.code_version != tabulate.code_version(source):
         return "its table was made by other code"
     if _sha256(validation.file) in {table.table.source_sha256, table.refused_sha256}:
@@ -344,9 +367,9 @@ def _sha256(file: RawFile | None) -> str:
     return file.sha256 if file else ""
 
 
-def _why_models_stale(session: DomainSession, as_of: datetime) -> str:
+def _why_models_stale(session: DomainSession, as_of: datetime, signatures: Signatures) -> str:
     """Return why models and documents are made although no table moved; else empty."""
-    if why := _why_published_set_differs(session):
+    if why := _why_published_set_differs(session, signatures):
         return why
     gate_key = asset_keys.gate_key(session.domain)
     gate = session.event_log.latest_checks([gate_key]).get(gate_key)
@@ -358,7 +381,7 @@ def _why_models_stale(session: DomainSession, as_of: datetime) -> str:
     return ""
 
 
-def _why_published_set_differs(session: DomainSession) -> str:
+def _why_published_set_differs(session: DomainSession, signatures: Signatures) -> str:
     """Return how the published set differs from what the event log records; else empty."""
     domain = session.domain
     record = session.event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
@@ -374,9 +397,24 @@ def _why_published_set_differs(session: DomainSession) -> str:
         return "the last build was cut off, or its warehouse is damaged"
     if record.tables != read_tables(session)[1]:
         return "what is published was made from other tables"
-    # By their bytes, as the operator can edit or remove what is published.
-    marts = {p.stem: hash_file(p) for p in (published / MARTS).glob("*.parquet")}
-    return "" if marts == record.marts else "what is published is not what was recorded"
+    return _why_published_files_differ(published, record, signatures)
+
+
+def _why_published_files_differ(
+    published: Path, record: PublishedSet, signatures: Signatures
+) -> str:
+    """Return how the files differ, by their bytes; anybody can edit or remove them."""
+    marts = {p.stem: signatures.digest(p) for p in (published / MARTS).glob("*.parquet")}
+    if marts != record.marts:
+        return NOT_AS_RECORDED
+    manifest = run_directory.read_manifest(published)
+    documents = manifest.documents
+    if record.documents not in {"", manifest.documents_digest}:
+        return NOT_AS_RECORDED
+    altered = [d.file for d in documents if not signatures.has_digest(published / d.file, d.sha256)]
+    if altered:
+        return f"{NOT_AS_RECORDED}: {altered[0]}, {len(altered):,} of {len(documents):,} files"
+    return ""
 
 
 def _with_downstream(

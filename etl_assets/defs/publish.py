@@ -94,7 +94,7 @@ def build_publish(
             metadata={
                 "reused": not candidate.changed,
                 "accepted_changes": verdict.accepted,
-                **record_metadata(candidate.published_set(), {"path": directory}),
+                **record_metadata(candidate.published_set(manifest), {"path": directory}),
             },
         )
 

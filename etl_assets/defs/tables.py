@@ -31,6 +31,7 @@ from etl_assets.defs.materialize import (
 from etl_assets.defs.specs import preview
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import ContentError
+from etl_assets.model.home import Home
 from etl_assets.model.records import (
     FetchResult,
     OperatorDecision,
@@ -40,6 +41,7 @@ from etl_assets.model.records import (
     TableResult,
 )
 from etl_assets.model.run_options import Stage
+from etl_assets.storage.signatures import Signatures
 from etl_assets.storage.user import current_user
 from etl_assets.tables import tabulate
 from etl_assets.tables.tabulate import ShrinkOverride
@@ -75,6 +77,7 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
         options = run_options(config)
         missing: list[str] = []
         states = EventLog(context.instance).read_sources(sources)
+        signatures = Signatures.load(project.home.signatures(domain.name))
         for source in sources:
             key, state = asset_keys.table_key(source), states[source.name]
             if key not in context.selected_asset_keys:
@@ -82,7 +85,9 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
             outcomes = {}
             for partition in selected_partitions(context, source, state.fetches):
                 part = source.part(partition)
-                outcome = _tabulate(project, source, part, state, accept=options.accept_changes)
+                outcome = _tabulate(
+                    project, source, part, state, signatures, accept=options.accept_changes
+                )
                 for line in _table_lines(part, outcome.record.table):
                     project.echo(line)
                 outcomes[partition] = outcome
@@ -136,14 +141,21 @@ def table_outcome(record: TableResult, *, reused: bool) -> PartOutcome[TableResu
 
 
 def _tabulate(
-    project: ProjectContext, source: Source, part: Part, state: SourceState, *, accept: bool
+    project: ProjectContext,
+    source: Source,
+    part: Part,
+    state: SourceState,
+    signatures: Signatures,
+    *,
+    accept: bool,
 ) -> PartOutcome[TableResult]:
     validation, last = state.validated.get(part.partition), state.tables.get(part.partition)
     version = tabulate.code_version(source)
     file = validation.file if validation else None
     # The refused file is read again, although the last table is current.
     is_refusal_accepted = accept and last is not None and bool(last.fault)
-    if last and _is_current(project, last, file, version) and not is_refusal_accepted:
+    is_current = last is not None and _is_current(project.home, last, file, version, signatures)
+    if last and is_current and not is_refusal_accepted:
         return table_outcome(_without_outdated_fault(last, file), reused=True)
     if file is None:
         table = tabulate.empty_table(project.home, source, part, code_version=version)
@@ -181,13 +193,14 @@ def _tabulate(
 
 
 def _is_current(
-    project: ProjectContext, last: TableResult, file: RawFile | None, version: str
+    home: Home, last: TableResult, file: RawFile | None, version: str, signatures: Signatures
 ) -> bool:
-    """Return True if this code has read this file, and the table is still there."""
+    """Return True if this code has read this file, and the table is what was written."""
     sha256 = file.sha256 if file else ""
     was_read = sha256 in {last.table.source_sha256, last.refused_sha256}
-    is_present = (project.home.root / last.table.path).exists()
-    return was_read and last.table.code_version == version and is_present
+    if not was_read or last.table.code_version != version:
+        return False
+    return signatures.has_digest(home.root / last.table.path, last.table.sha256)
 
 
 def _without_outdated_fault(last: TableResult, file: RawFile | None) -> TableResult:

@@ -84,6 +84,10 @@ class Home:
     def dagster(self) -> Path:
         return self.root / ".dagster"
 
+    def signatures(self, domain: str) -> Path:
+        """A cache of the digests of files that did not change since they were hashed."""
+        return self.root / "data" / f"{domain}.signatures.json"
+
     def lock(self, domain: str) -> Path:
         return self.root / "data" / f"{domain}.lock"
 

@@ -366,6 +366,11 @@ class PublishedSet(Record):
     tables: dict[str, str] = Field(description="version of the table of each source")
     code_version: str
     marts: dict[str, Sha256] = Field(description="of each mart's parquet file")
+    documents: str = Field(
+        default="",
+        description="digest over the names and digests of all published files; empty in a record of"
+        " an older version",
+    )
 
 
 class Reject(Record):

@@ -6,6 +6,7 @@ over all runs are in `etl_assets.ledger.manifest`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -189,6 +190,12 @@ class RunManifest(Record):
     @property
     def seconds(self) -> float:
         return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def documents_digest(self) -> str:
+        """One SHA-256 over the names and digests of all documents."""
+        listed = sorted(f"{file.sha256}  {file.file}\n" for file in self.documents)
+        return hashlib.sha256("".join(listed).encode()).hexdigest()
 
     @property
     def outages(self) -> list[RunSource]:

@@ -175,7 +175,7 @@ def check_published(home: Home, domain: str, history: str | None) -> HealthFindi
             "published",
             str(published),
             expected="a set with its manifest",
-            advice="put it back; or remove `latest`, and the next run starts without a history",
+            advice="put it back from a copy, or link an earlier run with its history",
             domain=domain,
         )
     if published is not None:

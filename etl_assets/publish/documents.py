@@ -26,6 +26,7 @@ from etl_assets.publish import run_directory
 from etl_assets.publish.writers.output import DocumentContext
 from etl_assets.publish.writers.registry import find_writer
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.storage.signatures import Signatures
 from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
 logger = logging.getLogger(__name__)
@@ -41,22 +42,35 @@ def write_documents(
     as_of: datetime,
     previous: Path | None,
     changed: AbstractSet[str],
+    signatures: Signatures,
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
 ) -> list[PublishedFile]:
     """Write or link every document of the candidate; returns the records of all files.
 
     `previous` is the directory of the published set, `changed` names the models that differ from
-    it, `attributions` belong to a document by its file.
+    it, `signatures` are of the published files, `attributions` belong to a document by its file.
     """
     written = []
+    times = _content_times(previous)
     for document in documents:
-        reused = []
+        reused: list[PublishedFile] = []
+        document_as_of = as_of
         # The last model is the one whose change makes the document again (`made_with`).
         if document.models[-1] not in changed:
-            reused = reuse_document(document, run_dir, previous=previous)
-        context = DocumentContext(run_dir, as_of, attributions.get(document.file, ()))
+            reused = reuse_document(document, run_dir, previous=previous, signatures=signatures)
+            # One that is made again because a file was damaged keeps the time of its content.
+            document_as_of = times.get(document.file, as_of)
+        context = DocumentContext(run_dir, document_as_of, attributions.get(document.file, ()))
         written += reused or write_document(document, marts, context)
     return written
+
+
+def _content_times(previous: Path | None) -> dict[str, datetime]:
+    """The logical time for which each published document was written."""
+    if previous is None:
+        return {}
+    contents = run_directory.read_manifest(previous).contents
+    return {content.document: content.as_of for content in contents}
 
 
 def write_document(
@@ -70,13 +84,18 @@ def write_document(
 
 
 def reuse_document(
-    document: Document, run_dir: Path, *, previous: Path | None
+    document: Document, run_dir: Path, *, previous: Path | None, signatures: Signatures
 ) -> list[PublishedFile]:
-    """Link the document's published files into the candidate; returns them, none if none exist."""
+    """Link the document's published files into the candidate, and return them.
+
+    If one of them is missing, or not what was written, nothing is linked or returned.
+    """
     if previous is None:
         return []
     published = run_directory.read_manifest(previous).documents
     reused = [file for file in published if file.document == document.file]
+    if not all(signatures.has_digest(previous / file.file, file.sha256) for file in reused):
+        return []
     run_directory.link_unchanged(previous, run_dir, [file.file for file in reused])
     return reused
 

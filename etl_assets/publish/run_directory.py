@@ -88,8 +88,7 @@ def link_unchanged(published: Path, candidate: Path, files: Iterable[str]) -> No
         source, target = published / file, candidate / file
         if not source.is_file():
             raise HomeError(
-                f"{source}: expected the published file, found none; "
-                f"remove {published.parent / 'latest'} and run again to write it"
+                f"{source}: expected the published file, found none; run again to write it"
             )
         link_file(source, target)
 

@@ -15,6 +15,7 @@ from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import PublishedFile, RunManifest
 from etl_assets.publish import documents, run_directory
+from etl_assets.storage.signatures import open_signatures
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCHEMA = '{"required": ["fruits"], "properties": {"fruits": {"items": {"type": "string"}}}}'
@@ -52,9 +53,16 @@ def run(
 ) -> tuple[Path, list[PublishedFile]]:
     previous = run_directory.published_directory(home, "plants")
     run_dir = run_directory.create(home, "plants", NOON)
-    written = documents.write_documents(
-        DOCUMENTS, marts, run_dir, as_of=as_of, previous=previous, changed=changed
-    )
+    with open_signatures(home.signatures("plants")) as signatures:
+        written = documents.write_documents(
+            DOCUMENTS,
+            marts,
+            run_dir,
+            as_of=as_of,
+            previous=previous,
+            changed=changed,
+            signatures=signatures,
+        )
     manifest = a_manifest(run_dir.name, written, published=published)
     documents.publish_candidate(home, run_dir, manifest.model_copy(update={"as_of": as_of}))
     return run_dir, written

@@ -326,6 +326,11 @@ MACHINE = (
         " written",
     ),
     Fault(
+        "altered-output",
+        "a published file or a table flipped, truncated, emptied, edited or deleted",
+        "found before it is used and made again as a new file; never linked into a new set",
+    ),
+    Fault(
         "refused-again",
         "the gate refused, and nothing changed since",
         "refused again, exit code 1, until the candidate changes or the operator accepts it",

@@ -18,7 +18,7 @@ from etl_assets.model.run_options import RunOptions
 RULINGS = "analyst/advisory-not-applicable.csv"
 LATER = AS_OF + timedelta(days=1)
 
-pytestmark = [pytest.mark.long, pytest.mark.fault("respelled-package")]
+pytestmark = pytest.mark.long
 
 
 def rename(old: str, new: str) -> Callable[[str], str]:
@@ -55,6 +55,7 @@ def large(tmp_path: Path) -> SampleHome:
     return sample
 
 
+@pytest.mark.fault("respelled-package")
 @pytest.mark.parametrize("spelling", ["Crowd07", "CROWD07", "cRoWd07"])
 def test_a_large_package_is_respelled_and_nothing_vanishes(
     large: SampleHome, spelling: str
@@ -72,6 +73,7 @@ def test_a_large_package_is_respelled_and_nothing_vanishes(
     assert json.loads((large.latest / "changes.json").read_bytes())["changes"] == []
 
 
+@pytest.mark.fault("respelled-package")
 def test_history_goes_on_over_two_spellings(sample: SampleHome) -> None:
     sample.change(FEED, rename("garnet", "Garnet"))
     run(sample, LATER)
@@ -90,6 +92,7 @@ def test_history_goes_on_over_two_spellings(sample: SampleHome) -> None:
     }
 
 
+@pytest.mark.fault("respelled-package")
 def test_a_ruling_in_another_spelling_applies_and_is_shown_in_that_of_the_feed(
     sample: SampleHome,
 ) -> None:
@@ -99,6 +102,7 @@ def test_a_ruling_in_another_spelling_applies_and_is_shown_in_that_of_the_feed(
     assert run(sample, LATER) == before
 
 
+@pytest.mark.fault("respelled-package")
 def test_two_spellings_in_one_feed_are_one_package_under_the_last(sample: SampleHome) -> None:
     """Of a pair that is listed in both, the last entry counts, and a check names the pair."""
 
