@@ -27,11 +27,12 @@ from etl_assets.defs.model_state import (
     published_history,
     read_tables,
 )
+from etl_assets.defs.run_events import run_sources
 from etl_assets.defs.specs import preview
 from etl_assets.marts import build, dbt
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
-from etl_assets.model.records import ModelBuild, PublishedSet
+from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
@@ -154,7 +155,7 @@ class _ModelsBuild:
 
     def __init__(self, session: DomainSession, graph: Graph, run: Run) -> None:
         self._session, self._graph, self._run = session, graph, run
-        self._health, self._tables = read_tables(session)
+        self._health, _ = read_tables(session)
         self._versions = current_versions(session, graph, as_of=run.as_of)
         self._last_moments = last_moments(session)
         self._last_builds = built_models(session, graph)
@@ -202,13 +203,16 @@ class _ModelsBuild:
 
     def _changes(self) -> build.Changes | None:
         """Return what moved since the published set was made; None before the first one."""
-        key = asset_keys.published_key(self._session.domain)
-        published = self._session.event_log.latest_record(key, PublishedSet)
+        published = self._session.published_directory()
         if published is None:
             return None
+        manifest = run_directory.read_manifest(published)
+        # By the raw files: other code makes other tables of the same file.
+        before = {(source.part, source.sha256) for source in manifest.sources}
+        now = {(source.part, source.sha256) for source in run_sources(self._session)}
         return build.Changes(
-            is_code_changed=published.code_version != self._session.code_version,
-            sources={n for n, v in self._tables.items() if published.tables.get(n) != v},
+            is_code_changed=manifest.code_version != self._session.code_version,
+            sources={part.source.name for part, _ in before ^ now},
         )
 
     def records(self) -> dict[str, ModelBuild]:

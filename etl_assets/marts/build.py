@@ -64,7 +64,7 @@ class Changes:
 
     is_code_changed: bool
     sources: AbstractSet[str]
-    """The names of sources whose table differs."""
+    """The names of sources of which a raw file differs."""
 
 
 def compute_versions(
