@@ -21,7 +21,7 @@ SEED ?= 1
 ##@ Use
 
 .PHONY: demo
-demo: setup ## play the demo on the embedded samples
+demo: setup ## play the demo of the first domain on its samples
 	$(BIN)/etl demo
 
 .PHONY: run

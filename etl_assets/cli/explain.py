@@ -104,7 +104,9 @@ def replay(
     run_name: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="The directory of a run, or `latest`.", show_default=False
+            metavar="RUN",
+            help="The name of a run, as DOMAIN/RUN or RUN alone, or `latest`.",
+            show_default=False,
         ),
     ],
     *,

@@ -48,7 +48,7 @@ SIGNAL_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 EXAMPLES = """
 \b
 Examples:
-  etl demo                    play the demo on the embedded samples
+  etl demo                    play a domain's demo on its samples
   etl run DOMAIN --dry-run    print what a run would fetch
   etl explain DOMAIN KEY      explain why a row is published as it is
 

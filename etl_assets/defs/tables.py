@@ -259,7 +259,7 @@ def _contract_failure(
         total = sum(counts.values())
         warnings.append(f"{total} values of {column} are not among the declared ones: {values}")
     for column, count in table.refused_values.items():
-        warnings.append(f"{count} values of {column} are not read as they are")
+        warnings.append(f"values of {column} that are changed or discarded on reading: {count}")
     if not warnings:
         return None
     lines = [f"{record.part}: {'; '.join(warnings)}", *table.first_rejects]

@@ -85,7 +85,8 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
         if missing:
             raise dg.Failure(
                 "required, and there never was a good file: "
-                + ", ".join(str(part) for part in missing),
+                + ", ".join(str(part) for part in missing)
+                + f"; `etl health {domain.name}` says what to do",
                 allow_retries=False,
             )
 

@@ -95,7 +95,7 @@ def _find_run(project: ProjectContext, name: str) -> tuple[Domain, Path]:
         names = ", ".join(f"{domain.name}/{run_name}" for domain, _ in matches)
         raise UsageError(f"several domains have a run {run_name!r}; give one of: {names}")
     kept_runs: list[str] = []
-    for domain in domains:
+    for domain in domains or project.domains.values():
         runs = run_directory.list_runs(project.home, domain.name)
         kept_runs += [f"{domain.name}/{run.name}" for run in runs]
     newest = f"the newest kept: {', '.join(kept_runs[:3])}" if kept_runs else "none is kept"

@@ -109,7 +109,9 @@ def test_one_value_is_printed_alone(
 def test_a_value_of_several_is_json(empty_sample_env: SampleHome, capsys: Shown) -> None:
     assert call("config", "get", f"{DOMAIN}.retention") == 0
 
-    assert set(json.loads(capsys.readouterr().out)) == {"versions", "days", "keep_runs"}
+    assert set(json.loads(capsys.readouterr().out)) == {
+        *("versions", "days", "keep_runs", "rehash_megabytes")
+    }
 
 
 @pytest.mark.parametrize(
