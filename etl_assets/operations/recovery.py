@@ -5,12 +5,15 @@ A command's run is alive as long as its domain's lock is held; nothing here wait
 
 from __future__ import annotations
 
+from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, current_run, directory_tag
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
 from etl_assets.defs.finish_run import finish_failed
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import Process, manifest_file
+from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
+from etl_assets.model.records import PublishedSet
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
 from etl_assets.storage.lock import is_lock_free
@@ -22,6 +25,7 @@ def recover(session: DomainSession) -> None:
     """End killed runs and remove half-written files; the caller holds the domain's lock."""
     event_log, domain = session.event_log, session.domain
     sweep(session.home, domain.name)
+    restore_latest(session)
     for run_id in event_log.unfinished_runs(domain.name):
         event_log.fail_run(run_id, KILLED)
         if directory_tag(domain) in event_log.run_tags(run_id):
@@ -33,6 +37,32 @@ def recover(session: DomainSession) -> None:
     for run_id in event_log.runs_in_pools():
         if _is_dead(event_log, session.home, run_id):
             event_log.free_pool_slots(run_id)
+
+
+def restore_latest(session: DomainSession) -> None:
+    """Link the published set again if `latest` is gone: without it, history would begin again.
+
+    Raises HomeError if the event log knows of a published set and no directory of one is left.
+    """
+    home, name = session.home, session.domain.name
+    key = asset_keys.published_key(session.domain)
+    if home.latest(name).is_symlink() or home.latest(name).exists():
+        return
+    record = session.event_log.latest_record(key, PublishedSet)
+    if record is None:
+        return
+    for directory in run_directory.list_runs(home, name):
+        if run_directory.read_manifest(directory).published:
+            run_directory.publish(home, name, directory)
+            session.project.echo(
+                f"{name}: {home.latest(name)} was gone and is linked to {directory.name} again"
+            )
+            return
+    raise HomeError(
+        f"{home.latest(name)}: expected the published set of {record.directory}, found neither the "
+        "link nor a directory of a published run; put back a copy of outputs, so that the history "
+        "goes on"
+    )
 
 
 def _is_dead(event_log: EventLog, home: Home, run_id: str) -> bool:

@@ -26,6 +26,7 @@ from etl_assets.storage import disk
 from etl_assets.storage.lock import lock
 
 MAX_AHEAD = timedelta(days=1)  # of a logical time before the clock
+EARLIEST_YEAR = 2000  # a number is read as seconds since 1970
 EXPECTED_TARGET = "--output-dir: expected an empty directory or none"
 
 
@@ -46,7 +47,7 @@ def run_domain(
     """
     session = replace(session, project=replace(session.project, notify=options.notify))
     project, domain = session.project, session.domain
-    _refuse_time_ahead(options.as_of)
+    _refuse_other_times(options.as_of)
     copy_directory = options.output_dir
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)
@@ -108,9 +109,14 @@ def _conclude(session: DomainSession, options: RunOptions, result: RunResult) ->
     return manifest
 
 
-def _refuse_time_ahead(as_of: datetime | None) -> None:
-    """Raise UsageError for a logical time after which no run of today could publish."""
+def _refuse_other_times(as_of: datetime | None) -> None:
+    """Raise UsageError for a time after which no run of today could publish, or a mistyped one."""
     now = datetime.now(UTC)
+    if as_of is not None and as_of.year < EARLIEST_YEAR:
+        raise UsageError(
+            f"--as-of: expected a time such as 2026-03-01T12:00:00, from {EARLIEST_YEAR} on, found "
+            f"{as_of.isoformat()}"
+        )
     if as_of is not None and as_of > now + MAX_AHEAD:
         raise UsageError(
             f"--as-of: expected at most {MAX_AHEAD.days} day ahead of the clock, which says "

@@ -232,7 +232,7 @@ def published_directory(home: Home, domain: str) -> Path | None:
     if not target.is_dir():
         raise HomeError(
             f"{latest}: expected the published directory {target}, found nothing there; "
-            "put it back, or remove the link and run again"
+            "put it back from a copy"
         )
     return target
 

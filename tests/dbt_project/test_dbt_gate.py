@@ -110,7 +110,7 @@ def sound_warehouse(
         ("update int_advisories__decided set is_explained = false", "advisories_are_explained"),
         ("update mart_advisory_current set evidence = null", "final_states_have_evidence"),
         ("update mart_advisory_current set fixed_version = null", "only_fixed_has_a_version"),
-        ("update mart_advisory_current set fixed_version = '1'", "only_fixed_has_a_version"),
+        ("update mart_advisory_current set fixed_version = '0'", "only_fixed_has_a_version"),
         ("delete from mart_advisory_current where package_name = 'gamma'", "universe_is_complete"),
         ("update mart_advisory_current set package_name = 'omega'", "universe_is_complete"),
         ("insert into mart_advisory_current select * from mart_advisory_current",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.sample_home import AS_OF, SampleHome
 
+from etl_assets.model.errors import HomeError
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.model.run_options import RunOptions
@@ -118,3 +120,23 @@ def test_a_manifest_that_was_edited_with_its_document_vouches_for_nothing(
     assert sample.run(RunOptions(as_of=AS_OF + timedelta(days=1))).status is RunStatus.SUCCESS
     assert (sample.latest / document.name).read_bytes() != forged_bytes
     assert content_of(sample).keys() == before.keys()
+
+
+@pytest.mark.fault("altered-output")
+def test_latest_that_was_removed_is_linked_again(sample: SampleHome) -> None:
+    before, history = content_of(sample), sample.rows("mart_advisory_state_history")
+    sample.home.latest("advisories").unlink()
+
+    manifest = sample.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
+
+    assert manifest.note == "nothing moved"
+    assert content_of(sample) == before
+    assert sample.rows("mart_advisory_state_history") == history
+
+
+@pytest.mark.fault("altered-output")
+def test_outputs_that_are_gone_are_not_taken_for_a_first_run(sample: SampleHome) -> None:
+    shutil.rmtree(sample.home.outputs("advisories"))
+
+    with pytest.raises(HomeError, match="expected the published set of"):
+        sample.run(RunOptions(as_of=AS_OF + timedelta(days=1)))

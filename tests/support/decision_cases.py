@@ -383,8 +383,32 @@ CASES = {
         feed(), osv("Debian:13", "1.5-1", versions=["1.0-1", "1.5-1"]), expect=PENDING,
     ),
     "enumerated versions below the fix change nothing": case(
-        feed(), osv("Debian:13", "1:1.5-1", versions=["9.0-1", "all", "1:1.4-1"]),
+        feed(), osv("Debian:13", "1:1.5-1", versions=["9.0-1", "1:1.4-1"]),
         expect="fixed UPSTREAM_FIX 1:1.5-1 medium",
+    ),
+    "an enumerated word takes the package's whole statement out": case(
+        feed(), osv("Debian:13", "1:1.5-1", versions=["1:1.4-1", "all"]), expect=NEW,
+    ),
+    "never affected does not hold beside an enumerated word": case(
+        feed(), osv("Debian:13", "0"), osv("Debian:14", None, versions=["unknown"]), expect=NEW,
+    ),
+    "a fix in 0 without a start says nothing": case(
+        feed(), osv("Debian:13", "0", introduced=None), expect=NEW,
+    ),
+    "a fix of the tracker without a version leaves the release open": case(
+        feed(), tracker("sid", "resolved"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "never affected does not hold below a fix without a version": case(
+        feed(), tracker("sid", "resolved"), fixed_in("trixie", "0"), expect=PENDING,
+    ),
+    "a status that the tracker never had counts as open": case(
+        feed(), tracker("sid", "unknown"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "a version 1 of the distribution is a version": case(
+        feed(), fixed_in("sid", "1"), expect="fixed UPSTREAM_FIX 1 medium",
+    ),
+    "a sentinel of the vendor has many spellings": case(
+        feed("0:01-0"), expect="not_applicable VENDOR_NOT_AFFECTED - medium",
     ),
     "enumerated versions alone are affected": case(
         feed(), osv("Debian:13", None, versions=["1.0-1"], range_number=None, range_type=None,

@@ -53,11 +53,29 @@ class _Lines:
         self._comment = comment
         self.number = 0
         self.last_nul = 0
+        self.taken: list[str] = []
+        """The lines since the caller cleared it."""
+        self._pushed_back: list[str] = []  # the next one at the end
 
     def __iter__(self) -> Iterator[str]:
         return self
 
+    def push_back_all_but_first(self) -> None:
+        """Give the taken lines again, except for the first one."""
+        again = self.taken[1:]
+        self._pushed_back += reversed(again)
+        self.number -= len(again)
+
     def __next__(self) -> str:
+        if self._pushed_back:
+            line = self._pushed_back.pop()
+            self.number += 1
+        else:
+            line = self._read_line()
+        self.taken.append(line)
+        return line
+
+    def _read_line(self) -> str:
         line = self._text.readline(MAX_LINE_CHARACTERS)
         while self._comment and line.startswith(self._comment):
             self.number += 1
@@ -95,11 +113,14 @@ def _rows(
     """First line, cells and fault of each row. Rows without any value are no rows."""
     while True:
         line = lines.number + 1
+        lines.taken.clear()
         try:
             cells = next(rows, None)
         except csv.Error as error:
-            # The csv module goes on with the next line after an error.
-            yield line, [], f"{error} (to line {lines.number})"
+            # An opening quote takes in every line up to the next quote. Only the first one is at
+            # fault, so the others are read again.
+            lines.push_back_all_but_first()
+            yield line, [], str(error)
             continue
         if cells is None:
             return
@@ -108,6 +129,7 @@ def _rows(
             continue
         fault = ""
         if len(cells) != width:
+            lines.push_back_all_but_first()
             fault = f"{len(cells)} cells"
         elif lines.last_nul >= line:
             fault = "a NUL character"

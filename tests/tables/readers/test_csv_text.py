@@ -70,12 +70,23 @@ def test_a_bad_line_is_rejected_by_its_number(file: Path, line: bytes, actual: s
     assert batch.ordinals == [1, 3]
 
 
-def test_a_quote_that_never_closes_is_rejected_with_all_it_swallows(file: Path) -> None:
-    batch = batch_of(file, 'name,colour\npear,green\n"plum,blue\nfig,brown\n')
+@pytest.mark.fault("csv-ragged")
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param("fig,brown\n", id="to the end of the file"),
+        pytest.param('"fig",brown\n', id="to the next quoted cell"),
+        pytest.param('fig,"brown"\n', id="to a quoted cell further on"),
+        pytest.param('fig,brown\n"a\nb"\n', id="to a cell of two lines"),
+    ],
+)
+def test_a_quote_that_never_closes_costs_its_own_line_alone(file: Path, after: str) -> None:
+    batch = batch_of(file, f'name,colour\npear,green\n"plum,blue\n{after}')
 
-    (reject,) = batch.rejects
-    assert reject.where == "line 3"
-    assert "to line 4" in reject.actual
+    assert batch.rejects[0].where == "line 3"
+    assert "line 4" not in [reject.where for reject in batch.rejects]
+    assert batch.columns["name"][:2] == ["pear", "fig"]
+    assert batch.lines[:2] == [2, 4]
 
 
 def test_blank_lines_are_no_rows(file: Path) -> None:

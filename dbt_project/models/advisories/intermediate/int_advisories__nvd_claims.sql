@@ -24,7 +24,9 @@ nvd_claims as (
         end as claim,
         case
             when nvd.is_rejected then nvd.duplicate_of
-            else nvd.cvss_score::varchar || ' (CVSS ' || nvd.cvss_version || ')'
+            else
+                nvd.cvss_score::varchar
+                || coalesce(' (CVSS ' || nullif(nvd.cvss_version, '') || ')', '')
         end as detail,
         case when claim = 'nvd_rejected_contested' then 'echo' end as tipped_by_source,
         case when claim = 'nvd_rejected_contested' then universe.advisory_id end

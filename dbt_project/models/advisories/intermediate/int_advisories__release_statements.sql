@@ -62,6 +62,8 @@ release_statements as (
     qualify row_number() over (
         partition by advisory_id, source, release
         order by
+            -- The tracker has two statements only for a package in two spellings.
+            source = 'debian' and statement = 'open' desc,
             statement != 'fixed',
             version_key desc,
             statement != 'open',

@@ -32,11 +32,13 @@ tracker_rows as (
         package_name,
         cve_id,
         release,
-        -- The tracker writes version 0 where the release was never affected.
+        -- The tracker writes version 0 where the release was never affected. A fix without a
+        -- version, or another status, leaves the release open: no older fix may speak for it.
         case
             when status in ('open', 'undetermined') then status
             when status = 'resolved' and {{ is_version_zero('fixed_version') }} then 'not_affected'
             when status = 'resolved' and fixed_version is not null then 'fixed'
+            else 'open'
         end as statement,
         case when statement = 'fixed' then fixed_version end as fixed_version,
         case

@@ -12,8 +12,7 @@ renamed as (
         package_name,
         lower(package_name) as package_key,
         -- The feed writes '0' and '1' for "not applicable"; they are no versions.
-        coalesce(fixed_version = '1' or {{ is_version_zero('fixed_version') }}, false)
-            as is_sentinel,
+        coalesce(regexp_matches(fixed_version, '^(0+:)?0*[01](-0*)?$'), false) as is_sentinel,
         case when fixed_version != '' and not is_sentinel then fixed_version end as fixed_version,
         lower(nullif(severity, '')) as severity,
         source_sha256,

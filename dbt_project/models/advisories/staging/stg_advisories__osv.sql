@@ -24,11 +24,20 @@ renamed as (
         fixed as fixed_version,
         last_affected,
         range_limit,
-        -- GIT ranges name commits, and SEMVER ranges no versions of packages.
-        range_number is null or coalesce(
-            range_type = 'ECOSYSTEM'
-            and coalesce(introduced, fixed, last_affected, range_limit) is not null,
-            false
+        -- GIT ranges name commits, SEMVER ranges no versions of packages. An enumerated word could
+        -- stand for any version, and a fix in 0 without a start says nothing.
+        (
+            range_number is null or coalesce(
+                range_type = 'ECOSYSTEM'
+                and coalesce(introduced, last_affected, range_limit, case
+                    when not {{ is_version_zero('fixed') }} then fixed
+                end) is not null,
+                false
+            )
+        )
+        and coalesce(
+            len(list_filter(versions, lambda version: not regexp_matches(version, '^[0-9]'))) = 0,
+            true
         ) as is_evaluable,
         withdrawn_at,
         modified_at,
