@@ -24,6 +24,9 @@ PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 COMPLETION = AnswerShape(required=["choices[]"], errors=["error", "errors", "choices[].error"])
 
 
+MAX_RECORD_BYTES = 16_000_000
+
+
 class PublishedDigest(Declaration):
     """A small file of `name:value` lines that the producer publishes with the SHA-256."""
 
@@ -242,6 +245,12 @@ class Limits(Declaration):
         default=1_000,
         ge=1,
         description="of a zip archive; 1,000,000 suits an archive with one file per record",
+    )
+    max_record_bytes: int = Field(
+        default=MAX_RECORD_BYTES,
+        gt=0,
+        description="of one record of a JSON file (of an array: one element), and of a text outside"
+        " of its records; a larger one is rejected, the others are read",
     )
     min_bytes_per_second: int = Field(
         default=1_000,

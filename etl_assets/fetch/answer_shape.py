@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from etl_assets.declarations.answers import AnswerShape
 from etl_assets.declarations.formats import JsonFormat
 from etl_assets.declarations.json_path import Step, parse_path, row_paths
@@ -20,6 +18,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.fetch.http import FIRST_SERVER_ERROR, RETRYABLE_CLIENT_ERRORS
 from etl_assets.fetch.network_guard import redact_message
 from etl_assets.storage.sniff import HEAD_BYTES, describe
+from etl_assets.tables.readers import json_keys
 from etl_assets.tables.readers.batch import (
     DECODE_ERRORS,
     VALUE_CHARACTERS,
@@ -59,7 +58,7 @@ class AnswerFault:
 def decode_answer(source: Source, data: bytes) -> tuple[Any, AnswerFault | None]:
     """Returns the JSON of a response and its fault, which is None for a good answer."""
     try:
-        body = msgspec.json.decode(data)
+        body = json_keys.decode_unique(data)
     except DECODE_ERRORS as error:
         return None, AnswerFault("JSON", _describe_other(data, error))
     return body, find_fault(source, body)
@@ -102,7 +101,7 @@ def _describe_other(data: bytes, error: Exception) -> str:
     if kind not in {"json", "text", "xml"}:
         return redact_message(kind)
     text = redact_message(row_text(data))[:TEXT_CHARACTERS]
-    return f"{value_json(text)} ({error})"
+    return f"{value_json(text)} ({redact_message(str(error))})"
 
 
 def _stated_errors(shape: AnswerShape, body: object) -> Iterator[AnswerFault]:

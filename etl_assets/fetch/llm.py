@@ -17,6 +17,7 @@ import msgspec
 from etl_assets.declarations.source import PLACEHOLDER, ChatRequest
 from etl_assets.fetch.answer_shape import quote_value
 from etl_assets.model.errors import ContentError
+from etl_assets.tables.readers import json_keys
 from etl_assets.tables.readers.batch import DECODE_ERRORS
 
 MILLION = 1_000_000
@@ -134,9 +135,11 @@ def _read_answer(document: object) -> tuple[str | None, Any]:
     text = choice.message.content or ""
     fenced = FENCE.match(text)
     try:
-        return None, msgspec.json.decode(fenced[1] if fenced else text)
-    except DECODE_ERRORS:
-        return f"expected JSON, found {quote_value(text)}", None
+        return None, json_keys.decode_unique((fenced[1] if fenced else text).encode())
+    except DECODE_ERRORS as error:
+        is_repeated = isinstance(error, msgspec.ValidationError)
+        expected = "JSON with each key once" if is_repeated else "JSON"
+        return f"expected {expected}, found {quote_value(text)}", None
 
 
 def find_contract_fault(chat: ChatRequest, answer: object, row: Mapping[str, str]) -> str | None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import SplitResult, quote, urlsplit
 
-import msgspec
 from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
 from etl_assets.fetch.network_guard import SCHEMES, is_private_host, redact_url
 from etl_assets.model.errors import SecretError, SettingsError, UnreachableError, UsageError
+from etl_assets.tables.readers import json_keys
+from etl_assets.tables.readers.batch import DECODE_ERRORS
 
 SecretReader = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -182,8 +183,8 @@ def parse_lookup(data: bytes, member: str, where: str) -> str:
     if len(data) > MAX_LOOKUP_BYTES:
         raise UnreachableError(f"{expected}, found more than {MAX_LOOKUP_BYTES:,} bytes")
     try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        value = json_keys.decode(data)
+    except DECODE_ERRORS as error:
         raise UnreachableError(f"{expected}, found no JSON") from error
     for name in member.split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -99,7 +99,8 @@ def read_sample(
     reader = _SampleReader(source, rows)
     fault = None
     try:
-        batches = registry.read(path, source.format, source.contract)
+        limit = source.limits.max_record_bytes
+        batches = registry.read(path, source.format, source.contract, limit)
         reader.read(batches, reads_on=path.stat().st_size <= READ_ON_UP_TO_BYTES)
     except ContentError as error:
         fault = str(error)

@@ -120,7 +120,7 @@ def code_version(source: Source) -> str:
             "format": True,
             "contract": True,
             "expect": {"min_rows"},
-            "limits": {"max_shrink_pct", "max_shrink_rows"},
+            "limits": {"max_record_bytes", "max_shrink_pct", "max_shrink_rows"},
             "freshness": {"content_column"},
         }
     )
@@ -166,7 +166,8 @@ class _TableBuilder:
         schema = table_schema(self._contract)
         checker = ContractChecker(self._contract)
         with TableWriter(self._draft, schema) as table:
-            for batch in registry.read(raw, self._source.format, self._contract):
+            limit = self._source.limits.max_record_bytes
+            for batch in registry.read(raw, self._source.format, self._contract, limit):
                 checked = checker.check(batch)
                 rows = checked.rows
                 table.write(parquet.add_provenance(rows, schema, source_sha256, checked.ordinals))

@@ -45,6 +45,24 @@ def serve(asking: Asking, *bodies: object, headers: dict[str, str] | None = None
     asking.server.answer_get = answer
 
 
+@pytest.mark.fault("json-twice")
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"results": [{"n": "a"}], "results": []}', id="top"),
+        pytest.param(b'{"results": [{"n": "a", "\\u006e": "b"}]}', id="record, escaped"),
+    ],
+)
+def test_an_answer_with_a_field_twice_is_not_stored(asking: Asking, body: bytes) -> None:
+    asking.rows("ELM")
+    serve(asking, body)
+
+    fetch = asking.ask(**SEARCH)
+
+    assert "more than once" in (fetch.fault or "")
+    assert stored_answers(asking) == []
+
+
 def stored_answers(asking: Asking) -> list[Path]:
     return sorted(asking.home.root.rglob("answers/**/*.json"))
 

@@ -58,6 +58,7 @@ def test_a_removed_row_leaves_the_file_and_not_the_store(asking: Asking) -> None
     ("behaviour", "why"),
     [
         pytest.param(chats.not_json, "expected JSON, found", id="not JSON"),
+        pytest.param(chats.field_twice, "expected JSON with each key once", id="field twice"),
         pytest.param(chats.wrong_schema, "under the declared schema", id="wrong schema"),
         pytest.param(chats.wrong_station, "expected station_name 'ELM'", id="wrong station"),
         pytest.param(chats.refusal, "found a refusal", id="refusal"),

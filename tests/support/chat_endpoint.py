@@ -43,6 +43,11 @@ def not_json(_station: str) -> Reply:
     return completion("Sure! Here is what I found about the station:")
 
 
+def field_twice(station: str) -> Reply:
+    answer = f'"station_name": "{station}", "extraction_confidence": "high"'
+    return completion(f'{{{answer}, "exits": [], "exits": [{{}}]}}')
+
+
 def wrong_schema(station: str) -> Reply:
     return completion({"station_name": station, "extraction_confidence": "certain", "exits": {}})
 

@@ -175,8 +175,21 @@ FILE = (
     Fault("json-nan", "JSON: NaN", "refused, or the record rejected"),
     Fault(
         "json-twice",
-        "JSON: a duplicate key",
-        "all entries of an object are read; a record with a duplicate field is rejected",
+        "JSON: a duplicate key, also one that is equal only without escapes",
+        "all entries of a map of records are read; a record with a field twice is rejected in every"
+        " format, also where a part of it that is read has the field twice; values that are not"
+        " read are not compared",
+    ),
+    Fault(
+        "json-large",
+        "JSON: a record, or a text outside of all records, above `limits.max_record_bytes`",
+        "rejected by name, the others are read; it adds at most 2.5 times the limit to the memory"
+        " of the reader",
+    ),
+    Fault(
+        "osv-twice",
+        "an archive of records: two of them with one id",
+        "the later one rejected, with its file and the number of the other",
     ),
     Fault("json-depth", "JSON: extreme nesting", "refused, or the record rejected; never a crash"),
     Fault(

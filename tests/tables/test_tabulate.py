@@ -298,6 +298,20 @@ def test_a_source_without_a_file_has_an_empty_typed_table(home: Home, raw: Path)
     assert not (home.root / str(full.rejects_path)).exists()
 
 
+@pytest.mark.fault("json-large")
+def test_the_declared_size_of_a_record_is_the_limit(home: Home, raw: Path) -> None:
+    declaration = contract("name", max_rejected_pct=100)
+    declared = source(declaration, {"name": "json_array"}, limits={"max_record_bytes": 50})
+
+    table = made(home, raw, f'[{{"name": "pear"}},\n{{"name": "{"fig" * 20}"}}]', declared)
+
+    assert names(home, table) == ["pear"]
+    (reject,) = rejects(home, table)
+    assert (reject["where"], reject["rule"]) == ("line 2", "record")
+    assert reject["expected"] == "at most 50 bytes (limits.max_record_bytes)"
+    assert reject["found"] == "72 bytes"
+
+
 def test_the_code_version_is_the_same_for_the_same_declaration() -> None:
     assert code_version(source(FRUITS, CSV)) == code_version(source(FRUITS, CSV, title="Figs"))
 

@@ -59,11 +59,13 @@ class Batch:
 class BatchBuilder:
     """Collects rows and rejects into batches, for readers that go record by record.
 
-    `fields` maps a column to the position of its value in the tuples that are added.
+    `fields` maps a column to the position of its value in the tuples that are added. `missing` is
+    read as null.
     """
 
-    def __init__(self, fields: dict[str, int]) -> None:
+    def __init__(self, fields: dict[str, int], missing: object = None) -> None:
         self._fields = fields
+        self._missing = missing
         self.records = 0
         self.unknown_fields: set[str] = set()
         self._built_records = 0
@@ -80,7 +82,10 @@ class BatchBuilder:
             self._lines.append(line)
 
     def reject(self, where: str, expected: str, actual: str, row: str) -> None:
-        self._rejects.append(record_reject(where, expected, actual, row))
+        self.add_reject(record_reject(where, expected, actual, row))
+
+    def add_reject(self, reject: Reject) -> None:
+        self._rejects.append(reject)
 
     def is_full(self) -> bool:
         return len(self._rows) + len(self._rejects) >= ROWS_PER_BATCH
@@ -90,7 +95,7 @@ class BatchBuilder:
         columns: dict[str, list[Any]] = {name: [] for name in self._fields}
         if self._rows:
             values = list(zip(*self._rows, strict=True))
-            columns = {name: list(values[position]) for name, position in self._fields.items()}
+            columns = {name: self._column(values[at]) for name, at in self._fields.items()}
         batch = Batch(
             columns=columns,
             ordinals=self._ordinals,
@@ -102,6 +107,12 @@ class BatchBuilder:
         self._rows, self._ordinals, self._lines, self._rejects = [], [], [], []
         self._built_records = self.records
         return batch
+
+    def _column(self, values: Sequence[Any]) -> list[Any]:
+        missing = self._missing
+        if missing is None:
+            return list(values)
+        return [None if value is missing else value for value in values]
 
 
 def row_json(value: object) -> str:
@@ -129,6 +140,12 @@ def value_json(value: object) -> str:
 def record_reject(where: str, expected: str, actual: str, row: str) -> Reject:
     """The reject of a record that could not become a row."""
     return Reject(where=where, rule="record", expected=expected, actual=actual, row=row)
+
+
+def oversize_reject(where: str, size: int, limit: int, head: bytes = b"") -> Reject:
+    """The reject of a record, or of a text outside of all records, that is too large to be read."""
+    expected = f"at most {limit:,} bytes (limits.max_record_bytes)"
+    return record_reject(where, expected, f"{size:,} bytes", row_text(head))
 
 
 def field_positions(contract: Contract, fields: Sequence[str], standard: str) -> dict[str, int]:

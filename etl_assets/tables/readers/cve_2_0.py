@@ -6,10 +6,10 @@ references are not read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,28 @@ import msgspec
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import CveFormat
+from etl_assets.declarations.source import MAX_RECORD_BYTES
 from etl_assets.model.errors import ContentError
+from etl_assets.model.records import Reject
+from etl_assets.tables.readers import json_keys
 from etl_assets.tables.readers.batch import (
     DECODE_ERRORS,
     Batch,
     BatchBuilder,
     field_positions,
+    record_reject,
     row_text,
 )
+from etl_assets.tables.readers.json_elements import decode_raw_list
+from etl_assets.tables.readers.json_shapes import Shape, ShapeDecoder, struct_shape
+from etl_assets.tables.readers.json_stream import JsonStream
 from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
 # The document is cut where this matches: a JSON string cannot contain it, as its quotes would be
 # escaped. ijson finds records without such a trick, in more than twice the time (docs/adr/0014).
 RECORD_START = re.compile(rb'\{\s*"cve"\s*:\s*\{')
-MAX_RECORD_BYTES = 16 << 20  # the largest records so far are below 2 MiB
+RECORD_ID = re.compile(r'"id"\s*:\s*"([A-Za-z0-9-]{1,40})"')
+MAX_BLANKS = 256  # looked through between a bracket and the first key
 
 OFFERED_FIELDS = (
     "cve_id",
@@ -106,6 +114,20 @@ class Item(msgspec.Struct, gc=False):
     cve: Cve
 
 
+class WholeCve(Cve, gc=False):
+    """A record with its largest fields, which are not decoded."""
+
+    configurations: msgspec.Raw = msgspec.Raw()
+    references: msgspec.Raw = msgspec.Raw()
+    weaknesses: msgspec.Raw = msgspec.Raw()
+
+
+class WholeItem(msgspec.Struct, gc=False):
+    """An entry of the list with such a record."""
+
+    cve: WholeCve
+
+
 class ItemFields(msgspec.Struct):
     """An entry of the list with the names of all its fields."""
 
@@ -119,30 +141,78 @@ class Envelope(msgspec.Struct, rename="camel"):
     results_per_page: int | None = None
 
 
-def read(path: Path, form: CveFormat, contract: Contract) -> Iterator[Batch]:
+def read(
+    path: Path, form: CveFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Batch]:
     """One row per CVE record, with its English description and its best score."""
-    builder = BatchBuilder(field_positions(contract, OFFERED_FIELDS, form.name))
-    decode = msgspec.json.Decoder(Item).decode
+    decoder = ShapeDecoder(_shape(), find_unread=_find_unread)
+    fields = field_positions(contract, OFFERED_FIELDS, form.name)
+    builder = BatchBuilder(fields, missing=decoder.missing)
     reports_unknown = contract.unknown_fields != "discard_value"
-    for fragment in _records(read_chunks(path)):
-        builder.records += 1
-        try:
-            builder.add(_row(decode(fragment).cve))
-            if reports_unknown:
-                fields = msgspec.json.decode(fragment, type=ItemFields).cve
-                builder.unknown_fields |= fields.keys() - STANDARD_FIELDS
-        except DECODE_ERRORS as error:
-            where = f"record {builder.records}"
-            row = row_text(bytes(fragment))
-            builder.reject(where, "a CVE record of the API 2.0", str(error), row)
-        if builder.is_full():
-            yield builder.build()
+    document = _Document(read_chunks(path), max_record_bytes)
+    for group in document.groups():
+        for item in [group] if isinstance(group, Reject) else _decode(group, decoder):
+            builder.records += 1
+            if isinstance(item, Reject):
+                where = f"record {builder.records}{item.where}"
+                builder.add_reject(item.model_copy(update={"where": where}))
+            else:
+                builder.add(_row(item))
+            if builder.is_full():
+                yield builder.build()
+        if reports_unknown and not isinstance(group, Reject):
+            builder.unknown_fields |= _unknown_fields(group)
+    document.check_envelope(builder.records)
     yield builder.build()
 
 
+@cache
+def _shape() -> Shape:
+    """The shape of an entry. What is learned of it from one file serves the next ones."""
+    return struct_shape(WholeItem)
+
+
+def _find_unread(items: list[Any]) -> list[msgspec.Raw]:
+    values: list[msgspec.Raw] = []
+    for item in items:
+        cve = item.cve
+        values += (cve.configurations, cve.references, cve.weaknesses)
+    return values
+
+
+def _decode(group: bytes, decoder: ShapeDecoder) -> Iterator[Any]:
+    """Each record of the text of a list: as Cve, a struct with its attributes, or a reject."""
+    items = decoder.decode_list(group)
+    if items is None and decoder.is_new and decoder.learn(group):
+        items = decoder.decode_list(group)
+    if items is not None:
+        yield from (item.cve for item in items)
+        return
+    for text in _split(group):
+        try:
+            items = decoder.decode_or_learn(text)
+            (item,) = items or [json_keys.convert(json_keys.decode(text), Item)]
+            yield item.cve
+        except DECODE_ERRORS as error:
+            yield record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
+
+
+def _unknown_fields(group: bytes) -> set[str]:
+    """The fields of the valid records in the text of a list that the standard does not have."""
+    names = set[str]()
+    for text in _split(group):
+        with suppress(*DECODE_ERRORS):
+            names |= msgspec.json.decode(text, type=ItemFields).cve.keys()
+    return names - STANDARD_FIELDS
+
+
 def _row(cve: Cve) -> tuple[Any, ...]:
-    english = next((text.value for text in cve.descriptions or () if text.lang == "en"), None)
-    metric = _best_metric(cve.metrics or Metrics())
+    english = None
+    for text in cve.descriptions or ():
+        if text.lang == "en":
+            english = text.value
+            break
+    metric = _best_metric(cve.metrics) if cve.metrics else Metric()
     score = metric.cvss_data or Score()
     return (
         cve.id,
@@ -173,7 +243,7 @@ def _best_metric(metrics: Metrics) -> Metric:
         secondary = None
         for metric in scores or ():
             first = first or metric
-            if metric.cvss_data is None or metric.cvss_data.base_score is None:
+            if not metric.cvss_data or not isinstance(metric.cvss_data.base_score, float):
                 continue
             if metric.type == "Primary":
                 return metric
@@ -183,54 +253,123 @@ def _best_metric(metrics: Metrics) -> Metric:
     return first or Metric()
 
 
-def _records(chunks: Iterator[bytes]) -> Iterator[bytes | memoryview | msgspec.Raw]:
-    """The bytes of each record; raises ContentError after the last one for a broken document."""
-    head, buffer, count = None, b"", 0
-    for chunk in chunks:
-        buffer += chunk
-        starts = [match.start() for match in RECORD_START.finditer(buffer)]
-        if starts and head is None:
-            head = buffer[: starts[0]].removeprefix(BYTE_ORDER_MARK)
-        for start, end in pairwise(starts):
-            yield _without_comma(buffer[start:end])
-        if starts:
-            buffer = buffer[starts[-1] :]
-            count += len(starts) - 1
-        if len(buffer) > MAX_RECORD_BYTES:
-            raise ContentError.of("", "CVE records", f"{MAX_RECORD_BYTES:,} bytes without one")
-    if head is None:
-        yield from _decode_envelope(buffer.removeprefix(BYTE_ORDER_MARK)).vulnerabilities
-        return
-    last, tail = _split_last(buffer)
-    yield last
-    # Without its records the document must still be valid: a file that was cut off is refused.
-    envelope = _decode_envelope(head + tail)
-    count += 1
-    if envelope.results_per_page not in {None, count}:
-        expected = f"{envelope.results_per_page:,} records as it says"
-        raise ContentError.of("resultsPerPage", expected, f"{count:,}")
+class _Document:
+    """The records of a document in groups, and the envelope that is around them.
+
+    Raises ContentError for a broken document, if the envelope is too large, and after the last
+    record if a part of it is missing.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], max_record_bytes: int) -> None:
+        self._chunks = chunks
+        self._max_record_bytes = max_record_bytes
+        self._buffer = bytearray()
+        self._envelope = b""
+
+    def groups(self) -> Iterator[bytes | Reject]:
+        """The texts of lists of records, and rejects of records that are too large."""
+        has_records = False
+        while self._find_record():
+            has_records = True
+            yield from self._cut_groups()
+            # What is left is the last record of the file, or a record that is too large.
+            stream = JsonStream(self._chunks, self._max_record_bytes, start=self._buffer)
+            text = stream.read()
+            yield _reject_oversize(stream) if text is None else b"[" + text + b"]"
+            self._buffer = stream.rest()
+        if not has_records:
+            # An entry of the list that is no record, or one with its fields in another order.
+            entries = map(bytes, _decode_envelope(self._envelope).vulnerabilities)
+            yield b"[" + b",".join(entries) + b"]"
+
+    def check_envelope(self, records: int) -> None:
+        """Raises ContentError unless the document without its records is valid.
+
+        A file that was cut off is refused.
+        """
+        promised = _decode_envelope(self._envelope).results_per_page
+        if promised not in {None, records}:
+            raise ContentError.of(
+                "resultsPerPage", f"{promised:,} records as it says", f"{records:,}"
+            )
+
+    def _find_record(self) -> bool:
+        """Add what is before the next record to the envelope; returns False at the end."""
+        while (start := RECORD_START.search(self._buffer)) is None:
+            if len(self._buffer) > self._max_record_bytes:
+                actual = f"{self._max_record_bytes:,} bytes without one"
+                raise ContentError.of("", "CVE records", actual)
+            if not self._read_on():
+                self._envelope += self._buffer
+                return False
+        before = bytes(self._buffer[: start.start()])
+        if not self._envelope:
+            self._envelope = before
+        elif before.strip() != b",":
+            raise ContentError.of("", "a comma between records", row_text(before)[:80])
+        del self._buffer[: start.start()]
+        return True
+
+    def _cut_groups(self) -> Iterator[bytes]:
+        """All complete records in the buffer and the chunks, up to one that is too large."""
+        is_complete = False
+        while not is_complete and len(self._buffer) <= self._max_record_bytes:
+            if end := _last_start(self._buffer):
+                yield _list_text(memoryview(self._buffer)[:end])
+                del self._buffer[:end]
+            is_complete = not self._read_on()
+
+    def _read_on(self) -> bool:
+        chunk = next(self._chunks, b"")
+        self._buffer += chunk
+        return bool(chunk)
 
 
-def _without_comma(fragment: bytes) -> memoryview:
-    """A record without the comma after it; if that is missing, the record will not decode."""
-    stripped = fragment.rstrip()
-    return memoryview(stripped)[: -1 if stripped.endswith(b",") else None]
+def _reject_oversize(stream: JsonStream) -> Reject:
+    """The reject of a record that is too large, with its id as the place."""
+    reject = stream.reject_oversize("")
+    match = RECORD_ID.search(reject.row)
+    return reject.model_copy(update={"where": f" ({match[1]})"}) if match else reject
 
 
-def _split_last(buffer: bytes) -> tuple[bytes, bytes]:
-    """The last record, and the end of the document after it."""
-    text = buffer.decode("utf-8", "surrogateescape")
+def _last_start(buffer: bytearray) -> int:
+    """The position of the last record that starts in the buffer."""
+    position = len(buffer)
+    while (position := buffer.rfind(b'"cve"', 0, position)) > 0:
+        before = bytes(buffer[max(0, position - MAX_BLANKS) : position]).rstrip()
+        start = position - 1 - (min(position, MAX_BLANKS) - len(before))
+        if RECORD_START.match(buffer, start):
+            return start
+    return 0
+
+
+def _list_text(records: memoryview) -> bytes:
+    """The text of a list of records, which are followed by a comma."""
+    tail = bytes(records[-MAX_BLANKS:])
+    comma_bytes = len(tail) - len(_without_comma(tail))
+    return b"".join((b"[", records[: len(records) - comma_bytes], b"]"))
+
+
+def _split(group: bytes) -> list[bytes]:
+    """The texts of the records of a group, which may be broken."""
     try:
-        # msgspec cannot decode a value that is followed by others.
-        _, end = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError) as error:
-        raise ContentError.of("last record", "a whole one", str(error)) from error
-    size = len(text[:end].encode("utf-8", "surrogateescape"))
-    return buffer[:size], buffer[size:]
+        return list(map(bytes, decode_raw_list(group)))
+    except DECODE_ERRORS:
+        starts = [match.start() for match in RECORD_START.finditer(group)]
+        ends = [*starts[1:], len(group) - 1]
+        return [_without_comma(group[s:e]) for s, e in zip(starts, ends, strict=True)]
+
+
+def _without_comma(text: bytes) -> bytes:
+    """A record without the comma after it; if that is missing, the record will not decode."""
+    return text.rstrip().removesuffix(b",")
 
 
 def _decode_envelope(text: bytes) -> Envelope:
+    text = text.removeprefix(BYTE_ORDER_MARK)
     try:
+        if isinstance(repeated := json_keys.decode(text), json_keys.RepeatedKeys):
+            raise msgspec.ValidationError(f"expected each field once, found {repeated}")
         return msgspec.json.decode(text, type=Envelope)
     except DECODE_ERRORS as error:
         actual = f"{row_text(text)[:80]!r} ({error})"

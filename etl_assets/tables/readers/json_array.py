@@ -17,20 +17,36 @@ import msgspec
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import JsonArrayFormat
 from etl_assets.declarations.json_path import Step, column_origin, row_paths
+from etl_assets.declarations.source import MAX_RECORD_BYTES
 from etl_assets.model.records import Reject
-from etl_assets.tables.readers.batch import ROWS_PER_BATCH, Batch, record_reject
-from etl_assets.tables.readers.json_columns import FastPathError, flat_fields, read_columns
+from etl_assets.tables.readers import json_keys
+from etl_assets.tables.readers.batch import ROWS_PER_BATCH, Batch
+from etl_assets.tables.readers.json_columns import (
+    LARGEST_WINDOW_BYTES,
+    FastPathError,
+    flat_fields,
+    read_columns,
+)
 from etl_assets.tables.readers.json_elements import Element, ElementReader
 from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, walk
+from etl_assets.tables.readers.json_shapes import ShapeDecoder
 
 
-def read(path: Path, form: JsonArrayFormat, contract: Contract) -> Iterator[Batch]:
+def read(
+    path: Path,
+    form: JsonArrayFormat,
+    contract: Contract,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Batch]:
     """The declared fields of every record at the end of the format's paths."""
     paths = row_paths(form)
-    exact = _ExactReader(path, paths, contract)
+    exact = _ExactReader(path, paths, contract, max_record_bytes)
+    # The size of single elements is not known where many are decoded at once.
+    are_small = max_record_bytes >= LARGEST_WINDOW_BYTES
+    fields = flat_fields(contract, paths) if are_small else None
     records = 0
     try:
-        for count, columns in read_columns(path, contract, flat_fields(contract, paths)):
+        for count, columns in read_columns(path, contract, fields):
             read_exactly = partial(exact.batch, records, count)
             ordinals = range(records + 1, records + count + 1)
             records += count
@@ -45,8 +61,15 @@ def read(path: Path, form: JsonArrayFormat, contract: Contract) -> Iterator[Batc
 class _ExactReader:
     """The same file element by element. It is opened when it is first needed."""
 
-    def __init__(self, path: Path, paths: Sequence[list[Step]], contract: Contract) -> None:
+    def __init__(
+        self,
+        path: Path,
+        paths: Sequence[list[Step]],
+        contract: Contract,
+        max_record_bytes: int,
+    ) -> None:
         self._path = path
+        self._max_record_bytes = max_record_bytes
         self._steps_below = [steps[1:] for steps in paths]
         self._extractor = ColumnExtractor(paths, contract)
         self._decode = _decoder(paths, contract)
@@ -54,11 +77,11 @@ class _ExactReader:
 
     @cached_property
     def _elements(self) -> ElementReader:
-        return ElementReader(self._path, self._decode)
+        return ElementReader(self._path, self._decode, max_element_bytes=self._max_record_bytes)
 
     def batch(self, first: int, count: int) -> Batch:
         """The `count` records after the `first` ones; each element must be one record."""
-        self._elements.skip(first - self._position)
+        self._elements.skip_elements(first - self._position)
         self._position = first + count
         items, lines = list[Leaf | Reject](), list[int]()
         for element in islice(self._elements, count):
@@ -69,7 +92,7 @@ class _ExactReader:
 
     def remaining_batches(self, records: int) -> Iterator[Batch]:
         """All records after the first ones."""
-        self._elements.skip(records - self._position)
+        self._elements.skip_elements(records - self._position)
         items, lines = list[Leaf | Reject](), list[int]()
         for element in self._elements:
             for item in self._items(element):
@@ -83,8 +106,8 @@ class _ExactReader:
 
     def _items(self, element: Element) -> Iterator[Leaf | Reject]:
         where = f"line {element.line}"
-        if element.fault:
-            yield record_reject(where, "JSON", element.fault, element.text)
+        if element.reject:
+            yield element.reject
             return
         for number, steps in enumerate(self._steps_below):
             leaf = Leaf(records=(element.value,), path=number)
@@ -97,9 +120,12 @@ class _ExactReader:
 
 
 def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes], Any]:
-    """A decoder of an element's declared fields only, or of all if unknown ones are reported."""
+    """A decoder of an element's declared fields only, or of all if unknown ones are reported.
+
+    It refuses an element if one of its objects may repeat a key.
+    """
     if contract.unknown_fields != "discard_value":
-        return msgspec.json.decode
+        return json_keys.decode
     tree: dict[Step, Any] = {}
     for steps in paths:
         depths = [n for n, step in enumerate(steps, start=1) if step.yields_records]
@@ -108,7 +134,14 @@ def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes
                 fields = [Step("field", name) for name in origin.names]
                 _add_steps(tree, [*steps[1 : depths[origin.record]], *fields])
         _add_steps(tree, steps[1:])
-    return msgspec.json.Decoder(_tree_type(tree)).decode
+    decode, shapes = msgspec.json.Decoder(_tree_type(tree)).decode, ShapeDecoder()
+
+    def decode_unique(text: bytes) -> Any:  # noqa: ANN401 - whatever the type decodes to
+        if shapes.decode_or_learn(text) is None:
+            raise msgspec.ValidationError("a key may be repeated")
+        return decode(text)
+
+    return decode_unique
 
 
 def _add_steps(tree: dict[Step, Any], steps: list[Step]) -> None:

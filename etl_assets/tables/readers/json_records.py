@@ -6,7 +6,6 @@ by `json_document`, `json_array` and `geojson`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.json_path import Origin, Step, column_origin
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers.batch import Batch, record_reject, row_json
+from etl_assets.tables.readers.json_keys import RepeatedKeys
 
 JSON_KINDS = {
     dict: "an object",
@@ -46,17 +46,11 @@ class Leaf:
         return Leaf({column: key, **self.keys}, (*self.records, record), self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatedKeys:
-    """An object with a key more than once, as the pairs of the document."""
-
-    pairs: list[tuple[str, Any]]
-
-
 class ColumnExtractor:
     """Takes the columns of a contract from the records at the end of the paths."""
 
     def __init__(self, paths: Sequence[list[Step]], contract: Contract) -> None:
+        self._paths = paths
         map_keys = set[str]()
         for steps in paths:
             map_keys.update(step.name for step in steps if step.kind == "entries")
@@ -80,6 +74,12 @@ class ColumnExtractor:
                 if origin.record == -1:
                     self._declared_fields.add(origin.names[0])
         self._reports_unknown = contract.unknown_fields != "discard_value"
+
+    def records_read(self, path: int) -> frozenset[int]:
+        """The indexes of those records on a path, the outermost being 0, that columns are from."""
+        depth = sum(step.yields_records for step in self._paths[path])
+        origins = [origins[path] for origins in self._origins.values()]
+        return frozenset(origin.record % depth for origin in origins if origin)
 
     def batch(
         self, items: Sequence[Leaf | Reject], before: int, lines: Sequence[int] = ()
@@ -166,9 +166,7 @@ def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[L
     `leaf` has the keys and records above the value, `place` is the value's place in messages.
     """
     if isinstance(value, RepeatedKeys) and (not steps or steps[0].kind == "field"):
-        counts = Counter(key for key, _ in value.pairs)
-        repeated = ", ".join(sorted(key for key, count in counts.items() if count > 1))
-        yield record_reject(place, "each key once", repeated, row_json(value.pairs))
+        yield record_reject(place, "each field once", str(value), row_json(value.pairs))
     elif not steps:
         yield leaf if isinstance(value, dict) else wrong_kind(place, "an object", value)
     elif steps[0].kind == "items":
@@ -209,4 +207,6 @@ def wrong_kind(place: str, expected: str, value: object) -> Reject:
 
 def json_kind(value: object) -> str:
     """The JSON type of a value, with its article."""
+    if isinstance(value, RepeatedKeys):
+        return f"an object with {value}"
     return JSON_KINDS.get(type(value), "a number")

@@ -13,22 +13,28 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import OsvFormat
+from etl_assets.declarations.source import MAX_RECORD_BYTES
 from etl_assets.model.errors import ContentError, HomeError
+from etl_assets.model.records import Reject
+from etl_assets.tables.readers import json_keys
 from etl_assets.tables.readers.batch import (
     DECODE_ERRORS,
     Batch,
     BatchBuilder,
     field_positions,
+    oversize_reject,
+    record_reject,
     row_text,
 )
+from etl_assets.tables.readers.json_shapes import ShapeDecoder, struct_shape
 
-MAX_RECORD_BYTES = 64 << 20
+GROUP_BYTES = 1 << 16  # of records that are decoded at once
 ENCRYPTED_FLAG = 0x1  # of a zip member
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # zipfile raises these too for a damaged or unsupported archive.
@@ -110,11 +116,6 @@ class Affected(msgspec.Struct, gc=False):
     ecosystem_specific: SpecificFields | None = None
     database_specific: SpecificFields | None = None
 
-    @property
-    def range_list(self) -> list[Range]:
-        """The ranges as a list: some records of 2025 have one range without a list around it."""
-        return [self.ranges] if isinstance(self.ranges, Range) else self.ranges or []
-
 
 class Osv(msgspec.Struct, gc=False):
     """The fields of a record that are read."""
@@ -136,32 +137,91 @@ WITHOUT_RANGE = (None, None, *NO_EVENT)
 WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 
 
-def read(path: Path, form: OsvFormat, contract: Contract) -> Iterator[Batch]:
-    """One row per record, affected package and interval, in the order of the archive."""
-    builder = BatchBuilder(field_positions(contract, OFFERED_FIELDS, form.name))
-    decode = msgspec.json.Decoder(Osv).decode
+def read(
+    path: Path, form: OsvFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Batch]:
+    """One row per record, affected package and interval, in the order of the archive.
+
+    A record with the id of an earlier one is rejected.
+    """
+    decoder = ShapeDecoder(struct_shape(Osv))
+    fields = field_positions(contract, OFFERED_FIELDS, form.name)
+    builder = BatchBuilder(fields, missing=decoder.missing)
     reports_unknown = contract.unknown_fields != "discard_value"
-    for name, data in _members(path):
-        builder.records += 1
-        try:
-            for row in _rows(decode(data)):
+    numbers: dict[str, int] = {}  # of the records, by id
+    for group in _groups(_members(path, max_record_bytes)):
+        for member, record in zip(group, _decode(group, decoder), strict=True):
+            builder.records += 1
+            if isinstance(record, Reject):
+                builder.add_reject(record)
+                continue
+            first = numbers.setdefault(record.id, builder.records)
+            if first != builder.records:
+                actual = f"{record.id}, the id of record {first:,} of the archive"
+                builder.reject(member.where, "an id of its own", actual, row_text(member.data))
+                continue
+            for row in _rows(record):
                 builder.add(row)
             if reports_unknown:
-                fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-                builder.unknown_fields |= fields.keys() - STANDARD_FIELDS
-        except DECODE_ERRORS as error:
-            builder.reject(name or "(no name)", "an OSV record", str(error), row_text(data))
-        if builder.is_full():
-            yield builder.build()
+                names = msgspec.json.decode(member.data, type=dict[str, msgspec.Raw]).keys()
+                builder.unknown_fields |= names - STANDARD_FIELDS
+            if builder.is_full():
+                yield builder.build()
     yield builder.build()
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+class _Member(NamedTuple):
+    """A record's name in the archive and its bytes, or the reject of one that is too large."""
+
+    where: str
+    data: bytes = b""
+    reject: Reject | None = None
+
+
+def _groups(members: Iterator[_Member]) -> Iterator[list[_Member]]:
+    group, size = list[_Member](), 0
+    for member in members:
+        group.append(member)
+        size += len(member.data)
+        if size >= GROUP_BYTES or member.reject:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _decode(group: list[_Member], decoder: ShapeDecoder) -> Iterator[Any]:
+    """Each record of a group: as Osv, a struct with its attributes, or a reject."""
+    texts = [member.data for member in group]
+    records = decoder.decode_texts(texts)
+    if records is None and decoder.is_new and decoder.learn(b"[" + b",".join(texts) + b"]"):
+        records = decoder.decode_texts(texts)
+    if records is not None:
+        yield from records
+        return
+    for member in group:
+        if member.reject:
+            yield member.reject
+            continue
+        try:
+            records = decoder.decode_or_learn(member.data)
+            (record,) = records or [json_keys.convert(json_keys.decode(member.data), Osv)]
+            yield record
+        except DECODE_ERRORS as error:
+            yield record_reject(member.where, "an OSV record", str(error), row_text(member.data))
+
+
+def _members(path: Path, max_record_bytes: int) -> Iterator[_Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                if not member.filename.endswith("/"):  # is_dir() fails on an empty name
-                    yield member.filename, _read_member(archive, member)
+                if member.filename.endswith("/"):  # is_dir() fails on an empty name
+                    continue
+                where = member.filename or "(no name)"
+                if member.file_size > max_record_bytes:
+                    reject = oversize_reject(where, member.file_size, max_record_bytes)
+                    yield _Member(where, reject=reject)
+                else:
+                    yield _Member(where, _read_member(archive, member))
     except ZIP_ERRORS as error:
         raise ContentError.of("", "a sound zip", str(error)) from error
     except OSError as error:
@@ -172,9 +232,6 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """The bytes of one record, and no more than the directory of the archive declares."""
     if member.flag_bits & ENCRYPTED_FLAG or member.compress_type not in PLAIN_METHODS:
         raise ContentError.of(member.filename, "plain deflate", "another packing or a password")
-    if member.file_size > MAX_RECORD_BYTES:
-        limit = f"at most {MAX_RECORD_BYTES:,} bytes"
-        raise ContentError.of(member.filename, limit, f"{member.file_size:,}")
     with archive.open(member) as file:
         return file.read(member.file_size)
 
@@ -201,9 +258,12 @@ def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
             len(affected.versions or ()),
             _urgency(affected),
         )
-        if not affected.range_list:
+        ranges = affected.ranges or []
+        if not ranges:
             yield (*package_fields, *WITHOUT_RANGE)
-        for range_number, version_range in enumerate(affected.range_list, 1):
+        # Some records of 2025 have one range without a list around it.
+        version_ranges = ranges if isinstance(ranges, list) else [ranges]
+        for range_number, version_range in enumerate(version_ranges, 1):
             for interval in _intervals(version_range.events or []):
                 yield (*package_fields, range_number, version_range.type, *interval)
     if not record.affected:
@@ -222,12 +282,13 @@ def _intervals(events: list[Event]) -> list[Interval]:
     intervals: list[Interval] = []
     introduced = None
     for event in events:
-        if event.introduced is not None:
+        if isinstance(event.introduced, str):
             if introduced is not None:
                 intervals.append((introduced, None, None, None))
             introduced = event.introduced
-        if event.fixed is not None or event.last_affected is not None or event.limit is not None:
-            intervals.append((introduced, event.fixed, event.last_affected, event.limit))
+        fixed, last_affected, limit = event.fixed, event.last_affected, event.limit
+        if isinstance(fixed, str) or isinstance(last_affected, str) or isinstance(limit, str):
+            intervals.append((introduced, fixed, last_affected, limit))
             introduced = None
     if introduced is not None or not intervals:
         intervals.append((introduced, None, None, None))

@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etl_assets.model.errors import ContentError, HomeError
-from etl_assets.storage.archives import GZIP_MAGIC, Gunzip
+from etl_assets.model.errors import HomeError
+from etl_assets.storage.archives import GZIP_MAGIC, UNPACKED_BLOCK_BYTES, Gunzip
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 # The decompressor copies the unused rest of its input for each chunk, so the input is short.
 READ_BYTES = 1 << 16
-MAX_DOCUMENT_BYTES = 1 << 30
+MAX_CHUNK_BYTES = max(READ_BYTES, UNPACKED_BLOCK_BYTES)
 UNBOUNDED = sys.maxsize  # the declared limit was checked by validation
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes, at most 128 KiB at a time; raises ContentError for broken gzip.
+    """The unpacked bytes, at most MAX_CHUNK_BYTES at a time; raises ContentError for broken gzip.
 
     A file is unpacked if its bytes say that it is gzip: servers choose names and types freely.
     """
@@ -46,16 +46,14 @@ def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
     gunzip.finish()
 
 
-def read_document(path: Path) -> bytes:
-    """All unpacked bytes without a byte order mark; raises ContentError if they are too many."""
-    chunks, size = [], 0
+def read_small(path: Path, max_bytes: int) -> bytes | None:
+    """All unpacked bytes without a byte order mark; None if there are more than `max_bytes`."""
+    data = bytearray()
     for chunk in read_chunks(path):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_DOCUMENT_BYTES:
-            expected = f"a document of at most {MAX_DOCUMENT_BYTES:,} bytes"
-            raise ContentError.of("", expected, "a larger one")
-    return b"".join(chunks).removeprefix(BYTE_ORDER_MARK)
+        data += chunk
+        if len(data) > max_bytes:
+            return None
+    return bytes(data.removeprefix(BYTE_ORDER_MARK))
 
 
 class UnpackedFile(io.RawIOBase):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import Format
+from etl_assets.declarations.source import MAX_RECORD_BYTES
 from etl_assets.tables.readers.batch import Batch
 
 READER_MODULES = {
@@ -23,26 +24,54 @@ READER_MODULES = {
     "cve_2_0": "etl_assets.tables.readers.cve_2_0",
 }
 
-# Further modules of a reader: a change of one makes the tables of the format again.
+# Further modules of a reader: a change of one makes the tables of the format again. Those of JSON
+# are read with a limit on the size of a record.
 READER_PARTS = {
     "excel": (
         "etl_assets.tables.readers.opc",
         "etl_assets.tables.readers.spreadsheetml",
         "etl_assets.tables.readers.biff12",
     ),
-    "geojson": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
-    "json": ("etl_assets.tables.readers.json_records", "etl_assets.declarations.json_path"),
+    "geojson": (
+        "etl_assets.tables.readers.json_keys",
+        "etl_assets.tables.readers.json_records",
+        "etl_assets.tables.readers.json_stream",
+        "etl_assets.declarations.json_path",
+    ),
+    "json": (
+        "etl_assets.tables.readers.json_keys",
+        "etl_assets.tables.readers.json_large",
+        "etl_assets.tables.readers.json_records",
+        "etl_assets.tables.readers.json_stream",
+        "etl_assets.declarations.json_path",
+    ),
     "json_array": (
         "etl_assets.tables.readers.json_columns",
         "etl_assets.tables.readers.json_elements",
+        "etl_assets.tables.readers.json_keys",
         "etl_assets.tables.readers.json_records",
+        "etl_assets.tables.readers.json_shapes",
+        "etl_assets.tables.readers.json_stream",
         "etl_assets.declarations.json_path",
     ),
+    "osv": (
+        "etl_assets.tables.readers.json_keys",
+        "etl_assets.tables.readers.json_shapes",
+    ),
+    "cve_2_0": (
+        "etl_assets.tables.readers.json_elements",
+        "etl_assets.tables.readers.json_keys",
+        "etl_assets.tables.readers.json_shapes",
+        "etl_assets.tables.readers.json_stream",
+    ),
 }
+JSON_FORMATS = frozenset({"json", "json_array", "geojson", "osv", "cve_2_0"})
 
 
-def read(path: Path, form: Format, contract: Contract) -> Iterator[Batch]:
+def read(
+    path: Path, form: Format, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
+) -> Iterator[Batch]:
     """The rows of a file, from the function `read` of its format's module."""
-    reader: Callable[[Path, Format, Contract], Iterator[Batch]]
-    reader = import_module(READER_MODULES[form.name]).read
-    return reader(path, form, contract)
+    reader: Callable[..., Iterator[Batch]] = import_module(READER_MODULES[form.name]).read
+    limit = {"max_record_bytes": max_record_bytes} if form.name in JSON_FORMATS else {}
+    return reader(path, form, contract, **limit)

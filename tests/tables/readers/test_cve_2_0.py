@@ -120,6 +120,63 @@ def test_a_bad_record_costs_no_other(file: Path, cve: str) -> None:
     assert batch.ordinals == [1, 3]
 
 
+@pytest.mark.fault("json-twice")
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param('{"cve": {"id": "B"}, "cve": {"id": "D"}}', id="cve"),
+        pytest.param('{"cve": {"id": "B", "published": null, "published": null}}', id="null"),
+        pytest.param('{"cve": {"id": "B", "metrics": {}, "metrics": {}}}', id="metrics"),
+        pytest.param(
+            '{"cve": {"id": "B", "descriptions": [{"lang": "de", "lang": "en"}]}}', id="in a list"
+        ),
+        pytest.param('{"cve": {"id": "B", "references": [], "references": []}}', id="not read"),
+    ],
+)
+@pytest.mark.parametrize("others", [1, 500], ids=["one group", "many groups"])
+def test_a_record_with_a_field_twice_is_rejected(file: Path, entry: str, others: int) -> None:
+    filler = [f'{{"cve": {{"id": "A", "x": "{"x" * 500}"}}}}'] * others
+    file.write_text(f'{{"vulnerabilities":[{",".join([*filler, entry, *filler])}]}}')
+
+    (batch,) = read(file, CveFormat(name="cve_2_0"), ALL)
+
+    assert [reject.where for reject in batch.rejects] == [f"record {others + 1}"]
+    assert "more than once" in batch.rejects[0].actual
+    assert batch.columns["cve_id"] == ["A"] * others * 2
+
+
+@pytest.mark.fault("json-twice")
+@pytest.mark.parametrize("member", ['"resultsPerPage": 1', '"vulnerabilities": []'])
+def test_a_member_of_the_document_twice_is_refused(file: Path, member: str) -> None:
+    text = f'{{{member}, "vulnerabilities": [{{"cve": {{"id": "A"}}}}], "resultsPerPage": 1}}'
+
+    with pytest.raises(ContentError, match="more than once"):
+        batch_of(file, text)
+
+
+@pytest.mark.fault("json-large")
+def test_a_record_above_the_limit_is_named_by_its_id(file: Path) -> None:
+    records = [{"id": f"CVE-{number}", "x": "x" * 100 * number} for number in (1, 300, 2, 400)]
+    file.write_text(document(*records, resultsPerPage=4))
+
+    (batch,) = read(file, CveFormat(name="cve_2_0"), ALL, 20_000)
+
+    assert batch.columns["cve_id"] == ["CVE-1", "CVE-2"]
+    assert [reject.where for reject in batch.rejects] == [
+        "record 2 (CVE-300)",
+        "record 4 (CVE-400)",
+    ]
+
+
+def test_an_entry_with_its_fields_in_another_order_is_read(file: Path) -> None:
+    text = '{"vulnerabilities": [{"x": 1, "cve": {"id": "A"}}, {"x": 1}, {"cve": {"id": "C"}}]}'
+
+    batch = batch_of(file, text.replace(', {"cve": {"id": "C"}}', ""))
+
+    assert batch.columns["cve_id"] == ["A"]
+    assert [reject.where for reject in batch.rejects] == ["record 2"]
+
+
 def test_a_null_is_no_wrong_type(file: Path) -> None:
     cve = {"id": "CVE-1", "published": None, "metrics": None, "descriptions": None}
 

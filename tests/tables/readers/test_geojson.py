@@ -99,6 +99,43 @@ def test_a_feature_that_is_none_costs_no_other(file: Path, bad: Any) -> None:
     assert [reject.where.split(",")[0] for reject in batch.rejects] == ["feature 2"]
 
 
+@pytest.mark.fault("json-twice")
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pytest.param({"Description": TABLE.replace("GATE", "NAME")}, id="in the table"),
+        pytest.param({"NAME": "ASH", "Description": TABLE}, id="beside the table"),
+    ],
+)
+def test_a_property_twice_in_a_table_of_html_rejects_its_feature(
+    file: Path, properties: dict[str, str]
+) -> None:
+    batch = batch_of(file, feature({"NAME": "OAK"}), feature(properties))
+
+    assert batch.columns["name"] == ["OAK"]
+    (reject,) = batch.rejects
+    assert (reject.where, reject.actual) == ("feature 2, properties", "NAME more than once")
+
+
+@pytest.mark.fault("json-twice")
+@pytest.mark.parametrize("member", ['"features": []', '"type": "Feature"'])
+def test_a_member_of_the_collection_twice_is_refused(file: Path, member: str) -> None:
+    file.write_text(f'{{{member}, "type": "FeatureCollection", "features": []}}', encoding="utf-8")
+
+    with pytest.raises(ContentError, match="each field once"):
+        list(read(file, GeoJsonFormat(name="geojson"), GATES))
+
+
+def test_the_members_of_a_collection_may_have_any_order(file: Path) -> None:
+    features = json.dumps([feature({"NAME": "ELM"})] * 12_000)
+    file.write_text(f'{{"features": {features}, "x": [1], "type": "FeatureCollection"}}')
+
+    batches = list(read(file, GeoJsonFormat(name="geojson"), GATES))
+
+    assert [len(batch.ordinals) for batch in batches] == [5_000, 5_000, 2_000]
+    assert batches[-1].ordinals[-1] == 12_000
+
+
 @pytest.mark.parametrize(
     "text",
     [

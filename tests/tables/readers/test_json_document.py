@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
 from etl_assets.declarations.contract import Contract
@@ -169,8 +172,67 @@ def test_a_record_with_a_field_twice_is_a_reject(file: Path) -> None:
     batch = batch_of(file, '{"pear": {"A": {"version": "1", "version": "2"}}}', "{package}.{id}")
 
     (reject,) = batch.rejects
-    assert (reject.where, reject.expected) == ("pear.A", "each key once")
+    assert (reject.where, reject.expected) == ("pear.A", "each field once")
     assert '"2"' in reject.row
+
+
+@pytest.mark.fault("json-twice")
+@pytest.mark.parametrize("limit", [1_000, 10], ids=["small", "larger than a record may be"])
+def test_a_field_twice_on_the_way_to_the_records_is_refused(file: Path, limit: int) -> None:
+    file.write_text('{"fruits": [{"id": 1}], "count": 1, "fruits": []}')
+
+    with pytest.raises(ContentError, match="expected each field once, found fruits more than once"):
+        list(read(file, JsonFormat(name="json", rows="fruits[]"), PAIRS, limit))
+
+
+@pytest.mark.fault("json-twice")
+def test_what_is_on_the_way_to_a_column_twice_is_named(file: Path) -> None:
+    declaration = contract("package", column("colour", **{"from": "skin.colour"}))
+    text = '[{"package": "pear", "skin": {"colour": "green", "colour": "red"}}]'
+
+    batch = batch_of(file, text, "", declaration)
+
+    (reject,) = batch.rejects
+    assert (reject.where, reject.expected) == ("record 1, skin", "an object")
+    assert reject.actual == "an object with colour more than once"
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b", "id", "c.d"]), inner, max_size=4)
+    ),
+    max_leaves=25,
+)
+RECORDS = st.dictionaries(st.sampled_from(["a", "b", "id"]), JSON_VALUES, max_size=3)
+
+
+@given(
+    document=st.dictionaries(st.sampled_from(["a", "b", "fruits"]), RECORDS | JSON_VALUES)
+    | st.lists(RECORDS | JSON_VALUES, max_size=4),
+    rows=st.sampled_from(
+        ["", "{package}", "{package}.{id}", "fruits[]", "fruits.{package}", "[].a[]", "{package}[]"]
+    ),
+    indent=st.sampled_from([None, 1]),
+)
+def test_a_large_document_has_the_same_rows_as_a_small_one(
+    tmp_path_factory: pytest.TempPathFactory, document: Any, rows: str, indent: int | None
+) -> None:
+    file = tmp_path_factory.mktemp("size") / "document"
+    text = json.dumps(document, indent=indent)
+    file.write_text(text)
+    form = JsonFormat(name="json", rows=rows)
+
+    def outcome(limit: int) -> object:
+        try:
+            batches = list(read(file, form, PAIRS, limit))
+        except ContentError:
+            return "refused"
+        return [(batch.columns, batch.ordinals, batch.rejects) for batch in batches]
+
+    # The document is one byte too large to be decoded whole, and no entry in it is.
+    assert outcome(len(text)) == outcome(len(text) - 1)
 
 
 @pytest.mark.fault("json-trailing", "json-nan", "json-depth", "json-top", "json-utf8")

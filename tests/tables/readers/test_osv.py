@@ -154,13 +154,63 @@ def test_a_single_range_is_read_like_a_list_of_it(file: Path) -> None:
     listed = record({"introduced": "0"}, {"fixed": "1.2"})
     [affected] = listed["affected"]
     [span] = affected["ranges"]
-    pack(file, listed, listed | {"affected": [affected | {"ranges": span}]})
+    pack(file, listed, listed | {"id": "O-2", "affected": [affected | {"ranges": span}]})
 
     batch = batch_of(file)
 
     assert batch.rejects == []
     assert intervals(batch) == [("0", "1.2", None)] * 2
     assert batch.columns["range_type"] == ["ECOSYSTEM", "ECOSYSTEM"]
+
+
+@pytest.mark.fault("osv-twice")
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param(record({"introduced": "0"}), id="the same"),
+        pytest.param(record({"introduced": "7"}, summary="other"), id="other intervals"),
+        pytest.param({"id": "O-1"}, id="nothing affected"),
+    ],
+)
+def test_a_record_with_the_id_of_an_earlier_one_is_rejected_whole(
+    file: Path, later: dict[str, Any]
+) -> None:
+    pack(file, record({"introduced": "0"}), record({"fixed": "2"}) | {"id": "O-2"}, later)
+
+    batch = batch_of(file)
+
+    assert intervals(batch) == [("0", None, None), (None, "2", None)]
+    (reject,) = batch.rejects
+    assert (reject.where, reject.expected) == ("3.json", "an id of its own")
+    assert reject.actual == "O-1, the id of record 1 of the archive"
+
+
+def test_a_rejected_record_does_not_take_its_id(file: Path) -> None:
+    broken = b'{"id": "O-1", "affected": 7}'
+    pack(file, broken, {"id": "O-1"}, {"id": "o-1"})
+
+    batch = batch_of(file)
+
+    assert batch.columns["osv_id"] == ["O-1", "o-1"]
+    assert [reject.where for reject in batch.rejects] == ["1.json"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param((b'{"id": "A"', b'"x": 1},{"id": "B"}'), id="object"),
+        pytest.param((b'{"id": "A", "x": [{}', b'{}]},{"id": "B"}'), id="list"),
+    ],
+)
+def test_two_broken_records_are_never_read_as_whole_ones(
+    file: Path, parts: tuple[bytes, bytes]
+) -> None:
+    pack(file, *parts)
+
+    batch = batch_of(file)
+
+    assert batch.columns["osv_id"] == []
+    assert [reject.where for reject in batch.rejects] == ["1.json", "2.json"]
 
 
 @pytest.mark.parametrize(

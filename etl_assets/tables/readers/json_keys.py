@@ -1,0 +1,155 @@
+"""Keys that an object of a JSON text (RFC 8259) has more than once.
+
+msgspec keeps the last value of such a key and reports none of them. So what it decodes counts only
+if the text has no more keys than the result; any other text is decoded pair by pair by `json`.
+Counting the keys of structs instead of dictionaries is `etl_assets.tables.readers.json_shapes`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+# Every key of a text matches. A quote within a text may match too, if a colon follows it.
+KEY_END = re.compile(rb'"[ \t\r\n]*:')
+QUOTE, COLON, BACKSLASH = ord('"'), ord(":"), ord("\\")
+SHORT_BYTES = 2_000  # up to here the regular expression is faster than some calls of NumPy
+BLOCK_BYTES = 1 << 16  # stays in the processor's cache
+MAX_LOOK_BACK = 64
+# What is before a colon that ends no key: blanks after anything but a quote, or an escaped quote.
+PROSE = re.compile(rb'[^" \t\r\n][ \t\r\n]*\Z|[^\\](?:\\\\)*\\"[ \t\r\n]*\Z')
+SHOWN_KEYS = 5
+
+T = TypeVar("T")
+Text = bytes | bytearray | memoryview | msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedKeys:
+    """An object with a key more than once, as the pairs of the document."""
+
+    pairs: list[tuple[str, Any]]
+
+    def __str__(self) -> str:
+        counts = Counter(key for key, _ in self.pairs)
+        repeated = sorted(key for key, count in counts.items() if count > 1)
+        shown = ", ".join(key[:200] for key in repeated[:SHOWN_KEYS])
+        if len(repeated) > SHOWN_KEYS:
+            shown += f" and {len(repeated) - SHOWN_KEYS:,} others"
+        return f"{shown} more than once"
+
+
+def decode(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
+    """The value of a text, in which an object with repeated keys is a RepeatedKeys.
+
+    Raises one of `DECODE_ERRORS` for a text that is no JSON.
+    """
+    value = msgspec.json.decode(text)
+    return value if has_at_most(_count_decoded(value), text) else decode_pairs(text)
+
+
+def decode_pairs(text: Text) -> Any:  # noqa: ANN401 - whatever the text contains
+    """As `decode`, at four times the cost. NaN and infinity are accepted as numbers."""
+    try:
+        return json.loads(bytes(text).decode(), object_pairs_hook=_object)
+    except ValueError as error:  # also for a number of thousands of digits
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_unique(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
+    """The value of a text; raises msgspec.ValidationError if one of its objects repeats a key."""
+    value = decode(text)
+    for repeated in _repeated_keys(value):
+        raise msgspec.ValidationError(f"expected each key of an object once, found {repeated}")
+    return value
+
+
+def convert(value: Any, kind: type[T]) -> T:  # noqa: ANN401 - whatever was decoded
+    """A value of `decode` in a type; raises msgspec.ValidationError if it does not have it.
+
+    Keys that are repeated where the type does not look are no fault.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        if RepeatedKeys.__name__ not in str(error):
+            raise
+        repeated = ", ".join(map(str, _repeated_keys(value)))
+        message = f"expected each field once, found {repeated}"
+        raise msgspec.ValidationError(message) from error
+
+
+def count_keys(text: Text) -> int:
+    """The number of keys in a JSON text, or more: texts that begin with a colon count too."""
+    return len(KEY_END.findall(text))
+
+
+def has_at_most(count: int, text: Text, unread: Text = b"") -> bool:
+    """True only if a JSON text has at most so many keys, beside those of its values `unread`.
+
+    It may be False for texts with `":` in them.
+    """
+    if len(text) <= SHORT_BYTES and count_keys(text) - count_keys(unread) <= count:
+        return True
+    surplus = _count_colons(text) - _count_colons(unread) - count
+    return surplus <= 0 or surplus <= _count_prose(text) - _count_prose(unread)
+
+
+def _count_colons(text: Text) -> int:
+    """The colons after a quote, a blank, or an exclamation mark.
+
+    They end a key, but for some in prose.
+    """
+    count = 0
+    data = np.frombuffer(text, np.uint8)
+    is_colon, may_precede = np.empty((2, BLOCK_BYTES), np.bool_)
+    for start in range(0, len(data) - 1, BLOCK_BYTES):
+        block = data[start : start + BLOCK_BYTES + 1]
+        colons, precede = is_colon[: len(block) - 1], may_precede[: len(block) - 1]
+        np.equal(block[1:], COLON, out=colons)
+        np.less_equal(block[:-1], QUOTE, out=precede)
+        count += int(np.count_nonzero(np.logical_and(colons, precede, out=colons)))
+    return count
+
+
+def _count_prose(text: Text) -> int:
+    """Those of the colons that end no key: after a blank, an escaped quote, an exclamation mark."""
+    data = np.frombuffer(text, np.uint8)
+    is_colon = data[1:] == COLON
+    is_unquoted = is_colon & (data[:-1] < QUOTE)
+    is_escaped = is_colon[1:] & (data[1:-1] == QUOTE) & (data[:-2] == BACKSLASH)
+    unquoted, escaped = np.flatnonzero(is_unquoted), np.flatnonzero(is_escaped)
+    count = 0
+    for position in [*unquoted.tolist(), *(escaped + 1).tolist()]:
+        before = bytes(text[max(0, position + 1 - MAX_LOOK_BACK) : position + 1])
+        count += PROSE.search(before) is not None
+    return count
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKeys:
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else RepeatedKeys(pairs)
+
+
+def _count_decoded(value: object) -> int:
+    if isinstance(value, dict):
+        children = [child for child in value.values() if isinstance(child, dict | list)]
+        return len(value) + sum(map(_count_decoded, children))
+    if isinstance(value, list):
+        return sum(_count_decoded(item) for item in value if isinstance(item, dict | list))
+    return 0
+
+
+def _repeated_keys(value: object) -> Iterator[RepeatedKeys]:
+    if isinstance(value, RepeatedKeys):
+        yield value
+    elif isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _repeated_keys(child)
