@@ -196,6 +196,12 @@ class _ColumnChecker:
         refused: list[tuple[int, str]] = []
         if self.column.version_scheme:
             array, refused = _read_versions(array, self.column.version_scheme)
+            if not self.column.required:
+                # A number or a list is no more a version than a word is, and as little of a reject.
+                refused += [
+                    (row, f"{value_json(values[row])}, which is no text") for row in misfits
+                ]
+                misfits = []
         elif self.column.trim:
             array = _trim(array)
         violations = self._violations(normalized, array, misfits)

@@ -276,6 +276,17 @@ def test_an_empty_revision_is_read_as_none_with_a_warning(version: str) -> None:
     assert str(refused).endswith(f"which is read as {version[:-1]}")
 
 
+@pytest.mark.parametrize("value", [0, 1, 1.1, True, [], ["1.0"], {}, {"a": "1"}])
+def test_another_value_than_a_text_is_no_version_and_no_reject(value: object) -> None:
+    result = checked(contract(VERSION, "name"), name=["pear", "plum"], version=[value, "1.0"])
+
+    assert result.rejects == []
+    assert result.rows.column("version").to_pylist() == [None, "1.0"]
+    (refused,) = result.refused_values
+    assert refused.where == "record 1"
+    assert str(refused).endswith("which is read as null")
+
+
 def test_a_row_that_needs_a_version_is_rejected_for_a_word() -> None:
     rule = {"name": "fixed", "when": {"status": "fixed"}, "require": ["version"]}
     declared = contract("status", VERSION, rules=[rule])
