@@ -17,8 +17,6 @@ from pydantic import SecretStr
 from etl_assets.declarations.source import Location
 from etl_assets.fetch.network_guard import SCHEMES, is_private_host, redact_url
 from etl_assets.model.errors import SecretError, SettingsError, UnreachableError, UsageError
-from etl_assets.tables.readers import json_keys
-from etl_assets.tables.readers.batch import DECODE_ERRORS
 
 SecretReader = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -179,6 +177,10 @@ def parse_lookup(data: bytes, member: str, where: str) -> str:
     Raises UnreachableError if there is none, which is worth another attempt: some endpoints prepare
     the file first. No message repeats the answer, as its address may contain a secret.
     """
+    # Few locations are looked up, and pyarrow takes longer to import than a probe.
+    from etl_assets.tables.readers import json_keys
+    from etl_assets.tables.readers.batch import DECODE_ERRORS
+
     expected = f"{where}: expected an address in {member}"
     if len(data) > MAX_LOOKUP_BYTES:
         raise UnreachableError(f"{expected}, found more than {MAX_LOOKUP_BYTES:,} bytes")
