@@ -71,7 +71,10 @@ def resolve_origin(path: str, row_path: list[Step]) -> Origin | None:
         return Origin(-1, tuple(path.split(".")))
     steps = parse_path(path)
     # Steps up to the last iteration select a record, the fields after it lead to the value.
-    depth = max(n for n, step in enumerate(steps, start=1) if step.yields_records)
+    iterations = [n for n, step in enumerate(steps, start=1) if step.yields_records]
+    if not iterations:  # a bracket within a name, as in `a{b`
+        return None
+    depth = iterations[-1]
     names = tuple(step.name for step in steps[depth:])
     if not names or steps[:depth] != row_path[:depth]:
         return None

@@ -895,6 +895,13 @@ def test_any_value_of_a_field_loads_or_is_a_declaration_error(
             id="from a record that is not passed",
         ),
         pytest.param(
+            "      description: when it was planted",
+            "      description: when it was planted\n      from: plan{ted",
+            "trees.yaml:27: contract.columns[1].from: expected a field of a record on the path "
+            "{tree_id}, found 'plan{ted'",
+            id="from a name with a bracket",
+        ),
+        pytest.param(
             '  name: json\n  rows: "{tree_id}"',
             '  name: json_array\n  rows: ["[]", "{tree_id}"]',
             "trees.yaml:17: format.rows: expected a path that begins with [], found '{tree_id}'",
