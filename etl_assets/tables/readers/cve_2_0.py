@@ -114,20 +114,6 @@ class Item(msgspec.Struct, gc=False):
     cve: Cve
 
 
-class WholeCve(Cve, gc=False):
-    """A record with its largest fields, which are not decoded."""
-
-    configurations: msgspec.Raw = msgspec.Raw()
-    references: msgspec.Raw = msgspec.Raw()
-    weaknesses: msgspec.Raw = msgspec.Raw()
-
-
-class WholeItem(msgspec.Struct, gc=False):
-    """An entry of the list with such a record."""
-
-    cve: WholeCve
-
-
 class ItemFields(msgspec.Struct):
     """An entry of the list with the names of all its fields."""
 
@@ -145,7 +131,7 @@ def read(
     path: Path, form: CveFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Batch]:
     """One row per CVE record, with its English description and its best score."""
-    decoder = ShapeDecoder(_shape(), find_unread=_find_unread)
+    decoder = ShapeDecoder(_shape())
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
     builder = BatchBuilder(fields, missing=decoder.missing)
     reports_unknown = contract.unknown_fields != "discard_value"
@@ -169,15 +155,7 @@ def read(
 @cache
 def _shape() -> Shape:
     """The shape of an entry. What is learned of it from one file serves the next ones."""
-    return struct_shape(WholeItem)
-
-
-def _find_unread(items: list[Any]) -> list[msgspec.Raw]:
-    values: list[msgspec.Raw] = []
-    for item in items:
-        cve = item.cve
-        values += (cve.configurations, cve.references, cve.weaknesses)
-    return values
+    return struct_shape(Item)
 
 
 def _decode(group: bytes, decoder: ShapeDecoder) -> Iterator[Any]:

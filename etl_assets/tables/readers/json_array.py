@@ -29,7 +29,7 @@ from etl_assets.tables.readers.json_columns import (
 )
 from etl_assets.tables.readers.json_elements import Element, ElementReader
 from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, walk
-from etl_assets.tables.readers.json_shapes import ShapeDecoder
+from etl_assets.tables.readers.json_shapes import Shape, ShapeDecoder
 
 
 def read(
@@ -134,7 +134,10 @@ def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes
                 fields = [Step("field", name) for name in origin.names]
                 _add_steps(tree, [*steps[1 : depths[origin.record]], *fields])
         _add_steps(tree, steps[1:])
-    decode, shapes = msgspec.json.Decoder(_tree_type(tree)).decode, ShapeDecoder()
+    if _has_entries(tree):
+        # The keys of a map are data: no struct has them as fields.
+        return json_keys.decode
+    decode, shapes = msgspec.json.Decoder(_tree_type(tree)).decode, ShapeDecoder(_shape(tree))
 
     def decode_unique(text: bytes) -> Any:  # noqa: ANN401 - whatever the type decodes to
         if shapes.decode_or_learn(text) is None:
@@ -149,6 +152,21 @@ def _add_steps(tree: dict[Step, Any], steps: list[Step]) -> None:
         # The keys of a map have no names of their own in the document.
         key = step if step.kind == "field" else Step(step.kind)
         tree = tree.setdefault(key, {})
+
+
+def _has_entries(tree: dict[Step, Any]) -> bool:
+    return any(step.kind == "entries" or _has_entries(below) for step, below in tree.items())
+
+
+def _shape(tree: dict[Step, Any], attribute: str = "") -> Shape:
+    """The shape of the values that a branch of the tree leads to; any others are accepted too."""
+    shape = Shape(attribute)
+    for number, (step, below) in enumerate(tree.items()):
+        if step.kind == "items":
+            shape.items = _shape(below)
+        else:
+            shape.fields = (shape.fields or {}) | {step.name: _shape(below, f"a{number}")}
+    return shape
 
 
 def _tree_type(tree: dict[Step, Any]) -> Any:  # noqa: ANN401 - msgspec takes types of any kind

@@ -49,7 +49,7 @@ def read(
             declared = ".".join(step.name for step in steps)
             problem = Problem("format, rows", "a path into a map or a list", declared)
             raise DeclarationError([problem])
-        split = None if data is None else _split(data, steps)
+        split = None if data is None else _try_split(data, steps)
         if split is None:
             chunks = read_chunks(path) if data is None else iter([data])
             stream = JsonStream(chunks, max_record_bytes)
@@ -87,6 +87,16 @@ def _walk_entries(
         yield from walk(value, steps_below, child, place)
 
 
+def _try_split(
+    data: bytes, steps: list[Step]
+) -> tuple[Iterator[tuple[str, msgspec.Raw]], list[Step]] | None:
+    """As `_split`; None also if an entry is nested too deeply to be passed over by msgspec."""
+    try:
+        return _split(data, steps)
+    except RecursionError:
+        return None
+
+
 def _split(
     data: bytes, steps: list[Step]
 ) -> tuple[Iterator[tuple[str, msgspec.Raw]], list[Step]] | None:
@@ -117,6 +127,6 @@ def _split(
 def _decode(data: bytes, kind: type[T], expected: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except DECODE_ERRORS as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         actual = f"{row_text(data)[:80]!r} ({error})"
         raise ContentError.of("", expected, actual) from error

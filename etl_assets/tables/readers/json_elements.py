@@ -18,7 +18,7 @@ from etl_assets.tables.readers.json_keys import decode_pairs
 from etl_assets.tables.readers.json_stream import JsonStream
 from etl_assets.tables.readers.raw_bytes import read_chunks
 
-MAX_LINE_BYTES = 1 << 20  # the end of a line is searched so far: a file may have only one
+MAX_LINE_BYTES = 1 << 22  # the end of a line is searched so far: a file may have only one
 # Checks the syntax of all elements and decodes none of them.
 decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -99,8 +99,8 @@ class ElementReader(JsonStream):
         end = self._buffer.find(b"\n", self._position)
         while end < 0 and not self._is_file_read:
             searched = len(self._buffer) - self._position
-            if searched >= MAX_LINE_BYTES:
-                break
+            if searched >= min(MAX_LINE_BYTES, self._max_value_bytes):
+                return b""
             self._read_on()
             end = self._buffer.find(b"\n", searched)
         line = bytes(memoryview(self._buffer)[self._position : max(end, self._position)])

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
+from itertools import chain, compress
 from operator import or_
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 
@@ -23,6 +24,7 @@ from etl_assets.tables.readers.batch import DECODE_ERRORS
 from etl_assets.tables.readers.json_keys import Text, has_at_most
 
 SCALARS = (NoneType, bool, int, float)
+UNREAD = (msgspec.Raw,)
 # Of one decoder. Objects whose keys are data, such as a map by id, would add fields without end.
 MAX_FIELDS = 1_000
 MAX_DEPTH = 50
@@ -40,7 +42,8 @@ class Shape:
 
     `attribute` is the name of the place in the struct above it. A value of a declared shape must
     have one of its types, and an object may have further fields. `texts` are all texts that are
-    expected, as decoding one of few known ones takes half the time; None for any.
+    expected, as decoding one of few known ones takes half the time; None for any. A list that is
+    not declared is not read.
     """
 
     attribute: str = ""
@@ -50,11 +53,35 @@ class Shape:
     fields: dict[str, Shape] | None = None
     items: Shape | None = None
     texts: set[str] | None = None
+    has_unread: bool = False
+
+    @property
+    def children(self) -> list[Shape]:
+        """The shapes of the fields and of the items."""
+        return [*(self.fields or {}).values(), *([self.items] if self.items else [])]
 
     def count_fields(self) -> int:
         """The fields of all objects at this place."""
-        children = [*(self.fields or {}).values(), *([self.items] if self.items else [])]
-        return len(self.fields or {}) + sum(child.count_fields() for child in children)
+        return len(self.fields or {}) + sum(child.count_fields() for child in self.children)
+
+    def mark_unread(self) -> bool:
+        """Set whether a value at this place, or below it, is not read; returns that."""
+        below = [child.mark_unread() for child in self.children]
+        self.has_unread = self.types == UNREAD or any(below)
+        return self.has_unread
+
+    def find_unread(self, values: list[Any]) -> list[Any]:
+        """The texts that are not read in values at this place, and what is in place of them."""
+        if self.types == UNREAD:
+            return values
+        found: list[Any] = []
+        for child in (self.fields or {}).values():
+            if child.has_unread:
+                found += child.find_unread(take_attribute(values, child.attribute))
+        if self.items is not None and self.items.has_unread:
+            lists = [value for value in values if isinstance(value, list)]
+            found += self.items.find_unread(list(chain.from_iterable(lists)))
+        return found
 
 
 def path_shape(types: dict[tuple[str, ...], type]) -> Shape:
@@ -94,22 +121,15 @@ def _declare(attribute: str, declared: Any, *, is_required: bool) -> Shape:  # n
 class ShapeDecoder:
     """Decodes lists whose items have one shape, which grows by what is learned from texts.
 
-    A field that an object does not have is `missing`, which must not be used anywhere else. It is
-    false, and as bytes it is empty. `find_unread` returns the values of type Raw in items: repeated
-    keys in them are not looked for.
+    A field that an object does not have is `missing`, which must not be used anywhere else. By
+    default it is false, and empty as bytes. Repeated keys in lists that are not read do not count.
     """
 
     def __init__(
-        self,
-        shape: Shape | None = None,
-        missing: object = None,
-        *,
-        learns_texts: bool = False,
-        find_unread: Callable[[list[Any]], list[msgspec.Raw]] | None = None,
+        self, shape: Shape | None = None, missing: object = None, *, learns_texts: bool = False
     ) -> None:
         self.shape = shape or Shape()
         self.missing = memoryview(b"") if missing is None else missing
-        self._find_unread = find_unread
         self._learns_texts = learns_texts
         self._field_count = self.shape.count_fields()
         self._builds = 0
@@ -143,27 +163,28 @@ class ShapeDecoder:
             items = msgspec.json.decode(text)
         except DECODE_ERRORS:
             return False
-        is_extended = [self._extend(self.shape, item, 0) for item in items]
-        if any(is_extended):
+        is_new = False
+        for item in items:
+            is_new |= self._extend(self.shape, item, 0)
+        if is_new:
             self._build()
-            return True
-        return False
+        return is_new
 
     def _extend(self, shape: Shape, value: object, depth: int) -> bool:
         """Add to a shape what a value has in addition; returns True if it has any."""
         if isinstance(value, str):
             return self._add_text(shape, value)
-        if not isinstance(value, dict | list) or depth > MAX_DEPTH:
-            return False
-        if isinstance(value, dict):
+        if isinstance(value, dict) and depth < MAX_DEPTH:
             return self._extend_object(shape, value, depth)
-        is_new = shape.items is None
-        if shape.items is None:
-            if shape.is_declared:
-                return False
-            shape.items = self._new_shape("")
-        for item in value:
-            is_new |= self._extend(shape.items, item, depth + 1)
+        if not isinstance(value, list):
+            return False
+        if shape.items is None and not shape.is_declared:
+            shape.types, shape.is_declared, shape.fields = UNREAD, True, None
+            return True
+        is_new = False
+        if (items := shape.items) is not None:
+            for item in value:
+                is_new |= self._extend(items, item, depth + 1)
         return is_new
 
     def _extend_object(self, shape: Shape, value: dict[str, Any], depth: int) -> bool:
@@ -201,27 +222,27 @@ class ShapeDecoder:
 
     def _build(self) -> None:
         self._structs: list[tuple[type, int]] = []
-        item_type = reduce(or_, self._types(self.shape))
+        self.shape.mark_unread()
+        item_type = self._type(self.shape)
         self._decode_item = msgspec.json.Decoder(item_type).decode
         self._decode_list = msgspec.json.Decoder(list[item_type]).decode  # type: ignore[valid-type]  # made here
         self._builds += 1
 
-    def _types(self, shape: Shape) -> Iterator[Any]:
-        yield from shape.types
+    def _type(self, shape: Shape) -> Any:  # noqa: ANN401 - msgspec takes types of any kind
+        types: list[Any] = list(shape.types)
         if not shape.is_declared:
-            yield _text_type(shape)
+            types.append(_text_type(shape))
         if shape.fields is not None:
-            yield self._struct(shape.fields)
+            types.append(self._struct(shape.fields))
         if shape.items is not None:
-            yield list[reduce(or_, self._types(shape.items))]  # type: ignore[misc]  # made here
+            types.append(list[self._type(shape.items)])  # type: ignore[misc]  # made here
+        return reduce(or_, types)
 
     def _struct(self, fields: dict[str, Shape]) -> type:
         attributes = []
         for shape in fields.values():
-            kind = reduce(or_, self._types(shape))
-            is_required = shape.is_required
-            default = () if is_required else (self.missing,)
-            attributes.append((shape.attribute, kind, *default))
+            default = () if shape.is_required else (self.missing,)
+            attributes.append((shape.attribute, self._type(shape), *default))
         names = {shape.attribute: name for name, shape in fields.items()}
         # Records form no cycles. With the garbage collector tracking them it takes half as long
         # again.
@@ -237,13 +258,40 @@ class ShapeDecoder:
         except DECODE_ERRORS:
             return None
         count = self._count_set_fields() - before
-        unread = b"".join(self._find_unread(items)) if self._find_unread else b""
+        unread = _join(self.shape.find_unread(items)) if self.shape.has_unread else b""
         return items if has_at_most(count, text, unread) else None
 
     def _count_set_fields(self) -> int:
         """The fields that have a value in all structs that exist now, and a constant."""
         slots = sum(sys.getrefcount(struct) * size for struct, size in self._structs)
         return slots - sys.getrefcount(self.missing)
+
+
+def _join(texts: list[Any]) -> bytes:
+    try:
+        return b"".join(texts)
+    except TypeError:  # where an object is missing that would have the text
+        return b"".join(text for text in texts if isinstance(text, msgspec.Raw))
+
+
+def take_attribute(records: list[Any], attribute: str) -> list[Any]:
+    """One attribute of each record; None for a record that is missing, null or no object."""
+    take = _getter(attribute)
+    try:
+        return take(records)
+    except AttributeError:
+        # Testing every record is slower, and few fields need it.
+        is_object = [isinstance(record, msgspec.Struct) for record in records]
+        values = iter(take(list(compress(records, is_object))))
+        return [next(values) if known else None for known in is_object]
+
+
+@cache
+def _getter(attribute: str) -> Callable[[list[Any]], list[Any]]:
+    # A comprehension with a constant name takes half the time of `map` with `attrgetter`, and there
+    # is no other way to a name that is known at runtime.
+    source = f"lambda records: [record.{attribute} for record in records]"
+    return cast("Callable[[list[Any]], list[Any]]", eval(source))  # noqa: S307 - an attribute of ours
 
 
 def _text_type(shape: Shape) -> Any:  # noqa: ANN401 - msgspec takes types of any kind

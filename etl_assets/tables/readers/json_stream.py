@@ -31,7 +31,10 @@ OUTSIDE = re.compile(rb'[^",\[\]{}]*+(?:' + STRING + rb'[^",\[\]{}]*+)*+')
 BEFORE_COLON = re.compile(rb'[^",:\[\]{}]*+(?:' + STRING + rb'[^",:\[\]{}]*+)*+')
 CLOSING_BRACKETS = {ord("["): ord("]"), ord("{"): ord("}")}
 QUOTE, BACKSLASH, NEWLINE = b'"\\\n'
-MAX_DEPTH = 100_000  # of brackets; neither msgspec nor json decode a hundredth of it
+BRACKETS = re.compile(rb"[\[{]+|[\]}]+")
+# Of brackets that are compared with those that close them. Neither msgspec nor json decode a tenth
+# of it, so that such a value is a reject.
+MAX_DEPTH = 10_000
 SHOWN_BYTES = 8_000  # of a value that is too large
 
 
@@ -227,6 +230,7 @@ class _Scan:
         self._outside = outside
         self._error = error
         self._expected_brackets = bytearray()
+        self._deeper_brackets = 0  # which are counted only
         self._is_in_text = False
         self._text_size = 0
         self.longest_text = 0
@@ -259,13 +263,26 @@ class _Scan:
         mark = buffer[cursor]
         if mark == QUOTE:
             self._is_in_text, self._text_size = True, 0
+        elif len(self._expected_brackets) >= MAX_DEPTH:
+            return self._run_deep(buffer, cursor)
         elif mark in CLOSING_BRACKETS:
             self._expected_brackets.append(CLOSING_BRACKETS[mark])
-            if len(self._expected_brackets) > MAX_DEPTH:
-                raise self._error(f"at most {MAX_DEPTH:,} nested brackets", "more")
         elif not self._expected_brackets:
             self.is_finished = True
             return cursor
         elif mark != self._expected_brackets.pop():
             raise self._error("brackets that match", f"{chr(mark)!r} out of place")
         return cursor + 1
+
+    def _run_deep(self, buffer: bytearray, cursor: int) -> int:
+        """Pass over brackets in such a depth that they are only counted."""
+        brackets = BRACKETS.match(buffer, cursor)[0]  # type: ignore[index]  # a bracket is there
+        if brackets[0] in CLOSING_BRACKETS:
+            self._deeper_brackets += len(brackets)
+        elif self._deeper_brackets:
+            brackets = brackets[: self._deeper_brackets]
+            self._deeper_brackets -= len(brackets)
+        else:
+            brackets = brackets[:1]
+            self._expected_brackets.pop()
+        return cursor + len(brackets)
