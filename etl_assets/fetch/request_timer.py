@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from threading import Event, Thread
 from typing import TypeVar
@@ -16,10 +16,21 @@ import httpcore
 
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.rate_limiter import Clock
-from etl_assets.model.errors import TransferRefusedError, UnreachableError
+from etl_assets.model.errors import EtlError, TransferRefusedError, UnreachableError
 
 T = TypeVar("T")
 
+# What a lookup, a connection, a handshake or a write raises: httpcore's errors, those of the socket
+# (OSError), of a name or a port that is none (ValueError, OverflowError), and our own refusals.
+NETWORK_ERRORS = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    OSError,
+    ValueError,
+    OverflowError,
+    EtlError,
+)
 POLL_SECONDS = 0.5  # how long a wait on the network goes on after the run was stopped
 RATE_WINDOW_SECONDS = 30
 
@@ -136,8 +147,11 @@ def call_interruptibly(function: Callable[[], T], discard: Callable[[T], object]
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the calling thread
+        except NETWORK_ERRORS as error:
             future.set_exception(error)
+        finally:
+            if not future.done():  # a fault of this program, which the thread itself reports
+                future.set_exception(RuntimeError("a network call ended without a result"))
 
     def discard_late(late: Future[T]) -> None:
         if late.exception() is None:
@@ -145,14 +159,11 @@ def call_interruptibly(function: Callable[[], T], discard: Callable[[T], object]
 
     # A daemon, so that a lookup that hangs does not keep the process from ending.
     Thread(target=run, daemon=True).start()
-    try:
-        while True:
-            seconds = timer.next_wait()
-            try:
-                return future.result(timeout=seconds)
-            except TimeoutError:
-                if future.done():  # the function itself raised it, or ended just now
-                    return future.result()
-    except BaseException:
-        future.add_done_callback(discard_late)
-        raise
+    with ExitStack() as on_interruption:
+        on_interruption.callback(future.add_done_callback, discard_late)
+        while not future.done():
+            # A timeout of the function itself is read below.
+            with suppress(TimeoutError):
+                future.exception(timeout=timer.next_wait())
+        on_interruption.pop_all()
+    return future.result()
