@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.event_log import SourceState
-from etl_assets.fetch import collect_answers, decide, download, probe, raw_store
-from etl_assets.fetch.collect_answers import RequestContext, RequestSurvey
+from etl_assets.fetch import answer_survey, collect_answers, decide, download, probe, raw_store
+from etl_assets.fetch.answer_survey import RequestContext, RequestSurvey
 from etl_assets.fetch.download import FetchContext, FetchJob
 from etl_assets.fetch.file_set import list_files, sort_partitions
 from etl_assets.fetch.locations import LocationResolver
@@ -172,13 +172,13 @@ class Fetcher:
             force=force,
         )
         table = self.project.home.table_file(
-            source.domain, collect_answers.require_for_each(source).table, None
+            source.domain, answer_survey.require_for_each(source).table, None
         )
         requests = build_requests(
             source, table, self.project.resolver, with_credentials=not (missing or faults)
         )
-        survey = collect_answers.survey_requests(source, requests, context)
-        decision = collect_answers.decide(part, survey, last, context)
+        survey = answer_survey.survey_requests(source, requests, context)
+        decision = answer_survey.decide(part, survey, last, context)
         return RowJob(part, decision, survey, context, last)
 
     def _stored_state(self, last: FetchResult | None) -> StoredState:

@@ -1,6 +1,7 @@
 """Requests built from the rows of a table, the sending of one of them, and the store of answers.
 
-Which requests are sent and what becomes of their answers is `etl_assets.fetch.collect_answers`.
+Which requests are sent is `etl_assets.fetch.answer_survey`, what becomes of their answers
+`etl_assets.fetch.collect_answers`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from support import chat_endpoint as chats
 from support.table_declarations import column, contract, source
 
 from etl_assets.declarations.source import Source
-from etl_assets.fetch import collect_answers
+from etl_assets.fetch import answer_survey, collect_answers
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.fetch.row_requests import RowRequest, build_requests
@@ -85,7 +85,7 @@ class Asking:
         **declared: Any,
     ) -> FetchResult:
         with Client() as client:
-            context = collect_answers.RequestContext(
+            context = answer_survey.RequestContext(
                 client,
                 self.home,
                 at,
@@ -94,10 +94,8 @@ class Asking:
                 force=force,
             )
             source = self.source(**declared)
-            survey = collect_answers.survey_requests(
-                source, self.requests(source, resolver), context
-            )
-            decision = collect_answers.decide(PART, survey, self.last, context)
+            survey = answer_survey.survey_requests(source, self.requests(source, resolver), context)
+            decision = answer_survey.decide(PART, survey, self.last, context)
             self.last = collect_answers.collect(PART, survey, decision, self.last, context)
         return self.last
 
