@@ -139,7 +139,7 @@ class GateCheck(Declaration):
     key: list[str] = Field(min_length=1)
     ignore_case: bool = Field(
         default=False,
-        description="key and group are compared in lower case: a row spelled anew is the same row",
+        description="compare key and group in lower case: a row in another spelling is the same",
     )
     floor: int = Field(default=0, ge=0, description="rows that may change whatever their share")
     max_vanished_pct: float = Field(ge=0, le=100)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 LOST_SUPPORT = re.compile(
     r"Becomes (\w+)(?: in version (\S+))? once these no longer say so: (.+)\."
 )
-UNDECIDED = "Is decided anew once these no longer say so: "
+UNDECIDED = "Is decided again once these no longer say so: "
 VENDOR_FIX = "Becomes fixed when the vendor's feed names a fixed version"
 DISTRO_FIX = re.compile(r"when Debian publishes a fix(?: above \S+)? in .*\((\w+)\)\.$")
 SOURCES = {

@@ -216,7 +216,7 @@ def many_members(count: int, *, comment: bytes = b"", is_large: bool = False) ->
 def test_an_archive_of_too_many_members_is_refused_before_it_is_read(
     tmp_path: Path, prefix: bytes, comment: bytes, is_large: bool
 ) -> None:
-    """The last entry of the directory is damaged, which whoever reads all of them finds."""
+    """The last entry of the directory is damaged: reading all entries would raise another error."""
     content = bytearray(prefix + many_members(60, comment=comment, is_large=is_large))
     last_entry = content.rindex(b"PK\x01\x02")
     content[last_entry : last_entry + 4] = b"ruin"

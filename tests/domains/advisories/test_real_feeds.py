@@ -227,7 +227,7 @@ def test_an_empty_revision_is_read_as_none(rows: Rows) -> None:
 
 
 def test_the_next_state_is_unsure_only_where_tracker_and_osv_differ(rows: Rows) -> None:
-    unsure = {p for p, row in rows.items() if row["would_flip"].startswith("Is decided anew")}
+    unsure = {p for p, row in rows.items() if row["would_flip"].startswith("Is decided again")}
 
     assert unsure == {
         ("backupninja", "CVE-2005-3111"),

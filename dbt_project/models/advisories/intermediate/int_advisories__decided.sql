@@ -121,7 +121,7 @@ winning_claims as (
         case when not advisory_sources.is_next_state_unsure then advisory_sources.next_version end
             as next_version,
         case
-            when claims.is_listed and advisory_sources.is_next_state_unsure then 'Is decided anew'
+            when claims.is_listed and advisory_sources.is_next_state_unsure then 'Is decided again'
         end as undecided,
         -- A fix in the distribution proves nothing for a package that the vendor builds itself, so
         -- no release of the distribution could change the state.
