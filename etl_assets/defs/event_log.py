@@ -23,6 +23,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys
 from etl_assets.defs.materialize import (
+    RECORD,
     PartOutcome,
     SourceCheck,
     check_event,
@@ -43,6 +44,7 @@ from etl_assets.model.records import (
 R = TypeVar("R", bound=Record)
 
 COMMAND_TAG = "etl/command"  # its value is the domain; a run that Dagster's UI launches has none
+DIRECTORY_TAG_PREFIX = "etl/directory/"  # with the domain; its value names the run directory
 # A run that was killed between its creation and its start never leaves NOT_STARTED.
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
 PAGE_SIZE = 100  # events a query
@@ -67,9 +69,8 @@ class EventLog:
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
-        # The record of each newest event that was read. Events never change, so that a step that
-        # reads the state again pays for the query alone.
-        self._read_events: dict[dg.AssetKey, dict[int, Record | None]] = {}
+        # Events never change, so that a step that reads the state again pays for the query alone.
+        self._read_events: dict[dg.AssetKey, list[dg.EventLogRecord]] = {}
 
     def read_sources(self, sources: Iterable[Source]) -> dict[str, SourceState]:
         """Return the state of each source by name.
@@ -100,7 +101,7 @@ class EventLog:
     def last_contacts(
         self, sources: Iterable[Source], states: Mapping[str, SourceState]
     ) -> dict[str, datetime]:
-        """Return when each source's remote last answered a fetch or a probe, by source name."""
+        """Return when each source's remote last answered a fetch or a recorded probe, by name."""
         names = {asset_keys.raw_key(source): source.name for source in sources}
         contacts: dict[str, datetime] = {}
         for entry in self.instance.get_asset_records(list(names)):
@@ -134,56 +135,66 @@ class EventLog:
 
     def partition_records(self, key: dg.AssetKey, kind: type[R]) -> dict[str | None, R]:
         """Return the last record of each partition that was ever materialized."""
+        events = self._newest_events(key)
+        bare = [partition for partition, event in events.items() if not _has_record(event)]
+        records: dict[str | None, R] = {}
+        for partition, event in {**events, **self._events_with_record(key, bare)}.items():
+            record = read_record(event.asset_materialization, kind)
+            if record is not None:
+                records[partition] = record
+        return records
+
+    def partition_run_ids(self, key: dg.AssetKey) -> set[str]:
+        """Return the runs of the last event, and of the last record, of each partition."""
+        events = self._newest_events(key)
+        bare = [partition for partition, event in events.items() if not _has_record(event)]
+        return {
+            event.run_id
+            for event in (*events.values(), *self._events_with_record(key, bare).values())
+        }
+
+    def _newest_events(self, key: dg.AssetKey) -> dict[str, dg.EventLogRecord]:
+        """Return the last materialization of each partition."""
         # The public API pages through all events, newest first: reading would end at the partition
         # that has not moved for longest, after thousands of events of one that moves every hour.
         newest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
             key, dg.DagsterEventType.ASSET_MATERIALIZATION
         )
-        known = self._read_events.get(key, {})
-        unread = sorted(set(newest.values()) - known.keys())
-        current = {storage_id: known.get(storage_id) for storage_id in newest.values()}
+        ids = set(newest.values())
+        events = {e.storage_id: e for e in self._read_events.get(key, ()) if e.storage_id in ids}
+        unread = sorted(ids - events.keys())
         for start in range(0, len(unread), PAGE_SIZE):
-            ids = unread[start : start + PAGE_SIZE]
-            by_id = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids)
-            for entry in self.instance.fetch_materializations(by_id, limit=len(ids)).records:
-                current[entry.storage_id] = read_record(entry.asset_materialization, kind)
-        records: dict[str | None, R] = {}
-        without_record = []
-        for partition, storage_id in newest.items():
-            record = current[storage_id]
-            if isinstance(record, kind):
-                records[partition] = record
-            else:
-                without_record.append(partition)
-        self._read_events[key] = current
-        return records | self._earlier_records(key, kind, without_record)
+            page = unread[start : start + PAGE_SIZE]
+            by_id = dg.AssetRecordsFilter(asset_key=key, storage_ids=page)
+            for event in self.instance.fetch_materializations(by_id, limit=len(page)).records:
+                events[event.storage_id] = event
+        self._read_events[key] = list(events.values())
+        return {event.partition_key: event for event in events.values() if event.partition_key}
 
-    def _earlier_records(
-        self, key: dg.AssetKey, kind: type[R], partitions: Sequence[str]
-    ) -> dict[str | None, R]:
-        """Return the last record of partitions whose newest event carries none.
+    def _events_with_record(
+        self, key: dg.AssetKey, partitions: Sequence[str]
+    ) -> dict[str, dg.EventLogRecord]:
+        """Return the last materialization with a record, of partitions whose newest has none.
 
         Dagster materializes an asset for every partition of a run's range. Those of the domain's
         other file sets never have a record; a forgotten file has one before such events.
         """
         missing = set(partitions)
-        records: dict[str | None, R] = {}
+        events: dict[str, dg.EventLogRecord] = {}
         cursor: str | None = None
         while missing:
             event_filter = dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(missing))
             page = self.instance.fetch_materializations(
                 event_filter, limit=PAGE_SIZE, cursor=cursor
             )
-            for entry in page.records:
-                partition = entry.partition_key
-                record = read_record(entry.asset_materialization, kind)
-                if partition in missing and record is not None:
-                    records[partition] = record
-                    missing.discard(partition)
+            for event in page.records:
+                if event.partition_key in missing and _has_record(event):
+                    events[event.partition_key] = event
+                    missing.discard(event.partition_key)
             if not page.has_more:
                 break
             cursor = page.cursor
-        return records
+        return events
 
     def fetch_history(self, source: Source, partition: str | None) -> Iterator[FetchResult]:
         """Yield the record of every fetch of one partition, the newest first."""
@@ -217,18 +228,29 @@ class EventLog:
 
         A run that plans a check and does not evaluate it leaves the earlier evaluation valid.
         """
-        # The public `get_latest_asset_check_evaluation_record` reads one check a query; there are
-        # hundreds of checks on models.
-        storage = self.instance.event_log_storage
         evaluations = {}
-        for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
-            evaluation = _evaluation(latest.event)
-            if evaluation is None:
-                history = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
-                evaluation = _evaluation(history[0].event) if history else None
+        for key, entry in self.latest_check_events(keys).items():
+            evaluation = _evaluation(entry)
             if evaluation is not None:
                 evaluations[key] = evaluation
         return evaluations
+
+    def latest_check_events(
+        self, keys: Sequence[dg.AssetCheckKey]
+    ) -> dict[dg.AssetCheckKey, dg.EventLogEntry]:
+        """Return the event of the last evaluation of each check that was ever evaluated."""
+        # The public `get_latest_asset_check_evaluation_record` reads one check a query; there are
+        # hundreds of checks on models.
+        storage = self.instance.event_log_storage
+        entries: dict[dg.AssetCheckKey, dg.EventLogEntry] = {}
+        for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
+            entry = latest.event
+            if _evaluation(entry) is None:
+                history = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
+                entry = history[0].event if history else None
+            if entry is not None and _evaluation(entry) is not None:
+                entries[key] = entry
+        return entries
 
     def report(
         self, event: dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
@@ -269,6 +291,12 @@ class EventLog:
         """Return the runs that a command started and that have no end in the event log."""
         runs = dg.RunsFilter(statuses=UNFINISHED, tags={COMMAND_TAG: domain})
         return [run.run_id for run in self.instance.get_runs(runs)]
+
+    def unfinished_directories(self, domain: str) -> set[str]:
+        """Return the names of the run directories that runs without an end write to."""
+        runs = self.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        names = {run.tags.get(f"{DIRECTORY_TAG_PREFIX}{domain}") for run in runs}
+        return {name for name in names if name}
 
     def is_finished(self, run_id: str) -> bool:
         """Return True if the run has ended, or is unknown."""
@@ -333,6 +361,11 @@ class EventLog:
 def _is_answer(fetch: FetchResult) -> bool:
     """Return True if the remote answered, and was not left alone or unreachable."""
     return fetch.status.is_served and fetch.decision.reason is not Reason.ALREADY_STORED
+
+
+def _has_record(event: dg.EventLogRecord) -> bool:
+    materialization = event.asset_materialization
+    return materialization is not None and RECORD in materialization.metadata
 
 
 def _evaluation(entry: dg.EventLogEntry | None) -> dg.AssetCheckEvaluation | None:

@@ -17,6 +17,7 @@ from etl_assets.defs.context import DomainSession, ProjectSession, current_run
 from etl_assets.defs.launch import RunResult, launch
 from etl_assets.defs.model_state import last_built_at
 from etl_assets.defs.plan import Plan, make_plan
+from etl_assets.defs.retention.retain import retain
 from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions, Stage
@@ -52,11 +53,13 @@ def run_domain(
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)
     with lock(project.home.lock(domain.name), on_wait=project.echo, wait=options.wait):
+        started_at = datetime.now(UTC)
         try:
             manifest = _run_locked(session, options, partitions)
         except (HomeError, BuildError) as error:
             finish_run.notify_error(session, error)
             raise
+        retain(session, started_at=started_at, now=datetime.now(UTC))
         if copy_directory:
             copy_published(session, copy_directory, published=manifest.published)
         return manifest
