@@ -47,6 +47,7 @@ COMMAND_TAG = "etl/command"  # its value is the domain; a run that Dagster's UI 
 DIRECTORY_TAG_PREFIX = "etl/directory/"  # with the domain; its value names the run directory
 # A run that was killed between its creation and its start never leaves NOT_STARTED.
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
+PROBED_AT = "probed_at"  # the metadata entry of an observation
 PAGE_SIZE = 100  # events a query
 
 
@@ -113,8 +114,8 @@ class EventLog:
         for key, name in names.items():
             probes = self.instance.fetch_observations(key, limit=1).records
             probe = probes[0].asset_observation if probes else None
-            if probe and "fault" not in probe.metadata and "probed_at" in probe.metadata:
-                probed_at = datetime.fromisoformat(str(probe.metadata["probed_at"].value))
+            if probe and "fault" not in probe.metadata and PROBED_AT in probe.metadata:
+                probed_at = datetime.fromisoformat(str(probe.metadata[PROBED_AT].value))
                 contacts[name] = max(contacts.get(name, probed_at), probed_at)
         return contacts
 
@@ -214,6 +215,16 @@ class EventLog:
             if not page.has_more:
                 return
             cursor = page.cursor
+
+    def last_observation(
+        self, key: dg.AssetKey, partition: str | None
+    ) -> dg.AssetObservation | None:
+        """Return the last observation of a partition, or of an unpartitioned asset."""
+        partitions = None if partition is None else [partition]
+        event_filter = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
+        for entry in self.instance.fetch_observations(event_filter, limit=1).records:
+            return entry.asset_observation
+        return None
 
     def latest_observation(self, key: dg.AssetKey, kind: type[R]) -> R | None:
         """Return the record of an asset's last observation, or None if it carries none."""

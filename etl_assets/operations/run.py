@@ -86,6 +86,7 @@ def _run_locked(
     for line in plan.news():
         session.project.echo(line)
     plan.observe(session)
+    session = replace(session, project=replace(session.project, probes=plan.probes))
     if not plan.needs_run:
         return finish_run.finish_unchanged(
             session, options.stages, as_of=as_of, started_at=started_at
