@@ -38,10 +38,13 @@ class LivingOrchard(Orchard):
         for year in range(first_year, datetime.now(UTC).year + 1):
             self.publish_year(year, 1)
 
-    def keep(self, **bounds: int) -> None:
-        """Declare bounds of retention, for this process."""
-        retention = self.domain.retention.model_copy(update=bounds)
-        self.domain = self.domain.model_copy(update={"retention": retention})
+    def declare_retention(self, **bounds: int) -> None:
+        """Declare bounds of retention in place of those that were declared before."""
+        file = self.project / "domains" / DOMAIN / "_domain.yaml"
+        text = file.read_text(encoding="utf-8").partition("retention:\n")[0]
+        lines = [f"  {name}: {value}\n" for name, value in bounds.items()]
+        file.write_text("".join([text, "retention:\n", *lines]), encoding="utf-8")
+        self.domain = load(self.settings.domains_dir)[DOMAIN]
 
     def publish_year(self, year: int, kilograms: int) -> None:
         """Serve the file of one year."""
@@ -54,6 +57,10 @@ class LivingOrchard(Orchard):
         kind = KINDS[(KINDS.index(self._trees.trees[tree]) + 1) % len(KINDS)]
         self._trees.trees[tree] = kind
         self._edits += 1
+        self.serve_again()
+
+    def serve_again(self) -> None:
+        """Serve the files as this home last edited them; homes may share a server."""
         for name, data in self._trees.render().items():
             self._server.publish(f"/{HOST}/{name}", data)
 

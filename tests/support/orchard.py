@@ -120,8 +120,10 @@ class Orchard:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
-    def run(self, options: RunOptions | None = None) -> RunManifest:
-        with self.session() as session:
+    def run(
+        self, options: RunOptions | None = None, *, echo: Callable[[str], None] = lambda _: None
+    ) -> RunManifest:
+        with self.session(echo=echo) as session:
             return run_domain(session, options or RunOptions())
 
     @contextmanager
