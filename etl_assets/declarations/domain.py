@@ -225,7 +225,9 @@ class Retention(Declaration):
 
     versions: int = Field(default=10, ge=1, description="raw files kept per source or partition")
     days: int = Field(default=90, ge=1, description="how long a raw file is kept")
-    keep_runs: int = Field(default=60, ge=1, description="run directories that are kept, and Dagster's run records")
+    keep_runs: int = Field(
+        default=60, ge=1, description="run directories that are kept, and Dagster's run records"
+    )
     rehash_megabytes: int = Field(
         default=256,
         ge=0,

@@ -59,7 +59,12 @@ def prune(
     digests = {path.name for path in files}
     for name in names:
         old = run_records.list_old_run_records(
-            session.event_log, home, domains[name], domains=set(names), removed_digests=digests
+            session.event_log,
+            home,
+            domains[name],
+            session.for_domain(name).read_sources(),
+            domains=set(names),
+            removed_digests=digests,
         )
         run_ids += [run_id for run_id in old if run_id not in run_ids]
     removed = [

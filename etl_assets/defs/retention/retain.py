@@ -7,10 +7,12 @@ modules of this package. `etl prune` does the same by hand, for all domains at o
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 
 from etl_assets.defs.context import DomainSession, ProjectSession
+from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.retention import old_files, run_records
 from etl_assets.defs.retention.raw_versions import list_versions
 from etl_assets.fetch import raw_store
@@ -44,17 +46,23 @@ def _retain(session: DomainSession, started_at: datetime, now: datetime) -> None
         run_directory.remove(path)
     for path in old_files.list_old_scratch(home, domain, now):
         shutil.rmtree(path)
-    if _has_old_versions(session, started_at, now):
+    states = session.read_sources()
+    if _has_old_versions(session, states, started_at, now):
         _remove_old_versions(session, now)
     old_records = run_records.list_old_run_records(
-        session.event_log, home, domain, domains={domain.name}
+        session.event_log, home, domain, states, domains={domain.name}
     )
     for run_id in old_records[:MAX_RUN_RECORDS]:
         run_records.delete_run_record(session.event_log, run_id)
     run_records.finish_deletions(session.event_log)
 
 
-def _has_old_versions(session: DomainSession, started_at: datetime, now: datetime) -> bool:
+def _has_old_versions(
+    session: DomainSession,
+    states: Mapping[str, SourceState],
+    started_at: datetime,
+    now: datetime,
+) -> bool:
     """Return True if a stored file is an old version of a part.
 
     Only parts that this run fetched have one more version. The age of all versions is looked at
@@ -63,7 +71,6 @@ def _has_old_versions(session: DomainSession, started_at: datetime, now: datetim
     event_log, domain = session.event_log, session.domain
     directories = run_directory.list_directories(session.home, domain.name)
     days = {path.name.partition("_")[0] for path in directories[:2]}
-    states = session.read_sources()
     for source in domain.sources.values():
         for partition, fetch in states[source.name].fetches.items():
             is_fetched = fetch.file is not None and fetch.file.fetched_at >= started_at

@@ -6,7 +6,7 @@ event is ever written again, which would make old data look fresh.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,13 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
-from etl_assets.defs.event_log import COMMAND_TAG, DIRECTORY_TAG_PREFIX, PAGE_SIZE, EventLog
+from etl_assets.defs.event_log import (
+    COMMAND_TAG,
+    DIRECTORY_TAG_PREFIX,
+    PAGE_SIZE,
+    EventLog,
+    SourceState,
+)
 from etl_assets.defs.materialize import read_record
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchResult
@@ -38,6 +44,7 @@ def list_old_run_records(
     event_log: EventLog,
     home: Home,
     domain: Domain,
+    states: Mapping[str, SourceState],
     *,
     domains: AbstractSet[str],
     removed_digests: AbstractSet[str] = frozenset(),
@@ -62,7 +69,7 @@ def list_old_run_records(
         return []
     window_start = min(record.create_timestamp for record in kept)
     needed = _runs_of_newest_events(event_log, domain)
-    needed |= _runs_of_stored_files(event_log, home, domain, window_start, removed_digests)
+    needed |= _runs_of_stored_files(event_log, home, domain, states, window_start, removed_digests)
     candidates = [r.dagster_run.run_id for r in old if r.dagster_run.run_id not in needed]
     needed = _runs_of_newest_checks(event_log, candidates)
     return [run_id for run_id in reversed(candidates) if run_id not in needed]
@@ -143,6 +150,7 @@ def _runs_of_stored_files(
     event_log: EventLog,
     home: Home,
     domain: Domain,
+    states: Mapping[str, SourceState],
     before: datetime,
     removed_digests: AbstractSet[str],
 ) -> set[str]:
@@ -151,7 +159,6 @@ def _runs_of_stored_files(
     Without its event the file would belong to nothing: no rollback could find it, and no retention.
     """
     run_ids = set()
-    states = event_log.read_sources(domain.sources.values())
     for source in domain.sources.values():
         fetches = states[source.name].fetches
         seen = {(key, fetch.file.sha256) for key, fetch in fetches.items() if fetch.file}

@@ -87,7 +87,8 @@ def observe(event_log: EventLog, partition: str | None = None) -> str:
 
 def old_records(event_log: EventLog, home: Home, domain: Domain, *domains: str) -> list[str]:
     names = {DOMAIN, *domains}
-    return run_records.list_old_run_records(event_log, home, domain, domains=names)
+    states = event_log.read_sources(domain.sources.values())
+    return run_records.list_old_run_records(event_log, home, domain, states, domains=names)
 
 
 def test_only_runs_beyond_the_declared_number_are_old(
