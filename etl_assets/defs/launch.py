@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     # The error of a failed step has no public type.
     from dagster_shared.error import SerializableErrorInfo
 
-# Pools have one slot for each domain's warehouse: DuckDB refuses a second writer. Without `retention`
-# Dagster keeps all ticks forever, except those of sensors that requested nothing.
+# Pools have one slot for each domain's warehouse: DuckDB refuses a second writer.
+# By default Dagster keeps every tick forever, except those of sensors that requested nothing.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false

@@ -76,6 +76,7 @@ def directories(orchard: LivingOrchard) -> list[Path]:
     return run_directory.list_directories(orchard.home, DOMAIN)
 
 
+@pytest.mark.fault("many-runs")
 def test_only_the_declared_runs_and_what_they_need_are_left(after_runs: LivingOrchard) -> None:
     # One more directory has the history that the older kept run began with. Two more run records
     # hold the last events of the other sources, and the fetch of that directory's raw file.
@@ -84,6 +85,7 @@ def test_only_the_declared_runs_and_what_they_need_are_left(after_runs: LivingOr
     assert event_files(after_runs) == set(run_ids(after_runs))
 
 
+@pytest.mark.fault("many-runs")
 def test_what_has_not_moved_since_the_first_run_is_up_to_date(after_runs: LivingOrchard) -> None:
     after_runs.serve_again()
 
@@ -124,6 +126,7 @@ def test_a_run_without_changes_follows(orchard: LivingOrchard, after_runs: Livin
     assert run_ids(orchard) == run_ids(after_runs)
 
 
+@pytest.mark.fault("many-runs")
 def test_a_pin_outlives_many_runs(orchard: LivingOrchard) -> None:
     trees = orchard.domain.sources["trees"]
     with orchard.session() as session:
@@ -214,6 +217,7 @@ def test_a_scratch_folder_that_a_killed_command_left_is_removed_after_a_day(
     assert [path.exists() for path in (old, new)] == [False, True]
 
 
+@pytest.mark.fault("many-runs", "killed")
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 def test_retention_that_is_killed_is_completed_by_the_next_run(
     where: str, orchard: LivingOrchard
