@@ -100,7 +100,7 @@ def list_old_files(
             age = now - datetime.fromtimestamp(path.stat().st_mtime, UTC)
             if age.days >= max(domain.retention.days for domain in domains.values()):
                 files[path] = UNLISTED
-    named = _find_named_digests(home, {path.name for path in files}, old_runs) if files else set()
+    named = find_named_digests(home, {path.name for path in files}, old_runs)
     return {path: reason for path, reason in files.items() if path.name not in named}
 
 
@@ -115,11 +115,13 @@ def old_version_reasons(
     }
 
 
-def _find_named_digests(
-    home: Home, digests: Collection[str], old_runs: AbstractSet[Path]
+def find_named_digests(
+    home: Home, digests: Collection[str], old_runs: AbstractSet[Path] = frozenset()
 ) -> set[str]:
     """Return those of the digests that manifests name, also of domains not declared here."""
     named: set[str] = set()
+    if not digests:
+        return named
     for _, _, manifest in load_manifests(home):
         for record in manifest.records.values():
             named |= set(record.raw_digests) & set(digests)

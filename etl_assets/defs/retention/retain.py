@@ -63,13 +63,14 @@ def _has_old_versions(
     started_at: datetime,
     now: datetime,
 ) -> bool:
-    """Return True if a stored file is an old version of a part.
+    """Return True if a stored file is an old version of a part, and of no run that is kept.
 
     Only parts that this run fetched have one more version. The age of all versions is looked at
     by the first run of a day, as reading the history of every part takes longer.
     """
-    event_log, domain = session.event_log, session.domain
-    directories = run_directory.list_directories(session.home, domain.name)
+    event_log, home, domain = session.event_log, session.home, session.domain
+    old_digests: set[str] = set()
+    directories = run_directory.list_directories(home, domain.name)
     days = {path.name.partition("_")[0] for path in directories[:2]}
     for source in domain.sources.values():
         for partition, fetch in states[source.name].fetches.items():
@@ -78,10 +79,9 @@ def _has_old_versions(
                 continue
             part = source.part(partition)
             versions = {part: list(list_versions(event_log, source, part))}
-            reasons = old_files.old_version_reasons(domain, versions, now)
-            if any(session.home.raw_file(sha256).exists() for sha256 in reasons):
-                return True
-    return False
+            old_digests |= set(old_files.old_version_reasons(domain, versions, now))
+    stored = {sha256 for sha256 in old_digests if home.raw_file(sha256).exists()}
+    return bool(stored - old_files.find_named_digests(home, stored))
 
 
 def _remove_old_versions(session: DomainSession, now: datetime) -> None:
