@@ -50,10 +50,15 @@ class Measurement:
         )
 
 
-def main(runs: int, diagram: Path | None) -> None:
-    """Run the domain, print a line for each run and the comparison, and draw the diagram."""
+def main(runs: int, diagram: Path | None, keep_runs: int | None = None) -> None:
+    """Run the domain, print a line for each run and the comparison, and draw the diagram.
+
+    `keep_runs` in place of the default shows the trend after fewer runs.
+    """
     with tempfile.TemporaryDirectory() as folder, run_misbehaving_server() as server:
         old = LivingOrchard(Path(folder) / "old", server)
+        if keep_runs is not None:
+            old.declare_retention(keep_runs=keep_runs)
         print("  run  home, MB directories run records  events   CPU s")
         measurements = []
         for number in range(1, runs - PAIRS + 1):
@@ -161,4 +166,8 @@ def _files(home: Home) -> Iterator[os.stat_result]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    main(
+        int(sys.argv[1]),
+        Path(sys.argv[2]) if len(sys.argv) > 2 else None,
+        int(sys.argv[3]) if len(sys.argv) > 3 else None,
+    )

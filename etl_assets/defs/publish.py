@@ -100,7 +100,7 @@ def build_publish(
             },
         )
         if not project.holds_lock:  # else the command that launched the run does it at its end
-            retain(session, started_at=run.started_at, now=datetime.now(UTC))
+            retain(session, now=datetime.now(UTC))
 
     return published
 

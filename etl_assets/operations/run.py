@@ -53,13 +53,12 @@ def run_domain(
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)
     with lock(project.home.lock(domain.name), on_wait=project.echo, wait=options.wait):
-        started_at = datetime.now(UTC)
         try:
             manifest = _run_locked(session, options, partitions)
         except (HomeError, BuildError) as error:
             finish_run.notify_error(session, error)
             raise
-        retain(session, started_at=started_at, now=datetime.now(UTC))
+        retain(session, now=datetime.now(UTC))
         if copy_directory:
             copy_published(session, copy_directory, published=manifest.published)
         return manifest

@@ -7,14 +7,12 @@ modules of this package. `etl prune` does the same by hand, for all domains at o
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 
 from etl_assets.defs.context import DomainSession, ProjectSession
-from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.retention import old_files, run_records
-from etl_assets.defs.retention.raw_versions import list_versions
+from etl_assets.defs.retention.raw_versions import versions_by_part
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import HomeError
 from etl_assets.publish import run_directory
@@ -24,13 +22,13 @@ from etl_assets.storage.lock import lock
 MAX_RUN_RECORDS = 100
 
 
-def retain(session: DomainSession, *, started_at: datetime, now: datetime) -> None:
-    """Remove what the domain no longer keeps, at the end of a run that started at `started_at`.
+def retain(session: DomainSession, *, now: datetime) -> None:
+    """Remove what the domain no longer keeps, at the end of a run.
 
     The caller holds the domain's lock. The outcome of the run is the same whatever fails here.
     """
     try:
-        _retain(session, started_at, now)
+        _retain(session, now)
     except Exception as error:  # noqa: BLE001 - the run is over, and its outcome must not change
         session.project.echo(
             f"retention: {type(error).__name__}: {error}; the next run tries again, and "
@@ -38,48 +36,42 @@ def retain(session: DomainSession, *, started_at: datetime, now: datetime) -> No
         )
 
 
-def _retain(session: DomainSession, started_at: datetime, now: datetime) -> None:
+def _retain(session: DomainSession, now: datetime) -> None:
     home, domain = session.home, session.domain
     run_directory.finish_removals(home, domain.name)
-    unfinished = session.event_log.unfinished_directories(domain.name)
-    for path in old_files.list_old_runs(home, domain, unfinished=unfinished):
-        run_directory.remove(path)
+    run_records.finish_deletions(session.event_log)
     for path in old_files.list_old_scratch(home, domain, now):
         shutil.rmtree(path)
-    states = session.read_sources()
-    if _has_old_versions(session, states, started_at, now):
+    unfinished = session.event_log.unfinished_directories(domain.name)
+    old_runs = old_files.list_old_runs(home, domain, unfinished=unfinished)
+    # Finding what nothing needs reads the history of every part, a sixth of a small run's time: so
+    # it waits for a tenth of the runs to be old. Ages are looked at once a day.
+    is_due = len(old_runs) > domain.retention.keep_runs // 10
+    if not (is_due or _is_first_of_day(session)):
+        return
+    for path in old_runs:
+        run_directory.remove(path)
+    if _has_old_versions(session, now):
         _remove_old_versions(session, now)
     old_records = run_records.list_old_run_records(
-        session.event_log, home, domain, states, domains={domain.name}
+        session.event_log, home, domain, session.read_sources(), domains={domain.name}
     )
     for run_id in old_records[:MAX_RUN_RECORDS]:
         run_records.delete_run_record(session.event_log, run_id)
-    run_records.finish_deletions(session.event_log)
 
 
-def _has_old_versions(
-    session: DomainSession,
-    states: Mapping[str, SourceState],
-    started_at: datetime,
-    now: datetime,
-) -> bool:
-    """Return True if a stored file is an old version of a part, and of no run that is kept.
+def _is_first_of_day(session: DomainSession) -> bool:
+    """Return True if no other run of the domain started on the (UTC) day of the last one."""
+    directories = run_directory.list_directories(session.home, session.domain.name)
+    days = [path.name.partition("_")[0] for path in directories[:2]]
+    return len(set(days)) == len(days)
 
-    Only parts that this run fetched have one more version. The age of all versions is looked at
-    by the first run of a day, as reading the history of every part takes longer.
-    """
-    event_log, home, domain = session.event_log, session.home, session.domain
-    old_digests: set[str] = set()
-    directories = run_directory.list_directories(home, domain.name)
-    days = {path.name.partition("_")[0] for path in directories[:2]}
-    for source in domain.sources.values():
-        for partition, fetch in states[source.name].fetches.items():
-            is_fetched = fetch.file is not None and fetch.file.fetched_at >= started_at
-            if not is_fetched and len(days) == 1:
-                continue
-            part = source.part(partition)
-            versions = {part: list(list_versions(event_log, source, part))}
-            old_digests |= set(old_files.old_version_reasons(domain, versions, now))
+
+def _has_old_versions(session: DomainSession, now: datetime) -> bool:
+    """Return True if a stored file is an old version of a part, and of no run that is kept."""
+    home, domain = session.home, session.domain
+    versions = versions_by_part(session.event_log, domain)
+    old_digests = old_files.old_version_reasons(domain, versions, now)
     stored = {sha256 for sha256 in old_digests if home.raw_file(sha256).exists()}
     return bool(stored - old_files.find_named_digests(home, stored))
 
