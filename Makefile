@@ -14,7 +14,7 @@ DEV_STAMP := $(VENV)/.dev-stamp
 MARK ?= not long
 PYTEST ?=
 
-# `make soak` is repeated exactly by the same seed.
+# Of `make soak` and `make living`; `make soak` is repeated exactly by the same seed.
 RUNS ?= 200
 SEED ?= 1
 
@@ -58,6 +58,10 @@ drill: ## every further write point and fault (half an hour)
 .PHONY: soak
 soak: setup-dev ## 200 runs with random faults, each verified: make soak RUNS=200 SEED=1
 	PYTHONPATH=tests $(BIN)/python -W ignore -m support.soak $(RUNS) $(SEED)
+
+.PHONY: living
+living: setup-dev ## 300 changing runs, and what they leave: make living RUNS=300
+	PYTHONPATH=tests $(BIN)/python -W ignore -m bench.living $(RUNS)
 
 .PHONY: check
 check: setup-dev ## format, lint, types, import rules, SQL, YAML, layout

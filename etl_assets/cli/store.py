@@ -132,9 +132,9 @@ def forget(source: SourceName, *, why: Why) -> None:
 
 @app.command(rich_help_panel="Store")
 def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Delete old raw files and run directories that nothing needs.
+    """Delete old raw files, run directories and run records that nothing needs.
 
-    The retention of the domain declares what is old.
+    The retention of the domain declares what is old. Each run does this for its domain at its end.
     """
     from etl_assets.operations import prune as operations_prune
 

@@ -221,11 +221,13 @@ class Explain(Declaration):
 
 
 class Retention(Declaration):
-    """What `etl prune` keeps; a raw file beyond either limit is removed if nothing uses it."""
+    """What a run keeps at its end; a raw file beyond either limit is removed if nothing uses it."""
 
     versions: int = Field(default=10, ge=1, description="raw files kept per source or partition")
     days: int = Field(default=90, ge=1, description="how long a raw file is kept")
-    keep_runs: int = Field(default=60, ge=1, description="run directories that are kept")
+    keep_runs: int = Field(
+        default=60, ge=1, description="run directories that are kept, and Dagster's run records"
+    )
     rehash_megabytes: int = Field(
         default=256,
         ge=0,

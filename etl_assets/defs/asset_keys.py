@@ -1,4 +1,4 @@
-"""Every asset key and every step name of the project is made here.
+"""Every asset key and the name of every step and job of the project is made here.
 
 The asset graph draws only the last part of a key, so the last part says what the asset is.
 """
@@ -14,6 +14,17 @@ from etl_assets.declarations.domain import Document, Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Source
 from etl_assets.model.run_options import Stage
+
+JOB_PREFIX = "refresh_"
+
+
+def job_name(domain: Domain) -> str:
+    return f"{JOB_PREFIX}{domain.name}"
+
+
+def domain_of_job(name: str) -> str | None:
+    """Return the name of the domain that a job refreshes; None for any other job."""
+    return name.removeprefix(JOB_PREFIX) if name.startswith(JOB_PREFIX) else None
 
 
 def step_name(domain: Domain, stage: str, wave: int) -> str:

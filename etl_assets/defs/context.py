@@ -19,7 +19,7 @@ from pydantic import create_model
 from etl_assets.declarations.domain import BrokenDomain, Domain
 from etl_assets.declarations.names import find_domain, find_part, find_source
 from etl_assets.declarations.source import Source
-from etl_assets.defs.event_log import EventLog, SourceState
+from etl_assets.defs.event_log import DIRECTORY_TAG_PREFIX, EventLog, SourceState
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver
@@ -168,7 +168,7 @@ class Run:
 
 
 def directory_tag(domain: Domain) -> str:
-    return f"etl/directory/{domain.name}"
+    return f"{DIRECTORY_TAG_PREFIX}{domain.name}"
 
 
 def current_run(session: DomainSession, run_id: str) -> Run:

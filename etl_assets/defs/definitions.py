@@ -13,6 +13,7 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
+from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.fetch_plan import parts_of_sources
@@ -70,10 +71,6 @@ def _merge(definitions: Iterable[dg.Definitions]) -> dg.Definitions:
     )
 
 
-def job_name(domain: Domain) -> str:
-    return f"refresh_{domain.name}"
-
-
 def _domain_defs(domain: Domain, project: ProjectContext) -> dg.Definitions:
     assets = []
     for wave in range(len(fetch_order(domain.sources))):
@@ -84,7 +81,7 @@ def _domain_defs(domain: Domain, project: ProjectContext) -> dg.Definitions:
     graph = Graph.from_manifest(project.dbt(domain).manifest)
     assets += [marts, build_publish(domain, project, graph, list(marts.check_keys))]
     job = dg.define_asset_job(
-        job_name(domain),
+        asset_keys.job_name(domain),
         selection=dg.AssetSelection.groups(domain.name),
         description=f"{domain.title}: fetch what moved, make what is below it, publish.",
     )

@@ -23,6 +23,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys
 from etl_assets.defs.materialize import (
+    RECORD,
     PartOutcome,
     SourceCheck,
     check_event,
@@ -43,8 +44,10 @@ from etl_assets.model.records import (
 R = TypeVar("R", bound=Record)
 
 COMMAND_TAG = "etl/command"  # its value is the domain; a run that Dagster's UI launches has none
+DIRECTORY_TAG_PREFIX = "etl/directory/"  # with the domain; its value names the run directory
 # A run that was killed between its creation and its start never leaves NOT_STARTED.
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
+PROBED_AT = "probed_at"  # the metadata entry of an observation
 PAGE_SIZE = 100  # events a query
 
 
@@ -67,6 +70,8 @@ class EventLog:
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
+        # Events never change, so that a step that reads the state again pays for the query alone.
+        self._read_events: dict[dg.AssetKey, list[dg.EventLogRecord]] = {}
 
     def read_sources(self, sources: Iterable[Source]) -> dict[str, SourceState]:
         """Return the state of each source by name.
@@ -97,7 +102,7 @@ class EventLog:
     def last_contacts(
         self, sources: Iterable[Source], states: Mapping[str, SourceState]
     ) -> dict[str, datetime]:
-        """Return when each source's remote last answered a fetch or a probe, by source name."""
+        """Return when each source's remote last answered a fetch or a recorded probe, by name."""
         names = {asset_keys.raw_key(source): source.name for source in sources}
         contacts: dict[str, datetime] = {}
         for entry in self.instance.get_asset_records(list(names)):
@@ -109,8 +114,8 @@ class EventLog:
         for key, name in names.items():
             probes = self.instance.fetch_observations(key, limit=1).records
             probe = probes[0].asset_observation if probes else None
-            if probe and "fault" not in probe.metadata and "probed_at" in probe.metadata:
-                probed_at = datetime.fromisoformat(str(probe.metadata["probed_at"].value))
+            if probe and "fault" not in probe.metadata and PROBED_AT in probe.metadata:
+                probed_at = datetime.fromisoformat(str(probe.metadata[PROBED_AT].value))
                 contacts[name] = max(contacts.get(name, probed_at), probed_at)
         return contacts
 
@@ -131,23 +136,66 @@ class EventLog:
 
     def partition_records(self, key: dg.AssetKey, kind: type[R]) -> dict[str | None, R]:
         """Return the last record of each partition that was ever materialized."""
-        # Dagster has no query for the last event of each partition. The newest page usually has
-        # them all, as a run materializes every partition of its range.
-        missing = set(self.instance.get_materialized_partitions(key))
+        events = self._newest_events(key)
+        bare = [partition for partition, event in events.items() if not _has_record(event)]
         records: dict[str | None, R] = {}
+        for partition, event in {**events, **self._events_with_record(key, bare)}.items():
+            record = read_record(event.asset_materialization, kind)
+            if record is not None:
+                records[partition] = record
+        return records
+
+    def partition_run_ids(self, key: dg.AssetKey) -> set[str]:
+        """Return the runs of the last event, and of the last record, of each partition."""
+        events = self._newest_events(key)
+        bare = [partition for partition, event in events.items() if not _has_record(event)]
+        return {
+            event.run_id
+            for event in (*events.values(), *self._events_with_record(key, bare).values())
+        }
+
+    def _newest_events(self, key: dg.AssetKey) -> dict[str, dg.EventLogRecord]:
+        """Return the last materialization of each partition."""
+        # The public API pages through all events, newest first: reading would end at the partition
+        # that has not moved for longest, after thousands of events of one that moves every hour.
+        newest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        ids = set(newest.values())
+        events = {e.storage_id: e for e in self._read_events.get(key, ()) if e.storage_id in ids}
+        unread = sorted(ids - events.keys())
+        for start in range(0, len(unread), PAGE_SIZE):
+            page = unread[start : start + PAGE_SIZE]
+            by_id = dg.AssetRecordsFilter(asset_key=key, storage_ids=page)
+            for event in self.instance.fetch_materializations(by_id, limit=len(page)).records:
+                events[event.storage_id] = event
+        self._read_events[key] = list(events.values())
+        return {event.partition_key: event for event in events.values() if event.partition_key}
+
+    def _events_with_record(
+        self, key: dg.AssetKey, partitions: Sequence[str]
+    ) -> dict[str, dg.EventLogRecord]:
+        """Return the last materialization with a record, of partitions whose newest has none.
+
+        Dagster materializes an asset for every partition of a run's range. Those of the domain's
+        other file sets never have a record; a forgotten file has one before such events.
+        """
+        missing = set(partitions)
+        events: dict[str, dg.EventLogRecord] = {}
         cursor: str | None = None
         while missing:
-            page = self.instance.fetch_materializations(key, limit=PAGE_SIZE, cursor=cursor)
-            for entry in page.records:
-                partition = entry.partition_key
-                record = read_record(entry.asset_materialization, kind)
-                if partition in missing and record is not None:
-                    records[partition] = record
-                    missing.discard(partition)
+            event_filter = dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(missing))
+            page = self.instance.fetch_materializations(
+                event_filter, limit=PAGE_SIZE, cursor=cursor
+            )
+            for event in page.records:
+                if event.partition_key in missing and _has_record(event):
+                    events[event.partition_key] = event
+                    missing.discard(event.partition_key)
             if not page.has_more:
                 break
             cursor = page.cursor
-        return records
+        return events
 
     def fetch_history(self, source: Source, partition: str | None) -> Iterator[FetchResult]:
         """Yield the record of every fetch of one partition, the newest first."""
@@ -168,6 +216,16 @@ class EventLog:
                 return
             cursor = page.cursor
 
+    def last_observation(
+        self, key: dg.AssetKey, partition: str | None
+    ) -> dg.AssetObservation | None:
+        """Return the last observation of a partition, or of an unpartitioned asset."""
+        partitions = None if partition is None else [partition]
+        event_filter = dg.AssetRecordsFilter(asset_key=key, asset_partitions=partitions)
+        for entry in self.instance.fetch_observations(event_filter, limit=1).records:
+            return entry.asset_observation
+        return None
+
     def latest_observation(self, key: dg.AssetKey, kind: type[R]) -> R | None:
         """Return the record of an asset's last observation, or None if it carries none."""
         for entry in self.instance.fetch_observations(key, limit=1).records:
@@ -181,18 +239,29 @@ class EventLog:
 
         A run that plans a check and does not evaluate it leaves the earlier evaluation valid.
         """
-        # The public `get_latest_asset_check_evaluation_record` reads one check a query; there are
-        # hundreds of checks on models.
-        storage = self.instance.event_log_storage
         evaluations = {}
-        for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
-            evaluation = _evaluation(latest.event)
-            if evaluation is None:
-                history = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
-                evaluation = _evaluation(history[0].event) if history else None
+        for key, entry in self.latest_check_events(keys).items():
+            evaluation = _evaluation(entry)
             if evaluation is not None:
                 evaluations[key] = evaluation
         return evaluations
+
+    def latest_check_events(
+        self, keys: Sequence[dg.AssetCheckKey]
+    ) -> dict[dg.AssetCheckKey, dg.EventLogEntry]:
+        """Return the event of the last evaluation of each check that was ever evaluated."""
+        # The public `get_latest_asset_check_evaluation_record` reads one check a query; there are
+        # hundreds of checks on models.
+        storage = self.instance.event_log_storage
+        entries: dict[dg.AssetCheckKey, dg.EventLogEntry] = {}
+        for key, latest in storage.get_latest_asset_check_execution_by_key(keys).items():
+            entry = latest.event
+            if _evaluation(entry) is None:
+                history = storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED)
+                entry = history[0].event if history else None
+            if entry is not None and _evaluation(entry) is not None:
+                entries[key] = entry
+        return entries
 
     def report(
         self, event: dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
@@ -233,6 +302,12 @@ class EventLog:
         """Return the runs that a command started and that have no end in the event log."""
         runs = dg.RunsFilter(statuses=UNFINISHED, tags={COMMAND_TAG: domain})
         return [run.run_id for run in self.instance.get_runs(runs)]
+
+    def unfinished_directories(self, domain: str) -> set[str]:
+        """Return the names of the run directories that runs without an end write to."""
+        runs = self.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        names = {run.tags.get(f"{DIRECTORY_TAG_PREFIX}{domain}") for run in runs}
+        return {name for name in names if name}
 
     def is_finished(self, run_id: str) -> bool:
         """Return True if the run has ended, or is unknown."""
@@ -297,6 +372,11 @@ class EventLog:
 def _is_answer(fetch: FetchResult) -> bool:
     """Return True if the remote answered, and was not left alone or unreachable."""
     return fetch.status.is_served and fetch.decision.reason is not Reason.ALREADY_STORED
+
+
+def _has_record(event: dg.EventLogRecord) -> bool:
+    materialization = event.asset_materialization
+    return materialization is not None and RECORD in materialization.metadata
 
 
 def _evaluation(entry: dg.EventLogEntry | None) -> dg.AssetCheckEvaluation | None:

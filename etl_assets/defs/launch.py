@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 # Pools have one slot for each domain's warehouse: DuckDB refuses a second writer.
+# By default Dagster keeps every tick forever, except those of sensors that requested nothing.
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
@@ -45,6 +46,15 @@ concurrency:
   pools:
     default_limit: 1
     granularity: op
+retention:
+  schedule:
+    purge_after_days: 90
+  sensor:
+    purge_after_days:
+      skipped: 7
+      started: 90
+      success: 90
+      failure: 90
 """
 # By name, because Dagster serializes the error of a step with the name of its class.
 OWN_ERRORS = frozenset(vars(errors))
@@ -108,7 +118,7 @@ def launch(
     The caller holds the domain's lock.
     """
     # This imports dagster-dbt, which a run that finds nothing to do does not need.
-    from etl_assets.defs.definitions import build_defs, job_name
+    from etl_assets.defs.definitions import build_defs
 
     domain = session.domain
     project = replace(
@@ -120,7 +130,7 @@ def launch(
     tags = {COMMAND_TAG: domain.name, **plan.range_tags}
     if as_of:
         tags[AS_OF_TAG] = as_of.isoformat()
-    result = defs.resolve_job_def(job_name(domain)).execute_in_process(
+    result = defs.resolve_job_def(asset_keys.job_name(domain)).execute_in_process(
         instance=session.event_log.instance,
         asset_selection=selection,
         tags=tags,

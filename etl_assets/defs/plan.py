@@ -20,7 +20,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
-from etl_assets.defs.event_log import SourceState
+from etl_assets.defs.event_log import PROBED_AT, SourceState
 from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecognized_files
 from etl_assets.defs.model_state import last_moments, read_tables
 from etl_assets.marts import dbt
@@ -128,10 +128,16 @@ class Plan:
         return sorted(key for key in selected if asset_keys.stage_of(domain, key) in self.stages)
 
     def observe(self, session: DomainSession) -> None:
-        """Record each probe that leads to no fetch; a fetch records itself."""
-        unmoved = replace(self, decisions=[d for d in self.decisions if not d.fetch])
-        for observation in unmoved.observations(session.domain):
-            session.event_log.report(observation)
+        """Record each answer that leads to no fetch and is news; a fetch records itself.
+
+        Such events belong to no run, and Dagster cannot delete them: one for every probe of a file
+        that is up to date would be all that a home consists of.
+        """
+        unmoved = [d for d in self.decisions if not d.fetch and d.reason is not Reason.UP_TO_DATE]
+        for observation in replace(self, decisions=unmoved).observations(session.domain):
+            last = session.event_log.last_observation(observation.asset_key, observation.partition)
+            if last is None or _answer(last) != _answer(observation):
+                session.event_log.report(observation)
 
     def observations(self, domain: Domain) -> list[dg.AssetObservation]:
         """Return what each remote answered, as events of the raw assets."""
@@ -445,10 +451,16 @@ def _models_and_documents(graph: BaseAssetGraph[Any], domain: Domain) -> set[dg.
     return {key for key in keys if asset_keys.stage_of(domain, key) in later}
 
 
+def _answer(observation: dg.AssetObservation) -> dict[str, Any]:
+    """Return what a probe found, without its time."""
+    entries = {name: value.value for name, value in observation.metadata.items()}
+    return {name: value for name, value in entries.items() if name != PROBED_AT}
+
+
 def _probe_metadata(decision: Decision, probe: Probe) -> dict[str, Any]:
     entries: dict[str, Any] = {
         "reason": decision.reason.value,
-        "probed_at": probe.probed_at.isoformat(),
+        PROBED_AT: probe.probed_at.isoformat(),
         "fault": probe.fault,
     }
     if remote := probe.validators:

@@ -5,6 +5,7 @@ The gate judges the candidate before a reader can see any of it; documents are w
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import digest_texts, record_metadata
+from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
 from etl_assets.marts.graph import Graph
 from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
@@ -97,6 +99,8 @@ def build_publish(
                 **record_metadata(candidate.published_set(manifest), {"path": directory}),
             },
         )
+        if not project.holds_lock:  # else the command that launched the run does it at its end
+            retain(session, now=datetime.now(UTC))
 
     return published
 

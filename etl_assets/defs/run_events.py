@@ -5,7 +5,7 @@ What is published and the next actions are added in `etl_assets.defs.finish_run`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -13,7 +13,9 @@ import dagster as dg
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, Run
+from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.materialize import read_record
+from etl_assets.model.errors import HomeError
 from etl_assets.model.records import (
     FetchResult,
     FetchStatus,
@@ -31,6 +33,7 @@ from etl_assets.model.run_manifest import (
     RunPhase,
     RunSource,
 )
+from etl_assets.publish import run_directory
 
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
 NAMED_PARTITIONS = 3  # of one source in a note; of more, only the first is named
@@ -72,7 +75,7 @@ def manifest_from_events(
 def run_sources(session: DomainSession) -> list[RunSource]:
     """Return each partition of each source as the event log last recorded it."""
     states = session.read_sources()
-    contacts = session.event_log.last_contacts(session.domain.sources.values(), states)
+    contacts = last_contacts(session, states)
     sources = []
     for name, state in states.items():
         for partition in state.partitions:
@@ -80,6 +83,34 @@ def run_sources(session: DomainSession) -> list[RunSource]:
             file = _used_file(fetch, state.validated.get(partition), table)
             sources.append(_run_source(fetch, file, table, contacts.get(name)))
     return sources
+
+
+def last_contacts(session: DomainSession, states: Mapping[str, SourceState]) -> dict[str, datetime]:
+    """Return when each source's remote last answered, by source name.
+
+    A probe of a file that is up to date leaves no event: its time is in this process, and then in
+    the manifest of its run.
+    """
+    domain = session.domain
+    contacts = session.event_log.last_contacts(domain.sources.values(), states)
+    times = [
+        (part.source.name, probe.probed_at)
+        for part, probe in session.project.probes.items()
+        if probe.fault is None
+    ]
+    times += _contacts_of_last_run(session)
+    for name, at in times:
+        contacts[name] = max(contacts.get(name, at), at)
+    return contacts
+
+
+def _contacts_of_last_run(session: DomainSession) -> list[tuple[str, datetime]]:
+    directory = next(run_directory.list_runs(session.home, session.domain.name), None)
+    try:
+        sources = run_directory.read_manifest(directory).sources if directory else []
+    except HomeError:  # `etl health` reports the damage; the event log has an earlier contact
+        sources = []
+    return [(used.source.name, used.contacted_at) for used in sources if used.contacted_at]
 
 
 def status_of(sources: Iterable[RunSource]) -> RunStatus:

@@ -58,7 +58,6 @@ def build_sensor(domain: Domain, project: ProjectContext) -> dg.SensorDefinition
             ],
             dynamic_partitions_requests=new_files,
             cursor=cursor,
-            asset_events=moved.observations(domain),
         )
 
     return probe

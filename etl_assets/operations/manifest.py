@@ -17,6 +17,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw, tables, validated
 from etl_assets.defs.context import DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.retention.raw_versions import digests_in_use, versions_by_part
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import (
     DownloadRecord,
@@ -35,15 +36,12 @@ from etl_assets.model.records import (
     Decision,
     FetchResult,
     FetchStatus,
-    Part,
-    RawFile,
     Reason,
     Record,
     StoredState,
     TableResult,
     ValidationResult,
 )
-from etl_assets.operations.rollback import list_versions
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
 
@@ -158,34 +156,6 @@ def _find_orphans(session: ProjectSession, listed_digests: Collection[str]) -> I
         # A file in another folder than that of its digest is never read.
         if path.name not in recorded_digests or path != home.raw_file(path.name):
             yield StoreFault(path=home.relative(path), fault=Fault.ORPHANED)
-
-
-def digests_in_use(event_log: EventLog, domain: Domain) -> set[str]:
-    """Return the SHA-256 of every raw file that the domain's last records refer to.
-
-    These files are never removed, however old they are.
-    """
-    digests: set[str] = set()
-    for state in event_log.read_sources(domain.sources.values()).values():
-        files: list[RawFile | None] = []
-        for fetch in state.fetches.values():
-            files += [fetch.file, fetch.pin.replaced_file if fetch.pin else None]
-        files += [validation.file for validation in state.validated.values()]
-        digests |= {file.sha256 for file in files if file}
-        for result in state.tables.values():
-            digests |= {result.table.source_sha256, result.refused_sha256 or ""}
-    return digests - {""}
-
-
-def versions_by_part(event_log: EventLog, domain: Domain) -> dict[Part, list[RawFile]]:
-    """Return every distinct file that was fetched for each part, the newest first."""
-    versions = {}
-    states = event_log.read_sources(domain.sources.values())
-    for source in domain.sources.values():
-        for partition in states[source.name].fetches:
-            part = source.part(partition)
-            versions[part] = list(list_versions(event_log, source, part))
-    return versions
 
 
 def list_exported_domains(project: ProjectContext) -> list[str]:

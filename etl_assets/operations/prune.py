@@ -1,37 +1,32 @@
-"""Delete raw files and run directories that retention no longer keeps and that nothing needs.
+"""Delete what retention no longer keeps and nothing needs: run directories, raw files, run records.
 
-For `etl prune`; what a domain keeps is declared in `retention` of its `_domain.yaml`.
+For `etl prune`; a run does the same for its own domain at its end. What a domain keeps is declared
+in `retention` of its `_domain.yaml`, and what is old is decided in `etl_assets.defs.retention`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import Field
 
-from etl_assets.declarations.domain import Domain, Retention
 from etl_assets.defs.context import ProjectSession
+from etl_assets.defs.retention import old_files, run_records
 from etl_assets.fetch import raw_store
-from etl_assets.ledger.manifest import load_manifests
-from etl_assets.ledger.references import digests_of_run
-from etl_assets.model.home import Home
-from etl_assets.model.records import RawFile, Record
-from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS
-from etl_assets.operations.manifest import digests_in_use, versions_by_part
+from etl_assets.model.records import Record
 from etl_assets.publish import run_directory
-from etl_assets.storage.hashing import hash_file
 
 OLD_RUN = "an old run"
-UNLISTED = "listed in no record"
+OLD_SCRATCH = "left by a killed command"
 
 
 class Removed(Record):
-    """A file or directory that was removed, with the bytes that this freed."""
+    """A file, directory or run record that was removed, with the bytes that this freed."""
 
-    path: str = Field(description="relative to ETL_HOME")
+    path: str = Field(description="relative to ETL_HOME; `run <id>` for a run record in Dagster")
     why: str
     size_bytes: int = Field(ge=0, description="0 if other hard links keep the bytes")
 
@@ -50,123 +45,64 @@ def prune(
     """
     home, domains = session.project.home, session.project.domains
     runs: list[Path] = []
+    scratch: list[Path] = []
     for name in names:
-        runs += list_old_runs(home, domains[name])
+        unfinished = session.event_log.unfinished_directories(name)
+        runs += old_files.list_old_runs(home, domains[name], unfinished=unfinished)
+        scratch += old_files.list_old_scratch(home, domains[name], now)
     files: dict[Path, str] = {}
     if broken := session.project.broken:
         session.project.echo(f"no raw file is removed, as {', '.join(broken)} may need it")
     else:
-        files = _list_old_files(session, names, set(runs), now)
+        files = old_files.list_old_files(session, names, set(runs), now)
+    run_ids: list[str] = []
+    digests = {path.name for path in files}
+    for name in names:
+        old = run_records.list_old_run_records(
+            session.event_log,
+            home,
+            domains[name],
+            session.for_domain(name).read_sources(),
+            domains=set(names),
+            removed_digests=digests,
+        )
+        run_ids += [run_id for run_id in old if run_id not in run_ids]
     removed = [
-        Removed(path=home.relative(path), why=OLD_RUN, size_bytes=freed_bytes)
-        for path, freed_bytes in run_directory.measure_freed_bytes(runs).items()
-    ]
-    removed += [
-        Removed(path=home.relative(path), why=reason, size_bytes=path.stat().st_size)
-        for path, reason in sorted(files.items())
+        *_describe_paths(session, runs, OLD_RUN),
+        *_describe_paths(session, scratch, OLD_SCRATCH),
+        *(_removed_file(session, path, reason) for path, reason in sorted(files.items())),
+        *(_removed_record(session, run_id) for run_id in run_ids),
     ]
     if not dry_run:
         for name in names:
             run_directory.finish_removals(home, name)
-        # Runs first: as long as one exists, the files that its manifest lists must exist too.
+        # In this order: as long as a directory exists, the files that its manifest lists must exist
+        # too; as long as a file exists, an event must say whose it is.
         for path in runs:
             run_directory.remove(path)
+        for path in scratch:
+            shutil.rmtree(path)
         for path in files:
             raw_store.delete_file(home, path)
+        for run_id in run_ids:
+            run_records.delete_run_record(session.event_log, run_id)
+        run_records.finish_deletions(session.event_log)
     return removed
 
 
-def list_old_runs(home: Home, domain: Domain) -> list[Path]:
-    """Return the run directories beyond the declared number that nothing needs, oldest first."""
-    directories = run_directory.list_directories(home, domain.name)
-    published = run_directory.published_directory(home, domain.name)
-    keep_runs = domain.retention.keep_runs
-    kept_runs = directories[:keep_runs] + ([published] if published else [])
-    needed = {*kept_runs, *_list_base_runs(domain, kept_runs, directories)}
-    return [path for path in reversed(directories[keep_runs:]) if path not in needed]
+def _describe_paths(session: ProjectSession, paths: Sequence[Path], why: str) -> list[Removed]:
+    home = session.project.home
+    return [
+        Removed(path=home.relative(path), why=why, size_bytes=freed_bytes)
+        for path, freed_bytes in run_directory.measure_freed_bytes(paths).items()
+    ]
 
 
-def _list_base_runs(
-    domain: Domain, kept_runs: Sequence[Path], directories: Sequence[Path]
-) -> Iterator[Path]:
-    """Yield directories with the histories that kept runs were built from, as replay needs them."""
-    needed_histories: set[str] = set()
-    for path in kept_runs:
-        if (path / MANIFEST_FILE).exists():
-            needed_histories |= run_directory.read_manifest(path).histories
-    digests: dict[int, str] = {}  # by inode, because most runs link the same file
-    for directory in [*kept_runs, *directories]:
-        file = directory / MARTS / f"{domain.history}.parquet"
-        if not needed_histories or not file.exists():
-            continue
-        inode = file.stat().st_ino
-        if inode not in digests:
-            digests[inode] = hash_file(file)
-        if digests[inode] in needed_histories:
-            needed_histories.discard(digests[inode])
-            yield directory
+def _removed_file(session: ProjectSession, path: Path, why: str) -> Removed:
+    size_bytes = path.stat().st_size
+    return Removed(path=session.project.home.relative(path), why=why, size_bytes=size_bytes)
 
 
-def list_old_versions(
-    versions: Sequence[RawFile], retention: Retention, now: datetime
-) -> Iterator[tuple[RawFile, str]]:
-    """Yield the versions beyond the declared number or age, with the reason.
-
-    `versions` starts with the newest. The age of a version is the time since it was replaced.
-    """
-    for number, version in enumerate(versions[1:], start=1):
-        days = (now - versions[number - 1].fetched_at).days
-        if number >= retention.versions:
-            yield version, f"beyond {retention.versions} versions"
-        elif days >= retention.days:
-            yield version, f"replaced {days} days ago"
-
-
-def _list_old_files(
-    session: ProjectSession, names: Collection[str], old_runs: AbstractSet[Path], now: datetime
-) -> dict[Path, str]:
-    """Return the stored files to remove once `old_runs` are removed, with the reasons.
-
-    The raw store is shared: a file is kept if any part of any domain needs it.
-    """
-    home, domains = session.project.home, session.project.domains
-    needed = set(_list_referenced_digests(home, old_runs))
-    reasons_by_domain: dict[str, dict[str, str]] = {}
-    for domain in domains.values():
-        needed |= digests_in_use(session.event_log, domain)
-        reasons_by_domain[domain.name] = {}
-        for part, versions in versions_by_part(session.event_log, domain).items():
-            old_versions = {
-                version.sha256: f"{part}: {reason}"
-                for version, reason in list_old_versions(versions, domain.retention, now)
-            }
-            reasons_by_domain[domain.name] |= old_versions
-            needed |= {version.sha256 for version in versions} - set(old_versions)
-    reasons: dict[str, str] = {}
-    for name in names:
-        reasons |= reasons_by_domain[name]
-    recorded = set[str]().union(*reasons_by_domain.values())
-    is_every_domain = set(names) == set(domains)
-    files = {}
-    for path in raw_store.stored_files(home):
-        sha256 = path.name
-        if sha256 in needed:
-            continue
-        if sha256 in reasons:
-            files[path] = reasons[sha256]
-        elif is_every_domain and sha256 not in recorded:
-            age = now - datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            if age.days >= max(domain.retention.days for domain in domains.values()):
-                files[path] = UNLISTED
-    return files
-
-
-def _list_referenced_digests(home: Home, old_runs: AbstractSet[Path]) -> Iterator[str]:
-    """Yield the digests in manifests that stay, also of domains that are not declared here."""
-    for _, _, manifest in load_manifests(home):
-        for record in manifest.records.values():
-            yield from record.raw_digests
-    for name in run_directory.list_domains(home):
-        for directory in run_directory.list_runs(home, name):
-            if directory not in old_runs:
-                yield from digests_of_run(directory)
+def _removed_record(session: ProjectSession, run_id: str) -> Removed:
+    size_bytes = run_records.measure_event_file(session.event_log, run_id)
+    return Removed(path=f"run {run_id}", why=OLD_RUN, size_bytes=size_bytes)

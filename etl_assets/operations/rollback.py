@@ -6,14 +6,14 @@ file is decided in `etl_assets.fetch.decide`; `etl_assets.operations.quarantine`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, raw
 from etl_assets.defs.context import DomainSession
-from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
+from etl_assets.defs.retention.raw_versions import list_versions
 from etl_assets.fetch import raw_store
 from etl_assets.fetch.file_set import list_files, resolve_folder
 from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
@@ -117,16 +117,6 @@ def forget(
         decision=Decision(part=part, fetch=False, reason=Reason.FORGOTTEN, detail=str(decision)),
     )
     return record_decision(session, source, fetch, decision)
-
-
-def list_versions(event_log: EventLog, source: Source, part: Part) -> Iterator[RawFile]:
-    """Yield every distinct file that was fetched for the part, the newest first."""
-    digests = set()
-    for fetch in event_log.fetch_history(source, part.partition):
-        # The file of a pin is an older fetch, which has a record of its own.
-        if fetch.file and fetch.pin is None and fetch.file.sha256 not in digests:
-            digests.add(fetch.file.sha256)
-            yield fetch.file
 
 
 def require_reason(why: str) -> str:

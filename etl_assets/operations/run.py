@@ -17,6 +17,7 @@ from etl_assets.defs.context import DomainSession, ProjectSession, current_run
 from etl_assets.defs.launch import RunResult, launch
 from etl_assets.defs.model_state import last_built_at
 from etl_assets.defs.plan import Plan, make_plan
+from etl_assets.defs.retention.retain import retain
 from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions, Stage
@@ -57,6 +58,7 @@ def run_domain(
         except (HomeError, BuildError) as error:
             finish_run.notify_error(session, error)
             raise
+        retain(session, now=datetime.now(UTC))
         if copy_directory:
             copy_published(session, copy_directory, published=manifest.published)
         return manifest
@@ -83,6 +85,7 @@ def _run_locked(
     for line in plan.news():
         session.project.echo(line)
     plan.observe(session)
+    session = replace(session, project=replace(session.project, probes=plan.probes))
     if not plan.needs_run:
         return finish_run.finish_unchanged(
             session, options.stages, as_of=as_of, started_at=started_at

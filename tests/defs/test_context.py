@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 from support.sample_home import AS_OF, DOMAIN, SampleHome
 
+from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, ProjectContext, run_options
-from etl_assets.defs.definitions import build_defs, job_name
+from etl_assets.defs.definitions import build_defs
 from etl_assets.defs.publish import PublishConfig
 from etl_assets.defs.raw import RawConfig
 from etl_assets.defs.tables import TablesConfig
@@ -22,7 +23,7 @@ def launch(sample: SampleHome, echo=lambda _: None, **fields) -> dg.ExecuteInPro
     project = ProjectContext(sample.settings, {DOMAIN: sample.domain}, echo=echo)
     defs = build_defs(project)
     with sample.instance() as instance:
-        job = defs.resolve_job_def(job_name(sample.domain))
+        job = defs.resolve_job_def(asset_keys.job_name(sample.domain))
         return job.execute_in_process(instance=instance, raise_on_error=False, **fields)
 
 

@@ -1,13 +1,16 @@
-"""Records that are read back from the event log, on an instance in memory."""
+"""Records that are read back from the event log, mostly on an instance in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy
+from sqlalchemy.engine import Engine
 from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.source import Source
@@ -112,3 +115,125 @@ def test_an_unknown_run_is_finished_and_has_no_tags(event_log: EventLog) -> None
     assert event_log.is_finished("unknown")
     with pytest.raises(KeyError):
         event_log.run_tags("unknown")
+
+
+@pytest.fixture
+def yearly(tmp_path: Path) -> Source:
+    sources = SampleHome(tmp_path).domain.sources.values()
+    return next(source for source in sources if source.partitions is not None)
+
+
+def year_of(source: Source, year: str, text: str) -> FetchResult:
+    """Return a fetch of one year, whose file has the digest `text`."""
+    result = fetch(source, text)
+    part = source.part(year)
+    assert result.file is not None
+    return result.model_copy(
+        update={
+            "part": part,
+            "file": result.file.model_copy(update={"part": part}),
+            "decision": result.decision.model_copy(update={"part": part}),
+        }
+    )
+
+
+@pytest.mark.parametrize("moves", [0, 1, 150], ids=["never", "once", "more than a page"])
+def test_a_year_that_never_moves_keeps_its_record_beside_one_that_moves(
+    moves: int, event_log: EventLog, yearly: Source
+) -> None:
+    for year in ("2023", "2024"):
+        report(event_log, yearly, year_of(yearly, year, "a"), year)
+    for _ in range(moves):
+        report(event_log, yearly, year_of(yearly, "2024", "b"), "2024")
+
+    fetches = event_log.read_sources([yearly])[yearly.name].fetches
+
+    assert fetches["2023"] == year_of(yearly, "2023", "a")
+    assert fetches["2024"] == year_of(yearly, "2024", "b" if moves else "a")
+
+
+def test_reading_costs_as_many_statements_after_many_moves_as_before(
+    event_log: EventLog, yearly: Source
+) -> None:
+    for year in ("2023", "2024", "2025"):
+        report(event_log, yearly, year_of(yearly, year, "a"), year)
+    before = count_statements(lambda: EventLog(event_log.instance).read_sources([yearly]))
+    for _ in range(250):
+        report(event_log, yearly, year_of(yearly, "2025", "b"), "2025")
+
+    after = count_statements(lambda: EventLog(event_log.instance).read_sources([yearly]))
+
+    assert after == before
+
+
+def test_a_step_that_reads_twice_reads_no_event_again(event_log: EventLog, yearly: Source) -> None:
+    for year in ("2023", "2024"):
+        report(event_log, yearly, year_of(yearly, year, "a"), year)
+    first = count_statements(lambda: event_log.read_sources([yearly]))
+
+    second = count_statements(lambda: event_log.read_sources([yearly]))
+    report(event_log, yearly, year_of(yearly, "2024", "b"), "2024")
+
+    assert second < first
+    assert event_log.read_sources([yearly])[yearly.name].fetches == {
+        "2023": year_of(yearly, "2023", "a"),
+        "2024": year_of(yearly, "2024", "b"),
+    }
+
+
+def test_an_event_without_a_record_hides_no_earlier_record(
+    event_log: EventLog, yearly: Source
+) -> None:
+    key = asset_keys.raw_key(yearly)
+    report(event_log, yearly, fetch(yearly, "a", status=FetchStatus.FORGOTTEN), "2024")
+    report(event_log, yearly, fetch(yearly, "a"), "2025")
+    for partition in ("2023", "2024", "2025"):  # as of another file set of the same domain
+        event_log.report(dg.AssetMaterialization(key, partition=partition))
+
+    records = event_log.partition_records(key, FetchResult)
+
+    assert {year: record.status for year, record in records.items()} == {
+        "2024": FetchStatus.FORGOTTEN, "2025": FetchStatus.FETCHED,
+    }  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_plan_costs_the_same_after_3000_moves_of_one_year(tmp_path: Path) -> None:
+    sample = SampleHome.create_with_run(tmp_path)
+    source = sample.domain.sources["nvd"]
+    sample.plan()
+    before = least_cpu_seconds(sample.plan)
+    with sample.session() as session:
+        state = session.read_sources()[source.name]
+        for _ in range(3_000):
+            report(session.event_log, source, state.fetches["2024"], "2024")
+
+    after = least_cpu_seconds(sample.plan)
+
+    assert len(state.partitions) >= 25
+    assert after <= 1.2 * before
+
+
+def count_statements(do: Callable[[], object]) -> int:
+    """Return how many SQL statements something executes, on any database."""
+    statements: list[str] = []
+
+    def add(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    sqlalchemy.event.listen(Engine, "before_cursor_execute", add)
+    try:
+        do()
+    finally:
+        sqlalchemy.event.remove(Engine, "before_cursor_execute", add)
+    return len(statements)
+
+
+def least_cpu_seconds(do: Callable[[], object]) -> float:
+    """Return the CPU seconds of the cheapest of five calls."""
+    costs = []
+    for _ in range(5):
+        start = time.process_time()
+        do()
+        costs.append(time.process_time() - start)
+    return min(costs)

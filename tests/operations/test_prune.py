@@ -14,12 +14,14 @@ from support.sample_home import DOMAIN, SampleHome
 from etl_assets.declarations.domain import Domain, Retention
 from etl_assets.defs import asset_keys, raw
 from etl_assets.defs.context import ProjectSession
+from etl_assets.defs.retention.old_files import list_old_runs
+from etl_assets.defs.retention.raw_versions import list_old_versions
 from etl_assets.ledger.manifest import DownloadRecord, Process, export_manifest
 from etl_assets.model.records import Decision, FetchResult, FetchStatus, Part, RawFile, Reason
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.operations import prune as operations_prune
 from etl_assets.operations import rollback
-from etl_assets.operations.prune import Removed, list_old_runs, list_old_versions
+from etl_assets.operations.prune import Removed
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
 

@@ -27,7 +27,7 @@ from support.sample_home import SampleHome, fingerprint
 
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.definitions import build_defs, job_name
+from etl_assets.defs.definitions import build_defs
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
@@ -336,7 +336,7 @@ def test_a_launch_of_the_pages_that_leaves_the_set_out_leaves_its_manifest_too(
     defs = build_defs(ProjectContext(fetched.settings, {DOMAIN: fetched.domain}))
 
     with fetched.instance() as instance:
-        result = defs.resolve_job_def(job_name(fetched.domain)).execute_in_process(
+        result = defs.resolve_job_def(asset_keys.job_name(fetched.domain)).execute_in_process(
             instance=instance,
             asset_selection=[asset_keys.validated_key(source), asset_keys.table_key(source)],
         )
@@ -354,7 +354,7 @@ def test_a_launch_of_the_pages_may_leave_alone_what_is_held(galaxy: Galaxy) -> N
     defs = build_defs(ProjectContext(galaxy.settings, {DOMAIN: galaxy.domain}))
 
     with galaxy.instance() as instance:
-        defs.resolve_job_def(job_name(galaxy.domain)).execute_in_process(
+        defs.resolve_job_def(asset_keys.job_name(galaxy.domain)).execute_in_process(
             instance=instance,
             asset_selection=[asset_keys.raw_key(source)],
             run_config={"ops": {f"{DOMAIN}_raw": {"config": {"skip_existing": True}}}},
@@ -363,7 +363,7 @@ def test_a_launch_of_the_pages_may_leave_alone_what_is_held(galaxy: Galaxy) -> N
     before = run_directory.read_manifest(galaxy.latest)
     systems = systems_of(last_manifest(galaxy))
     assert systems.status is FetchStatus.UNCHANGED
-    assert systems.contacted_at == systems_of(before).fetched_at
+    assert systems.contacted_at == systems_of(before).contacted_at
 
 
 @pytest.mark.long
@@ -376,7 +376,7 @@ def test_old_marts_that_the_pages_publish_are_made_anew_by_the_next_run(
     defs = build_defs(ProjectContext(galaxy.settings, {DOMAIN: galaxy.domain}))
 
     with galaxy.instance() as instance:
-        job = defs.resolve_job_def(job_name(galaxy.domain))
+        job = defs.resolve_job_def(asset_keys.job_name(galaxy.domain))
         assets = list(job.asset_layer.executable_asset_keys)
         job.execute_in_process(
             instance=instance,

@@ -328,6 +328,11 @@ MACHINE = (
         "the next run completes; readers never see an incomplete file",
     ),
     Fault(
+        "many-runs",
+        "hundreds of runs, one killed while it removes old ones",
+        "the home stops growing; what never moves stays up to date, the next run goes on",
+    ),
+    Fault(
         "disk-full",
         "the disk is full",
         "an error that says so; temporary files are removed, the published set stays complete",

@@ -11,7 +11,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from etl_assets.declarations import codegen
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
+from etl_assets.defs.context import DomainSession
 from etl_assets.defs.launch import open_project
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import RunManifest
@@ -118,10 +120,17 @@ class Orchard:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
-    def run(self, options: RunOptions | None = None) -> RunManifest:
+    def run(
+        self, options: RunOptions | None = None, *, echo: Callable[[str], None] = lambda _: None
+    ) -> RunManifest:
+        with self.session(echo=echo) as session:
+            return run_domain(session, options or RunOptions())
+
+    @contextmanager
+    def session(self, *, echo: Callable[[str], None] = lambda _: None) -> Iterator[DomainSession]:
         name = self.domain.name
-        with open_project(self.settings, {name: self.domain}, echo=lambda _: None) as session:
-            return run_domain(session.for_domain(name), options or RunOptions())
+        with open_project(self.settings, {name: self.domain}, echo=echo) as session:
+            yield session.for_domain(name)
 
     @property
     def latest(self) -> Path:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
+from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext, ProjectSession
-from etl_assets.defs.definitions import build_defs, job_name
+from etl_assets.defs.definitions import build_defs
 from etl_assets.defs.launch import open_instance, open_project
 from etl_assets.demo import samples
 from etl_assets.model.home import Home
@@ -109,7 +110,7 @@ class SampleHome:
         """Launch the whole job of the domain as Dagster's UI does, without a probe before it."""
         defs = build_defs(ProjectContext(self.settings, {self.name: self.domain}))
         with open_instance(self.settings) as instance:
-            result = defs.resolve_job_def(job_name(self.domain)).execute_in_process(
+            result = defs.resolve_job_def(asset_keys.job_name(self.domain)).execute_in_process(
                 instance=instance, tags=YEARS, raise_on_error=False
             )
             assert result.success
