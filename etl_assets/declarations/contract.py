@@ -116,6 +116,18 @@ class Contract(Declaration):
         description="for a field without a column: warn about it, ignore it, or refuse the file",
     )
     rules: list[RowRule] = []
-    max_rejected_pct: float = Field(
-        default=5.0, ge=0, le=100, description="a larger share of rejected rows refuses the file"
+    max_rejected_pct: float = Field(default=5.0, ge=0, le=100, description="of the rows of a file")
+    max_rejected_rows: int = Field(
+        default=1,
+        ge=0,
+        description="a file that rejects more than both limits is refused, and so is one that"
+        " rejects all of its rows",
     )
+
+    def has_too_many_rejects(self, rejected: int, total: int) -> bool:
+        """True if so many rejected rows of all rows refuse the file."""
+        # Both limits must be exceeded: a percentage alone refuses a table of ten rows for one odd
+        # row. A file without a valid row is another one than declared, whatever its size is.
+        if rejected == total:
+            return rejected > 0 and self.max_rejected_pct < 100
+        return rejected > self.max_rejected_rows and rejected * 100 > self.max_rejected_pct * total

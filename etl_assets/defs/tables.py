@@ -277,7 +277,8 @@ CHECKS: Sequence[SourceCheck[TableResult]] = (
         "contract",
         lambda source: (
             "The newest file's rows satisfy the contract: at most "
-            f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink."
+            f"{source.contract.max_rejected_pct:g} %, or {source.contract.max_rejected_rows:,}, of"
+            " them rejected, and it did not shrink."
         ),
         _contract_failure,
     ),

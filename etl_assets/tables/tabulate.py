@@ -254,14 +254,15 @@ class _TableBuilder:
         """Raises ContentError with every reason why the file may not become the table."""
         reasons = []
         by_rule = self._rejects.by_rule
-        rejected, limit = by_rule.total(), self._contract.max_rejected_pct
+        rejected = by_rule.total()
         total = self._rows + self._duplicates + rejected
-        if rejected * 100 > limit * total:
+        if self._contract.has_too_many_rejects(rejected, total):
             rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(by_rule.items()))
             first = " | ".join(map(_format_reject, self._rejects.first))
             reasons.append(
-                f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {total:,}"
-                f" ({rules}), first: {first}"
+                f"expected at most {self._contract.max_rejected_pct:g} % of rows rejected, or"
+                f" {self._contract.max_rejected_rows:,}, and not all, found {rejected:,} of"
+                f" {total:,} ({rules}), first: {first}"
             )
         min_rows = self._source.expect.min_rows
         if self._rows < min_rows:

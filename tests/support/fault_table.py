@@ -296,6 +296,12 @@ FILE = (
         "the later row rejected, or the newest one used, as declared",
     ),
     Fault(
+        "odd-row",
+        "one odd row in a table of a few rows",
+        "rejected, the others are published; a file is refused if it rejects more than both"
+        " `max_rejected_pct` and `max_rejected_rows` (1 unless declared otherwise), or all rows",
+    ),
+    Fault(
         "too-many-rejects",
         "more rejected rows than declared",
         "the file is refused, the last table is used",
