@@ -16,6 +16,7 @@ ColumnType = Literal[
     "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
 ]
 VersionScheme = Literal["deb"]
+InvalidValues = Literal["discard_row", "discard_value"]
 NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
 
 
@@ -48,6 +49,11 @@ class Column(Declaration):
         default="discard_row",
         description="for a cell of a workbook with an error, or with a formula that was saved"
         " without its value: reject the row, or read null with a warning",
+    )
+    invalid_values: InvalidValues | None = Field(
+        default=None,
+        description="for a value that is not of the type or breaks another check of the column:"
+        " reject the row, or read null with a warning; default: what the contract declares",
     )
     version_scheme: VersionScheme | None = Field(
         default=None,
@@ -115,6 +121,11 @@ class Contract(Declaration):
         default="discard_value",
         description="for a field without a column: warn about it, ignore it, or refuse the file",
     )
+    invalid_values: InvalidValues = Field(
+        default="discard_row",
+        description="for columns that declare none of their own; a row is always rejected for an"
+        " invalid value in its key, or in a column that is required",
+    )
     rules: list[RowRule] = []
     max_rejected_pct: float = Field(default=5.0, ge=0, le=100, description="of the rows of a file")
     max_rejected_rows: int = Field(
@@ -123,6 +134,12 @@ class Contract(Declaration):
         description="a file that rejects more than both limits is refused, and so is one that"
         " rejects all of its rows",
     )
+
+    def keeps_row(self, column: Column) -> bool:
+        """True if an invalid value of the column is read as null, and its row is kept."""
+        if column.required or column.name in self.key:
+            return False
+        return (column.invalid_values or self.invalid_values) == "discard_value"
 
     def has_too_many_rejects(self, rejected: int, total: int) -> bool:
         """True if so many rejected rows of all rows refuse the file."""

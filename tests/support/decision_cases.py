@@ -48,8 +48,8 @@ def ruling(
 
 
 def nvd(
-    status: str = "Analyzed", score: float | None = None, text: str = "", table: str = "nvd",
-    modified: datetime = LONG_AGO,
+    status: str | None = "Analyzed", score: float | None = None, text: str = "",
+    table: str = "nvd", modified: datetime | None = LONG_AGO,
 ) -> Statement:  # fmt: skip
     return lambda _, cve: (
         table,
@@ -65,7 +65,9 @@ def nvd(
     )
 
 
-def tracker(release: str, status: str, version: str | None = None, **fields: str) -> Statement:
+def tracker(
+    release: str, status: str | None, version: str | None = None, **fields: str
+) -> Statement:
     return lambda package, cve: (
         "debian",
         {
@@ -107,8 +109,8 @@ def osv(release: str, fixed: str | None, **fields: Any) -> Statement:
     )
 
 
-def kev() -> Statement:
-    return lambda _, cve: ("kev", {"cve_id": cve, "date_added": date(2026, 1, 2)})
+def kev(added: date | None = date(2026, 1, 2)) -> Statement:
+    return lambda _, cve: ("kev", {"cve_id": cve, "date_added": added})
 
 
 @dataclass(frozen=True)
@@ -403,6 +405,28 @@ CASES = {
     ),
     "a status that the tracker never had counts as open": case(
         feed(), tracker("sid", "unknown"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "an entry without a readable status leaves the release open": case(
+        feed(), tracker("sid", None), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "a version without a readable status is no fix": case(
+        feed(), tracker("sid", None, "2.0-1"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "a sentinel without a readable status is not never affected": case(
+        feed(), tracker("sid", None, "0"), expect=PENDING,
+    ),
+    "an exploited id without a readable date is exploited": case(
+        feed(), kev(added=None), expect=PENDING,
+    ),
+    "a record without a readable status is not rejected": case(
+        feed(), nvd(None, score=5.0), expect=PENDING,
+    ),
+    "a record without a readable status and score says nothing": case(
+        feed(), nvd(None), expect=NEW,
+    ),
+    "a record without a readable time is older than any other": case(
+        feed(), nvd("Rejected", modified=None), nvd(score=5.0, table="nvd_modified"),
+        expect=PENDING,
     ),
     "a version 1 of the distribution is a version": case(
         feed(), fixed_in("sid", "1"), expect="fixed UPSTREAM_FIX 1 medium",

@@ -260,6 +260,18 @@ FILE = (
         "the row rejected with column, rule, expected and found",
     ),
     Fault(
+        "odd-value",
+        "a value of another type, an unreadable date or a number out of its bounds in a column that"
+        " is neither required nor part of the key",
+        "read as null, counted and shown with its line, and the row is kept, as declared"
+        " (`invalid_values: discard_value`)",
+    ),
+    Fault(
+        "odd-score",
+        "a CVE record with a CVSS score that is no number from 0 to 10",
+        "that score is refused, counted and shown; the next valid one counts, the record is kept",
+    ),
+    Fault(
         "word-as-version",
         "a word in place of a version, such as N/A or TBD",
         "the value is null and the row stays; a warning shows count and lines",
