@@ -103,6 +103,11 @@ class Contract(Declaration):
 
     columns: list[Column] = Field(min_length=1)
     key: list[str] = Field(min_length=1, description="two nulls in a key column count as equal")
+    record_key: list[str] = Field(
+        default=[],
+        description="identifies a record that becomes several rows: of several records with equal"
+        " values in these columns the rows of one are kept, as `duplicates` declares",
+    )
     null_words: list[str] = Field(
         default=[],
         description="texts that mean null, in lower case and without surrounding spaces",
@@ -110,7 +115,7 @@ class Contract(Declaration):
     duplicates: Literal["reject", "keep_last", "keep_newest"] = Field(
         default="reject",
         description="for rows with the same key: reject all but the first, or keep the last one, or"
-        " the newest one",
+        " the newest one; the others are counted and shown",
     )
     newest_by: str | None = Field(
         default=None,

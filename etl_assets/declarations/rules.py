@@ -182,8 +182,9 @@ def _unknown_columns(source: Data, columns: list[tuple[int, Data]]) -> Iterator[
 def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
     """Yields every place of the declaration that names a column."""
     contract = _mapping(source, "contract")
-    for index, name in enumerate(_list(contract, "key")):
-        yield ("contract", "key", index), name
+    for field in ("key", "record_key"):
+        for index, name in enumerate(_list(contract, field)):
+            yield ("contract", field, index), name
     yield from _rule_references(contract)
     if (content := _mapping(source, "freshness").get("content_column")) is not None:
         yield ("freshness", "content_column"), content

@@ -462,12 +462,46 @@ CASES = {
         osv("Debian:13", None, osv_id="DLA-second", range_type="GIT"),
         expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
-    "a range whose start is no version is affected from the beginning": case(
+    "a range without a start is affected from the beginning": case(
         feed(), osv("Debian:13", "2.0-1", introduced=None),
         expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
     "a range without any version says nothing": case(
         feed(), osv("Debian:13", None, introduced=None), expect=NEW,
+    ),
+    "an event of another kind takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", None, introduced=None, unknown_event='{"patched": "1.2-1"}'), expect=NEW,
+    ),
+    "an event of another kind in another release takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:12", "1.0-1", affected_number=2),
+        osv("Debian:12", None, affected_number=2, introduced=None, unknown_event="{}"), expect=NEW,
+    ),
+    "an event of another kind that also names a fix takes the statement out": case(
+        feed(), osv("Debian:13", "2.0-1", unknown_event='{"fixed": "2.0-1", "x": 1}'), expect=NEW,
+    ),
+    "a range of an unknown type takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", "1.0-1", range_number=2, range_type="ROLLING"), expect=NEW,
+    ),
+    "a range without a type takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1", range_type=None), expect=NEW,
+    ),
+    "a start that is a word takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1", introduced=None, introduced_text="unknown"), expect=NEW,
+    ),
+    "a start that is a word, beside one that is a version, takes the statement out": case(
+        feed(), osv("Debian:13", "1.0-1"),
+        osv("Debian:13", "2.0-1", introduced=None, introduced_text="N/A"), expect=NEW,
+    ),
+    "an empty start takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1", introduced=None, introduced_text=""), expect=NEW,
+    ),
+    "a start that is a word takes no other record out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", "1.0-1", osv_id="DLA-second", introduced=None, introduced_text="N/A"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
     "a fix in version 0 of an OSV record is never affected": case(
         feed(), osv("Debian:13", "0"), expect=NEVER_AFFECTED,

@@ -189,7 +189,13 @@ FILE = (
     Fault(
         "osv-twice",
         "an archive of records: two of them with one id",
-        "the later one rejected, with its file and the number of the other",
+        "the newest one counts whole, of equally new ones the last; the other is counted and shown",
+    ),
+    Fault(
+        "osv-event",
+        "an OSV range with an event or a type that the schema does not have, or with a start that"
+        " is no version",
+        "the statement of the record on that package does not count; counted and shown",
     ),
     Fault("json-depth", "JSON: extreme nesting", "refused, or the record rejected; never a crash"),
     Fault(

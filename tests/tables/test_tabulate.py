@@ -131,6 +131,33 @@ def test_of_rows_with_one_key_the_last_is_kept_where_declared(home: Home, raw: P
     assert (table.records, table.rows, table.duplicates, table.rejected) == (4, 3, 1, 0)
 
 
+PARTS = contract(
+    column("id", required=True),
+    column("at", "int64", required=True),
+    "part",
+    key=["id", "part"],
+    record_key=["id"],
+    duplicates="keep_newest",
+    newest_by="at",
+    max_rejected_pct=50,
+)
+
+
+def test_of_records_with_one_id_the_newest_is_kept_whole_and_the_others_are_shown(
+    home: Home, raw: Path
+) -> None:
+    lines = "A,2,x\nB,1,x\nA,3,y\nA,3,z\nA,no,x\n"
+
+    table = made(home, raw, f"id,at,part\n{lines}", source(PARTS, CSV))
+
+    assert [(row["id"], row["part"]) for row in rows(home, table)] == [("B", "x"), ("A", "z")]
+    assert (table.rows, table.duplicates, table.rejected) == (2, 2, 1)
+    assert table.first_duplicates == [
+        'record 1: a duplicate by id "A"; record 4 counts',
+        'record 3: a duplicate by id "A"; record 4 counts',
+    ]
+
+
 def test_a_rejected_row_does_not_take_a_key(home: Home, raw: Path) -> None:
     table = made(home, raw, "name,weight,picked_on\npear,x,\npear,3,\n", lenient())
 

@@ -189,7 +189,7 @@ def _decode_loosely(text: bytes) -> LooseCve | Reject:
     """A record in which a value is no number or no text, or has another type than declared."""
     converter = json_keys.LooseConverter(needed={"cve"})
     try:
-        item = converter.convert(json_keys.decode_pairs(text), Item)
+        item = converter.convert(json_keys.decode_with_nan(text), Item)
     except DECODE_ERRORS as error:
         return record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
     return LooseCve(item.cve, converter.dropped)

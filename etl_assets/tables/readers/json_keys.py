@@ -58,6 +58,14 @@ def decode(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
     return value if has_at_most(_count_decoded(value), text) else decode_pairs(text)
 
 
+def decode_with_nan(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
+    """As `decode`, but NaN and infinity are accepted as numbers."""
+    try:
+        return decode(text)
+    except msgspec.DecodeError:
+        return decode_pairs(text)
+
+
 def decode_pairs(text: Text) -> Any:  # noqa: ANN401 - whatever the text contains
     """As `decode`, at four times the cost. NaN and infinity are accepted as numbers."""
     try:
@@ -94,11 +102,12 @@ class LooseConverter:
 
     Such a scalar, or a list of scalars, is kept as it is, for the contract to judge. An object or a
     list of objects is left out, and added to `dropped` with the name of its field. The fields
-    `needed`, of any struct, must have their types.
+    `needed`, of any struct, must have their types, and the lists `kept` are not converted.
     """
 
-    def __init__(self, needed: Container[str] = ()) -> None:
+    def __init__(self, needed: Container[str] = (), kept: Container[str] = ()) -> None:
         self._needed = needed
+        self._kept = kept
         self.dropped: list[tuple[str, Any]] = []
 
     def convert(self, value: Any, kind: type[S]) -> S:  # noqa: ANN401 - whatever was decoded
@@ -117,23 +126,22 @@ class LooseConverter:
     def _convert_field(self, name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - as above
         if value is None:
             return None
-        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-        item_kinds = [get_args(kind)[0] for kind in kinds if get_origin(kind) is list]
-        structs = [kind for kind in kinds if _is_struct(kind)]
-        item_structs = [kind for kind in item_kinds if _is_struct(kind)]
-        if structs and isinstance(value, dict):
-            return self.convert(value, structs[0])
-        if item_structs and isinstance(value, list):
-            items = [self._convert_field(name, item, item_structs[0]) for item in value]
+        if name in self._kept:
+            _refuse_repeated_keys(value)
+            return convert(value, list[Any])
+        struct, item_struct = _struct_kinds(kind)
+        if struct and isinstance(value, dict):
+            return self.convert(value, struct)
+        if item_struct and isinstance(value, list):
+            items = [self._convert_field(name, item, item_struct) for item in value]
             return [item for item in items if item is not None]
         if name in self._needed:
             return convert(value, kind)
-        if not structs and not item_structs:
-            return value
-        for repeated in _repeated_keys(value):
-            raise msgspec.ValidationError(f"expected each field once, found {repeated}")
+        return self._drop(name, value) if struct or item_struct else value
+
+    def _drop(self, name: str, value: object) -> None:
+        _refuse_repeated_keys(value)
         self.dropped.append((name, value))
-        return None
 
 
 def count_keys(text: Text) -> int:
@@ -195,6 +203,18 @@ def _count_decoded(value: object) -> int:
     if isinstance(value, list):
         return sum(_count_decoded(item) for item in value if isinstance(item, dict | list))
     return 0
+
+
+def _refuse_repeated_keys(value: object) -> None:
+    for repeated in _repeated_keys(value):
+        raise msgspec.ValidationError(f"expected each field once, found {repeated}")
+
+
+def _struct_kinds(kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a type or a generic one
+    """The struct of a type, and the struct of the items of its list; None for none."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    item_kinds = [get_args(kind)[0] for kind in kinds if get_origin(kind) is list]
+    return next(filter(_is_struct, kinds), None), next(filter(_is_struct, item_kinds), None)
 
 
 def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - a type or a generic one
