@@ -334,6 +334,12 @@ FILE = (
     ),
     Fault("hostile-name", "path separators in a value that becomes a file name", "percent-encoded"),
     Fault(
+        "folded-names",
+        "one name in upper and lower case with letters that have several forms: a final sigma, a"
+        " Turkish i, a sharp s",
+        "one package everywhere; the newest spelling is shown",
+    ),
+    Fault(
         "long-name",
         "a name of 1,000 characters that becomes a file name, names that differ in case alone",
         "at most 200 bytes with a digest for the rest; never two under one name",

@@ -16,7 +16,7 @@ renamed as (
         ))) as vulnerability_ids,
         ecosystem,
         package_name,
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         affected_number,
         versions,
         range_number,
