@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -52,6 +52,9 @@ OFFERED_FIELDS = (
     "cvss_vector",
     "cvss_source",
 )
+DESCRIPTION_POSITION = OFFERED_FIELDS.index("description")
+SCORE_POSITION = OFFERED_FIELDS.index("cvss_score")
+MAX_SCORE = 10  # of any CVSS version: https://www.first.org/cvss/specification-document
 STANDARD_FIELDS = frozenset(
     [
         *("id", "sourceIdentifier", "vulnStatus", "published", "lastModified"),
@@ -114,6 +117,13 @@ class Item(msgspec.Struct, gc=False):
     cve: Cve
 
 
+class LooseCve(NamedTuple):
+    """A record with values of other types, and what was left out of it, by field."""
+
+    cve: Cve
+    dropped: list[tuple[str, Any]]
+
+
 class ItemFields(msgspec.Struct):
     """An entry of the list with the names of all its fields."""
 
@@ -143,7 +153,7 @@ def read(
                 where = f"record {builder.records}{item.where}"
                 builder.add_reject(item.model_copy(update={"where": where}))
             else:
-                builder.add(_row(item))
+                _add_row(builder, item, decoder.missing)
             if builder.is_full():
                 yield builder.build()
         if reports_unknown and not isinstance(group, Reject):
@@ -171,8 +181,18 @@ def _decode(group: bytes, decoder: ShapeDecoder) -> Iterator[Any]:
             items = decoder.decode_or_learn(text)
             (item,) = items or [json_keys.convert(json_keys.decode(text), Item)]
             yield item.cve
-        except DECODE_ERRORS as error:
-            yield record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
+        except DECODE_ERRORS:
+            yield _decode_loosely(text)
+
+
+def _decode_loosely(text: bytes) -> LooseCve | Reject:
+    """A record in which a value is no number or no text, or has another type than declared."""
+    converter = json_keys.LooseConverter(needed={"cve"})
+    try:
+        item = converter.convert(json_keys.decode_with_nan(text), Item)
+    except DECODE_ERRORS as error:
+        return record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
+    return LooseCve(item.cve, converter.dropped)
 
 
 def _unknown_fields(group: bytes) -> set[str]:
@@ -184,13 +204,24 @@ def _unknown_fields(group: bytes) -> set[str]:
     return names - STANDARD_FIELDS
 
 
-def _row(cve: Cve) -> tuple[Any, ...]:
+def _add_row(builder: BatchBuilder, record: Cve | LooseCve, missing: object) -> None:
+    cve, dropped = record if isinstance(record, LooseCve) else (record, [])
+    scores = _Scores(missing)
+    metric = scores.find_best(cve.metrics) if cve.metrics else Metric()
+    builder.add(_row(cve, metric))
+    for value in scores.invalid:
+        builder.refuse(SCORE_POSITION, f"a score from 0 to {MAX_SCORE}", value)
+    for name, value in dropped:
+        position = DESCRIPTION_POSITION if name == "descriptions" else SCORE_POSITION
+        builder.refuse(position, f"{name} as in the API 2.0", value)
+
+
+def _row(cve: Cve, metric: Metric) -> tuple[Any, ...]:
     english = None
     for text in cve.descriptions or ():
         if text.lang == "en":
             english = text.value
             break
-    metric = _best_metric(cve.metrics) if cve.metrics else Metric()
     score = metric.cvss_data or Score()
     return (
         cve.id,
@@ -199,36 +230,61 @@ def _row(cve: Cve) -> tuple[Any, ...]:
         cve.last_modified,
         english,
         score.version,
-        score.base_score,
+        score.base_score if _is_valid_score(score.base_score) else None,
         score.base_severity or metric.base_severity,
         score.vector_string,
         metric.source,
     )
 
 
-def _best_metric(metrics: Metrics) -> Metric:
-    """The first metric with a score: newest version of CVSS first, in it a primary one first.
+class _Scores:
+    """The choice among the scores of a record, and the values that are no scores.
 
-    If no metric has a score, the first of all, for its severity.
+    `missing` is what an object has in place of a field that is not in it.
     """
-    first = None
-    for scores in (
-        metrics.cvss_metric_v40,
-        metrics.cvss_metric_v31,
-        metrics.cvss_metric_v30,
-        metrics.cvss_metric_v2,
-    ):
-        secondary = None
-        for metric in scores or ():
-            first = first or metric
-            if not metric.cvss_data or not isinstance(metric.cvss_data.base_score, float):
-                continue
-            if metric.type == "Primary":
-                return metric
-            secondary = secondary or metric
-        if secondary is not None:
-            return secondary
-    return first or Metric()
+
+    def __init__(self, missing: object) -> None:
+        self._missing = missing
+        self.invalid: list[Any] = []
+
+    def find_best(self, metrics: Metrics) -> Metric:
+        """The first metric with a score: newest version of CVSS first, in it a primary one first.
+
+        If no metric has a score, the first of all, for its severity.
+        """
+        first = None
+        for scores in (
+            metrics.cvss_metric_v40,
+            metrics.cvss_metric_v31,
+            metrics.cvss_metric_v30,
+            metrics.cvss_metric_v2,
+        ):
+            secondary = None
+            for metric in scores or ():
+                first = first or metric
+                if not self._has_score(metric):
+                    continue
+                if metric.type == "Primary":
+                    return metric
+                secondary = secondary or metric
+            if secondary is not None:
+                return secondary
+        return first or Metric()
+
+    def _has_score(self, metric: Metric) -> bool:
+        score = metric.cvss_data.base_score if metric.cvss_data else None
+        if score is None or score is self._missing:
+            return False
+        if _is_valid_score(score):
+            return True
+        self.invalid.append(score)
+        return False
+
+
+def _is_valid_score(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= MAX_SCORE  # false for NaN
 
 
 class _Document:

@@ -1,7 +1,8 @@
 """Keys that an object of a JSON text (RFC 8259) has more than once.
 
 msgspec keeps the last value of such a key and reports none of them. So what it decodes counts only
-if the text has no more keys than the result; any other text is decoded pair by pair by `json`.
+if the text has no more keys than the result; any other text is decoded pair by pair by `json`, and
+converted to structs here.
 Counting the keys of structs instead of dictionaries is `etl_assets.tables.readers.json_shapes`.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -28,6 +30,7 @@ PROSE = re.compile(rb'[^" \t\r\n][ \t\r\n]*\Z|[^\\](?:\\\\)*\\"[ \t\r\n]*\Z')
 SHOWN_KEYS = 5
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 Text = bytes | bytearray | memoryview | msgspec.Raw
 
 
@@ -53,6 +56,14 @@ def decode(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
     """
     value = msgspec.json.decode(text)
     return value if has_at_most(_count_decoded(value), text) else decode_pairs(text)
+
+
+def decode_with_nan(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
+    """As `decode`, but NaN and infinity are accepted as numbers."""
+    try:
+        return decode(text)
+    except msgspec.DecodeError:
+        return decode_pairs(text)
 
 
 def decode_pairs(text: Text) -> Any:  # noqa: ANN401 - whatever the text contains
@@ -84,6 +95,53 @@ def convert(value: Any, kind: type[T]) -> T:  # noqa: ANN401 - whatever was deco
         repeated = ", ".join(map(str, _repeated_keys(value)))
         message = f"expected each field once, found {repeated}"
         raise msgspec.ValidationError(message) from error
+
+
+class LooseConverter:
+    """Converts decoded objects to structs in which a field may have a value of another type.
+
+    Such a scalar, or a list of scalars, is kept as it is, for the contract to judge. An object or a
+    list of objects is left out, and added to `dropped` with the name of its field. The fields
+    `needed`, of any struct, must have their types, and the lists `kept` are not converted.
+    """
+
+    def __init__(self, needed: Container[str] = (), kept: Container[str] = ()) -> None:
+        self._needed = needed
+        self._kept = kept
+        self.dropped: list[tuple[str, Any]] = []
+
+    def convert(self, value: Any, kind: type[S]) -> S:  # noqa: ANN401 - whatever was decoded
+        """A struct; raises msgspec.ValidationError for a repeated, missing or needed field."""
+        if not isinstance(value, dict):
+            raise msgspec.ValidationError(f"expected an object, found {_describe(value)}")
+        fields: dict[str, Any] = {}
+        for field in msgspec.structs.fields(kind):
+            name = field.encode_name
+            if name in value:
+                fields[field.name] = self._convert_field(name, value[name], field.type)
+            elif field.required:
+                raise msgspec.ValidationError(f"expected a field {name}, found none")
+        return kind(**fields)
+
+    def _convert_field(self, name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - as above
+        if value is None:
+            return None
+        if name in self._kept:
+            _refuse_repeated_keys(value)
+            return convert(value, list[Any])
+        struct, item_struct = _struct_kinds(kind)
+        if struct and isinstance(value, dict):
+            return self.convert(value, struct)
+        if item_struct and isinstance(value, list):
+            items = [self._convert_field(name, item, item_struct) for item in value]
+            return [item for item in items if item is not None]
+        if name in self._needed:
+            return convert(value, kind)
+        return self._drop(name, value) if struct or item_struct else value
+
+    def _drop(self, name: str, value: object) -> None:
+        _refuse_repeated_keys(value)
+        self.dropped.append((name, value))
 
 
 def count_keys(text: Text) -> int:
@@ -145,6 +203,28 @@ def _count_decoded(value: object) -> int:
     if isinstance(value, list):
         return sum(_count_decoded(item) for item in value if isinstance(item, dict | list))
     return 0
+
+
+def _refuse_repeated_keys(value: object) -> None:
+    for repeated in _repeated_keys(value):
+        raise msgspec.ValidationError(f"expected each field once, found {repeated}")
+
+
+def _struct_kinds(kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a type or a generic one
+    """The struct of a type, and the struct of the items of its list; None for none."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    item_kinds = [get_args(kind)[0] for kind in kinds if get_origin(kind) is list]
+    return next(filter(_is_struct, kinds), None), next(filter(_is_struct, item_kinds), None)
+
+
+def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - a type or a generic one
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, RepeatedKeys):
+        return f"{value}"
+    return type(value).__name__
 
 
 def _repeated_keys(value: object) -> Iterator[RepeatedKeys]:

@@ -31,6 +31,7 @@ from etl_assets.tables.readers.batch import (
     oversize_reject,
     record_reject,
     row_text,
+    value_json,
 )
 from etl_assets.tables.readers.json_shapes import ShapeDecoder, struct_shape
 
@@ -68,7 +69,10 @@ OFFERED_FIELDS = (
     "fixed",
     "last_affected",
     "limit",
+    "unknown_event",
 )
+# A record without one of them in its type says something else, or nothing, about versions.
+DECIDING_FIELDS = frozenset({"affected", "package", "ranges", "events", "versions"})
 STANDARD_FIELDS = frozenset(
     [
         *("schema_version", "id", "modified", "published", "withdrawn"),
@@ -131,8 +135,10 @@ class Osv(msgspec.Struct, gc=False):
     affected: list[Affected] | None = None
 
 
-Interval = tuple[str | None, str | None, str | None, str | None]
-NO_EVENT: Interval = (None, None, None, None)
+KNOWN_EVENTS = ("introduced", "fixed", "last_affected", "limit")
+# The four known events, and the JSON of an unknown one.
+Interval = tuple[str | None, str | None, str | None, str | None, str | None]
+NO_EVENT: Interval = (None, None, None, None, None)
 WITHOUT_RANGE = (None, None, *NO_EVENT)
 WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 
@@ -140,27 +146,18 @@ WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 def read(
     path: Path, form: OsvFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Batch]:
-    """One row per record, affected package and interval, in the order of the archive.
-
-    A record with the id of an earlier one is rejected.
-    """
+    """One row per record, affected package and interval, in the order of the archive."""
     decoder = ShapeDecoder(struct_shape(Osv))
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
     builder = BatchBuilder(fields, missing=decoder.missing)
     reports_unknown = contract.unknown_fields != "discard_value"
-    numbers: dict[str, int] = {}  # of the records, by id
     for group in _groups(_members(path, max_record_bytes)):
         for member, record in zip(group, _decode(group, decoder), strict=True):
             builder.records += 1
             if isinstance(record, Reject):
                 builder.add_reject(record)
                 continue
-            first = numbers.setdefault(record.id, builder.records)
-            if first != builder.records:
-                actual = f"{record.id}, the id of record {first:,} of the archive"
-                builder.reject(member.where, "an id of its own", actual, row_text(member.data))
-                continue
-            for row in _rows(record):
+            for row in _rows(record, decoder.missing):
                 builder.add(row)
             if reports_unknown:
                 names = msgspec.json.decode(member.data, type=dict[str, msgspec.Raw]).keys()
@@ -204,10 +201,16 @@ def _decode(group: list[_Member], decoder: ShapeDecoder) -> Iterator[Any]:
             continue
         try:
             records = decoder.decode_or_learn(member.data)
-            (record,) = records or [json_keys.convert(json_keys.decode(member.data), Osv)]
+            (record,) = records or [_decode_loosely(member.data)]
             yield record
         except DECODE_ERRORS as error:
             yield record_reject(member.where, "an OSV record", str(error), row_text(member.data))
+
+
+def _decode_loosely(text: bytes) -> Osv:
+    """A record with a value of another type where it decides nothing, or with an odd event."""
+    converter = json_keys.LooseConverter(DECIDING_FIELDS, kept={"events"})
+    return converter.convert(json_keys.decode_with_nan(text), Osv)
 
 
 def _members(path: Path, max_record_bytes: int) -> Iterator[_Member]:
@@ -236,7 +239,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         return file.read(member.file_size)
 
 
-def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
+def _rows(record: Osv, missing: object) -> Iterator[tuple[Any, ...]]:
     record_fields = (
         record.id,
         record.aliases,
@@ -264,7 +267,7 @@ def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
         # Some records of 2025 have one range without a list around it.
         version_ranges = ranges if isinstance(ranges, list) else [ranges]
         for range_number, version_range in enumerate(version_ranges, 1):
-            for interval in _intervals(version_range.events or []):
+            for interval in _intervals(version_range.events or [], missing):
                 yield (*package_fields, range_number, version_range.type, *interval)
     if not record.affected:
         yield (*record_fields, *WITHOUT_AFFECTED)
@@ -277,19 +280,56 @@ def _urgency(affected: Affected) -> str | None:
     return None
 
 
-def _intervals(events: list[Event]) -> list[Interval]:
+def _intervals(events: list[Any], missing: object) -> list[Interval]:
     """Pairs each start with the end after it, in the order of the events. Either may be missing."""
     intervals: list[Interval] = []
     introduced = None
     for event in events:
-        if isinstance(event.introduced, str):
+        fields = _event_fields(event, missing)
+        if fields is None:
+            intervals.append((None, None, None, None, _event_json(event, missing)))
+            continue
+        start, *ends = fields
+        if start is not None:
             if introduced is not None:
-                intervals.append((introduced, None, None, None))
-            introduced = event.introduced
-        fixed, last_affected, limit = event.fixed, event.last_affected, event.limit
-        if isinstance(fixed, str) or isinstance(last_affected, str) or isinstance(limit, str):
-            intervals.append((introduced, fixed, last_affected, limit))
+                intervals.append((introduced, None, None, None, None))
+            introduced = start
+        if any(end is not None for end in ends):
+            fixed, last_affected, limit = ends
+            intervals.append((introduced, fixed, last_affected, limit, None))
             introduced = None
     if introduced is not None or not intervals:
-        intervals.append((introduced, None, None, None))
+        intervals.append((introduced, None, None, None, None))
     return intervals
+
+
+def _event_fields(event: Any, missing: object) -> list[str | None] | None:  # noqa: ANN401 - decoded
+    """The texts of the known events; None for an event that has another field, or no text."""
+    if isinstance(event, dict):
+        fields = event
+    elif not isinstance(event, msgspec.Struct):
+        return None
+    elif len(event.__struct_fields__) == len(KNOWN_EVENTS):
+        # Nearly every event: nothing but texts and null.
+        values = [event.introduced, event.fixed, event.last_affected, event.limit]  # type: ignore[attr-defined]  # as in Event
+        texts = [value if isinstance(value, str) else None for value in values]
+        return texts if any(text is not None for text in texts) else None
+    else:
+        fields = _struct_fields(event, missing)
+    named = {name: value for name, value in fields.items() if value is not None}
+    if not named or not named.keys() <= set(KNOWN_EVENTS):
+        return None
+    if not all(isinstance(value, str) for value in named.values()):
+        return None
+    return [named.get(name) for name in KNOWN_EVENTS]
+
+
+def _struct_fields(event: msgspec.Struct, missing: object) -> dict[str, Any]:
+    values = (getattr(event, name) for name in event.__struct_fields__)
+    fields = zip(event.__struct_encode_fields__, values, strict=True)
+    return {name: value for name, value in fields if value is not missing}
+
+
+def _event_json(event: Any, missing: object) -> str:  # noqa: ANN401 - whatever was decoded
+    is_struct = isinstance(event, msgspec.Struct)
+    return value_json(_struct_fields(event, missing) if is_struct else event)
