@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from etl_assets.tables.readers.batch import (
     row_text,
 )
 from etl_assets.tables.readers.json_elements import decode_raw_list
-from etl_assets.tables.readers.json_shapes import Shape, ShapeDecoder, struct_shape
 from etl_assets.tables.readers.json_stream import JsonStream
+from etl_assets.tables.readers.json_structs import StructDecoder
 from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
 # The document is cut where this matches: a JSON string cannot contain it, as its quotes would be
@@ -131,9 +130,9 @@ def read(
     path: Path, form: CveFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Batch]:
     """One row per CVE record, with its English description and its best score."""
-    decoder = ShapeDecoder(_shape())
+    decoder = StructDecoder(Item)
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
-    builder = BatchBuilder(fields, missing=decoder.missing)
+    builder = BatchBuilder(fields)
     reports_unknown = contract.unknown_fields != "discard_value"
     document = _Document(read_chunks(path), max_record_bytes)
     for group in document.groups():
@@ -152,25 +151,17 @@ def read(
     yield builder.build()
 
 
-@cache
-def _shape() -> Shape:
-    """The shape of an entry. What is learned of it from one file serves the next ones."""
-    return struct_shape(Item)
-
-
-def _decode(group: bytes, decoder: ShapeDecoder) -> Iterator[Any]:
+def _decode(group: bytes, decoder: StructDecoder) -> Iterator[Any]:
     """Each record of the text of a list: as Cve, a struct with its attributes, or a reject."""
     items = decoder.decode_list(group)
-    if items is None and decoder.is_new and decoder.learn(group):
+    if items is None and decoder.learn(group):
         items = decoder.decode_list(group)
     if items is not None:
         yield from (item.cve for item in items)
         return
     for text in _split(group):
         try:
-            items = decoder.decode_or_learn(text)
-            (item,) = items or [json_keys.convert(json_keys.decode(text), Item)]
-            yield item.cve
+            yield json_keys.convert(json_keys.decode(text), Item).cve
         except DECODE_ERRORS as error:
             yield record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
 

@@ -32,7 +32,7 @@ from etl_assets.tables.readers.batch import (
     record_reject,
     row_text,
 )
-from etl_assets.tables.readers.json_shapes import ShapeDecoder, struct_shape
+from etl_assets.tables.readers.json_structs import StructDecoder
 
 GROUP_BYTES = 1 << 16  # of records that are decoded at once
 ENCRYPTED_FLAG = 0x1  # of a zip member
@@ -133,6 +133,7 @@ class Osv(msgspec.Struct, gc=False):
 
 Interval = tuple[str | None, str | None, str | None, str | None]
 NO_EVENT: Interval = (None, None, None, None)
+NO_END = (None, None, None)
 WITHOUT_RANGE = (None, None, *NO_EVENT)
 WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 
@@ -144,9 +145,9 @@ def read(
 
     A record with the id of an earlier one is rejected.
     """
-    decoder = ShapeDecoder(struct_shape(Osv))
+    decoder = StructDecoder(Osv, learns_texts=True)
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
-    builder = BatchBuilder(fields, missing=decoder.missing)
+    builder = BatchBuilder(fields)
     reports_unknown = contract.unknown_fields != "discard_value"
     numbers: dict[str, int] = {}  # of the records, by id
     for group in _groups(_members(path, max_record_bytes)):
@@ -189,11 +190,11 @@ def _groups(members: Iterator[_Member]) -> Iterator[list[_Member]]:
     yield group
 
 
-def _decode(group: list[_Member], decoder: ShapeDecoder) -> Iterator[Any]:
+def _decode(group: list[_Member], decoder: StructDecoder) -> Iterator[Any]:
     """Each record of a group: as Osv, a struct with its attributes, or a reject."""
     texts = [member.data for member in group]
     records = decoder.decode_texts(texts)
-    if records is None and decoder.is_new and decoder.learn(b"[" + b",".join(texts) + b"]"):
+    if records is None and decoder.learn(b"[" + b",".join(texts) + b"]"):
         records = decoder.decode_texts(texts)
     if records is not None:
         yield from records
@@ -203,9 +204,7 @@ def _decode(group: list[_Member], decoder: ShapeDecoder) -> Iterator[Any]:
             yield member.reject
             continue
         try:
-            records = decoder.decode_or_learn(member.data)
-            (record,) = records or [json_keys.convert(json_keys.decode(member.data), Osv)]
-            yield record
+            yield json_keys.convert(json_keys.decode(member.data), Osv)
         except DECODE_ERRORS as error:
             yield record_reject(member.where, "an OSV record", str(error), row_text(member.data))
 
@@ -282,13 +281,13 @@ def _intervals(events: list[Event]) -> list[Interval]:
     intervals: list[Interval] = []
     introduced = None
     for event in events:
-        if isinstance(event.introduced, str):
+        if event.introduced is not None:
             if introduced is not None:
                 intervals.append((introduced, None, None, None))
             introduced = event.introduced
-        fixed, last_affected, limit = event.fixed, event.last_affected, event.limit
-        if isinstance(fixed, str) or isinstance(last_affected, str) or isinstance(limit, str):
-            intervals.append((introduced, fixed, last_affected, limit))
+        end = event.fixed, event.last_affected, event.limit
+        if end != NO_END:
+            intervals.append((introduced, *end))
             introduced = None
     if introduced is not None or not intervals:
         intervals.append((introduced, None, None, None))
