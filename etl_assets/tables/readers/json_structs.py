@@ -120,15 +120,17 @@ class StructDecoder:
         self._builds += 1
 
     def _struct(self, fields: dict[str, Field]) -> type[msgspec.Struct]:
-        objects = Counter()
-        self._objects.append((objects, len(fields)))
         attributes: list[tuple[Any, ...]] = []
         for field in fields.values():
             default = msgspec.field(default_factory=self._absent.factory)
             defaults = () if field.is_required else (default,)
             attributes.append((field.attribute, self._type(field), *defaults))
-        attributes.append(("none", None, msgspec.field(default_factory=objects.factory)))
-        names = {field.attribute: name for name, field in fields.items()} | {"none": NO_FIELD}
+        names = {field.attribute: name for name, field in fields.items()}
+        if fields is not self._fields:  # the items need no counter, as they are in a list
+            objects = Counter()
+            self._objects.append((objects, len(fields)))
+            attributes.append(("none", None, msgspec.field(default_factory=objects.factory)))
+            names["none"] = NO_FIELD
         # Records form no cycles. With the garbage collector tracking them it takes half as long
         # again.
         return msgspec.defstruct("Record", attributes, rename=names, kw_only=True, gc=False)
@@ -151,12 +153,12 @@ class StructDecoder:
             items = decode()
         except DECODE_ERRORS:
             return None
-        count = self._count_values() - before
+        count = len(items) * len(self._fields) + self._count_values() - before
         skipped = b"".join(_find_skipped(self._fields, items))
         return items if has_at_most(count, text, skipped) else None
 
     def _count_values(self) -> int:
-        """The number of fields that objects had so far."""
+        """The fields that all objects below items have so far, without those absent from items."""
         fields = sum(objects.calls * size for objects, size in self._objects)
         return fields - self._absent.calls
 
