@@ -18,11 +18,17 @@ import msgspec
 import numpy as np
 
 SHOWN_KEYS = 5
-QUOTE, COLON, BACKSLASH = ord('"'), ord(":"), ord("\\")
+QUOTE, COLON, SPACE, BACKSLASH = b'": \\'
 BLOCK_BYTES = 1 << 16  # stays in the processor's cache
 MAX_LOOK_BACK = 64
-# What is before a colon that ends no key: blanks after anything but a quote, or an escaped quote.
-PROSE = re.compile(rb'[^" \t\r\n][ \t\r\n]*\Z|[^\\](?:\\\\)*\\"[ \t\r\n]*\Z')
+# What is before a colon that ends no key: blanks after anything but a quote; an escaped quote; or
+# the quote that opens a text after a key, which ends with a quote that cannot open one.
+PROSE = re.compile(
+    rb'[^" \t\r\n][ \t\r\n]*\Z'
+    rb'|[^\\](?:\\\\)*\\"[ \t\r\n]*\Z'
+    rb'|[^\\{\[,: \t\r\n]"[ \t\r\n]*:[ \t\r\n]*"\Z'
+)
+
 
 T = TypeVar("T")
 Text = bytes | memoryview
@@ -114,7 +120,8 @@ def _count_prose(text: Text) -> int:
     for ends, start in _key_ends(text):
         before = data[start : start + len(ends)]
         is_rare = before != QUOTE
-        is_rare[1:] |= before[:-1] == BACKSLASH
+        for byte in (BACKSLASH, COLON, SPACE):
+            is_rare[1:] |= before[:-1] == byte
         is_rare[:1] = True
         for position in (np.flatnonzero(ends & is_rare) + start + 1).tolist():
             look_back = bytes(text[max(0, position - MAX_LOOK_BACK) : position])
