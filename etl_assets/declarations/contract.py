@@ -16,6 +16,7 @@ ColumnType = Literal[
     "string", "int64", "uint64", "float64", "boolean", "date", "timestamp", "list[string]"
 ]
 VersionScheme = Literal["deb"]
+InvalidValues = Literal["discard_row", "discard_value"]
 NUMERIC: frozenset[str] = frozenset({"int64", "uint64", "float64"})
 
 
@@ -48,6 +49,11 @@ class Column(Declaration):
         default="discard_row",
         description="for a cell of a workbook with an error, or with a formula that was saved"
         " without its value: reject the row, or read null with a warning",
+    )
+    invalid_values: InvalidValues | None = Field(
+        default=None,
+        description="for a value that is not of the type or breaks another check of the column:"
+        " reject the row, or read null with a warning; default: what the contract declares",
     )
     version_scheme: VersionScheme | None = Field(
         default=None,
@@ -97,6 +103,11 @@ class Contract(Declaration):
 
     columns: list[Column] = Field(min_length=1)
     key: list[str] = Field(min_length=1, description="two nulls in a key column count as equal")
+    record_key: list[str] = Field(
+        default=[],
+        description="identifies a record that becomes several rows: of several records with equal"
+        " values in these columns the rows of one are kept, as `duplicates` declares",
+    )
     null_words: list[str] = Field(
         default=[],
         description="texts that mean null, in lower case and without surrounding spaces",
@@ -104,7 +115,7 @@ class Contract(Declaration):
     duplicates: Literal["reject", "keep_last", "keep_newest"] = Field(
         default="reject",
         description="for rows with the same key: reject all but the first, or keep the last one, or"
-        " the newest one",
+        " the newest one; the others are counted and shown",
     )
     newest_by: str | None = Field(
         default=None,
@@ -115,7 +126,30 @@ class Contract(Declaration):
         default="discard_value",
         description="for a field without a column: warn about it, ignore it, or refuse the file",
     )
-    rules: list[RowRule] = []
-    max_rejected_pct: float = Field(
-        default=5.0, ge=0, le=100, description="a larger share of rejected rows refuses the file"
+    invalid_values: InvalidValues = Field(
+        default="discard_row",
+        description="for columns that declare none of their own; a row is always rejected for an"
+        " invalid value in its key, or in a column that is required",
     )
+    rules: list[RowRule] = []
+    max_rejected_pct: float = Field(default=5.0, ge=0, le=100, description="of the rows of a file")
+    max_rejected_rows: int = Field(
+        default=1,
+        ge=0,
+        description="a file that rejects more than both limits is refused, and so is one that"
+        " rejects all of its rows",
+    )
+
+    def keeps_row(self, column: Column) -> bool:
+        """True if an invalid value of the column is read as null, and its row is kept."""
+        if column.required or column.name in self.key:
+            return False
+        return (column.invalid_values or self.invalid_values) == "discard_value"
+
+    def has_too_many_rejects(self, rejected: int, total: int) -> bool:
+        """True if so many rejected rows of all rows refuse the file."""
+        # Both limits must be exceeded: a percentage alone refuses a table of ten rows for one odd
+        # row. A file without a valid row is another one than declared, whatever its size is.
+        if rejected == total:
+            return rejected > 0 and self.max_rejected_pct < 100
+        return rejected > self.max_rejected_rows and rejected * 100 > self.max_rejected_pct * total

@@ -36,6 +36,7 @@ TYPES_OF_CHECK = {
 }
 FORMAT_WITH_CELLS = "excel"
 CELL_OPTIONS = ("merged", "faulty_cells")
+DISCARDING_OPTIONS = ("faulty_cells", "invalid_values")
 MONTHS = (
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 )  # fmt: skip
@@ -181,8 +182,9 @@ def _unknown_columns(source: Data, columns: list[tuple[int, Data]]) -> Iterator[
 def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
     """Yields every place of the declaration that names a column."""
     contract = _mapping(source, "contract")
-    for index, name in enumerate(_list(contract, "key")):
-        yield ("contract", "key", index), name
+    for field in ("key", "record_key"):
+        for index, name in enumerate(_list(contract, field)):
+            yield ("contract", field, index), name
     yield from _rule_references(contract)
     if (content := _mapping(source, "freshness").get("content_column")) is not None:
         yield ("freshness", "content_column"), content
@@ -240,7 +242,7 @@ def _duplicate_violations(
 
 
 def _cell_violations(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:
-    """Options for cells are only for workbooks, and no error may turn a part of a key into null."""
+    """Options for cells are only for workbooks, and nothing may turn a part of a key into null."""
     form = _mapping(source, "format").get("name")
     has_cells = form == FORMAT_WITH_CELLS or not isinstance(form, str)
     key = _list(_mapping(source, "contract"), "key")
@@ -251,9 +253,10 @@ def _cell_violations(source: Data, columns: list[tuple[int, Data]]) -> Iterator[
                 expected = f"{option} only in a source of the format {FORMAT_WITH_CELLS}"
                 yield RuleViolation((*path, option), expected, f"it in one of the format {form}")
         is_needed = column.get("required") is True or column.get("name") in key
-        if column.get("faulty_cells") == "discard_value" and is_needed:
-            expected = "discard_row, because the column is required or part of the key"
-            yield RuleViolation((*path, "faulty_cells"), expected, "'discard_value'")
+        for option in DISCARDING_OPTIONS if is_needed else ():
+            if column.get(option) == "discard_value":
+                expected = "discard_row, because the column is required or part of the key"
+                yield RuleViolation((*path, option), expected, "'discard_value'")
 
 
 def _json_path_violations(source: Data, columns: list[tuple[int, Data]]) -> Iterator[RuleViolation]:

@@ -262,14 +262,19 @@ def _contract_failure(
         warnings.append(f"values of {column} that are changed or discarded on reading: {count}")
     if not warnings:
         return None
-    lines = [f"{record.part}: {'; '.join(warnings)}", *table.first_rejects]
-    if table.first_rejects and (more := table.rejected - len(table.first_rejects)):
-        lines.append(f"and {more:,} more")
-    lines += table.first_refused_values
     refused = sum(table.refused_values.values())
-    if more := refused - len(table.first_refused_values):
-        lines.append(f"and {more:,} more of these values")
+    lines = [
+        f"{record.part}: {'; '.join(warnings)}",
+        *_first_lines(table.first_rejects, table.rejected, "more"),
+        *_first_lines(table.first_duplicates, table.duplicates, "more of these rows"),
+        *_first_lines(table.first_refused_values, refused, "more of these values"),
+    ]
     return CheckFailure("\n".join(lines), dg.AssetCheckSeverity.WARN)
+
+
+def _first_lines(lines: list[str], total: int, others: str) -> list[str]:
+    more = total - len(lines)
+    return [*lines, f"and {more:,} {others}"] if lines and more else lines
 
 
 CHECKS: Sequence[SourceCheck[TableResult]] = (
@@ -277,7 +282,8 @@ CHECKS: Sequence[SourceCheck[TableResult]] = (
         "contract",
         lambda source: (
             "The newest file's rows satisfy the contract: at most "
-            f"{source.contract.max_rejected_pct:g} % rejected, and it did not shrink."
+            f"{source.contract.max_rejected_pct:g} %, or {source.contract.max_rejected_rows:,}, of"
+            " them rejected, and it did not shrink."
         ),
         _contract_failure,
     ),

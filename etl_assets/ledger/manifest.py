@@ -218,6 +218,7 @@ class IngestionRecord(ManifestRecord):
         "rows": "table.rows",
         "rejected": "table.rejected",
         "duplicates": "table.duplicates",
+        "first_duplicates": "table.first_duplicates",
         "rejects_by_rule": "table.rejects_by_rule",
         "first_rejects": "table.first_rejects",
         "rejects_path": "table.rejects_path",

@@ -399,6 +399,11 @@ class Table(Record):
     duplicates: int = Field(
         default=0, ge=0, description="rows dropped because a later or newer one has their key"
     )
+    first_duplicates: list[str] = Field(
+        default=[],
+        description="the first of these rows, each with its record, its key and the record kept",
+        exclude_if=operator.not_,
+    )
     rejects_by_rule: dict[str, int] = {}
     first_rejects: list[str] = Field(
         default=[], description="the first rejected rows, each with place, column and reason"
@@ -409,8 +414,8 @@ class Table(Record):
     )
     refused_values: dict[str, int] = Field(
         default={},
-        description="by column, the count of values that are not read as they are: texts that are"
-        " no versions, and cells with an error",
+        description="by column, the count of values that are not read as they are: invalid ones,"
+        " texts that are no versions, and cells with an error",
         exclude_if=operator.not_,
     )
     first_refused_values: list[str] = Field(

@@ -322,9 +322,8 @@ def _not_published(
     file = marts / f"{declared.model}.parquet"
     matched: dict[str, str] = {}
     for column, value in key.items():
-        values = list_values(file, column, matched)
-        # Compared as find_rows compares: in any case.
-        if value.lower() not in {other.lower() for other in values}:
+        if not list_values(file, column, {**matched, column: value}):
+            values = list_values(file, column, matched)
             names = list_names(file, declared.named_by) if declared.named_by else []
             return NotFoundError(
                 f"{' '.join(matched.values())} {column} {value!r} is not published".strip()

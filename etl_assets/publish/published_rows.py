@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from etl_assets.model.errors import BuildError, HomeError
 from etl_assets.storage.duckdb_connection import connect
-from etl_assets.storage.sql_quoting import quote_path
+from etl_assets.storage.sql_quoting import fold_case, quote_path
 
 Row = dict[str, Any]
 
@@ -55,7 +55,7 @@ def find_keys(path: Path, key: Sequence[str], columns: Sequence[str], name: str)
         names = _names_query(connection, columns)
         rows = connection.execute(
             f"select distinct {key_columns} from ({names}) "  # noqa: S608 - quoted
-            "where lower(a_name) = lower(?) order by all",
+            f"where {fold_case('a_name')} = {fold_case('?')} order by all",
             [name],
         ).fetchall()
     return [list(row) for row in rows]
@@ -84,7 +84,8 @@ def _names_query(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) 
 
 
 def _condition(where: Mapping[str, str]) -> str:
-    return " and ".join(["true", *(f"lower({quote_path(n)}::varchar) = lower(?)" for n in where)])
+    names = (fold_case(f"{quote_path(name)}::varchar") for name in where)
+    return " and ".join(["true", *(f"{name} = {fold_case('?')}" for name in names)])
 
 
 @contextmanager

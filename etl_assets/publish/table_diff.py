@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from etl_assets.model.errors import ColumnMismatchError
-from etl_assets.storage.sql_quoting import quote_path
+from etl_assets.storage.sql_quoting import fold_case, quote_path
 
 Values = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def diff_tables(
     names = list(dict.fromkeys([*columns, *extra_columns]))
     keys = ", ".join(f"k{number}" for number in range(len(key)))
     spelled = ", ".join(f"coalesce(a.s{number}, b.s{number})" for number in range(len(key)))
-    compared = "lower({})" if ignore_case else "{}"
+    compared = fold_case("{}") if ignore_case else "{}"
     old = _select_side("before", key, names, compared)
     new = _select_side("after", key, names, compared)
     before_values = ", ".join(f"b.v{number}" for number in range(len(names)))
@@ -92,7 +92,7 @@ def find_lost_groups(
     `group` is the column whose equal values make a group.
     """
     name = f"{quote_path(group)}::varchar"
-    compared = f"lower({name})" if ignore_case else name
+    compared = fold_case(name) if ignore_case else name
     with _views(connection, before, after):
         rows = connection.execute(
             f"select min({name}), count(*) from before "  # noqa: S608 - quoted

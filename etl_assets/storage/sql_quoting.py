@@ -1,6 +1,6 @@
-"""Quote names and text in SQL that DuckDB runs, where a prepared statement takes no parameter.
+"""Quote names and text in SQL that DuckDB runs, and compare texts without regard to case.
 
-Values of rows are passed as parameters instead, and never quoted.
+Values of rows are passed as parameters where a statement takes them, and are not quoted then.
 """
 
 from __future__ import annotations
@@ -19,3 +19,13 @@ def quote_path(path: str) -> str:
 def quote_text(text: str) -> str:
     """Text as a string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def fold_case(text: str) -> str:
+    """SQL of a text that is equal for all spellings of a name; the dbt macro `fold_case` is equal.
+
+    `lower` alone has two results for one name: a sigma at the end of a word, a Turkish dotted or
+    dotless i, and a sharp s, which is SS in upper case, have several lower or upper cases. Other
+    letters that become several ones in upper case, such as the ligature of f and i, stay apart.
+    """
+    return f"replace(replace(lower(upper({text})), 'i' || chr(775), 'i'), 'ß', 'ss')"

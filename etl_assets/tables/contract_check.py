@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,7 +22,7 @@ from etl_assets.declarations.contract import Column, Contract, RowRule, VersionS
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 from etl_assets.tables.arrow_types import TYPE_DESCRIPTIONS, TYPES, cast_values
-from etl_assets.tables.readers.batch import Batch, Values, row_json, value_json
+from etl_assets.tables.readers.batch import Batch, Refusal, Values, row_json, value_json
 from etl_assets.tables.version_schemes import (
     VERSION_DESCRIPTIONS,
     read_version,
@@ -76,12 +78,10 @@ class ContractChecker:
     def __init__(self, contract: Contract) -> None:
         _check_rules(contract)
         self._contract = contract
-        self._columns = [_ColumnChecker(column, contract.null_words) for column in contract.columns]
-        self._schemes = {
-            column.name: column.version_scheme
+        self._columns = [
+            _ColumnChecker(column, contract.null_words, keeps_row=contract.keeps_row(column))
             for column in contract.columns
-            if column.version_scheme is not None
-        }
+        ]
         self._known_values = {
             column.name: pa.array(column.known_values, pa.string())
             for column in contract.columns
@@ -92,20 +92,20 @@ class ContractChecker:
         """Returns the valid rows, and the others as rejects after those of the reader."""
         violations: dict[int, Violation] = {}
         arrays: dict[str, pa.Array] = {}
-        refused_texts: list[tuple[int, str, str]] = []
+        refusals = [*batch.refusals]
         for checker in self._columns:
             name = checker.column.name
             faults = batch.faults.get(name, {})
             arrays[name], column_violations, refused = checker.check(
                 batch.columns[name], faults, are_floats=batch.numbers_are_floats
             )
-            refused_texts += [(row, name, text) for row, text in refused]
+            refusals += refused
             for row, violation in column_violations:
                 violations.setdefault(row, violation)
         for rule in self._contract.rules:
             for row, violation in _rule_violations(rule, arrays):
                 violations.setdefault(row, violation)
-        if (violations or refused_texts) and batch.exact:
+        if (violations or refusals) and batch.exact:
             return self.check(batch.exact())
 
         rows = pa.RecordBatch.from_pydict(arrays)
@@ -116,9 +116,9 @@ class ContractChecker:
             ordinals = list(compress(ordinals, is_valid))
         rejects = [_reject(batch, row, violations[row]) for row in sorted(violations)]
         refused_values = [
-            self._refused_value(batch, row, name, text)
-            for row, name, text in sorted(refused_texts)
-            if row not in violations
+            RefusedValue(batch.where(refusal.row), *refusal[1:])
+            for refusal in sorted(refusals, key=itemgetter(0, 1))
+            if refusal.row not in violations
         ]
         return CheckedBatch(
             rows,
@@ -126,19 +126,6 @@ class ContractChecker:
             [*batch.rejects, *rejects],
             self._count_unknown_values(rows),
             refused_values,
-        )
-
-    def _refused_value(self, batch: Batch, row: int, name: str, text: str) -> RefusedValue:
-        where = batch.where(row)
-        if row in batch.faults.get(name, {}):
-            return RefusedValue(where, name, expected="a value", actual=text, read_as=None)
-        scheme = self._schemes[name]
-        return RefusedValue(
-            where=where,
-            column=name,
-            expected=VERSION_DESCRIPTIONS[scheme],
-            actual=value_json(text),
-            read_as=read_version(text.strip(), scheme),
         )
 
     def _count_unknown_values(self, rows: pa.RecordBatch) -> dict[str, Counter[str]]:
@@ -178,40 +165,88 @@ def row_keys(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:
 class _ColumnChecker:
     """The rules of one column."""
 
-    def __init__(self, column: Column, null_words: Sequence[str] = ()) -> None:
+    def __init__(self, column: Column, null_words: Sequence[str] = (), *, keeps_row: bool) -> None:
         self.column = column
+        self._keeps_row = keeps_row
         self._null_words = pa.array(sorted(null_words), pa.string())
         self._matches = re.compile(column.pattern, re.ASCII).fullmatch if column.pattern else None
         self._values = frozenset(column.values) if column.values is not None else None
 
     def check(
         self, values: Values, faults: Mapping[int, str], *, are_floats: bool
-    ) -> tuple[pa.Array, Iterator[tuple[int, Violation]], list[tuple[int, str]]]:
-        """Returns the values in their type, broken rules by row, and texts that are not read as is.
+    ) -> tuple[pa.Array, Iterator[tuple[int, Violation]], list[Refusal]]:
+        """Returns the values in their type, broken rules by row, and values not read as they are.
 
         `faults` has what a row has in place of a value.
         """
         normalized = self._normalize(values)
         array, misfits = cast_values(normalized, self.column.type, are_floats=are_floats)
-        refused: list[tuple[int, str]] = []
+        refused: list[Refusal] = []
         if self.column.version_scheme:
-            array, refused = _read_versions(array, self.column.version_scheme)
+            array, refused = self._read_versions(array, self.column.version_scheme)
             if not self.column.required:
                 # A number or a list is no more a version than a word is, and as little of a reject.
-                refused += [
-                    (row, f"{value_json(values[row])}, which is no text") for row in misfits
-                ]
+                expected = VERSION_DESCRIPTIONS[self.column.version_scheme]
+                refused += [self._refuse(row, expected, value_json(values[row])) for row in misfits]
                 misfits = []
         elif self.column.trim:
             array = _trim(array)
         violations = self._violations(normalized, array, misfits)
-        if self.column.faulty_cells == "discard_value":
-            return array, violations, [*refused, *faults.items()]
+        if self._keeps_row:
+            array, invalid = self._discard_values(array, violations)
+            refused += invalid
+            violations = iter(())
+        if self.column.faulty_cells == "discard_value" or self._keeps_row:
+            refused += [self._refuse(row, "a value", fault) for row, fault in faults.items()]
+            return array, violations, refused
         found_faults = (
             (row, Violation(self.column.name, "cell", "a value", fault))
             for row, fault in faults.items()
         )
         return array, chain(found_faults, violations), refused
+
+    def _refuse(self, row: int, expected: str, actual: str, read_as: str | None = None) -> Refusal:
+        return Refusal(row, self.column.name, expected, actual, read_as)
+
+    def _discard_values(
+        self, array: pa.Array, violations: Iterator[tuple[int, Violation]]
+    ) -> tuple[pa.Array, list[Refusal]]:
+        """The values with null in place of those that break a rule, and the latter."""
+        invalid: dict[int, Violation] = {}
+        for row, violation in violations:
+            invalid.setdefault(row, violation)
+        if not invalid:
+            return array, []
+        is_invalid = np.zeros(len(array), np.bool_)
+        is_invalid[list(invalid)] = True
+        array = pc.if_else(pa.array(is_invalid), pa.scalar(None, array.type), array)
+        return array, [
+            self._refuse(row, violation.expected, violation.actual)
+            for row, violation in invalid.items()
+        ]
+
+    def _read_versions(
+        self, array: pa.Array, scheme: VersionScheme
+    ) -> tuple[pa.Array, list[Refusal]]:
+        """The versions among the texts, and the texts that are none or are read as another one."""
+        refused = []
+        replacements: dict[int, str | None] = {}
+        trimmed = pc.utf8_trim_whitespace(array)
+        for row in unlike_versions(trimmed):
+            version = read_version(trimmed[row].as_py(), scheme)
+            if version == trimmed[row].as_py():
+                continue
+            replacements[row] = version
+            # An empty text is how many feeds write "none"; a blank one is a mistake.
+            if text := array[row].as_py():
+                expected = VERSION_DESCRIPTIONS[scheme]
+                refused.append(self._refuse(row, expected, value_json(text), version))
+        if not replacements:
+            return trimmed, refused
+        texts = trimmed.to_pylist()
+        for row, version in replacements.items():
+            texts[row] = version
+        return pa.array(texts, pa.string()), refused
 
     def _normalize(self, values: Values) -> Values:
         """Texts with null words as null and letters in the declared case; other values as is."""
@@ -322,29 +357,6 @@ def _trim(array: pa.Array) -> pa.Array:
         return array
     is_blank = pc.and_(pc.equal(trimmed, ""), pc.not_equal(array, ""))
     return pc.if_else(is_blank, pa.scalar(None, pa.string()), trimmed)
-
-
-def _read_versions(
-    array: pa.Array, scheme: VersionScheme
-) -> tuple[pa.Array, list[tuple[int, str]]]:
-    """The versions among the texts, and the texts that are none or are read as another one."""
-    refused = []
-    replacements: dict[int, str | None] = {}
-    trimmed = pc.utf8_trim_whitespace(array)
-    for row in unlike_versions(trimmed):
-        version = read_version(trimmed[row].as_py(), scheme)
-        if version == trimmed[row].as_py():
-            continue
-        replacements[row] = version
-        # An empty text is how many feeds write "none"; a blank one is a mistake.
-        if text := array[row].as_py():
-            refused.append((row, text))
-    if not replacements:
-        return trimmed, refused
-    texts = trimmed.to_pylist()
-    for row, version in replacements.items():
-        texts[row] = version
-    return pa.array(texts, pa.string()), refused
 
 
 def _flatten(array: pa.Array) -> pa.Array:

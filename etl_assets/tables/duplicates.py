@@ -1,4 +1,4 @@
-"""Find the rows of a table that share a key, and choose the one of each key that stays.
+"""Find the rows or records of a table that share a key, and choose the one of each that stays.
 
 Removing and counting the other rows is done by `etl_assets.tables.tabulate`.
 """
@@ -48,8 +48,9 @@ NO_ROWS: Integers = np.empty(0, np.int64)
 class KeyHashes:
     """The hashes of a table's keys, collected while it is written and as long as it is small."""
 
-    def __init__(self, key: list[str]) -> None:
-        self._key = key
+    def __init__(self, contract: Contract) -> None:
+        self._key = contract.key
+        self._has_records = bool(contract.record_key)
         self._row_count = 0
         self._hashes: list[Integers] = []
 
@@ -62,8 +63,11 @@ class KeyHashes:
         self._hashes.append(np.fromiter(hashes, np.int64, rows.num_rows))
 
     def all_differ(self) -> bool:
-        """True only if no key repeats; False also for a large table, or if two hashes are equal."""
-        if self._row_count > MAX_HASHED_ROWS:
+        """True only if no key repeats; False also for a large table, or if two hashes are equal.
+
+        Rows of one record share its key, so that these hashes say nothing about a key of records.
+        """
+        if self._row_count > MAX_HASHED_ROWS or self._has_records:
             return False
         return self._row_count == len(np.unique(np.concatenate([*self._hashes, NO_ROWS])))
 
@@ -83,18 +87,23 @@ def find_duplicates(
     path: Path,
     contract: Contract,
     *,
+    of_records: bool = False,
     rows_per_pass: int = ROWS_PER_PASS,
     memory_limit: str = MEMORY_LIMIT,
 ) -> Duplicates:
     """Returns the rows that give way to another row of the same key, as the contract declares.
 
-    A null in a key equals another null. Raises HomeError if there is no room to spill.
+    With `of_records` they are the rows of each record that gives way to another one of the same
+    record key. A null in a key equals another null. Raises HomeError if there is no room to spill.
     """
     # DuckDB does not tell `a` from `A`, so every column gets a name of its own by its position.
     schema = pq.read_schema(path)
     columns = [f"column_{number}" for number in range(len(schema))]
     names = dict(zip(schema.names, columns, strict=True))
-    key = ", ".join(names[column] for column in contract.key)
+    key = ", ".join(
+        names[column] for column in (contract.record_key if of_records else contract.key)
+    )
+    record = names[SOURCE_ROW]
     order = ROW_ORDERS[contract.duplicates].format(newest_by=names.get(contract.newest_by or ""))
     passes = pq.read_metadata(path).num_rows // rows_per_pass + 1
     with (
@@ -113,22 +122,30 @@ def find_duplicates(
             from read_parquet({quote_text(path.as_posix())}, file_row_number = true)
             """
         )
+        connection.execute(
+            f"""
+            create view key_hashes as
+            select {f"distinct {record}," if of_records else ""} hash({key}) as key_hash
+            from table_rows
+            """  # noqa: S608 - the names are made here
+        )
         repeated = np.concatenate(
-            [_find_repeated_hashes(connection, key, passes, number) for number in range(passes)]
+            [_find_repeated_hashes(connection, passes, number) for number in range(passes)]
         )
         if not len(repeated):
             return Duplicates(NO_ROWS, NO_ROWS)
         connection.register("repeated_hashes", pa.table({"key_hash": repeated}))
         # Different keys may share a hash, so these rows are compared by their keys.
+        gives_way = f"{record} != kept_record" if of_records else "row_number() over same_key > 1"
         duplicates = connection.execute(
             f"""
             select
                 position,
-                first_value({names[SOURCE_ROW]}) over same_key as kept_record
+                first_value({record}) over same_key as kept_record
             from table_rows
             where hash({key}) in (from repeated_hashes)
             window same_key as (partition by {key} order by {order})
-            qualify row_number() over same_key > 1
+            qualify {gives_way}
             order by position
             """  # noqa: S608 - the names are made here
         ).fetchnumpy()
@@ -136,19 +153,15 @@ def find_duplicates(
 
 
 def _find_repeated_hashes(
-    connection: duckdb.DuckDBPyConnection, key: str, passes: int, number: int
+    connection: duckdb.DuckDBPyConnection, passes: int, number: int
 ) -> npt.NDArray[np.uint64]:
-    """Returns the hashes that several rows of one pass share, each once.
+    """Returns the hashes that several rows, or records, of one pass share, each once.
 
     Sorting hashes takes a third less time than grouping them in DuckDB, and than grouping the keys
     half of it or less.
     """
     hashes: npt.NDArray[np.uint64] = connection.execute(
-        f"""
-        select key_hash
-        from (select hash({key}) as key_hash from table_rows)
-        where key_hash % {passes} = {number}
-        """  # noqa: S608 - the names are made here
+        f"select key_hash from key_hashes where key_hash % {passes} = {number}"  # noqa: S608 - numbers
     ).fetchnumpy()["key_hash"]
     hashes.sort()
     return np.unique(hashes[1:][hashes[1:] == hashes[:-1]])

@@ -35,10 +35,10 @@ from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
 from etl_assets.tables.contract_check import ContractChecker, RefusedValue
-from etl_assets.tables.duplicates import KeyHashes, find_duplicates
+from etl_assets.tables.duplicates import Integers, KeyHashes, find_duplicates
 from etl_assets.tables.parquet import RejectWriter, TableWriter
 from etl_assets.tables.readers import registry
-from etl_assets.tables.readers.batch import row_json
+from etl_assets.tables.readers.batch import row_json, value_json
 
 # A change of one of these modules, or of the format's reader, makes every table again.
 TABLE_MODULES = (
@@ -52,6 +52,7 @@ TABLE_MODULES = (
     "etl_assets.tables.tabulate",
     "etl_assets.tables.version_schemes",
 )
+MAX_DUPLICATES = 5  # shown with their records; all are counted
 MAX_REFUSED_VALUES = 20  # shown with their lines; all are counted
 MAX_UNKNOWN_VALUES = 20  # counted by name for each column; all others are counted together
 OTHER_VALUES = "(others)"
@@ -154,6 +155,7 @@ class _TableBuilder:
         self._records = 0
         self._rows = 0
         self._duplicates = 0
+        self._first_duplicates: list[str] = []
         self._unknown_fields: set[str] = set()
         self._unknown_values: dict[str, Counter[str]] = {}
         self._refused_values: Counter[str] = Counter()
@@ -162,7 +164,7 @@ class _TableBuilder:
 
     def write_rows(self, raw: Path, source_sha256: str) -> KeyHashes:
         """Read, check and write the file batch by batch; returns the keys of its valid rows."""
-        keys = KeyHashes(self._contract.key)
+        keys = KeyHashes(self._contract)
         schema = table_schema(self._contract)
         checker = ContractChecker(self._contract)
         with TableWriter(self._draft, schema) as table:
@@ -212,6 +214,7 @@ class _TableBuilder:
             "rows": self._rows,
             "rejected": by_rule.total(),
             "duplicates": self._duplicates,
+            "first_duplicates": self._first_duplicates,
             "rejects_by_rule": dict(sorted(by_rule.items())),
             "first_rejects": [_format_reject(reject) for reject in self._rejects.first],
             "unknown_fields": sorted(self._unknown_fields),
@@ -225,21 +228,38 @@ class _TableBuilder:
         }
 
     def remove_duplicates(self) -> None:
-        """Keep one row of each key. The others are rejects or only counted, as declared."""
-        duplicates = find_duplicates(self._draft, self._contract)
+        """Keep one record and one row of each key. The others are rejects or shown, as declared."""
+        if self._contract.record_key:
+            self._remove_duplicates(self._contract.record_key, of_records=True)
+        self._remove_duplicates(self._contract.key, of_records=False)
+
+    def _remove_duplicates(self, key: list[str], *, of_records: bool) -> None:
+        duplicates = find_duplicates(self._draft, self._contract, of_records=of_records)
         if not len(duplicates.positions):  # a rewrite would cost as much as the first one
             return
-        kept_records = iter(duplicates.kept_records)
+        kept_records = duplicates.kept_records
         for rows in parquet.remove_rows(self._draft, duplicates.positions):
             self._rows -= rows.num_rows
-            if self._contract.duplicates != "reject":
+            kept, kept_records = kept_records[: rows.num_rows], kept_records[rows.num_rows :]
+            if self._contract.duplicates == "reject":
+                pairs = zip(rows.to_pylist(), kept.tolist(), strict=True)
+                self._rejects.write([self._reject_duplicate(row, key, at) for row, at in pairs])
+            else:
                 self._duplicates += rows.num_rows
-                continue
-            rejects = [self._reject_duplicate(row, next(kept_records)) for row in rows.to_pylist()]
-            self._rejects.write(rejects)
+                self._show_duplicates(rows, key, kept)
 
-    def _reject_duplicate(self, row: dict[str, Any], kept_record: int) -> Reject:
-        key = ", ".join(self._contract.key)
+    def _show_duplicates(self, rows: pa.RecordBatch, key: list[str], kept: Integers) -> None:
+        first = rows.slice(0, MAX_DUPLICATES).to_pylist()
+        for row, kept_record in zip(first, kept, strict=False):
+            line = _describe_duplicate(row, key, kept_record)
+            # The rows of one record are one line.
+            if line not in self._first_duplicates and len(self._first_duplicates) < MAX_DUPLICATES:
+                self._first_duplicates.append(line)
+
+    def _reject_duplicate(
+        self, row: dict[str, Any], key_columns: list[str], kept_record: int
+    ) -> Reject:
+        key = ", ".join(key_columns)
         values = {column.name: row[column.name] for column in self._contract.columns}
         return Reject(
             where=f"record {row[SOURCE_ROW]}",
@@ -254,14 +274,15 @@ class _TableBuilder:
         """Raises ContentError with every reason why the file may not become the table."""
         reasons = []
         by_rule = self._rejects.by_rule
-        rejected, limit = by_rule.total(), self._contract.max_rejected_pct
+        rejected = by_rule.total()
         total = self._rows + self._duplicates + rejected
-        if rejected * 100 > limit * total:
+        if self._contract.has_too_many_rejects(rejected, total):
             rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(by_rule.items()))
             first = " | ".join(map(_format_reject, self._rejects.first))
             reasons.append(
-                f"expected at most {limit:g} % of rows rejected, found {rejected:,} of {total:,}"
-                f" ({rules}), first: {first}"
+                f"expected at most {self._contract.max_rejected_pct:g} % of rows rejected, or"
+                f" {self._contract.max_rejected_rows:,}, and not all, found {rejected:,} of"
+                f" {total:,} ({rules}), first: {first}"
             )
         min_rows = self._source.expect.min_rows
         if self._rows < min_rows:
@@ -283,6 +304,11 @@ class _TableBuilder:
 def _format_reject(reject: Reject) -> str:
     where = f"{reject.where}, {reject.column}" if reject.column else reject.where
     return f"{where}: expected {reject.expected}, found {reject.actual}"
+
+
+def _describe_duplicate(row: dict[str, Any], key: list[str], kept_record: int) -> str:
+    values = ", ".join(f"{name} {value_json(row[name])}" for name in key)
+    return f"record {row[SOURCE_ROW]}: a duplicate by {values}; record {kept_record} counts"
 
 
 class ShrinkOverride:

@@ -121,8 +121,9 @@ def test_the_sources_of_the_project_declare_the_shape_of_their_answers(repo_root
             "      unit: m",
             "      units: m",
             "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
-            "unit, from, required, trim, merged, faulty_cells, version_scheme, case, pattern, "
-            "values, known_values, minimum, maximum, perhaps 'unit', found an unknown key",
+            "unit, from, required, trim, merged, faulty_cells, invalid_values, version_scheme, "
+            "case, pattern, values, known_values, minimum, maximum, perhaps 'unit', found an "
+            "unknown key",
             id="misspelt key in a list",
         ),
         pytest.param(
@@ -419,15 +420,18 @@ def test_fields_that_contradict_each_other_are_one_fault(
     ],
     ids=["in the key", "required"],
 )
-def test_an_error_may_not_make_a_needed_value_null(domains: Path, old: str, place: str) -> None:
+@pytest.mark.parametrize("name", ["faulty_cells", "invalid_values"])
+def test_an_error_may_not_make_a_needed_value_null(
+    domains: Path, old: str, place: str, name: str
+) -> None:
     change(domains, '  name: json\n  rows: "{tree_id}"', "  name: excel\n  sheet: Trees")
     is_required = "minimum" in old
-    option = "      faulty_cells: discard_value\n"
+    option = f"      {name}: discard_value\n"
     change(domains, old, f"      required: true\n{option}" if is_required else option)
 
     [fault] = faults(domains)
     expected = "expected discard_row, because the column is required or part of the key"
-    assert fault == f"{place}.faulty_cells: {expected}, found 'discard_value'"
+    assert fault == f"{place}.{name}: {expected}, found 'discard_value'"
 
 
 REQUESTS = """required: true

@@ -175,6 +175,7 @@ def a_table(sha256: str = SHA) -> Table:
         sha256="b" * 64, source_sha256=sha256, records=5, rows=2, rejected=2, duplicates=1,
         rejects_by_rule={"key": 2}, first_rejects=["line 3, key: expected each once, found two"],
         unknown_fields=["bark"], unknown_values={"kind": {"fern": 1}},
+        first_duplicates=["record 3: a duplicate"],
         refused_values={"version": 1}, first_refused_values=["line 4, version: found a word"],
         content_at=NOON,
         rejects_path="data/rejects/plants/trees/trees.parquet", code_version="1",

@@ -48,8 +48,8 @@ def ruling(
 
 
 def nvd(
-    status: str = "Analyzed", score: float | None = None, text: str = "", table: str = "nvd",
-    modified: datetime = LONG_AGO,
+    status: str | None = "Analyzed", score: float | None = None, text: str = "",
+    table: str = "nvd", modified: datetime | None = LONG_AGO,
 ) -> Statement:  # fmt: skip
     return lambda _, cve: (
         table,
@@ -65,7 +65,9 @@ def nvd(
     )
 
 
-def tracker(release: str, status: str, version: str | None = None, **fields: str) -> Statement:
+def tracker(
+    release: str, status: str | None, version: str | None = None, **fields: str
+) -> Statement:
     return lambda package, cve: (
         "debian",
         {
@@ -107,8 +109,8 @@ def osv(release: str, fixed: str | None, **fields: Any) -> Statement:
     )
 
 
-def kev() -> Statement:
-    return lambda _, cve: ("kev", {"cve_id": cve, "date_added": date(2026, 1, 2)})
+def kev(added: date | None = date(2026, 1, 2)) -> Statement:
+    return lambda _, cve: ("kev", {"cve_id": cve, "date_added": added})
 
 
 @dataclass(frozen=True)
@@ -404,6 +406,28 @@ CASES = {
     "a status that the tracker never had counts as open": case(
         feed(), tracker("sid", "unknown"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
     ),
+    "an entry without a readable status leaves the release open": case(
+        feed(), tracker("sid", None), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "a version without a readable status is no fix": case(
+        feed(), tracker("sid", None, "2.0-1"), fixed_in("bookworm", "1.0-1"), expect=PENDING,
+    ),
+    "a sentinel without a readable status is not never affected": case(
+        feed(), tracker("sid", None, "0"), expect=PENDING,
+    ),
+    "an exploited id without a readable date is exploited": case(
+        feed(), kev(added=None), expect=PENDING,
+    ),
+    "a record without a readable status is not rejected": case(
+        feed(), nvd(None, score=5.0), expect=PENDING,
+    ),
+    "a record without a readable status and score says nothing": case(
+        feed(), nvd(None), expect=NEW,
+    ),
+    "a record without a readable time is older than any other": case(
+        feed(), nvd("Rejected", modified=None), nvd(score=5.0, table="nvd_modified"),
+        expect=PENDING,
+    ),
     "a version 1 of the distribution is a version": case(
         feed(), fixed_in("sid", "1"), expect="fixed UPSTREAM_FIX 1 medium",
     ),
@@ -438,12 +462,46 @@ CASES = {
         osv("Debian:13", None, osv_id="DLA-second", range_type="GIT"),
         expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
-    "a range whose start is no version is affected from the beginning": case(
+    "a range without a start is affected from the beginning": case(
         feed(), osv("Debian:13", "2.0-1", introduced=None),
         expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
     "a range without any version says nothing": case(
         feed(), osv("Debian:13", None, introduced=None), expect=NEW,
+    ),
+    "an event of another kind takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", None, introduced=None, unknown_event='{"patched": "1.2-1"}'), expect=NEW,
+    ),
+    "an event of another kind in another release takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:12", "1.0-1", affected_number=2),
+        osv("Debian:12", None, affected_number=2, introduced=None, unknown_event="{}"), expect=NEW,
+    ),
+    "an event of another kind that also names a fix takes the statement out": case(
+        feed(), osv("Debian:13", "2.0-1", unknown_event='{"fixed": "2.0-1", "x": 1}'), expect=NEW,
+    ),
+    "a range of an unknown type takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", "1.0-1", range_number=2, range_type="ROLLING"), expect=NEW,
+    ),
+    "a range without a type takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1", range_type=None), expect=NEW,
+    ),
+    "a start that is a word takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1", introduced=None, introduced_text="unknown"), expect=NEW,
+    ),
+    "a start that is a word, beside one that is a version, takes the statement out": case(
+        feed(), osv("Debian:13", "1.0-1"),
+        osv("Debian:13", "2.0-1", introduced=None, introduced_text="N/A"), expect=NEW,
+    ),
+    "an empty start takes the whole statement out": case(
+        feed(), osv("Debian:13", "2.0-1", introduced=None, introduced_text=""), expect=NEW,
+    ),
+    "a start that is a word takes no other record out": case(
+        feed(), osv("Debian:13", "2.0-1"),
+        osv("Debian:13", "1.0-1", osv_id="DLA-second", introduced=None, introduced_text="N/A"),
+        expect="fixed UPSTREAM_FIX 2.0-1 medium",
     ),
     "a fix in version 0 of an OSV record is never affected": case(
         feed(), osv("Debian:13", "0"), expect=NEVER_AFFECTED,

@@ -189,7 +189,13 @@ FILE = (
     Fault(
         "osv-twice",
         "an archive of records: two of them with one id",
-        "the later one rejected, with its file and the number of the other",
+        "the newest one counts whole, of equally new ones the last; the other is counted and shown",
+    ),
+    Fault(
+        "osv-event",
+        "an OSV range with an event or a type that the schema does not have, or with a start that"
+        " is no version",
+        "the statement of the record on that package does not count; counted and shown",
     ),
     Fault("json-depth", "JSON: extreme nesting", "refused, or the record rejected; never a crash"),
     Fault(
@@ -260,6 +266,18 @@ FILE = (
         "the row rejected with column, rule, expected and found",
     ),
     Fault(
+        "odd-value",
+        "a value of another type, an unreadable date or a number out of its bounds in a column that"
+        " is neither required nor part of the key",
+        "read as null, counted and shown with its line, and the row is kept, as declared"
+        " (`invalid_values: discard_value`)",
+    ),
+    Fault(
+        "odd-score",
+        "a CVE record with a CVSS score that is no number from 0 to 10",
+        "that score is refused, counted and shown; the next valid one counts, the record is kept",
+    ),
+    Fault(
         "word-as-version",
         "a word in place of a version, such as N/A or TBD",
         "the value is null and the row stays; a warning shows count and lines",
@@ -296,6 +314,12 @@ FILE = (
         "the later row rejected, or the newest one used, as declared",
     ),
     Fault(
+        "odd-row",
+        "one odd row in a table of a few rows",
+        "rejected, the others are published; a file is refused if it rejects more than both"
+        " `max_rejected_pct` and `max_rejected_rows` (1 unless declared otherwise), or all rows",
+    ),
+    Fault(
         "too-many-rejects",
         "more rejected rows than declared",
         "the file is refused, the last table is used",
@@ -309,6 +333,12 @@ FILE = (
         "hostile-sql", "quotes and SQL in names and texts", "treated as text: no query is changed"
     ),
     Fault("hostile-name", "path separators in a value that becomes a file name", "percent-encoded"),
+    Fault(
+        "folded-names",
+        "one name in upper and lower case with letters that have several forms: a final sigma, a"
+        " Turkish i, a sharp s",
+        "one package everywhere; the newest spelling is shown",
+    ),
     Fault(
         "long-name",
         "a name of 1,000 characters that becomes a file name, names that differ in case alone",

@@ -317,3 +317,70 @@ def test_blanks_stay_where_the_column_says_so() -> None:
     result = checked(contract(column("x", trim=False)), x=[" a ", " "])
 
     assert result.rows.column("x").to_pylist() == [" a ", " "]
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize(
+    ("declared", "value", "expected"),
+    [
+        pytest.param(column("x", "date"), "soon", "a date", id="word as date"),
+        pytest.param(column("x", "date"), "2024-02-30", "a date", id="no day"),
+        pytest.param(column("x"), 7, "a text", id="number as text"),
+        pytest.param(column("x"), ["high"], "a text", id="list as text"),
+        pytest.param(column("x"), {"level": "high"}, "a text", id="object as text"),
+        pytest.param(column("x"), False, "a text", id="boolean as text"),
+        pytest.param(column("x", "float64", maximum=10), 10.5, "at most 10", id="too large"),
+        pytest.param(column("x", "float64"), "7,5", "a finite number", id="text as number"),
+        pytest.param(column("x", "boolean"), "maybe", "true or false", id="word as boolean"),
+        pytest.param(column("x", pattern="[a-c]+"), "bad", "text like", id="pattern"),
+        pytest.param(column("x", values=["a", "b"]), "c", "one of a, b", id="values"),
+        pytest.param(column("x", "list[string]"), ["a", 1], "a list of texts", id="list"),
+    ],
+)
+def test_an_invalid_value_is_null_and_shown_where_the_contract_keeps_the_row(
+    declared: dict[str, Any], value: object, expected: str
+) -> None:
+    declaration = contract("name", declared, invalid_values="discard_value")
+
+    result = checked(declaration, name=["pear", "plum"], x=[None, value])
+
+    assert result.rejects == []
+    assert result.rows.to_pydict() == {"name": ["pear", "plum"], "x": [None, None]}
+    (refused,) = result.refused_values
+    assert str(refused).startswith(f"record 2, x: expected {expected}")
+    assert str(refused).endswith("which is read as null")
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        pytest.param(column("x", "int64", required=True), id="required"),
+        pytest.param(column("x", "int64", invalid_values="discard_row"), id="declared"),
+    ],
+)
+def test_a_row_is_rejected_for_a_value_that_it_needs(declared: dict[str, Any]) -> None:
+    declaration = contract("name", declared, "note", invalid_values="discard_value")
+
+    result = checked(declaration, name=["pear", "plum"], x=["a", 1], note=["ripe", 5])
+
+    assert [reject.column for reject in result.rejects] == ["x"]
+    assert [refused.where for refused in result.refused_values] == ["record 2"]
+
+
+def test_a_row_is_rejected_for_a_part_of_its_key() -> None:
+    declaration = contract("name", column("x", "int64"), key=["x"], invalid_values="discard_value")
+
+    (reject,) = checked(declaration, name=["pear"], x=["a"]).rejects
+
+    assert reject.column == "x"
+
+
+def test_a_column_may_keep_the_row_by_itself() -> None:
+    declaration = contract(
+        "name", column("x", "int64", invalid_values="discard_value"), column("y", "int64")
+    )
+
+    result = checked(declaration, name=["pear", "plum"], x=["a", "b"], y=[1, "c"])
+
+    assert [reject.column for reject in result.rejects] == ["y"]
+    assert result.rows.to_pydict() == {"name": ["pear"], "x": [None], "y": [1]}

@@ -144,8 +144,58 @@ def test_duplicates_give_way_as_the_contract_says(
     assert duplicates(path, declared) == (positions, kept)
 
 
+RECORDS = contract("id", column("at", "int64"), "part", key=["id", "part"], record_key=["id"])
+LAST, NEWEST = {"duplicates": "keep_last"}, {"duplicates": "keep_newest", "newest_by": "at"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "times", "positions", "kept"),
+    [
+        pytest.param({}, [1, 1, 5, 9], [3, 4, 5], [1, 1, 1], id="the first"),
+        pytest.param(LAST, [9, 1, 5, 1], [0, 1, 3, 4], [4, 4, 4, 4], id="the last"),
+        pytest.param(NEWEST, [9, 1, 5, 1], [3, 4, 5], [1, 1, 1], id="the newest is the first"),
+        pytest.param(NEWEST, [1, 1, 5, 2], [0, 1, 5], [3, 3, 3], id="the newest is in the middle"),
+        pytest.param(NEWEST, [5, 1, 5, 5], [0, 1, 3, 4], [4, 4, 4, 4], id="the last of equal ones"),
+        pytest.param(
+            NEWEST, [None, 1, None, 0], [0, 1, 3, 4], [4, 4, 4, 4], id="no time is the oldest"
+        ),
+    ],
+)
+def test_of_records_with_one_key_all_rows_of_one_stay(
+    tmp_path: Path,
+    rule: dict[str, str],
+    times: list[int | None],
+    positions: list[int],
+    kept: list[int],
+) -> None:
+    first, other, second, third = times
+    path = write(
+        tmp_path,
+        row_group_size=2,
+        id=["A", "A", "B", "A", "A", "A"],
+        at=pa.array([first, first, other, second, second, third], pa.int64()),
+        part=["x", "y", "x", "x", "z", "x"],
+        source_row=[1, 1, 2, 3, 3, 4],
+    )
+
+    for rows_per_pass in (1, 4, 100):
+        options = {"of_records": True, "rows_per_pass": rows_per_pass}
+        assert duplicates(path, RECORDS.model_copy(update=rule), **options) == (positions, kept)
+
+
+def test_rows_of_one_record_are_no_duplicate_records(tmp_path: Path) -> None:
+    path = write(tmp_path, id=["A", "A", "B"], part=["x", "x", "x"], source_row=[1, 1, 2])
+
+    assert duplicates(path, RECORDS, of_records=True) == ([], [])
+    assert duplicates(path, RECORDS) == ([1], [1])
+
+
+def test_hashes_say_nothing_about_a_key_of_records() -> None:
+    assert not KeyHashes(RECORDS).all_differ()
+
+
 def test_hashes_of_different_keys_rule_duplicates_out() -> None:
-    hashes = KeyHashes(["a", "b"])
+    hashes = KeyHashes(contract("a", "b", key=["a", "b"]))
 
     assert hashes.all_differ()
     hashes.add(pa.RecordBatch.from_pydict({"a": ["pear", "pear", None], "b": [1, None, 1]}))
@@ -163,7 +213,7 @@ def test_hashes_of_different_keys_rule_duplicates_out() -> None:
     ],
 )
 def test_hashes_cannot_rule_out_other_keys(keys: Any) -> None:
-    hashes = KeyHashes(["a"])
+    hashes = KeyHashes(contract("a"))
 
     for part in (keys[:2], keys[2:]):
         hashes.add(pa.RecordBatch.from_pydict({"a": part}))

@@ -131,6 +131,33 @@ def test_of_rows_with_one_key_the_last_is_kept_where_declared(home: Home, raw: P
     assert (table.records, table.rows, table.duplicates, table.rejected) == (4, 3, 1, 0)
 
 
+PARTS = contract(
+    column("id", required=True),
+    column("at", "int64", required=True),
+    "part",
+    key=["id", "part"],
+    record_key=["id"],
+    duplicates="keep_newest",
+    newest_by="at",
+    max_rejected_pct=50,
+)
+
+
+def test_of_records_with_one_id_the_newest_is_kept_whole_and_the_others_are_shown(
+    home: Home, raw: Path
+) -> None:
+    lines = "A,2,x\nB,1,x\nA,3,y\nA,3,z\nA,no,x\n"
+
+    table = made(home, raw, f"id,at,part\n{lines}", source(PARTS, CSV))
+
+    assert [(row["id"], row["part"]) for row in rows(home, table)] == [("B", "x"), ("A", "z")]
+    assert (table.rows, table.duplicates, table.rejected) == (2, 2, 1)
+    assert table.first_duplicates == [
+        'record 1: a duplicate by id "A"; record 4 counts',
+        'record 3: a duplicate by id "A"; record 4 counts',
+    ]
+
+
 def test_a_rejected_row_does_not_take_a_key(home: Home, raw: Path) -> None:
     table = made(home, raw, "name,weight,picked_on\npear,x,\npear,3,\n", lenient())
 
@@ -183,9 +210,10 @@ GOOD = "name,weight,picked_on\n" + "".join(f"pear{number},1,\n" for number in ra
     ("text", "declared", "message"),
     [
         pytest.param(
-            "name,weight,picked_on\npear,x,\nplum,1,\n",
+            "name,weight,picked_on\npear,x,\nfig,y,\nplum,1,\n",
             source(FRUITS, CSV),
-            r"at most 5 % of rows rejected, found 1 of 2 \(1 by type\), first: line 2",
+            r"at most 5 % of rows rejected, or 1, and not all, found 2 of 3 \(2 by type\), first: "
+            "line 2",
             id="rejects",
         ),
         pytest.param(
@@ -216,6 +244,37 @@ def test_a_refused_file_leaves_the_last_table_and_its_rejects(
         made(home, raw, text, declared)
 
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in files(home)} == before
+
+
+@pytest.mark.fault("odd-row")
+@pytest.mark.parametrize(
+    ("good", "bad", "limits", "is_refused"),
+    [
+        pytest.param(10, 1, {}, False, id="one of eleven"),
+        pytest.param(1, 1, {}, False, id="one of two"),
+        pytest.param(10, 2, {}, True, id="two of twelve"),
+        pytest.param(98, 2, {}, False, id="within the share"),
+        pytest.param(10, 3, {"max_rejected_rows": 3}, False, id="within a declared floor"),
+        pytest.param(10, 1, {"max_rejected_rows": 0}, True, id="no floor"),
+        pytest.param(0, 1, {}, True, id="the only row"),
+        pytest.param(0, 3, {"max_rejected_rows": 9}, True, id="all rows within the floor"),
+    ],
+)
+def test_one_odd_row_does_not_stop_the_others_of_a_small_file(
+    home: Home, raw: Path, good: int, bad: int, limits: dict[str, int], is_refused: bool
+) -> None:
+    lines = [f"pear{number},1," for number in range(good)]
+    lines += [f"plum{number},heavy," for number in range(bad)]
+    text = "\n".join(["name,weight,picked_on", *lines, ""])
+    # An empty table is allowed, so that only the rejects can refuse the file.
+    declared = source(FRUITS.model_copy(update=limits), CSV, expect={"min_rows": 0})
+
+    if is_refused:
+        with pytest.raises(ContentError, match=f"rejected, .* found {bad} of {good + bad} "):
+            made(home, raw, text, declared)
+    else:
+        table = made(home, raw, text, declared)
+        assert (table.rows, table.rejected) == (good, bad)
 
 
 def files(home: Home) -> list[Path]:

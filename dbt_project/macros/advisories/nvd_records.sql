@@ -13,7 +13,7 @@
         ), ', '), '') as duplicate_of,
         lower(cvss_severity) as cvss_severity,
         cvss_score,
-        vuln_status = 'Rejected' as is_rejected,
+        coalesce(vuln_status = 'Rejected', false) as is_rejected,
         last_modified_at,
         source_sha256,
         source_row,

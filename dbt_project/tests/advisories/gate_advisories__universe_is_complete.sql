@@ -19,7 +19,7 @@ with expected_pairs as (
 published_pairs as (
 
     select
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         cve_id,
     from {{ ref('mart_advisory_current') }}
 

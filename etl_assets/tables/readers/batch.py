@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import pyarrow as pa
@@ -27,6 +27,16 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 Values: TypeAlias = list[Any] | pa.Array
 
 
+class Refusal(NamedTuple):
+    """A value of a row that is not read as it is: as null, or as another text."""
+
+    row: int
+    column: str
+    expected: str
+    actual: str
+    read_as: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Some rows of a file: the declared columns, all of one length, and rejected records.
@@ -34,8 +44,9 @@ class Batch:
     A column that is an Arrow array has its declared type already, or consists of texts. `exact`
     reads the same records again, slowly and with line numbers, and is called for a batch that
     breaks its contract. `faults` has, by column and row, what a cell has in place of a value, which
-    is null in `columns`. `numbers_are_floats` is true for a format that stores all numbers as
-    floats, so that no integer from 2^53 on is exact.
+    is null in `columns`. `refusals` are of invalid values that the reader passed over.
+    `numbers_are_floats` is true for a format that stores all numbers as floats, so that no integer
+    from 2^53 on is exact.
     """
 
     columns: Mapping[str, Values]
@@ -47,6 +58,7 @@ class Batch:
     line_label: str = "line"
     exact: Callable[[], Batch] | None = None
     faults: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    refusals: Sequence[Refusal] = ()
     numbers_are_floats: bool = False
 
     def where(self, row: int) -> str:
@@ -71,6 +83,7 @@ class BatchBuilder:
         self._ordinals: list[int] = []
         self._lines: list[int] = []
         self._rejects: list[Reject] = []
+        self._refusals: list[Refusal] = []
 
     def add(self, row: Sequence[Any], line: int | None = None) -> None:
         """Add a row of the record that was counted last, with its line if the file has lines."""
@@ -81,6 +94,15 @@ class BatchBuilder:
 
     def reject(self, where: str, expected: str, actual: str, row: str) -> None:
         self.add_reject(record_reject(where, expected, actual, row))
+
+    def refuse(self, position: int, expected: str, value: object) -> None:
+        """Report an invalid value, in place of which the last row has another one or null."""
+        row = len(self._rows) - 1
+        self._refusals += [
+            Refusal(row, name, expected, value_json(value))
+            for name, at in self._fields.items()
+            if at == position
+        ]
 
     def add_reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
@@ -101,8 +123,10 @@ class BatchBuilder:
             rejects=self._rejects,
             unknown_fields=frozenset(self.unknown_fields),
             lines=self._lines or None,
+            refusals=self._refusals,
         )
-        self._rows, self._ordinals, self._lines, self._rejects = [], [], [], []
+        self._rows, self._ordinals, self._lines = [], [], []
+        self._rejects, self._refusals = [], []
         self._built_records = self.records
         return batch
 

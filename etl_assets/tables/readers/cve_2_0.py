@@ -7,10 +7,10 @@ references are not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,6 +51,9 @@ OFFERED_FIELDS = (
     "cvss_vector",
     "cvss_source",
 )
+DESCRIPTION_POSITION = OFFERED_FIELDS.index("description")
+SCORE_POSITION = OFFERED_FIELDS.index("cvss_score")
+MAX_SCORE = 10  # of any CVSS version: https://www.first.org/cvss/specification-document
 STANDARD_FIELDS = frozenset(
     [
         *("id", "sourceIdentifier", "vulnStatus", "published", "lastModified"),
@@ -113,6 +116,13 @@ class Item(msgspec.Struct, gc=False):
     cve: Cve
 
 
+class LooseCve(NamedTuple):
+    """A record with values of other types, and what was left out of it, by field."""
+
+    cve: Cve
+    dropped: Sequence[tuple[str, Any]]
+
+
 class ItemFields(msgspec.Struct):
     """An entry of the list with the names of all its fields."""
 
@@ -142,7 +152,7 @@ def read(
                 where = f"record {builder.records}{item.where}"
                 builder.add_reject(item.model_copy(update={"where": where}))
             else:
-                builder.add(_row(item))
+                _add_row(builder, item)
             if builder.is_full():
                 yield builder.build()
         if reports_unknown and not isinstance(group, Reject):
@@ -159,11 +169,17 @@ def _decode(group: bytes, decoder: StructDecoder) -> Iterator[Any]:
     if items is not None:
         yield from (item.cve for item in items)
         return
-    for text in _split(group):
-        try:
-            yield json_keys.convert(json_keys.decode(text), Item).cve
-        except DECODE_ERRORS as error:
-            yield record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
+    yield from map(_decode_loosely, _split(group))
+
+
+def _decode_loosely(text: bytes) -> LooseCve | Reject:
+    """A record that may have a value of another type than declared."""
+    converter = json_keys.LooseConverter(needed={"cve"})
+    try:
+        item = converter.decode(text, Item)
+    except DECODE_ERRORS as error:
+        return record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
+    return LooseCve(item.cve, converter.dropped)
 
 
 def _unknown_fields(group: bytes) -> set[str]:
@@ -175,13 +191,24 @@ def _unknown_fields(group: bytes) -> set[str]:
     return names - STANDARD_FIELDS
 
 
-def _row(cve: Cve) -> tuple[Any, ...]:
+def _add_row(builder: BatchBuilder, record: Cve | LooseCve) -> None:
+    cve, dropped = record if isinstance(record, LooseCve) else (record, ())
+    invalid_scores = list[Any]()
+    metric = _best_metric(cve.metrics, invalid_scores) if cve.metrics else Metric()
+    builder.add(_row(cve, metric))
+    for value in invalid_scores:
+        builder.refuse(SCORE_POSITION, f"a score from 0 to {MAX_SCORE}", value)
+    for name, value in dropped:
+        position = DESCRIPTION_POSITION if name == "descriptions" else SCORE_POSITION
+        builder.refuse(position, f"{name} as in the API 2.0", value)
+
+
+def _row(cve: Cve, metric: Metric) -> tuple[Any, ...]:
     english = None
     for text in cve.descriptions or ():
         if text.lang == "en":
             english = text.value
             break
-    metric = _best_metric(cve.metrics) if cve.metrics else Metric()
     score = metric.cvss_data or Score()
     return (
         cve.id,
@@ -190,17 +217,18 @@ def _row(cve: Cve) -> tuple[Any, ...]:
         cve.last_modified,
         english,
         score.version,
-        score.base_score,
+        score.base_score if _is_score(score.base_score) else None,
         score.base_severity or metric.base_severity,
         score.vector_string,
         metric.source,
     )
 
 
-def _best_metric(metrics: Metrics) -> Metric:
+def _best_metric(metrics: Metrics, invalid_scores: list[Any]) -> Metric:
     """The first metric with a score: newest version of CVSS first, in it a primary one first.
 
-    If no metric has a score, the first of all, for its severity.
+    If no metric has a score, the first of all, for its severity. The values on the way that are no
+    scores are added to `invalid_scores`.
     """
     first = None
     for scores in (
@@ -212,7 +240,9 @@ def _best_metric(metrics: Metrics) -> Metric:
         secondary = None
         for metric in scores or ():
             first = first or metric
-            if not metric.cvss_data or not isinstance(metric.cvss_data.base_score, float):
+            score = metric.cvss_data and metric.cvss_data.base_score
+            if not _is_score(score):
+                invalid_scores += [] if score is None else [score]
                 continue
             if metric.type == "Primary":
                 return metric
@@ -220,6 +250,10 @@ def _best_metric(metrics: Metrics) -> Metric:
         if secondary is not None:
             return secondary
     return first or Metric()
+
+
+def _is_score(value: object) -> bool:
+    return type(value) in (float, int) and 0 <= value <= MAX_SCORE  # type: ignore[operator]  # a number
 
 
 class _Document:

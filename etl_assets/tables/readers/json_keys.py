@@ -1,7 +1,8 @@
 """JSON texts (RFC 8259) decoded so that no repeated key of an object is lost.
 
-Whether such an object is a reject is decided by the readers. Many records of one form are decoded
-faster by `etl_assets.tables.readers.json_structs`.
+Whether such an object is a reject is decided by the readers. A record with a value of another type
+is converted here as far as it can be read. Many records of one form are decoded faster by
+`etl_assets.tables.readers.json_structs`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import jiter
 import msgspec
@@ -29,8 +31,8 @@ PROSE = re.compile(
     rb'|[^\\{\[,: \t\r\n]"[ \t\r\n]*:[ \t\r\n]*"\Z'
 )
 
-
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 Text = bytes | memoryview
 
 
@@ -59,9 +61,15 @@ def decode(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
             text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
         )
     except ValueError:
-        msgspec.json.decode(
-            text
-        )  # raises the errors of the other readers for a text that is no JSON
+        msgspec.json.decode(text)  # raises the errors of the other readers for an invalid text
+        return decode_pairs(text)
+
+
+def decode_with_nan(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
+    """As `decode`, but NaN and infinity are accepted as numbers."""
+    try:
+        return decode(text)
+    except msgspec.DecodeError:
         return decode_pairs(text)
 
 
@@ -94,6 +102,61 @@ def convert(value: Any, kind: type[T]) -> T:  # noqa: ANN401 - whatever was deco
         repeated = ", ".join(map(str, _repeated_keys(value)))
         message = f"expected each field once, found {repeated}"
         raise msgspec.ValidationError(message) from error
+
+
+class LooseConverter:
+    """Converts objects to structs in which a field may have a value of another type.
+
+    Such a scalar, or a list of scalars, is kept as it is, for the contract to judge. An object or a
+    list of objects is left out, and added to `dropped` with the name of its field. The fields
+    `needed`, of any struct, must have their types. The items of the lists `kept` are not converted.
+    """
+
+    def __init__(self, needed: Container[str] = (), kept: Container[str] = ()) -> None:
+        self._needed = needed
+        self._kept = kept
+        self.dropped: list[tuple[str, Any]] = []
+
+    def decode(self, text: bytes, kind: type[S]) -> S:
+        """The struct of a text. NaN and infinity are accepted as numbers.
+
+        Raises one of `DECODE_ERRORS`, also for a repeated, missing or needed field.
+        """
+        value = decode_with_nan(text)
+        try:
+            return convert(value, kind)
+        except msgspec.ValidationError:
+            return self._convert_object(value, kind)
+
+    def _convert_object(self, value: Any, kind: type[S]) -> S:  # noqa: ANN401 - whatever was decoded
+        if not isinstance(value, dict):
+            raise msgspec.ValidationError(f"expected an object, found {_describe(value)}")
+        fields: dict[str, Any] = {}
+        for field in msgspec.structs.fields(kind):
+            name = field.encode_name
+            if value.get(name) is not None:
+                fields[field.name] = self._convert_value(name, value[name], field.type)
+            elif field.required:
+                raise msgspec.ValidationError(f"expected a field {name}, found none")
+        return kind(**fields)
+
+    def _convert_value(self, name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - whatever was decoded
+        struct, item_struct = _struct_kinds(kind)
+        if struct and isinstance(value, dict):
+            return self._convert_object(value, struct)
+        if item_struct and isinstance(value, list) and name not in self._kept:
+            items = [self._convert_value(name, item, item_struct) for item in value]
+            return [item for item in items if item is not None]
+        for repeated in _repeated_keys(value):
+            raise msgspec.ValidationError(f"expected each field once, found {repeated}")
+        if name in self._kept:
+            return convert(value, list[Any])
+        if name in self._needed:
+            return convert(value, kind)
+        if not struct and not item_struct:
+            return value
+        self.dropped.append((name, value))
+        return None
 
 
 def has_at_most(count: int, text: Text, unread: Text = b"") -> bool:
@@ -148,6 +211,23 @@ def _key_ends(text: Text) -> Iterator[tuple[Any, int]]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKeys:
     fields = dict(pairs)
     return fields if len(fields) == len(pairs) else RepeatedKeys(pairs)
+
+
+def _struct_kinds(kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a type or a generic one
+    """The struct of a type, and the struct of the items of its list; None for none."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    item_kinds = [get_args(kind)[0] for kind in kinds if get_origin(kind) is list]
+    return next(filter(_is_struct, kinds), None), next(filter(_is_struct, item_kinds), None)
+
+
+def _is_struct(kind: Any) -> bool:  # noqa: ANN401 - a type or a generic one
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, RepeatedKeys):
+        return f"{value}"
+    return type(value).__name__
 
 
 def _repeated_keys(value: object) -> Iterator[RepeatedKeys]:

@@ -13,9 +13,10 @@ from typing import Any
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.json_path import Origin, Step, column_origin
 from etl_assets.model.records import Reject
-from etl_assets.tables.readers.batch import Batch, record_reject, row_json
+from etl_assets.tables.readers.batch import Batch, Refusal, record_reject, row_json, value_json
 from etl_assets.tables.readers.json_keys import RepeatedKeys
 
+NO_FIELDS: dict[str, Any] = {}
 JSON_KINDS = {
     dict: "an object",
     list: "a list",
@@ -63,14 +64,15 @@ class ColumnExtractor:
             else:
                 self._origins[column.name] = [column_origin(column, steps) for steps in paths]
 
-        self._nested: list[tuple[int, Origin]] = []
+        self._nested: list[tuple[int, Origin, str | None]] = []  # and the column, if it may be null
         self._declared_fields: set[str] = set()
-        for origins in self._origins.values():
+        kept = {column.name for column in contract.columns if contract.keeps_row(column)}
+        for name, origins in self._origins.items():
             for path, origin in enumerate(origins):
                 if origin is None:
                     continue
                 if len(origin.names) > 1 or origin.record != -1:
-                    self._nested.append((path, origin))
+                    self._nested.append((path, origin, name if name in kept else None))
                 if origin.record == -1:
                     self._declared_fields.add(origin.names[0])
         self._reports_unknown = contract.unknown_fields != "discard_value"
@@ -86,14 +88,19 @@ class ColumnExtractor:
     ) -> Batch:
         """The columns of these items; the first one is record number `before` + 1 of the file."""
         leaves, ordinals, rejects = list[Leaf](), list[int](), list[Reject]()
-        leaf_lines = list[int]()
+        leaf_lines, refusals = list[int](), list[Refusal]()
         for index, item in enumerate(items):
             where = f"line {lines[index]}" if lines else f"record {before + index + 1}"
-            checked = self._check_nested(item, where) if self._nested else item
-            if isinstance(checked, Reject):
-                rejects.append(checked)
+            if isinstance(item, Reject):
+                rejects.append(item)
                 continue
-            leaves.append(checked)
+            if self._nested:
+                refused, reject = self._check_nested(item, where)
+                if reject:
+                    rejects.append(reject)
+                    continue
+                refusals += [Refusal(len(leaves), *refusal) for refusal in refused]
+            leaves.append(item)
             ordinals.append(before + index + 1)
             leaf_lines += lines[index : index + 1]
 
@@ -107,21 +114,34 @@ class ColumnExtractor:
             unknown_fields.update(*(leaf.records[-1] for leaf in leaves))
             unknown_fields -= self._declared_fields
         return Batch(
-            columns, ordinals, len(items), rejects, frozenset(unknown_fields), leaf_lines or None
+            columns,
+            ordinals,
+            len(items),
+            rejects,
+            frozenset(unknown_fields),
+            leaf_lines or None,
+            refusals=refusals,
         )
 
-    def _check_nested(self, item: Leaf | Reject, where: str) -> Leaf | Reject:
-        """The item, or a reject if the way to a column leads through a value without fields."""
-        if isinstance(item, Reject):
-            return item
-        for path, origin in self._nested:
-            if path != item.path:
+    def _check_nested(
+        self, leaf: Leaf, where: str
+    ) -> tuple[list[tuple[str, str, str]], Reject | None]:
+        """The columns to which the way leads through a value without fields, and what is there.
+
+        A reject instead if such a column needs its value, or if the value has a field twice.
+        """
+        refused = []
+        for path, origin, column in self._nested:
+            if path != leaf.path:
                 continue
-            if obstacle := _obstacle(item.records[origin.record], origin.names):
+            if obstacle := _obstacle(leaf.records[origin.record], origin.names):
                 place, value = obstacle
-                row = row_json(item.records[-1])
-                return record_reject(f"{where}, {place}", "an object", json_kind(value), row)
-        return item
+                if column is None or isinstance(value, RepeatedKeys):
+                    row = row_json(leaf.records[-1])
+                    place = f"{where}, {place}"
+                    return [], record_reject(place, "an object", json_kind(value), row)
+                refused.append((column, f"an object at {place}", value_json(value)))
+        return refused, None
 
 
 def _obstacle(record: object, names: tuple[str, ...]) -> tuple[str, object] | None:
@@ -146,9 +166,12 @@ def _values(leaves: list[Leaf], origins: list[Origin | None]) -> list[Any]:
     # With one path all leaves share the origin, and a column is taken step by step: one call of
     # `_value` for each leaf would cost more than the lookups in it.
     records = [leaf.records[origin.record] for leaf in leaves]
-    for name in origin.names[:-1]:
-        records = [record.get(name) or {} for record in records]
-    return [record.get(origin.names[-1]) for record in records]
+    *names_above, name = origin.names
+    if origin.record != -1:
+        records = list(map(_fields, records))
+    for name_above in names_above:
+        records = [_fields(record.get(name_above)) for record in records]
+    return [record.get(name) for record in records]
 
 
 def _value(leaf: Leaf, origin: Origin | None) -> object:
@@ -156,8 +179,13 @@ def _value(leaf: Leaf, origin: Origin | None) -> object:
         return None
     value = leaf.records[origin.record]
     for name in origin.names:
-        value = None if value is None else value.get(name)
+        value = _fields(value).get(name)
     return value
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """The fields of an object; none of another value, which is refused or rejected elsewhere."""
+    return value if isinstance(value, dict) else NO_FIELDS
 
 
 def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[Leaf | Reject]:

@@ -41,6 +41,7 @@ class Field:
 
     They are of a declared type; or any scalars, `texts` and objects. `texts` are all that are
     expected, None for any. `fields` are those of the objects, which may also be in a declared list.
+    They are all that are accepted if the declared struct forbids others (`is_closed`).
     Lists that are not declared, prose and deep objects are skipped: their text is not decoded.
     """
 
@@ -48,6 +49,7 @@ class Field:
     declared: Any = None
     is_required: bool = False
     fields: dict[str, Field] | None = None
+    is_closed: bool = False
     texts: set[str] | None = None
     is_skipped: bool = False
     has_skipped: bool = False
@@ -119,7 +121,7 @@ class StructDecoder:
         self._decode_items = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]  # made here
         self._builds += 1
 
-    def _struct(self, fields: dict[str, Field]) -> type[msgspec.Struct]:
+    def _struct(self, fields: dict[str, Field], *, is_closed: bool = False) -> type[msgspec.Struct]:
         attributes: list[tuple[Any, ...]] = []
         for field in fields.values():
             default = msgspec.field(default_factory=self._absent.factory)
@@ -133,12 +135,20 @@ class StructDecoder:
             names["none"] = NO_FIELD
         # Records form no cycles. With the garbage collector tracking them it takes half as long
         # again.
-        return msgspec.defstruct("Record", attributes, rename=names, kw_only=True, gc=False)
+        return msgspec.defstruct(
+            "Record",
+            attributes,
+            rename=names,
+            kw_only=True,
+            gc=False,
+            forbid_unknown_fields=is_closed,
+        )
 
     def _type(self, field: Field) -> Any:  # noqa: ANN401 - msgspec takes types of any kind
         if field.is_skipped:
             return msgspec.Raw
-        struct = None if field.fields is None else self._struct(field.fields)
+        below = field.fields
+        struct = None if below is None else self._struct(below, is_closed=field.is_closed)
         if field.declared is not None:
             return _with_struct(field.declared, struct)
         scalars: Any = SCALARS if struct is None else SCALARS | struct
@@ -184,8 +194,9 @@ class StructDecoder:
 
     def _learn_values(self, field: Field, values: list[Any], depth: int) -> bool:
         if field.declared is not None:
-            below = field.fields
-            return below is not None and self._learn_objects(below, _flatten(values), depth)
+            if field.fields is None or field.is_closed:
+                return False
+            return self._learn_objects(field.fields, _flatten(values), depth)
         if field.is_skipped:
             return False
         kinds = set(map(type, values))
@@ -215,7 +226,10 @@ def _declared_fields(struct: type[msgspec.Struct]) -> dict[str, Field]:
     for field in msgspec.structs.fields(struct):
         nested = _struct_in(field.type)
         below = None if nested is None else _declared_fields(nested)
-        fields[field.encode_name] = Field(field.name, field.type, field.required, below)
+        is_closed = nested is not None and nested.__struct_config__.forbid_unknown_fields
+        fields[field.encode_name] = Field(
+            field.name, field.type, field.required, below, is_closed=is_closed
+        )
     return fields
 
 

@@ -31,6 +31,7 @@ from etl_assets.tables.readers.batch import (
     oversize_reject,
     record_reject,
     row_text,
+    value_json,
 )
 from etl_assets.tables.readers.json_structs import StructDecoder
 
@@ -68,7 +69,10 @@ OFFERED_FIELDS = (
     "fixed",
     "last_affected",
     "limit",
+    "unknown_event",
 )
+# A record without one of them in its type says something else, or nothing, about versions.
+DECIDING_FIELDS = frozenset({"affected", "package", "ranges", "events", "versions"})
 STANDARD_FIELDS = frozenset(
     [
         *("schema_version", "id", "modified", "published", "withdrawn"),
@@ -85,13 +89,19 @@ class Package(msgspec.Struct, gc=False):
     name: str | None = None
 
 
-class Event(msgspec.Struct, gc=False):
-    """The start or an end of an interval; one of the fields is set."""
+ABSENT: Any = None  # of a field that a record may leave out, but not have as null
 
-    introduced: str | None = None
-    fixed: str | None = None
-    last_affected: str | None = None
-    limit: str | None = None
+
+class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The start or an end of an interval; one of the fields is set.
+
+    It has no other fields, as an unknown event is part of what a range says.
+    """
+
+    introduced: str = ABSENT
+    fixed: str = ABSENT
+    last_affected: str = ABSENT
+    limit: str = ABSENT
 
 
 class Range(msgspec.Struct, gc=False):
@@ -131,8 +141,9 @@ class Osv(msgspec.Struct, gc=False):
     affected: list[Affected] | None = None
 
 
-Interval = tuple[str | None, str | None, str | None, str | None]
-NO_EVENT: Interval = (None, None, None, None)
+# The four known events, and the JSON of an unknown one.
+Interval = tuple[str | None, str | None, str | None, str | None, str | None]
+NO_EVENT: Interval = (None, None, None, None, None)
 NO_END = (None, None, None)
 WITHOUT_RANGE = (None, None, *NO_EVENT)
 WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
@@ -141,25 +152,16 @@ WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 def read(
     path: Path, form: OsvFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Batch]:
-    """One row per record, affected package and interval, in the order of the archive.
-
-    A record with the id of an earlier one is rejected.
-    """
+    """One row per record, affected package and interval, in the order of the archive."""
     decoder = StructDecoder(Osv, learns_texts=True)
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
     builder = BatchBuilder(fields)
     reports_unknown = contract.unknown_fields != "discard_value"
-    numbers: dict[str, int] = {}  # of the records, by id
     for group in _groups(_members(path, max_record_bytes)):
         for member, record in zip(group, _decode(group, decoder), strict=True):
             builder.records += 1
             if isinstance(record, Reject):
                 builder.add_reject(record)
-                continue
-            first = numbers.setdefault(record.id, builder.records)
-            if first != builder.records:
-                actual = f"{record.id}, the id of record {first:,} of the archive"
-                builder.reject(member.where, "an id of its own", actual, row_text(member.data))
                 continue
             for row in _rows(record):
                 builder.add(row)
@@ -204,7 +206,9 @@ def _decode(group: list[_Member], decoder: StructDecoder) -> Iterator[Any]:
             yield member.reject
             continue
         try:
-            yield json_keys.convert(json_keys.decode(member.data), Osv)
+            # A value of another type is no fault where it decides nothing. Events are reported.
+            converter = json_keys.LooseConverter(DECIDING_FIELDS, kept={"events"})
+            yield converter.decode(member.data, Osv)
         except DECODE_ERRORS as error:
             yield record_reject(member.where, "an OSV record", str(error), row_text(member.data))
 
@@ -276,19 +280,40 @@ def _urgency(affected: Affected) -> str | None:
     return None
 
 
-def _intervals(events: list[Event]) -> list[Interval]:
-    """Pairs each start with the end after it, in the order of the events. Either may be missing."""
+def _intervals(events: list[Any]) -> list[Interval]:
+    """Pairs each start with the end after it, in the order of the events. Either may be missing.
+
+    An event that the schema does not have is an item of its own.
+    """
     intervals: list[Interval] = []
     introduced = None
-    for event in events:
+    for item in events:
+        event: Any = item if isinstance(item, msgspec.Struct) else _event(item)
+        end = event.fixed, event.last_affected, event.limit
         if event.introduced is not None:
             if introduced is not None:
-                intervals.append((introduced, None, None, None))
+                intervals.append((introduced, None, None, None, None))
             introduced = event.introduced
-        end = event.fixed, event.last_affected, event.limit
         if end != NO_END:
-            intervals.append((introduced, *end))
+            intervals.append((introduced, *end, None))
             introduced = None
+        elif event.introduced is None:
+            intervals.append((None, None, None, None, _event_json(item)))
     if introduced is not None or not intervals:
-        intervals.append((introduced, None, None, None))
+        intervals.append((introduced, None, None, None, None))
     return intervals
+
+
+def _event(value: object) -> Event:
+    """A decoded event without its nulls; without all fields if one is unknown or has no text."""
+    if not isinstance(value, dict):
+        return Event()
+    fields = {name: field for name, field in value.items() if field is not None}
+    try:
+        return msgspec.convert(fields, Event)
+    except msgspec.ValidationError:
+        return Event()
+
+
+def _event_json(item: object) -> str:
+    return "{}" if isinstance(item, msgspec.Struct) else value_json(item)

@@ -121,3 +121,29 @@ def test_two_spellings_in_one_feed_are_one_package_under_the_last(sample: Sample
     assert (row["advisory_id"], row["fixed_version"]) == ("Garnet:CVE-2024-900046", "2.4.1-9")
     check = "advisories__packages_have_one_spelling"
     assert "garnet" in sample.check_description("stg_advisories__echo", check).lower()
+
+
+@pytest.mark.fault("folded-names", "respelled-package")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("ΟΔΟΣ", "οδος", id="final sigma"),
+        pytest.param("straße", "STRASSE", id="sharp s"),
+        pytest.param("İZMİR", "izmir", id="Turkish i"),
+    ],
+)
+def test_a_name_whose_letters_have_several_forms_is_one_package(
+    sample: SampleHome, old: str, new: str
+) -> None:
+    sample.change(FEED, rename("garnet", old))
+    before = run(sample, LATER)
+    sample.change(FEED, rename(old, new))
+
+    after = run(sample, LATER + timedelta(days=1))
+
+    renamed = {name.replace(f"{old}:", f"{new}:"): state for name, state in before.items()}
+    periods = [row for row in sample.rows("mart_advisory_state_history") if row["is_current"]]
+    assert after == renamed
+    assert any(name.startswith(f"{new}:") for name in after)
+    assert len(periods) == len(after)
+    assert [r for r in sample.rows("mart_advisory_transitions") if r["changed_at"] > LATER] == []

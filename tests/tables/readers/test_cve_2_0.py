@@ -102,10 +102,10 @@ def test_the_rating_of_an_old_score_stands_beside_its_vector(file: Path) -> None
 @pytest.mark.parametrize(
     "cve",
     [
-        pytest.param('{"id": 7}', id="wrong type"),
-        pytest.param('{"id": "CVE-1", "metrics": []}', id="list for an object"),
-        pytest.param('{"id": "CVE-1", "descriptions": [{"lang": 1}]}', id="deep inside"),
-        pytest.param('{"id": "CVE-1", "score": NaN}', id="NaN"),
+        pytest.param("7", id="no object"),
+        pytest.param("null", id="null"),
+        pytest.param('[{"id": "CVE-1"}]', id="list for an object"),
+        pytest.param('{"id": "CVE-1", "score": nan}', id="no JSON"),
         pytest.param('{"id": "CVE-1"', id="brace missing"),
         pytest.param('{"id": "CVE-1", "x": ' + "[" * 5_000 + "]" * 5_000 + "}", id="depth bomb"),
     ],
@@ -118,6 +118,100 @@ def test_a_bad_record_costs_no_other(file: Path, cve: str) -> None:
     assert [reject.where for reject in batch.rejects] == ["record 2"]
     assert batch.columns["cve_id"] == ["A", "C"]
     assert batch.ordinals == [1, 3]
+
+
+@pytest.mark.fault("odd-score")
+@pytest.mark.parametrize("version", ["V40", "V31", "V30"])
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [
+        pytest.param("10.1", "10.1", id="above ten"),
+        pytest.param("-0.1", "-0.1", id="below zero"),
+        pytest.param("1e300", "1e300", id="large"),
+        pytest.param('"7.5"', '"7.5"', id="text"),
+        pytest.param("true", "true", id="boolean"),
+        pytest.param("NaN", "null", id="NaN"),  # JSON has no word for it
+        pytest.param("Infinity", "null", id="infinity"),
+        pytest.param("[7.5]", "[7.5]", id="list"),
+        pytest.param('{"value": 7.5}', '{"value":7.5}', id="object"),
+    ],
+)
+def test_an_invalid_score_is_refused_and_the_next_one_counts(
+    file: Path, version: str, score: str, shown: str
+) -> None:
+    odd = f'[{{"source": "a", "type": "Primary", "cvssData": {{"baseScore": {score}}}}}]'
+    good = '[{"source": "b", "cvssData": {"version": "2.0", "baseScore": 4.5}}]'
+    metrics = f'{{"cvssMetric{version}": {odd}, "cvssMetricV2": {good}}}'
+    text = f'{{"cve": {{"id": "A", "vulnStatus": "Rejected", "metrics": {metrics}}}}}'
+
+    batch = batch_of(file, f'{{"vulnerabilities":[{text},{{"cve":{{"id":"B"}}}}]}}')
+
+    assert batch.rejects == []
+    assert batch.columns["cve_id"] == ["A", "B"]
+    assert batch.columns["vuln_status"] == ["Rejected", None]
+    assert batch.columns["cvss_score"] == [4.5, None]
+    assert batch.columns["cvss_version"] == ["2.0", None]
+    assert [refusal[:4] for refusal in batch.refusals] == [
+        (0, "cvss_score", "a score from 0 to 10", shown)
+    ]
+
+
+@pytest.mark.fault("odd-score")
+@pytest.mark.parametrize("score", [10.5, "9", True])
+def test_a_record_with_an_invalid_score_alone_has_none(file: Path, score: object) -> None:
+    data = {"version": "3.1", "baseScore": score, "baseSeverity": "HIGH"}
+    metrics = {"cvssMetricV31": [{"source": "a", "cvssData": data}]}
+
+    batch = batch_of(file, document({"id": "A", "metrics": metrics}, {"id": "B"}))
+
+    assert batch.columns["cvss_score"] == [None, None]
+    assert batch.columns["cvss_severity"] == ["HIGH", None]
+    assert [(refusal.row, refusal.column) for refusal in batch.refusals] == [(0, "cvss_score")]
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize(
+    ("fields", "column", "value"),
+    [
+        pytest.param({"published": 2024}, "published_at", 2024, id="number as time"),
+        pytest.param({"vulnStatus": ["Rejected"]}, "vuln_status", ["Rejected"], id="list as text"),
+        pytest.param(
+            {"descriptions": [{"lang": "en", "value": 5}]}, "description", 5, id="deep inside"
+        ),
+        pytest.param({"id": 7}, "cve_id", 7, id="id"),
+    ],
+)
+def test_a_value_of_another_type_is_for_the_contract_to_judge(
+    file: Path, fields: dict[str, Any], column: str, value: object
+) -> None:
+    batch = batch_of(file, document({"id": "A"} | fields, {"id": "B"}))
+
+    assert batch.rejects == []
+    assert batch.columns[column][0] == value
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize(
+    ("fields", "column", "shown"),
+    [
+        pytest.param({"metrics": ["x"]}, "cvss_score", '["x"]', id="metrics"),
+        pytest.param({"metrics": {"cvssMetricV40": 4}}, "cvss_score", "4", id="one version"),
+        pytest.param(
+            {"metrics": {"cvssMetricV40": [{"cvssData": 4}]}}, "cvss_score", "4", id="one score"
+        ),
+        pytest.param({"descriptions": "text"}, "description", '"text"', id="descriptions"),
+        pytest.param({"descriptions": [5]}, "description", "5", id="one description"),
+        pytest.param({"descriptions": [None]}, "description", "null", id="null in a list"),
+    ],
+)
+def test_a_part_of_another_structure_is_left_out_and_shown(
+    file: Path, fields: dict[str, Any], column: str, shown: str
+) -> None:
+    batch = batch_of(file, document({"id": "A"} | fields, {"id": "B"}))
+
+    assert batch.rejects == []
+    assert batch.columns["cve_id"] == ["A", "B"]
+    assert [refusal[:2] + refusal[3:4] for refusal in batch.refusals] == [(0, column, shown)]
 
 
 @pytest.mark.fault("json-twice")

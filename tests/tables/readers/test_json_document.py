@@ -15,7 +15,7 @@ from support.table_declarations import column, contract
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import JsonFormat
 from etl_assets.model.errors import ContentError, DeclarationError
-from etl_assets.tables.readers.batch import Batch
+from etl_assets.tables.readers.batch import Batch, Refusal
 from etl_assets.tables.readers.json_document import read
 
 PAIRS = contract("package", "id", "version", key=["package", "id"])
@@ -195,6 +195,36 @@ def test_what_is_on_the_way_to_a_column_twice_is_named(file: Path) -> None:
     (reject,) = batch.rejects
     assert (reject.where, reject.expected) == ("record 1, skin", "an object")
     assert reject.actual == "an object with colour more than once"
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize("skin", ["green", 5, ["green"], True])
+@pytest.mark.parametrize("origin", ["skin.colour", "skin.colour.name"])
+def test_another_value_on_the_way_to_an_optional_column_is_refused(
+    file: Path, skin: object, origin: str
+) -> None:
+    declaration = contract(
+        "package", column("colour", **{"from": origin}), invalid_values="discard_value"
+    )
+    text = json.dumps([{"package": "pear", "skin": skin}, {"package": "plum", "skin": None}])
+
+    batch = batch_of(file, text, "", declaration)
+
+    assert batch.rejects == []
+    assert batch.columns == {"package": ["pear", "plum"], "colour": [None, None]}
+    assert batch.refusals == [Refusal(0, "colour", "an object at skin", json.dumps(skin))]
+
+
+def test_another_value_on_the_way_to_a_required_column_is_a_reject(file: Path) -> None:
+    declaration = contract(
+        "package",
+        column("colour", required=True, **{"from": "skin.colour"}),
+        invalid_values="discard_value",
+    )
+
+    batch = batch_of(file, '[{"package": "pear", "skin": 5}]', "", declaration)
+
+    assert [reject.where for reject in batch.rejects] == ["record 1, skin"]
 
 
 JSON_VALUES = st.recursive(

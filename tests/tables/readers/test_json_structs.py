@@ -38,6 +38,18 @@ class Fruit(msgspec.Struct, rename="camel"):
     cores: list[Core] | Core | None = None
 
 
+class Seed(msgspec.Struct, forbid_unknown_fields=True):
+    """A part in which no other field is accepted."""
+
+    size: int | None = None
+
+
+class Berry(msgspec.Struct):
+    """A record with such parts."""
+
+    seeds: list[Seed] | None = None
+
+
 def fruits(*records: dict[str, Any]) -> bytes:
     return json.dumps(records).encode()
 
@@ -81,6 +93,14 @@ def test_declared_fields_have_their_attributes_and_others_are_decoded_too() -> N
 )
 def test_declared_types_stay_required(record: dict[str, Any]) -> None:
     assert learn_and_decode(StructDecoder(Fruit), fruits(record)) is None
+
+
+@pytest.mark.parametrize("seed", [{"colour": 1}, {"size": 1, "colour": None}, {"Size": 1}])
+def test_a_field_that_a_struct_forbids_is_not_learned(seed: dict[str, Any]) -> None:
+    decoder, plain = StructDecoder(Berry), fruits({"seeds": [{"size": 1}, {}], "x": 1})
+
+    assert learn_and_decode(decoder, fruits({"seeds": [{"size": 1}, seed], "x": 1})) is None
+    assert decoder.decode_list(plain) is not None
 
 
 @pytest.mark.fault("json-twice")

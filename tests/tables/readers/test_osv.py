@@ -7,14 +7,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
-from support.table_declarations import column, contract
+from support.table_declarations import column, contract, source
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import OsvFormat
 from etl_assets.model.errors import ContentError, DeclarationError
+from etl_assets.model.home import Home
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.tables.readers.osv import OFFERED_FIELDS, read
+from etl_assets.tables.tabulate import tabulate
 
 TYPES = {"aliases": "list[string]", "upstream": "list[string]", "related": "list[string]"}
 TYPES |= {"versions": "list[string]"}
@@ -163,36 +166,118 @@ def test_a_single_range_is_read_like_a_list_of_it(file: Path) -> None:
     assert batch.columns["range_type"] == ["ECOSYSTEM", "ECOSYSTEM"]
 
 
+OSV = OsvFormat(name="osv").model_dump()
+BY_ID = contract(
+    column("osv_id", required=True),
+    column("modified_at", "timestamp"),
+    column("range_number", "int64"),
+    "introduced",
+    "fixed",
+    key=["osv_id", "range_number", "introduced", "fixed"],
+    record_key=["osv_id"],
+    duplicates="keep_newest",
+    newest_by="modified_at",
+    invalid_values="discard_value",
+)
+OLD, NEW = {"modified": "2024-01-01T00:00:00Z"}, {"modified": "2025-01-01T00:00:00Z"}
+
+
 @pytest.mark.fault("osv-twice")
 @pytest.mark.parametrize(
-    "later",
+    ("first", "second", "kept"),
     [
-        pytest.param(record({"introduced": "0"}), id="the same"),
-        pytest.param(record({"introduced": "7"}, summary="other"), id="other intervals"),
-        pytest.param({"id": "O-1"}, id="nothing affected"),
+        pytest.param(OLD, NEW, 2, id="the second is newer"),
+        pytest.param(NEW, OLD, 1, id="the first is newer"),
+        pytest.param(NEW, NEW, 2, id="of equal ones the last"),
+        pytest.param({}, OLD, 2, id="the first has no time"),
+        pytest.param(OLD, {"modified": "yesterday"}, 1, id="the second has an odd time"),
+        pytest.param({}, {}, 2, id="none has a time"),
     ],
 )
-def test_a_record_with_the_id_of_an_earlier_one_is_rejected_whole(
-    file: Path, later: dict[str, Any]
+def test_of_records_with_one_id_the_newest_counts_whole(
+    file: Path, home: Home, first: dict[str, str], second: dict[str, str], kept: int
 ) -> None:
-    pack(file, record({"introduced": "0"}), record({"fixed": "2"}) | {"id": "O-2"}, later)
+    one = record({"introduced": "0"}, {"fixed": "1"}, {"introduced": "2"}, {"fixed": "3"}, **first)
+    two = record({"introduced": "0"}, {"fixed": "1"}, {"introduced": "5"}, **second)
+    other = record({"fixed": "7"}, id="O-2", **OLD)
+    pack(file, one, other, two)
+
+    declared = source(BY_ID, OSV)
+    table = tabulate(home, declared, declared.part(), file, "a" * 64, code_version="1")
+
+    rows = pq.read_table(home.root / table.path).to_pylist()
+    starts = [row["introduced"] for row in rows if row["osv_id"] == "O-1"]
+    assert starts == (["0", "2"] if kept == 1 else ["0", "5"])
+    assert (table.rows, table.duplicates, table.rejected) == (3, 2, 0)
+    given_way, counts = (3, 1) if kept == 1 else (1, 3)
+    assert table.first_duplicates == [
+        f'record {given_way}: a duplicate by osv_id "O-1"; record {counts} counts'
+    ]
+
+
+def test_a_rejected_record_does_not_take_its_id(file: Path, home: Home) -> None:
+    pack(file, b'{"id": "O-1", "affected": 7}', {"id": "O-1"} | OLD, {"id": "o-1"})
+
+    declared = source(BY_ID.model_copy(update={"max_rejected_pct": 50}), OSV)
+    table = tabulate(home, declared, declared.part(), file, "a" * 64, code_version="1")
+
+    rows = pq.read_table(home.root / table.path).to_pylist()
+    assert [row["osv_id"] for row in rows] == ["O-1", "o-1"]
+    assert (table.duplicates, table.rejected) == (0, 1)
+
+
+@pytest.mark.fault("osv-event")
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param({"patched": "1.2"}, id="another name"),
+        pytest.param({"fixed": "1.2", "patched": "1.3"}, id="beside a known one"),
+        pytest.param({"Fixed": "1.2"}, id="another case"),
+        pytest.param({"fixed": 1.2}, id="number"),
+        pytest.param({"fixed": ["1.2"]}, id="list"),
+        pytest.param({"fixed": None}, id="null"),
+        pytest.param({}, id="empty"),
+        pytest.param("fixed 1.2", id="text"),
+        pytest.param(None, id="null event"),
+    ],
+)
+@pytest.mark.parametrize("others", [0, 300], ids=["alone", "among many"])
+def test_an_event_that_the_schema_does_not_have_is_a_row_of_its_own(
+    file: Path, event: Any, others: int
+) -> None:
+    plain = [record({"introduced": "0"}, {"fixed": "9"}, id=f"P-{n}") for n in range(others)]
+    odd = record({"introduced": "0"}, event, {"fixed": "2"})
+    pack(file, *plain, odd, *plain)
 
     batch = batch_of(file)
 
+    assert batch.rejects == []
+    columns = zip(*(batch.columns[n] for n in ("osv_id", "unknown_event")), strict=True)
+    assert [text and json.loads(text) for name, text in columns if name == "O-1"] == [event, None]
+    assert intervals(batch)[others : others + 2] == [(None, None, None), ("0", "2", None)]
+    assert batch.columns["unknown_event"].count(None) >= 2 * others + 1 - (event is None)
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        pytest.param({"summary": 5}, "summary", 5, id="number as text"),
+        pytest.param({"published": ["2024"]}, "published_at", ["2024"], id="list as time"),
+        pytest.param({"aliases": "A-1"}, "aliases", "A-1", id="text as list"),
+        pytest.param({"withdrawn": True}, "withdrawn_at", True, id="boolean as time"),
+    ],
+)
+def test_a_value_of_another_type_is_for_the_contract_to_judge(
+    file: Path, fields: dict[str, Any], name: str, value: object
+) -> None:
+    pack(file, record({"introduced": "0"}), record({"fixed": "2"}, id="O-2", **fields))
+
+    batch = batch_of(file)
+
+    assert batch.rejects == []
     assert intervals(batch) == [("0", None, None), (None, "2", None)]
-    (reject,) = batch.rejects
-    assert (reject.where, reject.expected) == ("3.json", "an id of its own")
-    assert reject.actual == "O-1, the id of record 1 of the archive"
-
-
-def test_a_rejected_record_does_not_take_its_id(file: Path) -> None:
-    broken = b'{"id": "O-1", "affected": 7}'
-    pack(file, broken, {"id": "O-1"}, {"id": "o-1"})
-
-    batch = batch_of(file)
-
-    assert batch.columns["osv_id"] == ["O-1", "o-1"]
-    assert [reject.where for reject in batch.rejects] == ["1.json"]
+    assert batch.columns[name] == [None, value]
 
 
 @pytest.mark.parametrize(
@@ -217,12 +302,18 @@ def test_two_broken_records_are_never_read_as_whole_ones(
     "member",
     [
         pytest.param({"id": "O-9", "affected": [{"ranges": ["events", "type"]}]}, id="texts"),
-        pytest.param({"id": "O-9", "affected": [{"ranges": {"type": 1}}]}, id="no range"),
+        pytest.param({"id": "O-9", "affected": [{"ranges": 1}]}, id="no range"),
+        pytest.param({"id": "O-9", "affected": [{"ranges": [{"events": {}}]}]}, id="no events"),
+        pytest.param({"id": "O-9", "affected": [{"versions": [1]}]}, id="no versions"),
+        pytest.param({"id": "O-9", "affected": [{"package": "pear"}]}, id="no package"),
+        pytest.param({"id": "O-9", "affected": [None]}, id="null affected"),
+        pytest.param({"id": "O-9", "affected": [{"ranges": [None]}]}, id="null range"),
+        pytest.param({"id": None}, id="null id"),
         pytest.param({"affected": []}, id="no id"),
         pytest.param(b"[]", id="list"),
         pytest.param(b"", id="empty"),
         pytest.param(b'{"id": "p\xe4r"}', id="Latin-1"),
-        pytest.param(b'{"id": "O-9", "summary": NaN}', id="NaN"),
+        pytest.param(b'{"id": "O-9", "affected": NaN}', id="NaN"),
         pytest.param(b'{"id": "O-9"} x', id="trailing bytes"),
         pytest.param(b'{"id": ' + b"[" * 100_000, id="depth bomb"),
     ],

@@ -15,12 +15,12 @@ periods as (
 release_times as (
 
     select
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         effective_from as released_at,
     from periods
     union
     select
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         effective_to as released_at,
     from periods
     where effective_to is not null
@@ -61,7 +61,7 @@ csaf as (
         releases.last_released_at,
         releases.updates_count,
     from statements
-    inner join releases on lower(statements.package_name) = releases.package_key
+    inner join releases on {{ fold_case('statements.package_name') }} = releases.package_key
 
 )
 

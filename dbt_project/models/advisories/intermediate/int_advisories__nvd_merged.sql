@@ -39,7 +39,7 @@ newest_records as (
     -- Both files may hold the same change; the file of recent changes is published more often.
     qualify row_number() over (
         partition by all_records.cve_id
-        order by all_records.last_modified_at desc, all_records.is_recent_change desc
+        order by all_records.last_modified_at desc nulls last, all_records.is_recent_change desc
     ) = 1
 
 )

@@ -10,7 +10,7 @@ renamed as (
     select
         cve_id,
         package_name,
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         release,
         status,
         nullif(fixed_version, '') as fixed_version,

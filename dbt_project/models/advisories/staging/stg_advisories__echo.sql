@@ -10,7 +10,7 @@ renamed as (
     select
         cve_id,
         package_name,
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         -- The feed writes '0' and '1' for "not applicable"; they are no versions.
         coalesce(regexp_matches(fixed_version, '^(0+:)?0*[01](-0*)?$'), false) as is_sentinel,
         case when fixed_version != '' and not is_sentinel then fixed_version end as fixed_version,

@@ -11,7 +11,7 @@ renamed as (
         advisory_id,
         cve_id,
         package_name,
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         state,
         state_type,
         fixed_version,

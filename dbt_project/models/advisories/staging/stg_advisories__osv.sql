@@ -16,7 +16,7 @@ renamed as (
         ))) as vulnerability_ids,
         ecosystem,
         package_name,
-        lower(package_name) as package_key,
+        {{ fold_case('package_name') }} as package_key,
         affected_number,
         versions,
         range_number,
@@ -25,13 +25,16 @@ renamed as (
         last_affected,
         range_limit,
         -- GIT ranges name commits, SEMVER ranges no versions of packages. An enumerated word could
-        -- stand for any version, and a fix in 0 without a start says nothing.
+        -- stand for any version, and a fix in 0 without a start says nothing. Neither an event of
+        -- another kind nor a start that is no version says where the range is.
         (
             range_number is null or coalesce(
                 range_type = 'ECOSYSTEM'
                 and coalesce(introduced, last_affected, range_limit, case
                     when not {{ is_version_zero('fixed') }} then fixed
-                end) is not null,
+                end) is not null
+                and unknown_event is null
+                and (introduced is not null or introduced_text is null),
                 false
             )
         )

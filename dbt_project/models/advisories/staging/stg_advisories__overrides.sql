@@ -10,7 +10,7 @@ renamed as (
     select
         cve_id,
         nullif(package_name, '') as package_name,
-        lower(nullif(package_name, '')) as package_key,
+        {{ fold_case("nullif(package_name, '')") }} as package_key,
         status,
         nullif(fixed_version, '') as fixed_version,
         replace(nullif(internal_status, ''), '_', ' ') as reason,
