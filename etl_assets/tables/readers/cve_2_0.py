@@ -53,6 +53,7 @@ OFFERED_FIELDS = (
 )
 DESCRIPTION_POSITION = OFFERED_FIELDS.index("description")
 SCORE_POSITION = OFFERED_FIELDS.index("cvss_score")
+NUMBERS = (float, int)  # and not bool, which is an int to isinstance
 MAX_SCORE = 10  # of any CVSS version: https://www.first.org/cvss/specification-document
 STANDARD_FIELDS = frozenset(
     [
@@ -88,6 +89,9 @@ class Metric(msgspec.Struct, gc=False, rename="camel"):
     type: str | None = None
     cvss_data: Score | None = None
     base_severity: str | None = None
+
+
+NO_METRIC = (Metric(), None)
 
 
 class Metrics(msgspec.Struct, gc=False, rename="camel"):
@@ -193,9 +197,8 @@ def _unknown_fields(group: bytes) -> set[str]:
 
 def _add_row(builder: BatchBuilder, record: Cve | LooseCve) -> None:
     cve, dropped = record if isinstance(record, LooseCve) else (record, ())
-    invalid_scores = list[Any]()
-    metric = _best_metric(cve.metrics, invalid_scores) if cve.metrics else Metric()
-    builder.add(_row(cve, metric))
+    invalid_scores: list[Any] = []
+    builder.add(_row(cve, invalid_scores))
     for value in invalid_scores:
         builder.refuse(SCORE_POSITION, f"a score from 0 to {MAX_SCORE}", value)
     for name, value in dropped:
@@ -203,12 +206,15 @@ def _add_row(builder: BatchBuilder, record: Cve | LooseCve) -> None:
         builder.refuse(position, f"{name} as in the API 2.0", value)
 
 
-def _row(cve: Cve, metric: Metric) -> tuple[Any, ...]:
+def _row(cve: Cve, invalid_scores: list[Any]) -> tuple[Any, ...]:
     english = None
     for text in cve.descriptions or ():
         if text.lang == "en":
             english = text.value
             break
+    metric, base_score = NO_METRIC
+    if cve.metrics:
+        metric, base_score = _best_metric(cve.metrics, invalid_scores)
     score = metric.cvss_data or Score()
     return (
         cve.id,
@@ -217,43 +223,41 @@ def _row(cve: Cve, metric: Metric) -> tuple[Any, ...]:
         cve.last_modified,
         english,
         score.version,
-        score.base_score if _is_score(score.base_score) else None,
+        base_score,
         score.base_severity or metric.base_severity,
         score.vector_string,
         metric.source,
     )
 
 
-def _best_metric(metrics: Metrics, invalid_scores: list[Any]) -> Metric:
+def _best_metric(metrics: Metrics, invalid_scores: list[Any]) -> tuple[Metric, float | None]:
     """The first metric with a score: newest version of CVSS first, in it a primary one first.
 
     If no metric has a score, the first of all, for its severity. The values on the way that are no
     scores are added to `invalid_scores`.
     """
     first = None
-    for scores in (
+    for version in (
         metrics.cvss_metric_v40,
         metrics.cvss_metric_v31,
         metrics.cvss_metric_v30,
         metrics.cvss_metric_v2,
     ):
         secondary = None
-        for metric in scores or ():
+        for metric in version or ():
             first = first or metric
-            score = metric.cvss_data and metric.cvss_data.base_score
-            if not _is_score(score):
-                invalid_scores += [] if score is None else [score]
+            score = metric.cvss_data.base_score if metric.cvss_data else None
+            if score is None:
+                continue
+            if type(score) not in NUMBERS or not 0 <= score <= MAX_SCORE:  # not for NaN either
+                invalid_scores.append(score)
                 continue
             if metric.type == "Primary":
-                return metric
-            secondary = secondary or metric
+                return metric, score
+            secondary = secondary or (metric, score)
         if secondary is not None:
             return secondary
-    return first or Metric()
-
-
-def _is_score(value: object) -> bool:
-    return type(value) in (float, int) and 0 <= value <= MAX_SCORE  # type: ignore[operator]  # a number
+    return first or Metric(), None
 
 
 class _Document:
