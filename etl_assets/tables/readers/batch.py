@@ -71,13 +71,11 @@ class Batch:
 class BatchBuilder:
     """Collects rows and rejects into batches, for readers that go record by record.
 
-    `fields` maps a column to the position of its value in the tuples that are added. `missing` is
-    read as null.
+    `fields` maps a column to the position of its value in the tuples that are added.
     """
 
-    def __init__(self, fields: dict[str, int], missing: object = None) -> None:
+    def __init__(self, fields: dict[str, int]) -> None:
         self._fields = fields
-        self._missing = missing
         self.records = 0
         self.unknown_fields: set[str] = set()
         self._built_records = 0
@@ -117,7 +115,7 @@ class BatchBuilder:
         columns: dict[str, list[Any]] = {name: [] for name in self._fields}
         if self._rows:
             values = list(zip(*self._rows, strict=True))
-            columns = {name: self._column(values[at]) for name, at in self._fields.items()}
+            columns = {name: list(values[at]) for name, at in self._fields.items()}
         batch = Batch(
             columns=columns,
             ordinals=self._ordinals,
@@ -131,12 +129,6 @@ class BatchBuilder:
         self._rejects, self._refusals = [], []
         self._built_records = self.records
         return batch
-
-    def _column(self, values: Sequence[Any]) -> list[Any]:
-        missing = self._missing
-        if missing is None:
-            return list(values)
-        return [None if value is missing else value for value in values]
 
 
 def row_json(value: object) -> str:

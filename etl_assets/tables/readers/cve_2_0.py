@@ -7,9 +7,8 @@ references are not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +29,8 @@ from etl_assets.tables.readers.batch import (
     row_text,
 )
 from etl_assets.tables.readers.json_elements import decode_raw_list
-from etl_assets.tables.readers.json_shapes import Shape, ShapeDecoder, struct_shape
 from etl_assets.tables.readers.json_stream import JsonStream
+from etl_assets.tables.readers.json_structs import StructDecoder
 from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 
 # The document is cut where this matches: a JSON string cannot contain it, as its quotes would be
@@ -54,6 +53,7 @@ OFFERED_FIELDS = (
 )
 DESCRIPTION_POSITION = OFFERED_FIELDS.index("description")
 SCORE_POSITION = OFFERED_FIELDS.index("cvss_score")
+NUMBERS = (float, int)  # and not bool, which is an int to isinstance
 MAX_SCORE = 10  # of any CVSS version: https://www.first.org/cvss/specification-document
 STANDARD_FIELDS = frozenset(
     [
@@ -91,6 +91,9 @@ class Metric(msgspec.Struct, gc=False, rename="camel"):
     base_severity: str | None = None
 
 
+NO_METRIC = (Metric(), None)
+
+
 class Metrics(msgspec.Struct, gc=False, rename="camel"):
     """The scores by CVSS version."""
 
@@ -121,7 +124,7 @@ class LooseCve(NamedTuple):
     """A record with values of other types, and what was left out of it, by field."""
 
     cve: Cve
-    dropped: list[tuple[str, Any]]
+    dropped: Sequence[tuple[str, Any]]
 
 
 class ItemFields(msgspec.Struct):
@@ -141,9 +144,9 @@ def read(
     path: Path, form: CveFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Batch]:
     """One row per CVE record, with its English description and its best score."""
-    decoder = ShapeDecoder(_shape())
+    decoder = StructDecoder(Item)
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
-    builder = BatchBuilder(fields, missing=decoder.missing)
+    builder = BatchBuilder(fields)
     reports_unknown = contract.unknown_fields != "discard_value"
     document = _Document(read_chunks(path), max_record_bytes)
     for group in document.groups():
@@ -153,7 +156,7 @@ def read(
                 where = f"record {builder.records}{item.where}"
                 builder.add_reject(item.model_copy(update={"where": where}))
             else:
-                _add_row(builder, item, decoder.missing)
+                _add_row(builder, item)
             if builder.is_full():
                 yield builder.build()
         if reports_unknown and not isinstance(group, Reject):
@@ -162,34 +165,22 @@ def read(
     yield builder.build()
 
 
-@cache
-def _shape() -> Shape:
-    """The shape of an entry. What is learned of it from one file serves the next ones."""
-    return struct_shape(Item)
-
-
-def _decode(group: bytes, decoder: ShapeDecoder) -> Iterator[Any]:
+def _decode(group: bytes, decoder: StructDecoder) -> Iterator[Any]:
     """Each record of the text of a list: as Cve, a struct with its attributes, or a reject."""
     items = decoder.decode_list(group)
-    if items is None and decoder.is_new and decoder.learn(group):
+    if items is None and decoder.learn(group):
         items = decoder.decode_list(group)
     if items is not None:
         yield from (item.cve for item in items)
         return
-    for text in _split(group):
-        try:
-            items = decoder.decode_or_learn(text)
-            (item,) = items or [json_keys.convert(json_keys.decode(text), Item)]
-            yield item.cve
-        except DECODE_ERRORS:
-            yield _decode_loosely(text)
+    yield from map(_decode_loosely, _split(group))
 
 
 def _decode_loosely(text: bytes) -> LooseCve | Reject:
-    """A record in which a value is no number or no text, or has another type than declared."""
+    """A record that may have a value of another type than declared."""
     converter = json_keys.LooseConverter(needed={"cve"})
     try:
-        item = converter.convert(json_keys.decode_with_nan(text), Item)
+        item = converter.decode(text, Item)
     except DECODE_ERRORS as error:
         return record_reject("", "a CVE record of the API 2.0", str(error), row_text(text))
     return LooseCve(item.cve, converter.dropped)
@@ -204,24 +195,26 @@ def _unknown_fields(group: bytes) -> set[str]:
     return names - STANDARD_FIELDS
 
 
-def _add_row(builder: BatchBuilder, record: Cve | LooseCve, missing: object) -> None:
-    cve, dropped = record if isinstance(record, LooseCve) else (record, [])
-    scores = _Scores(missing)
-    metric = scores.find_best(cve.metrics) if cve.metrics else Metric()
-    builder.add(_row(cve, metric))
-    for value in scores.invalid:
+def _add_row(builder: BatchBuilder, record: Cve | LooseCve) -> None:
+    cve, dropped = record if isinstance(record, LooseCve) else (record, ())
+    invalid_scores: list[Any] = []
+    builder.add(_row(cve, invalid_scores))
+    for value in invalid_scores:
         builder.refuse(SCORE_POSITION, f"a score from 0 to {MAX_SCORE}", value)
     for name, value in dropped:
         position = DESCRIPTION_POSITION if name == "descriptions" else SCORE_POSITION
         builder.refuse(position, f"{name} as in the API 2.0", value)
 
 
-def _row(cve: Cve, metric: Metric) -> tuple[Any, ...]:
+def _row(cve: Cve, invalid_scores: list[Any]) -> tuple[Any, ...]:
     english = None
     for text in cve.descriptions or ():
         if text.lang == "en":
             english = text.value
             break
+    metric, base_score = NO_METRIC
+    if cve.metrics:
+        metric, base_score = _best_metric(cve.metrics, invalid_scores)
     score = metric.cvss_data or Score()
     return (
         cve.id,
@@ -230,61 +223,41 @@ def _row(cve: Cve, metric: Metric) -> tuple[Any, ...]:
         cve.last_modified,
         english,
         score.version,
-        score.base_score if _is_valid_score(score.base_score) else None,
+        base_score,
         score.base_severity or metric.base_severity,
         score.vector_string,
         metric.source,
     )
 
 
-class _Scores:
-    """The choice among the scores of a record, and the values that are no scores.
+def _best_metric(metrics: Metrics, invalid_scores: list[Any]) -> tuple[Metric, float | None]:
+    """The first metric with a score: newest version of CVSS first, in it a primary one first.
 
-    `missing` is what an object has in place of a field that is not in it.
+    If no metric has a score, the first of all, for its severity. The values on the way that are no
+    scores are added to `invalid_scores`.
     """
-
-    def __init__(self, missing: object) -> None:
-        self._missing = missing
-        self.invalid: list[Any] = []
-
-    def find_best(self, metrics: Metrics) -> Metric:
-        """The first metric with a score: newest version of CVSS first, in it a primary one first.
-
-        If no metric has a score, the first of all, for its severity.
-        """
-        first = None
-        for scores in (
-            metrics.cvss_metric_v40,
-            metrics.cvss_metric_v31,
-            metrics.cvss_metric_v30,
-            metrics.cvss_metric_v2,
-        ):
-            secondary = None
-            for metric in scores or ():
-                first = first or metric
-                if not self._has_score(metric):
-                    continue
-                if metric.type == "Primary":
-                    return metric
-                secondary = secondary or metric
-            if secondary is not None:
-                return secondary
-        return first or Metric()
-
-    def _has_score(self, metric: Metric) -> bool:
-        score = metric.cvss_data.base_score if metric.cvss_data else None
-        if score is None or score is self._missing:
-            return False
-        if _is_valid_score(score):
-            return True
-        self.invalid.append(score)
-        return False
-
-
-def _is_valid_score(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return 0 <= value <= MAX_SCORE  # false for NaN
+    first = None
+    for version in (
+        metrics.cvss_metric_v40,
+        metrics.cvss_metric_v31,
+        metrics.cvss_metric_v30,
+        metrics.cvss_metric_v2,
+    ):
+        secondary = None
+        for metric in version or ():
+            first = first or metric
+            score = metric.cvss_data.base_score if metric.cvss_data else None
+            if score is None:
+                continue
+            if type(score) not in NUMBERS or not 0 <= score <= MAX_SCORE:  # not for NaN either
+                invalid_scores.append(score)
+                continue
+            if metric.type == "Primary":
+                return metric, score
+            secondary = secondary or (metric, score)
+        if secondary is not None:
+            return secondary
+    return first or Metric(), None
 
 
 class _Document:

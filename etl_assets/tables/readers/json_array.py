@@ -6,17 +6,14 @@ only the latter rejects records and knows their lines. `json_records` follows th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
-
-import msgspec
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import JsonArrayFormat
-from etl_assets.declarations.json_path import Step, column_origin, row_paths
+from etl_assets.declarations.json_path import Step, row_paths
 from etl_assets.declarations.source import MAX_RECORD_BYTES
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers import json_keys
@@ -29,7 +26,6 @@ from etl_assets.tables.readers.json_columns import (
 )
 from etl_assets.tables.readers.json_elements import Element, ElementReader
 from etl_assets.tables.readers.json_records import ColumnExtractor, Leaf, walk
-from etl_assets.tables.readers.json_shapes import Shape, ShapeDecoder
 
 
 def read(
@@ -72,12 +68,11 @@ class _ExactReader:
         self._max_record_bytes = max_record_bytes
         self._steps_below = [steps[1:] for steps in paths]
         self._extractor = ColumnExtractor(paths, contract)
-        self._decode = _decoder(paths, contract)
         self._position = 0
 
     @cached_property
     def _elements(self) -> ElementReader:
-        return ElementReader(self._path, self._decode, max_element_bytes=self._max_record_bytes)
+        return ElementReader(self._path, json_keys.decode, max_element_bytes=self._max_record_bytes)
 
     def batch(self, first: int, count: int) -> Batch:
         """The `count` records after the `first` ones; each element must be one record."""
@@ -117,67 +112,3 @@ class _ExactReader:
                     yield item.model_copy(update={"where": place})
                 else:
                     yield item
-
-
-def _decoder(paths: Sequence[list[Step]], contract: Contract) -> Callable[[bytes], Any]:
-    """A decoder of an element's declared fields only, or of all if unknown ones are reported.
-
-    It refuses an element if one of its objects may repeat a key.
-    """
-    if contract.unknown_fields != "discard_value":
-        return json_keys.decode
-    tree: dict[Step, Any] = {}
-    for steps in paths:
-        depths = [n for n, step in enumerate(steps, start=1) if step.yields_records]
-        for column in contract.columns:
-            if origin := column_origin(column, steps):
-                fields = [Step("field", name) for name in origin.names]
-                _add_steps(tree, [*steps[1 : depths[origin.record]], *fields])
-        _add_steps(tree, steps[1:])
-    if _has_entries(tree):
-        # The keys of a map are data: no struct has them as fields.
-        return json_keys.decode
-    decode, shapes = msgspec.json.Decoder(_tree_type(tree)).decode, ShapeDecoder(_shape(tree))
-
-    def decode_unique(text: bytes) -> Any:  # noqa: ANN401 - whatever the type decodes to
-        if shapes.decode_or_learn(text) is None:
-            raise msgspec.ValidationError("a key may be repeated")
-        return decode(text)
-
-    return decode_unique
-
-
-def _add_steps(tree: dict[Step, Any], steps: list[Step]) -> None:
-    for step in steps:
-        # The keys of a map have no names of their own in the document.
-        key = step if step.kind == "field" else Step(step.kind)
-        tree = tree.setdefault(key, {})
-
-
-def _has_entries(tree: dict[Step, Any]) -> bool:
-    return any(step.kind == "entries" or _has_entries(below) for step, below in tree.items())
-
-
-def _shape(tree: dict[Step, Any], attribute: str = "") -> Shape:
-    """The shape of the values that a branch of the tree leads to; any others are accepted too."""
-    shape = Shape(attribute)
-    for number, (step, below) in enumerate(tree.items()):
-        if step.kind == "items":
-            shape.items = _shape(below)
-        else:
-            shape.fields = (shape.fields or {}) | {step.name: _shape(below, f"a{number}")}
-    return shape
-
-
-def _tree_type(tree: dict[Step, Any]) -> Any:  # noqa: ANN401 - msgspec takes types of any kind
-    """The type by which msgspec decodes a branch of the tree; below a leaf it decodes all."""
-    kinds = {step.kind for step in tree}
-    if kinds == {"field"}:
-        fields = {step.name: _tree_type(branch) for step, branch in tree.items()}
-        return TypedDict("Record", fields, total=False) | None  # type: ignore[operator]  # made here
-    below: dict[Step, Any] = next(iter(tree.values()), {})
-    if kinds == {"items"}:
-        return list[_tree_type(below)] | None  # type: ignore[misc]  # made here
-    if kinds == {"entries"}:
-        return dict[str, _tree_type(below)] | None  # type: ignore[misc]  # made here
-    return Any

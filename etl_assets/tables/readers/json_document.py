@@ -113,8 +113,7 @@ def _split(
         if step.kind == "field":
             expected += f" with {step.name!r}"
         fields = _decode(data, dict[str, msgspec.Raw], expected)
-        keys_below = sum(map(json_keys.count_keys, fields.values()))
-        if json_keys.count_keys(data) != len(fields) + keys_below:
+        if not json_keys.has_at_most(len(fields), data, b"".join(fields.values())):
             return None
         if step.kind == "entries":
             return iter(fields.items()), steps[depth + 1 :]

@@ -1,9 +1,8 @@
-"""Keys that an object of a JSON text (RFC 8259) has more than once.
+"""JSON texts (RFC 8259) decoded so that no repeated key of an object is lost.
 
-msgspec keeps the last value of such a key and reports none of them. So what it decodes counts only
-if the text has no more keys than the result; any other text is decoded pair by pair by `json`, and
-converted to structs here.
-Counting the keys of structs instead of dictionaries is `etl_assets.tables.readers.json_shapes`.
+Whether such an object is a reject is decided by the readers. A record with a value of another type
+is converted here as far as it can be read. Many records of one form are decoded faster by
+`etl_assets.tables.readers.json_structs`.
 """
 
 from __future__ import annotations
@@ -16,22 +15,25 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
+import jiter
 import msgspec
 import numpy as np
 
-# Every key of a text matches. A quote within a text may match too, if a colon follows it.
-KEY_END = re.compile(rb'"[ \t\r\n]*:')
-QUOTE, COLON, BACKSLASH = ord('"'), ord(":"), ord("\\")
-SHORT_BYTES = 2_000  # up to here the regular expression is faster than some calls of NumPy
+SHOWN_KEYS = 5
+QUOTE, COLON, SPACE, BACKSLASH = b'": \\'
 BLOCK_BYTES = 1 << 16  # stays in the processor's cache
 MAX_LOOK_BACK = 64
-# What is before a colon that ends no key: blanks after anything but a quote, or an escaped quote.
-PROSE = re.compile(rb'[^" \t\r\n][ \t\r\n]*\Z|[^\\](?:\\\\)*\\"[ \t\r\n]*\Z')
-SHOWN_KEYS = 5
+# What is before a colon that ends no key: blanks after anything but a quote; an escaped quote; or
+# the quote that opens a text after a key, which ends with a quote that cannot open one.
+PROSE = re.compile(
+    rb'[^" \t\r\n][ \t\r\n]*\Z'
+    rb'|[^\\](?:\\\\)*\\"[ \t\r\n]*\Z'
+    rb'|[^\\{\[,: \t\r\n]"[ \t\r\n]*:[ \t\r\n]*"\Z'
+)
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
-Text = bytes | bytearray | memoryview | msgspec.Raw
+Text = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,13 @@ def decode(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
 
     Raises one of `DECODE_ERRORS` for a text that is no JSON.
     """
-    value = msgspec.json.decode(text)
-    return value if has_at_most(_count_decoded(value), text) else decode_pairs(text)
+    try:
+        return jiter.from_json(
+            text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True
+        )
+    except ValueError:
+        msgspec.json.decode(text)  # raises the errors of the other readers for an invalid text
+        return decode_pairs(text)
 
 
 def decode_with_nan(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
@@ -66,10 +73,10 @@ def decode_with_nan(text: bytes) -> Any:  # noqa: ANN401 - whatever the text con
         return decode_pairs(text)
 
 
-def decode_pairs(text: Text) -> Any:  # noqa: ANN401 - whatever the text contains
+def decode_pairs(text: bytes) -> Any:  # noqa: ANN401 - whatever the text contains
     """As `decode`, at four times the cost. NaN and infinity are accepted as numbers."""
     try:
-        return json.loads(bytes(text).decode(), object_pairs_hook=_object)
+        return json.loads(text.decode(), object_pairs_hook=_object)
     except ValueError as error:  # also for a number of thousands of digits
         raise msgspec.DecodeError(str(error)) from error
 
@@ -98,11 +105,11 @@ def convert(value: Any, kind: type[T]) -> T:  # noqa: ANN401 - whatever was deco
 
 
 class LooseConverter:
-    """Converts decoded objects to structs in which a field may have a value of another type.
+    """Converts objects to structs in which a field may have a value of another type.
 
     Such a scalar, or a list of scalars, is kept as it is, for the contract to judge. An object or a
     list of objects is left out, and added to `dropped` with the name of its field. The fields
-    `needed`, of any struct, must have their types, and the lists `kept` are not converted.
+    `needed`, of any struct, must have their types. The items of the lists `kept` are not converted.
     """
 
     def __init__(self, needed: Container[str] = (), kept: Container[str] = ()) -> None:
@@ -110,104 +117,100 @@ class LooseConverter:
         self._kept = kept
         self.dropped: list[tuple[str, Any]] = []
 
-    def convert(self, value: Any, kind: type[S]) -> S:  # noqa: ANN401 - whatever was decoded
-        """A struct; raises msgspec.ValidationError for a repeated, missing or needed field."""
+    def decode(self, text: bytes, kind: type[S]) -> S:
+        """The struct of a text. NaN and infinity are accepted as numbers.
+
+        Raises one of `DECODE_ERRORS`, also for a repeated, missing or needed field.
+        """
+        value = decode_with_nan(text)
+        try:
+            return convert(value, kind)
+        except msgspec.ValidationError:
+            return self._convert_object(value, kind)
+
+    def _convert_object(self, value: Any, kind: type[S]) -> S:  # noqa: ANN401 - whatever was decoded
         if not isinstance(value, dict):
             raise msgspec.ValidationError(f"expected an object, found {_describe(value)}")
         fields: dict[str, Any] = {}
         for field in msgspec.structs.fields(kind):
             name = field.encode_name
-            if name in value:
-                fields[field.name] = self._convert_field(name, value[name], field.type)
+            if value.get(name) is not None:
+                fields[field.name] = self._convert_value(name, value[name], field.type)
             elif field.required:
                 raise msgspec.ValidationError(f"expected a field {name}, found none")
         return kind(**fields)
 
-    def _convert_field(self, name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - as above
-        if value is None:
-            return None
-        if name in self._kept:
-            _refuse_repeated_keys(value)
-            return convert(value, list[Any])
+    def _convert_value(self, name: str, value: Any, kind: Any) -> Any:  # noqa: ANN401 - whatever was decoded
         struct, item_struct = _struct_kinds(kind)
         if struct and isinstance(value, dict):
-            return self.convert(value, struct)
-        if item_struct and isinstance(value, list):
-            items = [self._convert_field(name, item, item_struct) for item in value]
+            return self._convert_object(value, struct)
+        if item_struct and isinstance(value, list) and name not in self._kept:
+            items = [self._convert_value(name, item, item_struct) for item in value]
             return [item for item in items if item is not None]
+        for repeated in _repeated_keys(value):
+            raise msgspec.ValidationError(f"expected each field once, found {repeated}")
+        if name in self._kept:
+            return convert(value, list[Any])
         if name in self._needed:
             return convert(value, kind)
-        return self._drop(name, value) if struct or item_struct else value
-
-    def _drop(self, name: str, value: object) -> None:
-        _refuse_repeated_keys(value)
+        if not struct and not item_struct:
+            return value
         self.dropped.append((name, value))
-
-
-def count_keys(text: Text) -> int:
-    """The number of keys in a JSON text, or more: texts that begin with a colon count too."""
-    return len(KEY_END.findall(text))
+        return None
 
 
 def has_at_most(count: int, text: Text, unread: Text = b"") -> bool:
     """True only if a JSON text has at most so many keys, beside those of its values `unread`.
 
-    It may be False for texts with `":` in them.
+    It may be False for texts that begin with a colon.
     """
-    if len(text) <= SHORT_BYTES and count_keys(text) - count_keys(unread) <= count:
-        return True
-    surplus = _count_colons(text) - _count_colons(unread) - count
+    surplus = count_keys(text) - count_keys(unread) - count
     return surplus <= 0 or surplus <= _count_prose(text) - _count_prose(unread)
 
 
-def _count_colons(text: Text) -> int:
-    """The colons after a quote, a blank, or an exclamation mark.
+def count_keys(text: Text) -> int:
+    """The number of keys in a JSON text, or more.
 
-    They end a key, but for some in prose.
+    Counts the colons after a quote, a blank, or an exclamation mark.
     """
-    count = 0
-    data = np.frombuffer(text, np.uint8)
-    is_colon, may_precede = np.empty((2, BLOCK_BYTES), np.bool_)
-    for start in range(0, len(data) - 1, BLOCK_BYTES):
-        block = data[start : start + BLOCK_BYTES + 1]
-        colons, precede = is_colon[: len(block) - 1], may_precede[: len(block) - 1]
-        np.equal(block[1:], COLON, out=colons)
-        np.less_equal(block[:-1], QUOTE, out=precede)
-        count += int(np.count_nonzero(np.logical_and(colons, precede, out=colons)))
-    return count
+    return sum(int(np.count_nonzero(ends)) for ends, _ in _key_ends(text))
 
 
 def _count_prose(text: Text) -> int:
-    """Those of the colons that end no key: after a blank, an escaped quote, an exclamation mark."""
-    data = np.frombuffer(text, np.uint8)
-    is_colon = data[1:] == COLON
-    is_unquoted = is_colon & (data[:-1] < QUOTE)
-    is_escaped = is_colon[1:] & (data[1:-1] == QUOTE) & (data[:-2] == BACKSLASH)
-    unquoted, escaped = np.flatnonzero(is_unquoted), np.flatnonzero(is_escaped)
+    """The number of those colons that certainly end no key."""
     count = 0
-    for position in [*unquoted.tolist(), *(escaped + 1).tolist()]:
-        before = bytes(text[max(0, position + 1 - MAX_LOOK_BACK) : position + 1])
-        count += PROSE.search(before) is not None
+    data = np.frombuffer(text, np.uint8)
+    for ends, start in _key_ends(text):
+        before = data[start : start + len(ends)]
+        is_rare = before != QUOTE
+        for byte in (BACKSLASH, COLON, SPACE):
+            is_rare[1:] |= before[:-1] == byte
+        is_rare[:1] = True
+        for position in (np.flatnonzero(ends & is_rare) + start + 1).tolist():
+            look_back = bytes(text[max(0, position - MAX_LOOK_BACK) : position])
+            count += PROSE.search(look_back) is not None
     return count
+
+
+def _key_ends(text: Text) -> Iterator[tuple[Any, int]]:
+    """For each block of a text whether the byte after each of its bytes is such a colon.
+
+    Yields also the position of the block. The result is overwritten by the next one.
+    """
+    data = np.frombuffer(text, np.uint8)
+    is_end, may_precede = np.empty((2, BLOCK_BYTES), np.bool_)
+    for start in range(0, len(data) - 1, BLOCK_BYTES):
+        block = data[start : start + BLOCK_BYTES + 1]
+        ends, precede = is_end[: len(block) - 1], may_precede[: len(block) - 1]
+        np.equal(block[1:], COLON, out=ends)
+        np.less_equal(block[:-1], QUOTE, out=precede)
+        np.logical_and(ends, precede, out=ends)
+        yield ends, start
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatedKeys:
     fields = dict(pairs)
     return fields if len(fields) == len(pairs) else RepeatedKeys(pairs)
-
-
-def _count_decoded(value: object) -> int:
-    if isinstance(value, dict):
-        children = [child for child in value.values() if isinstance(child, dict | list)]
-        return len(value) + sum(map(_count_decoded, children))
-    if isinstance(value, list):
-        return sum(_count_decoded(item) for item in value if isinstance(item, dict | list))
-    return 0
-
-
-def _refuse_repeated_keys(value: object) -> None:
-    for repeated in _repeated_keys(value):
-        raise msgspec.ValidationError(f"expected each field once, found {repeated}")
 
 
 def _struct_kinds(kind: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a type or a generic one

@@ -33,7 +33,7 @@ from etl_assets.tables.readers.batch import (
     row_text,
     value_json,
 )
-from etl_assets.tables.readers.json_shapes import ShapeDecoder, struct_shape
+from etl_assets.tables.readers.json_structs import StructDecoder
 
 GROUP_BYTES = 1 << 16  # of records that are decoded at once
 ENCRYPTED_FLAG = 0x1  # of a zip member
@@ -89,13 +89,19 @@ class Package(msgspec.Struct, gc=False):
     name: str | None = None
 
 
-class Event(msgspec.Struct, gc=False):
-    """The start or an end of an interval; one of the fields is set."""
+ABSENT: Any = None  # of a field that a record may leave out, but not have as null
 
-    introduced: str | None = None
-    fixed: str | None = None
-    last_affected: str | None = None
-    limit: str | None = None
+
+class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The start or an end of an interval; one of the fields is set.
+
+    It has no other fields, as an unknown event is part of what a range says.
+    """
+
+    introduced: str = ABSENT
+    fixed: str = ABSENT
+    last_affected: str = ABSENT
+    limit: str = ABSENT
 
 
 class Range(msgspec.Struct, gc=False):
@@ -135,10 +141,10 @@ class Osv(msgspec.Struct, gc=False):
     affected: list[Affected] | None = None
 
 
-KNOWN_EVENTS = ("introduced", "fixed", "last_affected", "limit")
 # The four known events, and the JSON of an unknown one.
 Interval = tuple[str | None, str | None, str | None, str | None, str | None]
 NO_EVENT: Interval = (None, None, None, None, None)
+NO_END = (None, None, None)
 WITHOUT_RANGE = (None, None, *NO_EVENT)
 WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
 
@@ -147,9 +153,9 @@ def read(
     path: Path, form: OsvFormat, contract: Contract, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[Batch]:
     """One row per record, affected package and interval, in the order of the archive."""
-    decoder = ShapeDecoder(struct_shape(Osv))
+    decoder = StructDecoder(Osv, learns_texts=True)
     fields = field_positions(contract, OFFERED_FIELDS, form.name)
-    builder = BatchBuilder(fields, missing=decoder.missing)
+    builder = BatchBuilder(fields)
     reports_unknown = contract.unknown_fields != "discard_value"
     for group in _groups(_members(path, max_record_bytes)):
         for member, record in zip(group, _decode(group, decoder), strict=True):
@@ -157,7 +163,7 @@ def read(
             if isinstance(record, Reject):
                 builder.add_reject(record)
                 continue
-            for row in _rows(record, decoder.missing):
+            for row in _rows(record):
                 builder.add(row)
             if reports_unknown:
                 names = msgspec.json.decode(member.data, type=dict[str, msgspec.Raw]).keys()
@@ -186,11 +192,11 @@ def _groups(members: Iterator[_Member]) -> Iterator[list[_Member]]:
     yield group
 
 
-def _decode(group: list[_Member], decoder: ShapeDecoder) -> Iterator[Any]:
+def _decode(group: list[_Member], decoder: StructDecoder) -> Iterator[Any]:
     """Each record of a group: as Osv, a struct with its attributes, or a reject."""
     texts = [member.data for member in group]
     records = decoder.decode_texts(texts)
-    if records is None and decoder.is_new and decoder.learn(b"[" + b",".join(texts) + b"]"):
+    if records is None and decoder.learn(b"[" + b",".join(texts) + b"]"):
         records = decoder.decode_texts(texts)
     if records is not None:
         yield from records
@@ -200,17 +206,11 @@ def _decode(group: list[_Member], decoder: ShapeDecoder) -> Iterator[Any]:
             yield member.reject
             continue
         try:
-            records = decoder.decode_or_learn(member.data)
-            (record,) = records or [_decode_loosely(member.data)]
-            yield record
+            # A value of another type is no fault where it decides nothing. Events are reported.
+            converter = json_keys.LooseConverter(DECIDING_FIELDS, kept={"events"})
+            yield converter.decode(member.data, Osv)
         except DECODE_ERRORS as error:
             yield record_reject(member.where, "an OSV record", str(error), row_text(member.data))
-
-
-def _decode_loosely(text: bytes) -> Osv:
-    """A record with a value of another type where it decides nothing, or with an odd event."""
-    converter = json_keys.LooseConverter(DECIDING_FIELDS, kept={"events"})
-    return converter.convert(json_keys.decode_with_nan(text), Osv)
 
 
 def _members(path: Path, max_record_bytes: int) -> Iterator[_Member]:
@@ -239,7 +239,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         return file.read(member.file_size)
 
 
-def _rows(record: Osv, missing: object) -> Iterator[tuple[Any, ...]]:
+def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
     record_fields = (
         record.id,
         record.aliases,
@@ -267,7 +267,7 @@ def _rows(record: Osv, missing: object) -> Iterator[tuple[Any, ...]]:
         # Some records of 2025 have one range without a list around it.
         version_ranges = ranges if isinstance(ranges, list) else [ranges]
         for range_number, version_range in enumerate(version_ranges, 1):
-            for interval in _intervals(version_range.events or [], missing):
+            for interval in _intervals(version_range.events or []):
                 yield (*package_fields, range_number, version_range.type, *interval)
     if not record.affected:
         yield (*record_fields, *WITHOUT_AFFECTED)
@@ -280,56 +280,40 @@ def _urgency(affected: Affected) -> str | None:
     return None
 
 
-def _intervals(events: list[Any], missing: object) -> list[Interval]:
-    """Pairs each start with the end after it, in the order of the events. Either may be missing."""
+def _intervals(events: list[Any]) -> list[Interval]:
+    """Pairs each start with the end after it, in the order of the events. Either may be missing.
+
+    An event that the schema does not have is an item of its own.
+    """
     intervals: list[Interval] = []
     introduced = None
-    for event in events:
-        fields = _event_fields(event, missing)
-        if fields is None:
-            intervals.append((None, None, None, None, _event_json(event, missing)))
-            continue
-        start, *ends = fields
-        if start is not None:
+    for item in events:
+        event: Any = item if isinstance(item, msgspec.Struct) else _event(item)
+        end = event.fixed, event.last_affected, event.limit
+        if event.introduced is not None:
             if introduced is not None:
                 intervals.append((introduced, None, None, None, None))
-            introduced = start
-        if any(end is not None for end in ends):
-            fixed, last_affected, limit = ends
-            intervals.append((introduced, fixed, last_affected, limit, None))
+            introduced = event.introduced
+        if end != NO_END:
+            intervals.append((introduced, *end, None))
             introduced = None
+        elif event.introduced is None:
+            intervals.append((None, None, None, None, _event_json(item)))
     if introduced is not None or not intervals:
         intervals.append((introduced, None, None, None, None))
     return intervals
 
 
-def _event_fields(event: Any, missing: object) -> list[str | None] | None:  # noqa: ANN401 - decoded
-    """The texts of the known events; None for an event that has another field, or no text."""
-    if isinstance(event, dict):
-        fields = event
-    elif not isinstance(event, msgspec.Struct):
-        return None
-    elif len(event.__struct_fields__) == len(KNOWN_EVENTS):
-        # Nearly every event: nothing but texts and null.
-        values = [event.introduced, event.fixed, event.last_affected, event.limit]  # type: ignore[attr-defined]  # as in Event
-        texts = [value if isinstance(value, str) else None for value in values]
-        return texts if any(text is not None for text in texts) else None
-    else:
-        fields = _struct_fields(event, missing)
-    named = {name: value for name, value in fields.items() if value is not None}
-    if not named or not named.keys() <= set(KNOWN_EVENTS):
-        return None
-    if not all(isinstance(value, str) for value in named.values()):
-        return None
-    return [named.get(name) for name in KNOWN_EVENTS]
+def _event(value: object) -> Event:
+    """A decoded event without its nulls; without all fields if one is unknown or has no text."""
+    if not isinstance(value, dict):
+        return Event()
+    fields = {name: field for name, field in value.items() if field is not None}
+    try:
+        return msgspec.convert(fields, Event)
+    except msgspec.ValidationError:
+        return Event()
 
 
-def _struct_fields(event: msgspec.Struct, missing: object) -> dict[str, Any]:
-    values = (getattr(event, name) for name in event.__struct_fields__)
-    fields = zip(event.__struct_encode_fields__, values, strict=True)
-    return {name: value for name, value in fields if value is not missing}
-
-
-def _event_json(event: Any, missing: object) -> str:  # noqa: ANN401 - whatever was decoded
-    is_struct = isinstance(event, msgspec.Struct)
-    return value_json(_struct_fields(event, missing) if is_struct else event)
+def _event_json(item: object) -> str:
+    return "{}" if isinstance(item, msgspec.Struct) else value_json(item)

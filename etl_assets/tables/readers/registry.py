@@ -50,18 +50,18 @@ READER_PARTS = {
         "etl_assets.tables.readers.json_elements",
         "etl_assets.tables.readers.json_keys",
         "etl_assets.tables.readers.json_records",
-        "etl_assets.tables.readers.json_shapes",
+        "etl_assets.tables.readers.json_structs",
         "etl_assets.tables.readers.json_stream",
         "etl_assets.declarations.json_path",
     ),
     "osv": (
         "etl_assets.tables.readers.json_keys",
-        "etl_assets.tables.readers.json_shapes",
+        "etl_assets.tables.readers.json_structs",
     ),
     "cve_2_0": (
         "etl_assets.tables.readers.json_elements",
         "etl_assets.tables.readers.json_keys",
-        "etl_assets.tables.readers.json_shapes",
+        "etl_assets.tables.readers.json_structs",
         "etl_assets.tables.readers.json_stream",
     ),
 }

@@ -103,6 +103,7 @@ def test_the_rating_of_an_old_score_stands_beside_its_vector(file: Path) -> None
     "cve",
     [
         pytest.param("7", id="no object"),
+        pytest.param("null", id="null"),
         pytest.param('[{"id": "CVE-1"}]', id="list for an object"),
         pytest.param('{"id": "CVE-1", "score": nan}', id="no JSON"),
         pytest.param('{"id": "CVE-1"', id="brace missing"),
@@ -200,6 +201,7 @@ def test_a_value_of_another_type_is_for_the_contract_to_judge(
         ),
         pytest.param({"descriptions": "text"}, "description", '"text"', id="descriptions"),
         pytest.param({"descriptions": [5]}, "description", "5", id="one description"),
+        pytest.param({"descriptions": [None]}, "description", "null", id="null in a list"),
     ],
 )
 def test_a_part_of_another_structure_is_left_out_and_shown(

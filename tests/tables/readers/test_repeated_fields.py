@@ -69,6 +69,10 @@ def escaped(member: str) -> str:
         pytest.param(lambda kind: f"{kind.read.split(':')[0]}: null, {kind.read}", id="null first"),
         pytest.param(lambda kind: '"id": "9"', id="the key of the table"),
         pytest.param(lambda kind: '"z": 1, "z": 2', id="a field without a column"),
+        pytest.param(lambda kind: '"": 1, "": 2', id="the empty field"),
+        pytest.param(
+            lambda kind: f'"z": "\\"k\\": 1", {kind.read}, {kind.read}', id="beside a key in a text"
+        ),
         pytest.param(lambda kind: '"tags": []', id="a list of objects without a column"),
         pytest.param(lambda kind: nested(kind, kind.nested[1], kind.nested[1]), id="nested"),
         pytest.param(
@@ -121,6 +125,9 @@ def test_a_part_that_is_not_read_is_not_compared(
         pytest.param(lambda kind: blanks_before_colon(kind.read), id="blanks before colon"),
         pytest.param(
             lambda kind: '"": 1, " ": 2, "\\"": 3, "\\\\": 4, "\\u0000": 5', id="odd keys"
+        ),
+        pytest.param(
+            lambda kind: '"a": "\\"k\\": 1, \\"k\\": 2, \\u0022k\\u0022:"', id="keys in a text"
         ),
         pytest.param(lambda kind: '"a": 1, "A": 2, "\\u0061b": 3', id="keys of other letters"),
         pytest.param(
