@@ -32,6 +32,7 @@ from etl_assets.model.records import (
     StoredState,
 )
 from etl_assets.model.run_options import DEFAULT_OPTIONS, RunOptions
+from etl_assets.storage.signatures import Signatures
 from etl_assets.validate import validate
 
 
@@ -170,6 +171,7 @@ class Fetcher:
             missing_settings=", ".join(missing),
             settings_fault="; ".join(faults),
             force=force,
+            signatures=self.context.signatures,
         )
         table = self.project.home.table_file(
             source.domain, answer_survey.require_for_each(source).table, None
@@ -184,17 +186,23 @@ class Fetcher:
     def _stored_state(self, last: FetchResult | None) -> StoredState:
         if last is None or last.file is None:
             return StoredState.MISSING
-        return raw_store.stored_state(self.project.home, last.file)
+        return raw_store.stored_state(self.project.home, last.file, self.context.signatures)
 
 
 @contextmanager
 def open_fetcher(
-    project: ProjectContext, *, now: datetime, home: Home | None = None, validated: bool = True
+    project: ProjectContext,
+    *,
+    now: datetime,
+    home: Home | None = None,
+    validated: bool = True,
+    signatures: Signatures | None = None,
 ) -> Iterator[Fetcher]:
     """Open a fetcher that stores files in `home`, by default the project's.
 
-    With `validated`, a file that is not what its source declares goes to quarantine; without, it is
-    stored, so that `etl sample` can show what is wrong with it.
+    `signatures` save reading stored files that did not change. With `validated`, a file that is not
+    what its source declares goes to quarantine; without, it is stored, so that `etl sample` can
+    show what is wrong with it.
     """
     with project.client() as client:
         context = FetchContext(
@@ -204,6 +212,7 @@ def open_fetcher(
             now=now,
             check=validate.validate if validated else None,
             progress=project.progress,
+            signatures=signatures or Signatures(),
         )
         yield Fetcher(project, context)
 

@@ -14,7 +14,13 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Files, Source
 from etl_assets.defs import asset_keys, specs
-from etl_assets.defs.context import ProjectContext, domain_lock, run_options, takes_options
+from etl_assets.defs.context import (
+    DomainSession,
+    ProjectContext,
+    domain_lock,
+    run_options,
+    takes_options,
+)
 from etl_assets.defs.event_log import EventLog, SourceState
 from etl_assets.defs.fetch_plan import all_parts, open_fetcher, unrecognized_files
 from etl_assets.defs.finish_run import run_hooks
@@ -31,6 +37,7 @@ from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.model.records import FetchResult, FetchStatus, Part
 from etl_assets.model.run_options import RunOptions, Stage
+from etl_assets.storage.signatures import open_signatures
 
 FAULTY = frozenset({FetchStatus.OUTAGE, FetchStatus.MISSING})
 
@@ -59,7 +66,8 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
         now = datetime.now(UTC)
         selected = [s for s in sources if asset_keys.raw_key(s) in context.selected_asset_keys]
-        states = EventLog(context.instance).read_sources(selected)
+        session = DomainSession(EventLog(context.instance), project, domain)
+        states = session.event_log.read_sources(selected)
         parts: list[tuple[Source, Part]] = []
         for source in selected:
             # A file that has vanished from its folder keeps its partition, as an outage.
@@ -67,7 +75,7 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
             own = all_parts(project.resolver, source, now, known_partitions=known)
             partitions = selected_partitions(context, source, [part.partition for part in own])
             parts += [(source, source.part(key)) for key in partitions]
-        fetches = _fetch(project, states, parts, run_options(config))
+        fetches = _fetch(session, states, parts, run_options(config))
         for source in selected:
             key = asset_keys.raw_key(source)
             own_fetches = {
@@ -118,17 +126,20 @@ def raw_outcome(fetch: FetchResult) -> PartOutcome[FetchResult]:
 
 
 def _fetch(
-    project: ProjectContext,
+    session: DomainSession,
     states: Mapping[str, SourceState],
     parts: Sequence[tuple[Source, Part]],
     options: RunOptions,
 ) -> dict[Part, FetchResult]:
     fetches = {}
-    with open_fetcher(project, now=datetime.now(UTC)) as fetcher:
-        for fetch in fetcher.fetch(fetcher.plan(states, parts, options)):
-            fetches[fetch.part] = fetch
-            if fetch.decision.fetch:
-                project.echo(_format_fetch(fetch))
+    project = session.project
+    with open_signatures(session.home.signatures(session.domain.name)) as signatures:
+        now = datetime.now(UTC)
+        with open_fetcher(project, now=now, signatures=signatures) as fetcher:
+            for fetch in fetcher.fetch(fetcher.plan(states, parts, options)):
+                fetches[fetch.part] = fetch
+                if fetch.decision.fetch:
+                    project.echo(_format_fetch(fetch))
     return fetches
 
 

@@ -31,9 +31,11 @@ from etl_assets.model.records import (
     FetchResult,
     FetchStatus,
     Part,
+    RawFile,
     Reason,
     StoredState,
 )
+from etl_assets.storage.signatures import Signatures
 
 NAMED_REQUESTS = 5
 IndexEntry = dict[str, Any]
@@ -51,6 +53,7 @@ class RequestContext:
     settings_fault: str = ""
     """Why a credential cannot be used although it is set; the due requests are then an outage."""
     force: bool = False
+    signatures: Signatures = field(default_factory=Signatures)
 
 
 @dataclass(slots=True)
@@ -206,6 +209,11 @@ def decide(
     return Decision(part=part, fetch=False, reason=reason, detail=str(survey))
 
 
+def _is_stored(file: RawFile, context: RequestContext) -> bool:
+    state = raw_store.stored_state(context.home, file, context.signatures)
+    return state is StoredState.PRESENT
+
+
 def _causes(
     survey: RequestSurvey, last: FetchResult | None, context: RequestContext
 ) -> Iterator[Reason]:
@@ -214,7 +222,7 @@ def _causes(
     if last is None:
         yield Reason.NO_RECORD
         return
-    if last.file and raw_store.stored_state(context.home, last.file) is not StoredState.PRESENT:
+    if last.file and not _is_stored(last.file, context):
         yield Reason.FILE_MISSING
     last_sha256 = last.file.sha256 if last.file else None
     sha256 = hashlib.sha256(survey.index).hexdigest() if survey.has_index(last) else None
@@ -272,7 +280,7 @@ def find_earlier_answers(
     file = last.file if last else None
     if not missing or file is None:
         return {}
-    if raw_store.stored_state(context.home, file) is not StoredState.PRESENT:
+    if not _is_stored(file, context):
         return {}
     data = raw_store.stored_path(context.home, file).read_bytes()
     entries: dict[tuple[str, ...], list[IndexEntry]] = defaultdict(list)

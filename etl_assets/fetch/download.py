@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +35,7 @@ from etl_assets.model.records import (
     StoredState,
     Verdict,
 )
+from etl_assets.storage.signatures import Signatures
 from etl_assets.validate.quarantine import quarantine_file
 
 CODE_VERSION = "1"
@@ -104,6 +105,7 @@ class FetchContext:
     code_version: str = CODE_VERSION
     check: ContentCheck | None = None
     progress: PartProgress = no_progress
+    signatures: Signatures = field(default_factory=Signatures)
 
 
 def fetch_all(jobs: Sequence[FetchJob], context: FetchContext) -> Iterator[FetchResult]:
@@ -232,7 +234,7 @@ def _conditional_etag(job: FetchJob, context: FetchContext) -> str | None:
     file = job.last_file
     if file is None or job.decision.reason not in MAYBE_UNCHANGED:
         return None
-    state = raw_store.stored_state(context.home, file)
+    state = raw_store.stored_state(context.home, file, context.signatures)
     return file.etag if state is StoredState.PRESENT else None
 
 
@@ -338,7 +340,7 @@ def _outage(
     file = job.last_file
     if file is None:
         return _result(job, FetchStatus.MISSING, None, stats, fault)
-    state = raw_store.stored_state(context.home, file)
+    state = raw_store.stored_state(context.home, file, context.signatures)
     if state is StoredState.PRESENT and job.decision.reason is not Reason.FILE_DAMAGED:
         return _result(job, FetchStatus.OUTAGE, file, stats, fault)
     fault += f"; the last good file {file.path} is lost"

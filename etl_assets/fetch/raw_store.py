@@ -26,6 +26,7 @@ from etl_assets.storage.atomic_write import (
     translate_os_errors,
 )
 from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import Signatures
 
 READ_ONLY = 0o444
 TOKEN_CHARACTERS = 8
@@ -114,20 +115,23 @@ def delete_file(home: Home, path: Path) -> None:
             path.parent.rmdir()
 
 
-def stored_state(home: Home, file: RawFile) -> StoredState:
+def stored_state(home: Home, file: RawFile, signatures: Signatures) -> StoredState:
     """Returns whether a record's file is present and intact; cheap enough for every decision.
 
-    Of files above `MAX_HASHED_BYTES` only the size is compared; `verify` reads all of them.
+    Of a file above `MAX_HASHED_BYTES` that was never hashed only the size is compared; `verify`
+    reads all of them.
     """
+    path = home.root / file.path
     try:
-        size = (home.root / file.path).stat().st_size
+        size = path.stat().st_size
     except FileNotFoundError:
         return StoredState.MISSING
     if size != file.size_bytes:
         return StoredState.DAMAGED
-    if size > MAX_HASHED_BYTES:
+    if size > MAX_HASHED_BYTES and not signatures.is_known(path):
         return StoredState.PRESENT
-    return verify(home, file.sha256)
+    is_intact = signatures.has_digest(path, file.sha256)
+    return StoredState.PRESENT if is_intact else StoredState.DAMAGED
 
 
 def verify(home: Home, sha256: str) -> StoredState:
@@ -136,4 +140,6 @@ def verify(home: Home, sha256: str) -> StoredState:
         actual = hash_file(home.raw_file(sha256))
     except FileNotFoundError:
         return StoredState.MISSING
+    except OSError:  # such as a folder in its place
+        return StoredState.DAMAGED
     return StoredState.PRESENT if actual == sha256 else StoredState.DAMAGED

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -43,11 +44,16 @@ class Signature(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Signatures:
-    """The signatures of the files of one domain, by device and inode."""
+    """The signatures of the files of one domain, by device and inode.
 
-    def __init__(self, file: Path, entries: dict[str, Signature]) -> None:
+    Without a file they last as long as this object.
+    """
+
+    def __init__(
+        self, file: Path | None = None, entries: dict[str, Signature] | None = None
+    ) -> None:
         self._file = file
-        self._entries = entries
+        self._entries = entries or {}
         self._is_changed = False
 
     @classmethod
@@ -73,6 +79,11 @@ class Signatures:
             self._entries[key] = msgspec.structs.replace(entry, path=str(path))
             self._is_changed = True
         return entry.sha256
+
+    def is_known(self, path: Path) -> bool:
+        """True if the file was hashed before, whether it has changed since or not."""
+        status = path.stat()
+        return f"{status.st_dev}:{status.st_ino}" in self._entries
 
     def has_digest(self, path: Path, sha256: str | None) -> bool:
         """True if the file exists and has this SHA-256."""
@@ -102,9 +113,21 @@ class Signatures:
             count_bytes += status.st_size
         return count_bytes
 
+    def clear(self) -> None:
+        """Forget all digests, so that every file is read again."""
+        self._entries.clear()
+        self._is_changed = True
+
+    def list_hashed_before(self, moment: datetime) -> list[Path]:
+        """Returns the existing files that were not hashed since."""
+        limit_ns = moment.timestamp() * 1e9
+        entries = [entry for entry in self._entries.values() if entry.hashed_ns < limit_ns]
+        paths = sorted(Path(entry.path) for entry in entries)
+        return [path for path in paths if path.exists()]
+
     def save(self) -> None:
         """Write the cache if it changed."""
-        if self._is_changed:
+        if self._file is not None and self._is_changed:
             with atomic_file(self._file) as temporary:
                 temporary.write_bytes(msgspec.json.encode(self._entries))
             self._is_changed = False

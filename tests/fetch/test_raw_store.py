@@ -12,6 +12,7 @@ from etl_assets.fetch import raw_store
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, RawFile, StoredState
+from etl_assets.storage.signatures import Signatures
 
 PART = Part(source="advisories.feed", partition="2026")
 CONTENT = b"content"
@@ -44,7 +45,7 @@ def damage(path: Path, content: bytes) -> None:
 
 def test_a_stored_file_is_named_by_its_hash_and_present(home: Home, stored_file: Path) -> None:
     assert stored_file == home.root / "data" / "raw" / SHA[:2] / SHA
-    assert raw_store.stored_state(home, record(home)) is StoredState.PRESENT
+    assert raw_store.stored_state(home, record(home), Signatures()) is StoredState.PRESENT
     assert raw_store.verify(home, SHA) is StoredState.PRESENT
 
 
@@ -64,14 +65,14 @@ def test_equal_bytes_keep_the_existing_file(home: Home, stored_file: Path) -> No
 def test_a_missing_file_is_detected(home: Home, stored_file: Path) -> None:
     stored_file.unlink()
 
-    assert raw_store.stored_state(home, record(home)) is StoredState.MISSING
+    assert raw_store.stored_state(home, record(home), Signatures()) is StoredState.MISSING
     assert raw_store.verify(home, SHA) is StoredState.MISSING
 
 
 def test_a_file_of_another_size_is_damaged(home: Home, stored_file: Path) -> None:
     damage(stored_file, b"other size")
 
-    assert raw_store.stored_state(home, record(home)) is StoredState.DAMAGED
+    assert raw_store.stored_state(home, record(home), Signatures()) is StoredState.DAMAGED
 
 
 def test_an_edited_file_of_equal_size_is_detected_by_its_hash(
@@ -79,7 +80,7 @@ def test_an_edited_file_of_equal_size_is_detected_by_its_hash(
 ) -> None:
     damage(stored_file, b"CONTENT")
 
-    assert raw_store.stored_state(home, record(home)) is StoredState.DAMAGED
+    assert raw_store.stored_state(home, record(home), Signatures()) is StoredState.DAMAGED
     assert raw_store.verify(home, SHA) is StoredState.DAMAGED
 
 
