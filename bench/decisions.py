@@ -89,7 +89,7 @@ def document(home: Path, _: Path) -> int:
         signatures=Signatures.load(home / "signatures.json"),
     )
     assert documents.find_incomplete_documents(domain.documents, marts, directory, written) == []
-    return len(written)
+    return len(written.files)
 
 
 def _decided(graph: Graph, domain: Domain) -> list[Model]:

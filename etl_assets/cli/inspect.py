@@ -29,7 +29,7 @@ from etl_assets.model.errors import DeclarationError, SettingsError
 
 if TYPE_CHECKING:
     from etl_assets.declarations.domain import Domain
-    from etl_assets.operations.health_result import HealthReport
+    from etl_assets.operations.health_checks.result import HealthReport
     from etl_assets.settings import Setting, Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -79,7 +79,7 @@ def _health_report(domain: str | None, now: datetime) -> HealthReport:
     from etl_assets.declarations.domain import Declarations
     from etl_assets.declarations.names import find_domain
     from etl_assets.operations.health import examine
-    from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
+    from etl_assets.operations.health_checks.result import HealthFinding, HealthReport, Level
 
     try:
         settings = load_settings()

@@ -82,6 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         except EtlError as error:
             _fail(str(error), EXIT_FAILED)
+        except OSError as error:
+            # A fault of the machine that no step expected; it has no traceback for the operator.
+            where = error.filename or "a file"
+            _fail(f"{where}: expected to use it, found: {error.strerror or error}", EXIT_FAILED)
 
 
 def _print_version(is_requested: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -184,6 +188,17 @@ Config = Annotated[
         show_default=False,
     ),
 ]
+NewHistory = Annotated[
+    bool,
+    typer.Option(
+        "--new-history",
+        help="Begin a new history: the published one is lost, or not to be continued.",
+    ),
+]
+HistoryWhy = Annotated[
+    str,
+    typer.Option("--why", help="The reason for --new-history.", show_default=False),
+]
 AsOf = Annotated[
     datetime | None,
     typer.Option(
@@ -212,6 +227,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
     no_notify: NoNotify = False,
     as_of: AsOf = None,
     output_dir: OutputDir = None,
+    new_history: NewHistory = False,
+    why: HistoryWhy = "",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -233,6 +250,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
         max_retries=max_retries,
         wait=not no_wait,
         output_dir=output_dir,
+        new_history=new_history,
+        why=why,
     )
     # Report all conflicting options at once, before anything is started.
     conflicts = list(options.conflicts())
@@ -246,7 +265,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     from etl_assets.operations.run import run_domain
 
     only_domain = domains[0] if len(domains) == 1 else None
-    with open_session(only_domain, config=config) as session:
+    with open_session(only_domain, config=config, restores=not dry_run) as session:
         # Refuse unknown names before anything is started. Faults in its declarations stop only the
         # domain itself.
         for name in domains:
@@ -395,7 +414,7 @@ def _format_manifest(manifest: RunManifest) -> list[str]:
     counts = [
         f"{made} assets made",
         f"{len(manifest.assets) - made} reused",
-        f"{len(manifest.documents)} files published",
+        f"{manifest.file_count} files published",
     ]
     if warnings := sum(check.severity == "warn" for check in manifest.failed_checks):
         counts.append(f"{warnings} warnings")

@@ -74,11 +74,12 @@ def load_declarations(settings: Settings, domain: str | None = None) -> Declarat
 
 @contextmanager
 def open_session(
-    domain: str | None = None, *, config: Path | None = None
+    domain: str | None = None, *, config: Path | None = None, restores: bool = False
 ) -> Iterator[ProjectSession]:
     """Yields a session of the project; `config` is a settings file instead of `ETL_CONFIG`.
 
-    Raises UsageError if `domain` is given and is unknown or has faults.
+    With `restores`, a damaged event log is moved aside, for a caller that restores it. Raises
+    UsageError if `domain` is given and is unknown or has faults.
     """
     settings = load_settings(config)
     handler = logging.StreamHandler()
@@ -87,8 +88,10 @@ def open_session(
     logging.getLogger("etl_assets").setLevel(settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
     declarations = load_declarations(settings, domain)
-    from etl_assets.defs.launch import open_project
+    from etl_assets.defs.launch import move_damaged_event_log_aside, open_project
 
+    if restores and (target := move_damaged_event_log_aside(settings)):
+        print_error(f"the event log is damaged; its databases were moved to {target}")
     with (
         ProgressDisplay(no_color=settings.no_color) as display,
         open_project(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from etl_assets.cli.output import (
+    DomainName,
     GroupedCommands,
     Json,
     OptionalDomain,
@@ -114,6 +116,72 @@ def unpin(source: SourceName, *, why: Why) -> None:
 
 
 @app.command(rich_help_panel="Store")
+def restore(
+    domain: DomainName,
+    *,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="The run directory, such as 20260301_120000. Default: the newest published run "
+            "with all of its files.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Publish the set of an earlier run again, with its history.
+
+    The next run continues that history. `etl manifest restore` restores the event log.
+    """
+    from etl_assets.operations.restore import restore_set
+
+    with open_session(domain) as session, _locked(session, domain):
+        name, manifest = restore_set(session.for_domain(domain), run)
+    if manifest is None:
+        print_result([f"{domain}: {name} is published, with all of its files"], {}, as_json=as_json)
+        return
+    lines = [f"{domain}: {name} is published again, in {manifest.run_id}"]
+    print_result(lines, manifest.model_dump(mode="json"), as_json=as_json)
+
+
+@app.command(rich_help_panel="Store")
+def verify(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="Default: the published sets of this home.", show_default=False
+        ),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Check a published set by its sums, index and manifest.
+
+    Exits with 1 if a file is missing, altered or not listed. `etl manifest verify` verifies the
+    files of a home.
+    """
+    from etl_assets.model.home import Home
+    from etl_assets.operations.verify import verify_set
+    from etl_assets.publish import run_directory
+
+    if directory is not None:
+        directories = [directory]
+    else:
+        home = Home(load_settings().home)
+        domains = run_directory.list_domains(home)
+        directories = [home.latest(domain) for domain in domains if home.latest(domain).exists()]
+    verified, errors = work_on_each(
+        list(map(str, directories)), lambda path: verify_set(Path(path))
+    )
+    lines = []
+    for each in verified:
+        lines += each.lines()
+    print_result(lines, [each.model_dump(mode="json") for each in verified], as_json=as_json)
+    exit_with_worst(failed=any(each.faults for each in verified), errors=errors)
+
+
+@app.command(rich_help_panel="Store")
 def forget(source: SourceName, *, why: Why) -> None:
     """Stop tracking a file that was deleted from its folder.
 
@@ -132,7 +200,7 @@ def forget(source: SourceName, *, why: Why) -> None:
 
 @app.command(rich_help_panel="Store")
 def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Delete old raw files, run directories and run records that nothing needs.
+    """Delete old raw files, run directories and run records.
 
     The retention of the domain declares what is old. Each run does this for its domain at its end.
     """
@@ -179,9 +247,10 @@ def manifest_export(domain: OptionalDomain = None) -> None:
 
 @manifest_app.command("verify")
 def manifest_verify(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
-    """Hash every raw file that is listed in a manifest.
+    """Hash every raw file that is listed in a manifest, and all tables and published files.
 
-    Exits with 1 if a file is missing, altered, or not listed.
+    Exits with 1 if a file is missing, altered, or not listed. `etl verify` checks a published set
+    that was copied elsewhere.
     """
     from etl_assets.operations.manifest import verify_store
 

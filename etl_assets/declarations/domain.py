@@ -234,6 +234,9 @@ class Retention(Declaration):
         description="what each run hashes again of the files that look as they did when they were"
         " hashed, the oldest first",
     )
+    rehash_days: int = Field(
+        default=7, ge=1, description="`etl health` names the files that were not hashed for longer"
+    )
 
 
 class Domain(Declaration):

@@ -5,7 +5,7 @@ The step that publishes it, and its Dagster events, are `etl_assets.defs.publish
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from etl_assets.defs.context import DomainSession, Run
 from etl_assets.defs.marts import provide_marts
 from etl_assets.defs.materialize import digest_texts
 from etl_assets.defs.model_state import (
+    RESTORE_ADVICE,
     model_records,
     published_history,
     read_tables,
@@ -31,12 +32,15 @@ from etl_assets.model.run_manifest import (
     DocumentContent,
     PublishedFile,
     RunCheck,
+    RunDocument,
     RunManifest,
     RunMart,
     RunSource,
+    summarize_files,
 )
+from etl_assets.publish import chain, gate, run_directory, set_index
 from etl_assets.publish import documents as publish_documents
-from etl_assets.publish import gate, run_directory
+from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import open_signatures
@@ -95,12 +99,15 @@ class Candidate:
         self.run = run
         self._session, self._domain, self._graph = session, session.domain, graph
         self._previous = session.published_directory()
+        self._signatures = session.home.signatures(session.domain.name)
         self._marts = run.directory / MARTS
         if not self._marts.exists():
             # A run of the publish stage alone has no marts of its own yet.
             unchanged = model_records(session, graph)
             provide_marts(session.dbt, graph, run.directory, unchanged=unchanged)
-        self._digests = {path.stem: hash_file(path) for path in self._marts.glob("*.parquet")}
+        with open_signatures(self._signatures) as signatures:
+            files = self._marts.glob("*.parquet")
+            self._digests = {path.stem: signatures.digest(path) for path in files}
 
     @property
     def digest(self) -> str:
@@ -118,32 +125,27 @@ class Candidate:
             return set(self._digests)
         return set(self._digests) - self._published_marts
 
-    @cached_property
+    @property
+    def _published_digests(self) -> dict[str, str]:
+        """The digests of the published marts, as they were recorded."""
+        manifest = self._previous_manifest
+        return {mart.model: mart.sha256 for mart in manifest.marts} if manifest else {}
+
+    @property
     def _published_marts(self) -> set[str]:
         """The marts that are published with the same bytes."""
-        if self._published_set:
-            published: Mapping[str, str] = self._published_set.marts
-        else:
-            # The event log was lost.
-            folder = self._previous / MARTS if self._previous else None
-            published = {p.stem: hash_file(p) for p in folder.glob("*.parquet")} if folder else {}
+        published = self._published_digests
         return {name for name, sha256 in self._digests.items() if published.get(name) == sha256}
 
-    @cached_property
-    def _published_set(self) -> PublishedSet | None:
-        """What the event log knows of the published set; its files may be damaged."""
-        key = asset_keys.published_key(self._domain)
-        return self._session.event_log.latest_record(key, PublishedSet)
-
-    def write_documents(self) -> list[PublishedFile]:
+    def write_documents(self) -> WrittenDocuments:
         """Write the documents, or link those that are published and did not change."""
-        with open_signatures(self._session.home.signatures(self._domain.name)) as signatures:
+        with open_signatures(self._signatures) as signatures:
             return publish_documents.write_documents(
                 self._domain.documents,
                 self._marts,
                 self.run.directory,
                 as_of=self.run.as_of,
-                previous=self._previous if self._is_manifest_as_recorded() else None,
+                previous=self._previous_set(),
                 changed=self.changed,
                 signatures=signatures,
                 attributions={
@@ -154,22 +156,28 @@ class Candidate:
                 },
             )
 
-    def _is_manifest_as_recorded(self) -> bool:
-        """Return True if the published manifest lists the documents that were published."""
-        record, manifest = self._published_set, self._previous_manifest
-        if record is None or manifest is None or not record.documents:
-            return True
-        return record.documents == manifest.documents_digest
+    def _previous_set(self) -> PreviousSet | None:
+        """Return the set whose files may be linked; None if its index is damaged."""
+        manifest = self._previous_manifest
+        if self._previous is None or manifest is None:
+            return None
+        try:
+            files = set_index.read_index(self._previous, manifest)
+        except HomeError:
+            return None
+        times = {content.document: content.as_of for content in manifest.contents}
+        return PreviousSet(self._previous, files, times)
 
-    def find_problems(self, written: list[PublishedFile]) -> list[Problem]:
+    def find_problems(self, written: WrittenDocuments) -> list[Problem]:
         """Return documents that lack rows or violate their JSON Schema."""
         documents, directory = self._domain.documents, self.run.directory
         schemas = self._session.project.settings.domains_dir / self._domain.name
+        new_documents = [each for each in documents if each.file not in written.linked]
         return [
             *publish_documents.find_incomplete_documents(
                 documents, self._marts, directory, written
             ),
-            *publish_documents.check_json_schemas(documents, directory, schemas),
+            *publish_documents.check_json_schemas(new_documents, directory, schemas),
         ]
 
     def compare(self, connection: DuckDBPyConnection) -> list[GateFinding]:
@@ -208,7 +216,7 @@ class Candidate:
         return gate.judge_candidate(checks, problems, findings, advice=advice)
 
     def conclude(
-        self, written: list[PublishedFile], verdict: GateVerdict, earlier_checks: Sequence[RunCheck]
+        self, written: WrittenDocuments, verdict: GateVerdict, earlier_checks: Sequence[RunCheck]
     ) -> RunManifest:
         """Write manifest, report and sums, and publish if the gate has passed."""
         status, note = RunStatus.FAILED, f"the gate {verdict}"
@@ -225,17 +233,27 @@ class Candidate:
         accepted = [AcceptedChange(what=name, sha256=self.digest) for name in verdict.accepted]
         manifest = manifest.model_copy(
             update={
-                "documents": written,
+                "documents": summarize_files(written.files),
                 "marts": list(self._run_marts.values()),
-                "contents": self._contents(written),
+                "contents": self._contents(written.files),
                 "history_sha256": self._history_sha256(),
                 "accepted_changes": [*manifest.accepted_changes, *accepted],
             }
         )
-        return finish_run.finish(self._session, manifest, self.run.directory, is_candidate=True)
+        files = [*written.files, *self._mart_files()]
+        return finish_run.finish(self._session, manifest, self.run.directory, files=files)
+
+    def _mart_files(self) -> Iterator[PublishedFile]:
+        for name, mart in self._run_marts.items():
+            file = f"{MARTS}/{name}.parquet"
+            size_bytes = (self.run.directory / file).stat().st_size
+            yield PublishedFile(
+                document="", file=file, sha256=mart.sha256, size_bytes=size_bytes, rows=mart.rows
+            )
 
     def published_set(self, manifest: RunManifest) -> PublishedSet:
         """Return the record of what a manifest publishes, with which the next plan compares."""
+        link = chain.link_of(self.run.directory, manifest, self._domain.history)
         _, tables = read_tables(self._session)
         # A launch of some assets from the UI may publish models that are not current: the next
         # plan has to find that out.
@@ -245,13 +263,8 @@ class Candidate:
             tables=tables,
             code_version=MIXED if is_mixed else self._session.code_version,
             marts=self._digests,
-            documents=manifest.documents_digest,
+            link=link,
         )
-
-    def is_linked(self, file: str) -> bool:
-        """Return True if a file of the candidate is a hard link to the published one."""
-        published = self._published_file(file)
-        return published is not None and published.samefile(self.run.directory / file)
 
     @cached_property
     def _previous_manifest(self) -> RunManifest | None:
@@ -282,11 +295,12 @@ class Candidate:
 
     def _contents(self, written: Sequence[PublishedFile]) -> list[DocumentContent]:
         """Return what each document was written from; an unchanged one keeps its content."""
-        previous_files: list[PublishedFile] = []
+        previous_documents: list[RunDocument] = []
         previous_contents: dict[str, DocumentContent] = {}
         if previous := self._previous_manifest:
-            previous_files = previous.documents
+            previous_documents = previous.documents
             previous_contents = {content.document: content for content in previous.contents}
+        documents = {each.document: each for each in summarize_files(written)}
         contents = []
         for document in self._domain.documents:
             content = DocumentContent(
@@ -295,9 +309,8 @@ class Candidate:
                 mart=self._run_marts[document.model],
                 sources=sorted(self._sources_with_rows & _tables_of(self._graph, document)),
             )
-            files = [file for file in written if file.document == document.file]
             # The same bytes were written from other rows, in an earlier run.
-            if files == [file for file in previous_files if file.document == document.file]:
+            if documents.get(document.file) in previous_documents:
                 content = previous_contents.get(document.file, content)
             contents.append(content)
         return contents
@@ -327,28 +340,31 @@ class Candidate:
         return hash_file(file) if file else None
 
     def _published_mart(self, name: str) -> Path | None:
-        """Return the rows of a mart as they were published, or None if they never were.
+        """Return the rows of a mart as they were published, or None if there are none to compare.
 
         Raises HomeError if the file is damaged and nothing else has its rows.
         """
+        home, domain = self._session.home, self._domain.name
         file = self._published_file(f"{MARTS}/{name}.parquet")
-        if self._published_set is None:
-            return file
-        sha256 = self._published_set.marts.get(name)
+        sha256 = self._published_digests.get(name)
         if sha256 is None or (file and hash_file(file) == sha256):
             return file
         if self._digests.get(name) == sha256:
             return self._marts / f"{name}.parquet"
+        if intact := chain.find_mart(home, domain, name, sha256):
+            return intact
+        if chain.read_head(home, domain).new_history:
+            return None
         raise HomeError(
             f"{self._previous}/{MARTS}/{name}.parquet: expected the published file with SHA-256 "
             f"{sha256}, found it missing or altered, and the candidate cannot be compared with it; "
-            "put it back from a copy"
+            f"{RESTORE_ADVICE.format(domain=domain)}"
         )
 
     def _published_file(self, name: str) -> Path | None:
         """Return a file of the published set, or None."""
         file = self._previous / name if self._previous else None
-        return file if file and file.exists() else None
+        return file if file and file.is_file() else None
 
 
 def _tables_of(graph: Graph, document: Document) -> frozenset[str]:

@@ -6,7 +6,7 @@ it is `etl_assets.defs.run_events`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext, Run, current_run
 from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.model.errors import EtlError, HomeError
-from etl_assets.model.records import QuarantinedFile, RunStatus
-from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
+from etl_assets.model.records import MIXED, PublishedSet, QuarantinedFile, RunStatus
+from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, PublishedFile, RunManifest
 from etl_assets.model.run_options import Stage, StageRange
 from etl_assets.notify import notification, send
 from etl_assets.notify.notification import (
@@ -29,8 +30,9 @@ from etl_assets.notify.notification import (
     SentNotifications,
     UnsentNotification,
 )
-from etl_assets.publish import documents, run_directory
+from etl_assets.publish import chain, documents, run_directory
 from etl_assets.report import gather, next_actions
+from etl_assets.storage.atomic_write import write_text
 from etl_assets.validate import quarantine
 
 UNPUBLISHED = "nothing is published"
@@ -64,25 +66,48 @@ def run_hooks(project: ProjectContext, domain: Domain) -> set[dg.HookDefinition]
 
 
 def finish(
-    session: DomainSession, manifest: RunManifest, directory: Path, *, is_candidate: bool = False
+    session: DomainSession,
+    manifest: RunManifest,
+    directory: Path,
+    *,
+    files: Sequence[PublishedFile] | None = None,
 ) -> RunManifest:
     """Complete a manifest with its result and next actions, and write it with the report.
 
-    A candidate gets SHA-256 sums too, and is published if the manifest says so.
+    `files` are those of a candidate, which is published if the manifest says so.
     """
-    manifest = manifest.with_result()
+    home, domain = session.home, session.domain
+    head = chain.read_head(home, domain.name)
+    manifest = manifest.with_result().model_copy(
+        update={
+            "sequence": chain.next_sequence(home, domain.name),
+            "previous": head.link if manifest.published else None,
+            "new_history": head.new_history if manifest.published else None,
+        }
+    )
     actions = next_actions.list_next_actions(
         manifest,
         _quarantined_since(session, manifest.started_at),
-        gate=asset_keys.name_of(asset_keys.published_key(session.domain)),
-        directory=session.home.relative(directory),
+        gate=asset_keys.name_of(asset_keys.published_key(domain)),
+        directory=home.relative(directory),
     )
     manifest = manifest.model_copy(update={"next_actions": actions})
-    gather.write_report(session.domain, manifest, directory / MARTS, directory)
-    if is_candidate:
-        documents.publish_candidate(session.home, directory, manifest)
-    else:
+    set_directory = home.outputs(domain.name) / (manifest.published_set or directory.name)
+    gather.write_report(domain, manifest, set_directory / MARTS, directory)
+    if files is None:
         run_directory.write_manifest(directory, manifest)
+        run_directory.write_sums(directory)
+        return manifest
+    manifest = documents.publish_candidate(home, directory, manifest, files)
+    if manifest.published:
+        link = chain.link_of(directory, manifest, domain.history)
+        history = directory / MARTS / f"{domain.history}.parquet"
+        chain.write_head(
+            home,
+            domain.name,
+            chain.PublishedHead(link=link),
+            history if link.history_sha256 else None,
+        )
     return manifest
 
 
@@ -93,6 +118,7 @@ def finish_failed(session: DomainSession, run: Run, note: str) -> None:
             session, run, status=RunStatus.FAILED, published=False, note=note
         )
         finish(session, manifest, run.directory)
+        _export_ledger(session, run.started_at)
 
 
 def finish_partial(session: DomainSession, run: Run) -> None:
@@ -109,17 +135,24 @@ def finish_partial(session: DomainSession, run: Run) -> None:
         note=_join(f"{stages}: {UNPUBLISHED}", note_of(sources)),
     )
     finish(session, manifest, run.directory)
+    _export_ledger(session, run.started_at)
+
+
+def _export_ledger(session: DomainSession, at: datetime) -> None:
+    """Export what a run that did not publish has recorded."""
+    try:
+        export_ledger(session, at)
+    except HomeError as error:
+        # The run has an outcome already, and the next one exports the ledger again.
+        session.project.echo(f"{session.domain.name}: {error}")
 
 
 def finish_unchanged(
     session: DomainSession, stages: StageRange, *, as_of: datetime | None, started_at: datetime
 ) -> RunManifest:
-    """End a run that has nothing to do, without a Dagster run.
-
-    A run that publishes gets the published files as hard links, and becomes the published set.
-    """
+    """End a run that has nothing to do, without a Dagster run; the published set stays as it is."""
     if stages.publishes:
-        return _publish_again(session, as_of=as_of or started_at, started_at=started_at)
+        return _finish_with_published_set(session, as_of=as_of or started_at, started_at=started_at)
     sources = run_sources(session)
     directory = run_directory.create(session.home, session.domain.name, started_at)
     manifest = RunManifest(
@@ -137,21 +170,24 @@ def finish_unchanged(
     return finish(session, manifest, directory)
 
 
-def _publish_again(session: DomainSession, *, as_of: datetime, started_at: datetime) -> RunManifest:
+def _finish_with_published_set(
+    session: DomainSession, *, as_of: datetime, started_at: datetime
+) -> RunManifest:
     published = session.published_directory()
     if published is None:
         latest = session.home.latest(session.domain.name)
         raise HomeError(f"{latest}: expected the published set, found none")
     previous = run_directory.read_manifest(published)
     directory = run_directory.create(session.home, session.domain.name, started_at)
-    # These name their run, so the links to all other files suffice for an identical set.
-    written_anew = {MANIFEST_FILE, run_directory.SUMS_FILE, *gather.FILES}
-    files = [file for file in run_directory.list_files(published) if file not in written_anew]
-    run_directory.link_unchanged(published, directory, files)
     sources = run_sources(session)
     manifest = previous.model_copy(
         update={
             "run_id": directory.name,
+            "published": False,
+            "published_set": published.name,
+            "index_sha256": None,
+            "marts": [],
+            "contents": [],
             "status": status_of(sources),
             "as_of": as_of,
             "started_at": started_at,
@@ -163,8 +199,30 @@ def _publish_again(session: DomainSession, *, as_of: datetime, started_at: datet
             "accepted_changes": [],
         }
     )
-    manifest = finish(session, manifest, directory, is_candidate=True)
+    manifest = finish(session, manifest, directory)
     notify_run(session, manifest, directory)
+    return manifest
+
+
+def finish_restored(
+    session: DomainSession,
+    manifest: RunManifest,
+    directory: Path,
+    files: Sequence[PublishedFile],
+) -> RunManifest:
+    """Publish the files of an earlier set, linked in a new directory, and record that."""
+    manifest = finish(session, manifest, directory, files=files)
+    record = PublishedSet(
+        directory=directory.name,
+        tables={},
+        # The models are older than their tables, so that the next run builds them.
+        code_version=MIXED,
+        marts={mart.model: mart.sha256 for mart in manifest.marts},
+        link=chain.link_of(directory, manifest, session.domain.history),
+    )
+    path = {"path": session.home.relative(directory)}
+    key = asset_keys.published_key(session.domain)
+    session.event_log.report(dg.AssetMaterialization(key, metadata=record_metadata(record, path)))
     return manifest
 
 
@@ -186,7 +244,9 @@ def notify_error(session: DomainSession, error: Exception) -> None:
 def last_sent(session: DomainSession) -> SentNotifications | None:
     """Return what the targets were last sent of a domain, or None."""
     key = asset_keys.published_key(session.domain)
-    return session.event_log.latest_observation(key, SentNotifications)
+    recorded = session.event_log.latest_observation(key, SentNotifications)
+    # The event log may be lost; the exported copy is written after it.
+    return recorded or notification.load_sent(session.home.notifications(session.domain.name))
 
 
 def _notify(
@@ -236,6 +296,8 @@ def _send(
                 metadata=record_metadata(record, entries),
             )
         )
+        path = session.home.notifications(session.domain.name)
+        write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
 def _planned_stages(session: DomainSession, run_id: str) -> dict[str, Stage]:

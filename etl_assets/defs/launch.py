@@ -6,10 +6,12 @@ When to launch, and what becomes of the result, is `etl_assets.operations.run`.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from etl_assets.defs.event_log import COMMAND_TAG, EventLog
 from etl_assets.defs.plan import Plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
-from etl_assets.model.errors import HomeError
+from etl_assets.model.errors import EventLogError, HomeError
 from etl_assets.model.run_options import RunOptions, step_options
 from etl_assets.settings import Settings
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     # The error of a failed step has no public type.
     from dagster_shared.error import SerializableErrorInfo
 
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 # Pools have one slot for each domain's warehouse: DuckDB refuses a second writer.
 # By default Dagster keeps every tick forever, except those of sensors that requested nothing.
 DAGSTER_YAML = """\
@@ -56,6 +59,12 @@ retention:
       success: 90
       failure: 90
 """
+# Messages of SQLite: https://www.sqlite.org/rescode.html#notadb and #corrupt
+DAMAGED_DATABASE = (
+    "file is not a database",
+    "disk image is malformed",
+    "malformed database schema",
+)
 # By name, because Dagster serializes the error of a step with the name of its class.
 OWN_ERRORS = frozenset(vars(errors))
 
@@ -102,6 +111,36 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         reference = InstanceRef.from_dir(str(home), config_filename=os.devnull, overrides=declared)
         with dg.DagsterInstance.from_ref(reference) as instance:
             yield instance
+
+
+def move_damaged_event_log_aside(settings: Settings) -> Path | None:
+    """Rename the folders of the databases if one of them cannot be read, for new ones.
+
+    Returns the folder with the old databases, or None if all of them can be read.
+    """
+    home = settings.dagster_home
+    if not any(_is_damaged(home / name) for name in DATABASES):
+        return None
+    target = next(path for number in count(1) if not (path := home / f"damaged_{number}").exists())
+    target.mkdir()
+    for folder in sorted({Path(name).parts[0] for name in DATABASES}):
+        if (home / folder).exists():
+            (home / folder).rename(target / folder)
+    return target
+
+
+def _is_damaged(database: Path) -> bool:
+    """Return True if SQLite cannot read the tables of a database."""
+    if not database.is_file():
+        return database.exists()  # something else is in its place
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        return False  # it is locked, or there is no permission to read it
+    except sqlite3.DatabaseError:
+        return True
+    return False
 
 
 @contextmanager
@@ -163,6 +202,11 @@ def _storage_errors(home: Path) -> Iterator[None]:
         with translate_os_errors(home):
             yield
     except DatabaseError as error:
+        if any(text in str(error.orig) for text in DAMAGED_DATABASE):
+            raise EventLogError(
+                f"{home}: expected an event log that can be read, found: {error.orig}; `etl run` "
+                "moves it aside and restores its records from the exported manifests"
+            ) from error
         raise HomeError(
             f"{home}: expected an event log that can be written, found: {error.orig}; "
             "free some space or make it writable, then run again"

@@ -26,6 +26,7 @@ from etl_assets.defs.model_state import (
     last_moments,
     published_history,
     read_tables,
+    repair_published_set,
 )
 from etl_assets.defs.run_events import run_sources
 from etl_assets.defs.specs import preview
@@ -36,6 +37,7 @@ from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import open_signatures
 
 UNIQUE_ID = "dagster_dbt/unique_id"
 
@@ -124,6 +126,8 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
             for model in graph.models.values()
             if asset_keys.model_key(domain.name, model.name) in context.selected_asset_keys
         )
+        # Dagster's pages start this step without the command, which repairs the set beforehand.
+        repair_published_set(session)
         models_build = _ModelsBuild(session, graph, run)
         results = models_build.run(selection, rebuild=config.rebuild)
         records = models_build.records()
@@ -277,22 +281,20 @@ def provide_marts(
 
     An unchanged mart is a link to the published file; the others come from the warehouse.
     """
-    published = run_directory.published_directory(project.home, project.domain)
+    home, domain = project.home, project.domain
+    published = run_directory.published_directory(home, domain)
     linked: dict[str, Path] = {}
     exported: dict[str, Sequence[str]] = {}
-    for mart in graph.marts:
-        name = f"{MARTS}/{mart.name}.parquet"
-        record = unchanged.get(mart.name)
-        if published and record and _has_digest(published / name, record.sha256):
-            run_directory.link_unchanged(published, directory, [name])
-            linked[mart.name] = directory / name
-        else:
-            exported[mart.name] = mart.key
+    with open_signatures(home.signatures(domain)) as signatures:
+        for mart in graph.marts:
+            name = f"{MARTS}/{mart.name}.parquet"
+            record = unchanged.get(mart.name)
+            if published and record and signatures.has_digest(published / name, record.sha256):
+                run_directory.link_unchanged(published, directory, [name])
+                linked[mart.name] = directory / name
+            else:
+                exported[mart.name] = mart.key
     return linked | project.export(exported, directory / MARTS)
-
-
-def _has_digest(file: Path, sha256: str | None) -> bool:
-    return file.exists() and hash_file(file) == sha256
 
 
 def _check_results(

@@ -15,10 +15,16 @@ from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth, summarize_health
 from etl_assets.model.errors import HomeError
-from etl_assets.model.records import ModelBuild, PublishedSet
+from etl_assets.model.records import ModelBuild, PublishedLink, PublishedSet
 from etl_assets.model.run_manifest import MARTS
-from etl_assets.publish import run_directory
+from etl_assets.publish import chain
 from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import open_signatures
+
+RESTORE_ADVICE = (
+    "`etl restore {domain}` publishes the newest complete set again, "
+    "`etl run {domain} --new-history --why TEXT` begins a new history"
+)
 
 
 def read_tables(session: DomainSession) -> tuple[list[SourceHealth], dict[str, str]]:
@@ -66,21 +72,23 @@ def last_moments(session: DomainSession) -> ModelBuild | None:
 
 def published_history(session: DomainSession) -> Path | None:
     """Return the file of the domain's history in the published set, or None."""
-    published, history = session.published_directory(), session.domain.history
-    if published is None or history is None:
+    home, name, history = session.home, session.domain.name, session.domain.history
+    head = chain.read_head(home, name)
+    if history is None or head.new_history or head.link is None:
         return None
-    file = published / MARTS / f"{history}.parquet"
-    record = session.event_log.latest_record(asset_keys.published_key(session.domain), PublishedSet)
-    sha256 = record.marts.get(history) if record else None
-    if sha256 is None or (file.exists() and hash_file(file) == sha256):
-        return file if file.exists() else None
+    sha256 = head.link.history_sha256
+    if sha256 is None:
+        return None
+    file = home.outputs(name) / head.link.directory / MARTS / f"{history}.parquet"
+    if file.is_file() and hash_file(file) == sha256:
+        return file
     return _find_intact_history(session, history, sha256)
 
 
 def _find_intact_history(session: DomainSession, history: str, sha256: str) -> Path:
     """Return the rows of a damaged history from an earlier run, or from the last build."""
     home, name = session.home, session.domain.name
-    if file := run_directory.find_history(home, name, history, sha256):
+    if file := chain.find_mart(home, name, history, sha256):
         return file
     model = Graph.from_manifest(session.dbt.manifest).find(history)
     if model and dbt.is_warehouse_complete(home, name):
@@ -91,9 +99,36 @@ def _find_intact_history(session: DomainSession, history: str, sha256: str) -> P
             return file
     raise HomeError(
         f"{home.latest(name)}/{MARTS}/{history}.parquet: expected the published history with "
-        f"SHA-256 {sha256}, found it missing or altered, also in earlier runs and in the warehouse;"
-        " put it back from a copy"
+        f"SHA-256 {sha256}, found it neither there, nor in {home.relative(home.manifests)}, nor in "
+        f"earlier runs, nor in the warehouse; {RESTORE_ADVICE.format(domain=name)}"
     )
+
+
+def recorded_link(session: DomainSession) -> PublishedLink | None:
+    """Return the newest link of the published sets that the event log has, or None."""
+    record = session.event_log.latest_record(asset_keys.published_key(session.domain), PublishedSet)
+    return record.link if record else None
+
+
+def repair_published_set(session: DomainSession) -> list[str]:
+    """Make the published set what was recorded last, and return what was repaired.
+
+    Raises HomeError if the history is lost, or all that is left of a set is its record.
+    """
+    home, domain = session.home, session.domain
+    with open_signatures(home.signatures(domain.name)) as signatures:
+        repaired = chain.repair(
+            home, domain.name, domain.history, recorded_link(session), signatures
+        )
+    head = chain.read_head(home, domain.name)
+    record = session.event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
+    if record and head.link is None and head.new_history is None:
+        raise HomeError(
+            f"{home.outputs(domain.name)}: expected the published set of {record.directory}, found "
+            f"no published set; {RESTORE_ADVICE.format(domain=domain.name)}"
+        )
+    published_history(session)
+    return repaired
 
 
 def built_models(session: DomainSession, graph: Graph) -> dict[str, ModelBuild]:

@@ -24,7 +24,7 @@ from etl_assets.defs.event_log import PROBED_AT, SourceState
 from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecognized_files
 from etl_assets.defs.model_state import last_moments, read_tables
 from etl_assets.marts import dbt
-from etl_assets.model.errors import UsageError
+from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import (
     MIXED,
     Decision,
@@ -37,9 +37,9 @@ from etl_assets.model.records import (
     TableResult,
     ValidationResult,
 )
-from etl_assets.model.run_manifest import MARTS
+from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.model.run_options import ALL_STAGES, DEFAULT_OPTIONS, RunOptions, Stage, StageRange
-from etl_assets.publish import run_directory
+from etl_assets.publish import chain, run_directory, set_index
 from etl_assets.storage.signatures import Signatures, open_signatures
 from etl_assets.tables import tabulate
 
@@ -233,15 +233,15 @@ def make_plan(
     sources = [source for source in sources if source not in waiting]
     states = session.event_log.read_sources(sources)
     parts = parts_of_sources(project, sources, states, now)
-    with open_fetcher(project, now=now) as fetcher:
-        fetch_plan = fetcher.plan(states, parts, options)
-    moved = {decision.part for decision in fetch_plan.decisions if decision.fetch}
-    unmoved = [(source, part) for source, part in parts if part not in moved]
     # A file with another name may be the one that the operator looks for.
     unrecognized: list[str] = []
     for source in sources:
         unrecognized += unrecognized_files(project, source)
     with _verified_signatures(session) as signatures:
+        with open_fetcher(project, now=now, signatures=signatures) as fetcher:
+            fetch_plan = fetcher.plan(states, parts, options)
+        moved = {decision.part for decision in fetch_plan.decisions if decision.fetch}
+        unmoved = [(source, part) for source, part in parts if part not in moved]
         stale = _stale_tables(session, states, unmoved, options, signatures)
         rest = ""
         if options.stages.publishes:
@@ -375,6 +375,8 @@ def _sha256(file: RawFile | None) -> str:
 
 def _why_models_stale(session: DomainSession, as_of: datetime, signatures: Signatures) -> str:
     """Return why models and documents are made although no table moved; else empty."""
+    if chain.read_head(session.home, session.domain.name).new_history:
+        return "the operator decided to begin a new history"
     if why := _why_published_set_differs(session, signatures):
         return why
     gate_key = asset_keys.gate_key(session.domain)
@@ -393,7 +395,7 @@ def _why_published_set_differs(session: DomainSession, signatures: Signatures) -
     record = session.event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
     published = session.published_directory()
     if published is None:
-        return "nothing is published yet"
+        return "nothing is published yet" if record is None else "the published set is gone"
     if record is None:
         return "the event log does not know what is published"
     if record.code_version != session.code_version:
@@ -410,16 +412,23 @@ def _why_published_files_differ(
     published: Path, record: PublishedSet, signatures: Signatures
 ) -> str:
     """Return how the files differ, by their bytes; anybody can edit or remove them."""
-    marts = {p.stem: signatures.digest(p) for p in (published / MARTS).glob("*.parquet")}
-    if marts != record.marts:
-        return NOT_AS_RECORDED
-    manifest = run_directory.read_manifest(published)
-    documents = manifest.documents
-    if record.documents not in {"", manifest.documents_digest}:
-        return NOT_AS_RECORDED
-    altered = [d.file for d in documents if not signatures.has_digest(published / d.file, d.sha256)]
+    manifest_file = published / MANIFEST_FILE
+    if record.link is None or not signatures.has_digest(manifest_file, record.link.manifest_sha256):
+        return f"{NOT_AS_RECORDED}: {MANIFEST_FILE}"
+    try:
+        files = set_index.read_index(published, run_directory.read_manifest(published))
+        sums = run_directory.read_sums(published)
+    except HomeError as error:
+        return f"{NOT_AS_RECORDED}: {error}"
+    # The sums are of the report too; those of the other files must be those of the index.
+    digests = sums | {file.file: file.sha256 for file in files}
+    altered = [
+        name for name in digests if not signatures.has_digest(published / name, digests[name])
+    ]
+    if digests != sums:
+        altered.append(run_directory.SUMS_FILE)
     if altered:
-        return f"{NOT_AS_RECORDED}: {altered[0]}, {len(altered):,} of {len(documents):,} files"
+        return f"{NOT_AS_RECORDED}: {altered[0]}, {len(altered):,} of {len(digests):,} files"
     return ""
 
 

@@ -27,12 +27,14 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import digest_texts, record_metadata
+from etl_assets.defs.model_state import repair_published_set
 from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
 from etl_assets.marts.graph import Graph
-from etl_assets.model.run_manifest import PublishedFile, RunCheck, RunManifest
+from etl_assets.model.run_manifest import RunCheck, RunManifest
 from etl_assets.model.run_options import Stage
 from etl_assets.publish import gate, run_directory
+from etl_assets.publish.documents import WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
 from etl_assets.storage.duckdb_connection import use_utc
@@ -61,6 +63,7 @@ def build_publish(
     ) -> Iterator[Any]:
         session = DomainSession(EventLog(context.instance), project, domain)
         run = current_run(session, context.run.run_id)
+        repair_published_set(session)
         _refuse_if_overtaken(session, run)
         candidate = Candidate(session, graph, run)
         written = candidate.write_documents()
@@ -79,7 +82,7 @@ def build_publish(
         yield _gate_result(domain, verdict)
         for finding in findings:
             yield _finding_result(domain, finding, verdict)
-        yield from _document_results(domain, candidate, written)
+        yield from _document_results(domain, written)
         manifest = candidate.conclude(written, verdict, list(checks.values()))
         yield _report_result(domain, candidate, manifest)
         directory = session.home.relative(run.directory)
@@ -242,15 +245,15 @@ def finding_check(domain: Domain, finding: GateFinding, *, accepted: Collection[
 
 
 def _document_results(
-    domain: Domain, candidate: Candidate, written: Sequence[PublishedFile]
+    domain: Domain, written: WrittenDocuments
 ) -> Iterator[dg.MaterializeResult[Any]]:
     for document in domain.documents:
-        files = [part for part in written if part.document == document.file]
+        files = [part for part in written.files if part.document == document.file]
         yield dg.MaterializeResult(
             asset_key=asset_keys.document_key(domain, document),
             data_version=dg.DataVersion(digest_texts(*(part.sha256 for part in files))),
             metadata={
-                "reused": all(candidate.is_linked(part.file) for part in files),
+                "reused": document.file in written.linked,
                 "dagster/row_count": sum(part.rows for part in files),
                 "files": len(files),
                 "size_bytes": sum(part.size_bytes for part in files),

@@ -130,7 +130,7 @@ class _DemoHome:
             f"{len(manifest.assets) - made} reused"
         )
         latest = session.published_directory()
-        if latest is None or not manifest.published:
+        if latest is None or not (manifest.published or manifest.is_unchanged):
             raise BuildError(f"the run of the demo did not publish: {manifest.note}")
         return latest / MARTS
 

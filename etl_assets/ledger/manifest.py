@@ -326,6 +326,8 @@ def load_manifest(home: Home, domain: str, process: Process) -> Manifest[Manifes
         )
     except UnicodeDecodeError as error:
         raise _damaged(path, 1, "UTF-8 text", str(error)) from error
+    except OSError as error:  # such as a folder in its place
+        raise _damaged(path, 1, "a file that can be read", error.strerror or str(error)) from error
     except json.JSONDecodeError as error:
         raise _damaged(path, error.lineno, "JSON", error.msg) from error
     except ValidationError as error:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
-from etl_assets.storage.atomic_write import atomic_file, write_text
+from etl_assets.storage.atomic_write import atomic_file, set_aside, write_text
 from etl_assets.storage.duckdb_connection import use_utc
 from etl_assets.storage.sql_quoting import quote_name, quote_text
 from etl_assets.tables.arrow_types import SOURCE_SHA256
@@ -297,4 +297,7 @@ def discard_warehouse(home: Home, domain: str) -> None:
     """Remove the warehouse; a build of all models creates it again."""
     file = home.warehouse(domain)
     for path in (file, file.with_name(f"{file.name}.wal")):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            set_aside(path)
+        else:
+            path.unlink(missing_ok=True)

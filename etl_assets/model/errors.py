@@ -12,6 +12,7 @@
     │   ├── SecretError             a secret that the source needs is not set on this machine
     │   └── ContentError            the bytes are not what was declared
     ├── HomeError                   the machine's: a directory, lock, disk or stored file
+    │   └── EventLogError           the databases of the event log are damaged
     ├── BuildError                  ours: a transformation failed
     │   └── ColumnMismatchError     two versions of a model have different columns
     ├── GateRefusedError            a blocking check refused to publish the candidate
@@ -122,6 +123,10 @@ class ContentError(SourceError):
 
 class HomeError(EtlError):
     """ETL_HOME cannot be used: permissions, disk space, a lock, or a damaged stored file."""
+
+
+class EventLogError(HomeError):
+    """The databases of the event log are damaged."""
 
 
 class BuildError(EtlError):

@@ -80,6 +80,18 @@ class Home:
     def manifests(self) -> Path:
         return self.root / "manifests"
 
+    def published_head(self, domain: str) -> Path:
+        """The newest link of the chain of published sets."""
+        return self.manifests / f"{domain}_published.json"
+
+    def history_copy(self, domain: str) -> Path:
+        """A copy of the newest published history."""
+        return self.manifests / f"{domain}_history.parquet"
+
+    def notifications(self, domain: str) -> Path:
+        """What each target of notifications was last sent."""
+        return self.manifests / f"{domain}_notifications.json"
+
     @property
     def dagster(self) -> Path:
         return self.root / ".dagster"

@@ -184,6 +184,14 @@ class OperatorDecision(Record):
         return f"{self.sha256[:12]}, {self.by} on {self.at:%Y-%m-%d %H:%M} UTC{why}"
 
 
+class HistoryDecision(Record):
+    """The decision of the operator to begin a new history."""
+
+    by: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    at: AwareDatetime
+
+
 class Verdict(Record):
     """The result of validating one stored file."""
 
@@ -359,6 +367,19 @@ class ModelBuild(Record):
 MIXED = "mixed"  # the code version of a set whose models were built by different versions
 
 
+class PublishedLink(Record):
+    """One published manifest: a link of the domain's chain of published sets.
+
+    The digests make a set, or a history, that was replaced by an older one recognizable.
+    """
+
+    directory: str = Field(description="name of the run's directory")
+    sequence: int = Field(ge=0, description="position among the domain's runs")
+    manifest_sha256: Sha256
+    history_sha256: Sha256 | None = Field(description="of the set's history; null if it has none")
+    as_of: AwareDatetime
+
+
 class PublishedSet(Record):
     """The published set: its directory and the versions of what it was built from."""
 
@@ -366,10 +387,9 @@ class PublishedSet(Record):
     tables: dict[str, str] = Field(description="version of the table of each source")
     code_version: str
     marts: dict[str, Sha256] = Field(description="of each mart's parquet file")
-    documents: str = Field(
-        default="",
-        description="digest over the names and digests of all published files; empty in a record of"
-        " an older version",
+    documents: str = Field(default="", description="unused; records of older versions have it")
+    link: PublishedLink | None = Field(
+        default=None, description="of its manifest; null in a record of an older version"
     )
 
 

@@ -12,11 +12,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
-from etl_assets.model.records import FetchStatus, Part, Record, RunStatus, Sha256, SourceName
+from etl_assets.model.records import (
+    FetchStatus,
+    HistoryDecision,
+    Part,
+    PublishedLink,
+    Record,
+    RunStatus,
+    Sha256,
+    SourceName,
+)
 
 MANIFEST_FILE = "manifest.json"
+INDEX_FILE = "index.jsonl"
 MARTS = "marts"
 # As in the names of steps, which differ from the values of `Stage`: see `stage_of_step`.
 COLLECT_STEPS = ("raw", "validated", "tables")
@@ -84,15 +94,32 @@ class RunPhase(Record):
 
 
 class PublishedFile(Record):
-    """One published file and its number of rows."""
+    """One published file and its number of rows; the set's index has one of each file."""
 
     document: str = Field(
-        description="the file that the domain declares; one document may be several files"
+        description="the file that the domain declares; one document may be several files; empty "
+        "for a mart"
     )
     file: str = Field(description="relative to the run's directory")
     sha256: Sha256
     size_bytes: int = Field(ge=0)
     rows: int = Field(ge=0, description="0 for an index of other files")
+
+
+class RunDocument(Record):
+    """One declared document of the set, over all of its files."""
+
+    document: str
+    files: int = Field(ge=1)
+    first_file: str = Field(
+        description="the file of the document's own name, if there is one, relative to the run's "
+        "directory"
+    )
+    sha256: Sha256 = Field(
+        description="of its file; if there are several, over their names and digests"
+    )
+    size_bytes: int = Field(ge=0)
+    rows: int = Field(ge=0)
 
 
 class RunMart(Record):
@@ -177,11 +204,30 @@ class RunManifest(Record):
     history_sha256: Sha256 | None = Field(
         default=None, description="of the published history that the run started from"
     )
+    sequence: int = Field(
+        default=0,
+        ge=0,
+        description="position among the domain's runs, whatever the clock says; 0 in a manifest of "
+        "an older version",
+    )
+    previous: PublishedLink | None = Field(
+        default=None, description="the published set that this one replaced"
+    )
+    new_history: HistoryDecision | None = Field(
+        default=None, description="why the history of this set does not continue the last one"
+    )
+    published_set: str | None = Field(
+        default=None,
+        description="name of the directory that readers see after a run that had nothing to do",
+    )
+    index_sha256: Sha256 | None = Field(
+        default=None, description="of the index, which lists the files of the set"
+    )
     sources: list[RunSource] = Field(default_factory=list)
     assets: list[RunAsset] = Field(default_factory=list)
     checks: list[RunCheck] = Field(default_factory=list)
     phases: list[RunPhase] = Field(default_factory=list)
-    documents: list[PublishedFile] = Field(default_factory=list)
+    documents: list[RunDocument] = Field(default_factory=list)
     marts: list[RunMart] = Field(default_factory=list)
     contents: list[DocumentContent] = Field(default_factory=list)
     accepted_changes: list[AcceptedChange] = Field(default_factory=list)
@@ -191,11 +237,23 @@ class RunManifest(Record):
     def seconds(self) -> float:
         return (self.finished_at - self.started_at).total_seconds()
 
+    @field_validator("documents", mode="before")
+    @classmethod
+    def _summarize_files(cls, value: object) -> object:
+        """Summarize the documents of a manifest that lists every file, as older versions did."""
+        if not isinstance(value, list) or not any("file" in entry for entry in value):
+            return value
+        return summarize_files([PublishedFile.model_validate(entry) for entry in value])
+
     @property
-    def documents_digest(self) -> str:
-        """One SHA-256 over the names and digests of all documents."""
-        listed = sorted(f"{file.sha256}  {file.file}\n" for file in self.documents)
-        return hashlib.sha256("".join(listed).encode()).hexdigest()
+    def file_count(self) -> int:
+        """The number of files of all documents."""
+        return sum(document.files for document in self.documents)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """True if the run found nothing to do, and left the published set as it was."""
+        return self.published_set is not None
 
     @property
     def outages(self) -> list[RunSource]:
@@ -210,10 +268,18 @@ class RunManifest(Record):
         return {sha256 for sha256 in digests if sha256}
 
     @property
+    def publication(self) -> str:
+        """What the run did to the published set, in a few words."""
+        if self.is_unchanged:
+            return "the published set is unchanged"
+        return "published" if self.published else "not published"
+
+    @property
     def is_partial(self) -> bool:
         """True if the run was limited to stages before publish, and succeeded."""
-        # A run of all stages that does not publish has failed or was interrupted.
-        return not self.published and self.status in {RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS}
+        # Any other run that does not publish has failed or was interrupted.
+        is_success = self.status in {RunStatus.SUCCESS, RunStatus.PARTIAL_SUCCESS}
+        return is_success and not self.published and not self.is_unchanged
 
     @property
     def failed_checks(self) -> list[RunCheck]:
@@ -222,6 +288,32 @@ class RunManifest(Record):
     def with_result(self) -> RunManifest:
         """Returns a copy whose `result` summarizes its sources, steps and checks."""
         return self.model_copy(update={"result": summarize_run(self)})
+
+
+def summarize_files(files: Iterable[PublishedFile]) -> list[RunDocument]:
+    """Returns one record per document, in the order of the first file of each."""
+    files_by_document: dict[str, list[PublishedFile]] = {}
+    for file in files:
+        files_by_document.setdefault(file.document, []).append(file)
+    return [
+        RunDocument(
+            document=document,
+            files=len(parts),
+            first_file=next((p.file for p in parts if p.file == document), parts[0].file),
+            sha256=digest_files(parts),
+            size_bytes=sum(part.size_bytes for part in parts),
+            rows=sum(part.rows for part in parts),
+        )
+        for document, parts in files_by_document.items()
+    ]
+
+
+def digest_files(files: Iterable[PublishedFile]) -> str:
+    """Returns the file's SHA-256 if there is one, else one over all names and digests."""
+    lines = sorted(f"{file.sha256}  {file.file}\n" for file in files)
+    if len(lines) == 1:
+        return lines[0].partition(" ")[0]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def age_hours(moment: datetime | None, as_of: datetime) -> float | None:
@@ -252,7 +344,10 @@ def _summarize_collect(manifest: RunManifest) -> CollectorResult:
     has_faults = any(s.status in {FetchStatus.OUTAGE, FetchStatus.MISSING} for s in sources)
     # A run that neither started to load nor was limited to earlier stages failed in this phase.
     has_ended = (
-        manifest.published or manifest.is_partial or bool(_step_seconds(manifest, LOAD_STEPS))
+        manifest.published
+        or manifest.is_partial
+        or manifest.is_unchanged
+        or bool(_step_seconds(manifest, LOAD_STEPS))
     )
     made = {(asset.key, asset.partition) for asset in manifest.assets if asset.outcome == "made"}
     fetched = [
@@ -273,7 +368,7 @@ def _summarize_collect(manifest: RunManifest) -> CollectorResult:
 
 def _summarize_load(manifest: RunManifest) -> LoaderResult:
     seconds = _step_seconds(manifest, LOAD_STEPS)
-    if manifest.published:
+    if manifest.published or manifest.is_unchanged:
         tables = {source.source for source in manifest.sources if source.rows is not None}
         return LoaderResult(
             status="success",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import Field, dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class Stage(StrEnum):
     PUBLISH = "publish"
 
 
+MAX_AHEAD = timedelta(days=1)  # of a logical time before the clock
 STAGES = tuple(Stage)
 SOURCE_STAGES = frozenset({Stage.RAW, Stage.VALIDATED, Stage.TABLE})
 STAGES_WITH_LIMITS = frozenset({Stage.TABLE, Stage.PUBLISH})  # `--accept-changes` overrides them
@@ -92,6 +93,10 @@ class RunOptions:
     """Wait for another run of the domain to end; if False, refuse to start."""
     output_dir: Path | None = None
     """Copy the published set to this directory too."""
+    new_history: bool = False
+    """Begin a new history instead of continuing the published one."""
+    why: str = ""
+    """The operator's reason for it."""
 
     def conflicts(self) -> Iterator[str]:
         """Yields a message for each option that contradicts another one."""
@@ -103,8 +108,12 @@ class RunOptions:
         if self.accept_changes and not STAGES_WITH_LIMITS & set(self.stages):
             expected = _format_stages(STAGES_WITH_LIMITS)
             yield f"--accept-changes: expected {expected}, found {self.stages}"
-        if self.output_dir and not self.stages.publishes:
-            yield f"--output-dir: expected a run that publishes, found {self.stages}"
+        if self.new_history != bool(self.why.strip()):
+            yield "--new-history: expected it together with --why TEXT, found one of them"
+        publish_options = {"--new-history": self.new_history, "--output-dir": self.output_dir}
+        for option, is_set in publish_options.items():
+            if is_set and not self.stages.publishes:
+                yield f"{option}: expected a run that publishes, found {self.stages}"
         if not self.stages.contacts_remotes:
             fetch_options = {
                 "--force-refresh": self.force_refresh,

@@ -5,9 +5,10 @@ Sending is in `etl_assets.notify.send`; what was sent is recorded by `etl_assets
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationError
 
 from etl_assets.model.records import Record, RunStatus
 from etl_assets.model.run_manifest import RunManifest
@@ -58,6 +59,17 @@ class SentNotifications(Record):
     at: AwareDatetime
 
 
+def load_sent(path: Path) -> SentNotifications | None:
+    """Returns the exported record, or None if it is missing or damaged.
+
+    Without it, a state may be sent a second time.
+    """
+    try:
+        return SentNotifications.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
 def state_after_run(manifest: RunManifest, gate: str) -> DomainState:
     """Returns the state of the domain; `gate` is the asset whose checks refuse a candidate."""
     failed_gate_checks = {
@@ -92,14 +104,15 @@ def notification_for_run(
             title=f"{manifest.domain}: recovered",
             lines=[f"success{before}", f"run: {directory}"],
         )
+    is_failure = not (manifest.published or manifest.is_unchanged)
     lines = [
         _shorten(manifest.note) or str(manifest.status),
-        "published" if manifest.published else NOTHING_PUBLISHED,
+        NOTHING_PUBLISHED if is_failure else manifest.publication,
     ]
     if manifest.next_actions:
         lines += ["next actions:", *(f"- {action}" for action in manifest.next_actions)]
     return Notification(
-        kind="warning" if manifest.published else "failure",
+        kind="failure" if is_failure else "warning",
         title=f"{manifest.domain}: {manifest.status}",
         lines=[*lines, f"run: {directory}"],
     )

@@ -1,7 +1,7 @@
 """Check that a home is fit for the next run, without contacting a remote, for `etl health`.
 
-The event log is read here; the other checks are in `operations.health_machine` and
-`operations.health_leftovers`. Checking an empty home creates nothing, not even an event log.
+The event log is read here; the other checks are in `operations.health_checks.machine` and
+`operations.health_checks.leftovers`. Checking an empty home creates nothing, not even an event log.
 """
 
 from __future__ import annotations
@@ -11,27 +11,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from etl_assets.declarations.domain import Declarations, Domain
+from etl_assets.defs import asset_keys
+from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.launch import open_event_log
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.records import RawFile
-from etl_assets.operations import health_leftovers, health_machine
-from etl_assets.operations.health_result import HealthFinding, HealthReport, Level
+from etl_assets.model.records import PublishedSet, RawFile, Table
+from etl_assets.operations.health_checks import leftovers, machine
+from etl_assets.operations.health_checks.leftovers import RecordedState
+from etl_assets.operations.health_checks.result import HealthFinding, HealthReport, Level
+from etl_assets.operations.manifest import find_lost_parts
 from etl_assets.settings import Settings
 from etl_assets.storage import disk
 
 
 @dataclass(frozen=True, slots=True)
 class _EventLogState:
-    """Whether the event log can be read, and by domain its current raw files and unfinished runs.
+    """Whether the event log can be read, and what it has of each domain.
 
     A run of a command that is unfinished while nothing holds the lock of its domain is dead.
     """
 
     finding: HealthFinding
-    files: Mapping[str, Sequence[RawFile]] = field(default_factory=dict)
-    unfinished_runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    domains: Mapping[str, RecordedState] = field(default_factory=dict)
+
+    def of(self, domain: str) -> RecordedState:
+        return self.domains.get(domain, RecordedState())
 
 
 def examine(
@@ -50,27 +56,24 @@ def examine(
     stored_bytes = _count_stored_bytes(home, domains, event_log)
     findings = [
         *_check_declarations(declarations, problems),
-        *health_machine.check_folders(home, settings.dagster_home, domains),
-        health_machine.check_space(free_bytes, stored_bytes),
-        health_machine.check_dbt_project(settings.dbt_dir),
-        health_machine.check_mirror(settings.mirror),
+        *machine.check_folders(home, settings.dagster_home, domains),
+        machine.check_space(free_bytes, stored_bytes),
+        machine.check_dbt_project(settings.dbt_dir),
+        machine.check_mirror(settings.mirror),
         event_log.finding,
     ]
     resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
     for name, domain in domains.items():
-        files = event_log.files.get(name, [])
-        stored_sources = {file.part.source.name for file in files}
-        findings += health_machine.check_locations(domain, resolver, now, stored_sources)
-        findings += health_machine.check_secrets(
-            domain, resolver, settings.find_secret, stored_sources
-        )
-        unfinished_runs = event_log.unfinished_runs.get(name, [])
-        findings += health_leftovers.check_leftovers(home, domain, files, unfinished_runs)
+        recorded = event_log.of(name)
+        stored_sources = {file.part.source.name for file in recorded.raw_files}
+        findings += machine.check_locations(domain, resolver, now, stored_sources)
+        findings += machine.check_secrets(domain, resolver, settings.find_secret, stored_sources)
+        findings += leftovers.check_leftovers(home, domain, recorded, now)
     return HealthReport(
         home=str(home.root),
         checked_at=now,
         free_bytes=free_bytes,
-        domains=[health_leftovers.read_dates(home, domain) for domain in domains.values()],
+        domains=[leftovers.read_dates(home, domain) for domain in domains.values()],
         findings=findings,
     )
 
@@ -102,15 +105,11 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
     # Opening the event log would create it.
     if not (settings.dagster_home / "dagster.yaml").exists():
         return _EventLogState(_check_missing_event_log(Home(settings.home)))
-    files: dict[str, list[RawFile]] = {}
-    unfinished_runs = {}
+    recorded = {}
     try:
         with open_event_log(settings) as event_log:
             for name, domain in domains.items():
-                files[name] = []
-                for state in event_log.read_sources(domain.sources.values()).values():
-                    files[name] += [f.file for f in state.fetches.values() if f.file]
-                unfinished_runs[name] = event_log.unfinished_runs(name)
+                recorded[name] = _read_recorded(event_log, Home(settings.home), domain)
             count = event_log.run_count()
     except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
         first_line = str(error).strip().partition("\n")[0]
@@ -120,11 +119,32 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
             "event log",
             str(error) if isinstance(error, HomeError) else message,
             expected="an event log that can be read",
-            advice="move it away, then `etl manifest restore`",
+            advice="`etl run` moves it aside and restores its records from the ledger",
         )
         return _EventLogState(finding)
     finding = HealthFinding.ok("event log", f"{count} runs can be read")
-    return _EventLogState(finding, files, unfinished_runs)
+    return _EventLogState(finding, recorded)
+
+
+def _read_recorded(event_log: EventLog, home: Home, domain: Domain) -> RecordedState:
+    raw_files: list[RawFile] = []
+    tables: list[Table] = []
+    states = event_log.read_sources(domain.sources.values())
+    for state in states.values():
+        raw_files += [fetch.file for fetch in state.fetches.values() if fetch.file]
+        tables += [result.table for result in state.tables.values()]
+    published = event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
+    try:
+        lost = find_lost_parts(home, domain, states)
+    except HomeError:
+        lost = {}  # the check of the ledger names the damaged manifest
+    return RecordedState(
+        lost=sorted(str(domain.sources[name].part(key)) for name in lost for key in lost[name]),
+        raw_files=raw_files,
+        tables=tables,
+        link=published.link if published else None,
+        unfinished_runs=event_log.unfinished_runs(domain.name),
+    )
 
 
 def _check_missing_event_log(home: Home) -> HealthFinding:
@@ -135,7 +155,7 @@ def _check_missing_event_log(home: Home) -> HealthFinding:
         "event log",
         "none, though there are manifests",
         expected="the event log",
-        advice="`etl manifest restore` rebuilds it, and the next run downloads nothing",
+        advice="`etl run` restores its records from the ledger, and downloads nothing",
     )
 
 
@@ -144,7 +164,7 @@ def _count_stored_bytes(
 ) -> int:
     """Return the bytes of the current raw files, each content once, and of the tables."""
     sizes: dict[str, int] = {}
-    for files in event_log.files.values():
-        sizes |= {file.sha256: file.size_bytes for file in files}
+    for recorded in event_log.domains.values():
+        sizes |= {file.sha256: file.size_bytes for file in recorded.raw_files}
     tables = sum(disk.folder_size_bytes(home.tables(name)) for name in domains)
     return sum(sizes.values()) + tables

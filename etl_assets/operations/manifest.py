@@ -7,7 +7,6 @@ their format is `etl_assets.ledger.manifest`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from enum import StrEnum
 from typing import TypeVar
 
 from pydantic import Field
@@ -16,7 +15,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw, tables, validated
 from etl_assets.defs.context import DomainSession, ProjectContext, ProjectSession
-from etl_assets.defs.event_log import EventLog
+from etl_assets.defs.event_log import EventLog, SourceState
 from etl_assets.defs.retention.raw_versions import digests_in_use, versions_by_part
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import (
@@ -30,7 +29,7 @@ from etl_assets.ledger.manifest import (
     manifest_file,
 )
 from etl_assets.ledger.references import references
-from etl_assets.model.errors import ContentError, HomeError, UsageError
+from etl_assets.model.errors import ContentError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
@@ -42,57 +41,37 @@ from etl_assets.model.records import (
     TableResult,
     ValidationResult,
 )
+from etl_assets.operations.verify import Fault, StoreFault, find_altered_files
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import tabulate
 
 R = TypeVar("R", bound=ManifestRecord)
 Records = Mapping[Process, Mapping[str, ManifestRecord]]
-MAX_NAMES = 3  # manifests that a fault names; the rest are counted
 STATE_MESSAGES = {
     StoredState.MISSING: "is missing: the next run fetches it",
     StoredState.DAMAGED: "is damaged: the next run fetches it",
 }
 
 
-class Fault(StrEnum):
-    """What may be wrong with a stored raw file."""
-
-    MISSING = "missing"
-    ALTERED = "altered"
-    ORPHANED = "orphaned"
-
-
-class StoreFault(Record):
-    """A raw file that differs from its record, or that no record lists."""
-
-    path: str = Field(description="relative to ETL_HOME")
-    fault: Fault
-    named_by: list[str] = Field(default=[], description="manifests that list it")
-
-    def __str__(self) -> str:
-        text = f"{self.fault:8} {self.path}"
-        if self.named_by:
-            text += f", listed in {', '.join(self.named_by[:MAX_NAMES])}"
-        if len(self.named_by) > MAX_NAMES:
-            text += f" and {len(self.named_by) - MAX_NAMES} more"
-        return text
-
-
 class Verification(Record):
-    """The result of hashing the raw files that manifests list."""
+    """The result of hashing the files of a home."""
 
-    files: int = Field(ge=0, description="listed in a manifest, and hashed")
-    size_bytes: int = Field(ge=0)
+    files: int = Field(ge=0, description="raw files that are listed in a manifest")
+    size_bytes: int = Field(ge=0, description="of the raw files")
+    other_files: int = Field(
+        default=0, ge=0, description="tables, files of run directories and copies of histories"
+    )
     faults: list[StoreFault]
 
     def lines(self) -> list[str]:
         count = len(self.faults)
         result = f"{count} fault{'s' if count > 1 else ''}" if count else "all as recorded"
-        lines = [f"{self.files} raw files, {self.size_bytes:,} bytes: {result}"]
+        raw_files = f"{self.files} raw files, {self.size_bytes:,} bytes"
+        lines = [f"{raw_files}, and {self.other_files:,} other files: {result}"]
         lines += map(str, self.faults)
         kinds = {fault.fault for fault in self.faults}
         if kinds & {Fault.MISSING, Fault.ALTERED}:
-            lines.append("the next run fetches the ones it needs, if the remote still has them")
+            lines.append("the next run fetches or makes again what it needs")
         if Fault.ORPHANED in kinds:
             lines.append("`etl prune` removes orphaned files once they are old")
         return lines
@@ -120,7 +99,7 @@ class RestoreResult(Record):
 
 
 def verify_store(session: ProjectSession, domain: Domain | None) -> Verification:
-    """Hash the raw files that the manifests of one domain, or of all, list.
+    """Hash the raw files that the manifests of one domain, or of all, list, and all other files.
 
     Looks for orphans in the whole store, files that neither a manifest nor the event log lists,
     unless a domain has faults in its declarations: the event log may list files of that domain.
@@ -142,7 +121,15 @@ def verify_store(session: ProjectSession, domain: Domain | None) -> Verification
         session.project.echo(f"orphans are not looked for, as {', '.join(broken)} may need them")
     else:
         faults += _find_orphans(session, all_references)
-    return Verification(files=len(listed_files), size_bytes=size_bytes, faults=faults)
+    domains = [domain] if domain else session.project.domains.values()
+    other_files = 0
+    for each in domains:
+        count, altered = find_altered_files(session.for_domain(each.name))
+        other_files += count
+        faults += altered
+    return Verification(
+        files=len(listed_files), size_bytes=size_bytes, other_files=other_files, faults=faults
+    )
 
 
 def _find_orphans(session: ProjectSession, listed_digests: Collection[str]) -> Iterator[StoreFault]:
@@ -167,23 +154,52 @@ def list_exported_domains(project: ProjectContext) -> list[str]:
     return sorted(names)
 
 
-def restore(session: DomainSession) -> RestoreResult:
-    """Fill the empty event log of a domain from its manifests.
+def find_lost_parts(
+    home: Home, domain: Domain, states: Mapping[str, SourceState]
+) -> dict[str, set[str | None]]:
+    """Return the partitions whose record in the event log is missing or older, by source name.
 
-    A table whose file is missing or altered is rebuilt from its raw file. Raises UsageError if the
-    event log has records of the domain, HomeError if there is no manifest.
+    The manifests are written after the event log: a newer record in them means that the event log,
+    or a part of it, was lost. Raises HomeError if a manifest is damaged.
     """
-    domain = session.domain
-    states = session.read_sources()
-    fetched_sources = sorted(name for name, state in states.items() if state.fetches)
-    if fetched_sources:
-        raise UsageError(
-            f"{domain.name}: expected an event log without records of this domain, found those of "
-            f"{', '.join(fetched_sources)}; restore is for an empty DAGSTER_HOME"
-        )
-    restorer = _Restorer(session.event_log, session.home, _load_records(session.home, domain))
+    manifest = load_manifest(home, domain.name, Process.DOWNLOAD)
+    lost: dict[str, set[str | None]] = {}
+    for record in manifest.records.values() if manifest else ():
+        source = domain.sources.get(record.part.source.name)
+        if not isinstance(record, DownloadRecord) or source is None:
+            continue
+        is_partitioned = record.part.partition is not None
+        if is_partitioned != (source.partitions is not None):
+            continue  # it was partitioned otherwise at that time
+        fetch = states[source.name].fetches.get(record.part.partition)
+        if fetch is None or _is_newer(record, fetch):
+            lost.setdefault(source.name, set()).add(record.part.partition)
+    return lost
+
+
+def _is_newer(record: DownloadRecord, fetch: FetchResult) -> bool:
+    """Return True if a record of the manifest is newer than that of the event log."""
+    if fetch.status is FetchStatus.FORGOTTEN:
+        return False  # a forgotten part is left out of the next manifest
+    if fetch.file is None or record.file.fetched_at > fetch.file.fetched_at:
+        return fetch.status is not FetchStatus.MISSING
+    # An unpin is recorded here first, and exported afterwards.
+    is_unpinned = fetch.decision.reason is Reason.UNPINNED
+    return record.pin is not None and fetch.pin is None and not is_unpinned
+
+
+def restore(session: DomainSession) -> RestoreResult:
+    """Add the records that the event log has lost, from the manifests of the domain.
+
+    A table whose file is missing or altered is rebuilt from its raw file. Raises HomeError if there
+    is no manifest.
+    """
+    domain, home = session.domain, session.home
+    lost = find_lost_parts(home, domain, session.read_sources())
+    restorer = _Restorer(session.event_log, home, _load_records(home, domain))
     for source in domain.sources.values():
-        restorer.restore(source)
+        if source.name in lost:
+            restorer.restore(source, lost[source.name])
     return restorer.result(domain)
 
 
@@ -200,18 +216,17 @@ class _Restorer:
 
     def __init__(self, event_log: EventLog, home: Home, records: Records) -> None:
         self._event_log, self._home, self._records = event_log, home, records
-        self._restored_keys: set[str] = set()
         self._files: list[str] = []
         self._tables: list[str] = []
         self._rebuilt_tables: list[str] = []
         self._problems: list[str] = []
 
-    def restore(self, source: Source) -> None:
-        """Report the records of a source in the order of its stages."""
+    def restore(self, source: Source, partitions: Collection[str | None]) -> None:
+        """Report the records of some partitions of a source in the order of its stages."""
         log = self._event_log
         fetches = {
             record.part.partition: self._fetch_result(record)
-            for record in self._records_of(source, DownloadRecord, Process.DOWNLOAD)
+            for record in self._records_of(source, DownloadRecord, Process.DOWNLOAD, partitions)
         }
         key = asset_keys.raw_key(source)
         for partition, fetch in fetches.items():
@@ -220,7 +235,9 @@ class _Restorer:
             log.report_checks(source, key, raw.CHECKS, fetches, fetches)
 
         validations = {}
-        for validation_record in self._records_of(source, ValidationRecord, Process.VALIDATION):
+        for validation_record in self._records_of(
+            source, ValidationRecord, Process.VALIDATION, partitions
+        ):
             partition = validation_record.part.partition
             download = fetches.get(partition)
             validations[partition] = _with_download(validation_record.result, download)
@@ -232,7 +249,9 @@ class _Restorer:
             log.report_checks(source, key, validated.CHECKS, validations, fetches)
 
         results = {}
-        for ingestion_record in self._records_of(source, IngestionRecord, Process.INGESTION):
+        for ingestion_record in self._records_of(
+            source, IngestionRecord, Process.INGESTION, partitions
+        ):
             result = self._table_result(source, ingestion_record.result)
             if result:
                 results[result.part.partition] = result
@@ -243,7 +262,11 @@ class _Restorer:
             log.report_checks(source, key, tables.CHECKS, results, fetches)
 
     def result(self, domain: Domain) -> RestoreResult:
-        undeclared = sorted(set(self._records[Process.DOWNLOAD]) - self._restored_keys)
+        undeclared = sorted(
+            key
+            for key, record in self._records[Process.DOWNLOAD].items()
+            if record.part.source.name not in domain.sources
+        )
         return RestoreResult(
             domain=domain.name,
             files=self._files,
@@ -252,18 +275,22 @@ class _Restorer:
             problems=[*self._problems, *(f"{key}: is no longer declared" for key in undeclared)],
         )
 
-    def _records_of(self, source: Source, kind: type[R], process: Process) -> list[R]:
-        """Return the records of the source, unless it was partitioned otherwise at that time."""
+    def _records_of(
+        self,
+        source: Source,
+        kind: type[R],
+        process: Process,
+        partitions: Collection[str | None],
+    ) -> list[R]:
         return [
             record
             for record in self._records[process].values()
             if isinstance(record, kind)
             and record.part.source == source.full_name
-            and (record.part.partition is None) == (source.partitions is None)
+            and record.part.partition in partitions
         ]
 
     def _fetch_result(self, record: DownloadRecord) -> FetchResult:
-        self._restored_keys.add(record.key)
         file, pin = record.file, record.pin
         state = raw_store.verify(self._home, file.sha256)
         if state is StoredState.PRESENT:
@@ -284,7 +311,7 @@ class _Restorer:
         """Return the record of a stored or rebuilt table, or None if it cannot be rebuilt."""
         home, part = self._home, record.part
         path = home.root / record.table.path
-        if path.exists() and hash_file(path) == record.table.sha256:
+        if path.is_file() and hash_file(path) == record.table.sha256:
             self._tables.append(str(part))
             return record
         sha256 = record.table.source_sha256

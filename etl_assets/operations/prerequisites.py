@@ -1,7 +1,7 @@
-"""Check that the inputs of a run exist that begins after the raw stage.
+"""Check before a run what it needs: folders that can be written, free space, existing inputs.
 
-Inputs that are not current are no obstacle, as such a run uses what there is. Only marts that were
-built from other tables than the current ones are not published.
+Inputs of a run that begins after the raw stage need not be current, as such a run uses what there
+is. Only marts that were built from other tables than the current ones are not published.
 """
 
 from __future__ import annotations
@@ -13,16 +13,45 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.model_state import unpublishable_models
-from etl_assets.defs.plan import waits_for_table
+from etl_assets.defs.plan import Plan, waits_for_table
 from etl_assets.marts import dbt
-from etl_assets.model.errors import UsageError
+from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.run_options import SOURCE_STAGES, Stage, StageRange
+from etl_assets.operations.health_checks import machine
+from etl_assets.operations.health_checks.result import Level
+from etl_assets.storage import disk
 
 MISSING_INPUT = {
     Stage.RAW: "nothing was fetched yet",
     Stage.VALIDATED: "the newest file is not validated",
     Stage.TABLE: "there is no table",
 }
+
+
+def require_folders(session: DomainSession) -> None:
+    """Raise HomeError with every folder that the run writes and that cannot be written."""
+    settings, domain = session.project.settings, session.domain
+    findings = machine.check_folders(session.home, settings.dagster_home, {domain.name: domain})
+    if faults := [str(finding) for finding in findings if finding.level is Level.ERROR]:
+        raise HomeError("\n".join(faults))
+
+
+def require_space(session: DomainSession, plan: Plan) -> None:
+    """Raise HomeError unless twice the files that are to be fetched fit on the disk.
+
+    Beside a raw file there are its table and what is made of it.
+    """
+    size_bytes = 0
+    for part in plan.moved:
+        probe = plan.probes.get(part)
+        validators = probe.validators if probe else None
+        size_bytes += (validators.size_bytes if validators else None) or 0
+    needed, free = 2 * size_bytes, disk.free_bytes(session.home.raw)
+    if free < needed:
+        raise HomeError(
+            f"{session.home.root}: expected {needed:,} free bytes, twice the size of the files to "
+            f"fetch, found {free:,}; free some space (`etl prune`), or limit the run by --source"
+        )
 
 
 def require_inputs(session: DomainSession, sources: Sequence[Source], stages: StageRange) -> None:

@@ -5,27 +5,80 @@ A command's run is alive as long as its domain's lock is held; nothing here wait
 
 from __future__ import annotations
 
-from etl_assets.defs import asset_keys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
 from etl_assets.defs.context import DomainSession, current_run, directory_tag
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
+from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import finish_failed
+from etl_assets.defs.model_state import repair_published_set
 from etl_assets.fetch import raw_store
-from etl_assets.ledger.manifest import Process, manifest_file
+from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import PublishedSet
+from etl_assets.operations.manifest import find_lost_parts, restore
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
+from etl_assets.storage.atomic_write import set_aside
 from etl_assets.storage.lock import is_lock_free
+from etl_assets.storage.signatures import open_signatures
 
 KILLED = "the process of this run was ended from outside"
 
 
 def recover(session: DomainSession) -> None:
-    """End killed runs and remove half-written files; the caller holds the domain's lock."""
+    """Clean up after killed runs, and repair the published set; the caller holds the lock."""
+    sweep(session.home, session.domain.name)
+    _replace_damaged_ledger(session)
+    _restore_lost_records(session)
+    _repair_published_set(session)
+    _end_killed_runs(session)
+    _remove_unrecorded_directories(session)
+
+
+def _replace_damaged_ledger(session: DomainSession) -> None:
+    """Export the ledger again if a manifest of it is missing or damaged, but the event log is not.
+
+    If both are lost, a damaged manifest raises HomeError: it is never taken for an empty one.
+    """
+    home, name = session.home, session.domain.name
+    if not any(state.fetches for state in session.read_sources().values()):
+        return
+    is_complete = True
+    for process in Process:
+        path = manifest_file(home, name, process)
+        try:
+            is_complete &= load_manifest(home, name, process) is not None
+        except HomeError as error:
+            target = set_aside(path)
+            session.project.echo(f"{name}: {error}\nit is now {target.name}, and is exported again")
+            is_complete = False
+    if not is_complete:
+        export_ledger(session, datetime.now(UTC))
+
+
+def _restore_lost_records(session: DomainSession) -> None:
+    """Restore what the event log has lost from the exported manifests."""
+    if find_lost_parts(session.home, session.domain, session.read_sources()):
+        for line in restore(session).lines():
+            session.project.echo(f"event log: {line}")
+
+
+def _repair_published_set(session: DomainSession) -> None:
+    home, name, echo = session.home, session.domain.name, session.project.echo
+    head = home.published_head(name)
+    has_head = head.exists()
+    for problem in repair_published_set(session):
+        echo(f"{name}: repaired: {problem}")
+    if not has_head and head.exists():
+        echo(f"{name}: the newest published set is recorded in {home.relative(head)} now")
+        for problem in _find_altered_files(session):
+            echo(f"{name}: {problem}")
+
+
+def _end_killed_runs(session: DomainSession) -> None:
     event_log, domain = session.event_log, session.domain
-    sweep(session.home, domain.name)
-    restore_latest(session)
     for run_id in event_log.unfinished_runs(domain.name):
         event_log.fail_run(run_id, KILLED)
         if directory_tag(domain) in event_log.run_tags(run_id):
@@ -39,30 +92,34 @@ def recover(session: DomainSession) -> None:
             event_log.free_pool_slots(run_id)
 
 
-def restore_latest(session: DomainSession) -> None:
-    """Link the published set again if `latest` is gone: without it, history would begin again.
+def _remove_unrecorded_directories(session: DomainSession) -> None:
+    """Remove directories of runs that were killed before the event log had them."""
+    live_directories = session.event_log.unfinished_directories(session.domain.name)
+    for directory in run_directory.list_directories(session.home, session.domain.name):
+        is_live = directory.name in live_directories
+        if run_directory.is_unfinished(directory) and not is_live:
+            run_directory.remove(directory)
 
-    Raises HomeError if the event log knows of a published set and no directory of one is left.
-    """
+
+def _find_altered_files(session: DomainSession) -> Iterator[str]:
+    """Yield the published sets of an older version that are not what their sums say."""
     home, name = session.home, session.domain.name
-    key = asset_keys.published_key(session.domain)
-    if home.latest(name).is_symlink() or home.latest(name).exists():
-        return
-    record = session.event_log.latest_record(key, PublishedSet)
-    if record is None:
-        return
-    for directory in run_directory.list_runs(home, name):
-        if run_directory.read_manifest(directory).published:
-            run_directory.publish(home, name, directory)
-            session.project.echo(
-                f"{name}: {home.latest(name)} was gone and is linked to {directory.name} again"
-            )
-            return
-    raise HomeError(
-        f"{home.latest(name)}: expected the published set of {record.directory}, found neither the "
-        "link nor a directory of a published run; put back a copy of outputs, so that the history "
-        "goes on"
-    )
+    with open_signatures(home.signatures(name)) as signatures:
+        for directory in run_directory.list_runs(home, name):
+            try:
+                sums = run_directory.read_sums(directory)
+            except HomeError:
+                continue  # a run that failed has none
+            altered = [
+                file
+                for file, sha256 in sums.items()
+                if not signatures.has_digest(directory / file, sha256)
+            ]
+            if altered:
+                yield (
+                    f"{home.relative(directory)}: {len(altered)} files are not what "
+                    f"{run_directory.SUMS_FILE} says, such as {altered[0]}"
+                )
 
 
 def _is_dead(event_log: EventLog, home: Home, run_id: str) -> bool:

@@ -23,7 +23,7 @@ from etl_assets.model.run_manifest import MARTS, DocumentContent, RunManifest, R
 from etl_assets.operations.run import require_empty
 from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_scratch_home
 from etl_assets.publish import documents as publish_documents
-from etl_assets.publish import run_directory
+from etl_assets.publish import run_directory, set_index
 from etl_assets.publish.writers.output import DocumentContext
 
 REPLAYS = "replays"
@@ -62,6 +62,9 @@ def replay(project: ProjectContext, name: str, *, into: Path | None = None) -> R
     """
     domain, run = _find_run(project, name)
     manifest = run_directory.read_manifest(run)
+    if manifest.published_set:  # the run had nothing to do: replay the set that it left in place
+        run = run.with_name(manifest.published_set)
+        manifest = run_directory.read_manifest(run)
     _require_same_code(project, domain, run, manifest)
     if into is None:
         target = project.home.outputs(domain.name) / REPLAYS / f"{run.name}.{secrets.token_hex(4)}"
@@ -192,7 +195,7 @@ def _compare(
 ) -> ReplayResult:
     original, replayed = run_directory.read_sums(run), run_directory.read_sums(target)
     files = {_file_of(mart.model) for mart in manifest.marts}
-    files |= {document.file for document in manifest.documents}
+    files |= {file.file for file in set_index.read_index(run, manifest)}
     files |= set(replayed)
     # Source health depends on when this home fetched each file, which a replay does not repeat.
     files -= {_file_of(model.name) for model in graph.marts if model.reads_health}

@@ -19,14 +19,15 @@ from etl_assets.defs.model_state import last_built_at
 from etl_assets.defs.plan import Plan, make_plan
 from etl_assets.defs.retention.retain import retain
 from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
+from etl_assets.model.records import HistoryDecision
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.model.run_options import RunOptions, Stage
+from etl_assets.model.run_options import MAX_AHEAD, RunOptions, Stage
 from etl_assets.operations import prerequisites, recovery
-from etl_assets.publish import run_directory
+from etl_assets.publish import chain, run_directory
 from etl_assets.storage import disk
 from etl_assets.storage.lock import lock
+from etl_assets.storage.user import current_user
 
-MAX_AHEAD = timedelta(days=1)  # of a logical time before the clock
 EARLIEST_YEAR = 2000  # a number is read as seconds since 1970
 EXPECTED_TARGET = "--output-dir: expected an empty directory or none"
 
@@ -60,7 +61,8 @@ def run_domain(
             raise
         retain(session, now=datetime.now(UTC))
         if copy_directory:
-            copy_published(session, copy_directory, published=manifest.published)
+            is_current = manifest.published or manifest.is_unchanged
+            copy_published(session, copy_directory, published=is_current)
         return manifest
 
 
@@ -76,8 +78,11 @@ def backfill(
 def _run_locked(
     session: DomainSession, options: RunOptions, partitions: tuple[str, str] | None
 ) -> RunManifest:
-    recovery.recover(session)
     started_at = datetime.now(UTC)
+    prerequisites.require_folders(session)
+    if options.new_history:
+        begin_history(session, options.why, started_at)
+    recovery.recover(session)
     plan = plan_run(session, options)
     as_of = _as_of(session, options)
     if partitions:
@@ -86,11 +91,23 @@ def _run_locked(
         session.project.echo(line)
     plan.observe(session)
     session = replace(session, project=replace(session.project, probes=plan.probes))
+    prerequisites.require_space(session, plan)
     if not plan.needs_run:
         return finish_run.finish_unchanged(
             session, options.stages, as_of=as_of, started_at=started_at
         )
     return _conclude(session, options, launch(session, plan, options, as_of=as_of))
+
+
+def begin_history(session: DomainSession, why: str, at: datetime) -> None:
+    """Record that the next published set does not continue the history of the last one."""
+    home, name = session.home, session.domain.name
+    try:
+        link = chain.read_head(home, name).link
+    except HomeError:
+        link = None
+    decision = HistoryDecision(by=current_user(), why=why.strip(), at=at)
+    chain.write_head(home, name, chain.PublishedHead(link=link, new_history=decision))
 
 
 def _conclude(session: DomainSession, options: RunOptions, result: RunResult) -> RunManifest:

@@ -25,7 +25,7 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, StoredState, Table
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.publish import run_directory
+from etl_assets.publish import chain
 from etl_assets.tables import tabulate
 
 
@@ -115,7 +115,7 @@ class ScratchHome:
         self._dbt.export({model.name: model.key for model in models}, target)
 
     def _find_history(self, model: str, sha256: str) -> Path:
-        file = run_directory.find_history(self._real_home, self._domain.name, model, sha256)
+        file = chain.find_mart(self._real_home, self._domain.name, model, sha256)
         if file is None:
             raise HomeError(
                 f"{self._domain.name}: expected the {model} with SHA-256 {sha256} in a run "

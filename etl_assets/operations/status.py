@@ -55,12 +55,14 @@ class DomainStatus:
         return (
             f"{self.domain}: {self.published.status}, "
             f"as of {self.published.as_of:%Y-%m-%d %H:%M} UTC ({age} ago), "
-            f"{len(self.published.documents)} documents in {self.directory}"
+            f"{self.published.file_count} documents in {self.directory}"
         )
 
     def _last_run_lines(self) -> Iterator[str]:
-        """Yield how the last run ended, unless it published without any problem."""
-        if self.last is None or (self.last.published and self.last.status is RunStatus.SUCCESS):
+        """Yield how the last run ended, unless it succeeded and was not limited to some stages."""
+        if self.last is None:
+            return
+        if self.last.status is RunStatus.SUCCESS and not self.last.is_partial:
             return
         note = f": {self.last.note}" if self.last.note else ""
         yield f"  last run, {self.last_directory}: {self.last.status}{note}"

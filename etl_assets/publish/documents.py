@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import PublishedFile, RunManifest
-from etl_assets.publish import run_directory
+from etl_assets.publish import run_directory, set_index
 from etl_assets.publish.writers.output import DocumentContext
 from etl_assets.publish.writers.registry import find_writer
 from etl_assets.publish.writers.rows import Rows
@@ -34,43 +35,56 @@ logger = logging.getLogger(__name__)
 MAX_SCHEMA_PROBLEMS = 20
 
 
+@dataclass(frozen=True)
+class PreviousSet:
+    """The published set whose files a candidate may link."""
+
+    directory: Path
+    files: Sequence[PublishedFile]
+    content_times: Mapping[str, datetime]
+    """The logical time for which each document was written."""
+
+
+@dataclass(frozen=True)
+class WrittenDocuments:
+    """The files of all documents of a candidate."""
+
+    files: list[PublishedFile]
+    linked: set[str]
+    """The documents whose files are links to the published ones."""
+
+
 def write_documents(
     documents: Sequence[Document],
     marts: Path,
     run_dir: Path,
     *,
     as_of: datetime,
-    previous: Path | None,
+    previous: PreviousSet | None,
     changed: AbstractSet[str],
     signatures: Signatures,
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
-) -> list[PublishedFile]:
-    """Write or link every document of the candidate; returns the records of all files.
+) -> WrittenDocuments:
+    """Write or link every document of the candidate.
 
-    `previous` is the directory of the published set, `changed` names the models that differ from
-    it, `signatures` are of the published files, `attributions` belong to a document by its file.
+    `previous` is the published set, `changed` names the models that differ from it, `signatures`
+    are of the published files, `attributions` belong to a document by its file.
     """
-    written = []
-    times = _content_times(previous)
+    files: list[PublishedFile] = []
+    linked: set[str] = set()
     for document in documents:
         reused: list[PublishedFile] = []
         document_as_of = as_of
         # The last model is the one whose change makes the document again (`made_with`).
-        if document.models[-1] not in changed:
+        if previous and document.models[-1] not in changed:
             reused = reuse_document(document, run_dir, previous=previous, signatures=signatures)
             # One that is made again because a file was damaged keeps the time of its content.
-            document_as_of = times.get(document.file, as_of)
+            document_as_of = previous.content_times.get(document.file, as_of)
+        if reused:
+            linked.add(document.file)
         context = DocumentContext(run_dir, document_as_of, attributions.get(document.file, ()))
-        written += reused or write_document(document, marts, context)
-    return written
-
-
-def _content_times(previous: Path | None) -> dict[str, datetime]:
-    """The logical time for which each published document was written."""
-    if previous is None:
-        return {}
-    contents = run_directory.read_manifest(previous).contents
-    return {content.document: content.as_of for content in contents}
+        files += reused or write_document(document, marts, context)
+    return WrittenDocuments(files, linked)
 
 
 def write_document(
@@ -84,39 +98,37 @@ def write_document(
 
 
 def reuse_document(
-    document: Document, run_dir: Path, *, previous: Path | None, signatures: Signatures
+    document: Document, run_dir: Path, *, previous: PreviousSet, signatures: Signatures
 ) -> list[PublishedFile]:
     """Link the document's published files into the candidate, and return them.
 
     If one of them is missing, or not what was written, nothing is linked or returned.
     """
-    if previous is None:
+    published = previous.directory
+    reused = [file for file in previous.files if file.document == document.file]
+    if not all(signatures.has_digest(published / file.file, file.sha256) for file in reused):
         return []
-    published = run_directory.read_manifest(previous).documents
-    reused = [file for file in published if file.document == document.file]
-    if not all(signatures.has_digest(previous / file.file, file.sha256) for file in reused):
-        return []
-    run_directory.link_unchanged(previous, run_dir, [file.file for file in reused])
+    run_directory.link_unchanged(published, run_dir, [file.file for file in reused])
     return reused
 
 
 def find_incomplete_documents(
-    documents: Iterable[Document], marts: Path, run_dir: Path, written: Iterable[PublishedFile]
+    documents: Iterable[Document], marts: Path, run_dir: Path, written: WrittenDocuments
 ) -> list[Problem]:
     """Documents that do not contain every row of their model, or contain too many.
 
-    Rows are counted twice, by the writer and by reading the files back.
+    Rows are counted twice, by the writer and by reading the files back. Those of linked files were
+    counted when they were written.
     """
     written_rows: dict[str, int] = {}
-    for file in written:
+    for file in written.files:
         written_rows[file.document] = written_rows.get(file.document, 0) + file.rows
     problems = []
     for document in documents:
         expected = len(Rows(marts / f"{document.model}.parquet"))
-        counts = {
-            written_rows.get(document.file, 0),
-            find_writer(document).count_rows(document, run_dir),
-        }
+        counts = {written_rows.get(document.file, 0)}
+        if document.file not in written.linked:
+            counts.add(find_writer(document).count_rows(document, run_dir))
         if counts != {expected}:
             found = " and ".join(str(count) for count in sorted(counts))
             problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))
@@ -155,8 +167,12 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is anything
         raise BuildError(f"{path}: expected JSON, found: {error}") from error
 
 
-def publish_candidate(home: Home, run_dir: Path, manifest: RunManifest) -> None:
-    """Write the manifest and the checksums; if the manifest says published, move `latest`.
+def publish_candidate(
+    home: Home, run_dir: Path, manifest: RunManifest, files: Sequence[PublishedFile]
+) -> RunManifest:
+    """Write index, manifest and checksums; if the manifest says published, move `latest`.
+
+    `files` are those of documents and marts. Returns the manifest with the digest of the index.
 
     The set is complete before readers can see it. A run that is killed before `latest` moves leaves
     `latest` as it was. Its manifest says published, but the pending link shows that it is not.
@@ -165,8 +181,12 @@ def publish_candidate(home: Home, run_dir: Path, manifest: RunManifest) -> None:
         if manifest.published:
             on_error.callback(run_directory.withdraw_publication, run_dir)
             run_directory.announce_publication(home, manifest.domain, run_dir)
+        index_sha256 = set_index.write_index(run_dir, files)
+        manifest = manifest.model_copy(update={"index_sha256": index_sha256})
         run_directory.write_manifest(run_dir, manifest)
-        run_directory.write_sums(run_dir)
+        run_directory.write_sums(run_dir, {file.file: file.sha256 for file in files})
+        run_directory.protect(run_dir)
         if manifest.published:
             run_directory.publish(home, manifest.domain, run_dir)
         on_error.pop_all()
+    return manifest

@@ -10,17 +10,20 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 
+import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
+from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
 from etl_assets.storage import atomic_write
 from etl_assets.storage.atomic_write import atomic_file, flush_to_disk
 from etl_assets.storage.hashing import hash_file
@@ -29,6 +32,9 @@ SUMS_FILE = "SHA256SUMS"
 DIRECTORY_NAME = re.compile(r"\d{8}_\d{6}(_\d+)?")
 REMOVAL_PREFIX = ".gone-"
 PENDING_PREFIX = ".latest."
+LINK_AGAIN = ".linked-again"
+ALTERED_MANIFEST = "manifest.json.altered"
+READ_ONLY = 0o444
 # The file system has no hard links, or no more for this file, or the files are on two devices.
 NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
 
@@ -52,19 +58,24 @@ def create(home: Home, domain: str, started_at: datetime) -> Path:
 
 
 def list_runs(home: Home, domain: str) -> Iterator[Path]:
-    """Directories of runs that ended, newest first.
+    """Directories of runs that ended, newest first, by their sequence and not by the clock.
 
     A run that was killed has no manifest, or one with a publication that is still pending.
     """
     directories = [path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}")]
     ended = (path for path in directories if _is_run(path) and not is_publication_pending(path))
-    yield from sorted(ended, key=_start_order, reverse=True)
+    yield from sorted(ended, key=_run_order, reverse=True)
 
 
 def list_directories(home: Home, domain: str) -> list[Path]:
     """Directories of all runs, also of killed ones, newest first."""
     directories = [path for path in home.outputs(domain).glob("*/") if _is_run(path)]
-    return sorted(directories, key=_start_order, reverse=True)
+    return sorted(directories, key=_run_order, reverse=True)
+
+
+def last_sequence(home: Home, domain: str) -> int:
+    """The highest position of a run that has a directory; 0 if there is none."""
+    return max(map(_read_sequence, list_directories(home, domain)), default=0)
 
 
 def list_domains(home: Home) -> list[str]:
@@ -112,15 +123,28 @@ def copy_run_directory(published: Path, target: Path) -> None:
         shutil.copytree(published, temporary, dirs_exist_ok=True)
 
 
-def write_sums(directory: Path) -> Path:
-    """Write `SHA256SUMS` of all other files, in the format of `sha256sum --check`."""
+def write_sums(directory: Path, digests: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Write `SHA256SUMS` of all other files, in the format of `sha256sum --check`.
+
+    `digests` are those that files had when they were written. Only the other files are read: a sum
+    of damaged bytes would make them valid.
+    """
     target = directory / SUMS_FILE
     names = [name for name in list_files(directory) if name != SUMS_FILE]
+    sums = {name: digests.get(name) or hash_file(directory / name) for name in names}
     with atomic_file(target) as temporary:
         temporary.write_text(
-            "".join(f"{hash_file(directory / name)}  {name}\n" for name in names), encoding="utf-8"
+            "".join(f"{sha256}  {name}\n" for name, sha256 in sums.items()), encoding="utf-8"
         )
     return target
+
+
+def protect(directory: Path) -> None:
+    """Make all files of a run read-only."""
+    for name in list_files(directory):
+        path = directory / name
+        if path.stat().st_mode & 0o222:
+            path.chmod(READ_ONLY)
 
 
 def read_sums(directory: Path) -> dict[str, str]:
@@ -160,18 +184,26 @@ def read_manifest(run_dir: Path) -> RunManifest:
         ) from error
 
 
-def find_history(home: Home, domain: str, model: str, sha256: str) -> Path | None:
-    """The file of a history model with this digest, in the newest run that has it."""
-    for directory in list_runs(home, domain):
-        file = directory / MARTS / f"{model}.parquet"
-        if file.is_file() and hash_file(file) == sha256:
-            return file
-    return None
+def set_manifest_aside(run_dir: Path) -> None:
+    """Rename a manifest that was altered, so that no command reads it."""
+    path = run_dir / MANIFEST_FILE
+    if path.exists():
+        path.rename(run_dir / ALTERED_MANIFEST)
+
+
+def is_unfinished(run_dir: Path) -> bool:
+    """True if the run is in progress, or was killed before it wrote its manifest."""
+    return not any((run_dir / name).exists() for name in (MANIFEST_FILE, ALTERED_MANIFEST))
 
 
 def count_rows(path: Path) -> int:
-    """The number of rows of a parquet file."""
-    return int(pq.read_metadata(path).num_rows)
+    """The number of rows of a parquet file; raises HomeError if it cannot be read."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise HomeError(
+            f"{path}: expected a parquet file, found: {error}; run again to make it again"
+        ) from error
 
 
 def announce_publication(home: Home, domain: str, run_dir: Path) -> None:
@@ -192,10 +224,25 @@ def publish(home: Home, domain: str, run_dir: Path) -> None:
     """Rename the pending link to `latest`; readers see the old set or the new one, never none."""
     if not is_publication_pending(run_dir):
         announce_publication(home, domain, run_dir)
+    _move_to_latest(home, domain, _pending_link(run_dir))
+
+
+def link_again(home: Home, domain: str, run_dir: Path) -> None:
+    """Let `latest` link to a set that was published before."""
+    # Not a pending link: if this is interrupted, the set stays published.
+    link = home.outputs(domain) / LINK_AGAIN
+    link.unlink(missing_ok=True)
+    link.symlink_to(run_dir.name, target_is_directory=True)
+    _move_to_latest(home, domain, link)
+
+
+def _move_to_latest(home: Home, domain: str, link: Path) -> None:
     latest = home.latest(domain)
     try:
+        if latest.is_dir() and not latest.is_symlink():
+            atomic_write.set_aside(latest)
         # A rename is atomic, but only the flush makes it survive a power cut.
-        _pending_link(run_dir).replace(latest)
+        link.replace(latest)
         flush_to_disk(home.outputs(domain))
     except OSError as error:
         raise _home_error(latest, "a symbolic link that can be replaced", error) from error
@@ -310,6 +357,25 @@ def _start_order(directory: Path) -> tuple[str, int]:
     """Sort key: by number within a second, so that `_10` follows `_9`."""
     day, clock, *number = directory.name.split("_")
     return f"{day}_{clock}", int(number[0]) if number else 1
+
+
+def _run_order(directory: Path) -> tuple[bool, int, str, int]:
+    """Sort key: by sequence, a run without an end last; by name for runs of older versions."""
+    return is_unfinished(directory), _read_sequence(directory), *_start_order(directory)
+
+
+class _Sequence(msgspec.Struct):
+    sequence: int = 0
+
+
+def _read_sequence(directory: Path) -> int:
+    # Without the rest of the manifest, as this is read of every run that is kept.
+    try:
+        return msgspec.json.decode(
+            (directory / MANIFEST_FILE).read_bytes(), type=_Sequence
+        ).sequence
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
 
 
 def _home_error(path: Path, expected: str, error: OSError) -> HomeError:

@@ -208,20 +208,19 @@ def judge_age(source: Source | None, hours: float | None) -> Freshness:
 def summarize_documents(domain: Domain, manifest: RunManifest) -> list[DocumentLine]:
     """One line per document, in the order in which they were written."""
     titles = {document.file: document.title for document in domain.documents}
-    lines = []
-    for name, group in groupby(manifest.documents, key=lambda written: written.document):
-        files = list(group)
-        lines.append(
-            DocumentLine(
-                document=name,
-                title=titles.get(name, ""),
-                files=[file.file for file in files],
-                rows=sum(file.rows for file in files),
-                size_bytes=sum(file.size_bytes for file in files),
-                sha256=files[0].sha256 if len(files) == 1 else None,
-            )
+    return [
+        DocumentLine(
+            document=document.document,
+            title=titles.get(document.document, ""),
+            files=document.files,
+            first_file=document.first_file,
+            rows=document.rows,
+            size_bytes=document.size_bytes,
+            sha256=document.sha256 if document.files == 1 else None,
+            folder=f"../{manifest.published_set}/" if manifest.published_set else "",
         )
-    return lines
+        for document in manifest.documents
+    ]
 
 
 def _latest(times: Iterable[datetime | None]) -> datetime | None:

@@ -85,18 +85,21 @@ class DocumentLine(Record):
 
     document: str
     title: str
-    files: list[str] = Field(description="relative to the run directory")
+    files: int = Field(ge=1)
+    first_file: str = Field(description="relative to the run directory")
     rows: int = Field(ge=0)
     size_bytes: int = Field(ge=0)
     sha256: Sha256 | None = Field(default=None, description="if the document is one file")
 
+    folder: str = Field(
+        default="", description="of the set, relative to the report: empty, or with a slash"
+    )
+
     @property
     def link_target(self) -> str:
         """The document itself if it is a file or a directory, else its first file."""
-        is_directory = any(file.startswith(f"{self.document}/") for file in self.files)
-        if self.document in self.files or is_directory or not self.files:
-            return self.document
-        return self.files[0]
+        is_directory = self.first_file.startswith(f"{self.document}/")
+        return self.folder + (self.document if is_directory else self.first_file)
 
 
 class RunReport(Record):

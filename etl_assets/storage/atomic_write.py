@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from etl_assets.model.errors import HomeError
@@ -26,6 +27,13 @@ ADVICE = {
     errno.EPERM: "make it writable or set ETL_HOME to another directory",
     errno.ENOTDIR: "move the file that is in the way",
     errno.EEXIST: "move the file that is in the way",
+    errno.EISDIR: "move the folder that is in the way",
+    errno.ENOTEMPTY: "move the folder that is in the way",
+    errno.ENAMETOOLONG: "set ETL_HOME to a directory with a shorter path",
+    errno.ELOOP: "replace the symbolic link that leads to itself",
+    errno.EMFILE: "raise the limit on open files",
+    errno.ENFILE: "raise the limit on open files",
+    errno.EIO: "check the disk",
 }
 
 
@@ -78,10 +86,21 @@ def write_text(target: Path, text: str) -> None:
 def commit_file(temporary: Path, target: Path, *, mode: int) -> None:
     """Rename a complete file to its target, durable across a crash."""
     temporary.chmod(mode)
+    if target.is_dir() and not temporary.is_dir():
+        set_aside(target)
     # In this order: after a crash a name must never point at bytes that were not yet on the disk.
     flush_to_disk(temporary)
     os.replace(temporary, target)
     flush_to_disk(target.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is in the way of a file, and return its new path; nothing is deleted."""
+    for number in count(1):
+        target = path.with_name(f"{path.name}.aside{number}")
+        if not target.exists():
+            break
+    return path.rename(target)
 
 
 def remove_temporary_files(folder: Path, *, name: str = "*") -> None:

@@ -110,7 +110,7 @@ def test_a_value_of_several_is_json(empty_sample_env: SampleHome, capsys: Shown)
     assert call("config", "get", f"{DOMAIN}.retention") == 0
 
     assert set(json.loads(capsys.readouterr().out)) == {
-        *("versions", "days", "keep_runs", "rehash_megabytes")
+        *("versions", "days", "keep_runs", "rehash_megabytes", "rehash_days")
     }
 
 

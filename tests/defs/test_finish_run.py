@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from support.notification_servers import TOKEN, WebhookServer
-from support.sample_home import AS_OF, SampleHome
+from support.sample_home import AS_OF, DOMAIN, SampleHome
 
 from etl_assets.defs.finish_run import last_sent
 from etl_assets.demo import samples
@@ -84,7 +84,9 @@ def test_an_unreachable_target_is_reported_and_tried_again(
 
 def test_an_unusable_home_is_notified(sample: SampleHome, webhook: WebhookServer) -> None:
     with_webhook(sample, webhook)
-    (sample.latest / "manifest.json").write_text("{", encoding="utf-8")
+    (sample.latest / "marts" / f"{sample.domain.history}.parquet").unlink()
+    sample.home.history_copy(DOMAIN).unlink()
+    sample.home.warehouse(DOMAIN).unlink()
 
     with pytest.raises(HomeError):
         sample.run()

@@ -13,6 +13,7 @@ from etl_assets.defs.asset_keys import report_key
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
+from etl_assets.publish import run_directory
 from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE
 
 FEED = "advisory.echohq.com/data.json"
@@ -43,11 +44,15 @@ def test_a_run_with_nothing_to_do_has_its_own_report(sample: SampleHome) -> None
 
     manifest = sample.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
 
-    assert manifest.note == "nothing moved"
+    directory = sample.home.outputs(DOMAIN) / manifest.run_id
+    assert (manifest.note, manifest.published_set) == ("nothing moved", before.name)
+    assert sample.latest == before
     for file in FILES:
-        assert not (sample.latest / file).samefile(before / file)
-        assert "nothing moved" in (sample.latest / file).read_text(encoding="utf-8")
-    assert "last contact" in (sample.latest / HTML_FILE).read_text(encoding="utf-8")
+        assert "nothing moved" in (directory / file).read_text(encoding="utf-8")
+    page = (directory / HTML_FILE).read_text(encoding="utf-8")
+    assert "last contact" in page
+    assert f'href="./../{before.name}/openvex.json"' in page
+    assert run_directory.list_files(directory) == ["SHA256SUMS", "manifest.json", *sorted(FILES)]
 
 
 def test_a_probe_counts_as_a_contact_although_nothing_is_fetched(sample: SampleHome) -> None:

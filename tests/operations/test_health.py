@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,6 +15,9 @@ from support.command_homes import block_with_file, call, damage_databases
 from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.defs.event_log import COMMAND_TAG
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.publish import chain, run_directory
+from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.lock import lock
 
 Capture = pytest.CaptureFixture[str]
@@ -22,9 +26,30 @@ Damage = Callable[[SampleHome, pytest.MonkeyPatch], object]
 
 def change_last_run(sample: SampleHome, status: str, note: str) -> None:
     """Change the outcome in the manifest of the last run."""
-    path = sample.latest / "manifest.json"
-    manifest = json.loads(path.read_bytes()) | {"status": status, "note": note, "answers": []}
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    change_manifest(sample, {"status": status, "note": note, "answers": []})
+
+
+def change_manifest(sample: SampleHome, fields: dict[str, Any]) -> None:
+    """Change the published manifest, as if the run had written it so."""
+    manifest = run_directory.read_manifest(sample.latest).model_dump(mode="json") | fields
+    path = run_directory.write_manifest(sample.latest, RunManifest.model_validate(manifest))
+    head = chain.read_head(sample.home, DOMAIN)
+    assert head.link is not None
+    link = head.link.model_copy(update={"manifest_sha256": hash_file(path)})
+    chain.write_head(sample.home, DOMAIN, chain.PublishedHead(link=link))
+
+
+def damage_history(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"no parquet" * 100)
+
+
+def backdate_hashes(sample: SampleHome) -> None:
+    file = sample.home.signatures(DOMAIN)
+    entries = json.loads(file.read_bytes())
+    month_ns = 30 * 86_400 * 1_000_000_000
+    old = {key: [*entry[:3], entry[3] - month_ns, *entry[4:]] for key, entry in entries.items()}
+    file.write_text(json.dumps(old), encoding="utf-8")
 
 
 def create_sparse_file(path: Path) -> None:
@@ -117,7 +142,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "event log": (lambda s, _: damage_databases(s.home.dagster), "ERROR event log: "),
     "event log lost": (
         lambda s, _: shutil.rmtree(s.home.dagster),
-        "WARN  event log: none, though there are manifests; expected the event log; `etl manifest",
+        "WARN  event log: none, though there are manifests; expected the event log; `etl run` ",
     ),
     "dagster.yaml": (
         lambda s, _: (s.home.dagster / "dagster.yaml").write_text("a: ["),
@@ -128,10 +153,23 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         f"WARN  {DOMAIN}: warehouse: data/warehouse/{DOMAIN}.duckdb is damaged, or",
     ),
     "history": (
-        lambda s, _: (s.latest / "marts" / f"{s.domain.history}.parquet").write_bytes(
-            b"no parquet" * 100
+        lambda s, _: damage_history(s.latest / "marts" / f"{s.domain.history}.parquet"),
+        f"WARN  {DOMAIN}: published: ",
+    ),
+    "history lost": (
+        lambda s, _: (
+            damage_history(s.latest / "marts" / f"{s.domain.history}.parquet"),
+            s.home.history_copy(DOMAIN).unlink(),
         ),
         f"ERROR {DOMAIN}: published: ",
+    ),
+    "clock": (
+        lambda s, _: change_manifest(s, {"as_of": "2999-01-01T00:00:00Z"}),
+        f"WARN  {DOMAIN}: clock: ",
+    ),
+    "hashes": (
+        lambda s, _: backdate_hashes(s),
+        f"WARN  {DOMAIN}: hashes: ",
     ),
     "locations": (
         lambda s, _: (s.mirror / "advisory.echohq.com" / "data.json").unlink(),
@@ -166,19 +204,19 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "published": (
         lambda s, _: shutil.rmtree(s.latest),
-        f"ERROR {DOMAIN}: published: ",
+        f"WARN  {DOMAIN}: published: ",
     ),
     "nothing published": (
         lambda s, _: s.home.latest(DOMAIN).unlink(),
-        f"WARN  {DOMAIN}: published: nothing, though it ran; expected",
+        f"WARN  {DOMAIN}: published: ",
     ),
     "quarantine": (
         lambda s, _: quarantine_file(s),
         f"WARN  {DOMAIN}: quarantine: {DOMAIN}.kev aaaaaaaaaaaa; expected",
     ),
     "ledger": (
-        lambda s, _: next(s.home.manifests.glob(f"{DOMAIN}_*")).write_text("{"),
-        f"ERROR {DOMAIN}: ledger: ",
+        lambda s, _: next(s.home.manifests.glob(f"{DOMAIN}_*.manifest.json")).write_text("{"),
+        f"WARN  {DOMAIN}: ledger: ",
     ),
 }
 

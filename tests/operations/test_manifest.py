@@ -11,7 +11,7 @@ from support.sample_home import DOMAIN, SampleHome, fingerprint
 from etl_assets.defs.event_log import SourceState
 from etl_assets.defs.export_manifest import export_on_request
 from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
-from etl_assets.model.errors import HomeError, UsageError
+from etl_assets.model.errors import HomeError
 from etl_assets.model.records import Reason, RunStatus
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.manifest import RestoreResult, restore
@@ -107,9 +107,10 @@ def test_a_source_that_is_no_longer_declared_is_reported(lost: SampleHome) -> No
     assert result.problems == [f"{DOMAIN}.kev: is no longer declared"]
 
 
-def test_an_event_log_with_records_of_the_domain_is_not_changed(second_sample: SampleHome) -> None:
-    with pytest.raises(UsageError, match="restore is for an empty DAGSTER_HOME"):
-        restore_all(second_sample)
+def test_an_event_log_with_all_records_is_not_changed(second_sample: SampleHome) -> None:
+    result = restore_all(second_sample)
+
+    assert (result.files, result.tables, result.problems) == ([], [], [])
 
 
 def test_without_manifests_nothing_is_restored(lost: SampleHome) -> None:

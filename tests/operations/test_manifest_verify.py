@@ -11,7 +11,8 @@ from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.ledger.manifest import Process, manifest_file
 from etl_assets.model.errors import HomeError
-from etl_assets.operations.manifest import Fault, StoreFault, Verification, verify_store
+from etl_assets.operations.manifest import Verification, verify_store
+from etl_assets.operations.verify import Fault, StoreFault
 from etl_assets.publish import run_directory
 
 
@@ -97,7 +98,7 @@ def test_a_damaged_run_manifest_is_reported(sample: SampleHome) -> None:
 
 def test_a_complete_store_is_one_line() -> None:
     assert Verification(files=3, size_bytes=12345, faults=[]).lines() == [
-        "3 raw files, 12,345 bytes: all as recorded"
+        "3 raw files, 12,345 bytes, and 0 other files: all as recorded"
     ]
 
 
@@ -105,7 +106,7 @@ def test_each_fault_has_the_first_of_its_manifests() -> None:
     fault = StoreFault(path="data/raw/ab/abc", fault=Fault.MISSING, named_by=["a", "b", "c", "d"])
 
     assert Verification(files=1, size_bytes=0, faults=[fault]).lines() == [
-        "1 raw files, 0 bytes: 1 fault",
+        "1 raw files, 0 bytes, and 0 other files: 1 fault",
         "missing  data/raw/ab/abc, listed in a, b, c and 1 more",
-        "the next run fetches the ones it needs, if the remote still has them",
+        "the next run fetches or makes again what it needs",
     ]

@@ -36,7 +36,7 @@ def test_a_run_in_which_nothing_moved_launches_nothing_and_rewrites_nothing(
     assert (fingerprint(tables), fingerprint(marts), sample.count_runs()) == before
     assert (again.st_mtime_ns, again.st_ino) == (document.st_mtime_ns, document.st_ino)
     assert manifest.status is RunStatus.SUCCESS
-    assert sample.latest.name == manifest.run_id
+    assert manifest.published_set == sample.latest.name
     assert not sample.made_assets(manifest)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.soak_faults import Disk
 
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_manifest import PublishedFile, RunManifest
-from etl_assets.publish import documents, run_directory
+from etl_assets.model.run_manifest import MANIFEST_FILE, PublishedFile, RunManifest, summarize_files
+from etl_assets.publish import documents, run_directory, set_index
+from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.storage.signatures import open_signatures
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -44,14 +47,15 @@ def marts(tmp_path: Path) -> Path:
 def a_manifest(run_id: str, written: list[PublishedFile], *, published: bool) -> RunManifest:
     return RunManifest(
         run_id=run_id, domain="plants", status=RunStatus.SUCCESS, published=published,
-        as_of=NOON, started_at=NOON, finished_at=NOON, code_version="1", documents=written,
+        as_of=NOON, started_at=NOON, finished_at=NOON, code_version="1",
+        documents=summarize_files(written),
     )  # fmt: skip
 
 
 def run(
     home: Home, marts: Path, *, changed: set[str], as_of: datetime = NOON, published: bool = True
-) -> tuple[Path, list[PublishedFile]]:
-    previous = run_directory.published_directory(home, "plants")
+) -> tuple[Path, WrittenDocuments]:
+    previous = previous_set(home)
     run_dir = run_directory.create(home, "plants", NOON)
     with open_signatures(home.signatures("plants")) as signatures:
         written = documents.write_documents(
@@ -63,18 +67,28 @@ def run(
             changed=changed,
             signatures=signatures,
         )
-    manifest = a_manifest(run_dir.name, written, published=published)
-    documents.publish_candidate(home, run_dir, manifest.model_copy(update={"as_of": as_of}))
+    manifest = a_manifest(run_dir.name, written.files, published=published)
+    manifest = manifest.model_copy(update={"as_of": as_of})
+    documents.publish_candidate(home, run_dir, manifest, written.files)
     return run_dir, written
+
+
+def previous_set(home: Home) -> PreviousSet | None:
+    directory = run_directory.published_directory(home, "plants")
+    if directory is None:
+        return None
+    files = set_index.read_index(directory, run_directory.read_manifest(directory))
+    return PreviousSet(directory, files, {})
 
 
 def test_the_first_run_writes_every_document(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
 
-    assert [(w.file, w.rows) for w in written] == [("trees.json", 3), ("shrubs.json", 3)]
+    assert [(w.file, w.rows) for w in written.files] == [("trees.json", 3), ("shrubs.json", 3)]
     assert run_directory.published_directory(home, "plants") == run_dir
     assert run_directory.list_files(run_dir) == [
         "SHA256SUMS",
+        "index.jsonl",
         "manifest.json",
         "shrubs.json",
         "trees.json",
@@ -89,7 +103,8 @@ def test_an_unchanged_document_is_the_published_file(home: Home, marts: Path) ->
     assert (second / "shrubs.json").samefile(first / "shrubs.json")
     assert "2026-03-01" in (second / "shrubs.json").read_text()
     assert "2026-03-02" in (second / "trees.json").read_text()
-    assert [w.rows for w in written] == [3, 3]
+    assert [w.rows for w in written.files] == [3, 3]
+    assert written.linked == {"shrubs.json"}
 
 
 def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path) -> None:
@@ -101,14 +116,26 @@ def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path)
     assert not run_directory.read_manifest(second).published
 
 
-def test_a_manifest_that_says_published_is_removed_if_latest_cannot_move(home: Home) -> None:
-    run_dir = run_directory.create(home, "plants", NOON)
-    home.latest("plants").mkdir()
+def test_a_disk_that_is_full_at_any_write_leaves_no_manifest_that_says_published(
+    home: Home,
+) -> None:
+    disk = Disk(home.root)
+    for writes in range(20):
+        run_dir = run_directory.create(home, "plants", NOON)
+        manifest = a_manifest(run_dir.name, [], published=True)
+        disk.fills_after(writes)
+        with suppress(HomeError, OSError):
+            documents.publish_candidate(home, run_dir, manifest, [])
+        is_full = bool(disk.refused)
+        disk.fills_after(None)
+        if not is_full:
+            break
 
-    with pytest.raises(HomeError, match="can be replaced"):
-        documents.publish_candidate(home, run_dir, a_manifest(run_dir.name, [], published=True))
-
-    assert run_directory.list_files(home.outputs("plants")) == []
+        assert run_directory.published_directory(home, "plants") is None
+        assert not (run_dir / MANIFEST_FILE).exists()
+        assert not run_directory.is_publication_pending(run_dir)
+    assert writes > 5
+    assert run_directory.published_directory(home, "plants") == run_dir
 
 
 def test_a_complete_set_has_no_offender(home: Home, marts: Path) -> None:
@@ -120,6 +147,7 @@ def test_a_complete_set_has_no_offender(home: Home, marts: Path) -> None:
 def test_a_document_without_a_row_is_reported(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
     path = run_dir / "trees.json"
+    path.chmod(0o644)
     path.write_text(
         path.read_text().replace(',\n{"name":"c"}', "").replace('"count":3', '"count":2')
     )
@@ -132,7 +160,8 @@ def test_a_document_without_a_row_is_reported(home: Home, marts: Path) -> None:
 def test_a_document_that_was_not_written_is_reported(home: Home, marts: Path) -> None:
     run_dir, written = run(home, marts, changed=set())
 
-    problems = documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, written[1:])
+    shrubs = WrittenDocuments(written.files[1:], set())
+    problems = documents.find_incomplete_documents(DOCUMENTS, marts, run_dir, shrubs)
 
     assert [str(p) for p in problems] == [
         "trees.json: expected 3 rows of mart_trees, found 0 and 3"

@@ -17,7 +17,15 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from etl_assets.declarations.domain import Domain, ReportSection
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus, RunStatus
-from etl_assets.model.run_manifest import PublishedFile, RunAsset, RunCheck, RunPhase, RunSource
+from etl_assets.model.run_manifest import (
+    PublishedFile,
+    RunAsset,
+    RunCheck,
+    RunDocument,
+    RunPhase,
+    RunSource,
+    summarize_files,
+)
 from etl_assets.report import gather
 from etl_assets.report.report import Section
 
@@ -234,9 +242,11 @@ def test_the_files_of_a_document_are_one_line() -> None:
         for name, rows in (("a", 3), ("b", 0))
     ]
 
-    [line] = gather.summarize_documents(a_domain(), a_manifest(documents=documents))
+    manifest = a_manifest(documents=summarize_files(documents))
 
-    assert (line.files, line.rows, line.size_bytes) == (["all/a", "all/b"], 3, 20)
+    [line] = gather.summarize_documents(a_domain(), manifest)
+
+    assert (line.files, line.first_file, line.rows, line.size_bytes) == (2, "all/a", 3, 20)
     assert line.sha256 is None
 
 
@@ -256,8 +266,8 @@ def test_a_full_report_reads_as_recorded(marts: Path, snapshot: SnapshotAssertio
             RunCheck(asset="plants/trees", name="valid", passed=True, severity="error"),
         ],
         phases=[RunPhase(name="probe", seconds=0.25)],
-        documents=[PublishedFile(document="trees.json", file="trees.json", sha256="a" * 64,
-                           size_bytes=12345, rows=4)],
+        documents=[RunDocument(document="trees.json", files=1, first_file="trees.json",
+                               sha256="a" * 64, size_bytes=12345, rows=4)],
     )  # fmt: skip
     sections = [
         a_declared_section(title="States", count_by=["state"], kind="bar"),

@@ -200,8 +200,8 @@ def test_content_that_is_too_old_is_marked_and_dated() -> None:
 
 
 def test_a_digest_is_cut_and_complete_in_its_title() -> None:
-    line = DocumentLine(document="a.json", title="A", files=["a.json"], rows=1, size_bytes=9,
-                        sha256="b" * 64)  # fmt: skip
+    line = DocumentLine(document="a.json", title="A", files=1, first_file="a.json", rows=1,
+                        size_bytes=9, sha256="b" * 64)  # fmt: skip
 
     text = render_html(a_report(documents=[line]))
 
@@ -210,16 +210,18 @@ def test_a_digest_is_cut_and_complete_in_its_title() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "opened"),
+    ("first_file", "folder", "opened"),
     [
-        pytest.param(["a/x.json", "a/y.json"], "a", id="a directory"),
-        pytest.param(["b.txt", "a"], "a", id="one file of several"),
-        pytest.param(["x.json"], "x.json", id="another name"),
-        pytest.param([], "a", id="no file"),
+        pytest.param("a/x.json", "", "a", id="a directory"),
+        pytest.param("a", "", "a", id="a file"),
+        pytest.param("x.json", "", "x.json", id="another name"),
+        pytest.param("a", "../20260301_120000/", "../20260301_120000/a", id="of an earlier run"),
     ],
 )
-def test_a_document_links_to_an_existing_file(files: list[str], opened: str) -> None:
-    line = DocumentLine(document="a", title="", files=files, rows=0, size_bytes=0)
+def test_a_document_links_to_an_existing_file(first_file: str, folder: str, opened: str) -> None:
+    line = DocumentLine(
+        document="a", title="", files=1, first_file=first_file, rows=0, size_bytes=0, folder=folder
+    )
 
     assert line.link_target == opened
 

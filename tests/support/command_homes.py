@@ -18,6 +18,7 @@ import pytest
 from support.sample_home import SampleHome
 
 from etl_assets.cli.main import main
+from etl_assets.demo import samples
 from etl_assets.demo.server import serving
 from etl_assets.model.run_manifest import RunManifest
 
@@ -32,6 +33,15 @@ class Galaxy(SampleHome):
 
     name: ClassVar[str] = DOMAIN
     as_of: ClassVar[datetime] = AS_OF
+
+    def change_feed(self, old: str, new: str) -> None:
+        """Replace a text in the dump of systems, and pack the mirror again."""
+        folder = self.folder / "samples"
+        if not folder.exists():
+            shutil.copytree(self.sample_dir, folder)
+        feed = folder / SYSTEMS / "systems_1day.json"
+        feed.write_text(feed.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        samples.pack(folder, self.mirror, self.domain, at=self.as_of)
 
 
 def call(*arguments: str) -> int:

@@ -94,5 +94,6 @@ def a_report_that_says(text: str) -> RunReport:
         ],
         sources=[a_source(text, title=text, rejected=1, rejects_by_rule={text: 1},
                           rejects_path=text, faults=[text])],
-        documents=[DocumentLine(document=text, title=text, files=[text], rows=1, size_bytes=1)],
+        documents=[DocumentLine(document=text, title=text, files=1, first_file=text, rows=1,
+                                size_bytes=1)],
     )  # fmt: skip

@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import Any
 
 from support import misbehaving_server as server_faults
 from support.crash_process import TARGETS, WRITES, takes_space
+from support.damage import flip
 from support.misbehaving_server import Fault, Handler
 from support.orchard import DOMAIN, Orchard
 
@@ -198,12 +200,42 @@ def lose_mart(orchard: Orchard, _chance: random.Random) -> None:
     (orchard.latest / "marts" / "mart_trees.parquet").unlink()
 
 
+def flip_table(orchard: Orchard, chance: random.Random) -> None:
+    flip(chance.choice(sorted(orchard.home.tables(DOMAIN).rglob("*.parquet"))))
+
+
+def flip_published_file(orchard: Orchard, chance: random.Random) -> None:
+    flip(chance.choice(sorted(path for path in orchard.latest.rglob("*") if path.is_file())))
+
+
+def lose_latest(orchard: Orchard, _chance: random.Random) -> None:
+    orchard.home.latest(DOMAIN).unlink()
+
+
+def lose_outputs(orchard: Orchard, _chance: random.Random) -> None:
+    shutil.rmtree(orchard.home.outputs(DOMAIN))
+
+
+def lose_manifests(orchard: Orchard, chance: random.Random) -> None:
+    chance.choice(sorted(orchard.home.manifests.glob(f"{DOMAIN}_*"))).unlink()
+
+
+def lose_event_index(orchard: Orchard, _chance: random.Random) -> None:
+    (orchard.home.dagster / "history" / "runs" / "index.db").unlink()
+
+
 DAMAGE: dict[str, Callable[[Orchard, random.Random], None]] = {
     "stored file edited": damage_raw,
     "stored file deleted": lose_raw,
     "table deleted": lose_table,
     "warehouse deleted": lose_warehouse,
     "published mart deleted": lose_mart,
+    "table with another byte": flip_table,
+    "published file with another byte": flip_published_file,
+    "link to the published set deleted": lose_latest,
+    "run directories deleted": lose_outputs,
+    "file of the ledger deleted": lose_manifests,
+    "index of the event log deleted": lose_event_index,
 }
 
 

@@ -43,17 +43,33 @@ def list_old_runs(
         for path in directories[keep_runs:]
         if path != published and path.name not in unfinished
     ]
-    needed = set(_list_base_runs(home, domain, kept_runs, old_runs)) if old_runs else set()
+    if not old_runs:
+        return []
+    # Without reading the manifests as records, which takes seconds.
+    manifests = [path / MANIFEST_FILE for path in kept_runs]
+    texts = [file.read_bytes() for file in manifests if file.is_file()]
+    needed = {path for path in old_runs if _is_left_in_place(path, texts)}
+    needed |= set(_list_base_runs(home, domain, kept_runs, old_runs, texts))
     return [path for path in reversed(old_runs) if path not in needed]
 
 
+def _is_left_in_place(directory: Path, texts: Sequence[bytes]) -> bool:
+    """Return True if a kept run had nothing to do, and left the set of this directory in place."""
+    entry = f'"published_set": "{directory.name}"'.encode()
+    return any(entry in text for text in texts)
+
+
 def _list_base_runs(
-    home: Home, domain: Domain, kept_runs: Sequence[Path], old_runs: Sequence[Path]
+    home: Home,
+    domain: Domain,
+    kept_runs: Sequence[Path],
+    old_runs: Sequence[Path],
+    texts: Sequence[bytes],
 ) -> Iterator[Path]:
-    """Yield old runs with a history that a kept run was built from, as replay needs it."""
-    # One that a text names somewhere is kept; reading each manifest as a record takes seconds.
-    manifests = [path / MANIFEST_FILE for path in kept_runs]
-    texts = [file.read_bytes() for file in manifests if file.is_file()]
+    """Yield old runs with a history that a kept run was built from, as replay needs it.
+
+    `texts` are the manifests of the kept runs.
+    """
     signatures = Signatures.load(home.signatures(domain.name))
     stored: set[str] = set()
     for directory in [*kept_runs, *old_runs]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 import pytest
 
-from etl_assets.model.run_manifest import RunManifest
+from etl_assets.publish import run_directory, set_index
 
 if TYPE_CHECKING:
     from conftest import Transit
@@ -45,9 +45,9 @@ def test_a_document_of_the_real_network_matches_its_schema(real: Transit, name: 
 
 def test_the_manifest_has_the_true_size_and_digest(first_transit: Transit) -> None:
     latest = first_transit.latest
-    manifest = RunManifest.model_validate_json((latest / "manifest.json").read_bytes())
+    manifest = run_directory.read_manifest(latest)
 
-    for written in manifest.documents:
+    for written in set_index.read_index(latest, manifest):
         data = (latest / written.file).read_bytes()
         assert (written.size_bytes, written.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 

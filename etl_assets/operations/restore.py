@@ -1,0 +1,127 @@
+"""Publish an earlier set again, for `etl restore`.
+
+A restored set is a new link of the chain, so that runs keep their order. The event log is restored
+by `etl_assets.operations.manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from etl_assets.defs import finish_run
+from etl_assets.defs.context import DomainSession
+from etl_assets.defs.model_state import recorded_link
+from etl_assets.model.errors import HomeError, NotFoundError
+from etl_assets.model.home import Home
+from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
+from etl_assets.publish import chain, run_directory, set_index
+from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import open_signatures
+
+MAX_NAMES = 5  # files that an error names; the rest are counted
+
+
+def restore_set(session: DomainSession, run: str | None) -> tuple[str, RunManifest | None]:
+    """Publish the files of an earlier run again, and return its name and the new manifest.
+
+    Without a run, it is the newest one with all of its files; the manifest is None if that is the
+    published set itself. A damaged file is taken from another run that has the same one. The caller
+    holds the domain's lock. Raises NotFoundError if there is no such published run, HomeError if
+    files of it are lost.
+    """
+    home, domain = session.home, session.domain
+    name = domain.name
+    with open_signatures(home.signatures(name)) as signatures:
+        chain.repair(home, name, domain.history, recorded_link(session), signatures)
+    runs = _published_runs(home, name)
+    if run is not None:
+        if run not in runs:
+            kept = ", ".join(list(runs)[:MAX_NAMES]) or "none"
+            raise NotFoundError(f"{name}: no published run {run!r}; the newest kept: {kept}")
+        runs = {run: runs[run]}
+    problems = []
+    current = session.published_directory()
+    for directory_name, manifest in runs.items():
+        directory = home.outputs(name) / directory_name
+        try:
+            files = set_index.read_index(directory, manifest)
+            intact = _find_intact(home, name, domain.history, directory, files)
+        except HomeError as error:
+            problems.append(str(error))
+            continue
+        if run is None and directory == current and _is_complete(directory, intact):
+            return directory_name, None
+        return directory_name, _publish(session, directory_name, manifest, files, intact)
+    raise HomeError(
+        "\n".join(problems or [f"{home.outputs(name)}: expected a published run, found none"])
+        + f"\n`etl run {name} --new-history --why TEXT` begins a new history"
+    )
+
+
+def _published_runs(home: Home, domain: str) -> dict[str, RunManifest]:
+    """Return the manifests of the published runs by directory name, newest first."""
+    runs = {}
+    for directory in run_directory.list_runs(home, domain):
+        manifest = run_directory.read_manifest(directory)
+        if manifest.published:
+            runs[directory.name] = manifest
+    return runs
+
+
+def _find_intact(
+    home: Home,
+    domain: str,
+    history: str | None,
+    directory: Path,
+    files: Sequence[PublishedFile],
+) -> dict[str, Path]:
+    """Return an intact copy of each file, from any run; raises HomeError if one is lost."""
+    directories = [directory, *run_directory.list_directories(home, domain)]
+    intact: dict[str, Path] = {}
+    lost = []
+    for file in files:
+        copies = [each / file.file for each in directories]
+        if file.file == f"{MARTS}/{history}.parquet":
+            copies.append(home.history_copy(domain))
+        # All bytes are read: a file that was damaged keeps its time when a disk fails.
+        found = next((c for c in copies if c.is_file() and hash_file(c) == file.sha256), None)
+        if found is None:
+            lost.append(file.file)
+        else:
+            intact[file.file] = found
+    if lost:
+        names = ", ".join(lost[:MAX_NAMES])
+        more = f" and {len(lost) - MAX_NAMES} more" if len(lost) > MAX_NAMES else ""
+        raise HomeError(
+            f"{directory}: expected the files of its index, found no run that has {names}{more}"
+        )
+    return intact
+
+
+def _is_complete(directory: Path, intact: Mapping[str, Path]) -> bool:
+    return all(path == directory / file for file, path in intact.items())
+
+
+def _publish(
+    session: DomainSession,
+    name: str,
+    manifest: RunManifest,
+    files: Sequence[PublishedFile],
+    intact: Mapping[str, Path],
+) -> RunManifest:
+    started_at = datetime.now(UTC)
+    directory = run_directory.create(session.home, session.domain.name, started_at)
+    for file, path in intact.items():
+        run_directory.link_file(path, directory / file)
+    restored = manifest.model_copy(
+        update={
+            "run_id": directory.name,
+            "started_at": started_at,
+            "finished_at": datetime.now(UTC),
+            "note": f"restored from {name}",
+            "phases": [],
+        }
+    )
+    return finish_run.finish_restored(session, restored, directory, files)

@@ -1,0 +1,203 @@
+"""Hash published files and tables again, and compare them with what was recorded.
+
+`verify_set`, for `etl verify`, needs nothing but the directory of a set, so that whoever received
+it can check it. The raw store is verified by `etl_assets.operations.manifest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from etl_assets.defs.context import DomainSession
+from etl_assets.model.errors import HomeError
+from etl_assets.model.records import Record
+from etl_assets.model.run_manifest import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    PublishedFile,
+    RunManifest,
+    summarize_files,
+)
+from etl_assets.publish import chain, run_directory, set_index
+from etl_assets.publish.run_directory import SUMS_FILE
+from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import open_signatures
+
+MAX_FAULTS = 5  # that are printed; the rest are counted
+MAX_NAMES = 3  # manifests that a fault names; the rest are counted
+NOT_SUMMED = frozenset({SUMS_FILE})
+
+
+class Fault(StrEnum):
+    """What may be wrong with a stored raw file."""
+
+    MISSING = "missing"
+    ALTERED = "altered"
+    ORPHANED = "orphaned"
+
+
+class StoreFault(Record):
+    """A raw file that differs from its record, or that no record lists."""
+
+    path: str = Field(description="relative to ETL_HOME")
+    fault: Fault
+    named_by: list[str] = Field(default=[], description="manifests that list it")
+
+    def __str__(self) -> str:
+        text = f"{self.fault:8} {self.path}"
+        if self.named_by:
+            text += f", listed in {', '.join(self.named_by[:MAX_NAMES])}"
+        if len(self.named_by) > MAX_NAMES:
+            text += f" and {len(self.named_by) - MAX_NAMES} more"
+        return text
+
+
+class SetVerification(Record):
+    """The result of checking one directory."""
+
+    directory: str
+    files: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+    faults: list[str]
+    notes: list[str] = Field(description="what could not be checked, and why")
+
+    def lines(self) -> list[str]:
+        count = len(self.faults)
+        result = f"{count} fault{'s' if count > 1 else ''}" if count else "all as published"
+        lines = [f"{self.directory}: {self.files} files, {self.size_bytes:,} bytes: {result}"]
+        lines += [f"  {fault}" for fault in self.faults[:MAX_FAULTS]]
+        if count > MAX_FAULTS:
+            lines.append(f"  and {count - MAX_FAULTS} more")
+        return [*lines, *(f"  {note}" for note in self.notes)]
+
+
+def verify_set(directory: Path) -> SetVerification:
+    """Hash all files of a published set, and compare them with its sums, index and manifest.
+
+    Raises HomeError if the directory has no sums, or no manifest that can be read.
+    """
+    sums = run_directory.read_sums(directory)
+    digests: dict[str, str] = {}
+    size_bytes = 0
+    for name in run_directory.list_files(directory):
+        path = directory / name
+        if name not in NOT_SUMMED:
+            digests[name] = hash_file(path)
+            size_bytes += path.stat().st_size
+    faults = list(_compare_sums(sums, digests))
+    notes: list[str] = []
+    manifest = run_directory.read_manifest(directory)
+    if manifest.published_set:
+        notes.append(f"the run had nothing to do; the published set is {manifest.published_set}")
+    elif manifest.index_sha256 is None:
+        notes.append("the set has no index, as an older version published it")
+    else:
+        faults += _compare_index(directory, manifest, digests)
+    if manifest.previous:
+        faults += _compare_previous(directory, manifest, notes)
+    return SetVerification(
+        directory=str(directory),
+        files=len(digests),
+        size_bytes=size_bytes,
+        faults=faults,
+        notes=notes,
+    )
+
+
+def _compare_sums(sums: Mapping[str, str], digests: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(sums.keys() | digests.keys()):
+        if name not in digests:
+            yield f"{name}: is missing"
+        elif name not in sums:
+            yield f"{name}: is not in {SUMS_FILE}"
+        elif digests[name] != sums[name]:
+            yield f"{name}: expected SHA-256 {sums[name]}, found {digests[name]}"
+
+
+def _compare_index(
+    directory: Path, manifest: RunManifest, digests: Mapping[str, str]
+) -> Iterator[str]:
+    try:
+        files = set_index.read_index(directory, manifest)
+    except HomeError as error:
+        yield str(error)
+        return
+    for file in files:
+        if digests.get(file.file) != file.sha256:
+            yield f"{file.file}: is not what {INDEX_FILE} lists"
+    yield from _compare_documents(manifest, files)
+    marts = {mart.model: mart.sha256 for mart in manifest.marts}
+    indexed_marts = {Path(file.file).stem: file.sha256 for file in files if not file.document}
+    if marts != indexed_marts:
+        yield f"{MANIFEST_FILE}: lists other marts than {INDEX_FILE}"
+
+
+def _compare_documents(manifest: RunManifest, files: list[PublishedFile]) -> Iterator[str]:
+    """Yield the documents that lack files or rows, or have other ones."""
+    indexed = {d.document: d for d in summarize_files(file for file in files if file.document)}
+    listed = {document.document: document for document in manifest.documents}
+    for name in sorted(indexed.keys() | listed.keys()):
+        expected, actual = listed.get(name), indexed.get(name)
+        if expected is None or actual is None:
+            where = MANIFEST_FILE if actual is None else INDEX_FILE
+            yield f"{name}: is listed in {where} alone"
+        elif (expected.files, expected.rows, expected.sha256) != (
+            actual.files,
+            actual.rows,
+            actual.sha256,
+        ):
+            yield (
+                f"{name}: expected {expected.files} files with {expected.rows:,} rows, found "
+                f"{actual.files} with {actual.rows:,} rows in {INDEX_FILE}"
+            )
+
+
+def _compare_previous(directory: Path, manifest: RunManifest, notes: list[str]) -> Iterator[str]:
+    """Yield a fault if the set before this one is there, and is not the one that was replaced."""
+    previous = manifest.previous
+    if previous is None:
+        return
+    path = directory.resolve().parent / previous.directory / MANIFEST_FILE
+    if not path.exists():
+        notes.append(f"the set before it, {previous.directory}, is not here")
+    elif hash_file(path) != previous.manifest_sha256:
+        yield f"{path}: expected the manifest of the set before it, found another one"
+
+
+def find_altered_files(session: DomainSession) -> tuple[int, list[StoreFault]]:
+    """Hash the tables, run directories and history copy of a domain.
+
+    Returns the number of files, and those that are missing or altered.
+    """
+    home, name = session.home, session.domain.name
+    expected = dict(_recorded_digests(session))
+    faults = []
+    with open_signatures(home.signatures(name)) as signatures:
+        signatures.clear()
+        for path, sha256 in sorted(expected.items()):
+            if not signatures.has_digest(path, sha256):
+                fault = Fault.ALTERED if path.exists() else Fault.MISSING
+                faults.append(StoreFault(path=home.relative(path), fault=fault))
+    return len(expected), faults
+
+
+def _recorded_digests(session: DomainSession) -> Iterator[tuple[Path, str]]:
+    """Yield each file with the SHA-256 that it was written with."""
+    home, name = session.home, session.domain.name
+    for state in session.read_sources().values():
+        for result in state.tables.values():
+            yield home.root / result.table.path, result.table.sha256
+    for directory in run_directory.list_runs(home, name):
+        try:
+            sums = run_directory.read_sums(directory)
+        except HomeError:
+            continue  # a run of an older version that published nothing
+        for file, sha256 in sums.items():
+            yield directory / file, sha256
+    link = chain.read_head(home, name).link
+    if link and link.history_sha256:
+        yield home.history_copy(name), link.history_sha256

@@ -1,0 +1,258 @@
+"""The chain of a domain's published sets, and what `manifests/` keeps of its newest link.
+
+Each published manifest names the digest of its history and of the manifest before it. A set, a
+history or `latest` that is missing, older or edited is therefore recognized, and never taken for a
+first run. The files of a set are listed by `etl_assets.publish.set_index`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.model.records import HistoryDecision, PublishedLink, Record
+from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
+from etl_assets.publish import run_directory
+from etl_assets.storage.atomic_write import atomic_file, write_text
+from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import Signatures
+
+
+class PublishedHead(Record):
+    """The newest link of a domain's chain, or the decision to begin a new history."""
+
+    link: PublishedLink | None = None
+    new_history: HistoryDecision | None = None
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """The newest known link of a chain, compared with the files of the home."""
+
+    link: PublishedLink | None = None
+    """None before the first publication."""
+    directory: Path | None = None
+    """The run directory that the link describes; None if it is missing or altered."""
+    fallback: Path | None = None
+    """The newest older set, for readers and the gate, if that directory is None."""
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A published run directory with a manifest that can be read."""
+
+    directory: Path
+    link: PublishedLink
+    previous: PublishedLink | None
+
+
+def link_of(directory: Path, manifest: RunManifest, history: str | None) -> PublishedLink:
+    """The link of a published directory; `history` is the model of the domain's history."""
+    return PublishedLink(
+        directory=directory.name,
+        sequence=manifest.sequence,
+        manifest_sha256=hash_file(directory / MANIFEST_FILE),
+        # As it was recorded: the file may have changed.
+        history_sha256=next((m.sha256 for m in manifest.marts if m.model == history), None),
+        as_of=manifest.as_of,
+    )
+
+
+def read_head(home: Home, domain: str) -> PublishedHead:
+    """What `manifests/` knows of the newest link; raises HomeError if the file is damaged."""
+    path = home.published_head(domain)
+    try:
+        return PublishedHead.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return PublishedHead()
+    except (OSError, ValidationError) as error:
+        found = str(error).splitlines()[0]
+        raise HomeError(
+            f"{path}: expected the newest link of the published sets, found: {found}"
+        ) from error
+
+
+def write_head(home: Home, domain: str, head: PublishedHead, history: Path | None = None) -> None:
+    """Write the newest link, and before it a copy of the history that it names."""
+    if history is not None:
+        with atomic_file(home.history_copy(domain)) as temporary:
+            shutil.copyfile(history, temporary)
+    write_text(home.published_head(domain), head.model_dump_json(indent=2) + "\n")
+
+
+def next_sequence(home: Home, domain: str) -> int:
+    """The position of the next run of a domain, whatever the clock says."""
+    head = _head_or_empty(home, domain)
+    known = head.link.sequence if head.link else 0
+    return 1 + max(known, run_directory.last_sequence(home, domain))
+
+
+def examine(
+    home: Home, domain: str, history: str | None, recorded: PublishedLink | None
+) -> ChainState:
+    """Compare the newest known link with `latest` and the run directories; nothing is changed.
+
+    `recorded` is the link in the event log, or None.
+    """
+    problems: list[str] = []
+    try:
+        head = read_head(home, domain)
+    except HomeError as error:
+        problems.append(str(error))
+        head = PublishedHead()
+    links = [link for link in (head.link, recorded) if link]
+    known = max(links, key=lambda link: link.sequence, default=None)
+    latest = _target_of_latest(home, domain)
+    if known and known == head.link and latest == _directory_of(home, domain, known):
+        # Without reading the manifests of all runs.
+        return ChainState(known, latest)
+    published = list(_published_sets(home, domain, history))
+    known = _follow(known or _newest_link(published, latest), published)
+    if known is None:
+        return ChainState(problems=problems)
+    if links and head.link != known:  # a home of an older version has no link anywhere
+        problems.append(
+            f"{home.published_head(domain)}: expected the link to {known.directory}, found "
+            f"{head.link.directory if head.link else 'none'}"
+        )
+    directory, fallback = _directory_of(home, domain, known), None
+    if directory is None:
+        path = home.outputs(domain) / known.directory
+        found = "another manifest" if (path / MANIFEST_FILE).exists() else "none"
+        problems.append(f"{path}: expected the published set, found {found}")
+        older = [each for each in published if each.link.sequence < known.sequence]
+        # An older manifest in its place does not make it an older set.
+        fallback = next((each.directory for each in older if each.directory != path), None)
+    expected = directory or fallback
+    if latest != expected:
+        problems.append(
+            f"{home.latest(domain)}: expected a link to {_name(expected)}, found {_name(latest)}"
+        )
+    return ChainState(known, directory, fallback, problems)
+
+
+def repair(
+    home: Home,
+    domain: str,
+    history: str | None,
+    recorded: PublishedLink | None,
+    signatures: Signatures,
+) -> list[str]:
+    """Make `latest`, the head and the copy of the history agree; returns what was repaired.
+
+    The caller holds the domain's lock.
+    """
+    state = examine(home, domain, history, recorded)
+    if state.link is None:
+        return []
+    if state.directory is None:
+        run_directory.set_manifest_aside(home.outputs(domain) / state.link.directory)
+    _link_latest(home, domain, state.directory or state.fallback)
+    problems = list(state.problems)
+    head = _head_or_empty(home, domain)
+    is_first_link = head.link is None and recorded is None
+    if head.link != state.link:
+        write_head(home, domain, PublishedHead(link=state.link))
+    copy_problem = _repair_history_copy(home, domain, history, state.link, signatures)
+    if copy_problem and not is_first_link:
+        problems.append(copy_problem)
+    return problems
+
+
+def _repair_history_copy(
+    home: Home, domain: str, history: str | None, link: PublishedLink, signatures: Signatures
+) -> str:
+    """Copy the history of a link unless the copy is intact; returns what was repaired, or ""."""
+    copy, sha256 = home.history_copy(domain), link.history_sha256
+    if history is None or sha256 is None or signatures.has_digest(copy, sha256):
+        return ""
+    found = "another file" if copy.exists() else "none"
+    file = find_mart(home, domain, history, sha256)
+    if file is None:
+        return ""  # whoever reads the history raises an error
+    write_head(home, domain, _head_or_empty(home, domain), file)
+    return f"{copy}: expected a copy of the published history, found {found}"
+
+
+def find_mart(home: Home, domain: str, model: str, sha256: str) -> Path | None:
+    """An intact file of a mart with this digest, from any run or from `manifests/`."""
+    directories = run_directory.list_directories(home, domain)
+    files = [directory / MARTS / f"{model}.parquet" for directory in directories]
+    for file in [*files, home.history_copy(domain)]:
+        if file.is_file() and hash_file(file) == sha256:
+            return file
+    return None
+
+
+def _published_sets(home: Home, domain: str, history: str | None) -> Iterator[_Published]:
+    """Every published run directory, newest first."""
+    for directory in run_directory.list_runs(home, domain):
+        try:
+            manifest = run_directory.read_manifest(directory)
+        except HomeError:
+            continue  # the link that names it finds it altered
+        if manifest.published:
+            link = link_of(directory, manifest, history)
+            yield _Published(directory, link, manifest.previous)
+
+
+def _newest_link(published: Sequence[_Published], latest: Path | None) -> PublishedLink | None:
+    """The newest link if only the run directories are left, or an older version wrote them."""
+    if not published:
+        return None
+    if published[0].link.sequence == 0:
+        # Older versions ordered runs by the clock, which may have been set back.
+        for each in published:
+            if each.directory == latest:
+                return each.link
+    return published[0].link
+
+
+def _follow(link: PublishedLink | None, published: Iterable[_Published]) -> PublishedLink | None:
+    """The last link after this one: a run may have been killed before it wrote the head."""
+    successors = {each.previous.manifest_sha256: each.link for each in published if each.previous}
+    while link is not None and link.manifest_sha256 in successors:
+        link = successors[link.manifest_sha256]
+    return link
+
+
+def _directory_of(home: Home, domain: str, link: PublishedLink) -> Path | None:
+    """The directory with the manifest that a link names, or None."""
+    directory = home.outputs(domain) / link.directory
+    try:
+        is_same = hash_file(directory / MANIFEST_FILE) == link.manifest_sha256
+    except OSError:
+        return None
+    return directory if is_same else None
+
+
+def _link_latest(home: Home, domain: str, directory: Path | None) -> None:
+    latest = home.latest(domain)
+    if directory is None:
+        if latest.is_symlink():
+            latest.unlink()
+    elif _target_of_latest(home, domain) != directory:
+        run_directory.link_again(home, domain, directory)
+
+
+def _target_of_latest(home: Home, domain: str) -> Path | None:
+    latest = home.latest(domain)
+    return latest.parent / latest.readlink() if latest.is_symlink() else None
+
+
+def _head_or_empty(home: Home, domain: str) -> PublishedHead:
+    try:
+        return read_head(home, domain)
+    except HomeError:
+        return PublishedHead()
+
+
+def _name(directory: Path | None) -> str:
+    return directory.name if directory else "nothing"

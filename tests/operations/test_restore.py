@@ -1,0 +1,240 @@
+"""`etl restore`, `etl verify` and `etl run --new-history`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command_homes import DOMAIN, Galaxy, call, point_environment_at
+from support.damage import overwrite
+
+from etl_assets.model.run_manifest import MANIFEST_FILE
+from etl_assets.publish import chain, run_directory
+
+Capture = pytest.CaptureFixture[str]
+
+
+def run_twice(folder: Path) -> Galaxy:
+    galaxy = Galaxy.create_with_run(folder)
+    galaxy.change_feed('"name":"Harbour"', '"name":"Haven"')
+    assert galaxy.run().published
+    return galaxy
+
+
+@pytest.fixture(scope="session")
+def twice_published(build_once: Any) -> Galaxy:
+    return Galaxy(build_once("galaxy-twice", run_twice))
+
+
+@pytest.fixture
+def home(twice_published: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+    return point_environment_at(twice_published.copy_to(tmp_path / "copy"), monkeypatch)
+
+
+def names(galaxy: Galaxy) -> set[str]:
+    return {row["name"] for row in galaxy.rows("mart_systems")}
+
+
+def first_run(galaxy: Galaxy) -> Path:
+    return min(galaxy.home.outputs(DOMAIN).glob("2*"))
+
+
+def history_file(directory: Path) -> Path:
+    return directory / "marts" / "mart_systems.parquet"
+
+
+def lose_every_history(galaxy: Galaxy) -> None:
+    """Remove the newest history from the set, from manifests/ and from the warehouse."""
+    history_file(galaxy.latest).unlink()
+    galaxy.home.history_copy(DOMAIN).unlink()
+    galaxy.home.warehouse(DOMAIN).unlink()
+
+
+def test_an_earlier_run_is_published_again_and_its_history_goes_on(
+    home: Galaxy, capsys: Capture
+) -> None:
+    before = home.latest
+
+    assert call("restore", DOMAIN, "--run", first_run(home).name) == 0
+
+    assert f"{first_run(home).name} is published again" in capsys.readouterr().out
+    assert home.latest not in {before, first_run(home)}
+    assert "Harbour" in names(home)
+    manifest = run_directory.read_manifest(home.latest)
+    assert manifest.previous is not None
+    assert manifest.previous.directory == before.name
+    assert call("verify", str(home.latest)) == 0
+    assert call("run", DOMAIN) == 0
+    assert "Haven" in names(home)
+    assert next(run_directory.list_runs(home.home, DOMAIN)) == home.latest
+
+
+def test_without_a_run_a_complete_set_stays_as_it_is(home: Galaxy, capsys: Capture) -> None:
+    before = home.latest
+
+    assert call("restore", DOMAIN) == 0
+
+    assert "is published, with all of its files" in capsys.readouterr().out
+    assert home.latest == before
+
+
+def test_damage_of_a_linked_file_does_not_come_back(home: Galaxy) -> None:
+    earlier = home.latest
+    home.change_feed('"name":"Haven"', '"name":"Hearth"')
+    assert call("run", DOMAIN) == 0
+    shared = next(
+        name
+        for name in run_directory.list_files(earlier)
+        if (home.latest / name).exists() and (home.latest / name).samefile(earlier / name)
+    )
+    good = (home.latest / shared).read_bytes()
+    overwrite(home.latest / shared)
+    assert call("run", DOMAIN) == 0
+    assert (home.latest / shared).read_bytes() == good
+
+    assert call("restore", DOMAIN, "--run", earlier.name) == 0
+
+    assert (home.latest / shared).read_bytes() == good
+    assert "Haven" in names(home)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        pytest.param("20200101_000000", "no published run '20200101_000000'", id="unknown"),
+        pytest.param("latest", "no published run 'latest'", id="not a directory"),
+    ],
+)
+def test_an_unknown_run_is_named(home: Galaxy, capsys: Capture, run: str, message: str) -> None:
+    assert call("restore", DOMAIN, "--run", run) == 1
+
+    assert message in capsys.readouterr().err
+
+
+def test_a_lost_history_is_refused_with_the_commands_that_go_on(
+    home: Galaxy, capsys: Capture
+) -> None:
+    lose_every_history(home)
+
+    assert call("run", DOMAIN) == 1
+
+    error = capsys.readouterr().err
+    assert "expected the published history with SHA-256" in error
+    assert f"`etl restore {DOMAIN}`" in error
+    assert f"`etl run {DOMAIN} --new-history --why TEXT`" in error
+
+
+def test_a_lost_history_is_restored_from_the_newest_complete_set(home: Galaxy) -> None:
+    lose_every_history(home)
+
+    assert call("restore", DOMAIN) == 0
+    assert "Harbour" in names(home)
+
+    assert call("run", DOMAIN) == 0
+    assert "Haven" in names(home)
+
+
+def test_a_new_history_begins_with_a_reason(home: Galaxy) -> None:
+    lose_every_history(home)
+
+    assert call("run", DOMAIN, "--new-history", "--why", "the disk was lost") == 0
+
+    manifest = run_directory.read_manifest(home.latest)
+    assert manifest.new_history is not None
+    assert manifest.new_history.why == "the disk was lost"
+    assert all(row["change"] is None for row in home.rows("mart_systems"))
+    assert chain.read_head(home.home, DOMAIN).new_history is None
+    assert call("run", DOMAIN) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--new-history",), ("--why", "a reason"), ("--new-history", "--why", " ")],
+    ids=["no reason", "a reason alone", "a blank reason"],
+)
+def test_a_new_history_needs_its_reason(
+    home: Galaxy, capsys: Capture, options: tuple[str, ...]
+) -> None:
+    assert call("run", DOMAIN, *options) == 2
+
+    assert "expected it together with --why TEXT" in capsys.readouterr().err
+
+
+def test_a_clock_that_was_set_back_harms_no_order(home: Galaxy) -> None:
+    newest = home.latest
+    ahead = newest.with_name("20991231_235959")
+    newest.rename(ahead)
+    manifest = run_directory.read_manifest(ahead)
+    home.home.latest(DOMAIN).unlink()
+    home.home.latest(DOMAIN).symlink_to(ahead.name)
+    head = chain.read_head(home.home, DOMAIN)
+    assert head.link is not None
+    link = head.link.model_copy(update={"directory": ahead.name})
+    chain.write_head(home.home, DOMAIN, chain.PublishedHead(link=link))
+    home.change_feed('"name":"Haven"', '"name":"Hearth"')
+
+    assert call("run", DOMAIN) == 0
+
+    runs = list(run_directory.list_runs(home.home, DOMAIN))
+    assert runs[0] == home.latest
+    assert runs[1] == ahead
+    assert run_directory.read_manifest(home.latest).sequence > manifest.sequence
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        pytest.param("system_changes.json", "system_changes.json: expected SHA-256", id="document"),
+        pytest.param("marts/mart_systems.parquet", "marts/mart_systems.parquet", id="mart"),
+        pytest.param("index.jsonl", "index.jsonl", id="index"),
+        pytest.param("run_report.md", "run_report.md", id="report"),
+    ],
+)
+def test_a_set_is_verified_from_outside(
+    home: Galaxy, tmp_path: Path, capsys: Capture, file: str, found: str
+) -> None:
+    received = tmp_path / "received"
+    shutil.copytree(home.latest, received)
+    assert call("verify", str(received)) == 0
+    assert "all as published" in capsys.readouterr().out
+    overwrite(received / file)
+
+    assert call("verify", str(received)) == 1
+
+    assert found in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        pytest.param(lambda d: (d / "system_changes.json").unlink(), "is missing", id="missing"),
+        pytest.param(lambda d: (d / "more.txt").touch(), "is not in SHA256SUMS", id="one more"),
+        pytest.param(lambda d: (d / "SHA256SUMS").unlink(), "the sums of a run", id="no sums"),
+        pytest.param(
+            lambda d: (d / MANIFEST_FILE).unlink(), "the manifest of a run", id="no manifest"
+        ),
+    ],
+)
+def test_a_set_that_lacks_a_file_is_refused(
+    home: Galaxy, tmp_path: Path, capsys: Capture, change: Any, found: str
+) -> None:
+    received = tmp_path / "received"
+    shutil.copytree(home.latest, received)
+    change(received)
+
+    assert call("verify", str(received)) == 1
+
+    output = capsys.readouterr()
+    assert found in output.out + output.err
+
+
+def test_another_manifest_of_the_set_before_breaks_the_chain(home: Galaxy, capsys: Capture) -> None:
+    path = first_run(home) / MANIFEST_FILE
+    path.chmod(0o644)
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+
+    assert call("verify", str(home.latest)) == 1
+
+    assert "expected the manifest of the set before it" in capsys.readouterr().out

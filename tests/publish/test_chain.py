@@ -1,0 +1,157 @@
+"""The chain of published sets: what is known is compared with the files, and repaired."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from etl_assets.model.home import Home
+from etl_assets.model.records import PublishedLink, RunStatus
+from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest, RunMart
+from etl_assets.publish import chain, documents, run_directory
+from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import Signatures
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DOMAIN, HISTORY = "plants", "mart_plant_history"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def publish(home: Home, number: int, *, writes_head: bool = True) -> Path:
+    """Publish a set whose history has the run's number as its content."""
+    head = chain.read_head(home, DOMAIN)
+    directory = run_directory.create(home, DOMAIN, NOON + timedelta(days=number))
+    history = directory / MARTS / f"{HISTORY}.parquet"
+    history.parent.mkdir()
+    history.write_text(f"history {number}", encoding="utf-8")
+    manifest = RunManifest(
+        run_id=directory.name, domain=DOMAIN, status=RunStatus.SUCCESS, published=True,
+        as_of=NOON + timedelta(days=number), started_at=NOON, finished_at=NOON, code_version="1",
+        sequence=chain.next_sequence(home, DOMAIN), previous=head.link,
+        marts=[RunMart(model=HISTORY, sha256=hash_file(history), rows=1, as_of=NOON)],
+    )  # fmt: skip
+    manifest = documents.publish_candidate(home, directory, manifest, [])
+    if writes_head:
+        link = chain.link_of(directory, manifest, HISTORY)
+        chain.write_head(home, DOMAIN, chain.PublishedHead(link=link), history)
+    return directory
+
+
+def repair(home: Home, recorded: PublishedLink | None = None) -> list[str]:
+    return chain.repair(home, DOMAIN, HISTORY, recorded, Signatures())
+
+
+def link_of_head(home: Home) -> PublishedLink:
+    link = chain.read_head(home, DOMAIN).link
+    assert link is not None
+    return link
+
+
+def published(home: Home) -> Path | None:
+    return run_directory.published_directory(home, DOMAIN)
+
+
+def test_a_complete_home_needs_no_repair(home: Home) -> None:
+    publish(home, 1)
+    second = publish(home, 2)
+
+    assert repair(home) == []
+    assert published(home) == second
+
+
+def test_a_run_that_was_killed_before_it_wrote_the_head_is_the_newest(home: Home) -> None:
+    publish(home, 1)
+    second = publish(home, 2, writes_head=False)
+
+    assert repair(home)
+
+    assert link_of_head(home).directory == second.name
+    assert home.history_copy(DOMAIN).read_text("utf-8") == "history 2"
+    assert repair(home) == []
+
+
+@pytest.mark.parametrize("target", ["first", None], ids=["to an older set", "gone"])
+def test_latest_is_linked_again(home: Home, target: str | None) -> None:
+    first, second = publish(home, 1), publish(home, 2)
+    home.latest(DOMAIN).unlink()
+    if target:
+        home.latest(DOMAIN).symlink_to(first.name)
+
+    [problem] = repair(home)
+
+    assert f"expected a link to {second.name}" in problem
+    assert published(home) == second
+
+
+def test_a_link_that_an_interrupted_repair_left_withdraws_no_set(home: Home) -> None:
+    first = publish(home, 1)
+    home.latest(DOMAIN).unlink()
+    (home.outputs(DOMAIN) / run_directory.LINK_AGAIN).symlink_to(first.name)
+    run_directory.clean_up_interrupted(home, DOMAIN)
+
+    assert repair(home)
+
+    assert published(home) == first
+    assert run_directory.read_manifest(first).published
+
+
+def test_an_altered_manifest_is_set_aside_and_an_older_set_is_linked(home: Home) -> None:
+    first, second = publish(home, 1), publish(home, 2)
+    manifest = second / MANIFEST_FILE
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text("utf-8").replace("success", "failed"), "utf-8")
+
+    assert repair(home)
+
+    assert published(home) == first
+    assert not manifest.exists()
+    assert link_of_head(home).directory == second.name
+    assert list(run_directory.list_runs(home, DOMAIN)) == [first]
+
+
+def test_the_newer_of_head_and_event_log_counts(home: Home) -> None:
+    publish(home, 1)
+    old_head = home.published_head(DOMAIN).read_bytes()
+    second = publish(home, 2)
+    recorded = link_of_head(home)
+    home.published_head(DOMAIN).write_bytes(old_head)
+    second.rename(second.with_name("20990101_000000"))  # not found by following the chain
+
+    repair(home, recorded)
+
+    assert link_of_head(home).sequence == recorded.sequence
+
+
+def test_a_damaged_head_is_written_again(home: Home) -> None:
+    second = publish(home, 1)
+    home.published_head(DOMAIN).write_text("{", encoding="utf-8")
+
+    assert repair(home)
+
+    assert link_of_head(home).directory == second.name
+
+
+def test_a_lost_set_leaves_its_history_in_the_copy(home: Home) -> None:
+    directory = publish(home, 1)
+    sha256 = link_of_head(home).history_sha256
+    assert sha256 is not None
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    directory.rmdir()
+
+    repair(home)
+
+    assert published(home) is None
+    assert chain.find_mart(home, DOMAIN, HISTORY, sha256) == home.history_copy(DOMAIN)
+
+
+def test_runs_are_ordered_by_sequence_and_not_by_the_clock(home: Home) -> None:
+    later_by_clock, later_by_sequence = publish(home, 9), publish(home, 2)
+
+    assert list(run_directory.list_runs(home, DOMAIN)) == [later_by_sequence, later_by_clock]
