@@ -127,8 +127,9 @@ class Bench:
     def _documents(self) -> dict[str, tuple[int, int]]:
         """The inode and time of each published document, by name."""
         latest = (self._home / "outputs" / DOMAIN / "latest").resolve()
-        listed = json.loads((latest / "manifest.json").read_bytes())["documents"]
-        stats = {document["file"]: (latest / document["file"]).stat() for document in listed}
+        index = (latest / "index.jsonl").read_text(encoding="utf-8")
+        files = [json.loads(line)["file"] for line in index.splitlines()]
+        stats = {file: (latest / file).stat() for file in files}
         return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
     def _workbooks(self) -> Iterator[Row]:
