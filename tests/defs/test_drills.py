@@ -19,7 +19,7 @@ from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
-from etl_assets.publish import run_directory
+from etl_assets.publish import run_directory, set_index
 
 pytestmark = pytest.mark.long
 
@@ -58,7 +58,9 @@ class Drill:
 
     def content(self) -> dict[str, str]:
         """The digest of each published document."""
-        return {w.file: w.sha256 for w in run_directory.read_manifest(self.crowd.latest).documents}
+        latest = self.crowd.latest
+        files = set_index.read_index(latest, run_directory.read_manifest(latest))
+        return {file.file: file.sha256 for file in files if file.document}
 
 
 @pytest.fixture
