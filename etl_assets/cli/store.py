@@ -24,6 +24,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
+from etl_assets.model.errors import HomeError
 
 if TYPE_CHECKING:
     from etl_assets.defs.context import ProjectSession
@@ -161,7 +162,7 @@ def verify(
     Exits with 1 if a file is missing, altered or not listed. `etl manifest verify` verifies the
     files of a home.
     """
-    from etl_assets.model.home import Home
+    from etl_assets.model.home import HEAD_SUFFIX, Home
     from etl_assets.operations.verify import verify_set
     from etl_assets.publish import run_directory
 
@@ -169,8 +170,13 @@ def verify(
         directories = [directory]
     else:
         home = Home(load_settings().home)
-        domains = run_directory.list_domains(home)
-        directories = [home.latest(domain) for domain in domains if home.latest(domain).exists()]
+        # A domain that was published and has no link any more is an error.
+        heads = (path.name for path in home.manifests.glob(f"*{HEAD_SUFFIX}"))
+        published = {name.removesuffix(HEAD_SUFFIX) for name in heads}
+        domains = sorted(published | set(run_directory.list_domains(home)))
+        if not domains:
+            raise HomeError(f"{home.root / 'outputs'}: expected a published set, found none")
+        directories = [home.latest(domain) for domain in domains]
     verified, errors = work_on_each(
         list(map(str, directories)), lambda path: verify_set(Path(path))
     )

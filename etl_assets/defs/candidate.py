@@ -17,6 +17,7 @@ from etl_assets.defs.marts import provide_marts
 from etl_assets.defs.materialize import digest_texts
 from etl_assets.defs.model_state import (
     RESTORE_ADVICE,
+    last_warehouse_sha256,
     model_records,
     published_history,
     read_tables,
@@ -51,6 +52,11 @@ if TYPE_CHECKING:
 NOT_THE_REFUSED_ONE = (
     "this is not the candidate that was refused in {refused} and looked at, "
     "for a file or the code has changed since; look at this one and say --accept-changes again"
+)
+REFUSED_WITHOUT_SET = Problem(
+    "the published set",
+    "the one with which the refused candidate was compared",
+    "none; look at the candidate and run again with --accept-changes",
 )
 
 
@@ -210,6 +216,9 @@ class Candidate:
         """Return the gate's verdict; changes are accepted only in the candidate refused before."""
         # Accepting covers what the operator has looked at, and nothing that came in since.
         refused = self._last_refused() if accept else None
+        if self._previous is None and not accept and self._was_refused():
+            # Without the published set nothing can be compared, and the refusal would be lost.
+            problems = [*problems, REFUSED_WITHOUT_SET]
         if refused is None or self._is_made_like(run_directory.read_manifest(refused)):
             return gate.judge_candidate(checks, problems, findings, accept=accept)
         advice = NOT_THE_REFUSED_ONE.format(refused=self._session.home.relative(refused))
@@ -264,6 +273,7 @@ class Candidate:
             code_version=MIXED if is_mixed else self._session.code_version,
             marts=self._digests,
             link=link,
+            warehouse_sha256=last_warehouse_sha256(self._session),
         )
 
     @cached_property
@@ -326,6 +336,12 @@ class Candidate:
             failed = {(check.asset, check.name) for check in manifest.failed_checks}
             return directory if gate_check in failed else None
         return None
+
+    def _was_refused(self) -> bool:
+        """Return True if the gate refused the last candidate, by the event log."""
+        key = asset_keys.gate_key(self._domain)
+        last = self._session.event_log.latest_checks([key]).get(key)
+        return last is not None and not last.passed
 
     def _is_made_like(self, refused: RunManifest) -> bool:
         return gate.is_same_candidate(

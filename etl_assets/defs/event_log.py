@@ -134,6 +134,15 @@ class EventLog:
                 records[entry.asset_entry.asset_key] = record
         return records
 
+    def newest_record(self, keys: Iterable[dg.AssetKey], kind: type[R]) -> R | None:
+        """Return the record of the asset that was materialized last."""
+        entries = (entry.asset_entry for entry in self.instance.get_asset_records(list(keys)))
+        events = [e.last_materialization_record for e in entries if e.last_materialization_record]
+        if not events:
+            return None
+        newest = max(events, key=lambda event: event.storage_id)
+        return read_record(newest.asset_materialization, kind)
+
     def partition_records(self, key: dg.AssetKey, kind: type[R]) -> dict[str | None, R]:
         """Return the last record of each partition that was ever materialized."""
         events = self._newest_events(key)

@@ -23,6 +23,7 @@ from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.model_state import (
     built_models,
     current_versions,
+    is_warehouse_current,
     last_moments,
     published_history,
     read_tables,
@@ -33,13 +34,15 @@ from etl_assets.defs.specs import preview
 from etl_assets.marts import build, dbt
 from etl_assets.marts.dbt import DbtProject, NodeResult
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
+from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
-from etl_assets.storage.signatures import open_signatures
+from etl_assets.storage.signatures import Signatures, open_signatures
 
 UNIQUE_ID = "dagster_dbt/unique_id"
+MAX_NAMES = 5  # tables that an error names; the rest are counted
 
 
 class MartsConfig(dg.Config):
@@ -174,8 +177,11 @@ class _ModelsBuild:
     def run(self, selection: frozenset[str], *, rebuild: bool) -> list[NodeResult]:
         """Build the stale models of the selection, and return the results of models and tests."""
         home, name = self._session.home, self._session.domain.name
-        # A build that was cut off has left models that the event log does not know.
-        is_complete = dbt.is_warehouse_complete(home, name)
+        # A build that was cut off has left models that the event log does not know, and an older
+        # or edited database has other rows than it records.
+        with open_signatures(home.signatures(name)) as signatures:
+            is_complete = is_warehouse_current(self._session, signatures)
+            _require_intact_tables(self._session, signatures)
         is_everything = selection == frozenset(self._graph.models)
         self._is_complete_afterwards = is_complete or is_everything
         self.built = build.select_models(
@@ -249,7 +255,12 @@ class _ModelsBuild:
             record = records[moments_model.unique_id]
             moments = self._find_moments(moments_model, record)
             records[moments_model.unique_id] = record.model_copy(update=moments)
-        return records
+        warehouse = self._session.home.warehouse(self._session.domain.name)
+        sha256 = hash_file(warehouse) if warehouse.is_file() else None
+        return {
+            unique_id: record.model_copy(update={"warehouse_sha256": sha256})
+            for unique_id, record in records.items()
+        }
 
     def _find_moments(self, model: Model, record: ModelBuild) -> dict[str, datetime | None]:
         """Return the fields of the record that say when models are due without new data."""
@@ -272,6 +283,23 @@ class _ModelsBuild:
             return True
         last_build = self._last_builds.get(self._history_model.unique_id)
         return last_build is not None and last_build.sha256 == self._history_sha256
+
+
+def _require_intact_tables(session: DomainSession, signatures: Signatures) -> None:
+    """Raise HomeError if a table is not what was written, before models are built from it."""
+    altered = [
+        str(result.part)
+        for state in session.read_sources().values()
+        for result in state.tables.values()
+        if not signatures.has_digest(session.home.root / result.table.path, result.table.sha256)
+    ]
+    if altered:
+        shown = ", ".join(altered[:MAX_NAMES])
+        more = f" and {len(altered) - MAX_NAMES} more" if len(altered) > MAX_NAMES else ""
+        raise HomeError(
+            f"{shown}{more}: expected the tables that were written, found them missing or altered; "
+            f"`etl run {session.domain.name} --stage table` makes them again"
+        )
 
 
 def provide_marts(

@@ -19,7 +19,7 @@ from etl_assets.model.records import ModelBuild, PublishedLink, PublishedSet
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import chain
 from etl_assets.storage.hashing import hash_file
-from etl_assets.storage.signatures import open_signatures
+from etl_assets.storage.signatures import Signatures, open_signatures
 
 RESTORE_ADVICE = (
     "`etl restore {domain}` publishes the newest complete set again, "
@@ -129,6 +129,27 @@ def repair_published_set(session: DomainSession) -> list[str]:
         )
     published_history(session)
     return repaired
+
+
+def is_warehouse_current(session: DomainSession, signatures: Signatures) -> bool:
+    """Return True if the warehouse is complete, and is the file that the last build wrote."""
+    home, name = session.home, session.domain.name
+    # Of an older version, or if the event log was lost, nothing says what it must be.
+    sha256 = last_warehouse_sha256(session)
+    return (
+        sha256 is not None
+        and dbt.is_warehouse_complete(home, name)
+        and signatures.has_digest(home.warehouse(name), sha256)
+    )
+
+
+def last_warehouse_sha256(session: DomainSession) -> str | None:
+    """Return the SHA-256 of the warehouse after the last build, or None if it is not recorded."""
+    graph = Graph.from_manifest(session.dbt.manifest)
+    models = graph.models.values()
+    keys = [asset_keys.model_key(session.domain.name, model.name) for model in models]
+    record = session.event_log.newest_record(keys, ModelBuild)
+    return record.warehouse_sha256 if record else None
 
 
 def built_models(session: DomainSession, graph: Graph) -> dict[str, ModelBuild]:

@@ -22,7 +22,7 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import PROBED_AT, SourceState
 from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecognized_files
-from etl_assets.defs.model_state import last_moments, read_tables
+from etl_assets.defs.model_state import is_warehouse_current, last_moments, read_tables
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.records import (
@@ -401,8 +401,12 @@ def _why_published_set_differs(session: DomainSession, signatures: Signatures) -
     if record.code_version != session.code_version:
         is_mixed = record.code_version == MIXED
         return OLDER_MODELS if is_mixed else "the code or a declaration changed"
-    if not dbt.is_warehouse_complete(session.home, domain.name):
-        return "the last build was cut off, or its warehouse is damaged"
+    warehouse = session.home.warehouse(domain.name)
+    # The published set names the warehouse too, which saves reading dbt's manifest.
+    is_same = signatures.has_digest(warehouse, record.warehouse_sha256)
+    is_same &= dbt.is_warehouse_complete(session.home, domain.name)
+    if not is_same and not is_warehouse_current(session, signatures):
+        return "the last build was cut off, or the warehouse is not what it wrote"
     if record.tables != read_tables(session)[1]:
         return "what is published was made from other tables"
     return _why_published_files_differ(published, record, signatures)

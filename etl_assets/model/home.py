@@ -7,6 +7,8 @@ from pathlib import Path
 
 from etl_assets.model.file_names import limit_name
 
+HEAD_SUFFIX = "_published.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -82,7 +84,7 @@ class Home:
 
     def published_head(self, domain: str) -> Path:
         """The newest link of the chain of published sets."""
-        return self.manifests / f"{domain}_published.json"
+        return self.manifests / f"{domain}{HEAD_SUFFIX}"
 
     def history_copy(self, domain: str) -> Path:
         """A copy of the newest published history."""

@@ -358,6 +358,10 @@ class ModelBuild(Record):
         default=None, description="of the same model: the first one after `as_of`"
     )
 
+    warehouse_sha256: Sha256 | None = Field(
+        default=None, description="of the database file after the step that recorded this"
+    )
+
     def moment_at(self, time: datetime) -> datetime | None:
         """The last moment up to `time` at which a build became due."""
         is_due = self.next_moment is not None and self.next_moment <= time
@@ -373,7 +377,9 @@ class PublishedLink(Record):
     The digests make a set, or a history, that was replaced by an older one recognizable.
     """
 
-    directory: str = Field(description="name of the run's directory")
+    directory: str = Field(
+        pattern=r"^\d{8}_\d{6}(_\d+)?$", description="name of the run's directory"
+    )
     sequence: int = Field(ge=0, description="position among the domain's runs")
     manifest_sha256: Sha256
     history_sha256: Sha256 | None = Field(description="of the set's history; null if it has none")
@@ -387,6 +393,9 @@ class PublishedSet(Record):
     tables: dict[str, str] = Field(description="version of the table of each source")
     code_version: str
     marts: dict[str, Sha256] = Field(description="of each mart's parquet file")
+    warehouse_sha256: Sha256 | None = Field(
+        default=None, description="of the database that the marts were built in"
+    )
     documents: str = Field(default="", description="unused; records of older versions have it")
     link: PublishedLink | None = Field(
         default=None, description="of its manifest; null in a record of an older version"

@@ -135,7 +135,7 @@ def _read_recorded(event_log: EventLog, home: Home, domain: Domain) -> RecordedS
         tables += [result.table for result in state.tables.values()]
     published = event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
     try:
-        lost = find_lost_parts(home, domain, states)
+        lost = find_lost_parts(home, domain, event_log, states)
     except HomeError:
         lost = {}  # the check of the ledger names the damaged manifest
     return RecordedState(

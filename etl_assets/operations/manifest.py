@@ -155,7 +155,7 @@ def list_exported_domains(project: ProjectContext) -> list[str]:
 
 
 def find_lost_parts(
-    home: Home, domain: Domain, states: Mapping[str, SourceState]
+    home: Home, domain: Domain, event_log: EventLog, states: Mapping[str, SourceState]
 ) -> dict[str, set[str | None]]:
     """Return the partitions whose record in the event log is missing or older, by source name.
 
@@ -172,20 +172,26 @@ def find_lost_parts(
         if is_partitioned != (source.partitions is not None):
             continue  # it was partitioned otherwise at that time
         fetch = states[source.name].fetches.get(record.part.partition)
-        if fetch is None or _is_newer(record, fetch):
+        if fetch is None or _is_newer(event_log, source, record, fetch):
             lost.setdefault(source.name, set()).add(record.part.partition)
     return lost
 
 
-def _is_newer(record: DownloadRecord, fetch: FetchResult) -> bool:
+def _is_newer(
+    event_log: EventLog, source: Source, record: DownloadRecord, fetch: FetchResult
+) -> bool:
     """Return True if a record of the manifest is newer than that of the event log."""
     if fetch.status is FetchStatus.FORGOTTEN:
         return False  # a forgotten part is left out of the next manifest
+    if record.pin is not None and record.pin != fetch.pin:
+        # An event log that has the pin knows what became of it.
+        history = event_log.fetch_history(source, record.part.partition)
+        return all(earlier.pin != record.pin for earlier in history)
+    if fetch.pin is not None:
+        return False  # its file is an earlier one
     if fetch.file is None or record.file.fetched_at > fetch.file.fetched_at:
         return fetch.status is not FetchStatus.MISSING
-    # An unpin is recorded here first, and exported afterwards.
-    is_unpinned = fetch.decision.reason is Reason.UNPINNED
-    return record.pin is not None and fetch.pin is None and not is_unpinned
+    return False
 
 
 def restore(session: DomainSession) -> RestoreResult:
@@ -195,7 +201,7 @@ def restore(session: DomainSession) -> RestoreResult:
     is no manifest.
     """
     domain, home = session.domain, session.home
-    lost = find_lost_parts(home, domain, session.read_sources())
+    lost = find_lost_parts(home, domain, session.event_log, session.read_sources())
     restorer = _Restorer(session.event_log, home, _load_records(home, domain))
     for source in domain.sources.values():
         if source.name in lost:

@@ -60,7 +60,8 @@ def _replace_damaged_ledger(session: DomainSession) -> None:
 
 def _restore_lost_records(session: DomainSession) -> None:
     """Restore what the event log has lost from the exported manifests."""
-    if find_lost_parts(session.home, session.domain, session.read_sources()):
+    event_log = session.event_log
+    if find_lost_parts(session.home, session.domain, event_log, session.read_sources()):
         for line in restore(session).lines():
             session.project.echo(f"event log: {line}")
 

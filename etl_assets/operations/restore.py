@@ -42,7 +42,8 @@ def restore_set(session: DomainSession, run: str | None) -> tuple[str, RunManife
             raise NotFoundError(f"{name}: no published run {run!r}; the newest kept: {kept}")
         runs = {run: runs[run]}
     problems = []
-    current = session.published_directory()
+    link = chain.read_head(home, name).link
+    current = home.outputs(name) / link.directory if link else None
     for directory_name, manifest in runs.items():
         directory = home.outputs(name) / directory_name
         try:
@@ -64,7 +65,10 @@ def _published_runs(home: Home, domain: str) -> dict[str, RunManifest]:
     """Return the manifests of the published runs by directory name, newest first."""
     runs = {}
     for directory in run_directory.list_runs(home, domain):
-        manifest = run_directory.read_manifest(directory)
+        try:
+            manifest = run_directory.read_manifest(directory)
+        except HomeError:
+            continue  # damage of one run does not keep another from being published
         if manifest.published:
             runs[directory.name] = manifest
     return runs

@@ -108,11 +108,14 @@ def examine(
         problems.append(str(error))
         head = PublishedHead()
     links = [link for link in (head.link, recorded) if link]
-    known = max(links, key=lambda link: link.sequence, default=None)
+    known = max(links, key=lambda link: _trust(home, domain, link), default=None)
     latest = _target_of_latest(home, domain)
-    if known and known == head.link and latest == _directory_of(home, domain, known):
-        # Without reading the manifests of all runs.
-        return ChainState(known, latest)
+    if known and (directory := _directory_of(home, domain, known)):
+        # The manifest has the recorded digest, so what it says counts more than the link.
+        known = link_of(directory, run_directory.read_manifest(directory), history)
+        is_newest = run_directory.last_published_sequence(home, domain) <= known.sequence
+        if is_newest and known == head.link and latest == directory:
+            return ChainState(known, latest)  # without reading the manifests of all runs
     published = list(_published_sets(home, domain, history))
     known = _follow(known or _newest_link(published, latest), published)
     if known is None:
@@ -189,6 +192,11 @@ def find_mart(home: Home, domain: str, model: str, sha256: str) -> Path | None:
         if file.is_file() and hash_file(file) == sha256:
             return file
     return None
+
+
+def _trust(home: Home, domain: str, link: PublishedLink) -> tuple[int, bool]:
+    """Sort key of links: the newer one, and of two of one run the one that its manifest has."""
+    return link.sequence, _directory_of(home, domain, link) is not None
 
 
 def _published_sets(home: Home, domain: str, history: str | None) -> Iterator[_Published]:

@@ -75,7 +75,14 @@ def list_directories(home: Home, domain: str) -> list[Path]:
 
 def last_sequence(home: Home, domain: str) -> int:
     """The highest position of a run that has a directory; 0 if there is none."""
-    return max(map(_read_sequence, list_directories(home, domain)), default=0)
+    places = map(_read_place, list_directories(home, domain))
+    return max((place.sequence for place in places), default=0)
+
+
+def last_published_sequence(home: Home, domain: str) -> int:
+    """The highest position of a run that was published; 0 if there is none."""
+    places = map(_read_place, list_runs(home, domain))
+    return max((place.sequence for place in places if place.published), default=0)
 
 
 def list_domains(home: Home) -> list[str]:
@@ -285,16 +292,11 @@ def published_directory(home: Home, domain: str) -> Path | None:
 
 
 def list_interrupted(home: Home, domain: str) -> list[Path]:
-    """Leftovers of killed runs: unfinished removals, pending links, and directories without an end.
-
-    Directories count only if they are newer than every run that ended; pruning removes older ones.
-    """
+    """Leftovers of killed runs: removals, pending links, and directories without a manifest."""
     parent = home.outputs(domain)
-    last_run = next(list_runs(home, domain), None)
-    newer = list_directories(home, domain)
-    if last_run is not None:
-        newer = [path for path in newer if _start_order(path) > _start_order(last_run)]
-    return sorted([*parent.glob(f"{REMOVAL_PREFIX}*"), *parent.glob(f"{PENDING_PREFIX}*"), *newer])
+    unfinished = [path for path in list_directories(home, domain) if is_unfinished(path)]
+    links = parent.glob(f"{PENDING_PREFIX}*")
+    return sorted([*parent.glob(f"{REMOVAL_PREFIX}*"), *links, *unfinished])
 
 
 def clean_up_interrupted(home: Home, domain: str) -> None:
@@ -361,21 +363,22 @@ def _start_order(directory: Path) -> tuple[str, int]:
 
 def _run_order(directory: Path) -> tuple[bool, int, str, int]:
     """Sort key: by sequence, a run without an end last; by name for runs of older versions."""
-    return is_unfinished(directory), _read_sequence(directory), *_start_order(directory)
+    return is_unfinished(directory), _read_place(directory).sequence, *_start_order(directory)
 
 
-class _Sequence(msgspec.Struct):
+class _Place(msgspec.Struct):
+    """Where a run is in the order of runs, and whether it published."""
+
     sequence: int = 0
+    published: bool = False
 
 
-def _read_sequence(directory: Path) -> int:
+def _read_place(directory: Path) -> _Place:
     # Without the rest of the manifest, as this is read of every run that is kept.
     try:
-        return msgspec.json.decode(
-            (directory / MANIFEST_FILE).read_bytes(), type=_Sequence
-        ).sequence
+        return msgspec.json.decode((directory / MANIFEST_FILE).read_bytes(), type=_Place)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return 0
+        return _Place()
 
 
 def _home_error(path: Path, expected: str, error: OSError) -> HomeError:

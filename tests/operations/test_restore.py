@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 from support.command_homes import DOMAIN, Galaxy, call, point_environment_at
-from support.damage import overwrite
+from support.damage import edit, overwrite
 
+from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.publish import chain, run_directory
 
@@ -26,6 +30,9 @@ def run_twice(folder: Path) -> Galaxy:
 @pytest.fixture(scope="session")
 def twice_published(build_once: Any) -> Galaxy:
     return Galaxy(build_once("galaxy-twice", run_twice))
+
+
+STATIONS = "downloads.spansh.co.uk/galaxy_stations.json.gz"
 
 
 @pytest.fixture
@@ -238,3 +245,98 @@ def test_another_manifest_of_the_set_before_breaks_the_chain(home: Galaxy, capsy
     assert call("verify", str(home.latest)) == 1
 
     assert "expected the manifest of the set before it" in capsys.readouterr().out
+
+
+def edit_warehouse(galaxy: Galaxy) -> None:
+    """Change a row in the database, as an older copy of it would have another one."""
+    with duckdb.connect(str(galaxy.home.warehouse(DOMAIN))) as connection:
+        connection.execute("update mart_systems set name = 'Elsewhere'")
+
+
+@pytest.mark.fault("altered-output")
+def test_rows_of_an_edited_warehouse_are_not_published(home: Galaxy) -> None:
+    edit_warehouse(home)
+
+    assert call("run", DOMAIN) == 0
+
+    assert "Elsewhere" not in names(home)
+    home.change_feed('"name":"Haven"', '"name":"Hearth"')
+    assert call("run", DOMAIN) == 0
+    assert "Hearth" in names(home)
+    assert "Elsewhere" not in names(home)
+
+
+@pytest.mark.fault("altered-output")
+def test_models_are_not_built_from_an_edited_table(home: Galaxy, capsys: Capture) -> None:
+    edit(home.home.table_file(DOMAIN, "systems", None))
+    home.home.warehouse(DOMAIN).unlink()
+
+    assert call("run", DOMAIN, "--from", "marts") == 1
+
+    assert f"`etl run {DOMAIN} --stage table` makes them again" in capsys.readouterr().out
+    assert call("run", DOMAIN) == 0
+    assert "Haven" in names(home)
+
+
+@pytest.mark.fault("altered-output")
+def test_a_refusal_outlasts_the_set_that_it_was_compared_with(
+    home: Galaxy, capsys: Capture
+) -> None:
+    stations = home.folder / "samples" / STATIONS / "galaxy_stations.json"
+    systems = json.loads(stations.read_text(encoding="utf-8"))
+    stations.write_text(json.dumps(systems[:1]), encoding="utf-8")
+    home.change_feed("", "")
+    assert call("run", DOMAIN) == 1
+    assert "the gate refused" in capsys.readouterr().out
+    shutil.rmtree(home.home.outputs(DOMAIN))
+
+    assert call("run", DOMAIN) == 1
+
+    assert "run again with --accept-changes" in capsys.readouterr().out
+    assert call("run", DOMAIN, "--accept-changes") == 0
+
+
+@pytest.mark.fault("altered-output")
+def test_an_older_backup_over_the_home_does_not_hide_the_newest_set(home: Galaxy) -> None:
+    newest, first = home.latest, first_run(home)
+    manifest = run_directory.read_manifest(newest)
+    assert manifest.previous is not None
+    chain.write_head(home.home, DOMAIN, chain.PublishedHead(link=manifest.previous))
+    shutil.copyfile(history_file(first), home.home.history_copy(DOMAIN))
+    shutil.rmtree(home.home.dagster)
+    home.home.latest(DOMAIN).unlink()
+    home.home.latest(DOMAIN).symlink_to(first.name)
+    before = pq.read_table(history_file(newest)).to_pylist()
+
+    assert call("run", DOMAIN) == 0
+
+    assert home.rows("mart_systems") == before
+
+
+@pytest.mark.fault("event-log-lost")
+def test_an_older_ledger_brings_no_removed_pin_back(home: Galaxy) -> None:
+    assert call("rollback", f"{DOMAIN}.systems", "--why", "a trial") == 0
+    old = home.folder / "old"
+    shutil.copytree(home.home.manifests, old)
+    assert call("unpin", f"{DOMAIN}.systems", "--why", "enough") == 0
+    assert call("run", DOMAIN) == 0
+    shutil.copytree(old, home.home.manifests, dirs_exist_ok=True)
+
+    assert call("run", DOMAIN) == 0
+
+    assert run_directory.read_manifest(home.latest).status is RunStatus.SUCCESS
+    assert "Haven" in names(home)
+
+
+@pytest.mark.fault("event-log-lost")
+def test_an_older_event_log_does_not_forget_a_pin(home: Galaxy) -> None:
+    old = home.folder / "old"
+    shutil.copytree(home.home.dagster, old)
+    assert call("rollback", f"{DOMAIN}.systems", "--why", "a trial") == 0
+    shutil.rmtree(home.home.dagster)
+    shutil.copytree(old, home.home.dagster)
+
+    assert call("run", DOMAIN) == 0
+
+    assert run_directory.read_manifest(home.latest).status is RunStatus.PARTIAL_SUCCESS
+    assert "Harbour" in names(home)
