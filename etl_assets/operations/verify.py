@@ -1,7 +1,7 @@
 """Hash published files and tables again, and compare them with what was recorded.
 
-`verify_set`, for `etl verify`, needs nothing but the directory of a set, so that whoever received
-it can check it. The raw store is verified by `etl_assets.operations.manifest`.
+`verify_set`, for `etl verify`, needs nothing but the directory of a set, so that a recipient of a
+copy can check it. The raw store is verified by `etl_assets.operations.manifest`.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ def _repair_history_copy(
     found = "another file" if copy.exists() else "none"
     file = find_mart(home, domain, history, sha256)
     if file is None:
-        return ""  # whoever reads the history raises an error
+        return ""  # reading the history raises an error
     write_head(home, domain, _head_or_empty(home, domain), file)
     return f"{copy}: expected a copy of the published history, found {found}"
 
@@ -225,7 +225,9 @@ def _newest_link(published: Sequence[_Published], latest: Path | None) -> Publis
 
 def _follow(link: PublishedLink | None, published: Iterable[_Published]) -> PublishedLink | None:
     """The last link after this one: a run may have been killed before it wrote the head."""
-    successors = {each.previous.manifest_sha256: each.link for each in published if each.previous}
+    by_sequence = sorted(published, key=lambda each: each.link.sequence)
+    # Of two successors the newer one counts: a backup that was put back may have split the chain.
+    successors = {each.previous.manifest_sha256: each.link for each in by_sequence if each.previous}
     while link is not None and link.manifest_sha256 in successors:
         link = successors[link.manifest_sha256]
     return link
