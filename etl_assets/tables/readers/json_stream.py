@@ -19,16 +19,17 @@ from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK
 WHITESPACE = re.compile(rb"[ \t\r\n]*+")
 # A string ends with its line at the latest (a raw newline is not allowed in JSON), or a quote that
 # is missing would make what follows part of the string.
-STRING_REST = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+')
+STRING_REST = re.compile(rb'[^"\\\n]*+(?>(?:\\[^\n][^"\\\n]*+)*)')
 STRING = rb'"' + STRING_REST.pattern + rb'"'
 # To the next bracket, to a string that is not complete, or to the end of the buffer; outside of all
 # brackets also to the comma that ends the value. Objects and lists without others in them are
-# passed over at once. The possessive quantifiers keep a hostile file from making the search
-# quadratic.
-FLAT = rb'[^"\[\]{}]*+(?:' + STRING + rb'[^"\[\]{}]*+)*+'
-INSIDE = re.compile(FLAT + rb"(?:(?:\{" + FLAT + rb"\}|\[" + FLAT + rb"\])" + FLAT + rb")*+")
-OUTSIDE = re.compile(rb'[^",\[\]{}]*+(?:' + STRING + rb'[^",\[\]{}]*+)*+')
-BEFORE_COLON = re.compile(rb'[^",:\[\]{}]*+(?:' + STRING + rb'[^",:\[\]{}]*+)*+')
+# passed over at once. Possessive quantifiers and atomic groups keep a hostile file from making the
+# search quadratic. A possessive group would be shorter than an atomic one, but matches too little
+# before Python 3.11.5 (https://github.com/python/cpython/issues/106052).
+FLAT = rb'[^"\[\]{}]*+(?>(?:' + STRING + rb'[^"\[\]{}]*+)*)'
+INSIDE = re.compile(FLAT + rb"(?:(?>\{" + FLAT + rb"\}|\[" + FLAT + rb"\])" + FLAT + rb")*+")
+OUTSIDE = re.compile(rb'[^",\[\]{}]*+(?>(?:' + STRING + rb'[^",\[\]{}]*+)*)')
+BEFORE_COLON = re.compile(rb'[^",:\[\]{}]*+(?>(?:' + STRING + rb'[^",:\[\]{}]*+)*)')
 CLOSING_BRACKETS = {ord("["): ord("]"), ord("{"): ord("}")}
 QUOTE, BACKSLASH, NEWLINE = b'"\\\n'
 BRACKETS = re.compile(rb"[\[{]+|[\]}]+")
