@@ -160,6 +160,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         lambda s, _: (
             damage_history(s.latest / "marts" / f"{s.domain.history}.parquet"),
             s.home.history_copy(DOMAIN).unlink(),
+            s.home.warehouse(DOMAIN).unlink(),
         ),
         f"ERROR {DOMAIN}: published: ",
     ),
