@@ -157,7 +157,7 @@ def test_every_change_is_a_transition_and_no_transition_is_invented(
     }
 
     assert transitions == expected
-    assert len(newer.transitions()) == len(expected) == 448
+    assert len(newer.transitions()) == len(expected) == 465
 
 
 def test_a_change_from_a_final_state_to_another_kind_is_a_regression(
@@ -218,7 +218,7 @@ def test_a_withdrawn_record_ends_the_state_that_it_decided(
     }
 
     assert withdrawals == expected
-    assert len(withdrawals) == 11
+    assert len(withdrawals) == 29
 
 
 def test_records_of_other_ecosystems_make_no_claims(

@@ -38,13 +38,13 @@ from domains.advisories.reference_rules import TARGETS, Decision, decide
 from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
+from etl_assets.model.run_manifest import INDEX_FILE, MANIFEST_FILE, RunManifest
 from etl_assets.model.run_options import RunOptions
 
 pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 AS_OF = datetime(2026, 9, 1, 12, tzinfo=UTC)
-RUN_FILES = {MANIFEST_FILE, "run_report.md", "run_report.html", "SHA256SUMS"}
+RUN_FILES = {MANIFEST_FILE, INDEX_FILE, "run_report.md", "run_report.html", "SHA256SUMS"}
 """Published files about the run, which differ between runs with the same content."""
 HEALTH = "marts/mart_source_health.parquet"
 Rows = dict[Pair, dict[str, Any]]
