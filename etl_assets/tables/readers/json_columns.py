@@ -27,7 +27,7 @@ from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, MAX_CHUNK_BYTES
 ROWS_AT_ONCE = 20_000
 # Decoded at once. The records of a window stay in the processor's cache: windows of 4 MB take a
 # quarter more time.
-WINDOW_BYTES = 1 << 19
+WINDOW_BYTES = 1 << 18
 MAX_WINDOW_BYTES = 1 << 20  # a longer record is read by itself
 LARGEST_WINDOW_BYTES = MAX_WINDOW_BYTES + MAX_CHUNK_BYTES
 TOP_LEVEL = [Step("items")]
