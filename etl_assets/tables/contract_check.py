@@ -257,14 +257,22 @@ class _ColumnChecker:
                 return values
             try:
                 values = pa.array(values, pa.string())
-            except (pa.ArrowException, UnicodeError):  # a lone surrogate: the cast rejects its row
-                return values
-        if values.type != TYPES["string"]:
-            return values
-        trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(values))
+            except (pa.ArrowException, UnicodeError):
+                return self._normalize_around_surrogates(values)
+        return self._normalize_texts(values) if values.type == TYPES["string"] else values
+
+    def _normalize_texts(self, texts: pa.Array) -> pa.Array:
+        trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
         is_null = pc.is_in(trimmed, self._null_words)
-        values = pc.if_else(is_null, pa.scalar(None, pa.string()), values)
-        return CASE_FUNCTIONS[self.column.case](values) if self.column.case else values
+        texts = pc.if_else(is_null, pa.scalar(None, pa.string()), texts)
+        return CASE_FUNCTIONS[self.column.case](texts) if self.column.case else texts
+
+    def _normalize_around_surrogates(self, values: list[str | None]) -> list[str | None]:
+        """Normalize all texts but those that are not Unicode, whose rows the cast rejects."""
+        invalid = {row: text for row, text in enumerate(values) if text and not _is_unicode(text)}
+        texts = [None if row in invalid else text for row, text in enumerate(values)]
+        normalized = self._normalize_texts(pa.array(texts, pa.string())).to_pylist()
+        return [invalid.get(row, text) for row, text in enumerate(normalized)]
 
     def _violations(
         self, values: Values, array: pa.Array, misfits: list[int]
@@ -357,6 +365,14 @@ def _trim(array: pa.Array) -> pa.Array:
         return array
     is_blank = pc.and_(pc.equal(trimmed, ""), pc.not_equal(array, ""))
     return pc.if_else(is_blank, pa.scalar(None, pa.string()), trimmed)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _flatten(array: pa.Array) -> pa.Array:

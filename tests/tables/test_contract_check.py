@@ -384,3 +384,13 @@ def test_a_column_may_keep_the_row_by_itself() -> None:
 
     assert [reject.column for reject in result.rejects] == ["y"]
     assert result.rows.to_pydict() == {"name": ["pear"], "x": [None], "y": [1]}
+
+
+@pytest.mark.parametrize("other", ["\udcff", "pe\udce9ar", "none \ud800"])
+def test_a_text_that_is_not_unicode_changes_nothing_for_the_other_rows(other: str) -> None:
+    declaration = contract(column("x", case="upper"), null_words=["none"])
+
+    result = checked(declaration, x=["pear", other, " None", "fig", None])
+
+    assert result.rows.column("x").to_pylist() == ["PEAR", None, "FIG", None]
+    assert [reject.where for reject in result.rejects] == ["record 2"]
