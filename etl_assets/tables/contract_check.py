@@ -284,10 +284,17 @@ class _ColumnChecker:
             violation = self._violation("required", "a value", None)
             for row in sorted(set(_true_rows(array.is_null())) - set(misfits)):
                 yield row, violation
-        # Arrow's regular expressions differ from Python's, so a pattern is matched text by text.
-        if self._matches or not self._has_only_listed_values(array):
+        if not (self._has_only_matching_texts(array) and self._has_only_listed_values(array)):
             yield from self._text_violations(array.to_pylist(), set(misfits))
         yield from self._bound_violations(array)
+
+    def _has_only_matching_texts(self, array: pa.Array) -> bool:
+        """True if no pattern is declared or it matches every text."""
+        if self._matches is None:
+            return True
+        # Arrow's regular expressions differ from Python's, so a pattern is matched text by text:
+        # without a loop in Python, which takes twice the time.
+        return all(map(self._matches, _flatten(array).drop_null().to_pylist()))
 
     def _has_only_listed_values(self, array: pa.Array) -> bool:
         """True if `values` is not declared or lists every value: found for all rows at once."""
