@@ -38,9 +38,17 @@ if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
 
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+# The class keeps its connections open; see `etl_assets.defs.instance.sqlite_storage`.
 # Pools have one slot for each domain's warehouse: DuckDB refuses a second writer.
 # By default Dagster keeps every tick forever, except those of sensors that requested nothing.
 DAGSTER_YAML = """\
+storage:
+  custom:
+    module: etl_assets.defs.instance.sqlite_storage
+    class: SqliteStorage
+    config:
+      base_dir:
+        env: DAGSTER_HOME
 telemetry:
   enabled: false
 nux:
@@ -59,6 +67,7 @@ retention:
       success: 90
       failure: 90
 """
+STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 # Messages of SQLite: https://www.sqlite.org/rescode.html#notadb and #corrupt
 DAMAGED_DATABASE = (
     "file is not a database",
@@ -107,10 +116,24 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         # Dagster looks for its settings by a glob pattern, to which a `[` or `*` in the path gives
         # another meaning, without an error: so they are read here and passed, and Dagster reads an
         # empty file. Drop this once Dagster escapes the path.
-        declared = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8"))
-        reference = InstanceRef.from_dir(str(home), config_filename=os.devnull, overrides=declared)
+        declared = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+        settings_of_instance = declared | _storage_settings(declared, home)
+        reference = InstanceRef.from_dir(
+            str(home), config_filename=os.devnull, overrides=settings_of_instance
+        )
         with dg.DagsterInstance.from_ref(reference) as instance:
             yield instance
+
+
+def _storage_settings(declared: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """Return the storage of DAGSTER_YAML in this home, unless another one is declared.
+
+    The variable that it names need not be set here, and an older home has no `storage`.
+    """
+    own = yaml.safe_load(DAGSTER_YAML)["storage"]
+    if any(declared.get(key, own) != own for key in STORAGE_KEYS):
+        return {}
+    return {"storage": {"custom": {**own["custom"], "config": {"base_dir": str(home)}}}}
 
 
 def move_damaged_event_log_aside(settings: Settings) -> Path | None:
