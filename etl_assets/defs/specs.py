@@ -6,18 +6,22 @@ Only specs are made here; the steps that materialize them are in `raw`, `validat
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 from dagster_duckdb import DuckDBResource
+from pydantic import PrivateAttr
 
 from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs import asset_keys
 from etl_assets.report import markdown
-from etl_assets.storage.duckdb_connection import CONFIG, use_utc
+from etl_assets.storage.duckdb_connection import CONFIG, connect, use_utc
 
 PREVIEW_ROWS = 5
 MAX_CELL_LENGTH = 60
@@ -104,18 +108,41 @@ def column_schema(contract: Contract) -> dg.TableSchema:
     )
 
 
+class InMemoryDuckDB(DuckDBResource):
+    """The DuckDB with which the assets and checks of one run query parquet files.
+
+    It is opened on first use, as it takes 30 ms, and closed with the run.
+    """
+
+    _connection: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if self._connection is None:
+            self._connection = connect(**self.connection_config)
+        with closing(self._connection.cursor()) as session:
+            use_utc(session)  # a setting of a session
+            yield session
+
+    def teardown_after_execution(self, _: dg.InitResourceContext) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 def in_memory_duckdb() -> DuckDBResource:
     """Return the resource with which assets and checks query parquet files.
 
     The database file belongs to dbt: DuckDB refuses a second process while it is open.
     """
-    return DuckDBResource(database=":memory:", connection_config=CONFIG)
+    # A later step may read another file of the same name.
+    config = {**CONFIG, "enable_external_file_cache": False}
+    return InMemoryDuckDB(database=":memory:", connection_config=config)
 
 
 def preview(duckdb: DuckDBResource, file: Path) -> dg.MarkdownMetadataValue:
     """Return the first rows of a parquet file as a table for the UI, long texts cut."""
     with duckdb.get_connection() as connection:
-        use_utc(connection)
         relation = connection.read_parquet(file.as_posix()).limit(PREVIEW_ROWS)
         columns, rows = relation.columns, relation.fetchall()
     lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
