@@ -12,14 +12,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from etl_assets.marts.data_tests import SKIPPED, DataTest, find_skipped, run_test
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.storage.atomic_write import atomic_file, set_aside, write_text
@@ -36,6 +39,8 @@ SHARED_FOLDER = "shared"  # files for all domains, next to the folders of single
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"  # dbt's own name
 MANIFEST_COPY = "parsed.json"
+PARSE_STAMP = "parsed_from"
+DATA_TESTS = TypeAdapter(tuple[str, list[DataTest]])
 READ_MEMORY_LIMIT = "500MB"  # a larger sort spills to disk
 MAX_OFFENDERS = 20
 DUCKDB_MAGIC_BYTES = slice(8, 12)
@@ -127,9 +132,7 @@ class DbtProject:
 
     def _parse_if_changed(self) -> None:
         """Parse the project unless its files, its vars and dbt's version are those of last time."""
-        stamp = self.target / "parsed_from"
-        parse_vars = json.dumps(self._parse_vars, sort_keys=True)
-        inputs = f"{version('dbt-core')} {self.code_version} {parse_vars}"
+        stamp, inputs = self.target / PARSE_STAMP, self._parse_inputs
         if stamp.exists() and stamp.read_text("utf-8") == inputs:
             return
         stamp.unlink(missing_ok=True)
@@ -137,6 +140,11 @@ class DbtProject:
         with atomic_file(self.target / MANIFEST_COPY) as temporary:
             shutil.copyfile(self.target / "manifest.json", temporary)
         write_text(stamp, inputs)
+
+    @property
+    def _parse_inputs(self) -> str:
+        parse_vars = json.dumps(self._parse_vars, sort_keys=True)
+        return f"{version('dbt-core')} {self.code_version} {parse_vars}"
 
     def _load_parsed(self) -> Manifest:
         """dbt's own object of the parsed project; loaded for each invocation, which changes it."""
@@ -154,11 +162,98 @@ class DbtProject:
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
         # An exposure runs nothing, yet a build reports a result for it.
         excluded = ["unit_test", "exposure"]
-        if not tests:
+        data_tests = self._known_tests() if tests else []
+        if data_tests is not None:
             excluded.append("test")
-        return self._invoke(
+        results = self._invoke(
             "build", self._load_parsed(), "--select", *models, "--exclude-resource-type", *excluded
         )
+        return self._run_tests(data_tests, results) if data_tests else results
+
+    def _known_tests(self) -> list[DataTest] | None:
+        """The data tests of the domain, or None if a build by dbt has not compiled all of them."""
+        try:
+            inputs, tests = DATA_TESTS.validate_json(self._tests_file.read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return tests if inputs == self._parse_inputs else None
+
+    @property
+    def test_settings(self) -> dict[str, Any]:
+        """What `profiles.yml` sets for the tests that dbt runs."""
+        limit = self.vars.get("memory_limit", "1GB")
+        return {"memory_limit": limit, "threads": 2, "preserve_insertion_order": False}
+
+    @property
+    def _tests_file(self) -> Path:
+        return self.target / "data_tests.json"
+
+    def _store_tests(self, results: Sequence[RunResult]) -> None:
+        """Keep the compiled tests if dbt ran all of them and none needs what only dbt does."""
+        nodes = {result.node.unique_id: result.node for result in results}
+        expected = {
+            unique_id
+            for unique_id, node in self.manifest["nodes"].items()
+            if node["resource_type"] == "test"
+        }
+        if not expected or not expected <= nodes.keys():
+            return
+        tests = [DataTest.from_node(nodes[unique_id]) for unique_id in sorted(expected)]
+        if all(tests):
+            with atomic_file(self._tests_file) as temporary:
+                temporary.write_bytes(
+                    DATA_TESTS.dump_json((self._parse_inputs, list(filter(None, tests))))
+                )
+
+    def _run_tests(self, tests: Sequence[DataTest], results: list[NodeResult]) -> list[NodeResult]:
+        """Add the results of the tests that read a built model, and skip models as dbt does."""
+        built = {result.unique_id: result.is_ok for result in results}
+        tests = [test for test in tests if test.parents & built.keys()]
+        runnable = [test for test in tests if all(built.get(key, True) for key in test.parents)]
+        outcomes = {}
+        if runnable:
+            with self._connect(**self.test_settings) as connection:
+                use_utc(connection)
+                outcomes = {test.unique_id: run_test(connection, test) for test in runnable}
+        skipped = find_skipped(runnable, outcomes, self._ancestors(built))
+        offenders = self._read_offenders(
+            {test.unique_id: test.sql for test in runnable if outcomes[test.unique_id].failures}
+        )
+        results = [
+            replace(result, status=SKIPPED, message="") if result.unique_id in skipped else result
+            for result in results
+        ]
+        for test in tests:
+            outcome = outcomes.get(test.unique_id)
+            if outcome is None or test.parents & skipped:
+                results.append(NodeResult(test.unique_id, "test", SKIPPED, 0.0, None, ""))
+                continue
+            results.append(
+                NodeResult(
+                    test.unique_id,
+                    "test",
+                    outcome.status,
+                    outcome.seconds,
+                    outcome.failures,
+                    outcome.message,
+                    offenders.get(test.unique_id, ()),
+                )
+            )
+        return results
+
+    def _ancestors(self, unique_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """All that each model reads, directly or through others."""
+        nodes = self.manifest["nodes"]
+        ancestors = {}
+        for unique_id in unique_ids:
+            above: set[str] = set()
+            pending = [unique_id]
+            while pending:
+                parents = nodes.get(pending.pop(), {}).get("depends_on", {}).get("nodes", [])
+                pending += [parent for parent in parents if parent not in above]
+                above.update(parents)
+            ancestors[unique_id] = frozenset(above)
+        return ancestors
 
     def test(self) -> list[NodeResult]:
         """Run the domain's data tests against the current warehouse."""
@@ -170,13 +265,13 @@ class DbtProject:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A read-only connection to the warehouse; paths in its views are relative to the home."""
+        return self._connect(memory_limit=READ_MEMORY_LIMIT)
+
+    def _connect(self, **settings: Any) -> duckdb.DuckDBPyConnection:
         # Imported here, as a check of the marker needs no DuckDB.
         import duckdb
 
-        config: dict[str, Any] = {
-            "file_search_path": str(self.home.root),
-            "memory_limit": READ_MEMORY_LIMIT,
-        }
+        config: dict[str, Any] = {"file_search_path": str(self.home.root), **settings}
         return duckdb.connect(str(self.warehouse), read_only=True, config=config)
 
     def export(self, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
@@ -232,7 +327,11 @@ class DbtProject:
                 f"dbt {verb} of {self.domain} stopped: {outcome.exception}"
             ) from outcome.exception
         results: list[RunResult] = list(getattr(outcome.result, "results", ()))
-        offenders = self._read_offenders([result for result in results if result.failures])
+        if verb == "build":
+            self._store_tests(results)
+        offenders = self._read_offenders(
+            {r.node.unique_id: getattr(r.node, "compiled_code", "") for r in results if r.failures}
+        )
         return [
             NodeResult(
                 unique_id=result.node.unique_id,
@@ -246,17 +345,17 @@ class DbtProject:
             for result in results
         ]
 
-    def _read_offenders(self, failed: Sequence[RunResult]) -> dict[str, tuple[str, ...]]:
-        """The rows that each failed test returns, by the test's unique id: dbt only counts them."""
-        if not failed:
+    def _read_offenders(self, queries: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        """The rows of each failed test's query, by the test's unique id: dbt only counts them."""
+        if not queries:
             return {}
         with self.connect() as connection:
-            return {r.node.unique_id: tuple(_query_rows(connection, r.node)) for r in failed}
+            return {key: tuple(_query_rows(connection, sql)) for key, sql in queries.items()}
 
 
-def _query_rows(connection: duckdb.DuckDBPyConnection, node: Any) -> Iterator[str]:  # noqa: ANN401 - dbt's own
+def _query_rows(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[str]:
     """The first rows of a test's query as text, without nulls and digests."""
-    rows = connection.sql(node.compiled_code)
+    rows = connection.sql(sql)
     # A test's query has no order of its own, and a check's text must not differ between runs.
     order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
     for row in rows.order(order).limit(MAX_OFFENDERS).fetchall():

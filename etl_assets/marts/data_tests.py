@@ -1,0 +1,113 @@
+"""Run dbt's data tests on one connection, with the queries that dbt compiled in an earlier build.
+
+dbt takes some 40 ms for each test besides its query. Statuses, failures and messages are as dbt's
+own, and so is what a failed test stops. Which tests there are is read in `marts.dbt`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+FAILED = frozenset({"fail", "error"})
+SKIPPED = "skipped"
+UNSUPPORTED_SETTINGS = ("store_failures", "store_failures_as", "sql_header")
+
+
+class DataTest(BaseModel, frozen=True):
+    """A data test with its compiled query, which returns the rows that fail."""
+
+    unique_id: str
+    name: str
+    path: str
+    parents: frozenset[str]
+    sql: str
+    severity: str
+    fail_calc: str
+    warn_if: str
+    error_if: str
+    limit: int | None
+
+    @classmethod
+    def from_node(cls, node: Any) -> DataTest | None:  # noqa: ANN401 - dbt's own
+        """Return the test of a node that dbt ran; None if it has settings that only dbt applies."""
+        if not node.compiled_code or any(node.config.get(key) for key in UNSUPPORTED_SETTINGS):
+            return None
+        return cls(
+            unique_id=node.unique_id,
+            name=node.name,
+            path=node.original_file_path,
+            parents=frozenset(node.depends_on_nodes),
+            sql=node.compiled_code,
+            severity=node.config.severity.upper(),
+            fail_calc=node.config.fail_calc,
+            warn_if=node.config.warn_if,
+            error_if=node.config.error_if,
+            limit=node.config.limit,
+        )
+
+    @property
+    def query(self) -> str:
+        """The query of dbt's macro `get_test_sql`: a row of failures, should_warn, should_error."""
+        limit = f"limit {self.limit}" if self.limit is not None else ""
+        count = self.fail_calc
+        return (
+            f"select {count}, {count} {self.warn_if}, {count} {self.error_if} from (\n"  # noqa: S608 - of dbt
+            f"select * from (\n{self.sql}\n) {limit}\n) as dbt_internal_test"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """The result of a data test, in dbt's words."""
+
+    __test__ = False  # it is no test of pytest
+
+    status: str
+    seconds: float = 0.0
+    failures: int | None = None
+    message: str = ""
+
+
+def run_test(connection: duckdb.DuckDBPyConnection, test: DataTest) -> TestResult:
+    import duckdb
+
+    start = time.perf_counter()
+    try:
+        row = connection.execute(test.query).fetchone()
+    except duckdb.Error as error:
+        message = f"Runtime Error in test {test.name} ({test.path})\n  {error}"
+        return TestResult("error", time.perf_counter() - start, message=message)
+    seconds = time.perf_counter() - start
+    failures, should_warn, should_error = row or (0, False, False)
+    found = f"Got {failures} result{'' if failures == 1 else 's'}, configured to"
+    if test.severity == "ERROR" and should_error:
+        return TestResult("fail", seconds, failures, f"{found} fail if {test.error_if}")
+    if should_warn:
+        return TestResult("warn", seconds, failures, f"{found} warn if {test.warn_if}")
+    return TestResult("pass", seconds, 0)
+
+
+def find_skipped(
+    tests: Iterable[DataTest],
+    results: Mapping[str, TestResult],
+    ancestors: Mapping[str, frozenset[str]],
+) -> set[str]:
+    """Return the models that dbt does not build after these results.
+
+    dbt skips a model if it is below everything that a failed test reads.
+    """
+    failed = [test for test in tests if results[test.unique_id].status in FAILED]
+    return {
+        unique_id
+        for unique_id, above in ancestors.items()
+        if any(test.parents <= above for test in failed)
+    }
