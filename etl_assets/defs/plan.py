@@ -25,6 +25,7 @@ from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecogni
 from etl_assets.defs.model_state import is_warehouse_current, last_moments, read_tables
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError, UsageError
+from etl_assets.model.home import Home
 from etl_assets.model.records import (
     MIXED,
     Decision,
@@ -316,15 +317,27 @@ def _stale_tables(
         table = state.tables.get(part.partition)
         if options.accept_changes and table and table.fault:
             stale[part] = "its refused file is accepted"
-        elif why := _why_table_stale(source, state, part, options.stages):
+        elif why := (
+            _why_table_stale(source, state, part, options.stages)
+            or _why_table_differs(session.home, table, options.stages, signatures)
+        ):
             stale[part] = why
-        elif Stage.TABLE in options.stages and table:
-            path = session.home.root / table.table.path
-            if not path.exists():
-                stale[part] = "its table is missing"
-            elif not signatures.has_digest(path, table.table.sha256):
-                stale[part] = "its table is not what was written"
     return stale
+
+
+def _why_table_differs(
+    home: Home, result: TableResult | None, stages: StageRange, signatures: Signatures
+) -> str:
+    """Return which file of a table is not what was written, and how; empty if none is."""
+    if result is None or Stage.TABLE not in stages:
+        return ""
+    for path, sha256 in result.table.files.items():
+        what = "table" if path == result.table.path else "file of rejects"
+        if not (home.root / path).exists():
+            return f"its {what} is missing"
+        if not signatures.has_digest(home.root / path, sha256):
+            return f"its {what} is not what was written"
+    return ""
 
 
 def _why_table_stale(source: Source, state: SourceState, part: Part, stages: StageRange) -> str:

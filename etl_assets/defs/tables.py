@@ -4,6 +4,7 @@ If a file cannot become a table, the last table is kept; reading rows is `etl_as
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -154,9 +155,11 @@ def _tabulate(
     file = validation.file if validation else None
     # The refused file is read again, although the last table is current.
     is_refusal_accepted = accept and last is not None and bool(last.fault)
-    is_current = last is not None and _is_current(project.home, last, file, version, signatures)
-    if last and is_current and not is_refusal_accepted:
-        return table_outcome(_without_outdated_fault(last, file), reused=True)
+    if last and _was_read(last, file, version) and not is_refusal_accepted:
+        stored_table = _find_stored(project.home, last.table, signatures)
+        if stored_table:
+            record = last.model_copy(update={"table": stored_table})
+            return table_outcome(_without_outdated_fault(record, file), reused=True)
     if file is None:
         table = tabulate.empty_table(project.home, source, part, code_version=version)
         return table_outcome(TableResult(part=part, table=table), reused=False)
@@ -181,7 +184,7 @@ def _tabulate(
     except ContentError as error:
         record = TableResult(
             part=part,
-            table=_last_table(project, source, part, last),
+            table=_last_table(project.home, source, part, last, signatures),
             fault=f"{error}{override.advice}",
             refused_sha256=file.sha256,
         )
@@ -192,15 +195,28 @@ def _tabulate(
     return table_outcome(override.add_to(record), reused=False)
 
 
-def _is_current(
-    home: Home, last: TableResult, file: RawFile | None, version: str, signatures: Signatures
-) -> bool:
-    """Return True if this code has read this file, and the table is what was written."""
+def _was_read(last: TableResult, file: RawFile | None, version: str) -> bool:
+    """Return True if this code has read this file."""
     sha256 = file.sha256 if file else ""
     was_read = sha256 in {last.table.source_sha256, last.refused_sha256}
-    if not was_read or last.table.code_version != version:
-        return False
-    return signatures.has_digest(home.root / last.table.path, last.table.sha256)
+    return was_read and last.table.code_version == version
+
+
+def _find_stored(home: Home, table: Table, signatures: Signatures) -> Table | None:
+    """Return the table if its files are what was written; None if it has to be made again.
+
+    Rejects that are lost together with the raw file are left out: the rows are complete.
+    """
+    damaged = [
+        path
+        for path, sha256 in table.files.items()
+        if not signatures.has_digest(home.root / path, sha256)
+    ]
+    if not damaged:
+        return table
+    if table.path in damaged or raw_store.is_intact(home, table.source_sha256):
+        return None
+    return table.model_copy(update={"rejects_path": None, "rejects_sha256": None})
 
 
 def _without_outdated_fault(last: TableResult, file: RawFile | None) -> TableResult:
@@ -211,13 +227,22 @@ def _without_outdated_fault(last: TableResult, file: RawFile | None) -> TableRes
 
 
 def _last_table(
-    project: ProjectContext, source: Source, part: Part, last: TableResult | None
+    home: Home, source: Source, part: Part, last: TableResult | None, signatures: Signatures
 ) -> Table:
-    """Return the last table, or one without rows if there is none."""
-    if last is not None and (project.home.root / last.table.path).exists():
-        return last.table
+    """Return the last table, made again if it is damaged, or one without rows if there is none."""
+    stored_table = _find_stored(home, last.table, signatures) if last else None
+    if stored_table:
+        return stored_table
     version = tabulate.code_version(source)
-    return tabulate.empty_table(project.home, source, part, code_version=version)
+    if last and raw_store.is_intact(home, last.table.source_sha256):
+        sha256 = last.table.source_sha256
+        with suppress(ContentError):  # other code may refuse the file
+            table = tabulate.tabulate(
+                home, source, part, home.raw_file(sha256), sha256, code_version=version
+            )
+            content_at = table.content_at or last.table.content_at
+            return table.model_copy(update={"content_at": content_at})
+    return tabulate.empty_table(home, source, part, code_version=version)
 
 
 def _missing_tables(

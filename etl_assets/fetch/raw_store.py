@@ -143,3 +143,8 @@ def verify(home: Home, sha256: str) -> StoredState:
     except OSError:  # such as a folder in its place
         return StoredState.DAMAGED
     return StoredState.PRESENT if actual == sha256 else StoredState.DAMAGED
+
+
+def is_intact(home: Home, sha256: str) -> bool:
+    """True if a file with this digest is stored, by hashing it; no file has an empty digest."""
+    return bool(sha256) and verify(home, sha256) is StoredState.PRESENT

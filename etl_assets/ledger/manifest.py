@@ -222,6 +222,7 @@ class IngestionRecord(ManifestRecord):
         "rejects_by_rule": "table.rejects_by_rule",
         "first_rejects": "table.first_rejects",
         "rejects_path": "table.rejects_path",
+        "rejects_checksum": "table.rejects_sha256",
         "unknown_fields": "table.unknown_fields",
         "unknown_values": "table.unknown_values",
         "refused_values": "table.refused_values",

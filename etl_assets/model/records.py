@@ -454,7 +454,18 @@ class Table(Record):
     )
     content_at: AwareDatetime | None = None
     rejects_path: RelativePath | None = None
+    rejects_sha256: Sha256 | None = Field(
+        default=None, description="of the file of rejects", exclude_if=operator.not_
+    )
     code_version: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of the parquet file, and of the file of rejects, by path."""
+        files = {self.path: self.sha256}
+        if self.rejects_path and self.rejects_sha256:  # older versions recorded the path alone
+            files[self.rejects_path] = self.rejects_sha256
+        return files
 
 
 class RunStatus(StrEnum):

@@ -7,6 +7,7 @@ their format is `etl_assets.ledger.manifest`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field
@@ -316,12 +317,11 @@ class _Restorer:
     def _table_result(self, source: Source, record: TableResult) -> TableResult | None:
         """Return the record of a stored or rebuilt table, or None if it cannot be rebuilt."""
         home, part = self._home, record.part
-        path = home.root / record.table.path
-        if path.is_file() and hash_file(path) == record.table.sha256:
+        if all(_has_digest(home.root / path, d) for path, d in record.table.files.items()):
             self._tables.append(str(part))
             return record
         sha256 = record.table.source_sha256
-        if not sha256 or raw_store.verify(home, sha256) is not StoredState.PRESENT:
+        if not raw_store.is_intact(home, sha256):
             self._problems.append(f"{part}: its table is lost: the next run builds it")
             return None
         raw_path, version = home.raw_file(sha256), tabulate.code_version(source)
@@ -335,6 +335,10 @@ class _Restorer:
         content_at = table.content_at or record.table.content_at
         table = table.model_copy(update={"content_at": content_at})
         return record.model_copy(update={"table": table})
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    return path.is_file() and hash_file(path) == sha256
 
 
 def _with_download(validation: ValidationResult, fetch: FetchResult | None) -> ValidationResult:

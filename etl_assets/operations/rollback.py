@@ -28,7 +28,6 @@ from etl_assets.model.records import (
     Pin,
     RawFile,
     Reason,
-    StoredState,
 )
 from etl_assets.tables.parquet import remove_file
 
@@ -195,7 +194,7 @@ def _select_version(
         found = f"{len(candidates)} versions"
     else:
         for version in candidates:
-            if raw_store.verify(home, version.sha256) is StoredState.PRESENT:
+            if raw_store.is_intact(home, version.sha256):
                 return version
     lines = [f"{part}: expected {expected}, found {found}; versions, the newest first:"]
     for version in versions:

@@ -169,7 +169,7 @@ def _compare_previous(directory: Path, manifest: RunManifest, notes: list[str]) 
 
 
 def find_altered_files(session: DomainSession) -> tuple[int, list[StoreFault]]:
-    """Hash the tables, run directories and history copy of a domain.
+    """Hash the tables, their rejects, the run directories and the history copy of a domain.
 
     Returns the number of files, and those that are missing or altered.
     """
@@ -190,7 +190,8 @@ def _recorded_digests(session: DomainSession) -> Iterator[tuple[Path, str]]:
     home, name = session.home, session.domain.name
     for state in session.read_sources().values():
         for result in state.tables.values():
-            yield home.root / result.table.path, result.table.sha256
+            for path, sha256 in result.table.files.items():
+                yield home.root / path, sha256
     for directory in run_directory.list_runs(home, name):
         try:
             sums = run_directory.read_sums(directory)

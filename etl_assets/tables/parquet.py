@@ -113,6 +113,8 @@ class RejectWriter:
         self._open_file = open_file
         self._source_sha256 = source_sha256
         self._file: TableWriter | None = None
+        self.sha256: str | None = None
+        """Of the complete file; None if there are no rejects."""
         self.first: list[Reject] = []
         self.by_rule: Counter[str] = Counter()
 
@@ -133,12 +135,20 @@ def reject_file(target: Path, source_sha256: str) -> Iterator[RejectWriter]:
 
         def open_file() -> TableWriter:
             draft = stack.enter_context(atomic_file(target))
+            stack.enter_context(_hash_afterwards(draft, writer))
             return stack.enter_context(TableWriter(draft, REJECTS_SCHEMA))
 
         writer = RejectWriter(open_file, source_sha256)
         yield writer
     if not writer.by_rule:
         remove_file(target)
+
+
+@contextmanager
+def _hash_afterwards(draft: Path, writer: RejectWriter) -> Iterator[None]:
+    """Hash the complete file before it has its name."""
+    yield
+    writer.sha256 = hash_file(draft)
 
 
 def add_provenance(

@@ -93,6 +93,7 @@ def tabulate(
         source_sha256=source_sha256,
         **builder.statistics(),
         rejects_path=home.relative(rejects_target) if rejects.by_rule else None,
+        rejects_sha256=rejects.sha256,
         code_version=code_version,
     )
 

@@ -73,6 +73,10 @@ def test_the_record_tells_what_came_of_the_file(home: Home, raw: Path) -> None:
     assert table.rejects_by_rule == {"minimum": 1, "record": 1}
     assert "line 3, weight: expected at least 0, found -1" in table.first_rejects
     assert table.rejects_path == "data/rejects/orchard/fruits/fruits.parquet"
+    assert table.files == {
+        path: hashlib.sha256((home.root / path).read_bytes()).hexdigest()
+        for path in (table.path, table.rejects_path)
+    }
 
 
 def test_rejects_are_kept_with_place_and_reason(home: Home, raw: Path) -> None:
@@ -105,7 +109,7 @@ def test_a_better_file_takes_the_old_rejects_away(home: Home, raw: Path) -> None
 
     new = made(home, raw, "name,weight,picked_on\npear,1,\nplum,1,\n", lenient())
 
-    assert new.rejects_path is None
+    assert (new.rejects_path, new.rejects_sha256) == (None, None)
     assert not (home.root / str(old.rejects_path)).exists()
 
 

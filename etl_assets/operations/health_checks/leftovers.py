@@ -6,7 +6,7 @@ checked in `operations.health_checks.machine`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,14 @@ from etl_assets.ledger.manifest import Process, load_manifest
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import PublishedLink, QuarantinedFile, RawFile, RunStatus, Table
+from etl_assets.model.records import (
+    Part,
+    PublishedLink,
+    QuarantinedFile,
+    RawFile,
+    RunStatus,
+    Table,
+)
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import MAX_AHEAD
 from etl_assets.operations.health_checks.result import DomainDates, HealthFinding, Level
@@ -47,8 +54,14 @@ def check_leftovers(
     """Yield all findings on the domain."""
     signatures = Signatures.load(home.signatures(domain.name))
     yield check_lock(home, domain.name)
-    yield check_files(home, domain.name, "raw files", recorded.raw_files, signatures)
-    yield check_files(home, domain.name, "tables", recorded.tables, signatures)
+    raw_files = {file.path: (file.part, file.sha256) for file in recorded.raw_files}
+    yield check_files(home, domain.name, "raw files", raw_files, signatures)
+    tables = {
+        path: (table.part, sha256)
+        for table in recorded.tables
+        for path, sha256 in table.files.items()
+    }
+    yield check_files(home, domain.name, "tables", tables, signatures)
     yield check_remains(home, domain.name, recorded.unfinished_runs)
     yield check_warehouse(home, domain.name)
     yield check_last_run(home, domain.name)
@@ -99,12 +112,18 @@ def check_files(
     home: Home,
     domain: str,
     what: str,
-    files: Sequence[RawFile | Table],
+    files: Mapping[str, tuple[Part, str]],
     signatures: Signatures,
 ) -> HealthFinding:
-    """Check that the current raw files, or tables, are there and did not change."""
-    faults = [(file, _find_fault(home.root / file.path, file.sha256, signatures)) for file in files]
-    messages = [f"{file.part}: {file.path}: {fault}" for file, fault in faults if fault]
+    """Check that the current raw files, or tables with their rejects, did not change.
+
+    `files` has the part and the SHA-256 of each, by its path.
+    """
+    messages = [
+        f"{part}: {path}: {fault}"
+        for path, (part, sha256) in files.items()
+        if (fault := _find_fault(home.root / path, sha256, signatures))
+    ]
     if not messages:
         return HealthFinding.ok(what, f"all {len(files)} are stored", domain)
     return HealthFinding.problem(

@@ -1,0 +1,85 @@
+"""Damage of the rows that were rejected, and of the last good table of a refused file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.command_homes import DOMAIN, SYSTEMS, Galaxy, call, galaxy, published_galaxy
+from support.damage import delete, edit, flip
+
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run_manifest import RunManifest
+from etl_assets.publish import run_directory
+
+__all__ = ["galaxy", "published_galaxy"]
+
+Capture = pytest.CaptureFixture[str]
+Damage = Callable[[Path], object]
+KINDS = ("tables", "rejects")
+
+
+def systems_file(home: Galaxy, kind: str) -> Path:
+    return home.home.root / "data" / kind / DOMAIN / "systems" / "systems.parquet"
+
+
+def last_run(home: Galaxy) -> RunManifest:
+    return run_directory.read_manifest(next(run_directory.list_runs(home.home, DOMAIN)))
+
+
+@pytest.mark.fault("altered-output")
+@pytest.mark.parametrize("damage", [flip, edit, delete])
+def test_damaged_rejects_are_reported_and_made_again(
+    galaxy: Galaxy, capsys: Capture, damage: Damage
+) -> None:
+    rejects = systems_file(galaxy, "rejects")
+    before = rejects.read_bytes()
+    damage(rejects)
+
+    assert call("manifest", "verify", DOMAIN) == 1
+    assert galaxy.home.relative(rejects) in capsys.readouterr().out
+    call("health", DOMAIN)
+    assert galaxy.home.relative(rejects) in capsys.readouterr().out
+
+    assert call("run", DOMAIN) == 0
+
+    assert rejects.read_bytes() == before
+    assert call("manifest", "verify", DOMAIN) == 0
+
+
+@pytest.mark.fault("altered-output")
+@pytest.mark.parametrize("kinds", [KINDS[:1], KINDS[1:], KINDS], ids="+".join)
+def test_the_last_good_table_is_made_again_while_a_newer_file_is_refused(
+    galaxy: Galaxy, kinds: tuple[str, ...]
+) -> None:
+    files = [systems_file(galaxy, kind) for kind in KINDS]
+    before = [file.read_bytes() for file in files]
+    galaxy.change_feed('"id64":', '"number":')
+    assert call("run", DOMAIN) == 0
+    for kind in kinds:
+        flip(systems_file(galaxy, kind))
+
+    assert call("run", DOMAIN) == 0
+
+    assert last_run(galaxy).status is RunStatus.PARTIAL_SUCCESS
+    assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.fault("altered-output")
+def test_rejects_that_are_lost_with_their_raw_file_and_its_remote_cost_no_row(
+    galaxy: Galaxy, capsys: Capture
+) -> None:
+    before = galaxy.rows("mart_systems")
+    [sha256] = [s.sha256 for s in last_run(galaxy).sources if s.source.name == "systems"]
+    galaxy.home.raw_file(str(sha256)).unlink()
+    systems_file(galaxy, "rejects").unlink()
+    (galaxy.mirror / SYSTEMS).unlink()
+
+    assert call("run", DOMAIN) == 0
+
+    assert last_run(galaxy).status is RunStatus.PARTIAL_SUCCESS
+    assert galaxy.rows("mart_systems") == before
+    capsys.readouterr()
+    call("health", DOMAIN)
+    assert "data/rejects/" not in capsys.readouterr().out
