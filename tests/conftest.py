@@ -37,11 +37,24 @@ __all__ = [
     "webhook",
 ]
 
+MEMORY_FOLDER = Path("/dev/shm")  # a file system in memory, on Linux
+MEMORY_BYTES = 4 << 30  # of all temporary folders at once; a container may have 64 MB
+
 BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 
 # Derandomized, so that a failure in CI can be repeated locally.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
+
+
+def pytest_configure() -> None:
+    """Put temporary folders into memory if there is room: a run waits for the disk half its time.
+
+    Each run flushes hundreds of files and transactions to the disk, and no test cuts the power.
+    """
+    is_folder = MEMORY_FOLDER.is_dir() and os.access(MEMORY_FOLDER, os.W_OK)
+    if is_folder and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Every file that a home keeps, times every damage: the next runs heal it, or refuse it by name.
 
-One damage of each file is among the fast tests; the whole table is a drill.
+One damage of each file is among the fast tests, several at once; each alone is a drill.
 """
 
 from __future__ import annotations
@@ -13,53 +13,14 @@ from typing import Any
 import pytest
 from support.command_homes import DOMAIN, Galaxy, call, point_environment_at
 from support.damage import delete, edit, empty, flip, truncate
+from support.kept_files import FILES, FOLDERS, changed_galaxy, history, marts
 from support.sample_home import fingerprint
 
-from etl_assets.model.run_manifest import MANIFEST_FILE
-from etl_assets.publish import run_directory
+__all__ = ["changed_galaxy"]
 
 Capture = pytest.CaptureFixture[str]
-Locate = Callable[[Galaxy], Path]
 Damage = Callable[[Path, Galaxy], object]
-NEW_SYSTEM = ('"id64":1003,"name":"Quarry"', '"id64":5001,"name":"Newfound"')
 NEW_NAME = ('"name":"Harbour"', '"name":"Haven"')
-
-
-def marts(galaxy: Galaxy, name: str) -> Path:
-    return galaxy.latest / "marts" / f"{name}.parquet"
-
-
-def current_raw_file(galaxy: Galaxy) -> Path:
-    manifest = run_directory.read_manifest(galaxy.latest)
-    [sha256] = [s.sha256 for s in manifest.sources if s.source.name == "systems" and s.sha256]
-    return galaxy.home.raw_file(sha256)
-
-
-FILES: dict[str, Locate] = {
-    "raw file": current_raw_file,
-    "table": lambda g: g.home.table_file(DOMAIN, "systems", None),
-    "rejects": lambda g: g.home.rejects_file(DOMAIN, "systems", None),
-    "document": lambda g: g.latest / "system_changes.json",
-    "mart": lambda g: marts(g, "mart_system_stations"),
-    "history": lambda g: marts(g, "mart_systems"),
-    "report": lambda g: g.latest / "run_report.html",
-    "manifest": lambda g: g.latest / MANIFEST_FILE,
-    "index": lambda g: g.latest / "index.jsonl",
-    "sums": lambda g: g.latest / "SHA256SUMS",
-    "head": lambda g: g.home.published_head(DOMAIN),
-    "history copy": lambda g: g.home.history_copy(DOMAIN),
-    "downloads": lambda g: g.home.manifests / f"{DOMAIN}_download.manifest.json",
-    "ingestion": lambda g: g.home.manifests / f"{DOMAIN}_ingestion.manifest.json",
-    "signatures": lambda g: g.home.signatures(DOMAIN),
-    "warehouse": lambda g: g.home.warehouse(DOMAIN),
-    "event index": lambda g: g.home.dagster / "history" / "runs" / "index.db",
-    "run records": lambda g: g.home.dagster / "history" / "runs.db",
-    "latest": lambda g: g.home.latest(DOMAIN),
-    "outputs": lambda g: g.home.outputs(DOMAIN),
-    "event log": lambda g: g.home.dagster,
-    "manifests": lambda g: g.home.manifests,
-}
-FOLDERS = {"latest", "outputs", "event log", "manifests"}
 
 
 def replace_by_folder(path: Path, _: Galaxy) -> None:
@@ -107,59 +68,50 @@ DAMAGES: dict[str, Damage] = {
     "another file": replace_by_other,
     "older": replace_by_older,
 }
+# One damage of each file. Those of a group are played at once: what heals one of its files does not
+# need another one.
 FAST = {
-    "raw file": "edited",
-    "table": "flipped",
-    "rejects": "deleted",
-    "document": "another file",
-    "mart": "cut off",
-    "history": "older",
-    "report": "edited",
-    "manifest": "edited",
-    "index": "empty",
-    "sums": "deleted",
-    "head": "older",
-    "history copy": "flipped",
-    "downloads": "cut off",
-    "ingestion": "a folder",
-    "signatures": "edited",
-    "warehouse": "empty",
-    "event index": "deleted",
-    "run records": "edited",
-    "latest": "linked to the first run",
-    "outputs": "deleted",
-    "event log": "deleted",
-    "manifests": "deleted",
+    "data": {
+        "raw file": "edited",
+        "table": "flipped",
+        "rejects": "deleted",
+        "document": "another file",
+        "warehouse": "empty",
+        "signatures": "edited",
+        "downloads": "cut off",
+        "head": "older",
+    },
+    "set": {
+        "mart": "cut off",
+        "report": "edited",
+        "sums": "deleted",
+        "history copy": "flipped",
+        "ingestion": "a folder",
+        "latest": "linked to the first run",
+    },
+    "manifest and event index": {"manifest": "edited", "event index": "deleted"},
+    "history and run records": {
+        "history": "older",
+        "index": "empty",
+        "run records": "edited",
+    },
+    "outputs": {"outputs": "deleted"},
+    "event log": {"event log": "deleted"},
+    "manifests": {"manifests": "deleted"},
 }
+
+
+def damages_of(kept: str) -> dict[str, Damage]:
+    damages = {"deleted": DAMAGES["deleted"]} if kept in FOLDERS else dict(DAMAGES)
+    if kept == "latest":
+        damages |= {"a folder": replace_by_folder, "linked to the first run": link_to_first_run}
+    return damages
 
 
 def cells() -> Iterator[Any]:
     for kept in FILES:
-        damages = dict(DAMAGES)
-        if kept in FOLDERS:
-            damages = {"deleted": DAMAGES["deleted"]}
-        if kept == "latest":
-            damages |= {"a folder": replace_by_folder, "linked to the first run": link_to_first_run}
-        for name, damage in damages.items():
-            marks = [pytest.mark.fault("altered-output")]
-            if FAST[kept] != name:
-                marks += [pytest.mark.drill, pytest.mark.long]
-            yield pytest.param(kept, damage, marks=marks, id=f"{kept} {name}")
-
-
-def run_twice(folder: Path) -> Galaxy:
-    """Return a home with two published sets, and a copy of the home between them."""
-    galaxy = Galaxy.create_with_run(folder)
-    shutil.copytree(galaxy.home.root, folder / "first", symlinks=True)
-    galaxy.change_feed(*NEW_SYSTEM)
-    manifest = galaxy.run()
-    assert manifest.published, manifest.note
-    return galaxy
-
-
-@pytest.fixture(scope="session")
-def changed_galaxy(build_once: Any) -> Galaxy:
-    return Galaxy(build_once("galaxy-changed", run_twice))
+        for name, damage in damages_of(kept).items():
+            yield pytest.param(kept, damage, id=f"{kept} {name}")
 
 
 @pytest.fixture(scope="session")
@@ -175,30 +127,55 @@ def changed_again(build_once: Any, changed_galaxy: Galaxy) -> Galaxy:
     return Galaxy(build_once("galaxy-changed-again", run_again))
 
 
-def history(galaxy: Galaxy) -> list[dict[str, Any]]:
-    """Return the rows of the history without the logical times, which differ from run to run."""
-    rows = galaxy.rows("mart_systems")
-    return [{k: v for k, v in row.items() if not k.endswith("_at")} for row in rows]
-
-
 @pytest.fixture
 def home(changed_galaxy: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
     return point_environment_at(changed_galaxy.copy_to(tmp_path / "copy"), monkeypatch)
 
 
+def rows_and_rejects(galaxy: Galaxy) -> dict[str, bytes]:
+    """Return the bytes of all tables and files of rejects."""
+    folder = galaxy.home.root / "data"
+    files = [*folder.glob("tables/*/*/*"), *folder.glob("rejects/*/*/*")]
+    return {galaxy.home.relative(path): path.read_bytes() for path in sorted(files)}
+
+
+def assert_is_healed(galaxy: Galaxy, capsys: Capture, damages: dict[str, Damage]) -> None:
+    """Damage the files and run: all is as before, and no command finds a fault."""
+    before = history(galaxy), rows_and_rejects(galaxy)
+    # Located first: what is damaged may say where another file is.
+    for kept, path in {kept: FILES[kept](galaxy) for kept in damages}.items():
+        damages[kept](path, galaxy)
+
+    assert call("run", DOMAIN) == 0, capsys.readouterr().err
+
+    assert (history(galaxy), rows_and_rejects(galaxy)) == before
+    assert call("verify", str(galaxy.latest)) == 0, capsys.readouterr().out
+    assert call("health", DOMAIN) == 0
+    assert "WARN" not in capsys.readouterr().out
+
+
+def test_one_damage_of_each_file_is_among_the_fast_tests() -> None:
+    played = [kept for damages in FAST.values() for kept in damages]
+
+    assert sorted(played) == sorted(FILES)
+
+
+@pytest.mark.fault("altered-output")
+@pytest.mark.parametrize("damages", FAST.values(), ids=FAST)
+def test_damaged_files_are_healed_by_the_next_run(
+    home: Galaxy, capsys: Capture, damages: dict[str, str]
+) -> None:
+    assert_is_healed(home, capsys, {kept: damages_of(kept)[name] for kept, name in damages.items()})
+
+
+@pytest.mark.drill
+@pytest.mark.long
+@pytest.mark.fault("altered-output")
 @pytest.mark.parametrize(("kept", "damage"), list(cells()))
 def test_a_damaged_file_is_healed_by_the_next_run(
     home: Galaxy, capsys: Capture, kept: str, damage: Damage
 ) -> None:
-    before = history(home)
-    damage(FILES[kept](home), home)
-
-    assert call("run", DOMAIN) == 0, capsys.readouterr().err
-
-    assert history(home) == before
-    assert call("verify", str(home.latest)) == 0, capsys.readouterr().out
-    assert call("health", DOMAIN) == 0
-    assert "WARN" not in capsys.readouterr().out
+    assert_is_healed(home, capsys, {kept: damage})
 
 
 @pytest.mark.drill
