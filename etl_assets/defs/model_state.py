@@ -74,14 +74,13 @@ def published_history(session: DomainSession) -> Path | None:
     """Return the file of the domain's history in the published set, or None."""
     home, name, history = session.home, session.domain.name, session.domain.history
     head = chain.read_head(home, name)
-    if history is None or head.new_history or head.link is None:
+    sha256 = head.history_sha256
+    if history is None or sha256 is None:
         return None
-    sha256 = head.link.history_sha256
-    if sha256 is None:
-        return None
-    file = home.outputs(name) / head.link.directory / MARTS / f"{history}.parquet"
-    if file.is_file() and hash_file(file) == sha256:
-        return file
+    if head.link:
+        file = home.outputs(name) / head.link.directory / MARTS / f"{history}.parquet"
+        if file.is_file() and hash_file(file) == sha256:
+            return file
     return _find_intact_history(session, history, sha256)
 
 

@@ -17,6 +17,7 @@ from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
 from etl_assets.publish import chain, run_directory, set_index
+from etl_assets.storage.atomic_write import set_aside
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import open_signatures
 
@@ -42,8 +43,8 @@ def restore_set(session: DomainSession, run: str | None) -> tuple[str, RunManife
             raise NotFoundError(f"{name}: no published run {run!r}; the newest kept: {kept}")
         runs = {run: runs[run]}
     problems = []
-    link = chain.read_head(home, name).link
-    current = home.outputs(name) / link.directory if link else None
+    head = chain.read_head(home, name)
+    current = home.outputs(name) / head.link.directory if head.link else None
     for directory_name, manifest in runs.items():
         directory = home.outputs(name) / directory_name
         try:
@@ -116,6 +117,9 @@ def _publish(
     intact: Mapping[str, Path],
 ) -> RunManifest:
     started_at = datetime.now(UTC)
+    home, domain = session.home, session.domain.name
+    if chain.read_head(home, domain).newer_history_sha256:
+        set_aside(home.history_copy(domain))  # no set has this history
     directory = run_directory.create(session.home, session.domain.name, started_at)
     for file, path in intact.items():
         run_directory.link_file(path, directory / file)

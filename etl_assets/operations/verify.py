@@ -199,6 +199,5 @@ def _recorded_digests(session: DomainSession) -> Iterator[tuple[Path, str]]:
             continue  # a run of an older version that published nothing
         for file, sha256 in sums.items():
             yield directory / file, sha256
-    link = chain.read_head(home, name).link
-    if link and link.history_sha256:
-        yield home.history_copy(name), link.history_sha256
+    if sha256 := chain.read_head(home, name).history_sha256:
+        yield home.history_copy(name), sha256

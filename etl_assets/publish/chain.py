@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import HistoryDecision, PublishedLink, Record
+from etl_assets.model.records import HistoryDecision, PublishedLink, Record, Sha256
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
 from etl_assets.publish import run_directory
 from etl_assets.storage.atomic_write import atomic_file, write_text
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures
+from etl_assets.tables import parquet
 
 
 class PublishedHead(Record):
@@ -29,6 +30,17 @@ class PublishedHead(Record):
 
     link: PublishedLink | None = None
     new_history: HistoryDecision | None = None
+    newer_history_sha256: Sha256 | None = Field(
+        default=None,
+        description="of the copy of the history, if it is of a set after the link that is lost",
+    )
+
+    @property
+    def history_sha256(self) -> str | None:
+        """Of the history that the next set continues."""
+        if self.new_history:
+            return None
+        return self.newer_history_sha256 or (self.link.history_sha256 if self.link else None)
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,14 @@ class ChainState:
     """The run directory that the link describes; None if it is missing or altered."""
     fallback: Path | None = None
     """The newest older set, for readers and the gate, if that directory is None."""
+    newer_history: str | None = None
+    """The SHA-256 of the copy of the history, if it is of a set after the link that is lost."""
     problems: Sequence[str] = ()
+
+    @property
+    def history_sha256(self) -> str | None:
+        """Of the copy of the history."""
+        return self.newer_history or (self.link.history_sha256 if self.link else None)
 
 
 @dataclass(frozen=True)
@@ -115,15 +134,23 @@ def examine(
         known = link_of(directory, run_directory.read_manifest(directory), history)
         is_newest = run_directory.last_published_sequence(home, domain) <= known.sequence
         if is_newest and known == head.link and latest == directory:
-            return ChainState(known, latest)  # without reading the manifests of all runs
+            # Without reading the manifests of all runs.
+            return ChainState(known, latest, newer_history=head.newer_history_sha256)
     published = list(_published_sets(home, domain, history))
-    known = _follow(known or _newest_link(published, latest), published)
+    newest = _follow(known or _newest_link(published, latest), published)
+    newer_history = head.newer_history_sha256 if newest == head.link else None
+    if not links and (newer_history := _find_newer_history(home, domain, published)):
+        problems.append(
+            f"{home.history_copy(domain)}: expected the history of {_name_link(newest)}, found a "
+            "newer one, whose set is lost; the next set continues it"
+        )
+    known = newest
     if known is None:
-        return ChainState(problems=problems)
+        return ChainState(newer_history=newer_history, problems=problems)
     if links and head.link != known:  # a home of an older version has no link anywhere
         problems.append(
             f"{home.published_head(domain)}: expected the link to {known.directory}, found "
-            f"{head.link.directory if head.link else 'none'}"
+            f"{_name_link(head.link)}"
         )
     directory, fallback = _directory_of(home, domain, known), None
     if directory is None:
@@ -138,7 +165,7 @@ def examine(
         problems.append(
             f"{home.latest(domain)}: expected a link to {_name(expected)}, found {_name(latest)}"
         )
-    return ChainState(known, directory, fallback, problems)
+    return ChainState(known, directory, fallback, newer_history, problems)
 
 
 def repair(
@@ -153,27 +180,55 @@ def repair(
     The caller holds the domain's lock.
     """
     state = examine(home, domain, history, recorded)
-    if state.link is None:
+    if state.link is None and state.newer_history is None:
         return []
-    if state.directory is None:
+    if state.link and state.directory is None:
         run_directory.set_manifest_aside(home.outputs(domain) / state.link.directory)
     _link_latest(home, domain, state.directory or state.fallback)
     problems = list(state.problems)
     head = _head_or_empty(home, domain)
     is_first_link = head.link is None and recorded is None
-    if head.link != state.link:
-        write_head(home, domain, PublishedHead(link=state.link))
-    copy_problem = _repair_history_copy(home, domain, history, state.link, signatures)
+    repaired = PublishedHead(
+        link=state.link,
+        new_history=_open_decision(head, state.directory),
+        newer_history_sha256=state.newer_history,
+    )
+    if head != repaired:
+        write_head(home, domain, repaired)
+    copy_problem = _repair_history_copy(home, domain, history, state.history_sha256, signatures)
     if copy_problem and not is_first_link:
         problems.append(copy_problem)
     return problems
 
 
+def _open_decision(head: PublishedHead, directory: Path | None) -> HistoryDecision | None:
+    """The decision to begin a new history, unless the set in this directory has carried it out."""
+    if head.new_history is None or directory is None:
+        return head.new_history
+    is_done = run_directory.read_manifest(directory).new_history == head.new_history
+    return None if is_done else head.new_history
+
+
+def _find_newer_history(home: Home, domain: str, published: Sequence[_Published]) -> str | None:
+    """The SHA-256 of the copy of the history, if no set that is left has it.
+
+    Of the sets there are the directories alone: neither the head nor the event log has a link.
+    """
+    copy = home.history_copy(domain)
+    if not copy.is_file():
+        return None
+    sha256 = hash_file(copy)
+    links = [each.link for each in published]
+    links += [each.previous for each in published if each.previous]
+    is_known = any(link.history_sha256 == sha256 for link in links)
+    return sha256 if not is_known and parquet.is_readable(copy) else None
+
+
 def _repair_history_copy(
-    home: Home, domain: str, history: str | None, link: PublishedLink, signatures: Signatures
+    home: Home, domain: str, history: str | None, sha256: str | None, signatures: Signatures
 ) -> str:
-    """Copy the history of a link unless the copy is intact; returns what was repaired, or ""."""
-    copy, sha256 = home.history_copy(domain), link.history_sha256
+    """Copy the history with this digest unless the copy is intact; returns what was repaired."""
+    copy = home.history_copy(domain)
     if history is None or sha256 is None or signatures.has_digest(copy, sha256):
         return ""
     found = "another file" if copy.exists() else "none"
@@ -262,6 +317,10 @@ def _head_or_empty(home: Home, domain: str) -> PublishedHead:
         return read_head(home, domain)
     except HomeError:
         return PublishedHead()
+
+
+def _name_link(link: PublishedLink | None) -> str:
+    return link.directory if link else "none"
 
 
 def _name(directory: Path | None) -> str:

@@ -182,6 +182,16 @@ def read_batches(
             first += rows.num_rows
 
 
+def is_readable(path: Path) -> bool:
+    """True if all rows of a file can be read."""
+    try:
+        for _ in read_batches(path):
+            pass
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
 def remove_rows(path: Path, positions: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
     """Rewrite a file without the rows at these ascending positions; yields them in batches."""
     with atomic_file(path) as draft, TableWriter(draft, pq.read_schema(path)) as table:

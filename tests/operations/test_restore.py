@@ -314,6 +314,26 @@ def test_an_older_backup_over_the_home_does_not_hide_the_newest_set(home: Galaxy
 
 
 @pytest.mark.fault("event-log-lost")
+@pytest.mark.parametrize("lost", ["newest set", "outputs"])
+def test_the_history_of_a_lost_set_is_continued_from_its_copy(
+    home: Galaxy, capsys: Capture, lost: str
+) -> None:
+    before = home.rows("mart_systems")
+    shutil.rmtree(home.latest if lost == "newest set" else home.home.outputs(DOMAIN))
+    home.home.published_head(DOMAIN).unlink()
+    shutil.rmtree(home.home.dagster)
+
+    call("health", DOMAIN)
+    assert "found a newer one, whose set is lost" in capsys.readouterr().out
+    assert call("run", DOMAIN) == 0
+
+    assert home.rows("mart_systems") == before
+    assert call("verify", str(home.latest)) == 0
+    assert call("run", DOMAIN) == 0
+    assert home.rows("mart_systems") == before
+
+
+@pytest.mark.fault("event-log-lost")
 def test_an_older_ledger_brings_no_removed_pin_back(home: Galaxy) -> None:
     assert call("rollback", f"{DOMAIN}.systems", "--why", "a trial") == 0
     old = home.folder / "old"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etl_assets.model.home import Home
-from etl_assets.model.records import PublishedLink, RunStatus
+from etl_assets.model.records import HistoryDecision, PublishedLink, RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest, RunMart
 from etl_assets.publish import chain, documents, run_directory
 from etl_assets.storage.hashing import hash_file
@@ -24,12 +28,12 @@ def home(tmp_path: Path) -> Home:
 
 
 def publish(home: Home, number: int, *, writes_head: bool = True) -> Path:
-    """Publish a set whose history has the run's number as its content."""
+    """Publish a set whose history has the run's number as its only row."""
     head = chain.read_head(home, DOMAIN)
     directory = run_directory.create(home, DOMAIN, NOON + timedelta(days=number))
     history = directory / MARTS / f"{HISTORY}.parquet"
     history.parent.mkdir()
-    history.write_text(f"history {number}", encoding="utf-8")
+    pq.write_table(pa.table({"number": [number]}), history)
     manifest = RunManifest(
         run_id=directory.name, domain=DOMAIN, status=RunStatus.SUCCESS, published=True,
         as_of=NOON + timedelta(days=number), started_at=NOON, finished_at=NOON, code_version="1",
@@ -53,6 +57,10 @@ def link_of_head(home: Home) -> PublishedLink:
     return link
 
 
+def copied_number(home: Home) -> int:
+    return int(pq.read_table(home.history_copy(DOMAIN))["number"][0].as_py())
+
+
 def published(home: Home) -> Path | None:
     return run_directory.published_directory(home, DOMAIN)
 
@@ -72,7 +80,7 @@ def test_a_run_that_was_killed_before_it_wrote_the_head_is_the_newest(home: Home
     assert repair(home)
 
     assert link_of_head(home).directory == second.name
-    assert home.history_copy(DOMAIN).read_text("utf-8") == "history 2"
+    assert copied_number(home) == 2
     assert repair(home) == []
 
 
@@ -149,6 +157,59 @@ def test_a_lost_set_leaves_its_history_in_the_copy(home: Home) -> None:
 
     assert published(home) is None
     assert chain.find_mart(home, DOMAIN, HISTORY, sha256) == home.history_copy(DOMAIN)
+
+
+@pytest.mark.parametrize("kept", [2, 1, 0], ids=["two sets", "one set", "no set"])
+def test_a_copy_of_a_newer_history_is_continued_if_nothing_else_is_known(
+    home: Home, kept: int
+) -> None:
+    sets = [publish(home, number) for number in (1, 2, 3)]
+    for directory in sets[kept:]:
+        directory.rename(home.root / directory.name)
+    home.published_head(DOMAIN).unlink()
+
+    [problem, *_] = repair(home)
+
+    assert "found a newer one, whose set is lost; the next set continues it" in problem
+    assert copied_number(home) == 3
+    head = chain.read_head(home, DOMAIN)
+    assert head.history_sha256 == hash_file(home.history_copy(DOMAIN))
+    assert (head.link.directory if head.link else None) == (sets[kept - 1].name if kept else None)
+    assert chain.examine(home, DOMAIN, HISTORY, None).history_sha256 == head.history_sha256
+    publish(home, 4)
+    assert repair(home) == []
+    assert chain.read_head(home, DOMAIN).newer_history_sha256 is None
+
+
+@pytest.mark.parametrize(
+    "put_in_place",
+    [
+        pytest.param(lambda copy, _: copy.write_bytes(b"no parquet"), id="damaged"),
+        pytest.param(lambda copy, first: shutil.copyfile(first, copy), id="older"),
+        pytest.param(lambda copy, _: copy.unlink(), id="gone"),
+    ],
+)
+def test_a_copy_of_no_newer_history_is_replaced_by_that_of_the_newest_set(
+    home: Home, put_in_place: Callable[[Path, Path], object]
+) -> None:
+    first, _ = publish(home, 1), publish(home, 2)
+    put_in_place(home.history_copy(DOMAIN), first / MARTS / f"{HISTORY}.parquet")
+    home.published_head(DOMAIN).unlink()
+
+    repair(home)
+
+    assert copied_number(home) == 2
+    assert chain.read_head(home, DOMAIN).newer_history_sha256 is None
+
+
+def test_a_damaged_head_loses_no_decision_to_begin_a_new_history(home: Home) -> None:
+    publish(home, 1)
+    decision = HistoryDecision(by="robin", why="a trial", at=NOON)
+    chain.write_head(home, DOMAIN, chain.PublishedHead(new_history=decision))
+
+    repair(home)
+
+    assert chain.read_head(home, DOMAIN).new_history == decision
 
 
 def test_runs_are_ordered_by_sequence_and_not_by_the_clock(home: Home) -> None:

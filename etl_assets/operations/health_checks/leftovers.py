@@ -249,7 +249,7 @@ def check_published(
         problems.append(str(published))
     elif published and state.directory:
         problems += _find_altered_files(state.directory, published, signatures)
-    sha256 = state.link.history_sha256 if state.link else None
+    sha256 = state.history_sha256
     if history and sha256 and not signatures.has_digest(home.history_copy(domain), sha256):
         problems.append(f"{home.history_copy(domain)}: is not the published history")
     if problems:
