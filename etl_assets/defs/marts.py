@@ -27,7 +27,7 @@ from etl_assets.defs.model_state import (
     last_moments,
     published_history,
     read_tables,
-    repair_published_set,
+    repair_before_step,
 )
 from etl_assets.defs.run_events import run_sources
 from etl_assets.defs.specs import preview
@@ -129,8 +129,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
             for model in graph.models.values()
             if asset_keys.model_key(domain.name, model.name) in context.selected_asset_keys
         )
-        # Dagster's pages start this step without the command, which repairs the set beforehand.
-        repair_published_set(session)
+        repair_before_step(session)
         models_build = _ModelsBuild(session, graph, run)
         results = models_build.run(selection, rebuild=config.rebuild)
         records = models_build.records()

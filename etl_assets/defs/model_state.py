@@ -15,7 +15,7 @@ from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth, summarize_health
 from etl_assets.model.errors import HomeError
-from etl_assets.model.records import ModelBuild, PublishedLink, PublishedSet
+from etl_assets.model.records import ModelBuild, PublishedSet
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import chain
 from etl_assets.storage.hashing import hash_file
@@ -103,10 +103,19 @@ def _find_intact_history(session: DomainSession, history: str, sha256: str) -> P
     )
 
 
-def recorded_link(session: DomainSession) -> PublishedLink | None:
-    """Return the newest link of the published sets that the event log has, or None."""
-    record = session.event_log.latest_record(asset_keys.published_key(session.domain), PublishedSet)
-    return record.link if record else None
+def recorded_set(session: DomainSession) -> PublishedSet | None:
+    """Return the published set that the event log has, or None."""
+    return session.event_log.latest_record(asset_keys.published_key(session.domain), PublishedSet)
+
+
+def repair_before_step(session: DomainSession) -> None:
+    """Repair the published set at the start of a step that Dagster's pages launched.
+
+    A command does this before it launches a run, and holds the lock until the run ends.
+    """
+    if not session.project.holds_lock:
+        for problem in repair_published_set(session):
+            session.project.echo(f"{session.domain.name}: repaired: {problem}")
 
 
 def repair_published_set(session: DomainSession) -> list[str]:
@@ -114,13 +123,11 @@ def repair_published_set(session: DomainSession) -> list[str]:
 
     Raises HomeError if the history is lost, or all that is left of a set is its record.
     """
-    home, domain = session.home, session.domain
+    home, domain, record = session.home, session.domain, recorded_set(session)
+    link = record.link if record else None
     with open_signatures(home.signatures(domain.name)) as signatures:
-        repaired = chain.repair(
-            home, domain.name, domain.history, recorded_link(session), signatures
-        )
+        repaired = chain.repair(home, domain.name, domain.history, link, signatures)
     head = chain.read_head(home, domain.name)
-    record = session.event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
     if record and head.link is None and head.new_history is None:
         raise HomeError(
             f"{home.outputs(domain.name)}: expected the published set of {record.directory}, found "

@@ -27,7 +27,7 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import digest_texts, record_metadata
-from etl_assets.defs.model_state import repair_published_set
+from etl_assets.defs.model_state import repair_before_step
 from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
 from etl_assets.marts.graph import Graph
@@ -63,7 +63,7 @@ def build_publish(
     ) -> Iterator[Any]:
         session = DomainSession(EventLog(context.instance), project, domain)
         run = current_run(session, context.run.run_id)
-        repair_published_set(session)
+        repair_before_step(session)
         _refuse_if_overtaken(session, run)
         candidate = Candidate(session, graph, run)
         written = candidate.write_documents()

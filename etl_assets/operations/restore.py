@@ -12,7 +12,7 @@ from pathlib import Path
 
 from etl_assets.defs import finish_run
 from etl_assets.defs.context import DomainSession
-from etl_assets.defs.model_state import recorded_link
+from etl_assets.defs.model_state import recorded_set
 from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
@@ -34,8 +34,10 @@ def restore_set(session: DomainSession, run: str | None) -> tuple[str, RunManife
     """
     home, domain = session.home, session.domain
     name = domain.name
+    record = recorded_set(session)
+    link = record.link if record else None
     with open_signatures(home.signatures(name)) as signatures:
-        chain.repair(home, name, domain.history, recorded_link(session), signatures)
+        chain.repair(home, name, domain.history, link, signatures)
     runs = _published_runs(home, name)
     if run is not None:
         if run not in runs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 from pydantic import Field
@@ -15,13 +16,7 @@ from pydantic import Field
 from etl_assets.defs.context import DomainSession
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import Record
-from etl_assets.model.run_manifest import (
-    INDEX_FILE,
-    MANIFEST_FILE,
-    PublishedFile,
-    RunManifest,
-    summarize_files,
-)
+from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
 from etl_assets.publish import chain, run_directory, set_index
 from etl_assets.publish.run_directory import SUMS_FILE
 from etl_assets.storage.hashing import hash_file
@@ -81,12 +76,13 @@ def verify_set(directory: Path) -> SetVerification:
     Raises HomeError if the directory has no sums, or no manifest that can be read.
     """
     sums = run_directory.read_sums(directory)
+    digest = cache(hash_file)  # the sums and the index list the same files
     digests: dict[str, str] = {}
     size_bytes = 0
     for name in run_directory.list_files(directory):
         path = directory / name
         if name not in NOT_SUMMED:
-            digests[name] = hash_file(path)
+            digests[name] = digest(path)
             size_bytes += path.stat().st_size
     faults = list(_compare_sums(sums, digests))
     notes: list[str] = []
@@ -96,7 +92,7 @@ def verify_set(directory: Path) -> SetVerification:
     elif manifest.index_sha256 is None:
         notes.append("the set has no index, as an older version published it")
     else:
-        faults += _compare_index(directory, manifest, digests)
+        faults += set_index.compare_with_index(directory, manifest, digest)
     if manifest.previous:
         faults += _compare_previous(directory, manifest, notes)
     return SetVerification(
@@ -116,44 +112,6 @@ def _compare_sums(sums: Mapping[str, str], digests: Mapping[str, str]) -> Iterat
             yield f"{name}: is not in {SUMS_FILE}"
         elif digests[name] != sums[name]:
             yield f"{name}: expected SHA-256 {sums[name]}, found {digests[name]}"
-
-
-def _compare_index(
-    directory: Path, manifest: RunManifest, digests: Mapping[str, str]
-) -> Iterator[str]:
-    try:
-        files = set_index.read_index(directory, manifest)
-    except HomeError as error:
-        yield str(error)
-        return
-    for file in files:
-        if digests.get(file.file) != file.sha256:
-            yield f"{file.file}: is not what {INDEX_FILE} lists"
-    yield from _compare_documents(manifest, files)
-    marts = {mart.model: mart.sha256 for mart in manifest.marts}
-    indexed_marts = {Path(file.file).stem: file.sha256 for file in files if not file.document}
-    if marts != indexed_marts:
-        yield f"{MANIFEST_FILE}: lists other marts than {INDEX_FILE}"
-
-
-def _compare_documents(manifest: RunManifest, files: list[PublishedFile]) -> Iterator[str]:
-    """Yield the documents that lack files or rows, or have other ones."""
-    indexed = {d.document: d for d in summarize_files(file for file in files if file.document)}
-    listed = {document.document: document for document in manifest.documents}
-    for name in sorted(indexed.keys() | listed.keys()):
-        expected, actual = listed.get(name), indexed.get(name)
-        if expected is None or actual is None:
-            where = MANIFEST_FILE if actual is None else INDEX_FILE
-            yield f"{name}: is listed in {where} alone"
-        elif (expected.files, expected.rows, expected.sha256) != (
-            actual.files,
-            actual.rows,
-            actual.sha256,
-        ):
-            yield (
-                f"{name}: expected {expected.files} files with {expected.rows:,} rows, found "
-                f"{actual.files} with {actual.rows:,} rows in {INDEX_FILE}"
-            )
 
 
 def _compare_previous(directory: Path, manifest: RunManifest, notes: list[str]) -> Iterator[str]:

@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from etl_assets.model.errors import HomeError
-from etl_assets.model.run_manifest import INDEX_FILE, MANIFEST_FILE, PublishedFile, RunManifest
+from etl_assets.model.run_manifest import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    PublishedFile,
+    RunManifest,
+    summarize_files,
+)
 from etl_assets.publish import run_directory
 from etl_assets.storage.atomic_write import atomic_file
 
@@ -49,6 +55,57 @@ def read_index(directory: Path, manifest: RunManifest) -> list[PublishedFile]:
         return [PublishedFile.model_validate_json(line) for line in data.splitlines()]
     except ValidationError as error:
         raise HomeError(f"{path}: expected one file per line, found: {error}") from error
+
+
+def compare_with_index(
+    directory: Path, manifest: RunManifest, digest: Callable[[Path], str]
+) -> Iterator[str]:
+    """Yield how a set differs from its index: other files, documents or marts, or no index.
+
+    `digest` returns the SHA-256 of a file, or raises OSError.
+    """
+    try:
+        files = read_index(directory, manifest)
+    except HomeError as error:
+        yield str(error)
+        return
+    for file in files:
+        path = directory / file.file
+        try:
+            is_same = digest(path) == file.sha256
+        except OSError as error:
+            yield f"{path}: {error.strerror or error}"
+        else:
+            if not is_same:
+                yield f"{path}: is not the file that {INDEX_FILE} lists"
+    if manifest.index_sha256 is not None:
+        yield from _compare_with_manifest(manifest, files)
+
+
+def _compare_with_manifest(
+    manifest: RunManifest, files: Sequence[PublishedFile]
+) -> Iterator[str]:
+    """Yield the documents that have other files or rows in the manifest, and other marts."""
+    indexed = {d.document: d for d in summarize_files(file for file in files if file.document)}
+    listed = {document.document: document for document in manifest.documents}
+    for name in sorted(indexed.keys() | listed.keys()):
+        expected, actual = listed.get(name), indexed.get(name)
+        if expected is None or actual is None:
+            where = MANIFEST_FILE if actual is None else INDEX_FILE
+            yield f"{name}: is listed in {where} alone"
+        elif (expected.files, expected.rows, expected.sha256) != (
+            actual.files,
+            actual.rows,
+            actual.sha256,
+        ):
+            yield (
+                f"{name}: expected {expected.files} files with {expected.rows:,} rows, found "
+                f"{actual.files} with {actual.rows:,} rows in {INDEX_FILE}"
+            )
+    marts = {mart.model: mart.sha256 for mart in manifest.marts}
+    indexed_marts = {Path(file.file).stem: file.sha256 for file in files if not file.document}
+    if marts != indexed_marts:
+        yield f"{MANIFEST_FILE}: lists other marts than {INDEX_FILE}"
 
 
 def _files_from_sums(directory: Path) -> Iterable[PublishedFile]:

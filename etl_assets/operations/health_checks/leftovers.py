@@ -248,7 +248,7 @@ def check_published(
     if isinstance(published, HomeError):
         problems.append(str(published))
     elif published and state.directory:
-        problems += _find_altered_files(state.directory, published, signatures)
+        problems += set_index.compare_with_index(state.directory, published, signatures.digest)
     sha256 = state.history_sha256
     if history and sha256 and not signatures.has_digest(home.history_copy(domain), sha256):
         problems.append(f"{home.history_copy(domain)}: is not the published history")
@@ -351,19 +351,6 @@ def _read_published(home: Home, domain: str) -> RunManifest | HomeError | None:
         return run_directory.read_manifest(directory) if directory else None
     except HomeError as error:
         return error
-
-
-def _find_altered_files(
-    directory: Path, manifest: RunManifest, signatures: Signatures
-) -> Iterator[str]:
-    try:
-        files = set_index.read_index(directory, manifest)
-    except HomeError as error:
-        yield str(error)
-        return
-    for file in files:
-        if fault := _find_fault(directory / file.file, file.sha256, signatures):
-            yield f"{directory / file.file}: {fault}"
 
 
 def _is_running(home: Home, domain: str) -> bool:
