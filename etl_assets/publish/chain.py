@@ -8,7 +8,7 @@ first run. The files of a set are listed by `etl_assets.publish.set_index`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +157,7 @@ def examine(
         path = home.outputs(domain) / known.directory
         found = "another manifest" if (path / MANIFEST_FILE).exists() else "none"
         problems.append(f"{path}: expected the published set, found {found}")
+        problems += _describe_misplaced(_find_misplaced(home, domain, published, links))
         older = [each for each in published if each.link.sequence < known.sequence]
         # An older manifest in its place does not make it an older set.
         fallback = next((each.directory for each in older if each.directory != path), None)
@@ -179,13 +180,14 @@ def repair(
 
     The caller holds the domain's lock.
     """
+    renamed = _rename_misplaced(home, domain, history, recorded)
     state = examine(home, domain, history, recorded)
     if state.link is None and state.newer_history is None:
-        return []
+        return renamed
     if state.link and state.directory is None:
         run_directory.set_manifest_aside(home.outputs(domain) / state.link.directory)
     _link_latest(home, domain, state.directory or state.fallback)
-    problems = list(state.problems)
+    problems = [*renamed, *state.problems]
     head = _head_or_empty(home, domain)
     is_first_link = head.link is None and recorded is None
     repaired = PublishedHead(
@@ -199,6 +201,48 @@ def repair(
     if copy_problem and not is_first_link:
         problems.append(copy_problem)
     return problems
+
+
+def _rename_misplaced(
+    home: Home, domain: str, history: str | None, recorded: PublishedLink | None
+) -> list[str]:
+    """Give the sets that were renamed, such as two that were swapped, the names of their links."""
+    links = [link for link in (_head_or_empty(home, domain).link, recorded) if link]
+    if all(_directory_of(home, domain, link) for link in links):
+        return []
+    published = list(_published_sets(home, domain, history))
+    misplaced = _find_misplaced(home, domain, published, links)
+    # Under a free name of its second first: the target may be misplaced too, and if this is
+    # interrupted, the next repair finds the same.
+    free_names = {
+        source: run_directory.rename_beside(source, target) for source, target in misplaced.items()
+    }
+    for source, target in misplaced.items():
+        free_names[source].rename(source if target.exists() else target)
+    return _describe_misplaced(misplaced)
+
+
+def _find_misplaced(
+    home: Home, domain: str, published: Sequence[_Published], links: Sequence[PublishedLink]
+) -> dict[Path, Path]:
+    """The directories of sets that have another name than in their links, and the right one."""
+    names = {each.previous.manifest_sha256: each.previous for each in published if each.previous}
+    names |= {link.manifest_sha256: link for link in links}
+    targets = {
+        each.directory: home.outputs(domain) / names[each.link.manifest_sha256].directory
+        for each in published
+        if each.link.manifest_sha256 in names
+    }
+    misplaced = {source: target for source, target in targets.items() if source != target}
+    return {
+        source: target
+        for source, target in misplaced.items()
+        if not target.exists() or target in misplaced  # else the set is there, and this is a copy
+    }
+
+
+def _describe_misplaced(misplaced: Mapping[Path, Path]) -> list[str]:
+    return [f"{path}: expected the name {target.name}" for path, target in misplaced.items()]
 
 
 def _open_decision(head: PublishedHead, directory: Path | None) -> HistoryDecision | None:

@@ -57,6 +57,13 @@ def create(home: Home, domain: str, started_at: datetime) -> Path:
     return directory
 
 
+def rename_beside(run_dir: Path, target: Path) -> Path:
+    """Rename a directory to a free name of the same second as `target`, and return it."""
+    stamp = "_".join(target.name.split("_")[:2])
+    names = (target.with_name(f"{stamp}_{number}") for number in count(2))
+    return run_dir.rename(next(path for path in names if not path.exists()))
+
+
 def list_runs(home: Home, domain: str) -> Iterator[Path]:
     """Directories of runs that ended, newest first, by their sequence and not by the clock.
 
@@ -77,6 +84,11 @@ def last_sequence(home: Home, domain: str) -> int:
     """The highest position of a run that has a directory; 0 if there is none."""
     places = map(_read_place, list_directories(home, domain))
     return max((place.sequence for place in places), default=0)
+
+
+def read_sequence(run_dir: Path) -> int:
+    """The position of a run; 0 if its manifest cannot be read, or an older version wrote it."""
+    return _read_place(run_dir).sequence
 
 
 def last_published_sequence(home: Home, domain: str) -> int:

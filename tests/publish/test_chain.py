@@ -212,6 +212,49 @@ def test_a_damaged_head_loses_no_decision_to_begin_a_new_history(home: Home) -> 
     assert chain.read_head(home, DOMAIN).new_history == decision
 
 
+def swap(first: Path, second: Path) -> None:
+    aside = first.with_name("aside")
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        pytest.param(lambda sets: swap(sets[2], sets[1]), id="the newest two swapped"),
+        pytest.param(lambda sets: swap(sets[2], sets[0]), id="newest and oldest swapped"),
+        pytest.param(
+            lambda sets: sets[2].rename(sets[2].with_name("20990101_000000")), id="renamed"
+        ),
+    ],
+)
+def test_renamed_sets_get_their_names_back(
+    home: Home, rename: Callable[[list[Path]], object]
+) -> None:
+    sets = [publish(home, number) for number in (1, 2, 3)]
+    before = [hash_file(directory / MANIFEST_FILE) for directory in sets]
+    rename(sets)
+    problems = chain.examine(home, DOMAIN, HISTORY, None).problems
+
+    repaired = repair(home)
+
+    assert f"expected the name {sets[2].name}" in " ".join(problems)
+    assert f"expected the name {sets[2].name}" in " ".join(repaired)
+    assert [hash_file(directory / MANIFEST_FILE) for directory in sets] == before
+    assert published(home) == sets[2]
+    assert repair(home) == []
+    assert len(run_directory.list_directories(home, DOMAIN)) == len(sets)
+
+
+def test_a_copy_of_the_newest_set_under_another_name_is_left_alone(home: Home) -> None:
+    newest = publish(home, 1)
+    shutil.copytree(newest, newest.with_name("20990101_000000"))
+
+    assert repair(home) == []
+    assert published(home) == newest
+
+
 def test_runs_are_ordered_by_sequence_and_not_by_the_clock(home: Home) -> None:
     later_by_clock, later_by_sequence = publish(home, 9), publish(home, 2)
 
