@@ -205,7 +205,19 @@ def forget(source: SourceName, *, why: Why) -> None:
 
 
 @app.command(rich_help_panel="Store")
-def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Json = False) -> None:
+def prune(
+    domain: OptionalDomain = None,
+    *,
+    damaged: Annotated[
+        bool,
+        typer.Option(
+            "--damaged",
+            help="Delete damaged run directories too, except the published set.",
+        ),
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
     """Delete old raw files, run directories and run records.
 
     The retention of the domain declares what is old. Each run does this for its domain at its end.
@@ -214,7 +226,9 @@ def prune(domain: OptionalDomain = None, *, dry_run: DryRun = False, as_json: Js
 
     with open_session(domain) as session, _locked(session, *session.project.domains):
         names, left_out = select_domains(session.project, domain)
-        removed = operations_prune.prune(session, names, now=datetime.now(UTC), dry_run=dry_run)
+        removed = operations_prune.prune(
+            session, names, now=datetime.now(UTC), dry_run=dry_run, damaged=damaged
+        )
     freed_bytes = sum(item.size_bytes for item in removed)
     verb = "would be freed" if dry_run else "freed"
     document = {

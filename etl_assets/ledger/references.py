@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from etl_assets.ledger.manifest import load_manifests
+from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.publish import run_directory
+
+ADVICE = "`etl run` repairs the published set, and `etl prune --damaged` removes any other run"
 
 
 def references(home: Home, domain: str | None = None) -> dict[str, list[str]]:
@@ -42,4 +45,8 @@ def _ledger_digests(home: Home, domain: str | None) -> Iterator[tuple[Path, set[
 def _run_digests(home: Home, domain: str | None) -> Iterator[tuple[Path, set[str]]]:
     for name in [domain] if domain else run_directory.list_domains(home):
         for directory in run_directory.list_runs(home, name):
-            yield directory / MANIFEST_FILE, digests_of_run(directory)
+            try:
+                digests = digests_of_run(directory)
+            except HomeError as error:
+                raise HomeError(f"{error}; {ADVICE}") from error
+            yield directory / MANIFEST_FILE, digests

@@ -73,6 +73,10 @@ class Verification(Record):
         kinds = {fault.fault for fault in self.faults}
         if kinds & {Fault.MISSING, Fault.ALTERED}:
             lines.append("the next run fetches or makes again what it needs")
+        if any(fault.path.startswith("outputs/") for fault in self.faults):
+            lines.append(
+                "`etl prune --damaged` removes damaged run directories but the published set"
+            )
         if Fault.ORPHANED in kinds:
             lines.append("`etl prune` removes orphaned files once they are old")
         return lines

@@ -7,19 +7,21 @@ in `retention` of its `_domain.yaml`, and what is old is decided in `etl_assets.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import Field
 
-from etl_assets.defs.context import ProjectSession
+from etl_assets.defs.context import DomainSession, ProjectSession
 from etl_assets.defs.retention import old_files, run_records
 from etl_assets.fetch import raw_store
 from etl_assets.model.records import Record
+from etl_assets.operations.verify import find_damaged_runs
 from etl_assets.publish import run_directory
 
 OLD_RUN = "an old run"
+DAMAGED_RUN = "a file of it is missing or altered"
 OLD_SCRATCH = "left by a killed command"
 
 
@@ -35,20 +37,26 @@ class Removed(Record):
 
 
 def prune(
-    session: ProjectSession, names: Sequence[str], *, now: datetime, dry_run: bool
+    session: ProjectSession,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    dry_run: bool,
+    damaged: bool = False,
 ) -> list[Removed]:
     """Remove what the named domains no longer keep; with `dry_run`, only return it.
 
-    With all domains, also removes stored files that no record lists, once they are older than the
-    longest declared age. While a domain has faults in its declarations, no raw file is removed, as
-    that domain may need it. The caller holds the locks of all domains.
+    With `damaged`, also removes run directories with a file that is missing or altered: only the
+    published set is ever made again. With all domains, also removes stored files that no record
+    lists, once they are older than the longest declared age. While a domain has faults in its
+    declarations, no raw file is removed, as that domain may need it. The caller holds the locks of
+    all domains.
     """
     home, domains = session.project.home, session.project.domains
-    runs: list[Path] = []
+    runs: dict[Path, str] = {}
     scratch: list[Path] = []
     for name in names:
-        unfinished = session.event_log.unfinished_directories(name)
-        runs += old_files.list_old_runs(home, domains[name], unfinished=unfinished)
+        runs |= _find_runs(session.for_domain(name), damaged=damaged)
         scratch += old_files.list_old_scratch(home, domains[name], now)
     files: dict[Path, str] = {}
     if broken := session.project.broken:
@@ -68,8 +76,8 @@ def prune(
         )
         run_ids += [run_id for run_id in old if run_id not in run_ids]
     removed = [
-        *_describe_paths(session, runs, OLD_RUN),
-        *_describe_paths(session, scratch, OLD_SCRATCH),
+        *_describe_paths(session, runs),
+        *_describe_paths(session, dict.fromkeys(scratch, OLD_SCRATCH)),
         *(_removed_file(session, path, reason) for path, reason in sorted(files.items())),
         *(_removed_record(session, run_id) for run_id in run_ids),
     ]
@@ -90,11 +98,23 @@ def prune(
     return removed
 
 
-def _describe_paths(session: ProjectSession, paths: Sequence[Path], why: str) -> list[Removed]:
+def _find_runs(session: DomainSession, *, damaged: bool) -> dict[Path, str]:
+    """Return the run directories to remove, with the reasons."""
+    unfinished = session.event_log.unfinished_directories(session.domain.name)
+    old_runs = old_files.list_old_runs(session.home, session.domain, unfinished=unfinished)
+    runs = dict.fromkeys(old_runs, OLD_RUN)
+    for path in find_damaged_runs(session) if damaged else ():
+        if path.name not in unfinished:
+            runs.setdefault(path, DAMAGED_RUN)
+    return runs
+
+
+def _describe_paths(session: ProjectSession, reasons: Mapping[Path, str]) -> list[Removed]:
     home = session.project.home
+    freed = run_directory.measure_freed_bytes(reasons)
     return [
-        Removed(path=home.relative(path), why=why, size_bytes=freed_bytes)
-        for path, freed_bytes in run_directory.measure_freed_bytes(paths).items()
+        Removed(path=home.relative(path), why=why, size_bytes=freed[path])
+        for path, why in reasons.items()
     ]
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from etl_assets.defs.context import DomainSession
 from etl_assets.model.errors import HomeError
-from etl_assets.model.records import Record
+from etl_assets.model.records import PublishedLink, Record
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
 from etl_assets.publish import chain, run_directory, set_index
 from etl_assets.publish.run_directory import SUMS_FILE
@@ -143,19 +143,48 @@ def find_altered_files(session: DomainSession) -> tuple[int, list[StoreFault]]:
     return len(expected), faults
 
 
+def find_damaged_runs(session: DomainSession) -> list[Path]:
+    """Return the run directories with a missing or altered file, except the published set."""
+    home, name = session.home, session.domain.name
+    _, faults = find_altered_files(session)
+    published = run_directory.published_directory(home, name)
+    return [
+        directory
+        for directory in run_directory.list_directories(home, name)
+        if directory != published
+        and any((home.root / fault.path).is_relative_to(directory) for fault in faults)
+    ]
+
+
 def _recorded_digests(session: DomainSession) -> Iterator[tuple[Path, str]]:
     """Yield each file with the SHA-256 that it was written with."""
     home, name = session.home, session.domain.name
     for state in session.read_sources().values():
         for result in state.tables.values():
-            for path, sha256 in result.table.files.items():
-                yield home.root / path, sha256
-    for directory in run_directory.list_runs(home, name):
-        try:
-            sums = run_directory.read_sums(directory)
-        except HomeError:
-            continue  # a run of an older version that published nothing
-        for file, sha256 in sums.items():
+            for name_in_home, digest in result.table.files.items():
+                yield home.root / name_in_home, digest
+    for directory in reversed(list(run_directory.list_runs(home, name))):
+        for file, sha256 in _recorded_digests_of_run(directory).items():
             yield directory / file, sha256
-    if sha256 := chain.read_head(home, name).history_sha256:
-        yield home.history_copy(name), sha256
+        previous = _read_previous(directory)
+        if previous and (path := home.outputs(name) / previous.directory / MANIFEST_FILE).exists():
+            yield path, previous.manifest_sha256
+    if history_sha256 := chain.read_head(home, name).history_sha256:
+        yield home.history_copy(name), history_sha256
+
+
+def _recorded_digests_of_run(directory: Path) -> dict[str, str]:
+    """Return the sums of a run; if they cannot be read, they are a file with no digest."""
+    try:
+        return run_directory.read_sums(directory)
+    except HomeError:
+        # A run of an older version that published nothing has none.
+        is_old = run_directory.read_sequence(directory) == 0
+        return {} if is_old else {SUMS_FILE: ""}
+
+
+def _read_previous(directory: Path) -> PublishedLink | None:
+    try:
+        return run_directory.read_manifest(directory).previous
+    except HomeError:
+        return None  # its sum differs too
