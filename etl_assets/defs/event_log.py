@@ -208,8 +208,12 @@ class EventLog:
 
     def fetch_history(self, source: Source, partition: str | None) -> Iterator[FetchResult]:
         """Yield the record of every fetch of one partition, the newest first."""
+        return self.record_history(asset_keys.raw_key(source), partition, FetchResult)
+
+    def record_history(self, key: dg.AssetKey, partition: str | None, kind: type[R]) -> Iterator[R]:
+        """Yield the record of every materialization of one partition, the newest first."""
         event_filter = dg.AssetRecordsFilter(
-            asset_key=asset_keys.raw_key(source),
+            asset_key=key,
             asset_partitions=None if partition is None else [partition],
         )
         cursor: str | None = None
@@ -218,7 +222,7 @@ class EventLog:
                 event_filter, limit=PAGE_SIZE, cursor=cursor
             )
             for entry in page.records:
-                record = read_record(entry.asset_materialization, FetchResult)
+                record = read_record(entry.asset_materialization, kind)
                 if record is not None:
                     yield record
             if not page.has_more:

@@ -243,6 +243,7 @@ def _run_source(
         status=fetch.status,
         contacted_at=contacted_at,
         fault=fetch.fault or None,
+        pin=fetch.pin,
     )
     if file:
         source = source.model_copy(

@@ -7,6 +7,7 @@ over all runs are in `etl_assets.ledger.manifest`.
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from etl_assets.model.records import (
     FetchStatus,
     HistoryDecision,
     Part,
+    Pin,
     PublishedLink,
     Record,
     RunStatus,
@@ -56,6 +58,9 @@ class RunSource(Record):
     fault: str | None = None
     refused_sha256: Sha256 | None = Field(
         default=None, description="of the newest raw file, if no table could be made of it"
+    )
+    pin: Pin | None = Field(
+        default=None, description="of the operator, while it lasts", exclude_if=operator.not_
     )
 
     @property

@@ -164,30 +164,43 @@ def find_lost_parts(
 ) -> dict[str, set[str | None]]:
     """Return the partitions whose record in the event log is missing or older, by source name.
 
-    The manifests are written after the event log: a newer record in them means that the event log,
-    or a part of it, was lost. Raises HomeError if a manifest is damaged.
+    The manifests are written after the event log: a newer record in them, or a decision that the
+    event log never had, means that the event log, or a part of it, was lost. Raises HomeError if a
+    manifest is damaged.
     """
-    manifest = load_manifest(home, domain.name, Process.DOWNLOAD)
     lost: dict[str, set[str | None]] = {}
-    for record in manifest.records.values() if manifest else ():
-        source = domain.sources.get(record.part.source.name)
-        if not isinstance(record, DownloadRecord) or source is None:
-            continue
-        is_partitioned = record.part.partition is not None
-        if is_partitioned != (source.partitions is not None):
-            continue  # it was partitioned otherwise at that time
-        fetch = states[source.name].fetches.get(record.part.partition)
-        if fetch is None or _is_newer(event_log, source, record, fetch):
-            lost.setdefault(source.name, set()).add(record.part.partition)
+    for process in (Process.DOWNLOAD, Process.INGESTION):
+        manifest = load_manifest(home, domain.name, process)
+        for record in manifest.records.values() if manifest else ():
+            source = domain.sources.get(record.part.source.name)
+            if source is None:
+                continue
+            is_partitioned = record.part.partition is not None
+            if is_partitioned != (source.partitions is not None):
+                continue  # it was partitioned otherwise at that time
+            if _is_newer(event_log, source, record, states[source.name]):
+                lost.setdefault(source.name, set()).add(record.part.partition)
     return lost
 
 
 def _is_newer(
+    event_log: EventLog, source: Source, record: ManifestRecord, state: SourceState
+) -> bool:
+    """Return True if a record of a manifest is newer than that of the event log."""
+    partition = record.part.partition
+    fetch = state.fetches.get(partition)
+    if fetch is not None and fetch.status is FetchStatus.FORGOTTEN:
+        return False  # a forgotten part is left out of the next manifest
+    if isinstance(record, IngestionRecord):
+        return _has_other_acceptance(event_log, source, record, state.tables.get(partition))
+    if not isinstance(record, DownloadRecord):
+        return False
+    return fetch is None or _is_newer_fetch(event_log, source, record, fetch)
+
+
+def _is_newer_fetch(
     event_log: EventLog, source: Source, record: DownloadRecord, fetch: FetchResult
 ) -> bool:
-    """Return True if a record of the manifest is newer than that of the event log."""
-    if fetch.status is FetchStatus.FORGOTTEN:
-        return False  # a forgotten part is left out of the next manifest
     if record.pin is not None and record.pin != fetch.pin:
         # An event log that has the pin knows what became of it.
         history = event_log.fetch_history(source, record.part.partition)
@@ -197,6 +210,19 @@ def _is_newer(
     if fetch.file is None or record.file.fetched_at > fetch.file.fetched_at:
         return fetch.status is not FetchStatus.MISSING
     return False
+
+
+def _has_other_acceptance(
+    event_log: EventLog, source: Source, record: IngestionRecord, table: TableResult | None
+) -> bool:
+    """Return True if the operator accepted a file, and the event log never had that decision."""
+    unknown = set(record.accepted) - set(table.accepted if table else [])
+    if not unknown:
+        return False
+    key, partition = asset_keys.table_key(source), record.part.partition
+    for earlier in event_log.record_history(key, partition, TableResult):
+        unknown -= set(earlier.accepted)
+    return bool(unknown)
 
 
 def restore(session: DomainSession) -> RestoreResult:

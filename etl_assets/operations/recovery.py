@@ -18,6 +18,7 @@ from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.operations.manifest import find_lost_parts, restore
+from etl_assets.operations.rollback import restore_pin
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
 from etl_assets.storage.atomic_write import set_aside
@@ -32,6 +33,7 @@ def recover(session: DomainSession) -> None:
     sweep(session.home, session.domain.name)
     _replace_damaged_ledger(session)
     _restore_lost_records(session)
+    _restore_pins(session)
     _repair_published_set(session)
     _end_killed_runs(session)
     _remove_unrecorded_directories(session)
@@ -64,6 +66,20 @@ def _restore_lost_records(session: DomainSession) -> None:
     if find_lost_parts(session.home, session.domain, event_log, session.read_sources()):
         for line in restore(session).lines():
             session.project.echo(f"event log: {line}")
+
+
+def _restore_pins(session: DomainSession) -> None:
+    """Restore the pins of the newest run if both the event log and the ledger are lost."""
+    home, domain = session.home, session.domain
+    if any(state.fetches for state in session.read_sources().values()):
+        return
+    if load_manifest(home, domain.name, Process.DOWNLOAD) is not None:
+        return
+    directory = next(run_directory.list_runs(home, domain.name), None)
+    for used in run_directory.read_manifest(directory).sources if directory else ():
+        source = domain.sources.get(used.source.name)
+        if used.pin and source:
+            session.project.echo(f"event log: {restore_pin(session, source, used)}")
 
 
 def _repair_published_set(session: DomainSession) -> None:

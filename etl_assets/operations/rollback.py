@@ -14,7 +14,7 @@ from etl_assets.defs import asset_keys, raw
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.retention.raw_versions import list_versions
-from etl_assets.fetch import raw_store
+from etl_assets.fetch import download, raw_store
 from etl_assets.fetch.file_set import list_files, resolve_folder
 from etl_assets.ledger.manifest import DownloadRecord, Process, load_manifest
 from etl_assets.model.errors import UsageError
@@ -29,6 +29,7 @@ from etl_assets.model.records import (
     RawFile,
     Reason,
 )
+from etl_assets.model.run_manifest import RunSource
 from etl_assets.tables.parquet import remove_file
 
 
@@ -68,6 +69,38 @@ def rollback(
         pin=pin,
     )
     return record_decision(session, source, fetch, decision)
+
+
+def restore_pin(session: DomainSession, source: Source, used: RunSource) -> str:
+    """Record the pin of an earlier run again, and return what became of it."""
+    home, pin = session.home, used.pin
+    if pin is None:
+        return f"{used.name} is not pinned"
+    sha256 = pin.decision.sha256
+    if not raw_store.is_intact(home, sha256):
+        return f"{used.name}: its pin is lost, as its file is not stored: {pin}"
+    path = home.raw_file(sha256)
+    file = RawFile(
+        part=used.part,
+        sha256=sha256,
+        size_bytes=path.stat().st_size,
+        path=home.relative(path),
+        url=used.url or "",
+        fetched_at=used.fetched_at or pin.decision.at,
+        code_version=download.CODE_VERSION,
+    )
+    decision = Decision(part=used.part, fetch=False, reason=Reason.PINNED, detail=str(pin))
+    fetch = FetchResult(
+        part=used.part,
+        status=FetchStatus.PINNED,
+        decision=decision,
+        file=file,
+        fault=str(pin),
+        pin=pin,
+    )
+    key = asset_keys.raw_key(source)
+    session.event_log.report_outcome(key, used.partition, raw.raw_outcome(fetch))
+    return f"{used.name}: {pin}, as in the last run"
 
 
 def unpin(

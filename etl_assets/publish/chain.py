@@ -7,6 +7,7 @@ first run. The files of a set are listed by `etl_assets.publish.set_index`.
 
 from __future__ import annotations
 
+import operator
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class PublishedHead(Record):
     newer_history_sha256: Sha256 | None = Field(
         default=None,
         description="of the copy of the history, if it is of a set after the link that is lost",
+        exclude_if=operator.not_,  # earlier versions do not know it
     )
 
     @property

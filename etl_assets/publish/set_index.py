@@ -82,9 +82,7 @@ def compare_with_index(
         yield from _compare_with_manifest(manifest, files)
 
 
-def _compare_with_manifest(
-    manifest: RunManifest, files: Sequence[PublishedFile]
-) -> Iterator[str]:
+def _compare_with_manifest(manifest: RunManifest, files: Sequence[PublishedFile]) -> Iterator[str]:
     """Yield the documents that have other files or rows in the manifest, and other marts."""
     indexed = {d.document: d for d in summarize_files(file for file in files if file.document)}
     listed = {document.document: document for document in manifest.documents}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from support.command_homes import DOMAIN, Galaxy, call, point_environment_at
+from support.command_homes import DOMAIN, SYSTEMS, Galaxy, call, point_environment_at
 from support.damage import edit, overwrite
 
 from etl_assets.model.records import RunStatus
@@ -282,10 +283,7 @@ def test_models_are_not_built_from_an_edited_table(home: Galaxy, capsys: Capture
 def test_a_refusal_outlasts_the_set_that_it_was_compared_with(
     home: Galaxy, capsys: Capture
 ) -> None:
-    stations = home.folder / "samples" / STATIONS / "galaxy_stations.json"
-    systems = json.loads(stations.read_text(encoding="utf-8"))
-    stations.write_text(json.dumps(systems[:1]), encoding="utf-8")
-    home.change_feed("", "")
+    shrink_stations(home)
     assert call("run", DOMAIN) == 1
     assert "the gate refused" in capsys.readouterr().out
     shutil.rmtree(home.home.outputs(DOMAIN))
@@ -311,6 +309,88 @@ def test_an_older_backup_over_the_home_does_not_hide_the_newest_set(home: Galaxy
     assert call("run", DOMAIN) == 0
 
     assert home.rows("mart_systems") == before
+
+
+def shrink_systems(galaxy: Galaxy) -> None:
+    feed = galaxy.folder / "samples" / SYSTEMS / "systems_1day.json"
+    systems = json.loads(feed.read_text(encoding="utf-8"))
+    feed.write_text(json.dumps(systems[:15]), encoding="utf-8")
+    galaxy.change_feed("", "")
+
+
+def shrink_stations(galaxy: Galaxy) -> None:
+    feed = galaxy.folder / "samples" / STATIONS / "galaxy_stations.json"
+    stations = json.loads(feed.read_text(encoding="utf-8"))
+    feed.write_text(json.dumps(stations[:1]), encoding="utf-8")
+    galaxy.change_feed("", "")
+
+
+@pytest.mark.fault("event-log-lost")
+@pytest.mark.parametrize(
+    ("shrink", "is_older"),
+    [
+        pytest.param(shrink_systems, True, id="a table, older"),
+        pytest.param(shrink_systems, False, id="a table, deleted"),
+        pytest.param(shrink_stations, True, id="a candidate, older"),
+    ],
+)
+def test_another_event_log_does_not_forget_what_was_accepted(
+    home: Galaxy, shrink: Callable[[Galaxy], None], is_older: bool
+) -> None:
+    shrink(home)
+    call("run", DOMAIN)
+    old = home.folder / "old"
+    shutil.copytree(home.home.dagster, old)
+    assert call("run", DOMAIN, "--accept-changes") == 0
+    accepted = home.rows("mart_systems")
+    shutil.rmtree(home.home.dagster)
+    if is_older:
+        shutil.copytree(old, home.home.dagster)
+
+    assert call("run", DOMAIN) == 0
+
+    newest = next(run_directory.list_runs(home.home, DOMAIN))
+    assert run_directory.read_manifest(newest).status is RunStatus.SUCCESS
+    assert {row["name"] for row in accepted} == names(home)
+
+
+def roll_back_and_lose_all_records(galaxy: Galaxy) -> None:
+    assert call("rollback", f"{DOMAIN}.systems", "--why", "a trial") == 0
+    assert call("run", DOMAIN) == 0
+    shutil.rmtree(galaxy.home.dagster)
+    shutil.rmtree(galaxy.home.manifests)
+
+
+@pytest.mark.fault("event-log-lost")
+def test_a_pin_is_restored_from_the_last_run_if_all_records_are_lost(
+    home: Galaxy, capsys: Capture
+) -> None:
+    roll_back_and_lose_all_records(home)
+    call("health", DOMAIN)
+    assert "decisions of the operator are lost" in capsys.readouterr().out
+
+    assert call("run", DOMAIN) == 0
+
+    assert "as in the last run" in capsys.readouterr().err
+    assert run_directory.read_manifest(home.latest).status is RunStatus.PARTIAL_SUCCESS
+    assert "Harbour" in names(home)
+    assert call("unpin", f"{DOMAIN}.systems", "--why", "enough") == 0
+    assert call("run", DOMAIN) == 0
+    assert "Haven" in names(home)
+
+
+@pytest.mark.fault("event-log-lost")
+def test_a_pin_whose_file_is_lost_too_is_named(home: Galaxy, capsys: Capture) -> None:
+    roll_back_and_lose_all_records(home)
+    [used] = [
+        each for each in run_directory.read_manifest(home.latest).sources if each.pin is not None
+    ]
+    home.home.raw_file(str(used.sha256)).unlink()
+
+    assert call("run", DOMAIN) == 0
+
+    assert "its pin is lost, as its file is not stored" in capsys.readouterr().err
+    assert "Haven" in names(home)
 
 
 @pytest.mark.fault("event-log-lost")

@@ -332,6 +332,18 @@ def check_ledger(home: Home, domain: str, recorded: RecordedState) -> HealthFind
             domain=domain,
         )
     count = sum(manifest is not None for manifest in manifests)
+    has_run = next(run_directory.list_runs(home, domain), None) is not None
+    if has_run and not count and not recorded.raw_files:
+        return HealthFinding.problem(
+            Level.WARN,
+            "ledger",
+            "neither manifests nor records in the event log, though it ran: decisions of the "
+            "operator are lost",
+            expected="the records of earlier runs",
+            advice=f"put .dagster or manifests back from a copy; `etl run {domain}` restores the "
+            "pins of the last run, and knows of no released or forgotten file",
+            domain=domain,
+        )
     return HealthFinding.ok(
         "ledger", f"{count} manifests can be read" if count else "not exported yet", domain
     )
