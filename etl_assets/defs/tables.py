@@ -175,7 +175,7 @@ def _tabulate(
             project.home,
             source,
             part,
-            raw_store.stored_path(project.home, file),
+            raw_store.stored_path(project.home, file, signatures),
             file.sha256,
             code_version=version,
             previous=override.previous,

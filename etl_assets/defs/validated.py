@@ -37,6 +37,7 @@ from etl_assets.model.records import (
     ValidationResult,
     Verdict,
 )
+from etl_assets.storage.signatures import Signatures
 from etl_assets.validate import validate
 from etl_assets.validate.quarantine import quarantine_file
 
@@ -64,6 +65,7 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
         missing: list[Part] = []
         states = EventLog(context.instance).read_sources(domain.sources.values())
         shared = _shared_digests(states)
+        signatures = Signatures.load(project.home.signatures(domain.name))
         for source in sources:
             key, state = asset_keys.validated_key(source), states[source.name]
             if key not in context.selected_asset_keys:
@@ -71,7 +73,9 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
             outcomes = {}
             for partition in selected_partitions(context, source, state.fetches):
                 part = source.part(partition)
-                outcomes[partition] = _validate(project, source, part, state, shared=shared)
+                outcomes[partition] = _validate(
+                    project, source, part, state, signatures, shared=shared
+                )
             yield materialization(context, key, outcomes)
             records = {partition: outcome.record for partition, outcome in outcomes.items()}
             others = {
@@ -120,7 +124,13 @@ def _shared_digests(states: Mapping[str, SourceState]) -> set[str]:
 
 
 def _validate(
-    project: ProjectContext, source: Source, part: Part, state: SourceState, *, shared: Set[str]
+    project: ProjectContext,
+    source: Source,
+    part: Part,
+    state: SourceState,
+    signatures: Signatures,
+    *,
+    shared: Set[str],
 ) -> PartOutcome[ValidationResult]:
     fetch, last = state.fetches.get(part.partition), state.validated.get(part.partition)
     file = fetch.file if fetch else None
@@ -132,7 +142,7 @@ def _validate(
     # After a refusal the record names an older file: if it is the newest again, it is judged again.
     if last and _is_same_file(last, file) and not last.is_fallback:
         return validated_outcome(last.model_copy(update={"file": file}), reused=True)
-    path = raw_store.stored_path(project.home, file)
+    path = raw_store.stored_path(project.home, file, signatures)
     verdict = _download_verdict(file) or validate.validate(source, part, path, sha256=file.sha256)
     record = ValidationResult(
         part=part, file=file, verdict=verdict, code_version=validate.CODE_VERSION

@@ -282,7 +282,7 @@ def find_earlier_answers(
         return {}
     if not _is_stored(file, context):
         return {}
-    data = raw_store.stored_path(context.home, file).read_bytes()
+    data = raw_store.stored_path(context.home, file, context.signatures).read_bytes()
     entries: dict[tuple[str, ...], list[IndexEntry]] = defaultdict(list)
     for entry in msgspec.json.decode(data)["answers"]:
         if entry["request_sha256"] not in survey.answers:

@@ -91,15 +91,17 @@ def store_copy(home: Home, path: Path) -> Path:
     return target
 
 
-def stored_path(home: Home, file: RawFile) -> Path:
-    """Returns the path of a record's file; raises HomeError if it is missing."""
+def stored_path(home: Home, file: RawFile, signatures: Signatures) -> Path:
+    """Returns the path of a record's file; raises HomeError if it is missing or altered."""
     path = home.root / file.path
-    if not path.exists():
-        raise HomeError(
-            f"{path}: expected the stored file of {file.part}, found none; "
-            "put it back, or take away a pin with `etl unpin`, then run again"
-        )
-    return path
+    if signatures.has_digest(path, file.sha256):
+        return path
+    found = "another content" if path.exists() else "none"
+    raise HomeError(
+        f"{path}: expected the stored file of {file.part}, found {found}, and its remote did not "
+        f"serve it again; run again once {file.url} answers, put the file back from a copy, or use "
+        f"another version: `etl rollback '{file.part}' --why TEXT`, or `etl unpin` if it is pinned"
+    )
 
 
 def stored_files(home: Home) -> Iterator[Path]:

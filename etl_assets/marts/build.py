@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl_assets.marts.dbt import DbtProject, NodeResult
+from etl_assets.marts.dbt import DbtProject, NodeResult, add_advice
 from etl_assets.marts.graph import (
     HEALTH_INPUT,
     HISTORY_INPUT,
@@ -186,7 +186,8 @@ def build_models(
         failed = [r for r in results if r.kind == "test" and not r.is_ok and r.status != SKIPPED]
         lines += [f"{r.unique_id}: {r.message}: {'; '.join(r.offenders)}" for r in failed]
         lines.append(f"skipped for that reason: {', '.join(skipped)}")
-    raise BuildError("dbt could not build:\n" + "\n".join(lines))
+    message = "dbt could not build:\n" + "\n".join(lines)
+    raise BuildError(add_advice(message, project.domain))
 
 
 def write_build_inputs(

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from etl_assets.marts.data_tests import SKIPPED, DataTest, find_skipped, run_test
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
-from etl_assets.storage.atomic_write import atomic_file, set_aside, write_text
+from etl_assets.storage.atomic_write import advice_on, atomic_file, set_aside, write_text
 from etl_assets.storage.duckdb_connection import use_utc
 from etl_assets.storage.sql_quoting import quote_name, quote_text
 from etl_assets.tables.arrow_types import SOURCE_SHA256
@@ -289,10 +289,19 @@ class DbtProject:
                     order = ", ".join(map(quote_name, key))
                     rows = f"select * from {quote_name(relation)} order by {order}"  # noqa: S608 - quoted
                     file = quote_text(os.fspath(temporary))
-                    connection.execute(
-                        f"copy ({rows}) to {file} (format parquet, compression zstd)"
-                    ).fetchall()
+                    self._execute(
+                        connection, f"copy ({rows}) to {file} (format parquet, compression zstd)"
+                    )
         return files
+
+    def _execute(self, connection: duckdb.DuckDBPyConnection, query: str) -> None:
+        """Run a query that writes a file; raises BuildError if the machine refuses that."""
+        import duckdb
+
+        try:
+            connection.execute(query).fetchall()
+        except duckdb.IOException as error:
+            raise BuildError(add_advice(str(error), self.domain)) from error
 
     def first_moment(self, model: str, *, after: datetime) -> datetime | None:
         """The earliest value of a model's column `moment` after a time, or None."""
@@ -323,9 +332,8 @@ class DbtProject:
             # Otherwise the warehouse stays locked as long as this process lives.
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
         if outcome.exception is not None:
-            raise BuildError(
-                f"dbt {verb} of {self.domain} stopped: {outcome.exception}"
-            ) from outcome.exception
+            message = f"dbt {verb} of {self.domain} stopped: {outcome.exception}"
+            raise BuildError(add_advice(message, self.domain)) from outcome.exception
         results: list[RunResult] = list(getattr(outcome.result, "results", ()))
         if verb == "build":
             self._store_tests(results)
@@ -351,6 +359,15 @@ class DbtProject:
             return {}
         with self.connect() as connection:
             return {key: tuple(_query_rows(connection, sql)) for key, sql in queries.items()}
+
+
+def add_advice(message: str, domain: str) -> str:
+    """An error of dbt or DuckDB, with what to do if the disk or another part of the machine is it.
+
+    Both report such errors as text alone.
+    """
+    advice = advice_on(message)
+    return f"{message}\n{advice}, then `etl run {domain}` again" if advice else message
 
 
 def _query_rows(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[str]:

@@ -121,6 +121,15 @@ def flush_to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def advice_on(text: str) -> str:
+    """What the operator can do about an error of the machine that another library reports as text.
+
+    Empty if the text names no such error.
+    """
+    named = (advice for number, advice in ADVICE.items() if os.strerror(number) in text)
+    return next(named, "")
+
+
 @contextmanager
 def translate_os_errors(target: Path) -> Iterator[None]:
     """Raise a HomeError with advice for a full disk, a limit or a missing permission."""

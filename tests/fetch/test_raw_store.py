@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.damage import delete, edit, flip
 from support.transfers import NOW
 
 from etl_assets.fetch import raw_store
@@ -98,14 +100,17 @@ def test_a_partition_of_any_name_gets_a_partial_file(home: Home) -> None:
         assert path.parent == home.partial
 
 
-def test_a_missing_stored_file_is_an_error_that_says_what_to_do(
-    home: Home, stored_file: Path
+@pytest.mark.parametrize(
+    ("damage", "found"), [(delete, "none"), (edit, "another content"), (flip, "another content")]
+)
+def test_a_lost_stored_file_is_an_error_that_says_what_to_do(
+    home: Home, stored_file: Path, damage: Callable[[Path], object], found: str
 ) -> None:
-    assert raw_store.stored_path(home, record(home)) == stored_file
-    stored_file.unlink()
+    assert raw_store.stored_path(home, record(home), Signatures()) == stored_file
+    damage(stored_file)
 
-    with pytest.raises(HomeError, match=r"expected the stored file of .*put it back"):
-        raw_store.stored_path(home, record(home))
+    with pytest.raises(HomeError, match=rf"stored file of .*found {found},.*`etl rollback "):
+        raw_store.stored_path(home, record(home), Signatures())
 
 
 def test_a_copy_is_stored_under_its_hash_and_the_original_stays(home: Home, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 from pathlib import Path
 
 import duckdb
@@ -10,6 +13,7 @@ from support.orchard import DOMAIN, create_project
 
 from etl_assets.marts import dbt
 from etl_assets.marts.dbt import DbtProject
+from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 
 
@@ -55,3 +59,39 @@ def test_a_marker_without_a_warehouse_is_not_complete(built: Home) -> None:
     built.warehouse(DOMAIN).unlink()
 
     assert not dbt.is_warehouse_complete(built, DOMAIN)
+
+
+@pytest.mark.fault("disk-full")
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        pytest.param(f"IO Error: {os.strerror(errno.ENOSPC)}", "free some space", id="full"),
+        pytest.param(f"IO Error: {os.strerror(errno.EFBIG)}", "raise the limit", id="limit"),
+        pytest.param(f"{os.strerror(errno.EROFS)} (x.duckdb)", "make it writable", id="read-only"),
+    ],
+)
+def test_an_error_of_the_machine_says_what_to_do(message: str, advice: str) -> None:
+    text = dbt.add_advice(message, DOMAIN)
+
+    assert text.startswith(f"{message}\n{advice}")
+    assert text.endswith(f"then `etl run {DOMAIN}` again")
+
+
+def test_another_error_is_left_as_it_is() -> None:
+    assert dbt.add_advice("Binder Error: no such column", DOMAIN) == "Binder Error: no such column"
+
+
+@pytest.mark.fault("disk-full")
+def test_a_mart_that_cannot_be_written_names_the_command(home: Home, tmp_path: Path) -> None:
+    home.warehouse(DOMAIN).parent.mkdir(parents=True)
+    with duckdb.connect(home.warehouse(DOMAIN)) as database:
+        database.execute("create table trees as select random() as tree from range(100000)")
+    project = DbtProject(tmp_path, DOMAIN, home)
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard_limit))
+    try:
+        with pytest.raises(BuildError, match=rf"then `etl run {DOMAIN}` again"):
+            project.export({"trees": ["tree"]}, tmp_path / "marts")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard_limit, hard_limit))

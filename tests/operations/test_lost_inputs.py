@@ -1,4 +1,4 @@
-"""Damage of the rows that were rejected, and of the last good table of a refused file."""
+"""Inputs that are lost: rejected rows, the table of a refused file, a file of store and remote."""
 
 from __future__ import annotations
 
@@ -83,3 +83,27 @@ def test_rejects_that_are_lost_with_their_raw_file_and_its_remote_cost_no_row(
     capsys.readouterr()
     call("health", DOMAIN)
     assert "data/rejects/" not in capsys.readouterr().out
+
+
+@pytest.mark.fault("raw-file-lost")
+@pytest.mark.parametrize(
+    ("damage", "options"),
+    [(delete, ()), (edit, ()), (edit, ("--from", "table"))],
+    ids=["missing", "edited", "edited, without a probe"],
+)
+def test_what_is_lost_in_store_table_and_remote_is_named_with_what_to_do(
+    galaxy: Galaxy, capsys: Capture, damage: Damage, options: tuple[str, ...]
+) -> None:
+    published = galaxy.latest
+    [sha256] = [s.sha256 for s in last_run(galaxy).sources if s.source.name == "systems"]
+    raw_file = galaxy.home.raw_file(str(sha256))
+    damage(raw_file)
+    systems_file(galaxy, "tables").unlink()
+    (galaxy.mirror / SYSTEMS).unlink()
+
+    assert call("run", DOMAIN, *options) == 1
+
+    output = capsys.readouterr()
+    assert f"{raw_file}: expected the stored file of {DOMAIN}.systems" in output.out + output.err
+    assert f"`etl rollback '{DOMAIN}.systems' --why TEXT`" in output.out + output.err
+    assert galaxy.latest == published
