@@ -149,7 +149,7 @@ def list_faults(home: Home) -> list[str]:
         *(f"quarantine {path.name}" for path in _files(_quarantine(home)) if not _has_reason(path)),
         *(f"table {path}" for path in _files(home.tables(DOMAIN)) if not _is_table(path)),
         *(f"rejects {path}" for path in _files(_rejects(home)) if not _is_table(path)),
-        *(f"ledger {path.name}" for path in _files(home.manifests) if not _is_json(path)),
+        *(f"ledger {path.name}" for path in _files(home.manifests) if not _is_record(path)),
         *(
             str(path)
             for path in home.outputs(DOMAIN).glob("2*/manifest.json")
@@ -219,6 +219,11 @@ def _is_table(path: Path) -> bool:
     except (OSError, pa.ArrowException):
         return False
     return True
+
+
+def _is_record(path: Path) -> bool:
+    """True if a file of the ledger, or its copy of the history, can be read."""
+    return _is_table(path) if path.suffix == ".parquet" else _is_json(path)
 
 
 def _is_json(path: Path) -> bool:
