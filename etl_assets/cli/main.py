@@ -37,6 +37,7 @@ from etl_assets.cli.output import (
 )
 from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
+from etl_assets.storage.atomic_write import ADVICE
 
 if TYPE_CHECKING:
     from etl_assets.defs.context import ProjectSession
@@ -85,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except OSError as error:
             # A fault of the machine that no step expected; it has no traceback for the operator.
             where = error.filename or "a file"
-            _fail(f"{where}: expected to use it, found: {error.strerror or error}", EXIT_FAILED)
+            found = f"{where}: expected to use it, found: {error.strerror or error}"
+            advice = ADVICE.get(error.errno or 0, "correct it")
+            _fail(f"{found}; {advice}, then run again", EXIT_FAILED)
 
 
 def _print_version(is_requested: bool) -> None:  # noqa: FBT001 - typer calls it so

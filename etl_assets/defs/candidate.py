@@ -43,7 +43,7 @@ from etl_assets.publish import chain, gate, run_directory, set_index
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
-from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import open_signatures
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ class Candidate:
         home, domain = self._session.home, self._domain.name
         file = self._published_file(f"{MARTS}/{name}.parquet")
         sha256 = self._published_digests.get(name)
-        if sha256 is None or (file and hash_file(file) == sha256):
+        if sha256 is None or (file and has_sha256(file, sha256)):
             return file
         if self._digests.get(name) == sha256:
             return self._marts / f"{name}.parquet"

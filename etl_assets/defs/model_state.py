@@ -18,7 +18,7 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild, PublishedSet
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import chain
-from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import Signatures, open_signatures
 
 RESTORE_ADVICE = (
@@ -79,7 +79,7 @@ def published_history(session: DomainSession) -> Path | None:
         return None
     if head.link:
         file = home.outputs(name) / head.link.directory / MARTS / f"{history}.parquet"
-        if file.is_file() and hash_file(file) == sha256:
+        if has_sha256(file, sha256):
             return file
     return _find_intact_history(session, history, sha256)
 
@@ -94,7 +94,7 @@ def _find_intact_history(session: DomainSession, history: str, sha256: str) -> P
         target = home.build_inputs(name) / "restored"
         target.mkdir(parents=True, exist_ok=True)
         file = session.dbt.export({history: model.key}, target)[history]
-        if hash_file(file) == sha256:
+        if has_sha256(file, sha256):
             return file
     raise HomeError(
         f"{home.latest(name)}/{MARTS}/{history}.parquet: expected the published history with "

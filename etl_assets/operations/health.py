@@ -15,15 +15,24 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.launch import open_event_log
 from etl_assets.fetch.locations import LocationResolver
-from etl_assets.model.errors import HomeError, Problem
+from etl_assets.model.errors import EventLogError, HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.records import PublishedSet, RawFile, Table
 from etl_assets.operations.health_checks import leftovers, machine
 from etl_assets.operations.health_checks.leftovers import RecordedState
-from etl_assets.operations.health_checks.result import HealthFinding, HealthReport, Level
+from etl_assets.operations.health_checks.result import (
+    DomainDates,
+    HealthFinding,
+    HealthReport,
+    Level,
+)
 from etl_assets.operations.manifest import find_lost_parts
 from etl_assets.settings import Settings
 from etl_assets.storage import disk
+from etl_assets.storage.atomic_write import ADVICE
+
+DAMAGED_ADVICE = "`etl run` moves it aside and restores its records from the ledger"
+UNUSABLE_ADVICE = "make it readable and writable, and free some space"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +77,37 @@ def examine(
         stored_sources = {file.part.source.name for file in recorded.raw_files}
         findings += machine.check_locations(domain, resolver, now, stored_sources)
         findings += machine.check_secrets(domain, resolver, settings.find_secret, stored_sources)
-        findings += leftovers.check_leftovers(home, domain, recorded, now)
+        findings += _check_leftovers(home, domain, recorded, now)
     return HealthReport(
         home=str(home.root),
         checked_at=now,
         free_bytes=free_bytes,
-        domains=[leftovers.read_dates(home, domain) for domain in domains.values()],
+        domains=[_read_dates(home, domain) for domain in domains.values()],
         findings=findings,
     )
+
+
+def _check_leftovers(
+    home: Home, domain: Domain, recorded: RecordedState, now: datetime
+) -> Iterator[HealthFinding]:
+    try:
+        yield from leftovers.check_leftovers(home, domain, recorded, now)
+    except OSError as error:  # such as a folder without permission to read it
+        yield HealthFinding.problem(
+            Level.ERROR,
+            "files",
+            f"{error.filename}: {error.strerror}",
+            expected="files and folders that can be read",
+            advice=ADVICE.get(error.errno or 0, "correct it"),
+            domain=domain.name,
+        )
+
+
+def _read_dates(home: Home, domain: Domain) -> DomainDates:
+    try:
+        return leftovers.read_dates(home, domain)
+    except OSError:  # the finding on the same file says so
+        return DomainDates(domain=domain.name)
 
 
 def _check_declarations(
@@ -102,11 +134,11 @@ def _check_declarations(
 
 
 def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _EventLogState:
-    # Opening the event log would create it.
-    if not (settings.dagster_home / "dagster.yaml").exists():
-        return _EventLogState(_check_missing_event_log(Home(settings.home)))
     recorded = {}
     try:
+        # Opening the event log would create it.
+        if not (settings.dagster_home / "dagster.yaml").exists():
+            return _EventLogState(_check_missing_event_log(Home(settings.home)))
         with open_event_log(settings) as event_log:
             for name, domain in domains.items():
                 recorded[name] = _read_recorded(event_log, Home(settings.home), domain)
@@ -114,12 +146,13 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
     except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
         first_line = str(error).strip().partition("\n")[0]
         message = f"{settings.dagster_home}: {type(error).__name__}: {first_line}"
+        is_damaged = not isinstance(error, OSError | HomeError) or isinstance(error, EventLogError)
         finding = HealthFinding.problem(
             Level.ERROR,
             "event log",
             str(error) if isinstance(error, HomeError) else message,
             expected="an event log that can be read",
-            advice="`etl run` moves it aside and restores its records from the ledger",
+            advice=DAMAGED_ADVICE if is_damaged else UNUSABLE_ADVICE,
         )
         return _EventLogState(finding)
     finding = HealthFinding.ok("event log", f"{count} runs can be read")

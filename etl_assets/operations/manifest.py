@@ -7,7 +7,6 @@ their format is `etl_assets.ledger.manifest`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field
@@ -43,7 +42,7 @@ from etl_assets.model.records import (
     ValidationResult,
 )
 from etl_assets.operations.verify import Fault, StoreFault, find_altered_files
-from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.hashing import has_sha256
 from etl_assets.tables import tabulate
 
 R = TypeVar("R", bound=ManifestRecord)
@@ -347,7 +346,7 @@ class _Restorer:
     def _table_result(self, source: Source, record: TableResult) -> TableResult | None:
         """Return the record of a stored or rebuilt table, or None if it cannot be rebuilt."""
         home, part = self._home, record.part
-        if all(_has_digest(home.root / path, d) for path, d in record.table.files.items()):
+        if all(has_sha256(home.root / path, d) for path, d in record.table.files.items()):
             self._tables.append(str(part))
             return record
         sha256 = record.table.source_sha256
@@ -365,10 +364,6 @@ class _Restorer:
         content_at = table.content_at or record.table.content_at
         table = table.model_copy(update={"content_at": content_at})
         return record.model_copy(update={"table": table})
-
-
-def _has_digest(path: Path, sha256: str) -> bool:
-    return path.is_file() and hash_file(path) == sha256
 
 
 def _with_download(validation: ValidationResult, fetch: FetchResult | None) -> ValidationResult:

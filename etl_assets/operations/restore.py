@@ -18,7 +18,7 @@ from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
 from etl_assets.publish import chain, run_directory, set_index
 from etl_assets.storage.atomic_write import set_aside
-from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.hashing import has_sha256
 from etl_assets.storage.signatures import open_signatures
 
 MAX_NAMES = 5  # files that an error names; the rest are counted
@@ -93,7 +93,7 @@ def _find_intact(
         if file.file == f"{MARTS}/{history}.parquet":
             copies.append(home.history_copy(domain))
         # All bytes are read: a file that was damaged keeps its time when a disk fails.
-        found = next((c for c in copies if c.is_file() and hash_file(c) == file.sha256), None)
+        found = next((copy for copy in copies if has_sha256(copy, file.sha256)), None)
         if found is None:
             lost.append(file.file)
         else:

@@ -21,7 +21,7 @@ from etl_assets.model.records import HistoryDecision, PublishedLink, Record, Sha
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest
 from etl_assets.publish import run_directory
 from etl_assets.storage.atomic_write import atomic_file, write_text
-from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import Signatures
 from etl_assets.tables import parquet
 
@@ -290,7 +290,7 @@ def find_mart(home: Home, domain: str, model: str, sha256: str) -> Path | None:
     directories = run_directory.list_directories(home, domain)
     files = [directory / MARTS / f"{model}.parquet" for directory in directories]
     for file in [*files, home.history_copy(domain)]:
-        if file.is_file() and hash_file(file) == sha256:
+        if has_sha256(file, sha256):
             return file
     return None
 
@@ -337,11 +337,7 @@ def _follow(link: PublishedLink | None, published: Iterable[_Published]) -> Publ
 def _directory_of(home: Home, domain: str, link: PublishedLink) -> Path | None:
     """The directory with the manifest that a link names, or None."""
     directory = home.outputs(domain) / link.directory
-    try:
-        is_same = hash_file(directory / MANIFEST_FILE) == link.manifest_sha256
-    except OSError:
-        return None
-    return directory if is_same else None
+    return directory if has_sha256(directory / MANIFEST_FILE, link.manifest_sha256) else None
 
 
 def _link_latest(home: Home, domain: str, directory: Path | None) -> None:

@@ -249,6 +249,7 @@ def check_published(
         problems.append(str(published))
     elif published and state.directory:
         problems += set_index.compare_with_index(state.directory, published, signatures.digest)
+        problems += _find_altered_reports(state.directory, signatures)
     sha256 = state.history_sha256
     if history and sha256 and not signatures.has_digest(home.history_copy(domain), sha256):
         problems.append(f"{home.history_copy(domain)}: is not the published history")
@@ -363,6 +364,20 @@ def _read_published(home: Home, domain: str) -> RunManifest | HomeError | None:
         return run_directory.read_manifest(directory) if directory else None
     except HomeError as error:
         return error
+
+
+def _find_altered_reports(directory: Path, signatures: Signatures) -> Iterator[str]:
+    """Yield the files that differ from the sums of the set, but those that its index lists."""
+    try:
+        sums = run_directory.read_sums(directory)
+    except HomeError as error:
+        yield str(error)
+        return
+    for name, sha256 in sums.items():
+        if name.startswith(set_index.REPORT_PREFIX):
+            path = directory / name
+            if fault := _find_fault(path, sha256, signatures):
+                yield f"{path}: {fault}"
 
 
 def _is_running(home: Home, domain: str) -> bool:
