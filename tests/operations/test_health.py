@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -296,21 +297,20 @@ def test_an_empty_secret_is_an_outage_and_a_missing_one_switches_its_source_off(
 
 
 @pytest.fixture
-def other_file_system() -> Iterator[Path]:
+def other_file_system(tmp_path: Path) -> Iterator[Path]:
     """Return a folder on another file system than the one of the tests."""
-    folder = Path("/dev/shm") / f"etl-{os.getpid()}"
-    if not folder.parent.is_dir():
-        pytest.skip("a second file system is needed, and there is no /dev/shm")
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
+    device = tmp_path.stat().st_dev
+    parents = [folder for folder in (Path("/dev/shm"), Path("/tmp")) if folder.is_dir()]
+    others = [folder for folder in parents if folder.stat().st_dev != device]
+    if not others:
+        pytest.skip("a second file system is needed, and there is none")
+    with tempfile.TemporaryDirectory(dir=others[0]) as folder:
+        yield Path(folder)
 
 
 def test_folders_on_two_file_systems_are_an_error(
     sample_env: SampleHome, capsys: Capture, other_file_system: Path
 ) -> None:
-    if other_file_system.stat().st_dev == sample_env.folder.stat().st_dev:
-        pytest.skip("a second file system is needed, and the tests run in /dev/shm")
     (sample_env.home.partial).rmdir()
     sample_env.home.partial.symlink_to(other_file_system)
 
