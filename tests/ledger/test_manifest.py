@@ -178,7 +178,8 @@ def a_table(sha256: str = SHA) -> Table:
         first_duplicates=["record 3: a duplicate"],
         refused_values={"version": 1}, first_refused_values=["line 4, version: found a word"],
         content_at=NOON,
-        rejects_path="data/rejects/plants/trees/trees.parquet", code_version="1",
+        rejects_path="data/rejects/plants/trees/trees.parquet", rejects_sha256="d" * 64,
+        code_version="1",
     )  # fmt: skip
 
 
