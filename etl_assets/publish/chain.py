@@ -228,18 +228,19 @@ def _find_misplaced(
     home: Home, domain: str, published: Sequence[_Published], links: Sequence[PublishedLink]
 ) -> dict[Path, Path]:
     """The directories of sets that have another name than in their links, and the right one."""
-    names = {each.previous.manifest_sha256: each.previous for each in published if each.previous}
-    names |= {link.manifest_sha256: link for link in links}
+    named = [*(each.previous for each in published if each.previous), *links]
+    names = {link.manifest_sha256: link.directory for link in named}
+    in_place = {(link.manifest_sha256, link.directory) for link in named}
     targets = {
-        each.directory: home.outputs(domain) / names[each.link.manifest_sha256].directory
+        each.directory: home.outputs(domain) / names[each.link.manifest_sha256]
         for each in published
         if each.link.manifest_sha256 in names
+        and (each.link.manifest_sha256, each.directory.name) not in in_place
     }
-    misplaced = {source: target for source, target in targets.items() if source != target}
     return {
         source: target
-        for source, target in misplaced.items()
-        if not target.exists() or target in misplaced  # else the set is there, and this is a copy
+        for source, target in targets.items()
+        if not target.exists() or target in targets  # else the set is there, and this is a copy
     }
 
 
