@@ -5,7 +5,8 @@ A command's run is alive as long as its domain's lock is held; nothing here wait
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from etl_assets.defs.context import DomainSession, current_run, directory_tag
@@ -17,6 +18,7 @@ from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
+from etl_assets.model.run_manifest import RunSource
 from etl_assets.operations.manifest import find_lost_parts, restore
 from etl_assets.operations.rollback import restore_pin
 from etl_assets.publish import run_directory
@@ -69,17 +71,23 @@ def _restore_lost_records(session: DomainSession) -> None:
 
 
 def _restore_pins(session: DomainSession) -> None:
-    """Restore the pins of the newest run if both the event log and the ledger are lost."""
+    """Restore the pins of the newest run if both the ledger and the event log are lost."""
     home, domain = session.home, session.domain
+    if manifest_file(home, domain.name, Process.DOWNLOAD).exists():
+        return
     if any(state.fetches for state in session.read_sources().values()):
         return
-    if load_manifest(home, domain.name, Process.DOWNLOAD) is not None:
-        return
-    directory = next(run_directory.list_runs(home, domain.name), None)
-    for used in run_directory.read_manifest(directory).sources if directory else ():
+    for used in _sources_of_last_run(session):
         source = domain.sources.get(used.source.name)
         if used.pin and source:
             session.project.echo(f"event log: {restore_pin(session, source, used)}")
+
+
+def _sources_of_last_run(session: DomainSession) -> Sequence[RunSource]:
+    for directory in run_directory.list_runs(session.home, session.domain.name):
+        with suppress(HomeError):  # an older run may have a manifest that can be read
+            return run_directory.read_manifest(directory).sources
+    return ()
 
 
 def _repair_published_set(session: DomainSession) -> None:

@@ -24,6 +24,7 @@ from etl_assets.model.records import (
     Reason,
     ValidationResult,
 )
+from etl_assets.storage.signatures import Signatures
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE = b"<!doctype html><title>Sign in</title>"
@@ -60,7 +61,7 @@ def judge(
     source = project.domains[DOMAIN].sources["kev"]
     state = SourceState({None: fetch}, {}, {})
     names = {SHA} if shared else set[str]()
-    return validated._validate(project, source, PART, state, shared=names).record
+    return validated._validate(project, source, PART, state, Signatures(), shared=names).record
 
 
 @pytest.mark.parametrize(
