@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from support.command_homes import DOMAIN, Galaxy, call, point_environment_at
 from support.damage import delete, edit, empty, flip, truncate
-from support.kept_files import FILES, FOLDERS, changed_galaxy, history, marts
+from support.kept_files import FILES, FOLDERS, changed_galaxy, history, marts, published_galaxy
 from support.sample_home import fingerprint
 
-__all__ = ["changed_galaxy"]
+__all__ = ["changed_galaxy", "published_galaxy"]
 
 Capture = pytest.CaptureFixture[str]
 Damage = Callable[[Path, Galaxy], object]

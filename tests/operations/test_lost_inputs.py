@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.command_homes import DOMAIN, SYSTEMS, Galaxy, call, galaxy, published_galaxy
@@ -20,6 +21,10 @@ Damage = Callable[[Path], object]
 KINDS = ("tables", "rejects")
 
 
+def long(*values: object) -> list[Any]:
+    return [pytest.param(value, marks=pytest.mark.long) for value in values]
+
+
 def systems_file(home: Galaxy, kind: str) -> Path:
     return home.home.root / "data" / kind / DOMAIN / "systems" / "systems.parquet"
 
@@ -29,7 +34,7 @@ def last_run(home: Galaxy) -> RunManifest:
 
 
 @pytest.mark.fault("altered-output")
-@pytest.mark.parametrize("damage", [flip, edit, delete])
+@pytest.mark.parametrize("damage", [flip, *long(edit, delete)])
 def test_damaged_rejects_are_reported_and_made_again(
     galaxy: Galaxy, capsys: Capture, damage: Damage
 ) -> None:
@@ -49,7 +54,7 @@ def test_damaged_rejects_are_reported_and_made_again(
 
 
 @pytest.mark.fault("altered-output")
-@pytest.mark.parametrize("kinds", [KINDS[:1], KINDS[1:], KINDS], ids="+".join)
+@pytest.mark.parametrize("kinds", [KINDS, *long(KINDS[:1], KINDS[1:])], ids="+".join)
 def test_the_last_good_table_is_made_again_while_a_newer_file_is_refused(
     galaxy: Galaxy, kinds: tuple[str, ...]
 ) -> None:
@@ -88,8 +93,11 @@ def test_rejects_that_are_lost_with_their_raw_file_and_its_remote_cost_no_row(
 @pytest.mark.fault("raw-file-lost")
 @pytest.mark.parametrize(
     ("damage", "options"),
-    [(delete, ()), (edit, ()), (edit, ("--from", "table"))],
-    ids=["missing", "edited", "edited, without a probe"],
+    [
+        pytest.param(delete, (), marks=pytest.mark.long, id="missing"),
+        pytest.param(edit, (), marks=pytest.mark.long, id="edited"),
+        pytest.param(edit, ("--from", "table"), id="edited, without a probe"),
+    ],
 )
 def test_what_is_lost_in_store_table_and_remote_is_named_with_what_to_do(
     galaxy: Galaxy, capsys: Capture, damage: Damage, options: tuple[str, ...]

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from support.command_homes import DOMAIN, Galaxy
 from support.crashes import CommandResult, WarmProcess, start_warm_process
-from support.kept_files import FILES, changed_galaxy, history
+from support.kept_files import FILES, changed_galaxy, history, published_galaxy
 
-__all__ = ["changed_galaxy"]
+__all__ = ["changed_galaxy", "published_galaxy"]
 
 # A link has no permissions, and without signatures files are hashed again.
 CELLS = [kept for kept in FILES if kept not in {"latest", "signatures"}]
 # A database, or a folder, may hold what nothing else has: it is not replaced.
 REFUSED = {"event index", "run records", "outputs", "event log", "manifests"}
-FAST = {"history", "report", "outputs", "event log"}
+FAST = {"history", "outputs"}
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from support.command_homes import DOMAIN, Galaxy, call, point_environment_at
 from support.damage import delete, edit, flip
-from support.kept_files import changed_galaxy
+from support.kept_files import changed_galaxy, published_galaxy
 
 from etl_assets.publish import run_directory
 
-__all__ = ["changed_galaxy"]
+__all__ = ["changed_galaxy", "published_galaxy"]
 
 Capture = pytest.CaptureFixture[str]
 

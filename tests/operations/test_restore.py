@@ -13,32 +13,23 @@ import pyarrow.parquet as pq
 import pytest
 from support.command_homes import DOMAIN, SYSTEMS, Galaxy, call, point_environment_at
 from support.damage import edit, overwrite
+from support.kept_files import changed_galaxy, published_galaxy
 
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.publish import chain, run_directory
 
+__all__ = ["changed_galaxy", "published_galaxy"]
+
 Capture = pytest.CaptureFixture[str]
-
-
-def run_twice(folder: Path) -> Galaxy:
-    galaxy = Galaxy.create_with_run(folder)
-    galaxy.change_feed('"name":"Harbour"', '"name":"Haven"')
-    assert galaxy.run().published
-    return galaxy
-
-
-@pytest.fixture(scope="session")
-def twice_published(build_once: Any) -> Galaxy:
-    return Galaxy(build_once("galaxy-twice", run_twice))
 
 
 STATIONS = "downloads.spansh.co.uk/galaxy_stations.json.gz"
 
 
 @pytest.fixture
-def home(twice_published: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
-    return point_environment_at(twice_published.copy_to(tmp_path / "copy"), monkeypatch)
+def home(changed_galaxy: Galaxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Galaxy:
+    return point_environment_at(changed_galaxy.copy_to(tmp_path / "copy"), monkeypatch)
 
 
 def names(galaxy: Galaxy) -> set[str]:
@@ -69,13 +60,13 @@ def test_an_earlier_run_is_published_again_and_its_history_goes_on(
 
     assert f"{first_run(home).name} is published again" in capsys.readouterr().out
     assert home.latest not in {before, first_run(home)}
-    assert "Harbour" in names(home)
+    assert "Quarry" in names(home)
     manifest = run_directory.read_manifest(home.latest)
     assert manifest.previous is not None
     assert manifest.previous.directory == before.name
     assert call("verify", str(home.latest)) == 0
     assert call("run", DOMAIN) == 0
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
     assert next(run_directory.list_runs(home.home, DOMAIN)) == home.latest
 
 
@@ -90,7 +81,7 @@ def test_without_a_run_a_complete_set_stays_as_it_is(home: Galaxy, capsys: Captu
 
 def test_damage_of_a_linked_file_does_not_come_back(home: Galaxy) -> None:
     earlier = home.latest
-    home.change_feed('"name":"Haven"', '"name":"Hearth"')
+    home.change_feed('"name":"Newfound"', '"name":"Hearth"')
     assert call("run", DOMAIN) == 0
     shared = next(
         name
@@ -105,7 +96,7 @@ def test_damage_of_a_linked_file_does_not_come_back(home: Galaxy) -> None:
     assert call("restore", DOMAIN, "--run", earlier.name) == 0
 
     assert (home.latest / shared).read_bytes() == good
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +129,10 @@ def test_a_lost_history_is_restored_from_the_newest_complete_set(home: Galaxy) -
     lose_every_history(home)
 
     assert call("restore", DOMAIN) == 0
-    assert "Harbour" in names(home)
+    assert "Quarry" in names(home)
 
     assert call("run", DOMAIN) == 0
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
 
 
 def test_a_new_history_begins_with_a_reason(home: Galaxy) -> None:
@@ -181,7 +172,7 @@ def test_a_clock_that_was_set_back_harms_no_order(home: Galaxy) -> None:
     assert head.link is not None
     link = head.link.model_copy(update={"directory": ahead.name})
     chain.write_head(home.home, DOMAIN, chain.PublishedHead(link=link))
-    home.change_feed('"name":"Haven"', '"name":"Hearth"')
+    home.change_feed('"name":"Newfound"', '"name":"Hearth"')
 
     assert call("run", DOMAIN) == 0
 
@@ -261,7 +252,7 @@ def test_rows_of_an_edited_warehouse_are_not_published(home: Galaxy) -> None:
     assert call("run", DOMAIN) == 0
 
     assert "Elsewhere" not in names(home)
-    home.change_feed('"name":"Haven"', '"name":"Hearth"')
+    home.change_feed('"name":"Newfound"', '"name":"Hearth"')
     assert call("run", DOMAIN) == 0
     assert "Hearth" in names(home)
     assert "Elsewhere" not in names(home)
@@ -276,7 +267,7 @@ def test_models_are_not_built_from_an_edited_table(home: Galaxy, capsys: Capture
 
     assert f"`etl run {DOMAIN} --stage table` makes them again" in capsys.readouterr().out
     assert call("run", DOMAIN) == 0
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
 
 
 @pytest.mark.fault("altered-output")
@@ -330,8 +321,8 @@ def shrink_stations(galaxy: Galaxy) -> None:
     ("shrink", "is_older"),
     [
         pytest.param(shrink_systems, True, id="a table, older"),
-        pytest.param(shrink_systems, False, id="a table, deleted"),
-        pytest.param(shrink_stations, True, id="a candidate, older"),
+        pytest.param(shrink_systems, False, marks=pytest.mark.long, id="a table, deleted"),
+        pytest.param(shrink_stations, True, marks=pytest.mark.long, id="a candidate, older"),
     ],
 )
 def test_another_event_log_does_not_forget_what_was_accepted(
@@ -373,12 +364,13 @@ def test_a_pin_is_restored_from_the_last_run_if_all_records_are_lost(
 
     assert "as in the last run" in capsys.readouterr().err
     assert run_directory.read_manifest(home.latest).status is RunStatus.PARTIAL_SUCCESS
-    assert "Harbour" in names(home)
+    assert "Quarry" in names(home)
     assert call("unpin", f"{DOMAIN}.systems", "--why", "enough") == 0
     assert call("run", DOMAIN) == 0
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
 
 
+@pytest.mark.long
 @pytest.mark.fault("event-log-lost")
 def test_a_pin_whose_file_is_lost_too_is_named(home: Galaxy, capsys: Capture) -> None:
     roll_back_and_lose_all_records(home)
@@ -390,11 +382,11 @@ def test_a_pin_whose_file_is_lost_too_is_named(home: Galaxy, capsys: Capture) ->
     assert call("run", DOMAIN) == 0
 
     assert "its pin is lost, as its file is not stored" in capsys.readouterr().err
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
 
 
 @pytest.mark.fault("event-log-lost")
-@pytest.mark.parametrize("lost", ["newest set", "outputs"])
+@pytest.mark.parametrize("lost", ["newest set", pytest.param("outputs", marks=pytest.mark.long)])
 def test_the_history_of_a_lost_set_is_continued_from_its_copy(
     home: Galaxy, capsys: Capture, lost: str
 ) -> None:
@@ -425,7 +417,7 @@ def test_an_older_ledger_brings_no_removed_pin_back(home: Galaxy) -> None:
     assert call("run", DOMAIN) == 0
 
     assert run_directory.read_manifest(home.latest).status is RunStatus.SUCCESS
-    assert "Haven" in names(home)
+    assert "Newfound" in names(home)
 
 
 @pytest.mark.fault("event-log-lost")
@@ -439,4 +431,4 @@ def test_an_older_event_log_does_not_forget_a_pin(home: Galaxy) -> None:
     assert call("run", DOMAIN) == 0
 
     assert run_directory.read_manifest(home.latest).status is RunStatus.PARTIAL_SUCCESS
-    assert "Harbour" in names(home)
+    assert "Quarry" in names(home)

@@ -1,6 +1,6 @@
 """The files that a home keeps, and a home with two published sets to damage them in.
 
-Test modules import the fixture that they use.
+Test modules import the fixtures that they use.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_homes import DOMAIN, Galaxy
+from support.command_homes import DOMAIN, Galaxy, published_galaxy
 
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.publish import run_directory
+
+__all__ = ["published_galaxy"]  # `changed_galaxy` is made of it
 
 Locate = Callable[[Galaxy], Path]
 NEW_SYSTEM = ('"id64":1003,"name":"Quarry"', '"id64":5001,"name":"Newfound"')
@@ -57,19 +59,18 @@ FILES: dict[str, Locate] = {
 FOLDERS = {"latest", "outputs", "event log", "manifests"}
 
 
-def run_twice(folder: Path) -> Galaxy:
-    """Return a home with two published sets, and a copy of the home between them."""
-    galaxy = Galaxy.create_with_run(folder)
-    shutil.copytree(galaxy.home.root, folder / "first", symlinks=True)
-    galaxy.change_feed(*NEW_SYSTEM)
-    manifest = galaxy.run()
-    assert manifest.published, manifest.note
-    return galaxy
-
-
 @pytest.fixture(scope="session")
-def changed_galaxy(build_once: Any) -> Galaxy:
-    return Galaxy(build_once("galaxy-changed", run_twice))
+def changed_galaxy(build_once: Any, published_galaxy: Galaxy) -> Galaxy:
+    """Return a home with two published sets, and a copy of the home between them."""
+
+    def run_again(folder: Path) -> None:
+        galaxy = published_galaxy.copy_to(folder)
+        shutil.copytree(galaxy.home.root, folder / "first", symlinks=True)
+        galaxy.change_feed(*NEW_SYSTEM)
+        manifest = galaxy.run()
+        assert manifest.published, manifest.note
+
+    return Galaxy(build_once("galaxy-changed", run_again))
 
 
 def history(galaxy: Galaxy) -> list[dict[str, Any]]:
