@@ -172,7 +172,21 @@ class Candidate:
         except HomeError:
             return None
         times = {content.document: content.as_of for content in manifest.contents}
-        return PreviousSet(self._previous, files, times)
+        digests = {
+            content.document: content.mart.sha256
+            for content in manifest.contents
+            if manifest.code_version == self._session.code_version
+            and content.sources == self._content_sources(content.document)
+        }
+        keys = {mart.name: mart.key for mart in self._graph.marts}
+        return PreviousSet(self._previous, files, times, digests, keys)
+
+    def _content_sources(self, document_file: str) -> list[str]:
+        """Return the sources that a document names if it is written now."""
+        for document in self._domain.documents:
+            if document.file == document_file:
+                return sorted(self._sources_with_rows & _tables_of(self._graph, document))
+        return []
 
     def find_problems(self, written: WrittenDocuments) -> list[Problem]:
         """Return documents that lack rows or violate their JSON Schema."""
@@ -317,7 +331,7 @@ class Candidate:
                 document=document.file,
                 as_of=self.run.as_of,
                 mart=self._run_marts[document.model],
-                sources=sorted(self._sources_with_rows & _tables_of(self._graph, document)),
+                sources=self._content_sources(document.file),
             )
             # The same bytes were written from other rows, in an earlier run.
             if documents.get(document.file) in previous_documents:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -22,10 +22,10 @@ import msgspec
 from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import PublishedFile, RunManifest
+from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
 from etl_assets.publish import run_directory, set_index
-from etl_assets.publish.writers.output import DocumentContext
-from etl_assets.publish.writers.registry import find_writer
+from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
+from etl_assets.publish.writers.registry import count_rows, find_writer
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.storage.signatures import Signatures
 from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
@@ -37,12 +37,36 @@ MAX_SCHEMA_PROBLEMS = 20
 
 @dataclass(frozen=True)
 class PreviousSet:
-    """The published set whose files a candidate may link."""
+    """The published set whose files a candidate may link, and whose parts it may take over."""
 
     directory: Path
     files: Sequence[PublishedFile]
     content_times: Mapping[str, datetime]
     """The logical time for which each document was written."""
+    mart_digests: Mapping[str, str] = field(default_factory=dict)
+    """The digest of the mart that each document was written from, if the same code would write the
+    same rows in the same way."""
+    mart_keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The key columns of each mart."""
+
+    def files_of(self, document: Document) -> list[PublishedFile]:
+        return [file for file in self.files if file.document == document.file]
+
+    def published_document(
+        self, document: Document, signatures: Signatures
+    ) -> PublishedDocument | None:
+        """What a writer may take over parts from, or None if anything of it is not as recorded."""
+        files = self.files_of(document)
+        mart = self.directory / MARTS / f"{document.model}.parquet"
+        mart_sha256 = self.mart_digests.get(document.file)
+        if mart_sha256 is None or not files:
+            return None
+        digests = {self.directory / file.file: file.sha256 for file in files}
+        digests[mart] = mart_sha256
+        if not all(signatures.has_digest(path, sha256) for path, sha256 in digests.items()):
+            return None
+        by_name = {file.file: file for file in files}
+        return PublishedDocument(self.directory, by_name, mart, self.mart_keys[document.model])
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,8 @@ class WrittenDocuments:
     files: list[PublishedFile]
     linked: set[str]
     """The documents whose files are links to the published ones."""
+    published: Mapping[str, PublishedDocument] = field(default_factory=dict)
+    """What the others have taken over parts of, by the document's file."""
 
 
 def write_documents(
@@ -72,6 +98,7 @@ def write_documents(
     """
     files: list[PublishedFile] = []
     linked: set[str] = set()
+    published: dict[str, PublishedDocument] = {}
     for document in documents:
         reused: list[PublishedFile] = []
         document_as_of = as_of
@@ -82,9 +109,18 @@ def write_documents(
             document_as_of = previous.content_times.get(document.file, as_of)
         if reused:
             linked.add(document.file)
-        context = DocumentContext(run_dir, document_as_of, attributions.get(document.file, ()))
-        files += reused or write_document(document, marts, context)
-    return WrittenDocuments(files, linked)
+        else:
+            if previous and (found := previous.published_document(document, signatures)):
+                published[document.file] = found
+            context = DocumentContext(
+                run_dir,
+                document_as_of,
+                attributions.get(document.file, ()),
+                published.get(document.file),
+            )
+            reused = write_document(document, marts, context)
+        files += reused
+    return WrittenDocuments(files, linked, published)
 
 
 def write_document(
@@ -105,7 +141,7 @@ def reuse_document(
     If one of them is missing, or not what was written, nothing is linked or returned.
     """
     published = previous.directory
-    reused = [file for file in previous.files if file.document == document.file]
+    reused = previous.files_of(document)
     if not all(signatures.has_digest(published / file.file, file.sha256) for file in reused):
         return []
     run_directory.link_unchanged(published, run_dir, [file.file for file in reused])
@@ -117,8 +153,8 @@ def find_incomplete_documents(
 ) -> list[Problem]:
     """Documents that do not contain every row of their model, or contain too many.
 
-    Rows are counted twice, by the writer and by reading the files back. Those of linked files were
-    counted when they were written.
+    Rows are counted twice, by the writer and by reading the files back. Those of linked files, and
+    of parts that were taken over, were counted when they were written.
     """
     written_rows: dict[str, int] = {}
     for file in written.files:
@@ -128,7 +164,8 @@ def find_incomplete_documents(
         expected = len(Rows(marts / f"{document.model}.parquet"))
         counts = {written_rows.get(document.file, 0)}
         if document.file not in written.linked:
-            counts.add(find_writer(document).count_rows(document, run_dir))
+            published = written.published.get(document.file)
+            counts.add(count_rows(document, run_dir, published))
         if counts != {expected}:
             found = " and ".join(str(count) for count in sorted(counts))
             problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))

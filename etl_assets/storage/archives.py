@@ -50,6 +50,7 @@ END64 = struct.Struct("<40xQ8x")
 END64_SIGNATURE = b"PK\x06\x06"
 END64_LOCATOR_BYTES = 20
 END64_LOCATOR_SIGNATURE = b"PK\x06\x07"
+LOCAL_HEADER = struct.Struct("<26xHH")  # the lengths of the name and the extra field after it
 MAX_COMMENT_BYTES = 0xFFFF
 
 Member = zipfile.ZipInfo
@@ -193,6 +194,29 @@ def _is_bomb(member: Member) -> bool:
         member.file_size > RATIO_COUNTS_FROM_BYTES
         and member.file_size > MAX_RATIO * member.compress_size
     )
+
+
+def copy_member(source: zipfile.ZipFile, name: str, target: zipfile.ZipFile) -> None:
+    """Append a member of one open archive to another as it is packed, without unpacking it.
+
+    Both archives must be on disk, and the member written without a data descriptor, as `zipfile`
+    writes to files. The source cannot read the member afterwards, as the two archives share its
+    entry. Raises KeyError if there is no such member.
+    """
+    member = source.getinfo(name)
+    if source.fp is None or target.fp is None:
+        raise ValueError(f"{name}: expected two open archives, found a closed one")
+    source.fp.seek(member.header_offset)
+    header = source.fp.read(LOCAL_HEADER.size)
+    name_bytes, extra_bytes = LOCAL_HEADER.unpack(header)
+    content = source.fp.read(name_bytes + extra_bytes + member.compress_size)
+    # `zipfile` offers no way to add packed bytes; what follows is what its `writestr` does.
+    target.fp.seek(target.start_dir)
+    member.header_offset = target.start_dir
+    target.fp.write(header + content)
+    target.filelist.append(member)
+    target.NameToInfo[name] = member
+    target.start_dir = target.fp.tell()
 
 
 class Gunzip:

@@ -71,7 +71,9 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         try:
             yield temporary
             for path in temporary.rglob("*"):
-                flush_to_disk(path)
+                # A file with a second name is a link to one that was flushed when it was written.
+                if path.stat().st_nlink == 1 or path.is_dir():
+                    flush_to_disk(path)
             commit_file(temporary, target, mode=0o755)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -7,6 +7,7 @@ https://docs.oasis-open.org/csaf/csaf/v2.0/
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -20,14 +21,17 @@ from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.file_names import limit_name
 from etl_assets.model.run_manifest import PublishedFile
+from etl_assets.publish.run_directory import link_file
 from etl_assets.publish.writers.output import (
     ConformanceError,
     DocumentContext,
     DocumentStruct,
+    PublishedDocument,
     describe_file,
 )
 from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.publish.writers.unchanged import RowGroups
 from etl_assets.storage.atomic_write import atomic_directory
 
 INDEX_FILE = "index.txt"
@@ -263,31 +267,30 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     attributions = attribution_texts(context.attributions)
     notes = [Note("legal_disclaimer", "\n".join(attributions), "Made of")] if attributions else []
     target = context.directory / document.file
+    groups = RowGroups(rows, ("package_name", "last_released_at"), context.published)
+    packages = groupby(groups.changed_rows().convert(Row), key=lambda row: row.package_name)
     written: list[PublishedFile] = []
     releases: list[tuple[datetime, str]] = []
     last_name = ""
     with atomic_directory(target) as temporary:
-        for name, group in groupby(rows.convert(Row), key=lambda row: row.package_name):
-            # `groupby` groups consecutive rows: a second group would overwrite the first's file.
+        for group, count in groups.groups:
+            name, released_at = group
+            # A second group of a package would overwrite the first's file.
             if name <= last_name:
                 raise BuildError(
                     f"{rows.path}: expected rows in the order of packages, found {name}"
                 )
-            last_name = name
-            package_rows = list(group)
-            file = file_name(name)
-            data = _encode_document(package_rows, options, notes)
+            last_name, file = name, file_name(name)
+            releases.append((released_at, file))
+            path = f"{document.file}/{file}"
+            if context.published and group in groups.unchanged:
+                link_file(context.published.directory / path, temporary / file)
+                written.append(context.published.files[path])
+                continue
+            _, package_rows = next(packages)
+            data = _encode_document([*package_rows], options, notes)
             (temporary / file).write_bytes(data)
-            written.append(
-                PublishedFile(
-                    document=document.file,
-                    file=f"{document.file}/{file}",
-                    sha256=hashlib.sha256(data).hexdigest(),
-                    size_bytes=len(data),
-                    rows=len(package_rows),
-                )
-            )
-            releases.append((package_rows[0].last_released_at, file))
+            written.append(_describe(data, document.file, path, count))
         _write_lists(temporary, releases)
     lists = [
         describe_file(target / file, document.file, f"{document.file}/{file}", 0)
@@ -296,15 +299,42 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     return [*lists, *written]
 
 
+def _describe(data: bytes, document: str, path: str, rows: int) -> PublishedFile:
+    return PublishedFile(
+        document=document,
+        file=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        rows=rows,
+    )
+
+
 def count_rows(document: Document, directory: Path) -> int:
     """The number of vulnerabilities of all documents; raises BuildError if one is invalid."""
-    folder = directory / document.file
+    return _count_vulnerabilities(directory / document.file, {})
+
+
+def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
+    """As `count_rows`; links to published documents are not decoded again."""
+    linked = {}
+    for name, file in published.files.items():
+        path = directory / name
+        if file.rows and path.exists() and path.samefile(published.directory / name):
+            linked[path.name] = file.rows
+    return _count_vulnerabilities(directory / document.file, linked)
+
+
+def _count_vulnerabilities(folder: Path, linked: Mapping[str, int]) -> int:
+    """`linked` has the numbers of vulnerabilities of files that were counted before, by name."""
     decoder = msgspec.json.Decoder(CsafDocument)
     names = (folder / INDEX_FILE).read_text(encoding="utf-8").splitlines()
     if names != sorted(path.name for path in folder.glob("*.json")):
         raise BuildError(f"{folder / INDEX_FILE}: expected every document once, in order")
     count = 0
     for name in names:
+        if name in linked:
+            count += linked[name]
+            continue
         path = folder / name
         try:
             content = decoder.decode(path.read_bytes())

@@ -5,7 +5,7 @@ The members' names come from the document's options, the keys of a row from the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,16 @@ from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
-from etl_assets.publish.writers.output import DocumentContext, open_output
+from etl_assets.publish.writers.json_stream import (
+    HEADER,
+    decode_part,
+    read_list,
+    read_object,
+    write_object,
+)
+from etl_assets.publish.writers.output import DocumentContext, PublishedDocument, open_output
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.publish.writers.unchanged import merge_elements
 
 
 class Options(Declaration):
@@ -44,7 +51,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         header[options.once] = next((row.get(options.once) for row in rows), None)
     encoder = msgspec.json.Encoder(decimal_format="number")  # the default is a string
 
-    def encode_rows() -> Iterator[bytes]:
+    def encode_rows(rows: Rows) -> Iterator[bytes]:
         for number, row in enumerate(rows, start=1):
             if options.once and row.pop(options.once, None) != header[options.once]:
                 raise BuildError(
@@ -52,13 +59,25 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
                 )
             yield encoder.encode(row)
 
+    elements = merge_elements(rows, document, context, options.rows, encode_rows)
     with open_output(context.directory / document.file) as file:
-        count = write_object(file, encoder.encode(header), [(options.rows, encode_rows())])
+        count = write_object(file, encoder.encode(header), [(options.rows, elements)])
     return [file.describe(document.file, document.file, count)]
 
 
 def count_rows(document: Document, directory: Path) -> int:
     """The number of rows; raises BuildError if the file is invalid or states another number."""
+    return _count_rows(document, directory, frozenset())
+
+
+def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
+    """As `count_rows`; rows of the published document are not decoded again."""
+    options = Options.model_validate(document.options)
+    known = frozenset(read_list(published.directory / document.file, options.rows))
+    return _count_rows(document, directory, known)
+
+
+def _count_rows(document: Document, directory: Path, known: Collection[bytes]) -> int:
     options = Options.model_validate(document.options)
     path = directory / document.file
     envelope = msgspec.defstruct(
@@ -79,7 +98,8 @@ def count_rows(document: Document, directory: Path) -> int:
         if name == HEADER:
             stated = decode_part(path, data, headers, "an envelope of rows").count
         elif name == options.rows:
-            decode_part(path, data, elements, "a row")
+            if data not in known:
+                decode_part(path, data, elements, "a row")
             count += 1
         else:
             raise BuildError(f"{path}: expected the member {options.rows}, found {name}")

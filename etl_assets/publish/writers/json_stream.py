@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ LIST_START = re.compile(rb'(?P<header>\{.*?),?"(?P<name>[^"\\]+)":\[')
 NEXT_LIST = re.compile(rb'\],"(?P<name>[^"\\]+)":\[')
 OBJECT_END = b"]}"
 SHOWN_BYTES = 80
+ELEMENTS_PER_WRITE = 100
 
 Part = TypeVar("Part")
 
@@ -37,11 +39,12 @@ def write_object(
     start = header.removesuffix(b"}") + (b"," if len(header) > len(b"{}") else b"")
     for name, elements in lists:
         file.write(start + b'"' + name.encode() + b'":[\n')
-        separator = b""
-        for element in elements:
-            file.write(separator + element)
+        separator, remaining = b"", iter(elements)
+        # One write for many elements: hashing each alone costs more than the bytes do.
+        while chunk := [*islice(remaining, ELEMENTS_PER_WRITE)]:
+            file.write(separator + b",\n".join(chunk))
             separator = b",\n"
-            count += 1
+            count += len(chunk)
         file.write(b"\n" if separator else b"")
         start = b"],"
     file.write(OBJECT_END + b"\n")
@@ -77,6 +80,11 @@ def read_object(path: Path) -> Iterator[tuple[str, bytes]]:
             is_first, has_comma = False, text.endswith(b",")
             yield name, text.removesuffix(b",")
         raise BuildError(f"{path}: expected the end of the object, found the end of the file")
+
+
+def read_list(path: Path, list_name: str) -> Iterator[bytes]:
+    """The elements of one list of the object."""
+    return (element for name, element in read_object(path) if name == list_name)
 
 
 def decode_part(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -13,16 +13,24 @@ from pydantic import Field
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
+from etl_assets.publish.writers.json_stream import (
+    HEADER,
+    decode_part,
+    read_list,
+    read_object,
+    write_object,
+)
 from etl_assets.publish.writers.output import (
     ConformanceError,
     DocumentContext,
     DocumentStruct,
+    PublishedDocument,
     open_output,
     revision_number,
 )
 from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.publish.writers.unchanged import merge_elements
 
 CONTEXT: Literal["https://openvex.dev/ns/v0.2.0"] = "https://openvex.dev/ns/v0.2.0"
 STATEMENTS = "statements"
@@ -120,7 +128,13 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         tooling=tooling,
     )
     encoder = msgspec.json.Encoder()
-    statements = map(encoder.encode, _make_statements(rows, options))
+    statements = merge_elements(
+        rows,
+        document,
+        context,
+        STATEMENTS,
+        lambda changed: map(encoder.encode, _make_statements(changed, options)),
+    )
     with open_output(context.directory / document.file) as file:
         count = write_object(file, encoder.encode(header), [(STATEMENTS, statements)])
     return [file.describe(document.file, document.file, count)]
@@ -128,14 +142,24 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
 
 def count_rows(document: Document, directory: Path) -> int:
     """The number of statements; raises BuildError if one, or the document, is invalid."""
-    path = directory / document.file
+    return _count_statements(directory / document.file, frozenset())
+
+
+def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
+    """As `count_rows`; statements of the published document are not decoded again."""
+    known = frozenset(read_list(published.directory / document.file, STATEMENTS))
+    return _count_statements(directory / document.file, known)
+
+
+def _count_statements(path: Path, known: Collection[bytes]) -> int:
     headers, statements = msgspec.json.Decoder(Header), msgspec.json.Decoder(Statement)
     count = 0
     for name, data in read_object(path):
         if name == HEADER:
             decode_part(path, data, headers, "an OpenVEX document")
         elif name == STATEMENTS:
-            decode_part(path, data, statements, "an OpenVEX statement")
+            if data not in known:
+                decode_part(path, data, statements, "an OpenVEX statement")
             count += 1
         else:
             raise BuildError(f"{path}: expected {STATEMENTS}, found {name}")

@@ -7,7 +7,9 @@ affected, so those packages are in the record's `database_specific.not_applicabl
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator, Set
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -22,11 +24,14 @@ from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.output import (
     DocumentContext,
     DocumentStruct,
+    PublishedDocument,
     describe_file,
     open_output,
 )
 from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.publish.writers.unchanged import RowGroups
+from etl_assets.storage.archives import copy_member
 from etl_assets.storage.atomic_write import atomic_file
 
 SCHEMA_VERSION: Literal["1.7.5"] = "1.7.5"
@@ -136,8 +141,7 @@ class Record(DocumentStruct):
     @property
     def changes_line(self) -> bytes:
         """The record's line in the list of changes."""
-        modified = msgspec.json.encode(self.modified).strip(b'"')
-        return b"%s,%s" % (modified, self.id.encode())
+        return _changes_line(self.id, self.modified)
 
 
 def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
@@ -146,16 +150,32 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     attributions = {each.source: each.text for each in context.attributions}
     encoder = msgspec.json.Encoder()
     changes: list[tuple[float, str, bytes]] = []
-    count = 0
     target = context.directory / document.file
-    with atomic_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for record in _make_records(rows, options, attributions):
-            member = zipfile.ZipInfo(f"{record.id}.json", ZIP_EPOCH)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.external_attr = 0o644 << 16  # the default would extract as 0600
-            archive.writestr(member, encoder.encode(record))
-            changes.append((-record.modified.timestamp(), record.id, record.changes_line))
-            count += record.packages_count
+    groups = RowGroups(rows, ("vulnerability_id", "modified_at"), context.published)
+    records = _make_records(groups.changed_rows(), options, attributions)
+    with (
+        atomic_file(target) as temporary,
+        zipfile.ZipFile(temporary, "w") as archive,
+        _open_published(document, context) as published,
+    ):
+        last_id = ""
+        for group, _ in groups.groups:
+            vulnerability_id, modified = group
+            # A second group of rows would be a second record of the id.
+            if vulnerability_id <= last_id:
+                raise BuildError(
+                    f"{rows.path}: expected rows in the order of their ids, found"
+                    f" {vulnerability_id}"
+                )
+            last_id, record_id = vulnerability_id, options.prefix + vulnerability_id
+            if published and group in groups.unchanged:
+                copy_member(published, f"{record_id}.json", archive)
+            else:
+                member = zipfile.ZipInfo(f"{record_id}.json", ZIP_EPOCH)
+                member.compress_type = zipfile.ZIP_DEFLATED
+                member.external_attr = 0o644 << 16  # the default would extract as 0600
+                archive.writestr(member, encoder.encode(next(records)))
+            changes.append((-modified.timestamp(), record_id, _changes_line(record_id, modified)))
         comment = "\n".join(attribution_texts(context.attributions)).encode()
         archive.comment = comment[:MAX_ZIP_COMMENT_BYTES]
     changes_file = PurePosixPath(document.file).with_name(CHANGES_FILE).as_posix()
@@ -163,46 +183,99 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         for _, _, line in sorted(changes):
             file.write(line + b"\n")
     return [
-        describe_file(target, document.file, document.file, count),
+        describe_file(target, document.file, document.file, len(rows)),
         file.describe(document.file, changes_file, 0),
     ]
+
+
+@contextmanager
+def _open_published(
+    document: Document, context: DocumentContext
+) -> Iterator[zipfile.ZipFile | None]:
+    """The published archive, or None if nothing is taken over from one."""
+    if context.published is None:
+        yield None
+        return
+    with zipfile.ZipFile(context.published.directory / document.file) as archive:
+        yield archive
 
 
 def count_rows(document: Document, directory: Path) -> int:
     """The number of packages of all records; raises BuildError if a file is invalid."""
     path = directory / document.file
+    records = _read_records(path)
+    _require_changes(path.with_name(CHANGES_FILE), {record.changes_line for record in records})
+    return sum(record.packages_count for record in records)
+
+
+def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
+    """As `count_rows`; records that the published archive has too are not decoded again."""
+    path, old_path = directory / document.file, published.directory / document.file
+    members, old_members = _read_checksums(path), _read_checksums(old_path)
+    written = _read_records(path, only=members.items() - old_members.items())
+    replaced = _read_records(old_path, only=old_members.items() - members.items())
+    lines = set(old_path.with_name(CHANGES_FILE).read_bytes().splitlines())
+    lines -= {record.changes_line for record in replaced}
+    lines |= {record.changes_line for record in written}
+    _require_changes(path.with_name(CHANGES_FILE), lines)
+    difference = [record.packages_count for record in written]
+    difference += [-record.packages_count for record in replaced]
+    return published.files[document.file].rows + sum(difference)
+
+
+def _read_checksums(path: Path) -> dict[str, tuple[int, int, int]]:
+    """What tells a member from another one, by its name."""
+    with _open_archive(path) as archive:
+        return {
+            member.filename: (member.CRC, member.file_size, member.compress_size)
+            for member in archive.infolist()
+        }
+
+
+def _read_records(path: Path, only: Collection[tuple[str, object]] | None = None) -> list[Record]:
+    """The records of an archive, or those of some members; raises BuildError if one is invalid."""
     decoder = msgspec.json.Decoder(Record)
-    count, lines = 0, set[bytes]()
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
+    records = []
+    with _open_archive(path) as archive:
+        for name in archive.namelist() if only is None else sorted(name for name, _ in only):
+            try:
                 record = decoder.decode(archive.read(name))
-                if name != f"{record.id}.json":
-                    raise BuildError(f"{path}: expected the record {name}, found {record.id}")
-                count += record.packages_count
-                lines.add(record.changes_line)
-    except (msgspec.DecodeError, zipfile.BadZipFile) as error:
-        raise BuildError(f"{path}: expected a zip of OSV records, found: {error}") from error
-    changes_file = path.with_name(CHANGES_FILE)
+            except (msgspec.DecodeError, zipfile.BadZipFile, zlib.error) as error:
+                raise _archive_error(path, error) from error
+            if name != f"{record.id}.json":
+                raise BuildError(f"{path}: expected the record {name}, found {record.id}")
+            records.append(record)
+    return records
+
+
+def _open_archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise _archive_error(path, error) from error
+
+
+def _archive_error(path: Path, error: Exception) -> BuildError:
+    return BuildError(f"{path}: expected a zip of OSV records, found: {error}")
+
+
+def _require_changes(changes_file: Path, lines: Set[bytes]) -> None:
+    """Raise BuildError unless the list of changes has exactly these lines."""
     listed = changes_file.read_bytes().splitlines()
     if len(listed) != len(lines):
         raise BuildError(f"{changes_file}: expected {len(lines)} records, found {len(listed)}")
     if missing := lines - set(listed):
         raise BuildError(f"{changes_file}: expected {min(missing).decode()}, found no such line")
-    return count
 
 
 def _make_records(rows: Rows, options: Options, attributions: dict[str, str]) -> Iterator[Record]:
-    """A record per id; raises BuildError if the rows are not in the order of their ids."""
-    last_id = ""
-    for vulnerability_id, group in groupby(rows.convert(Row), key=lambda r: r.vulnerability_id):
-        # `groupby` groups consecutive rows: a second group would be a second record of the id.
-        if vulnerability_id <= last_id:
-            raise BuildError(
-                f"{rows.path}: expected rows in the order of their ids, found {vulnerability_id}"
-            )
-        last_id = vulnerability_id
+    """A record per id, of which the rows are consecutive."""
+    for _, group in groupby(rows.convert(Row), key=lambda row: row.vulnerability_id):
         yield _make_record(list(group), options, attributions)
+
+
+def _changes_line(record_id: str, modified: datetime) -> bytes:
+    return b"%s,%s" % (msgspec.json.encode(modified).strip(b'"'), record_id.encode())
 
 
 def _make_record(rows: list[Row], options: Options, attributions: dict[str, str]) -> Record:

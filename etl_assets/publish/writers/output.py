@@ -6,7 +6,7 @@ Formats are the modules of their names; how a file appears is in `storage.atomic
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,12 +27,29 @@ LICENSE_SUFFIX = ".license"
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedDocument:
+    """A document's published files, of which a writer may take over what did not change.
+
+    They are verified, and were written by the same code under the same declarations.
+    """
+
+    directory: Path
+    files: Mapping[str, PublishedFile]
+    """By the path in the directory."""
+    mart: Path
+    """The mart that they were written from."""
+    key: Sequence[str]
+    """The columns that name a row of the mart."""
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentContext:
     """What a document depends on besides its rows, and the run directory that it is written to."""
 
     directory: Path
     as_of: datetime
     attributions: tuple[Attribution, ...] = ()
+    published: PublishedDocument | None = None
 
 
 class DocumentStruct(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):

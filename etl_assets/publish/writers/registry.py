@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -16,7 +16,7 @@ from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.output import DocumentContext
+from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
 from etl_assets.publish.writers.rows import Rows
 
 FORMATS = (
@@ -50,11 +50,32 @@ class Writer(Protocol):
         """
 
 
+@runtime_checkable
+class PartsWriter(Protocol):
+    """What the module of a format offers that takes over parts of a published document."""
+
+    def count_rows_beside(
+        self, document: Document, directory: Path, published: PublishedDocument
+    ) -> int:
+        """As `count_rows`; the parts that are the published ones are counted and not decoded."""
+
+
 def find_writer(document: Document) -> Writer:
     """The writer of the document's format; raises DeclarationError if format or options are bad."""
     if problems := find_problems([document]):
         raise DeclarationError(problems)
     return _import_writer(document.format)
+
+
+def count_rows(document: Document, directory: Path, published: PublishedDocument | None) -> int:
+    """Count the rows in the document's files, see `Writer.count_rows`.
+
+    Parts that a published document has too were read back when they were written.
+    """
+    writer = find_writer(document)
+    if published is not None and isinstance(writer, PartsWriter):
+        return writer.count_rows_beside(document, directory, published)
+    return writer.count_rows(document, directory)
 
 
 def find_problems(documents: Iterable[Document]) -> list[Problem]:

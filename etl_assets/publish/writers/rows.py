@@ -5,7 +5,8 @@ What becomes of a row is the writer's. Memory is bounded by one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,17 +25,21 @@ Row = TypeVar("Row", bound=msgspec.Struct)
 class Rows:
     """The rows of one mart in the order of the file; times are aware UTC."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, numbers: Sequence[int] | None = None) -> None:
+        self.path, self._numbers = path, numbers
+
+    def select(self, numbers: Sequence[int]) -> Rows:
+        """The rows with these numbers, which ascend; the first row of the file is 0."""
+        return Rows(self.path, numbers)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for batch in self._batches():
             yield from batch
 
     def __len__(self) -> int:
-        return int(self._metadata.num_rows)
+        return int(self._metadata.num_rows) if self._numbers is None else len(self._numbers)
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         names: list[str] = self._metadata.schema.to_arrow_schema().names
         return names
@@ -57,23 +62,44 @@ class Rows:
             except msgspec.ValidationError as error:
                 raise BuildError(f"{self.path}: expected rows of its writer, {error}") from error
 
+    def values(self, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The values of some columns, row by row; raises BuildError if one is not there."""
+        if missing := [name for name in columns if name not in self.columns]:
+            raise BuildError(f"{self.path}: expected the columns {', '.join(missing)}")
+        for values in self._columns(columns):
+            yield from zip(*values, strict=True)
+
     def _batches(self) -> Iterator[list[dict[str, Any]]]:
+        for columns in self._columns(self.columns):
+            yield [
+                dict(zip(self.columns, values, strict=True))
+                for values in zip(*columns, strict=True)
+            ]
+
+    def _columns(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+        """The values of the named columns, a batch of rows at a time."""
         with pq.ParquetFile(self.path) as file:
             # A time without a zone is UTC in this project; a document states the zone.
             fields = [
                 field.with_type(pa.timestamp("us", "UTC"))
                 if pa.types.is_timestamp(field.type)
                 else field
-                for field in file.schema_arrow
+                for field in map(file.schema_arrow.field, names)
             ]
             schema = pa.schema(fields)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                table = pa.Table.from_batches([batch]).cast(schema).combine_chunks()
-                names = table.column_names
-                columns = [_to_python(column.combine_chunks()) for column in table.columns]
-                yield [
-                    dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)
-                ]
+            start = 0
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(names)):
+                table = pa.Table.from_batches([batch]).select(list(names)).cast(schema)
+                if self._numbers is not None:
+                    table = table.take(self._numbers_between(start, start + len(batch)))
+                start += len(batch)
+                yield [_to_python(column.combine_chunks()) for column in table.columns]
+
+    def _numbers_between(self, first: int, end: int) -> pa.Array:
+        """Those of the selected rows that are in a batch, counted from its start."""
+        numbers = self._numbers or ()
+        selected = numbers[bisect_left(numbers, first) : bisect_left(numbers, end)]
+        return pa.array([number - first for number in selected], pa.int64())
 
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
