@@ -110,7 +110,7 @@ def test_every_document_is_an_exposure_of_the_models_that_it_depends_on(repo_roo
     assert changes["owner"] == {"name": domain.owner}
     assert changes["depends_on"] == [
         "ref('doc_advisories__changes')",
-        "ref('mart_advisory_current')",
+        "ref('mart_advisory_state_history')",
     ]
 
 

@@ -1,5 +1,5 @@
 {#- The columns of CVE records, which the yearly files and the file of recent changes share. -#}
-{% macro nvd_records(relation) -%}
+{% macro nvd_records(relation, source) -%}
     select
         cve_id,
         cvss_version,
@@ -15,6 +15,7 @@
         cvss_score,
         coalesce(vuln_status = 'Rejected', false) as is_rejected,
         last_modified_at,
+        {{ source_record(source, ['cve_id']) }} as source_record,
         source_sha256,
         source_row,
     from {{ relation }}

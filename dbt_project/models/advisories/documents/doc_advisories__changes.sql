@@ -7,7 +7,7 @@ with run as (
 
 published_periods as (
 
-    select * from {{ ref('int_advisories__published_periods') }}
+    select * from {{ ref('stg_advisories__history') }}
 
 ),
 
@@ -19,7 +19,7 @@ transitions as (
 
 current_states as (
 
-    select * from {{ ref('mart_advisory_current') }}
+    select * from {{ ref('int_advisories__decided') }}
 
 ),
 

@@ -61,7 +61,7 @@ csaf as (
         releases.last_released_at,
         releases.updates_count,
     from statements
-    inner join releases on {{ fold_case('statements.package_name') }} = releases.package_key
+    inner join releases on statements.package_key = releases.package_key
 
 )
 

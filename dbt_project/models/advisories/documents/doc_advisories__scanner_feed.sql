@@ -2,7 +2,7 @@
 -- a match; no version means that there is no fix. The severity is the vendor's own, or empty.
 with current_states as (
 
-    select * from {{ ref('mart_advisory_current') }}
+    select * from {{ ref('int_advisories__decided') }}
 
 ),
 

@@ -1,7 +1,7 @@
 -- One row per advisory: its state in the terms of each document standard.
 with current_states as (
 
-    select * from {{ ref('mart_advisory_current') }}
+    select * from {{ ref('int_advisories__decided') }}
 
 ),
 
@@ -28,7 +28,7 @@ rulings as (
     select
         advisory_id,
         detail as reason,
-    from {{ ref('mart_advisory_claims') }}
+    from {{ ref('int_advisories__judged') }}
     where rank = 1 and source = 'overrides'
 
 ),
@@ -49,6 +49,7 @@ statements as (
     select
         current_states.advisory_id,
         current_states.package_name,
+        current_states.package_key,
         current_states.cve_id,
         current_states.state,
         current_states.fixed_version,
@@ -69,7 +70,7 @@ statements as (
         }) }} as action,
         id_systems.id_system,
         replace(id_systems.page_url, '{cve_id}', current_states.cve_id) as page_url,
-        current_states.evidence['record_url'] as record_url,
+        current_states.record_url,
         periods.first_stated_at,
         periods.stated_at,
     from current_states

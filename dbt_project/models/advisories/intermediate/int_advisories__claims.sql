@@ -54,7 +54,10 @@ claims as (
     from all_claims
     inner join universe on all_claims.advisory_id = universe.advisory_id
     inner join claim_sources on all_claims.source = claim_sources.source
-    left join versions on all_claims.version = versions.version
+    left join versions
+        on
+            universe.package_key = versions.package_key
+            and all_claims.version = versions.version
 
 )
 

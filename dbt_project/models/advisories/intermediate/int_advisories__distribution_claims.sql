@@ -41,8 +41,7 @@ upstream_claims as (
             as tipped_by_record,
         verdicts.record_id,
         verdicts.record_modified_at,
-        verdicts.source_sha256,
-        verdicts.source_row,
+        verdicts.source_record,
     from verdicts
     inner join universe on verdicts.advisory_id = universe.advisory_id
     inner join claim_sources on verdicts.source = claim_sources.source

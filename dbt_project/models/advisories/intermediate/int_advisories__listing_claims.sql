@@ -23,8 +23,7 @@ listing_claims as (
         end as claim,
         universe.id_year::varchar as detail,
         universe.advisory_id as record_id,
-        universe.vendor_sha256 as source_sha256,
-        universe.vendor_row as source_row,
+        universe.vendor_record as source_record,
     from universe
     inner join first_seen on universe.advisory_id = first_seen.advisory_id
     where universe.is_listed

@@ -33,10 +33,9 @@ nvd_claims as (
             as tipped_by_record,
         nvd.cve_id as record_id,
         nvd.last_modified_at as record_modified_at,
-        nvd.source_sha256,
-        nvd.source_row,
+        nvd.source_record,
     from universe
-    inner join nvd on universe.cve_id = nvd.cve_id
+    inner join nvd on universe.advisory_id = nvd.advisory_id
     where nvd.is_rejected or nvd.cvss_score is not null
 
 )

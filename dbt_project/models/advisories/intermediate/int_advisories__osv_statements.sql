@@ -164,11 +164,10 @@ records as (
         osv_id,
         package_key,
         ecosystem,
-        min_by(package_name, source_row) as package_name,
-        min_by(vulnerability_ids, source_row) as vulnerability_ids,
-        min_by(modified_at, source_row) as modified_at,
-        min_by(source_sha256, source_row) as source_sha256,
-        min(source_row) as source_row,
+        min_by(package_name, source_record) as package_name,
+        min_by(vulnerability_ids, source_record) as vulnerability_ids,
+        min_by(modified_at, source_record) as modified_at,
+        min(source_record) as source_record,
     from evaluable_rows
     group by osv_id, package_key, ecosystem
 

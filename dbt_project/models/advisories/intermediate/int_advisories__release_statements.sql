@@ -33,7 +33,10 @@ rows_with_keys as (
         on
             upstream_rows.cve_id = universe.cve_id
             and upstream_rows.package_key = universe.package_key
-    left join versions as fixes on upstream_rows.fixed_version = fixes.version
+    left join versions as fixes
+        on
+            upstream_rows.package_key = fixes.package_key
+            and upstream_rows.fixed_version = fixes.version
 
 ),
 
@@ -56,8 +59,7 @@ release_statements as (
         ecosystem,
         record_id,
         record_modified_at,
-        source_sha256,
-        source_row,
+        source_record,
     from rows_with_keys
     qualify row_number() over (
         partition by advisory_id, source, release
@@ -69,7 +71,7 @@ release_statements as (
             statement != 'open',
             wont_fix_reason is not null,
             record_id,
-            source_row
+            source_record
     ) = 1
 
 ),

@@ -163,6 +163,7 @@ verdicts as (
 
     select
         advisory_id,
+        package_key,
         source,
         verdict,
         case when is_fix then fixed_version end as fixed_version,
@@ -173,8 +174,7 @@ verdicts as (
         ecosystem,
         record_id,
         record_modified_at,
-        source_sha256,
-        source_row,
+        source_record,
     from ranked_statements
     where rank = 1
 

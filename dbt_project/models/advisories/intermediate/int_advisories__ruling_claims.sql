@@ -14,8 +14,7 @@ ruling_claims as (
         case when status = 'fixed' then fixed_version end as version,
         reason as detail,
         record_id,
-        source_sha256,
-        source_row,
+        source_record,
         coalesce(fixed_version = vendor_version, false) as is_repeated_by_vendor,
     from rulings
 

@@ -16,13 +16,13 @@ matching_rulings as (
 
     select
         universe.advisory_id,
+        universe.package_key,
         universe.vendor_version,
         rulings.status,
         rulings.fixed_version,
         rulings.reason,
         rulings.cve_id || coalesce(':' || rulings.package_name, '') as record_id,
-        rulings.source_sha256,
-        rulings.source_row,
+        rulings.source_record,
     from universe
     inner join rulings
         on

@@ -29,8 +29,7 @@ mentions as (
         fixed_version as vendor_version,
         is_sentinel as is_vendor_sentinel,
         severity as vendor_severity,
-        source_sha256 as vendor_sha256,
-        source_row as vendor_row,
+        source_record as vendor_record,
         source_row as mention_order,
     from feed
     union all by name

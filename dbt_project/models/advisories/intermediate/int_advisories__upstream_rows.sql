@@ -46,8 +46,7 @@ tracker_rows as (
             when statement = 'open' and is_end_of_life then 'end of life'
         end as wont_fix_reason,
         package_name || ':' || cve_id as record_id,
-        source_sha256,
-        source_row,
+        source_record,
     from tracker
 
 ),
@@ -75,8 +74,7 @@ osv_rows as (
         fixed_version,
         osv_id as record_id,
         modified_at as record_modified_at,
-        source_sha256,
-        source_row,
+        source_record,
     from osv_with_release
 
 ),

@@ -27,7 +27,10 @@ higher_distro_fixes as (
         statements.source,
         statements.record_id,
     from universe
-    inner join versions on universe.vendor_version = versions.version
+    inner join versions
+        on
+            universe.package_key = versions.package_key
+            and universe.vendor_version = versions.version
     inner join statements
         on
             universe.advisory_id = statements.advisory_id
@@ -61,8 +64,7 @@ vendor_claims as (
         higher_distro_fixes.source as tipped_by_source,
         higher_distro_fixes.record_id as tipped_by_record,
         universe.advisory_id as record_id,
-        universe.vendor_sha256 as source_sha256,
-        universe.vendor_row as source_row,
+        universe.vendor_record as source_record,
     from universe
     left join higher_distro_fixes on universe.advisory_id = higher_distro_fixes.advisory_id
     where universe.is_vendor_sentinel or universe.vendor_version is not null

@@ -21,7 +21,10 @@ newest_versions as (
         versions.version_key as newest_key,
         versions.rebuild_number is not null as is_newest_rebuild,
     from universe
-    inner join versions on universe.vendor_version = versions.version
+    inner join versions
+        on
+            universe.package_key = versions.package_key
+            and universe.vendor_version = versions.version
     qualify row_number() over (
         partition by universe.package_key
         order by

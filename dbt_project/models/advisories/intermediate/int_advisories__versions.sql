@@ -1,16 +1,22 @@
--- One row per version that any source names: its sort key and lineage.
+-- One row per package and version that any source names for it: the version's sort key and lineage.
 -- A rebuild has a declared mark, a number and possibly a tail of its own: 1.0-1+e2~deb12u1.
 {%- set marks = var('rebuild_marks', ['+e', '-e']) | map('replace', '+', '\\+') | join('|') %}
 {%- set rebuild = '(?:' ~ marks ~ ')([0-9]+)(?:[+~][a-zA-Z0-9.+~]*)?$' %}
 with all_versions as (
 
-    select vendor_version as version
+    select
+        package_key,
+        vendor_version as version,
     from {{ ref('int_advisories__universe') }}
     union
-    select fixed_version as version
+    select
+        package_key,
+        fixed_version as version,
     from {{ ref('int_advisories__rulings_matched') }}
     union
-    select fixed_version as version
+    select
+        package_key,
+        fixed_version as version,
     from {{ ref('int_advisories__upstream_rows') }}
 
 ),
@@ -18,6 +24,7 @@ with all_versions as (
 base_versions as (
 
     select
+        package_key,
         version,
         -- The vendor marks its rebuilds by +eN or -eN. A rebuild has the fixes of the version that
         -- it was built from, so the mark takes no part in comparisons.
@@ -31,6 +38,7 @@ base_versions as (
 versions as (
 
     select
+        package_key,
         version,
         {{ deb_key('base_version') }} as version_key,
         rebuild_number,

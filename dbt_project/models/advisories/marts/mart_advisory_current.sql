@@ -1,4 +1,5 @@
--- One row per advisory, as it is published.
+-- One row per advisory, as it is published. What decides nothing is joined here: scores, and where
+-- the deciding record is now.
 with decisions as (
 
     select * from {{ ref('int_advisories__decided') }}
@@ -26,6 +27,12 @@ kev as (
 epss as (
 
     select * from {{ ref('stg_advisories__epss') }}
+
+),
+
+locations as (
+
+    select * from {{ ref('int_advisories__record_locations') }}
 
 ),
 
@@ -72,7 +79,15 @@ current_states as (
         decisions.would_flip,
         decisions.reason_code,
         decisions.decision_rule,
-        decisions.evidence,
+        struct_pack(
+            source := decisions.source,
+            claim := decisions.claim,
+            record_id := decisions.record_id,
+            record_url := decisions.record_url,
+            record_modified_at := decisions.record_modified_at,
+            source_sha256 := locations.source_sha256,
+            source_row := locations.source_row
+        ) as evidence,
         decisions.contributing_sources,
         decisions.dissenting_sources,
         nvd.cvss_score,
@@ -85,7 +100,8 @@ current_states as (
     from decisions
     inner join universe on decisions.advisory_id = universe.advisory_id
     inner join first_dates on decisions.advisory_id = first_dates.advisory_id
-    left join nvd on decisions.cve_id = nvd.cve_id
+    left join locations on decisions.source_record = locations.source_record
+    left join nvd on decisions.advisory_id = nvd.advisory_id
     left join kev on decisions.cve_id = kev.cve_id
     left join epss on decisions.cve_id = epss.cve_id
 

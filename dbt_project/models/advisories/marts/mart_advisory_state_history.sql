@@ -24,12 +24,15 @@ rules as (
 
 ),
 
+locations as (
+
+    select * from {{ ref('int_advisories__record_locations') }}
+
+),
+
 withdrawn_records as (
 
-    select distinct osv.osv_id as record_id
-    from {{ ref('stg_advisories__osv') }} as osv
-    cross join run
-    where osv.withdrawn_at <= run.as_of
+    select * from {{ ref('int_advisories__withdrawn_records') }}
 
 ),
 
@@ -56,6 +59,7 @@ decisions_with_cause as (
 
     select
         decisions.*,
+        locations.source_sha256,
         case
             when run.is_evidence_unchanged
                 then if(run.is_code_changed, 'rules_changed', 'time_passed')
@@ -63,9 +67,9 @@ decisions_with_cause as (
         -- The record still says the same, yet it makes another claim: the record of a second source
         -- tipped the decision.
         coalesce(
-            decisions.evidence.claim != last_periods.opened_by_claim
-            and decisions.evidence.source = last_periods.opened_by_source
-            and decisions.evidence.record_id = last_periods.opened_by_record
+            decisions.claim != last_periods.opened_by_claim
+            and decisions.source = last_periods.opened_by_source
+            and decisions.record_id = last_periods.opened_by_record
             and decisions.claimed_version is not distinct from last_periods.opened_by_version,
             false
         ) as is_tipped,
@@ -86,6 +90,7 @@ decisions_with_cause as (
         last_periods.opened_by_record as lost_record,
     from decisions
     cross join run
+    left join locations on decisions.source_record = locations.source_record
     left join last_periods on decisions.advisory_id = last_periods.advisory_id
 
 ),
@@ -102,10 +107,10 @@ states as (
         confidence,
         reason_code,
         decision_rule,
-        evidence.claim as opened_by_claim,
-        evidence.source as opened_by_source,
-        evidence.record_id as opened_by_record,
-        evidence.source_sha256 as opened_by_sha256,
+        claim as opened_by_claim,
+        source as opened_by_source,
+        record_id as opened_by_record,
+        source_sha256 as opened_by_sha256,
         claimed_version as opened_by_version,
         tipped_by_source,
         tipped_by_record,
@@ -114,15 +119,15 @@ states as (
             when cause = 'evidence_gone' then coalesce(untipped_source, lost_source)
             when cause = 'record_withdrawn' then lost_source
             when cause = 'new_evidence' and is_tipped
-                then coalesce(tipped_by_source, evidence.source)
-            else evidence.source
+                then coalesce(tipped_by_source, source)
+            else source
         end as cause_source,
         case
             when cause = 'evidence_gone' then coalesce(untipped_record, lost_record)
             when cause = 'record_withdrawn' then lost_record
             when cause = 'new_evidence' and is_tipped
-                then coalesce(tipped_by_record, evidence.record_id)
-            else evidence.record_id
+                then coalesce(tipped_by_record, record_id)
+            else record_id
         end as cause_record,
     from decisions_with_cause
 

@@ -16,6 +16,7 @@ renamed as (
         nullif(fixed_version, '') as fixed_version,
         coalesce(urgency = 'end-of-life', false) as is_end_of_life,
         coalesce(nodsa_reason = 'ignored', false) as is_ignored,
+        {{ source_record('debian', ['package_key', 'cve_id']) }} as source_record,
         source_sha256,
         source_row,
     from source

@@ -15,6 +15,7 @@ renamed as (
         coalesce(regexp_matches(fixed_version, '^(0+:)?0*[01](-0*)?$'), false) as is_sentinel,
         case when fixed_version != '' and not is_sentinel then fixed_version end as fixed_version,
         lower(nullif(severity, '')) as severity,
+        {{ source_record('echo', ['package_key', 'cve_id']) }} as source_record,
         source_sha256,
         source_row,
     from source

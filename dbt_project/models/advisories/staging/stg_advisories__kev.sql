@@ -11,6 +11,7 @@ renamed as (
         cve_id,
         vulnerability_name,
         date_added as added_date,
+        {{ source_record('kev', ['cve_id']) }} as source_record,
         source_sha256,
         source_row,
     from source

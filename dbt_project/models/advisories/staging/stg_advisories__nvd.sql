@@ -7,7 +7,7 @@ with source as (
 
 renamed as (
 
-    {{ nvd_records('source') }}
+    {{ nvd_records('source', 'nvd') }}
 
 )
 

@@ -44,6 +44,7 @@ renamed as (
         ) as is_evaluable,
         withdrawn_at,
         modified_at,
+        {{ source_record('osv', ['package_key']) }} as source_record,
         source_sha256,
         source_row,
     from source

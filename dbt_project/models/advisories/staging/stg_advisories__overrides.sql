@@ -14,6 +14,7 @@ renamed as (
         status,
         nullif(fixed_version, '') as fixed_version,
         replace(nullif(internal_status, ''), '_', ' ') as reason,
+        {{ source_record('overrides', ['package_key', 'cve_id']) }} as source_record,
         source_sha256,
         source_row,
     from source
