@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.changes import CHANGES
 from bench.child import SYSTEMS
 from bench.feeds import serving
 from bench.measure import Cost, measure
@@ -22,6 +24,7 @@ from etl_assets.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
 LARGE_MEGABYTES = 500
+SMALL_CHANGE_BOUND = 0.4
 DOMAIN = "advisories"
 
 
@@ -44,14 +47,15 @@ class Bench:
     """The measurements on one mirror, in a temporary directory."""
 
     def __init__(self, mirror: Path, folder: Path, settings: Settings) -> None:
-        self._mirror = mirror
+        # A copy, as small changes are made in it.
+        self._mirror = shutil.copytree(mirror, folder / "mirror")
         self._folder = folder
         self._home = folder / "home"
         self._environment = settings.model_copy(
             update={
                 "home": self._home,
                 "dagster_home": self._home / ".dagster",
-                "mirror": str(mirror),
+                "mirror": str(self._mirror),
             }
         ).child_environment()
 
@@ -62,6 +66,7 @@ class Bench:
         yield from self._against_bare("osv", "OSV zip")
         yield from self._memory_over_years()
         yield from self._decisions()
+        yield from self._small_changes()
         yield from self._workbooks()
         yield from self._dump()
         with serving() as url:
@@ -70,6 +75,7 @@ class Bench:
     def _runs(self) -> Iterator[Row]:
         run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN]
         first = self._measure(run)
+        self._first_cpu_seconds = first.cpu_seconds
         yield Row("first run", first.cpu_seconds, "s CPU", 45, _detail(first))
         yield Row("first run", first.peak_megabytes, "MB", 700, _detail(first))
         loading = [sys.executable, "-c", "import etl_assets.definitions as d; d.defs()"]
@@ -82,6 +88,16 @@ class Bench:
         ratio = again.wall_seconds / loaded.wall_seconds
         seconds = f"{again.wall_seconds:.2f} s to {loaded.wall_seconds:.2f} s, wall"
         yield Row("unchanged run : loading the definitions", ratio, "x", 1.5, seconds)
+
+    def _small_changes(self) -> Iterator[Row]:
+        """One after the other in the home of the first run, compared with what that run cost."""
+        run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN, "--accept-changes"]
+        for what, change in CHANGES.items():
+            change(self._mirror)
+            cost = self._measure(run)
+            share = cost.cpu_seconds / self._first_cpu_seconds
+            detail = f"{cost.cpu_seconds:.1f} s to {self._first_cpu_seconds:.1f} s CPU"
+            yield Row(f"{what} : first run", share, "x", SMALL_CHANGE_BOUND, detail)
 
     def _vendor_feed(self) -> Iterator[Row]:
         cost, cpu_seconds, rows = self._work("echo")

@@ -13,8 +13,9 @@ import duckdb
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.load import load
 from etl_assets.marts import build
-from etl_assets.marts.dbt import DbtProject, NodeResult
+from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import Graph, Model
+from etl_assets.marts.node_result import NodeResult
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import documents, run_directory
