@@ -155,6 +155,13 @@ AcceptChanges = Annotated[
         help="Publish although a limit on changes was exceeded. Review the changes first.",
     ),
 ]
+Full = Annotated[
+    bool,
+    typer.Option(
+        "--full",
+        help="Build every model whole, and fail if builds for changed keys have made other rows.",
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 1 also if the status is partial_success.")
 ]
@@ -223,6 +230,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     dry_run: DryRun = False,
     force_refresh: ForceRefresh = False,
     skip_existing: SkipExisting = False,
+    full: Full = False,
     accept_changes: AcceptChanges = False,
     strict: Strict = False,
     no_wait: NoWait = False,
@@ -247,6 +255,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
         stages=StageRange(stage, stage) if stage else StageRange(start or Stage.RAW),
         force_refresh=force_refresh,
         skip_existing=skip_existing,
+        full=full,
         accept_changes=accept_changes,
         as_of=as_of.replace(tzinfo=as_of.tzinfo or UTC) if as_of else None,
         notify=not no_notify,

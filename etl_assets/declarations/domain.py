@@ -239,6 +239,30 @@ class Retention(Declaration):
     )
 
 
+class BuildKey(Declaration):
+    """The key to which the decisions of a domain belong; a change builds the models of its keys.
+
+    Each model below the staging models is tagged `map`, if its rows for some keys follow from its
+    parents' rows for those keys and from small inputs, or `reduce`. A staging model says in its
+    meta, as `build: {key: COLUMN}`, to which key a row belongs, or as `build: {id: COLUMN}` which
+    id it is about.
+    """
+
+    key: str = Field(pattern=COLUMN_NAME, description="the column of map models that has the key")
+    ids: str | None = Field(
+        default=None,
+        pattern=NAME,
+        description="the map model that lists the ids of each key; a row that has an id and no key"
+        " concerns the keys that list it",
+    )
+    full_after_days: int = Field(
+        default=7,
+        ge=1,
+        description="a run that builds models so long after they were all built whole builds them"
+        " whole too, and fails if there is a difference",
+    )
+
+
 class Domain(Declaration):
     """What a domain is for and what it publishes."""
 
@@ -259,6 +283,9 @@ class Domain(Declaration):
             "a model with a column `moment`: the times ahead at which decisions change although no"
             " source does; the first run after one of them builds the models again"
         ),
+    )
+    build: BuildKey | None = Field(
+        default=None, description="without it a change builds every model that reads it"
     )
     vars: dict[str, str | int | float | list[str]] = {}
     documents: list[Document] = []

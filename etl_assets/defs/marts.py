@@ -4,7 +4,7 @@ Which models are stale is decided in `etl_assets.marts.build`; their SQL is in d
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,15 @@ from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
-from etl_assets.defs.context import DomainSession, ProjectContext, Run, current_run, domain_lock
+from etl_assets.defs.context import (
+    DomainSession,
+    ProjectContext,
+    Run,
+    current_run,
+    domain_lock,
+    run_options,
+    takes_options,
+)
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import record_metadata
@@ -31,12 +39,14 @@ from etl_assets.defs.model_state import (
 )
 from etl_assets.defs.run_events import run_sources
 from etl_assets.defs.specs import preview
-from etl_assets.marts import build, dbt
-from etl_assets.marts.dbt import DbtProject, NodeResult
+from etl_assets.marts import build, dbt, keyed_build
+from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
+from etl_assets.marts.node_result import NodeResult
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
+from etl_assets.model.run_options import Stage
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures, open_signatures
@@ -45,10 +55,9 @@ UNIQUE_ID = "dagster_dbt/unique_id"
 MAX_NAMES = 5  # tables that an error names; the rest are counted
 
 
+@takes_options(Stage.MARTS)
 class MartsConfig(dg.Config):
-    """What a launch from Dagster's UI may ask of this step."""
-
-    rebuild: bool = False
+    """The options of `etl run` that this step takes."""
 
 
 class Translator(DagsterDbtTranslator):
@@ -131,7 +140,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         )
         repair_before_step(session)
         models_build = _ModelsBuild(session, graph, run)
-        results = models_build.run(selection, rebuild=config.rebuild)
+        results = models_build.run(selection, full=run_options(config).full)
         records = models_build.records()
         for unique_id, model in graph.models.items():
             if unique_id not in selection:
@@ -161,7 +170,7 @@ class _ModelsBuild:
 
     def __init__(self, session: DomainSession, graph: Graph, run: Run) -> None:
         self._session, self._graph, self._run = session, graph, run
-        self._health, _ = read_tables(session)
+        self._health, self._tables = read_tables(session)
         self._versions = current_versions(session, graph, as_of=run.as_of)
         self._last_moments = last_moments(session)
         self._last_builds = built_models(session, graph)
@@ -173,8 +182,11 @@ class _ModelsBuild:
         self.built: list[str] = []
         """The unique ids of the models that this run built."""
 
-    def run(self, selection: frozenset[str], *, rebuild: bool) -> list[NodeResult]:
-        """Build the stale models of the selection, and return the results of models and tests."""
+    def run(self, selection: frozenset[str], *, full: bool) -> list[NodeResult]:
+        """Build the stale models of the selection, and return the results of models and tests.
+
+        If `full`, all models are built whole afterwards, and compared with what they were.
+        """
         home, name = self._session.home, self._session.domain.name
         # A build that was cut off has left models that the event log does not know, and an older
         # or edited database has other rows than it records.
@@ -183,32 +195,91 @@ class _ModelsBuild:
             _require_intact_tables(self._session, signatures)
         is_everything = selection == frozenset(self._graph.models)
         self._is_complete_afterwards = is_complete or is_everything
-        self.built = build.select_models(
-            self._graph,
-            self._versions,
-            {} if rebuild else self._last_builds,
-            selection=selection,
-            is_warehouse_complete=is_complete,
-            is_history_current=self._is_history_current(),
-        )
-        if not self.built:
+        self.built = self._select(selection, is_complete=is_complete)
+        full = full and is_everything
+        if not self.built and not full:
             return []
-        count = f"{len(self.built)} of {len(self._graph.models)}"
-        self._session.project.echo(f"{name}: building {count} models")
+        all_stale = self._select(frozenset(self._graph.models), is_complete=is_complete)
+        is_current_afterwards = self.built == all_stale
         # Until the events are stored, the warehouse differs from what the event log records.
         dbt.unmark_warehouse(home, name)
         if not is_complete and is_everything:
             # DuckDB cannot repair a damaged file, and a full build needs nothing of it.
             dbt.discard_warehouse(home, name)
-        return build.build_models(
-            self._session.dbt,
-            [self._graph.models[unique_id] for unique_id in self.built],
+        build.write_build_inputs(
+            home.build_inputs(name),
             as_of=self._run.as_of,
             health=self._health,
             history=self._history_file,
-            history_model=self._history_model,
+            history_types=self._history_model.column_types if self._history_model else {},
             changes=self._changes(),
         )
+        keyed = None
+        if is_current_afterwards and is_complete and self._is_history_current():
+            keyed = self._build_for_keys([self._graph.models[each] for each in self.built])
+        built = self.built
+        if full or (keyed and self._is_full_build_due(keyed)):
+            self.built = [*self._graph.models]
+        if keyed is None:
+            return self._build_by_dbt(keeps_state=is_current_afterwards)
+        if len(self.built) < len(self._graph.models):
+            return list(keyed.nodes)
+        with keyed_build.compared_with_full_build(self._session.dbt, self._graph, built):
+            return self._build_by_dbt(keeps_state=True)
+
+    def _select(self, selection: frozenset[str], *, is_complete: bool) -> list[str]:
+        return build.select_models(
+            self._graph,
+            self._versions,
+            self._last_builds,
+            selection=selection,
+            is_warehouse_complete=is_complete,
+            is_history_current=self._is_history_current(),
+        )
+
+    def _build_for_keys(self, stale: Sequence[Model]) -> keyed_build.KeyedResult | None:
+        """Build the models for the keys that changed, or return None if that is not possible."""
+        spec, inputs = self._session.domain.build, self._inputs()
+        if spec is None:
+            return None
+        obstacle = keyed_build.find_obstacle(self._session.dbt, self._graph, stale, inputs)
+        if obstacle:
+            self._echo(f"every {spec.key} is built, because {obstacle}")
+            return None
+        result = keyed_build.KeyedBuild(self._session.dbt, self._graph, spec).run(stale, inputs)
+        count = f"{len(stale)} of {len(self._graph.models)}"
+        values = "value" if len(result.keys) == 1 else "values"
+        self._echo(f"built {count} models for {len(result.keys):,} {values} of {spec.key}")
+        return result
+
+    def _is_full_build_due(self, keyed: keyed_build.KeyedResult) -> bool:
+        spec = self._session.domain.build
+        if spec is None:
+            return False
+        return self._run.as_of - keyed.last_full_build >= timedelta(days=spec.full_after_days)
+
+    def _build_by_dbt(self, *, keeps_state: bool) -> list[NodeResult]:
+        """Build all rows of the models that are to be built."""
+        self._echo(f"building {len(self.built)} of {len(self._graph.models)} models")
+        project, has_keys = self._session.dbt, self._session.domain.build is not None
+        if has_keys and project.warehouse.exists():
+            keyed_build.discard_state(project)
+        models = [self._graph.models[unique_id] for unique_id in self.built]
+        results = build.build_from_inputs(project, models)
+        if has_keys and keeps_state:
+            keyed_build.keep_state(project, self._graph, self._inputs(), self._run.as_of)
+        return results
+
+    def _inputs(self) -> keyed_build.BuildInputs:
+        moment = self._last_moments.moment_at(self._run.as_of) if self._last_moments else None
+        others = {
+            "code": self._session.dbt.code_version,
+            "last moment": moment.isoformat() if moment else "",
+        }
+        return keyed_build.BuildInputs(self._tables, others)
+
+    def _echo(self, line: str) -> None:
+        self._session.project.echo(f"{self._session.domain.name}: {line}")
 
     def _changes(self) -> build.Changes | None:
         """Return what moved since the published set was made; None before the first one."""

@@ -246,7 +246,7 @@ def make_plan(
         stale = _stale_tables(session, states, unmoved, options, signatures)
         rest = ""
         if options.stages.publishes:
-            rest = _why_models_stale(session, options.as_of or now, signatures)
+            rest = _why_models_stale(session, options, now, signatures)
     return Plan(
         fetch_plan.decisions,
         fetch_plan.probes,
@@ -272,7 +272,7 @@ def _plan_without_probes(
         stale = _stale_tables(session, states, parts, options, signatures)
         rest = ""
         if options.stages.publishes or Stage.MARTS in options.stages:
-            rest = _why_models_stale(session, options.as_of or now, signatures)
+            rest = _why_models_stale(session, options, now, signatures)
     return Plan(
         stale=stale,
         rest=rest,
@@ -386,8 +386,12 @@ def _sha256(file: RawFile | None) -> str:
     return file.sha256 if file else ""
 
 
-def _why_models_stale(session: DomainSession, as_of: datetime, signatures: Signatures) -> str:
+def _why_models_stale(
+    session: DomainSession, options: RunOptions, now: datetime, signatures: Signatures
+) -> str:
     """Return why models and documents are made although no table moved; else empty."""
+    if options.full:
+        return "every model is built whole, as requested"
     if chain.read_head(session.home, session.domain.name).new_history:
         return "the operator decided to begin a new history"
     if why := _why_published_set_differs(session, signatures):
@@ -397,6 +401,7 @@ def _why_models_stale(session: DomainSession, as_of: datetime, signatures: Signa
     if gate and not gate.passed:
         return "the gate refused the last candidate, and judges it again"
     moments = last_moments(session)
+    as_of = options.as_of or now
     if moments and moments.next_moment and moments.next_moment <= as_of:
         return f"{moments.next_moment.isoformat()} has passed, at which a decision changes"
     return ""

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl_assets.marts.dbt import DbtProject, NodeResult, add_advice
+from etl_assets.marts.dbt import DbtProject, add_advice
 from etl_assets.marts.graph import (
     HEALTH_INPUT,
     HISTORY_INPUT,
@@ -27,6 +27,7 @@ from etl_assets.marts.graph import (
     Graph,
     Model,
 )
+from etl_assets.marts.node_result import SKIPPED, NodeResult
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import ModelBuild
@@ -34,7 +35,6 @@ from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name, quote_text
 
-SKIPPED = "skipped"
 INSTANT = pa.timestamp("us", tz="UTC")
 RUN_SCHEMA = pa.schema(
     [
@@ -175,10 +175,23 @@ def build_models(
         history_types=history_model.column_types if history_model else {},
         changes=changes,
     )
+    return build_from_inputs(project, models, tests=tests)
+
+
+def build_from_inputs(
+    project: DbtProject, models: Sequence[Model], *, tests: bool = True
+) -> list[NodeResult]:
+    """Build the models with their tests from inputs that are written; see `build_models`."""
     results = project.build([model.name for model in models], tests=tests)
+    require_built(results, project.domain)
+    return results
+
+
+def require_built(results: Sequence[NodeResult], domain: str) -> None:
+    """Raise BuildError if a model failed, or was skipped because a test above it failed."""
     broken = [r for r in results if r.kind in MODEL_KINDS and not r.is_ok]
     if not broken:
-        return results
+        return
     lines = [f"{r.unique_id}: {r.status}: {r.message}" for r in broken if r.status != SKIPPED]
     skipped = [r.unique_id for r in broken if r.status == SKIPPED]
     if skipped:
@@ -187,7 +200,7 @@ def build_models(
         lines += [f"{r.unique_id}: {r.message}: {'; '.join(r.offenders)}" for r in failed]
         lines.append(f"skipped for that reason: {', '.join(skipped)}")
     message = "dbt could not build:\n" + "\n".join(lines)
-    raise BuildError(add_advice(message, project.domain))
+    raise BuildError(add_advice(message, domain))
 
 
 def write_build_inputs(

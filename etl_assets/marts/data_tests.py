@@ -7,18 +7,23 @@ own, and so is what a failed test stops. Which tests there are is read in `marts
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+
+from etl_assets.marts.node_result import SKIPPED, NodeResult
+from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 if TYPE_CHECKING:
     import duckdb
 
 
 FAILED = frozenset({"fail", "error"})
-SKIPPED = "skipped"
+MAX_OFFENDERS = 20
+# Of a record's place in its source, which says nothing to a reader.
+PLACE_COLUMNS = frozenset({SOURCE_SHA256, "source_record"})
 UNSUPPORTED_SETTINGS = ("store_failures", "store_failures_as", "sql_header")
 
 
@@ -82,18 +87,70 @@ def run_test(connection: duckdb.DuckDBPyConnection, test: DataTest) -> TestResul
 
     start = time.perf_counter()
     try:
-        row = connection.execute(test.query).fetchone()
+        (row,) = connection.execute(test.query).fetchall()
     except duckdb.Error as error:
         message = f"Runtime Error in test {test.name} ({test.path})\n  {error}"
         return TestResult("error", time.perf_counter() - start, message=message)
     seconds = time.perf_counter() - start
-    failures, should_warn, should_error = row or (0, False, False)
+    failures, should_warn, should_error = row
     found = f"Got {failures} result{'' if failures == 1 else 's'}, configured to"
     if test.severity == "ERROR" and should_error:
         return TestResult("fail", seconds, failures, f"{found} fail if {test.error_if}")
     if should_warn:
         return TestResult("warn", seconds, failures, f"{found} warn if {test.warn_if}")
     return TestResult("pass", seconds, 0)
+
+
+def run_tests(
+    connection: duckdb.DuckDBPyConnection,
+    tests: Iterable[DataTest],
+    results: Sequence[NodeResult],
+    ancestors: Mapping[str, frozenset[str]],
+) -> list[NodeResult]:
+    """Return the results of models with those of the tests that read one of them.
+
+    `ancestors` has all that each of the models reads. What dbt would skip because a test failed is
+    skipped.
+    """
+    built = {result.unique_id: result.is_ok for result in results}
+    tests = [test for test in tests if test.parents & built.keys()]
+    runnable = [test for test in tests if all(built.get(key, True) for key in test.parents)]
+    outcomes = {test.unique_id: run_test(connection, test) for test in runnable}
+    skipped = find_skipped(runnable, outcomes, ancestors)
+    all_results = [
+        replace(result, status=SKIPPED, message="") if result.unique_id in skipped else result
+        for result in results
+    ]
+    for test in tests:
+        outcome = outcomes.get(test.unique_id)
+        if outcome is None or test.parents & skipped:
+            all_results.append(NodeResult(test.unique_id, "test", SKIPPED, 0.0, None, ""))
+            continue
+        offenders = tuple(query_offenders(connection, test.sql)) if outcome.failures else ()
+        all_results.append(
+            NodeResult(
+                test.unique_id,
+                "test",
+                outcome.status,
+                outcome.seconds,
+                outcome.failures,
+                outcome.message,
+                offenders,
+            )
+        )
+    return all_results
+
+
+def query_offenders(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[str]:
+    """The first rows of a query as text, without nulls and places."""
+    rows = connection.sql(query)
+    # A test's query has no order of its own, and a check's text must not differ between runs.
+    order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
+    for row in rows.order(order).limit(MAX_OFFENDERS).fetchall():
+        cells = zip(rows.columns, row, strict=True)
+        yield ", ".join(
+            str(value) for name, value in cells if value is not None and name not in PLACE_COLUMNS
+        )
 
 
 def find_skipped(

@@ -13,22 +13,22 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from etl_assets.marts.data_tests import SKIPPED, DataTest, find_skipped, run_test
+from etl_assets.marts.compiled_sql import CompiledSql, keep_compiled, read_compiled
+from etl_assets.marts.data_tests import DataTest, query_offenders, run_tests
+from etl_assets.marts.node_result import NodeResult
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.storage.atomic_write import advice_on, atomic_file, set_aside, write_text
 from etl_assets.storage.duckdb_connection import use_utc
 from etl_assets.storage.sql_quoting import quote_name, quote_text
-from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,29 +39,9 @@ SHARED_FOLDER = "shared"  # files for all domains, next to the folders of single
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"  # dbt's own name
 MANIFEST_COPY = "parsed.json"
-PARSE_STAMP = "parsed_from"
-DATA_TESTS = TypeAdapter(tuple[str, list[DataTest]])
 READ_MEMORY_LIMIT = "500MB"  # a larger sort spills to disk
-MAX_OFFENDERS = 20
+COMPILED_FILE = "compiled.json"
 DUCKDB_MAGIC_BYTES = slice(8, 12)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeResult:
-    """The result of one node of a dbt build: a model, a seed or a test."""
-
-    unique_id: str
-    kind: str
-    status: str
-    seconds: float
-    failures: int | None
-    message: str
-    offenders: tuple[str, ...] = ()
-    """The first rows that a data test returned, each as text."""
-
-    @property
-    def is_ok(self) -> bool:
-        return self.status in {"success", "pass", "warn"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +112,7 @@ class DbtProject:
 
     def _parse_if_changed(self) -> None:
         """Parse the project unless its files, its vars and dbt's version are those of last time."""
-        stamp, inputs = self.target / PARSE_STAMP, self._parse_inputs
+        stamp, inputs = self.target / "parsed_from", self._parsed_from
         if stamp.exists() and stamp.read_text("utf-8") == inputs:
             return
         stamp.unlink(missing_ok=True)
@@ -142,9 +122,15 @@ class DbtProject:
         write_text(stamp, inputs)
 
     @property
-    def _parse_inputs(self) -> str:
+    def _parsed_from(self) -> str:
+        """All on which the parsed project and the compiled SQL depend."""
         parse_vars = json.dumps(self._parse_vars, sort_keys=True)
         return f"{version('dbt-core')} {self.code_version} {parse_vars}"
+
+    @property
+    def compiled(self) -> CompiledSql:
+        """The SQL of models and tests that builds of this code have compiled."""
+        return read_compiled(self.target / COMPILED_FILE, self._parsed_from)
 
     def _load_parsed(self) -> Manifest:
         """dbt's own object of the parsed project; loaded for each invocation, which changes it."""
@@ -162,98 +148,62 @@ class DbtProject:
         self.warehouse.parent.mkdir(parents=True, exist_ok=True)
         # An exposure runs nothing, yet a build reports a result for it.
         excluded = ["unit_test", "exposure"]
-        data_tests = self._known_tests() if tests else []
+        data_tests = self.compiled_tests() if tests else []
         if data_tests is not None:
             excluded.append("test")
         results = self._invoke(
             "build", self._load_parsed(), "--select", *models, "--exclude-resource-type", *excluded
         )
-        return self._run_tests(data_tests, results) if data_tests else results
+        if not data_tests:
+            return results
+        with self.writing() as connection:
+            return run_tests(connection, data_tests, results, self.ancestors(results))
 
-    def _known_tests(self) -> list[DataTest] | None:
-        """The data tests of the domain, or None if a build by dbt has not compiled all of them."""
-        try:
-            inputs, tests = DATA_TESTS.validate_json(self._tests_file.read_bytes())
-        except (OSError, ValidationError):
+    def compiled_tests(self) -> list[DataTest] | None:
+        """The data tests of the domain, or None if one of them is not compiled: dbt runs all."""
+        compiled = self.compiled.tests
+        nodes = self.manifest["nodes"].items()
+        expected = [key for key, node in nodes if node["resource_type"] == "test"]
+        if not compiled.keys() >= set(expected):
             return None
-        return tests if inputs == self._parse_inputs else None
+        return [compiled[unique_id] for unique_id in sorted(expected)]
 
-    @property
-    def test_settings(self) -> dict[str, Any]:
-        """What `profiles.yml` sets for the tests that dbt runs."""
-        limit = self.vars.get("memory_limit", "1GB")
-        return {"memory_limit": limit, "threads": 2, "preserve_insertion_order": False}
-
-    @property
-    def _tests_file(self) -> Path:
-        return self.target / "data_tests.json"
-
-    def _store_tests(self, results: Sequence[RunResult]) -> None:
-        """Keep the compiled tests if dbt ran all of them and none needs what only dbt does."""
-        nodes = {result.node.unique_id: result.node for result in results}
-        expected = {
-            unique_id
-            for unique_id, node in self.manifest["nodes"].items()
-            if node["resource_type"] == "test"
-        }
-        if not expected or not expected <= nodes.keys():
-            return
-        tests = [DataTest.from_node(nodes[unique_id]) for unique_id in sorted(expected)]
-        if all(tests):
-            with atomic_file(self._tests_file) as temporary:
-                temporary.write_bytes(
-                    DATA_TESTS.dump_json((self._parse_inputs, list(filter(None, tests))))
-                )
-
-    def _run_tests(self, tests: Sequence[DataTest], results: list[NodeResult]) -> list[NodeResult]:
-        """Add the results of the tests that read a built model, and skip models as dbt does."""
-        built = {result.unique_id: result.is_ok for result in results}
-        tests = [test for test in tests if test.parents & built.keys()]
-        runnable = [test for test in tests if all(built.get(key, True) for key in test.parents)]
-        outcomes = {}
-        if runnable:
-            with self._connect(**self.test_settings) as connection:
-                use_utc(connection)
-                outcomes = {test.unique_id: run_test(connection, test) for test in runnable}
-        skipped = find_skipped(runnable, outcomes, self._ancestors(built))
-        offenders = self._read_offenders(
-            {test.unique_id: test.sql for test in runnable if outcomes[test.unique_id].failures}
-        )
-        results = [
-            replace(result, status=SKIPPED, message="") if result.unique_id in skipped else result
-            for result in results
-        ]
-        for test in tests:
-            outcome = outcomes.get(test.unique_id)
-            if outcome is None or test.parents & skipped:
-                results.append(NodeResult(test.unique_id, "test", SKIPPED, 0.0, None, ""))
-                continue
-            results.append(
-                NodeResult(
-                    test.unique_id,
-                    "test",
-                    outcome.status,
-                    outcome.seconds,
-                    outcome.failures,
-                    outcome.message,
-                    offenders.get(test.unique_id, ()),
-                )
-            )
-        return results
-
-    def _ancestors(self, unique_ids: Iterable[str]) -> dict[str, frozenset[str]]:
-        """All that each model reads, directly or through others."""
+    def ancestors(self, results: Iterable[NodeResult]) -> dict[str, frozenset[str]]:
+        """All that each of the nodes reads, directly or through others, by unique id."""
         nodes = self.manifest["nodes"]
         ancestors = {}
-        for unique_id in unique_ids:
+        for result in results:
             above: set[str] = set()
-            pending = [unique_id]
+            pending = [result.unique_id]
             while pending:
                 parents = nodes.get(pending.pop(), {}).get("depends_on", {}).get("nodes", [])
                 pending += [parent for parent in parents if parent not in above]
                 above.update(parents)
-            ancestors[unique_id] = frozenset(above)
+            ancestors[result.unique_id] = frozenset(above)
         return ancestors
+
+    @property
+    def write_settings(self) -> dict[str, Any]:
+        """What `profiles.yml` sets for the connection of dbt."""
+        limit = self.vars.get("memory_limit", "1GB")
+        return {"memory_limit": limit, "threads": 2, "preserve_insertion_order": False}
+
+    @contextmanager
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may write to the warehouse; its errors are raised as BuildError.
+
+        Without a commit nothing of a transaction is kept.
+        """
+        import duckdb
+
+        settings = {"file_search_path": str(self.home.root), **self.write_settings}
+        try:
+            with duckdb.connect(str(self.warehouse), config=settings) as connection:
+                use_utc(connection)
+                yield connection
+        except duckdb.Error as error:
+            message = f"{self.domain}: expected to build in {self.warehouse}, found: {error}"
+            raise BuildError(add_advice(message, self.domain)) from error
 
     def test(self) -> list[NodeResult]:
         """Run the domain's data tests against the current warehouse."""
@@ -265,13 +215,13 @@ class DbtProject:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A read-only connection to the warehouse; paths in its views are relative to the home."""
-        return self._connect(memory_limit=READ_MEMORY_LIMIT)
-
-    def _connect(self, **settings: Any) -> duckdb.DuckDBPyConnection:
         # Imported here, as a check of the marker needs no DuckDB.
         import duckdb
 
-        config: dict[str, Any] = {"file_search_path": str(self.home.root), **settings}
+        config: dict[str, Any] = {
+            "file_search_path": str(self.home.root),
+            "memory_limit": READ_MEMORY_LIMIT,
+        }
         return duckdb.connect(str(self.warehouse), read_only=True, config=config)
 
     def export(self, relations: Mapping[str, Sequence[str]], target: Path) -> dict[str, Path]:
@@ -336,10 +286,9 @@ class DbtProject:
             raise BuildError(add_advice(message, self.domain)) from outcome.exception
         results: list[RunResult] = list(getattr(outcome.result, "results", ()))
         if verb == "build":
-            self._store_tests(results)
-        offenders = self._read_offenders(
-            {r.node.unique_id: getattr(r.node, "compiled_code", "") for r in results if r.failures}
-        )
+            nodes = [result.node for result in results]
+            keep_compiled(self.target / COMPILED_FILE, self._parsed_from, nodes)
+        offenders = self._read_offenders([result for result in results if result.failures])
         return [
             NodeResult(
                 unique_id=result.node.unique_id,
@@ -353,12 +302,20 @@ class DbtProject:
             for result in results
         ]
 
-    def _read_offenders(self, queries: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-        """The rows of each failed test's query, by the test's unique id: dbt only counts them."""
-        if not queries:
+    def _read_offenders(self, failed: Sequence[RunResult]) -> dict[str, tuple[str, ...]]:
+        """The rows that each failed test returns, by the test's unique id: dbt only counts them."""
+        if not failed:
             return {}
         with self.connect() as connection:
-            return {key: tuple(_query_rows(connection, sql)) for key, sql in queries.items()}
+            return {
+                result.node.unique_id: tuple(query_offenders(connection, _test_query(result)))
+                for result in failed
+            }
+
+
+def _test_query(result: RunResult) -> str:
+    query: str = getattr(result.node, "compiled_code", None) or ""
+    return query
 
 
 def add_advice(message: str, domain: str) -> str:
@@ -368,18 +325,6 @@ def add_advice(message: str, domain: str) -> str:
     """
     advice = advice_on(message)
     return f"{message}\n{advice}, then `etl run {domain}` again" if advice else message
-
-
-def _query_rows(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[str]:
-    """The first rows of a test's query as text, without nulls and digests."""
-    rows = connection.sql(sql)
-    # A test's query has no order of its own, and a check's text must not differ between runs.
-    order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
-    for row in rows.order(order).limit(MAX_OFFENDERS).fetchall():
-        cells = zip(rows.columns, row, strict=True)
-        yield ", ".join(
-            str(value) for name, value in cells if value is not None and name != SOURCE_SHA256
-        )
 
 
 # The marker file says that a domain's warehouse matches the event log. It is removed before a build

@@ -81,6 +81,8 @@ class RunOptions:
     """Download every file, even if the remote reports no change."""
     skip_existing: bool = field(default=False, metadata={"stages": {Stage.RAW}})
     """Do not probe a part that already has a stored file."""
+    full: bool = field(default=False, metadata={"stages": {Stage.MARTS}})
+    """Build every model whole, and compare with what builds for changed keys have made."""
     accept_changes: bool = field(default=False, metadata={"stages": STAGES_WITH_LIMITS})
     """Accept what a limit refused, once the operator has looked at it."""
     as_of: datetime | None = None
@@ -110,7 +112,11 @@ class RunOptions:
             yield f"--accept-changes: expected {expected}, found {self.stages}"
         if self.new_history != bool(self.why.strip()):
             yield "--new-history: expected it together with --why TEXT, found one of them"
-        publish_options = {"--new-history": self.new_history, "--output-dir": self.output_dir}
+        publish_options = {
+            "--full": self.full,
+            "--new-history": self.new_history,
+            "--output-dir": self.output_dir,
+        }
         for option, is_set in publish_options.items():
             if is_set and not self.stages.publishes:
                 yield f"{option}: expected a run that publishes, found {self.stages}"

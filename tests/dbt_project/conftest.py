@@ -16,7 +16,8 @@ import pytest
 
 from etl_assets.declarations.load import load
 from etl_assets.marts import build
-from etl_assets.marts.dbt import DbtProject, NodeResult
+from etl_assets.marts.dbt import DbtProject
+from etl_assets.marts.node_result import NodeResult
 from etl_assets.marts.graph import Graph
 from etl_assets.model.home import Home
 from etl_assets.tables.arrow_types import table_schema

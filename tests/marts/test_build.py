@@ -24,8 +24,9 @@ def _node(name: str, *parents: str, kind: str = "model", key: list[str] | None =
         "unique_id": f"{kind}.etl.{name}",
         "name": name,
         "resource_type": kind,
+        "relation_name": f'"garden"."main"."{name}"',
         "depends_on": {"nodes": list(parents)},
-        "config": {"meta": {"key": key} if key else {}},
+        "config": {"materialized": "table", "meta": {"key": key} if key else {}},
         "columns": {},
     }
 
