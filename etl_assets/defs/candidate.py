@@ -143,15 +143,18 @@ class Candidate:
         published = self._published_digests
         return {name for name, sha256 in self._digests.items() if published.get(name) == sha256}
 
-    def write_documents(self) -> WrittenDocuments:
-        """Write the documents, or link those that are published and did not change."""
+    def write_documents(self, *, whole: bool = False) -> WrittenDocuments:
+        """Write the documents, or link those that are published and did not change.
+
+        If `whole`, no parts of published documents are taken over.
+        """
         with open_signatures(self._signatures) as signatures:
             return publish_documents.write_documents(
                 self._domain.documents,
                 self._marts,
                 self.run.directory,
                 as_of=self.run.as_of,
-                previous=self._previous_set(),
+                previous=self._previous_set(takes_over_parts=not whole),
                 changed=self.changed,
                 signatures=signatures,
                 attributions={
@@ -162,7 +165,7 @@ class Candidate:
                 },
             )
 
-    def _previous_set(self) -> PreviousSet | None:
+    def _previous_set(self, *, takes_over_parts: bool) -> PreviousSet | None:
         """Return the set whose files may be linked; None if its index is damaged."""
         manifest = self._previous_manifest
         if self._previous is None or manifest is None:
@@ -175,7 +178,8 @@ class Candidate:
         digests = {
             content.document: content.mart.sha256
             for content in manifest.contents
-            if manifest.code_version == self._session.code_version
+            if takes_over_parts
+            and manifest.code_version == self._session.code_version
             and content.sources == self._content_sources(content.document)
         }
         keys = {mart.name: mart.key for mart in self._graph.marts}

@@ -66,7 +66,7 @@ def build_publish(
         repair_before_step(session)
         _refuse_if_overtaken(session, run)
         candidate = Candidate(session, graph, run)
-        written = candidate.write_documents()
+        written = candidate.write_documents(whole=run_options(config).full)
         with duckdb.get_connection() as connection:
             use_utc(connection)
             findings = candidate.compare(connection)

@@ -81,8 +81,9 @@ class RunOptions:
     """Download every file, even if the remote reports no change."""
     skip_existing: bool = field(default=False, metadata={"stages": {Stage.RAW}})
     """Do not probe a part that already has a stored file."""
-    full: bool = field(default=False, metadata={"stages": {Stage.MARTS}})
-    """Build every model whole, and compare with what builds for changed keys have made."""
+    full: bool = field(default=False, metadata={"stages": {Stage.MARTS, Stage.PUBLISH}})
+    """Build every model whole, compare with what builds for changed keys have made, and take over
+    no parts of published documents."""
     accept_changes: bool = field(default=False, metadata={"stages": STAGES_WITH_LIMITS})
     """Accept what a limit refused, once the operator has looked at it."""
     as_of: datetime | None = None

@@ -1,6 +1,6 @@
 """Dagster's SQLite storage with one database engine per file, which keeps its connection open.
 
-Dagster makes an engine for each event: it opens the file and compiles every statement anew. The
+Dagster makes an engine for each event: it opens the file and compiles every statement again. The
 tables, files and all queries are Dagster's own, so its classes can read and write the same home.
 `dagster.yaml` of every home names this module and its class: neither may be renamed.
 """
@@ -11,7 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -170,13 +170,12 @@ class EngineCache:
     def connect(self, url: str) -> Iterator[Connection]:
         """Yield a connection within a transaction, which ends with the block."""
         engine = self._engine(url)
-        try:
+        with ExitStack() as on_error:
+            # What was wrong with the file may last as long as the connection.
+            on_error.callback(self.close, url)
             with engine.begin() as connection:
                 yield connection
-        except BaseException:
-            # What was wrong with the file may last as long as the connection.
-            self.close(url)
-            raise
+            on_error.pop_all()
 
     def close(self, url: str) -> None:
         with self._lock:

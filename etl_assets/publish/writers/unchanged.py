@@ -95,8 +95,8 @@ class RowGroups:
             where = self.published.directory if self.published else self.rows.path
             raise BuildError(
                 f"{where}: expected a part for each of {len(self.published_groups)} groups of"
-                f" {self.rows.path.name}, found another number; `etl run --stage publish` of a home"
-                " without the published set writes all of them"
+                f" {self.rows.path.name}, found another number; `etl run DOMAIN --full` writes the"
+                " document whole, please report this"
             ) from error
 
 

@@ -148,6 +148,16 @@ def test_the_first_run_after_a_week_builds_everything(large_sample: SampleHome) 
     assert re.search(r"building (\d+) of \1 models", built[1])
 
 
+@pytest.mark.long
+def test_a_full_run_writes_changed_documents_whole(large_sample: SampleHome) -> None:
+    ruling = "CVE-2026-000700,crowd07,not_applicable,,code_not_in_use\n"
+    large_sample.change(RULINGS, lambda text: text + ruling)
+
+    run(large_sample, full=True)
+
+    assert {"csaf/crowd07.json", "csaf/crowd08.json"} <= written_files(large_sample.latest)
+
+
 def test_scores_build_no_decision_and_write_no_document_without_them(
     large_sample: SampleHome,
 ) -> None:
