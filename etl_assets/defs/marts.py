@@ -216,15 +216,15 @@ class _ModelsBuild:
         )
         keyed = None
         if is_current_afterwards and is_complete and self._is_history_current():
-            keyed = self._build_for_keys([self._graph.models[each] for each in self.built])
-        built = self.built
-        if full or (keyed and self._is_full_build_due(keyed)):
+            full = full or self._is_full_build_due()
+            keyed = self._build_for_keys(with_dated=full)
+        if full:
             self.built = [*self._graph.models]
         if keyed is None:
             return self._build_by_dbt(keeps_state=is_current_afterwards)
-        if len(self.built) < len(self._graph.models):
+        if not full:
             return list(keyed.nodes)
-        with keyed_build.compared_with_full_build(self._session.dbt, self._graph, built):
+        with keyed_build.compared_with_full_build(self._session.dbt, self._graph):
             return self._build_by_dbt(keeps_state=True)
 
     def _select(self, selection: frozenset[str], *, is_complete: bool) -> list[str]:
@@ -237,11 +237,19 @@ class _ModelsBuild:
             is_history_current=self._is_history_current(),
         )
 
-    def _build_for_keys(self, stale: Sequence[Model]) -> keyed_build.KeyedResult | None:
-        """Build the models for the keys that changed, or return None if that is not possible."""
+    def _build_for_keys(self, *, with_dated: bool) -> keyed_build.KeyedResult | None:
+        """Build the models for the keys that changed, or return None if that is not possible.
+
+        `with_dated` builds all models too that read the run's time or the history.
+        """
         spec, inputs = self._session.domain.build, self._inputs()
         if spec is None:
             return None
+        stale = [
+            model
+            for unique_id, model in self._graph.models.items()
+            if unique_id in self.built or (with_dated and model.is_dated)
+        ]
         obstacle = keyed_build.find_obstacle(self._session.dbt, self._graph, stale, inputs)
         if obstacle:
             self._echo(f"every {spec.key} is built, because {obstacle}")
@@ -252,22 +260,27 @@ class _ModelsBuild:
         self._echo(f"built {count} models for {len(result.keys):,} {values} of {spec.key}")
         return result
 
-    def _is_full_build_due(self, keyed: keyed_build.KeyedResult) -> bool:
+    def _is_full_build_due(self) -> bool:
         spec = self._session.domain.build
-        if spec is None:
+        last = keyed_build.last_full_build(self._session.dbt) if spec else None
+        if spec is None or last is None:
             return False
-        return self._run.as_of - keyed.last_full_build >= timedelta(days=spec.full_after_days)
+        return self._run.as_of - last >= timedelta(days=spec.full_after_days)
 
     def _build_by_dbt(self, *, keeps_state: bool) -> list[NodeResult]:
         """Build all rows of the models that are to be built."""
+        models = [self._graph.models[unique_id] for unique_id in self.built]
         self._echo(f"building {len(self.built)} of {len(self._graph.models)} models")
         project, has_keys = self._session.dbt, self._session.domain.build is not None
+        full_build_at = None
         if has_keys and project.warehouse.exists():
+            full_build_at = keyed_build.last_full_build(project)
             keyed_build.discard_state(project)
-        models = [self._graph.models[unique_id] for unique_id in self.built]
+        if full_build_at is None or len(models) == len(self._graph.models):
+            full_build_at = self._run.as_of
         results = build.build_from_inputs(project, models)
         if has_keys and keeps_state:
-            keyed_build.keep_state(project, self._graph, self._inputs(), self._run.as_of)
+            keyed_build.keep_state(project, self._graph, self._inputs(), full_build_at)
         return results
 
     def _inputs(self) -> keyed_build.BuildInputs:

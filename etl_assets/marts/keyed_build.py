@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,7 +62,6 @@ class BuildInputs:
 class KeyedResult:
     """What a build for some keys did."""
 
-    last_full_build: datetime
     keys: frozenset[str]
     rows: Mapping[str, int]
     """How many rows were written of each table, by the model's name."""
@@ -77,6 +76,13 @@ def keep_state(project: DbtProject, graph: Graph, inputs: BuildInputs, as_of: da
         changed_keys.keep_digests(connection, models)
         changed_keys.keep_input_versions(connection, inputs.versions)
         changed_keys.keep_full_build(connection, as_of)
+
+
+def last_full_build(project: DbtProject) -> datetime | None:
+    """The logical time of the last build of everything, if the state of one is kept."""
+    with project.connect() as connection:
+        is_kept = changed_keys.read_input_versions(connection)
+        return changed_keys.read_full_build(connection) if is_kept else None
 
 
 def discard_state(project: DbtProject) -> None:
@@ -115,23 +121,16 @@ def find_obstacle(
 
 
 @contextmanager
-def compared_with_full_build(
-    project: DbtProject, graph: Graph, built: Collection[str]
-) -> Iterator[None]:
+def compared_with_full_build(project: DbtProject, graph: Graph) -> Iterator[None]:
     """Raise BuildError if the build inside the block leaves other rows than there were before.
 
-    `built` has the unique ids of the models that this run has built. Of the others, those that read
-    the run's time or the history are not compared: they say what an earlier run did.
+    Models that read the run's time or the history must have been built for the same time.
     """
     before = project.warehouse.with_suffix(".before")
     try:
         shutil.copyfile(project.warehouse, before)
         yield
-        models = [
-            model
-            for unique_id, model in graph.models.items()
-            if model.materialized == "table" and (unique_id in built or not model.is_dated)
-        ]
+        models = [model for model in graph.models.values() if model.materialized == "table"]
         if differences := [*_find_differences(project, models, before)]:
             raise BuildError(
                 "expected a full build to make the rows that the builds for changed keys have made,"
@@ -172,7 +171,6 @@ class KeyedBuild:
         rows: dict[str, int] = {}
         with self._project.writing() as connection:
             connection.execute("begin").fetchall()
-            last_full_build = changed_keys.read_full_build(connection)
             keys = self._find_keys(connection, inputs)
             for unique_id, model in self._graph.models.items():
                 started = time.perf_counter()
@@ -185,7 +183,7 @@ class KeyedBuild:
                     results.append(NodeResult(unique_id, "model", "success", seconds, None, ""))
             results = self._run_tests(connection, results)
             connection.execute("commit").fetchall()
-        return KeyedResult(last_full_build, keys, rows, results)
+        return KeyedResult(keys, rows, results)
 
     def _run_tests(
         self, connection: DuckDBPyConnection, results: Sequence[NodeResult]

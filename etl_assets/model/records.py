@@ -363,9 +363,12 @@ class ModelBuild(Record):
     )
 
     def moment_at(self, time: datetime) -> datetime | None:
-        """The last moment up to `time` at which a build became due."""
-        is_due = self.next_moment is not None and self.next_moment <= time
-        return self.next_moment if is_due else self.last_moment
+        """The last moment up to `time` at which a build became due.
+
+        The build of this record may have been ahead of `time`, if it was not published.
+        """
+        moments = (self.next_moment, self.last_moment)
+        return next((each for each in moments if each is not None and each <= time), None)
 
 
 MIXED = "mixed"  # the code version of a set whose models were built by different versions

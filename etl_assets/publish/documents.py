@@ -27,6 +27,7 @@ from etl_assets.publish import run_directory, set_index
 from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
 from etl_assets.publish.writers.registry import count_rows, find_writer
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures
 from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
@@ -61,12 +62,21 @@ class PreviousSet:
         mart_sha256 = self.mart_digests.get(document.file)
         if mart_sha256 is None or not files:
             return None
-        digests = {self.directory / file.file: file.sha256 for file in files}
-        digests[mart] = mart_sha256
-        if not all(signatures.has_digest(path, sha256) for path, sha256 in digests.items()):
-            return None
         by_name = {file.file: file for file in files}
+        # What is read gets a new digest, so its bytes are hashed; a link keeps the recorded one.
+        is_read = document.file in by_name
+        for file in files:
+            path = self.directory / file.file
+            if not (_has_bytes if is_read else signatures.has_digest)(path, file.sha256):
+                return None
+        if not _has_bytes(mart, mart_sha256):
+            return None
         return PublishedDocument(self.directory, by_name, mart, self.mart_keys[document.model])
+
+
+def _has_bytes(path: Path, sha256: str) -> bool:
+    """True if the file's bytes, and not just its signature, are those of the digest."""
+    return path.is_file() and hash_file(path) == sha256
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,7 @@ def test_rows_that_a_full_build_does_not_make_are_named(built_home: Warehouse) -
     both = TwoWarehouses(built_home)
     with (
         pytest.raises(BuildError, match="int_advisories__spellings: unexpected before: alpha"),
-        keyed_build.compared_with_full_build(both.project, both.graph, both.graph.models),
+        keyed_build.compared_with_full_build(both.project, both.graph),
         both.project.writing() as connection,
     ):
         connection.execute(

@@ -12,6 +12,7 @@ from support.sample_home import AS_OF, DOMAIN, SampleHome
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, ProjectContext, run_options
 from etl_assets.defs.definitions import build_defs
+from etl_assets.defs.marts import MartsConfig
 from etl_assets.defs.publish import PublishConfig
 from etl_assets.defs.raw import RawConfig
 from etl_assets.defs.tables import TablesConfig
@@ -74,7 +75,8 @@ def publish_assets(sample: SampleHome) -> list[dg.AssetKey]:
     [
         (RawConfig, {"force_refresh": False, "skip_existing": False, "max_retries": None}),
         (TablesConfig, {"accept_changes": False}),
-        (PublishConfig, {"accept_changes": False}),
+        (MartsConfig, {"full": False}),
+        (PublishConfig, {"full": False, "accept_changes": False}),
     ],
 )
 def test_a_step_takes_the_options_that_are_declared_for_its_stage(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +20,8 @@ from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, PublishedFile, RunManifest, summarize_files
 from etl_assets.publish import documents, run_directory, set_index
 from etl_assets.publish.documents import PreviousSet, WrittenDocuments
-from etl_assets.storage.signatures import open_signatures
+from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.signatures import Signatures, open_signatures
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCHEMA = '{"required": ["fruits"], "properties": {"fruits": {"items": {"type": "string"}}}}'
@@ -105,6 +108,37 @@ def test_an_unchanged_document_is_the_published_file(home: Home, marts: Path) ->
     assert "2026-03-02" in (second / "trees.json").read_text()
     assert [w.rows for w in written.files] == [3, 3]
     assert written.linked == {"shrubs.json"}
+
+
+@pytest.mark.parametrize("damaged", ["trees.json", "marts/mart_trees.parquet"])
+def test_no_part_is_taken_over_from_a_file_with_other_bytes(
+    home: Home, marts: Path, damaged: str
+) -> None:
+    """A signature says that the file is unchanged: rot moves neither size nor time."""
+    first, written = run(home, marts, changed=set())
+    shutil.copytree(marts, first / "marts", dirs_exist_ok=True)
+    mart = first / "marts/mart_trees.parquet"
+    sha256 = hash_file(mart)
+    keys = {"mart_trees": ("name",)}
+    previous = PreviousSet(first, written.files, {}, {"trees.json": sha256}, keys)
+    document = next(each for each in DOCUMENTS if each.file == "trees.json")
+    signatures = Signatures.load(home.signatures("plants"))
+    assert previous.published_document(document, signatures)
+
+    flip_a_byte(first / damaged)
+
+    assert previous.published_document(document, signatures) is None
+
+
+def flip_a_byte(file: Path) -> None:
+    """Change one byte and keep size and modification time."""
+    times = file.stat()
+    file.chmod(0o644)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    with file.open("r+b") as handle:
+        handle.write(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def test_a_refused_candidate_leaves_latest_where_it_was(home: Home, marts: Path) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from support.sample_home import AS_OF, SampleHome
+from support.second_runs import RULINGS
 
 from etl_assets.model.records import RunStatus
-from etl_assets.model.run_options import RunOptions
+from etl_assets.model.run_options import RunOptions, Stage, StageRange
+from etl_assets.operations.replay import replay
 
 OSV = "osv-vulnerabilities.storage.googleapis.com/Debian/all.zip"
 RECORD = "DEBIAN-CVE-2026-900045"
@@ -112,3 +114,28 @@ def test_a_state_that_other_rules_change_names_them_as_its_cause(
     changed = [row for row in transitions(sample) if row[1] == later]
     assert changed
     assert {cause for _, _, cause, _ in changed} == {"rules_changed"}
+
+
+def test_a_build_ahead_that_is_not_published_hides_no_withdrawal(
+    withdrawn_ahead: SampleHome,
+) -> None:
+    ahead = RunOptions(
+        as_of=WITHDRAWN_AT + timedelta(hours=1), stages=StageRange(Stage.MARTS, Stage.MARTS)
+    )
+    withdrawn_ahead.run(ahead)
+    rule(withdrawn_ahead, "CVE-2026-900043,pebble,not_applicable,,code_not_in_use")
+    run(withdrawn_ahead, WITHDRAWN_AT - timedelta(hours=1))
+    before = withdrawn_ahead.states()[ADVISORY]
+
+    rule(withdrawn_ahead, "CVE-2024-900003,garnet,wont_fix,,minor")
+    run(withdrawn_ahead, WITHDRAWN_AT + timedelta(hours=2))
+
+    assert before != "under_investigation"
+    assert withdrawn_ahead.states()[ADVISORY] == "under_investigation"
+    with withdrawn_ahead.project_session() as session:
+        replayed = replay(session.project, f"advisories/{withdrawn_ahead.latest.name}")
+    assert replayed.is_equal, replayed.different
+
+
+def rule(sample: SampleHome, line: str) -> None:
+    sample.change(RULINGS, lambda text: f"{text}{line}\n")

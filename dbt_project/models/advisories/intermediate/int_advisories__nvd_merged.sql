@@ -43,7 +43,10 @@ newest_records as (
     -- Both files may hold the same change; the file of recent changes is published more often.
     qualify row_number() over (
         partition by universe.advisory_id
-        order by all_records.last_modified_at desc nulls last, all_records.is_recent_change desc
+        order by
+            all_records.last_modified_at desc nulls last,
+            all_records.is_recent_change desc,
+            all_records.source_record
     ) = 1
 
 )
