@@ -24,7 +24,7 @@ from etl_assets.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 3
 LARGE_MEGABYTES = 500
-SMALL_CHANGE_BOUND = 0.4
+SMALL_CHANGE_BOUND = 0.55
 DOMAIN = "advisories"
 
 

@@ -203,17 +203,20 @@ def _open_published(
 def count_rows(document: Document, directory: Path) -> int:
     """The number of packages of all records; raises BuildError if a file is invalid."""
     path = directory / document.file
-    records = _read_records(path)
-    _require_changes(path.with_name(CHANGES_FILE), {record.changes_line for record in records})
-    return sum(record.packages_count for record in records)
+    count, lines = 0, set[bytes]()
+    for record in _read_records(path):
+        count += record.packages_count
+        lines.add(record.changes_line)
+    _require_changes(path.with_name(CHANGES_FILE), lines)
+    return count
 
 
 def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
     """As `count_rows`; records that the published archive has too are not decoded again."""
     path, old_path = directory / document.file, published.directory / document.file
     members, old_members = _read_checksums(path), _read_checksums(old_path)
-    written = _read_records(path, only=members.items() - old_members.items())
-    replaced = _read_records(old_path, only=old_members.items() - members.items())
+    written = [*_read_records(path, only=members.items() - old_members.items())]
+    replaced = [*_read_records(old_path, only=old_members.items() - members.items())]
     lines = set(old_path.with_name(CHANGES_FILE).read_bytes().splitlines())
     lines -= {record.changes_line for record in replaced}
     lines |= {record.changes_line for record in written}
@@ -232,10 +235,11 @@ def _read_checksums(path: Path) -> dict[str, tuple[int, int, int]]:
         }
 
 
-def _read_records(path: Path, only: Collection[tuple[str, object]] | None = None) -> list[Record]:
+def _read_records(
+    path: Path, only: Collection[tuple[str, object]] | None = None
+) -> Iterator[Record]:
     """The records of an archive, or those of some members; raises BuildError if one is invalid."""
     decoder = msgspec.json.Decoder(Record)
-    records = []
     with _open_archive(path) as archive:
         for name in archive.namelist() if only is None else sorted(name for name, _ in only):
             try:
@@ -244,8 +248,7 @@ def _read_records(path: Path, only: Collection[tuple[str, object]] | None = None
                 raise _archive_error(path, error) from error
             if name != f"{record.id}.json":
                 raise BuildError(f"{path}: expected the record {name}, found {record.id}")
-            records.append(record)
-    return records
+            yield record
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
