@@ -10,7 +10,7 @@
     'package_name': 'package_name',
     'detail': 'detail',
 } %}
-with claims as (
+with judged_claims as (
 
     select * from {{ ref('int_advisories__judged') }}
 
@@ -47,21 +47,39 @@ targets as (
 
 ),
 
-source_verdicts as (
+next_states as (
 
     select
         advisory_id,
-        source,
-        source_label,
-        source in (select distinct u.source from upstream_rows as u) as is_upstream,
-        bool_or(verdict in ('won', 'agreed')) as contributes,
-        bool_or(verdict = 'lost') and not contributes as dissents,
-        bool_or(rank < next_state_rank) as precedes_next_state,
-        max(case when rank = next_state_rank then state end) as next_state,
-        max(case when rank = next_state_rank and state = 'fixed' then version end) as next_version,
-        min(newest_open_rank) as newest_open_rank,
-    from claims
-    group by advisory_id, source, source_label
+        min(rank) as next_state_rank,
+    from judged_claims
+    where state != decided_state
+    group by advisory_id
+
+),
+
+source_verdicts as (
+
+    select
+        claims.advisory_id,
+        claims.source,
+        claims.source_label,
+        claims.source in (select distinct u.source from upstream_rows as u) as is_upstream,
+        bool_or(claims.verdict in ('won', 'agreed')) as contributes,
+        bool_or(claims.verdict = 'lost') and not contributes as dissents,
+        bool_or(claims.rank < next_states.next_state_rank) as precedes_next_state,
+        max(case when claims.rank = next_states.next_state_rank then claims.state end)
+            as next_state,
+        max(
+            case
+                when claims.rank = next_states.next_state_rank and claims.state = 'fixed'
+                    then claims.version
+            end
+        ) as next_version,
+        min(claims.newest_open_rank) as newest_open_rank,
+    from judged_claims as claims
+    left join next_states on claims.advisory_id = next_states.advisory_id
+    group by claims.advisory_id, claims.source, claims.source_label
 
 ),
 
@@ -133,7 +151,7 @@ winning_claims as (
             when vendor_newest.is_newest_rebuild then ', a rebuild of its own, and still lists it'
             else ' and still lists it'
         end as unproven_reason,
-    from claims
+    from judged_claims as claims
     inner join rules on claims.claim = rules.claim
     inner join advisory_sources on claims.advisory_id = advisory_sources.advisory_id
     left join vendor_newest on claims.package_key = vendor_newest.package_key
