@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
@@ -39,6 +39,9 @@ CHANGES_FILE = "modified_id.csv"
 BEFORE_ALL_VERSIONS = "0"  # the schema's own value; it sorts before every version
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip; a clock would change the bytes
 MAX_ZIP_COMMENT_BYTES = 65_535  # the length field has 16 bits
+
+Checksums = Mapping[str, tuple[int, int, int]]
+"""By the name of a member: what tells its content from another one."""
 
 
 class Options(PackageOptions):
@@ -204,9 +207,10 @@ def count_rows(document: Document, directory: Path) -> int:
     """The number of packages of all records; raises BuildError if a file is invalid."""
     path = directory / document.file
     count, lines = 0, set[bytes]()
-    for record in _read_records(path):
-        count += record.packages_count
-        lines.add(record.changes_line)
+    with _open_archive(path) as archive:
+        for record in _read_records(archive, archive.namelist()):
+            count += record.packages_count
+            lines.add(record.changes_line)
     _require_changes(path.with_name(CHANGES_FILE), lines)
     return count
 
@@ -214,9 +218,11 @@ def count_rows(document: Document, directory: Path) -> int:
 def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
     """As `count_rows`; records that the published archive has too are not decoded again."""
     path, old_path = directory / document.file, published.directory / document.file
-    members, old_members = _read_checksums(path), _read_checksums(old_path)
-    written = [*_read_records(path, only=members.items() - old_members.items())]
-    replaced = [*_read_records(old_path, only=old_members.items() - members.items())]
+    # The directory of an archive of 38,000 members takes 0.3 s to parse: each is opened once.
+    with _open_archive(path) as archive, _open_archive(old_path) as old_archive:
+        members, old_members = _read_checksums(archive), _read_checksums(old_archive)
+        written = [*_read_records(archive, _differing(members, old_members))]
+        replaced = [*_read_records(old_archive, _differing(old_members, members))]
     lines = set(old_path.with_name(CHANGES_FILE).read_bytes().splitlines())
     lines -= {record.changes_line for record in replaced}
     lines |= {record.changes_line for record in written}
@@ -226,29 +232,29 @@ def count_rows_beside(document: Document, directory: Path, published: PublishedD
     return published.files[document.file].rows + sum(difference)
 
 
-def _read_checksums(path: Path) -> dict[str, tuple[int, int, int]]:
-    """What tells a member from another one, by its name."""
-    with _open_archive(path) as archive:
-        return {
-            member.filename: (member.CRC, member.file_size, member.compress_size)
-            for member in archive.infolist()
-        }
+def _read_checksums(archive: zipfile.ZipFile) -> Checksums:
+    return {
+        member.filename: (member.CRC, member.file_size, member.compress_size)
+        for member in archive.infolist()
+    }
 
 
-def _read_records(
-    path: Path, only: Collection[tuple[str, object]] | None = None
-) -> Iterator[Record]:
-    """The records of an archive, or those of some members; raises BuildError if one is invalid."""
+def _differing(members: Checksums, others: Checksums) -> list[str]:
+    """The names of the members that `others` does not have, or has with other content."""
+    return sorted(name for name, _ in members.items() - others.items())
+
+
+def _read_records(archive: zipfile.ZipFile, names: Iterable[str]) -> Iterator[Record]:
+    """The records of these members; raises BuildError if one is invalid."""
     decoder = msgspec.json.Decoder(Record)
-    with _open_archive(path) as archive:
-        for name in archive.namelist() if only is None else sorted(name for name, _ in only):
-            try:
-                record = decoder.decode(archive.read(name))
-            except (msgspec.DecodeError, zipfile.BadZipFile, zlib.error) as error:
-                raise _archive_error(path, error) from error
-            if name != f"{record.id}.json":
-                raise BuildError(f"{path}: expected the record {name}, found {record.id}")
-            yield record
+    for name in names:
+        try:
+            record = decoder.decode(archive.read(name))
+        except (msgspec.DecodeError, zipfile.BadZipFile, zlib.error) as error:
+            raise _archive_error(archive.filename, error) from error
+        if name != f"{record.id}.json":
+            raise BuildError(f"{archive.filename}: expected the record {name}, found {record.id}")
+        yield record
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
@@ -258,7 +264,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
         raise _archive_error(path, error) from error
 
 
-def _archive_error(path: Path, error: Exception) -> BuildError:
+def _archive_error(path: Path | str | None, error: Exception) -> BuildError:
     return BuildError(f"{path}: expected a zip of OSV records, found: {error}")
 
 
