@@ -242,7 +242,7 @@ class KeyedBuild:
             for parent in map(self._graph.models.__getitem__, model.parents):
                 if self._graph.is_keyed(parent):
                     query = query.replace(parent.relation, _keyed_name(parent))
-        connection.execute(f"create temp {kind} {quote_name(model.name)} as {query}").fetchall()
+        connection.execute(f"create temp {kind} {_keyed_name(model)} as {query}").fetchall()
 
     def _replace_rows(self, connection: DuckDBPyConnection, model: Model) -> int:
         """Write the rows of a table, of a map model those of the changed keys; return how many."""
@@ -263,7 +263,9 @@ class KeyedBuild:
 
 
 def _keyed_name(model: Model) -> str:
-    return f"temp.main.{quote_name(model.name)}"
+    # DuckDB stores the SQL of a view without the database: a temporary relation with the name of a
+    # model would take its place in the views that read the model.
+    return f"temp.main.{quote_name(f'{model.name} of changed keys')}"
 
 
 def _last_part(name: str) -> str:

@@ -30,6 +30,7 @@ from typing import Any
 
 from support.misbehaving_server import MisbehavingServer, run_misbehaving_server
 from support.orchard import (
+    DOMAIN,
     FIRST,
     HOST,
     Files,
@@ -42,6 +43,7 @@ from support.soak_faults import ALL_FAULTS, CONTENT, DAMAGE, LASTING, PASSING, D
 
 from etl_assets.model.errors import EtlError
 from etl_assets.model.run_options import RunOptions
+from etl_assets.publish import run_directory
 
 MAIN = {"trees": "trees.json.gz", "harvests": "harvests.csv", "notes": "notes.json"}
 Rows = list[dict[str, Any]]
@@ -178,9 +180,16 @@ class Soak:
         return status
 
     def finish(self) -> None:
-        """Assert that every accepted file is still stored."""
-        stored = {path.name for path in self.orchard.home.raw.rglob("*")}
-        assert not self.accepted_digests - stored
+        """Assert that every file that a kept run read is still stored, as retention promises."""
+        home = self.orchard.home
+        stored = {path.name for path in home.raw.rglob("*")}
+        needed = {
+            source.sha256
+            for run in run_directory.list_runs(home, DOMAIN)
+            for source in run_directory.read_manifest(run).sources
+        }
+        assert needed & self.accepted_digests
+        assert not needed - stored
 
     def _check_run(self, plan: Plan, status: str, as_of: datetime, *, disk_refused: bool) -> None:
         may_fail = disk_refused
