@@ -37,6 +37,10 @@ class Column(Declaration):
         " [].id64",
     )
     required: bool = Field(default=False, description="reject a row whose value is null")
+    optional: bool = Field(
+        default=False,
+        description="a table of a workbook or a CSV file may lack the column; its values are null",
+    )
     trim: bool = Field(
         default=True, description="remove blanks around texts; a text of blanks alone is null"
     )
@@ -78,6 +82,12 @@ class Column(Declaration):
     def _numbers_have_a_unit(self) -> Self:
         if self.type in NUMERIC and not self.unit:
             raise ValueError("expected a unit for a number ('1' if dimensionless), found none")
+        return self
+
+    @model_validator(mode="after")
+    def _required_columns_exist(self) -> Self:
+        if self.optional and self.required:
+            raise ValueError("expected optional or required, found both")
         return self
 
     @model_validator(mode="after")
@@ -139,6 +149,12 @@ class Contract(Declaration):
         description="a file that rejects more than both limits is refused, and so is one that"
         " rejects all of its rows",
     )
+
+    @model_validator(mode="after")
+    def _key_columns_exist(self) -> Self:
+        if names := [c.name for c in self.columns if c.optional and c.name in self.key]:
+            raise ValueError(f"expected no optional column in the key, found {', '.join(names)}")
+        return self
 
     def keeps_row(self, column: Column) -> bool:
         """True if an invalid value of the column is read as null, and its row is kept."""

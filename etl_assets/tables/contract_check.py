@@ -97,7 +97,7 @@ class ContractChecker:
             name = checker.column.name
             faults = batch.faults.get(name, {})
             arrays[name], column_violations, refused = checker.check(
-                batch.columns[name], faults, are_floats=batch.numbers_are_floats
+                batch.values(checker.column), faults, are_floats=batch.numbers_are_floats
             )
             refusals += refused
             for row, violation in column_violations:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 import pyarrow as pa
 
-from etl_assets.declarations.contract import Contract
+from etl_assets.declarations.contract import Column, Contract
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 
@@ -41,6 +41,8 @@ class Refusal(NamedTuple):
 class Batch:
     """Some rows of a file: the declared columns, all of one length, and rejected records.
 
+    Optional columns that the file lacks are left out.
+
     A column that is an Arrow array has its declared type already, or consists of texts. `exact`
     reads the same records again, slowly and with line numbers, and is called for a batch that
     breaks its contract. `faults` has, by column and row, what a cell has in place of a value, which
@@ -60,6 +62,12 @@ class Batch:
     faults: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     refusals: Sequence[Refusal] = ()
     numbers_are_floats: bool = False
+
+    def values(self, column: Column) -> Values:
+        """The column's values; null in every row if the file lacks an optional column."""
+        if column.optional and column.name not in self.columns:
+            return [None] * len(self.ordinals)
+        return self.columns[column.name]
 
     def where(self, row: int) -> str:
         """The line of a row in its file, or its record's number if lines are not known."""
@@ -162,6 +170,19 @@ def oversize_reject(where: str, size: int, limit: int, head: bytes = b"") -> Rej
     """The reject of a record, or of a text outside of all records, that is too large to be read."""
     expected = f"at most {limit:,} bytes (limits.max_record_bytes)"
     return record_reject(where, expected, f"{size:,} bytes", row_text(head))
+
+
+def find_in_header(contract: Contract, header: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+    """The position of each declared column in the header of a table, and the names that do not fit.
+
+    Each name must be in the header once; that of an optional column may be missing.
+    """
+    origins = {column.name: column.origin or column.name for column in contract.columns}
+    optional = {column.name for column in contract.columns if column.optional}
+    counts = {name: header.count(origin) for name, origin in origins.items()}
+    present = [name for name, count in counts.items() if count or name not in optional]
+    unfit = [origins[name] for name in present if counts[name] != 1]
+    return {} if unfit else {name: header.index(origins[name]) for name in present}, unfit
 
 
 def field_positions(contract: Contract, fields: Sequence[str], standard: str) -> dict[str, int]:

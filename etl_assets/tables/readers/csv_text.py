@@ -23,7 +23,7 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import CsvFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.arrow_types import TYPES
-from etl_assets.tables.readers.batch import Batch, BatchBuilder, row_json
+from etl_assets.tables.readers.batch import Batch, BatchBuilder, find_in_header, row_json
 from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, UnpackedFile, read_chunks
 
 BUFFER_BYTES = 1 << 18
@@ -112,12 +112,11 @@ def _open_text(path: Path, start: int = 0) -> io.TextIOWrapper:
 
 def _lay_out(header: list[str], line: int, form: CsvFormat, contract: Contract) -> _Layout:
     """Raises ContentError if a declared column is not once in the header."""
-    origins = {column.name: column.origin or column.name for column in contract.columns}
-    if unfit := [name for name in origins.values() if header.count(name) != 1]:
+    positions, unfit = find_in_header(contract, header)
+    if unfit:
         expected = f"a header, split at {form.delimiter!r}, with {', '.join(unfit)} once each"
         raise ContentError.of(f"line {line}", expected, row_json(header)[:400])
-    positions = {name: header.index(origin) for name, origin in origins.items()}
-    unknown_fields = set(header) - set(origins.values())
+    unknown_fields = set(header) - {header[position] for position in positions.values()}
     if contract.unknown_fields == "discard_value":
         unknown_fields = set()
     return _Layout(len(header), positions, frozenset(unknown_fields))

@@ -25,7 +25,7 @@ from etl_assets.declarations.contract import Column, Contract
 from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import opc
-from etl_assets.tables.readers.batch import VALUE_CHARACTERS, Batch, row_json
+from etl_assets.tables.readers.batch import VALUE_CHARACTERS, Batch, find_in_header, row_json
 from etl_assets.tables.readers.spreadsheetml import NO_VALUE, Area, Cell, SheetFacts
 
 # Excel counts days from 1899-12-30, and 1900 as a leap year: a serial number below 61, the first
@@ -96,20 +96,21 @@ def read(path: Path, form: ExcelFormat, contract: Contract) -> Iterator[Batch]:
     """
     has_numbers = any(column.type == "float64" for column in contract.columns)
     sheet = _read_sheet(path, form, has_numbers=has_numbers)
-    origins = {column.name: column.origin or column.name for column in contract.columns}
-    places = _find_columns(sheet, origins)
+    places = _find_columns(sheet, contract)
     faults = _find_faults(sheet, frozenset(places.values()))
     rows = _record_rows(sheet, faults)
     fields = {
         column.name: _read_field(sheet, column, places[column.name], rows, faults)
         for column in contract.columns
+        if column.name in places
     }
     header = {*sheet.header_texts().values(), *sheet.header_faults().values()}
     yield Batch(
         columns={name: field.values for name, field in fields.items()},
         ordinals=range(1, len(rows) + 1),
         records=len(rows),
-        unknown_fields=frozenset(header) - {"", *origins.values()},
+        unknown_fields=frozenset(header)
+        - {"", *(sheet.header_texts()[place] for place in places.values())},
         lines=(rows + 1).tolist(),
         line_label=f"sheet {form.sheet}, row",
         faults={name: field.faults for name, field in fields.items() if field.faults},
@@ -228,18 +229,18 @@ def _rows_with_values(columns: Collection[pa.Array]) -> Integers:
     return np.flatnonzero(reduce(pc.or_, has_value).to_numpy(zero_copy_only=False))
 
 
-def _find_columns(sheet: _Sheet, origins: Mapping[str, str]) -> dict[str, int]:
+def _find_columns(sheet: _Sheet, contract: Contract) -> dict[str, int]:
     """The place of each declared column. Raises ContentError unless the header has each once."""
     header = sheet.header_texts()
-    names = list(header.values())
-    if unfit := [name for name in origins.values() if names.count(name) != 1]:
+    positions, unfit = find_in_header(contract, [*header.values()])
+    if unfit:
         where = f"sheet {sheet.name}"
         if sheet.header_row >= 0:
             where += f", row {sheet.header_row + 1}"
         expected = f"a header with {', '.join(unfit)} once each"
         raise ContentError.of(where, expected, _describe_header(sheet))
-    places = {name: place for place, name in header.items()}
-    return {name: places[origin] for name, origin in origins.items()}
+    places = [*header]
+    return {name: places[position] for name, position in positions.items()}
 
 
 def _describe_header(sheet: _Sheet) -> str:

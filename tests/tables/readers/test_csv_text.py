@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from support.table_declarations import column, contract
 
 from etl_assets.declarations.contract import Contract
@@ -42,6 +43,29 @@ def test_a_column_may_have_another_name_in_the_header(file: Path) -> None:
     batch = batch_of(file, "Fruit name;x\npear;1\n", declaration, delimiter=";")
 
     assert batch.columns == {"name": ["pear"]}
+
+
+@pytest.mark.parametrize("quote", ["", '"'], ids=["plain", "quoted"])
+def test_an_optional_column_that_the_header_lacks_is_left_out(file: Path, quote: str) -> None:
+    declaration = contract("name", column("colour", optional=True), column("size", optional=True))
+
+    batch = batch_of(file, f"name,size\n{quote}pear{quote},\nplum,big\n", declaration)
+
+    assert batch.columns == {"name": ["pear", "plum"], "size": [None, "big"]}
+    assert batch.values(declaration.columns[1]) == [None, None]
+
+
+@pytest.mark.parametrize("header", ["colour", "name,name", "name,colour,colour"])
+def test_other_columns_and_repeated_ones_are_needed_once(file: Path, header: str) -> None:
+    declaration = contract("name", column("colour", optional=True))
+
+    with pytest.raises(ContentError, match="once each"):
+        batch_of(file, f"{header}\n", declaration)
+
+
+def test_a_column_of_the_key_is_not_optional() -> None:
+    with pytest.raises(ValidationError, match="no optional column in the key, found name"):
+        contract(column("name", optional=True))
 
 
 def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(file: Path) -> None:

@@ -13,6 +13,7 @@ from support.workbooks import Cells, Kind, Serial, Table, workbook, xlsx
 
 from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.errors import ContentError
+from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import excel
 from etl_assets.tables.readers.batch import Batch
 from etl_assets.validate.validate import inspect_content
@@ -135,6 +136,16 @@ def test_a_header_with_a_gap_is_refused_with_sheet_and_row(
 
     with pytest.raises(ContentError, match=rf"sheet Fruits, row 1: expected a header with {names}"):
         read(file, changed(SHEET, lambda x: x.replace(b"</sheetData>", merged), book))
+
+
+def test_an_optional_column_that_the_sheet_lacks_is_null_in_the_table(file: Path) -> None:
+    lacking = contract("name", column("weight", "int64"), column("picked", "date", optional=True))
+    file.write_bytes(xlsx({"Fruits": [["name", "weight"], ["fig", "1"]]}))
+
+    [batch] = excel.read(file, FORM, lacking)
+    rows = ContractChecker(lacking).check(batch).rows
+
+    assert rows.to_pylist() == [{"name": "fig", "weight": 1, "picked": None}]
 
 
 @pytest.mark.fault("excel-sheet")
