@@ -121,9 +121,9 @@ def test_the_sources_of_the_project_declare_the_shape_of_their_answers(repo_root
             "      unit: m",
             "      units: m",
             "trees.yaml:30: contract.columns[2].units: expected one of name, type, description, "
-            "unit, from, required, trim, merged, faulty_cells, invalid_values, version_scheme, "
-            "case, pattern, values, known_values, minimum, maximum, perhaps 'unit', found an "
-            "unknown key",
+            "unit, from, required, optional, trim, merged, faulty_cells, invalid_values, "
+            "version_scheme, case, pattern, values, known_values, minimum, maximum, perhaps "
+            "'unit', found an unknown key",
             id="misspelt key in a list",
         ),
         pytest.param(

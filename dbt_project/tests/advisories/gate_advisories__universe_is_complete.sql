@@ -11,7 +11,7 @@ with expected_pairs as (
     select
         package_key,
         cve_id,
-    from {{ ref('stg_advisories__overrides') }}
+    from {{ ref('int_advisories__rulings') }}
     where package_key is not null
 
 ),

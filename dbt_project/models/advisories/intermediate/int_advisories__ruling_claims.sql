@@ -13,6 +13,8 @@ ruling_claims as (
         'override_' || status as claim,
         case when status = 'fixed' then fixed_version end as version,
         reason as detail,
+        expires_at as valid_until,
+        ruled_by as author,
         record_id,
         source_record,
         coalesce(fixed_version = vendor_version, false) as is_repeated_by_vendor,

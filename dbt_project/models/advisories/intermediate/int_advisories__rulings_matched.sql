@@ -8,7 +8,7 @@ with universe as (
 
 rulings as (
 
-    select * from {{ ref('stg_advisories__overrides') }}
+    select * from {{ ref('int_advisories__rulings') }}
 
 ),
 
@@ -21,7 +21,9 @@ matching_rulings as (
         rulings.status,
         rulings.fixed_version,
         rulings.reason,
-        rulings.cve_id || coalesce(':' || rulings.package_name, '') as record_id,
+        rulings.expires_at,
+        rulings.ruled_by,
+        {{ ruling_id('rulings') }} as record_id,
         rulings.source_record,
     from universe
     inner join rulings

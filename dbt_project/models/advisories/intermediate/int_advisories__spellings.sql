@@ -14,7 +14,7 @@ with mentions as (
         package_name,
         2 as source_rank,
         source_row as mention_order,
-    from {{ ref('stg_advisories__overrides') }}
+    from {{ ref('int_advisories__rulings') }}
     where package_key is not null
     union all
     select

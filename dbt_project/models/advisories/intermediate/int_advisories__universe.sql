@@ -15,7 +15,7 @@ spellings as (
 
 rulings as (
 
-    select * from {{ ref('stg_advisories__overrides') }}
+    select * from {{ ref('int_advisories__rulings') }}
     where package_key is not null
 
 ),

@@ -33,6 +33,8 @@ claims as (
         judged_claims.record_id,
         judged_claims.record_url,
         judged_claims.record_modified_at,
+        judged_claims.valid_until,
+        judged_claims.author,
         locations.source_sha256,
         locations.source_row,
     from judged_claims

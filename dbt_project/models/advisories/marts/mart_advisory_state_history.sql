@@ -30,9 +30,9 @@ locations as (
 
 ),
 
-withdrawn_records as (
+ended_records as (
 
-    select * from {{ ref('int_advisories__withdrawn_records') }}
+    select * from {{ ref('int_advisories__ended_records') }}
 
 ),
 
@@ -41,13 +41,13 @@ last_periods as (
     select
         published_periods.*,
         rules.priority,
-        withdrawn_records.record_id is not null as is_withdrawn,
+        ended_records.cause as end_cause,
     from published_periods
     left join rules on published_periods.opened_by_claim = rules.claim
-    left join withdrawn_records
+    left join ended_records
         on
-            published_periods.opened_by_source = 'osv'
-            and published_periods.opened_by_record = withdrawn_records.record_id
+            published_periods.opened_by_source = ended_records.source
+            and published_periods.opened_by_record = ended_records.record_id
     qualify row_number() over (
         partition by published_periods.advisory_id
         order by published_periods.effective_from desc
@@ -77,7 +77,7 @@ decisions_with_cause as (
             when last_periods.advisory_id is null then 'first_seen'
             when not last_periods.is_current then 'returned'
             when cause_beside_sources = 'rules_changed' then 'rules_changed'
-            when last_periods.is_withdrawn then 'record_withdrawn'
+            when last_periods.end_cause is not null then last_periods.end_cause
             when cause_beside_sources = 'time_passed' then 'time_passed'
             when is_tipped and decisions.tipped_by_record is not null then 'new_evidence'
             when is_tipped and last_periods.tipped_by_record is not null then 'evidence_gone'
@@ -117,14 +117,14 @@ states as (
         cause,
         case
             when cause = 'evidence_gone' then coalesce(untipped_source, lost_source)
-            when cause = 'record_withdrawn' then lost_source
+            when cause in ('record_withdrawn', 'ruling_expired') then lost_source
             when cause = 'new_evidence' and is_tipped
                 then coalesce(tipped_by_source, source)
             else source
         end as cause_source,
         case
             when cause = 'evidence_gone' then coalesce(untipped_record, lost_record)
-            when cause = 'record_withdrawn' then lost_record
+            when cause in ('record_withdrawn', 'ruling_expired') then lost_record
             when cause = 'new_evidence' and is_tipped
                 then coalesce(tipped_by_record, record_id)
             else record_id

@@ -14,6 +14,8 @@ renamed as (
         status,
         nullif(fixed_version, '') as fixed_version,
         replace(nullif(internal_status, ''), '_', ' ') as reason,
+        expires_at,
+        nullif(ruled_by, '') as ruled_by,
         {{ source_record('overrides', ['package_key', 'cve_id']) }} as source_record,
         source_sha256,
         source_row,
