@@ -6,6 +6,7 @@ What a declaration may contain is in `source` and `domain`; the wording of probl
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -21,6 +22,7 @@ from etl_assets.declarations.names import dependency_violations
 from etl_assets.declarations.rules import (
     Data,
     RuleViolation,
+    domain_deprecations,
     domain_violations,
     source_violations,
     template_violations,
@@ -32,6 +34,8 @@ from etl_assets.declarations.yaml_positions import (
     validation_violations,
 )
 from etl_assets.model.errors import DeclarationError, HomeError, Problem
+
+logger = logging.getLogger(__name__)
 
 DOMAIN_FILE = "_domain.yaml"
 
@@ -67,9 +71,15 @@ def load_each(root: Path) -> Declarations:
 
 
 def read_declaration(
-    model: type[AnyDeclaration], file: Path, rules: Rules | None = None
+    model: type[AnyDeclaration],
+    file: Path,
+    rules: Rules | None = None,
+    deprecations: Rules | None = None,
 ) -> tuple[AnyDeclaration | None, list[Problem]]:
-    """Returns the file as a model, or None, and its problems in the order of the lines."""
+    """Returns the file as a model, or None, and its problems in the order of the lines.
+
+    What `deprecations` yields is no problem yet, and logged as a warning.
+    """
     try:
         if not S_ISREG(file.stat().st_mode):  # reading a pipe would never end
             return None, [_problem(file, "a file", "a folder or a device")]
@@ -83,8 +93,10 @@ def read_declaration(
         *implied_key_violations(model, document),
         *template_violations(document.data),
     ]
-    if rules and isinstance(document.data, dict):
-        violations += rules(document.data)
+    if isinstance(document.data, dict):
+        violations += rules(document.data) if rules else ()
+        for old in document.problems(deprecations(document.data) if deprecations else ()):
+            logger.warning("%s; the next version does not read the old name", old)
     declaration = None
     try:
         # Strict: YAML has types of its own, so that 'yes' is not true and "1" is not a number.
@@ -123,7 +135,7 @@ def _load_domain(folder: Path) -> Domain | BrokenDomain:
     domain_file = folder / DOMAIN_FILE
     if domain_file in files:
         rules = partial(domain_violations, sources=[file.stem for file in source_files])
-        domain, domain_problems = read_declaration(Domain, domain_file, rules)
+        domain, domain_problems = read_declaration(Domain, domain_file, rules, domain_deprecations)
         problems += domain_problems
     else:
         problems.append(_problem(domain_file, "a file that describes the domain", "none"))

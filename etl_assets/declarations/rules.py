@@ -50,6 +50,8 @@ CRON_FIELDS: dict[str, tuple[int, int, tuple[str, ...]]] = {
     "day of week": (0, 7, WEEKDAYS),
 }
 CRON_ITEM = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/0*[1-9]\d*)?")
+# Options of documents that are still read in this version, and what replaces them.
+DEPRECATED_OPTIONS = {"purl_distro": "purl_qualifiers: {{distro: {value}}}"}
 JINJA = re.compile(r"\{\{|\{%|\{#")
 
 
@@ -133,6 +135,15 @@ def domain_violations(domain: Data, sources: Sequence[str]) -> Iterator[RuleViol
             actual = f"{name[1]!r} of {name[0]!r} a second time"
             yield RuleViolation(("coverage", index, "column"), "each column once", actual)
         measured.append(name)
+
+
+def domain_deprecations(domain: Data) -> Iterator[RuleViolation]:
+    """Yields every old name that this version still reads, with what replaces it."""
+    for index, document in _mappings(domain, "documents"):
+        for name, value in _mapping(document, "options").items():
+            if replacement := DEPRECATED_OPTIONS.get(name):
+                path = ("documents", index, "options", name)
+                yield RuleViolation(path, replacement.format(value=value), name)
 
 
 def _schedule_violations(schedule: str) -> Iterator[RuleViolation]:

@@ -986,3 +986,47 @@ def test_each_domain_is_loaded_by_itself(domains: Path) -> None:
     assert broken.source_names == {"mint"}
     assert f"{other}/_domain.yaml:1: titel: expected one of" in str(broken.error)
     assert str(broken).startswith("herbs is left out: 5 faults in its declarations, first ")
+
+
+DOCUMENT_FIELDS = "file: {file}, title: A, format: f, from: m"
+
+
+@pytest.mark.parametrize(
+    ("documents", "warnings"),
+    [
+        pytest.param(["{purl_distro: garden}"], [("plants", 6, 0, "garden")], id="one"),
+        pytest.param(
+            ["{purl_distro: garden-1}", "{author: A}", "{purl_type: deb, purl_distro: park}"],
+            [("plants", 6, 0, "garden-1"), ("plants", 8, 2, "park")],
+            id="two of three",
+        ),
+        pytest.param(["{purl_qualifiers: {distro: garden}}"], [], id="the new name"),
+        pytest.param(["{author: purl_distro}"], [], id="a value of that name"),
+    ],
+)
+def test_an_old_option_is_read_with_a_warning_that_names_its_line(
+    domains: Path,
+    caplog: pytest.LogCaptureFixture,
+    documents: list[str],
+    warnings: list[tuple[str, int, int, str]],
+) -> None:
+    lines = [
+        f"  - {{{DOCUMENT_FIELDS.format(file=f'{number}.json')}, options: {options}}}"
+        for number, options in enumerate(documents)
+    ]
+    change(
+        domains,
+        "schedule: 0 5 * * *\n",
+        "schedule: 0 5 * * *\ndocuments:\n" + "\n".join(lines),
+        file="_domain.yaml",
+    )
+
+    loaded = load(domains)["plants"]
+
+    assert len(loaded.documents) == len(documents)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{domains}/{folder}/_domain.yaml:{line}: documents[{index}].options.purl_distro: expected "
+        f"purl_qualifiers: {{distro: {value}}}, found purl_distro; the next version does not read "
+        "the old name"
+        for folder, line, index, value in warnings
+    ]

@@ -5,10 +5,12 @@ Which type and namespace a package has is declared by the document.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from etl_assets.declarations.declaration import Declaration
 
@@ -19,36 +21,59 @@ LOWER_CASE_TYPES = frozenset({"alpm", "apk", "bitbucket", "composer", "deb", "gi
 CACHE_SIZE = 1 << 14
 
 
+QualifierKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]*$")]
+QualifierValue = Annotated[str, StringConstraints(min_length=1)]
+
+
 class PackageOptions(Declaration):
     """What the package URLs of one document have in common; base of the options of VEX formats."""
 
     purl_type: str = Field(min_length=1)
     purl_namespace: str = ""
-    purl_distro: str = Field(
-        default="", description="value of the qualifier `distro`, as scanners expect it"
+    purl_qualifiers: dict[QualifierKey, QualifierValue] = Field(
+        default={},
+        description="a scanner that compares qualifiers matches only packages with all of these",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_the_old_name(cls, options: Any) -> Any:  # noqa: ANN401 - not validated yet
+        # Remove with `DEPRECATED_OPTIONS` of the declarations, which warns of the name.
+        if not isinstance(options, Mapping) or "purl_distro" not in options:
+            return options
+        if "purl_qualifiers" in options:
+            raise ValueError("expected purl_qualifiers alone, found purl_distro too")
+        renamed = {key: value for key, value in options.items() if key != "purl_distro"}
+        distro = options["purl_distro"]
+        return renamed | {"purl_qualifiers": {"distro": distro} if distro else {}}
+
+    @cached_property
+    def _query(self) -> str:
+        return encode_qualifiers(self.purl_qualifiers)
 
     def package_url(self, name: str, version: str | None = None) -> str:
         """The URL of one version of the package, or without a version of all of them."""
-        return package_url(
-            self.purl_type, self.purl_namespace, name, version, distro=self.purl_distro
-        )
+        return package_url(self.purl_type, self.purl_namespace, name, version, self._query)
+
+
+def encode_qualifiers(qualifiers: Mapping[str, str]) -> str:
+    """The query of a package URL: sorted by key; qualifiers without a value are left out."""
+    return "&".join(
+        f"{key}={quote(value, safe=':/')}" for key, value in sorted(qualifiers.items()) if value
+    )
 
 
 @lru_cache(CACHE_SIZE)
 def package_url(
-    purl_type: str, namespace: str, name: str, version: str | None = None, **qualifiers: str
+    purl_type: str, namespace: str, name: str, version: str | None = None, query: str = ""
 ) -> str:
-    """`pkg:<type>/<namespace>/<name>@<version>?<qualifiers>`; empty parts are left out."""
+    """`pkg:<type>/<namespace>/<name>@<version>?<query>`; empty parts are left out."""
     path = [part for part in (*namespace.split("/"), name) if part]
     if purl_type in LOWER_CASE_TYPES:
         path = [part.lower() for part in path]
     url = f"pkg:{purl_type}/" + "/".join(map(_percent_encode, path))
     if version:
         url += f"@{_percent_encode(version)}"
-    query = "&".join(
-        f"{key}={_percent_encode(value)}" for key, value in sorted(qualifiers.items()) if value
-    )
     return f"{url}?{query}" if query else url
 
 

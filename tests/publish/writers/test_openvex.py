@@ -24,7 +24,7 @@ DOCUMENT = Document.model_validate(
             "author": "Garden",
             "purl_type": "deb",
             "purl_namespace": "garden",
-            "purl_distro": "garden",
+            "purl_qualifiers": {"distro": "garden-1"},
         },
     }
 )
@@ -57,7 +57,7 @@ def test_a_statement_has_package_version_and_time(lay, context) -> None:
             {
                 "vulnerability": {"name": "CVE-2026-900001"},
                 "timestamp": "2026-02-01T00:00:00Z",
-                "products": [{"@id": "pkg:deb/garden/oak@1:2.0-1?distro=garden"}],
+                "products": [{"@id": "pkg:deb/garden/oak@1:2.0-1?distro=garden-1"}],
                 "status": "fixed",
                 "status_notes": "Fixed.",
             }

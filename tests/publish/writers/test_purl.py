@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packageurl import PackageURL
+from pydantic import ValidationError
 
-from etl_assets.publish.writers.purl import package_url
+from etl_assets.publish.writers.purl import PackageOptions, encode_qualifiers, package_url
+
+GARDEN = {"purl_type": "deb", "purl_namespace": "garden"}
 
 NAMES = st.text(alphabet="abcXYZ019+-.~_@%é", min_size=1)
 VERSIONS = st.text(alphabet="0123456789abcdeXYZ.:+~-", min_size=1)
@@ -26,14 +31,60 @@ def test_a_package_url_follows_the_rules_of_its_type(parts: tuple[str, ...], exp
     assert package_url(*parts) == expected
 
 
-def test_a_qualifier_without_a_value_is_left_out() -> None:
-    assert package_url("deb", "garden", "oak", distro="") == "pkg:deb/garden/oak"
-    assert package_url("deb", "garden", "oak", distro="g-1") == "pkg:deb/garden/oak?distro=g-1"
+@pytest.mark.parametrize(
+    ("qualifiers", "query"),
+    [
+        pytest.param({}, "", id="none"),
+        pytest.param({"distro": ""}, "", id="no value"),
+        pytest.param({"distro": "g-1"}, "?distro=g-1", id="one"),
+        pytest.param({"distro": "g 1", "arch": "amd64"}, "?arch=amd64&distro=g%201", id="in order"),
+    ],
+)
+def test_qualifiers_are_sorted_and_encoded(qualifiers: dict[str, str], query: str) -> None:
+    url = package_url("deb", "garden", "oak", None, encode_qualifiers(qualifiers))
+
+    assert url == f"pkg:deb/garden/oak{query}"
 
 
-@given(name=NAMES, version=VERSIONS)
-def test_packageurl_python_reads_back_the_parts(name: str, version: str) -> None:
-    parsed = PackageURL.from_string(package_url("deb", "garden", name, version, distro="garden"))
+@given(name=NAMES, version=VERSIONS, distro=st.text(alphabet="abcZ09+-.~:/ &=?%é", min_size=1))
+def test_packageurl_python_reads_back_the_parts_and_writes_the_same_url(
+    name: str, version: str, distro: str
+) -> None:
+    query = encode_qualifiers({"distro": distro, "arch": "amd64"})
+    url = package_url("deb", "garden", name, version, query)
+
+    parsed = PackageURL.from_string(url)
 
     assert (parsed.name, parsed.version) == (name.lower(), version)
-    assert (parsed.namespace, parsed.qualifiers) == ("garden", {"distro": "garden"})
+    assert (parsed.namespace, parsed.qualifiers) == ("garden", {"arch": "amd64", "distro": distro})
+    assert parsed.to_string() == url
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        pytest.param({}, "pkg:deb/garden/oak", id="no qualifier"),
+        pytest.param({"purl_qualifiers": {"arch": "all"}}, "pkg:deb/garden/oak?arch=all", id="new"),
+        pytest.param({"purl_distro": "garden"}, "pkg:deb/garden/oak?distro=garden", id="old"),
+        pytest.param({"purl_distro": ""}, "pkg:deb/garden/oak", id="old and empty"),
+    ],
+)
+def test_a_url_has_the_declared_qualifiers(options: dict[str, Any], url: str) -> None:
+    declared = PackageOptions.model_validate({**GARDEN, **options})
+
+    assert declared.package_url("oak") == url
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"purl_qualifiers": {"Distro": "garden"}}, id="upper-case key"),
+        pytest.param({"purl_qualifiers": {"a b": "garden"}}, id="blank in a key"),
+        pytest.param({"purl_qualifiers": {"distro": ""}}, id="no value"),
+        pytest.param({"purl_qualifiers": "distro"}, id="no mapping"),
+        pytest.param({"purl_qualifiers": {}, "purl_distro": "garden"}, id="both names"),
+    ],
+)
+def test_qualifiers_that_are_none_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PackageOptions.model_validate({**GARDEN, **options})
