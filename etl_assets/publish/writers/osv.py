@@ -7,9 +7,7 @@ affected, so those packages are in the record's `database_specific.not_applicabl
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -31,17 +29,23 @@ from etl_assets.publish.writers.output import (
 from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.unchanged import RowGroups
+from etl_assets.publish.writers.zip_members import (
+    READ_ERRORS,
+    add_member,
+    archive_error,
+    find_differing,
+    open_archive,
+    open_published,
+    read_checksums,
+)
 from etl_assets.storage.archives import copy_member
 from etl_assets.storage.atomic_write import atomic_file
 
 SCHEMA_VERSION: Literal["1.7.5"] = "1.7.5"
 CHANGES_FILE = "modified_id.csv"
 BEFORE_ALL_VERSIONS = "0"  # the schema's own value; it sorts before every version
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip; a clock would change the bytes
+CONTENT = "OSV records"
 MAX_ZIP_COMMENT_BYTES = 65_535  # the length field has 16 bits
-
-Checksums = Mapping[str, tuple[int, int, int]]
-"""By the name of a member: what tells its content from another one."""
 
 
 class Options(PackageOptions):
@@ -159,7 +163,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     with (
         atomic_file(target) as temporary,
         zipfile.ZipFile(temporary, "w") as archive,
-        _open_published(document, context) as published,
+        open_published(document, context) as published,
     ):
         last_id = ""
         for group, _ in groups.groups:
@@ -174,10 +178,7 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
             if published and group in groups.unchanged:
                 copy_member(published, f"{record_id}.json", archive)
             else:
-                member = zipfile.ZipInfo(f"{record_id}.json", ZIP_EPOCH)
-                member.compress_type = zipfile.ZIP_DEFLATED
-                member.external_attr = 0o644 << 16  # the default would extract as 0600
-                archive.writestr(member, encoder.encode(next(records)))
+                add_member(archive, f"{record_id}.json", encoder.encode(next(records)))
             changes.append((-modified.timestamp(), record_id, _changes_line(record_id, modified)))
         comment = "\n".join(attribution_texts(context.attributions)).encode()
         archive.comment = comment[:MAX_ZIP_COMMENT_BYTES]
@@ -191,23 +192,11 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     ]
 
 
-@contextmanager
-def _open_published(
-    document: Document, context: DocumentContext
-) -> Iterator[zipfile.ZipFile | None]:
-    """The published archive, or None if nothing is taken over from one."""
-    if context.published is None:
-        yield None
-        return
-    with zipfile.ZipFile(context.published.directory / document.file) as archive:
-        yield archive
-
-
 def count_rows(document: Document, directory: Path) -> int:
     """The number of packages of all records; raises BuildError if a file is invalid."""
     path = directory / document.file
     count, lines = 0, set[bytes]()
-    with _open_archive(path) as archive:
+    with open_archive(path, CONTENT) as archive:
         for record in _read_records(archive, archive.namelist()):
             count += record.packages_count
             lines.add(record.changes_line)
@@ -219,10 +208,10 @@ def count_rows_beside(document: Document, directory: Path, published: PublishedD
     """As `count_rows`; records that the published archive has too are not decoded again."""
     path, old_path = directory / document.file, published.directory / document.file
     # The directory of an archive of 38,000 members takes 0.3 s to parse: each is opened once.
-    with _open_archive(path) as archive, _open_archive(old_path) as old_archive:
-        members, old_members = _read_checksums(archive), _read_checksums(old_archive)
-        written = [*_read_records(archive, _differing(members, old_members))]
-        replaced = [*_read_records(old_archive, _differing(old_members, members))]
+    with open_archive(path, CONTENT) as archive, open_archive(old_path, CONTENT) as old_archive:
+        members, old_members = read_checksums(archive), read_checksums(old_archive)
+        written = [*_read_records(archive, find_differing(members, old_members))]
+        replaced = [*_read_records(old_archive, find_differing(old_members, members))]
     lines = set(old_path.with_name(CHANGES_FILE).read_bytes().splitlines())
     lines -= {record.changes_line for record in replaced}
     lines |= {record.changes_line for record in written}
@@ -232,40 +221,17 @@ def count_rows_beside(document: Document, directory: Path, published: PublishedD
     return published.files[document.file].rows + sum(difference)
 
 
-def _read_checksums(archive: zipfile.ZipFile) -> Checksums:
-    return {
-        member.filename: (member.CRC, member.file_size, member.compress_size)
-        for member in archive.infolist()
-    }
-
-
-def _differing(members: Checksums, others: Checksums) -> list[str]:
-    """The names of the members that `others` does not have, or has with other content."""
-    return sorted(name for name, _ in members.items() - others.items())
-
-
 def _read_records(archive: zipfile.ZipFile, names: Iterable[str]) -> Iterator[Record]:
     """The records of these members; raises BuildError if one is invalid."""
     decoder = msgspec.json.Decoder(Record)
     for name in names:
         try:
             record = decoder.decode(archive.read(name))
-        except (msgspec.DecodeError, zipfile.BadZipFile, zlib.error) as error:
-            raise _archive_error(archive.filename, error) from error
+        except (msgspec.DecodeError, *READ_ERRORS) as error:
+            raise archive_error(archive.filename, CONTENT, error) from error
         if name != f"{record.id}.json":
             raise BuildError(f"{archive.filename}: expected the record {name}, found {record.id}")
         yield record
-
-
-def _open_archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise _archive_error(path, error) from error
-
-
-def _archive_error(path: Path | str | None, error: Exception) -> BuildError:
-    return BuildError(f"{path}: expected a zip of OSV records, found: {error}")
 
 
 def _require_changes(changes_file: Path, lines: Set[bytes]) -> None:
