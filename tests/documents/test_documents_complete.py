@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.published_set import Pair, PublishedSet
 
-DOCUMENTS = ["feed", "osv", "openvex", "csaf", "cyclonedx"]
+DOCUMENTS = ["feed", "osv", "openvex", "vex_repository", "csaf", "cyclonedx"]
 # What each standard calls our states, written down from the design and not from the seed.
 FEED = {"not_applicable": "0"}
 OPENVEX = {

@@ -74,7 +74,21 @@ class PublishedSet:
             (_package_of(product), entry.get("cve") or entry["ids"][0]["text"], entry)
             for document in self.csaf_documents()
             for entry in document["vulnerabilities"]
-            for product in {p for ids in entry["product_status"].values() for p in ids}
+            for product in {
+                ids[0] for status, ids in entry["product_status"].items() if status != "first_fixed"
+            }
+        )
+
+    def vex_repository(self) -> dict[Pair, Any]:
+        """Return the statements that a client finds, which looks up the package in the index."""
+        with zipfile.ZipFile(self.directory / "vex-repository.zip") as archive:
+            entries = json.loads(archive.read("index.json"))["packages"]
+            documents = {e["id"]: json.loads(archive.read(e["location"])) for e in entries}
+        return _require_unique(
+            (_package_of(package), statement["vulnerability"]["name"], statement)
+            for package, document in documents.items()
+            for statement in document["statements"]
+            if any(p["@id"].partition("@")[0] == package for p in statement["products"])
         )
 
     def cyclonedx(self) -> dict[Pair, Any]:

@@ -29,7 +29,7 @@ from etl_assets.publish.writers.output import (
     PublishedDocument,
     describe_file,
 )
-from etl_assets.publish.writers.purl import PackageOptions
+from etl_assets.publish.writers.purl import PackageOptions, PackageVersion
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.unchanged import RowGroups
 from etl_assets.storage.atomic_write import atomic_directory
@@ -62,7 +62,10 @@ class Options(PackageOptions):
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """Input of the writer: one vulnerability of a package, and the dates of its document."""
+    """Input of the writer: one vulnerability of a package, and the dates of its document.
+
+    `version` is the first fixed one, `products` are what scanners find of the package.
+    """
 
     package_name: str
     vulnerability_id: str
@@ -70,6 +73,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     page_url: str | None
     record_url: str | None
     version: str | None
+    products: list[PackageVersion]
     product_status: Status
     flag: FlagLabel | None
     note: str
@@ -163,7 +167,7 @@ class ProductTree(DocumentStruct):
 
 
 class ProductStatus(DocumentStruct):
-    """Ids of products by status; in our documents exactly one status has exactly one product."""
+    """Ids of products by status; in our documents exactly one status has products."""
 
     fixed: list[str] = []
     first_fixed: list[str] = []
@@ -173,8 +177,16 @@ class ProductStatus(DocumentStruct):
 
     @property
     def products(self) -> list[str]:
-        """The ids of all statuses but `first_fixed`, which repeats `fixed`."""
+        """The ids of all statuses but `first_fixed`, whose products are fixed ones too."""
         return self.fixed + self.known_affected + self.known_not_affected + self.under_investigation
+
+    @property
+    def statuses_count(self) -> int:
+        """How many statuses but `first_fixed` have products."""
+        statuses = (
+            self.fixed, self.known_affected, self.known_not_affected, self.under_investigation,
+        )  # fmt: skip
+        return sum(1 for products in statuses if products)
 
 
 class Flag(DocumentStruct):
@@ -237,8 +249,8 @@ class Vulnerability(DocumentStruct, kw_only=True):
         name = self.cve or (self.ids[0].text if self.ids else "")
         if not name:
             raise ConformanceError("a vulnerability without an id")
-        if len(self.product_status.products) != 1:
-            raise ConformanceError(f"{name}: expected one product with a status")
+        if self.product_status.statuses_count != 1:
+            raise ConformanceError(f"{name}: expected products with one status")
         if self.product_status.known_not_affected and not (self.flags or self.threats):
             raise ConformanceError(f"{name}: known_not_affected without a reason")
         if self.product_status.known_affected and not self.remediations:
@@ -342,7 +354,8 @@ def _count_vulnerabilities(folder: Path, linked: Mapping[str, int]) -> int:
             raise BuildError(f"{path}: expected a CSAF document, found: {error}") from error
         product_ids = {product.product_id for product in content.product_tree.full_product_names}
         for vulnerability in content.vulnerabilities:
-            if missing := set(vulnerability.product_status.products) - product_ids:
+            stated = vulnerability.product_status
+            if missing := {*stated.products, *stated.first_fixed} - product_ids:
                 raise BuildError(
                     f"{path}: expected the product {min(missing)} in the tree, found none"
                 )
@@ -365,8 +378,7 @@ def file_name(package: str) -> str:
 def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> bytes:
     """The bytes of one package's document, which depend on its rows and options only."""
     first = rows[0]
-    versions = dict.fromkeys(row.version for row in rows)
-    products = [_make_product(first.package_name, version, options) for version in versions]
+    products = _make_products(rows, options)
     vulnerabilities = [_make_vulnerability(row, options) for row in rows]
     body = msgspec.json.encode(Body(ProductTree(products), vulnerabilities))
     history = [Revision(first.first_released_at, "1.0.0", "First publication.")]
@@ -400,16 +412,27 @@ def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> by
     return b'{"document":' + encoded_metadata + b"," + body.removeprefix(b"{") + b"\n"
 
 
-def _make_product(package: str, version: str | None, options: Options) -> Product:
-    url = options.package_url(package, version)
-    name = f"{package} {version}" if version else package
-    return Product(name, url, IdentificationHelper(url))
+def _make_products(rows: list[Row], options: Options) -> list[Product]:
+    """Each product of the rows once, with its package URL as its id."""
+    products: dict[str, Product] = {}
+    for row in rows:
+        for each in row.products:
+            name = f"{each.name} {each.version}" if each.version else each.name
+            for url in options.product_urls(each):
+                products.setdefault(url, Product(name, url, IdentificationHelper(url)))
+    return list(products.values())
 
 
 def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
-    products = [options.package_url(row.package_name, row.version)]
+    products = [url for product in row.products for url in options.product_urls(product)]
     if row.product_status == "fixed":
-        status = ProductStatus(fixed=products, first_fixed=products)
+        first_fixed = [
+            url
+            for product in row.products
+            if product.version == row.version and product.name == row.package_name
+            for url in options.product_urls(product)
+        ]
+        status = ProductStatus(fixed=products, first_fixed=first_fixed)
     else:
         status = msgspec.convert({row.product_status: products}, ProductStatus)
     remediations = []

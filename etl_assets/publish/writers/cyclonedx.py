@@ -19,12 +19,13 @@ from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
 from etl_assets.publish.writers.output import (
+    ConformanceError,
     DocumentContext,
     DocumentStruct,
     open_output,
     revision_number,
 )
-from etl_assets.publish.writers.purl import PackageOptions
+from etl_assets.publish.writers.purl import PackageOptions, PackageVersion
 from etl_assets.publish.writers.rows import Rows
 
 VULNERABILITIES = "vulnerabilities"
@@ -50,13 +51,13 @@ class Options(PackageOptions):
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """Input of the writer: the analysis of one package, in one version or in all versions."""
+    """Input of the writer: an analysis of a package; `products` are what scanners find of it."""
 
     package_name: str
     vulnerability_id: str
     source_name: str | None
     source_url: str | None
-    version: str | None
+    products: list[PackageVersion]
     state: State
     justification: Justification | None
     response: Response | None
@@ -96,6 +97,10 @@ class Vulnerability(DocumentStruct):
     analysis: Analysis
     affects: list[Affects]
     source: Source | None = None
+
+    def __post_init__(self) -> None:
+        if not self.affects:
+            raise ConformanceError(f"{self.id}: a vulnerability that affects no component")
 
 
 class Component(DocumentStruct):
@@ -157,10 +162,13 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     def encode_vulnerabilities() -> Iterator[bytes]:
         for row in rows.convert(Row):
             # The package URL is the `bom-ref`, so that equal packages have equal references.
-            ref = options.package_url(row.package_name, row.version)
-            if ref not in components:
-                components[ref] = Component(ref, "library", row.package_name, ref, row.version)
-            yield encoder.encode(_make_vulnerability(row, ref))
+            refs = []
+            for product in row.products:
+                for ref in options.product_urls(product):
+                    component = Component(ref, "library", product.name, ref, product.version)
+                    components.setdefault(ref, component)
+                    refs.append(ref)
+            yield encoder.encode(_make_vulnerability(row, refs))
 
     def encode_components() -> Iterator[bytes]:
         # Runs after the vulnerabilities are written: by then `components` is complete.
@@ -198,7 +206,7 @@ def count_rows(document: Document, directory: Path) -> int:
     return count
 
 
-def _make_vulnerability(row: Row, ref: str) -> Vulnerability:
+def _make_vulnerability(row: Row, refs: list[str]) -> Vulnerability:
     return Vulnerability(
         id=row.vulnerability_id,
         source=Source(row.source_name, row.source_url) if row.source_name else None,
@@ -210,5 +218,5 @@ def _make_vulnerability(row: Row, ref: str) -> Vulnerability:
             first_issued=row.first_issued_at,
             last_updated=row.last_updated_at,
         ),
-        affects=[Affects(ref)],
+        affects=[Affects(ref) for ref in refs],
     )

@@ -28,7 +28,7 @@ from etl_assets.publish.writers.output import (
     open_output,
     revision_number,
 )
-from etl_assets.publish.writers.purl import PackageOptions
+from etl_assets.publish.writers.purl import PackageOptions, PackageVersion
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.unchanged import merge_elements
 
@@ -45,20 +45,30 @@ Justification = Literal[
 ]
 
 
-class Options(PackageOptions):
-    """The author and the IRI of the document; its version follows from the run's `as_of`."""
+# An IRI (RFC 3987), also `mailto:`, or an e-mail address.
+IRI = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+$"
+IRI_OR_EMAIL = IRI[:-1] + r"$|^[^\s@:]+@[^\s@]+$"
 
-    id: str = Field(min_length=1)
-    author: str = Field(min_length=1)
+
+class AuthorOptions(PackageOptions):
+    """The author of OpenVEX documents, which the standard wants to be machine-readable."""
+
+    id: str = Field(pattern=IRI, description="IRI of the document, or of the folder of several")
+    author: str = Field(pattern=IRI_OR_EMAIL, description="IRI or e-mail address of the author")
+    role: str = Field(default="", description="the role of the author, as `vendor`")
+
+
+class Options(AuthorOptions):
+    """The author and the IRI of the document; its version follows from the run's `as_of`."""
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
-    """Input of the writer: a statement on one package, in one version or in all versions."""
+    """Input of the writer: a statement on a package; `products` are what scanners find of it."""
 
     package_name: str
     vulnerability_id: str
     vulnerability_url: str | None
-    version: str | None
+    products: list[PackageVersion]
     status: Status
     justification: Justification | None
     impact_statement: str | None
@@ -95,6 +105,8 @@ class Statement(DocumentStruct):
     def __post_init__(self) -> None:
         if self.status == "not_affected" and not (self.justification or self.impact_statement):
             raise ConformanceError(f"{self.vulnerability.name}: not_affected without a reason")
+        if not self.products:
+            raise ConformanceError(f"{self.vulnerability.name}: a statement on no product")
         if self.status == "affected" and not self.action_statement:
             raise ConformanceError(f"{self.vulnerability.name}: affected without an action")
 
@@ -107,6 +119,8 @@ class Header(DocumentStruct):
     author: str
     timestamp: datetime
     version: int
+    role: str | None = None
+    last_updated: datetime | None = None
     tooling: str | None = None
 
 
@@ -115,17 +129,14 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     options = Options.model_validate(document.options)
     if not len(rows):
         raise BuildError(f"{rows.path}: expected a statement at least, found none")
-    # The standard has no member for sources; `tooling` says how the document was made.
-    tooling = None
-    if context.attributions:
-        tooling = "Made of: " + "; ".join(attribution_texts(context.attributions))
     header = Header(
         context=CONTEXT,
         id=options.id,
         author=options.author,
         timestamp=context.as_of,
         version=revision_number(context.as_of),
-        tooling=tooling,
+        role=options.role or None,
+        tooling=describe_sources(context),
     )
     encoder = msgspec.json.Encoder()
     statements = merge_elements(
@@ -138,6 +149,13 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     with open_output(context.directory / document.file) as file:
         count = write_object(file, encoder.encode(header), [(STATEMENTS, statements)])
     return [file.describe(document.file, document.file, count)]
+
+
+def describe_sources(context: DocumentContext) -> str | None:
+    """The member `tooling`, which says how a document was made: there is none for its sources."""
+    if not context.attributions:
+        return None
+    return "Made of: " + "; ".join(attribution_texts(context.attributions))
 
 
 def count_rows(document: Document, directory: Path) -> int:
@@ -168,13 +186,19 @@ def _count_statements(path: Path, known: Collection[bytes]) -> int:
 
 def _make_statements(rows: Rows, options: Options) -> Iterator[Statement]:
     for row in rows.convert(Row):
-        yield Statement(
-            vulnerability=Vulnerability(name=row.vulnerability_id, id=row.vulnerability_url),
-            timestamp=row.stated_at,
-            products=[Product(id=options.package_url(row.package_name, row.version))],
-            status=row.status,
-            status_notes=row.status_notes,
-            justification=row.justification,
-            impact_statement=row.impact_statement,
-            action_statement=row.action_statement,
-        )
+        yield make_statement(row, options)
+
+
+def make_statement(row: Row, options: PackageOptions) -> Statement:
+    """The statement of a row; raises ConformanceError if it lacks a reason, action or product."""
+    urls = [url for product in row.products for url in options.product_urls(product)]
+    return Statement(
+        vulnerability=Vulnerability(name=row.vulnerability_id, id=row.vulnerability_url),
+        timestamp=row.stated_at,
+        products=[Product(id=url) for url in urls],
+        status=row.status,
+        status_notes=row.status_notes,
+        justification=row.justification,
+        impact_statement=row.impact_statement,
+        action_statement=row.action_statement,
+    )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
+import msgspec
 from pydantic import Field, StringConstraints, model_validator
 
 from etl_assets.declarations.declaration import Declaration
@@ -25,6 +26,15 @@ QualifierKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]*$")]
 QualifierValue = Annotated[str, StringConstraints(min_length=1)]
 
 
+class PackageVersion(msgspec.Struct, forbid_unknown_fields=True):
+    """Input of a writer: a package that a statement is about, in one version or in all versions."""
+
+    name: str
+    version: str | None = None
+    arch: str | None = None
+    """Only the package of this architecture; `source` is a source package."""
+
+
 class PackageOptions(Declaration):
     """What the package URLs of one document have in common; base of the options of VEX formats."""
 
@@ -33,6 +43,12 @@ class PackageOptions(Declaration):
     purl_qualifiers: dict[QualifierKey, QualifierValue] = Field(
         default={},
         description="a scanner that compares qualifiers matches only packages with all of these",
+    )
+
+    purl_epoch: Literal["version", "qualifier", "both"] = Field(
+        default="version",
+        description="where the epoch of a version is written: the specification has it in the "
+        "version, some scanners write a qualifier, and each matches its own form alone",
     )
 
     @model_validator(mode="before")
@@ -54,6 +70,33 @@ class PackageOptions(Declaration):
     def package_url(self, name: str, version: str | None = None) -> str:
         """The URL of one version of the package, or without a version of all of them."""
         return package_url(self.purl_type, self.purl_namespace, name, version, self._query)
+
+    def product_urls(self, product: PackageVersion) -> list[str]:
+        """The URLs of a product: one, or two if both ways to write an epoch are declared."""
+        epoch, colon, rest = (product.version or "").partition(":")
+        forms: list[tuple[str | None, str]] = [(product.version, "")]
+        if colon:
+            with_qualifier: tuple[str | None, str] = (rest, epoch.lstrip("0"))
+            forms = {
+                "version": forms,
+                "qualifier": [with_qualifier],
+                "both": [*forms, with_qualifier],
+            }[self.purl_epoch]
+        return [
+            package_url(
+                self.purl_type,
+                self.purl_namespace,
+                product.name,
+                version,
+                self._query_with(product.arch, epoch_qualifier),
+            )
+            for version, epoch_qualifier in forms
+        ]
+
+    def _query_with(self, arch: str | None, epoch: str) -> str:
+        if not arch and not epoch:
+            return self._query
+        return encode_qualifiers({**self.purl_qualifiers, "arch": arch or "", "epoch": epoch})
 
 
 def encode_qualifiers(qualifiers: Mapping[str, str]) -> str:

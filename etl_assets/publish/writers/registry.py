@@ -30,6 +30,7 @@ FORMATS = (
     "osv",
     "parquet",
     "plain_text",
+    "vex_repository",
 )
 
 

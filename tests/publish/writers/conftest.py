@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.mart_tables import table_of
 
 from etl_assets.declarations.domain import Attribution
 from etl_assets.publish.writers.output import DocumentContext
@@ -27,7 +27,7 @@ def lay(tmp_path: Path) -> Lay:
 
     def _lay(*rows: dict[str, Any]) -> Rows:
         path = tmp_path / "mart.parquet"
-        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+        pq.write_table(table_of(rows), path)
         return Rows(path)
 
     return _lay

@@ -39,10 +39,12 @@ GIVEN_UP = {
 }
 
 
-def a_row(**changes: Any) -> dict[str, Any]:
+def a_row(package_name: str = "oak", version: str | None = None, **changes: Any) -> dict[str, Any]:
     row = dict.fromkeys(field.name for field in csaf.msgspec.structs.fields(csaf.Row))
     return row | {
-        "package_name": "oak",
+        "package_name": package_name,
+        "version": version,
+        "products": [{"name": package_name, "version": version, "arch": None}],
         "vulnerability_id": "CVE-2026-900001",
         "note": "Decided.",
         "product_status": "under_investigation",

@@ -29,9 +29,10 @@ DOCUMENT = Document.model_validate(
 )
 
 
-def a_row(**changes: Any) -> dict[str, Any]:
+def a_row(version: str | None = None, **changes: Any) -> dict[str, Any]:
     row = dict.fromkeys(field.name for field in cyclonedx.msgspec.structs.fields(cyclonedx.Row))
     return row | {
+        "products": [{"name": "oak", "version": version, "arch": None}],
         "package_name": "oak",
         "vulnerability_id": "CVE-2026-900001",
         "source_name": "NVD",
@@ -79,6 +80,22 @@ def test_a_package_is_one_component_however_often_it_is_named(lay, context) -> N
     refs = [component["bom-ref"] for component in read_document(context)["components"]]
     assert refs == ["pkg:deb/garden/oak", "pkg:deb/garden/oak@1-1"]
     assert cyclonedx.count_rows(DOCUMENT, context.directory) == 3
+
+
+def test_a_vulnerability_refers_to_each_product(lay, context) -> None:
+    products = [{"name": "oak", "version": "1-1"}, {"name": "liboak1", "version": "1-1+b1"}]
+
+    cyclonedx.write(lay(a_row(products=products)), DOCUMENT, context)
+
+    content = read_document(context)
+    refs = ["pkg:deb/garden/oak@1-1", "pkg:deb/garden/liboak1@1-1%2Bb1"]
+    assert [each["ref"] for each in content["vulnerabilities"][0]["affects"]] == refs
+    assert {component["name"] for component in content["components"]} == {"oak", "liboak1"}
+
+
+def test_a_vulnerability_without_a_product_is_refused(lay, context) -> None:
+    with pytest.raises(BuildError, match="affects no component"):
+        cyclonedx.write(lay(a_row(), a_row(products=[])), DOCUMENT, context)
 
 
 def test_the_sources_are_properties_of_the_document(lay, context) -> None:

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from packageurl import PackageURL
 from pydantic import ValidationError
 
-from etl_assets.publish.writers.purl import PackageOptions, encode_qualifiers, package_url
+from etl_assets.publish.writers.purl import (
+    PackageOptions,
+    PackageVersion,
+    encode_qualifiers,
+    package_url,
+)
 
 GARDEN = {"purl_type": "deb", "purl_namespace": "garden"}
 
@@ -88,3 +93,24 @@ def test_a_url_has_the_declared_qualifiers(options: dict[str, Any], url: str) ->
 def test_qualifiers_that_are_none_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PackageOptions.model_validate({**GARDEN, **options})
+
+
+@pytest.mark.parametrize(
+    ("version", "purl_epoch", "expected"),
+    [
+        pytest.param("1:2.0-1", "version", ["@1:2.0-1"], id="in the version"),
+        pytest.param("1:2.0-1", "qualifier", ["@2.0-1?epoch=1"], id="as a qualifier"),
+        pytest.param("1:2:3-1", "both", ["@1:2:3-1", "@2:3-1?epoch=1"], id="both"),
+        pytest.param("0:2.0-1", "both", ["@0:2.0-1", "@2.0-1"], id="an epoch of zero"),
+        pytest.param("2.0-1", "both", ["@2.0-1"], id="no epoch"),
+        pytest.param(None, "both", [""], id="no version"),
+    ],
+)
+def test_an_epoch_is_written_as_declared(
+    version: str | None, purl_epoch: str, expected: list[str]
+) -> None:
+    options = PackageOptions.model_validate({**GARDEN, "purl_epoch": purl_epoch})
+
+    urls = options.product_urls(PackageVersion("oak", version))
+
+    assert urls == [f"pkg:deb/garden/oak{end}" for end in expected]

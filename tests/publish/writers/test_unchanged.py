@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.mart_tables import table_of
 
 from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError
@@ -20,6 +21,7 @@ from etl_assets.publish.writers.rows import Rows
 JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3))
 GARDEN = Attribution("garden", "Garden list. Licence: CC0-1.0")
 PACKAGE = {"purl_type": "deb", "purl_namespace": "garden"}
+VEX = {"id": "https://garden.example/vex", "author": "https://garden.example"}
 OPTIONS: dict[str, dict[str, str]] = {
     "csaf": PACKAGE
     | {
@@ -28,7 +30,10 @@ OPTIONS: dict[str, dict[str, str]] = {
         "publisher_namespace": "https://garden.example",
     },
     "json_envelope": {"rows": "trees"},
-    "openvex": PACKAGE | {"id": "https://garden.example/vex", "author": "Garden"},
+    "openvex": PACKAGE | VEX,
+    "vex_repository": PACKAGE
+    | VEX
+    | {"name": "Garden", "description": "Trees", "url": "https://garden.example/vex.zip"},
     "osv": PACKAGE | {"ecosystem": "Garden", "prefix": "GARDEN-"},
 }
 FORMATS = sorted(OPTIONS)
@@ -38,21 +43,27 @@ KEYS = {"osv": ("vulnerability_id", "package_name")}
 def a_row(document_format: str, package: str, number: int, text: str) -> dict[str, Any]:
     """A row of the format for a package and an id; `text` is what a change changes."""
     pair = {"package_name": package, "vulnerability_id": f"CVE-2026-{number}"}
+    # Two sources build a library, so that its document in a repository is shared.
+    library = "libash" if package in {"ash", "oak"} else f"lib{package}"
+    names = (package, library)
+    products = [{"name": name, "version": "1:2-3", "arch": None} for name in names]
     if document_format == "csaf":
         row = dict.fromkeys(field.name for field in csaf.msgspec.structs.fields(csaf.Row))
         dates = dict.fromkeys(("stated_at", "first_released_at", "last_released_at"), JANUARY)
-        return row | pair | dates | {"note": text, "product_status": "fixed", "updates_count": 0}
+        stated = {"note": text, "product_status": "fixed", "updates_count": 0}
+        return row | pair | dates | stated | {"products": products, "version": "1:2-3"}
     if document_format == "osv":
         row = dict.fromkeys(field.name for field in osv.msgspec.structs.fields(osv.Row))
         times = {"published_at": JANUARY, "modified_at": FEBRUARY}
         return row | pair | times | {"summary": text, "details": "", "is_affected": True}
-    if document_format == "openvex":
-        columns = (
-            *("version", "vulnerability_url", "justification", "impact_statement"),
-            "action_statement",
-        )
+    if document_format in {"openvex", "vex_repository"}:
+        columns = ("vulnerability_url", "justification", "impact_statement", "action_statement")
         stated = {"status": "fixed", "status_notes": text, "stated_at": JANUARY}
-        return dict.fromkeys(columns) | pair | stated
+        row = dict.fromkeys(columns) | pair | stated | {"products": products}
+        if document_format == "openvex":
+            return row
+        dates = dict.fromkeys(("first_released_at", "last_released_at"), JANUARY)
+        return row | dates | {"updates_count": 0}
     return pair | {"text": text, "nested": {"list": [text, None]}, "at": JANUARY}
 
 
@@ -78,12 +89,13 @@ def lay(folder: Path, name: str, document_format: str, rows: list[tuple[str, int
     key = KEYS.get(document_format, ("package_name", "vulnerability_id"))
     records.sort(key=lambda record: [record[column] for column in key])
     file = folder / f"{name}.parquet"
-    pq.write_table(pa.Table.from_pylist(records), file)
+    pq.write_table(table_of(records), file)
     return Rows(file)
 
 
 def a_document(document_format: str) -> Document:
-    file = {"csaf": "csaf", "osv": "osv/all.zip"}.get(document_format, "document.json")
+    files = {"csaf": "csaf", "osv": "osv/all.zip", "vex_repository": "vex.zip"}
+    file = files.get(document_format, "document.json")
     return Document.model_validate(
         {
             "file": file,

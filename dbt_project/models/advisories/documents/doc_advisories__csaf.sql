@@ -1,41 +1,14 @@
 -- One row per advisory: a vulnerability in the CSAF document of its package, with the dates of that
--- document. Each time at which a state of the package began or ended is a release of the document.
+-- document.
 with statements as (
 
     select * from {{ ref('int_advisories__statements') }}
 
 ),
 
-periods as (
-
-    select * from {{ ref('mart_advisory_state_history') }}
-
-),
-
-release_times as (
-
-    select
-        {{ fold_case('package_name') }} as package_key,
-        effective_from as released_at,
-    from periods
-    union
-    select
-        {{ fold_case('package_name') }} as package_key,
-        effective_to as released_at,
-    from periods
-    where effective_to is not null
-
-),
-
 releases as (
 
-    select
-        package_key,
-        min(released_at) as first_released_at,
-        max(released_at) as last_released_at,
-        count(*) - 1 as updates_count,
-    from release_times
-    group by package_key
+    select * from {{ ref('int_advisories__releases') }}
 
 ),
 
@@ -48,6 +21,7 @@ csaf as (
         statements.page_url,
         statements.record_url,
         statements.fixed_version as version,
+        statements.products,
         statements.csaf_status as product_status,
         statements.justification as flag,
         statements.explanation as note,

@@ -12,7 +12,7 @@ cyclonedx as (
         cve_id as vulnerability_id,
         id_system as source_name,
         page_url as source_url,
-        fixed_version as version,
+        products,
         cyclonedx_state as state,
         cyclonedx_justification as justification,
         cyclonedx_response as response,

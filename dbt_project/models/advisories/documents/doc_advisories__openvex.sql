@@ -11,7 +11,7 @@ openvex as (
         package_name,
         cve_id as vulnerability_id,
         page_url as vulnerability_url,
-        fixed_version as version,
+        products,
         vex_status as status,
         justification,
         case when vex_status = 'not_affected' then explanation end as impact_statement,
