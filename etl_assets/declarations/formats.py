@@ -74,7 +74,25 @@ class CveFormat(Declaration):
     name: Literal["cve_2_0"]
 
 
+class Deb822Format(Declaration):
+    """Stanzas of fields, as in the index `Packages` of a distribution (deb822(5)), one row each.
+
+    A column comes from a field, whose name may be in any case. `Source.name` and `Source.version`
+    are the source package and its version, which deb-control(5) derives from Package and Version
+    where the field `Source` does not name them.
+    """
+
+    name: Literal["deb822"]
+
+
 Format = Annotated[
-    JsonFormat | JsonArrayFormat | CsvFormat | ExcelFormat | GeoJsonFormat | OsvFormat | CveFormat,
+    JsonFormat
+    | JsonArrayFormat
+    | CsvFormat
+    | ExcelFormat
+    | GeoJsonFormat
+    | OsvFormat
+    | CveFormat
+    | Deb822Format,
     Field(discriminator="name"),
 ]

@@ -240,7 +240,7 @@ class Limits(Declaration):
         description="never from https to http, to a file or to a private host",
     )
     max_bytes: int = Field(default=2_000_000_000, gt=0, description="of the file as transferred")
-    max_unpacked_bytes: int = Field(default=20_000_000_000, gt=0, description="of gzip and zip")
+    max_unpacked_bytes: int = Field(default=20_000_000_000, gt=0, description="of gzip, xz, zip")
     max_members: int = Field(
         default=1_000,
         ge=1,
@@ -249,8 +249,8 @@ class Limits(Declaration):
     max_record_bytes: int = Field(
         default=MAX_RECORD_BYTES,
         gt=0,
-        description="of one record of a JSON file (of an array: one element), and of a text outside"
-        " of its records; a larger one is rejected, the others are read",
+        description="of one record of a JSON file (of an array: one element) or stanza of deb822,"
+        " and of a text outside of records; a larger one is rejected, the others are read",
     )
     min_bytes_per_second: int = Field(
         default=1_000,
@@ -288,7 +288,7 @@ class Limits(Declaration):
 class Expectation(Declaration):
     """What is checked about a file before its rows are read."""
 
-    compression: Literal["none", "gzip", "zip"] = "none"
+    compression: Literal["none", "gzip", "xz", "zip"] = "none"
     min_bytes: int = Field(default=1, ge=1)
     min_rows: int = Field(default=1, ge=0)
 

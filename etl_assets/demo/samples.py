@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import zipfile
@@ -211,7 +212,9 @@ def _pack_content(sample: Path, content: Mapping[str, bytes]) -> bytes:
     if sample.suffix == ".gz" and len(content) == 1:
         # The header of gzip has a time too.
         return gzip.compress(next(iter(content.values())), mtime=0)
-    expected = "a folder named .zip, or one named .gz that has one file"
+    if sample.suffix == ".xz" and len(content) == 1:
+        return lzma.compress(next(iter(content.values())))
+    expected = "a folder named .zip, or one named .gz or .xz that has one file"
     raise DeclarationError([Problem(str(sample), expected, f"{len(content)} files")])
 
 

@@ -1,10 +1,11 @@
-"""Packed files: a zip archive is checked before it is read, a gzip file is unpacked as a stream.
+"""Packed files: a zip archive is checked before it is read, gzip and xz are unpacked as a stream.
 
 What the unpacked bytes have to be is the caller's; members of a zip are read by the readers.
 """
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import struct
@@ -38,6 +39,8 @@ UNREADABLE = (
 
 UNPACKED_BLOCK_BYTES = 1 << 17  # fits a processor's cache; a mebibyte takes twice the time
 GZIP_WINDOW = 31
+XZ_MAGIC = b"\xfd7zXZ\x00"
+MAX_XZ_MEMORY_BYTES = 256 << 20  # of the decoder: `xz -9` needs 65 MiB, a file may ask for 4 GiB
 GZIP_MAGIC = b"\x1f\x8b"
 
 # Of an entry of the central directory: the lengths of its name, its extra field and its comment. Of
@@ -282,3 +285,64 @@ class Gunzip:
     def _broken(self, reason: str) -> ContentError:
         position = "after its end" if self._is_after_a_member else "inside"
         return ContentError.of("", "a whole gzip file", f"broken data {position} ({reason})")
+
+
+class Unxz:
+    """Unpacks an xz file that arrives in pieces of any size, within a limit.
+
+    An xz file may have several streams, with zeros between and after them
+    (https://tukaani.org/xz/xz-file-format.txt, 2).
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.unpacked_bytes = 0
+        self._max_bytes = max_bytes
+        self._stream = _xz_stream()
+        self._finished_streams = 0
+        self._is_between_streams = True
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yields the unpacked bytes in blocks of at most 128 KiB.
+
+        Raises ContentError for broken data, and when a limit is exceeded.
+        """
+        while data or not self._stream.needs_input:
+            if self._is_between_streams and self._finished_streams:
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+            try:
+                block = self._stream.decompress(data, UNPACKED_BLOCK_BYTES)
+            except lzma.LZMAError as error:
+                raise ContentError.of("", "a whole xz file", f"broken data ({error})") from error
+            self._is_between_streams = False
+            data = b""
+            self.unpacked_bytes += len(block)
+            if self.unpacked_bytes > self._max_bytes:
+                raise ContentError.of("", f"at most {self._max_bytes:,} unpacked bytes", "more")
+            yield block
+            if self._stream.eof:
+                data = self._stream.unused_data
+                self._stream = _xz_stream()
+                self._is_between_streams = True
+                self._finished_streams += 1
+
+    def finish(self) -> None:
+        """Raises ContentError if the last stream is incomplete."""
+        if not (self._is_between_streams and self._finished_streams):
+            reason = f"it cut off after {self.unpacked_bytes:,} unpacked bytes"
+            raise ContentError.of("", "a whole xz file", reason)
+
+
+def _xz_stream() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_XZ_MEMORY_BYTES)
+
+
+Unpacker = Gunzip | Unxz
+
+
+def unpacker_of(head: bytes, max_bytes: int) -> Unpacker | None:
+    """Returns what unpacks a file that begins with these bytes; None if it is not packed so."""
+    if head.startswith(GZIP_MAGIC):
+        return Gunzip(max_bytes)
+    return Unxz(max_bytes) if head.startswith(XZ_MAGIC) else None

@@ -16,7 +16,7 @@ from etl_assets.declarations.json_path import row_paths
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import ContentError, Problem
 from etl_assets.model.records import Part, Verdict
-from etl_assets.storage.archives import Gunzip, check_zip
+from etl_assets.storage.archives import Unpacker, check_zip, unpacker_of
 from etl_assets.storage.sniff import BOM, HEAD_BYTES, describe, sniff
 
 CODE_VERSION = "1"
@@ -28,6 +28,7 @@ KINDS = {
     "geojson": "json",
     "cve_2_0": "json",
     "csv": "text",
+    "deb822": "text",
     "excel": "zip",
 }
 WORKBOOK_MEMBERS = frozenset({"xl/workbook.xml", "xl/workbook.bin"})
@@ -87,9 +88,10 @@ def inspect_content(source: Source, path: Path) -> Content:
             _require_kind("zip", head)
             unpacked = _check_zip(source, path)
             return Content(kind="zip", unpacked_bytes=unpacked)
-        case "gzip":
-            _require_kind("gzip", head)
-            pieces = _read_gzip(path, source.limits.max_unpacked_bytes)
+        case "gzip" | "xz" as kind:
+            _require_kind(kind, head)
+            unpacker = unpacker_of(head, source.limits.max_unpacked_bytes)
+            pieces = _unpack(path, unpacker) if unpacker else _read(path)
         case _:
             # A workbook is a zip by its format, so no compression is declared for it.
             if source.format.name == "excel":
@@ -178,8 +180,7 @@ def _read(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _read_gzip(path: Path, max_bytes: int) -> Iterator[bytes]:
-    gunzip = Gunzip(max_bytes)
+def _unpack(path: Path, unpacker: Unpacker) -> Iterator[bytes]:
     for piece in _read(path):
-        yield from gunzip.feed(piece)
-    gunzip.finish()
+        yield from unpacker.feed(piece)
+    unpacker.finish()

@@ -194,7 +194,7 @@ def test_the_sources_of_the_project_declare_the_shape_of_their_answers(repo_root
             "  name: json",
             "  name: jsn",
             "trees.yaml:16: format.name: expected one of 'json', 'json_array', 'csv', 'excel', "
-            "'geojson', 'osv', 'cve_2_0', perhaps 'json', found 'jsn'",
+            "'geojson', 'osv', 'cve_2_0', 'deb822', perhaps 'json', found 'jsn'",
             id="unknown format",
         ),
         pytest.param(

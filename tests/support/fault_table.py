@@ -66,7 +66,9 @@ NETWORK = (
     ),
     Fault("wrong-length", "a body shorter or longer than Content-Length", QUARANTINE),
     Fault(
-        "truncated-gzip", "a gzip file that is truncated, damaged, or has trailing data", QUARANTINE
+        "truncated-gzip",
+        "a gzip or xz file that is truncated, damaged, or has trailing data",
+        QUARANTINE,
     ),
     Fault("truncated-zip", "a truncated zip file", QUARANTINE),
     Fault("digest", "a checksum that differs from the published one", QUARANTINE),
@@ -163,7 +165,11 @@ FILE = (
     Fault("zip-link", "zip: symbolic links", REFUSED_MEMBER),
     Fault("zip-encrypted", "zip: encrypted members", REFUSED_MEMBER),
     Fault("zip-nested", "zip: an archive in the archive", "refused, with the member in the error"),
-    Fault("zip-bomb", "zip or gzip: a bomb by ratio or by size", "refused in bounded memory"),
+    Fault(
+        "zip-bomb",
+        "zip, gzip or xz: a bomb by ratio, by size or by the memory that it needs",
+        "refused in bounded memory",
+    ),
     Fault(
         "zip-members",
         "zip: more members than declared (1,000 unless declared otherwise)",
@@ -185,6 +191,12 @@ FILE = (
         "JSON: a record, or a text outside of all records, above `limits.max_record_bytes`",
         "rejected by name, the others are read; it adds at most 2.5 times the limit to the memory"
         " of the reader",
+    ),
+    Fault(
+        "deb822-stanza",
+        "deb822: a stanza with a field twice, without a required field, with a line that is no"
+        " field, that is not UTF-8, or above `limits.max_record_bytes`",
+        "rejected with its line, the others are read",
     ),
     Fault(
         "osv-twice",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,37 @@ def test_real_feeds_are_as_declared(mirror: Path) -> None:
     verdict = validate(zipped, PART, path, sha256="ab" * 32)
 
     assert verdict.ok, str(verdict)
+
+
+XZ = {"expect": {"compression": "xz"}, "format": {"name": "deb822"}}
+PACKED_INDEX = lzma.compress(b"Package: oak\nVersion: 1\n" * 200)
+
+
+def test_an_index_in_xz_is_good(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, PACKED_INDEX, **XZ)
+
+    assert (verdict.ok, verdict.actual, verdict.unpacked_bytes) == (True, "text", 4_800)
+    assert verdict.expected == "deb822 in xz"
+
+
+@pytest.mark.fault("magic", "error-page", "truncated-gzip", "zip-bomb")
+@pytest.mark.parametrize(
+    ("content", "limits", "expected", "actual"),
+    [
+        pytest.param(b"Package: oak\n", {}, "xz", "text", id="not packed"),
+        pytest.param(gzip.compress(b"Package: oak\n"), {}, "xz", "gzip", id="gzip"),
+        pytest.param(LOGIN_PAGE, {}, "xz", "an HTML page titled 'Sign in'", id="page"),
+        pytest.param(PACKED_INDEX[:-9], {}, "a whole xz file", "it cut off after", id="cut off"),
+        pytest.param(PACKED_INDEX + b"x" * 50, {}, "a whole xz file", "broken data", id="trailing"),
+        pytest.param(PACKED_INDEX, SMALL, "at most 99 unpacked bytes", "more", id="bomb"),
+        pytest.param(lzma.compress(LOGIN_PAGE), {}, "text", "an HTML page", id="packed page"),
+    ],
+)
+def test_another_file_than_an_index_in_xz_is_refused(
+    tmp_path: Path, content: bytes, limits: dict[str, Any], expected: str, actual: str
+) -> None:
+    verdict = judge(tmp_path, content, **XZ, **limits)
+
+    assert not verdict.ok
+    assert verdict.expected == expected
+    assert verdict.actual.startswith(actual)

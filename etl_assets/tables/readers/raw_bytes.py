@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl_assets.model.errors import HomeError
-from etl_assets.storage.archives import GZIP_MAGIC, UNPACKED_BLOCK_BYTES, Gunzip
+from etl_assets.storage.archives import UNPACKED_BLOCK_BYTES, XZ_MAGIC, Unpacker, unpacker_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -25,25 +25,24 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes, at most MAX_CHUNK_BYTES at a time; raises ContentError for broken gzip.
+    """The unpacked bytes, at most MAX_CHUNK_BYTES at a time; raises ContentError if broken.
 
-    A file is unpacked if its bytes say that it is gzip: servers choose names and types freely.
+    A file is unpacked if its bytes say that it is gzip or xz: names and types may say anything.
     """
     try:
         with path.open("rb") as file:
-            is_packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+            unpacker = unpacker_of(file.read(len(XZ_MAGIC)), UNBOUNDED)
             file.seek(0)
             pieces = iter(lambda: file.read(READ_BYTES), b"")
-            yield from _unpack(pieces) if is_packed else pieces
+            yield from _unpack(pieces, unpacker) if unpacker else pieces
     except OSError as error:
         raise HomeError(f"{path}: expected a stored file, found: {error}") from error
 
 
-def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    gunzip = Gunzip(UNBOUNDED)
+def _unpack(pieces: Iterator[bytes], unpacker: Unpacker) -> Iterator[bytes]:
     for piece in pieces:
-        yield from gunzip.feed(piece)
-    gunzip.finish()
+        yield from unpacker.feed(piece)
+    unpacker.finish()
 
 
 def read_small(path: Path, max_bytes: int) -> bytes | None:

@@ -22,10 +22,10 @@ READER_MODULES = {
     "excel": "etl_assets.tables.readers.excel",
     "osv": "etl_assets.tables.readers.osv",
     "cve_2_0": "etl_assets.tables.readers.cve_2_0",
+    "deb822": "etl_assets.tables.readers.deb822",
 }
 
-# Further modules of a reader: a change of one makes the tables of the format again. Those of JSON
-# are read with a limit on the size of a record.
+# Further modules of a reader: a change of one makes the tables of the format again.
 READER_PARTS = {
     "excel": (
         "etl_assets.tables.readers.opc",
@@ -65,7 +65,8 @@ READER_PARTS = {
         "etl_assets.tables.readers.json_stream",
     ),
 }
-JSON_FORMATS = frozenset({"json", "json_array", "geojson", "osv", "cve_2_0"})
+# Formats whose readers take a limit on the size of a record.
+LIMITED_FORMATS = frozenset({"json", "json_array", "geojson", "osv", "cve_2_0", "deb822"})
 
 
 def read(
@@ -73,5 +74,5 @@ def read(
 ) -> Iterator[Batch]:
     """The rows of a file, from the function `read` of its format's module."""
     reader: Callable[..., Iterator[Batch]] = import_module(READER_MODULES[form.name]).read
-    limit = {"max_record_bytes": max_record_bytes} if form.name in JSON_FORMATS else {}
+    limit = {"max_record_bytes": max_record_bytes} if form.name in LIMITED_FORMATS else {}
     return reader(path, form, contract, **limit)

@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from support.table_declarations import column, contract
 
 from etl_assets.declarations.contract import Contract
-from etl_assets.declarations.formats import CsvFormat, CveFormat, Format, JsonFormat, OsvFormat
+from etl_assets.declarations.formats import (
+    CsvFormat,
+    CveFormat,
+    Deb822Format,
+    Format,
+    JsonFormat,
+    OsvFormat,
+)
 from etl_assets.model.errors import EtlError
 from etl_assets.tables.contract_check import ContractChecker
 from etl_assets.tables.readers import cve_2_0, osv, registry
@@ -73,6 +80,10 @@ def as_bytes(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
+PACKAGES = contract(
+    column("package", **{"from": "Package"}), column("source", **{"from": "Source.version"})
+)
+
 FORMATS: dict[str, tuple[Format, Contract, bytes]] = {
     "json map": (JsonFormat(name="json", rows="{name}.{x}"), FRUITS, as_bytes({"a": {"b": FRUIT}})),
     "json list": (
@@ -81,6 +92,11 @@ FORMATS: dict[str, tuple[Format, Contract, bytes]] = {
         as_bytes({"fruits": [FRUIT] * 2}),
     ),
     "csv": (CsvFormat(name="csv"), CELLS, b'name,weight,picked\n"pear",1,2024-01-02\nfig,,\n'),
+    "deb822": (
+        Deb822Format(name="deb822"),
+        PACKAGES,
+        b"Package: oak\nSource: tree (1)\nVersion: 1+b1\n More\n .\n\nPackage: fir\nVersion: 2\n",
+    ),
     "cve": (CveFormat(name="cve_2_0"), CVES, as_bytes({"vulnerabilities": [CVE, CVE]})),
     "osv": (OsvFormat(name="osv"), RECORDS, zipped(as_bytes(OSV))),
 }
