@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -37,6 +37,7 @@ from etl_assets.publish.writers.zip_members import (
     READ_ERRORS,
     add_member,
     archive_error,
+    find_differing,
     open_archive,
     open_published,
     read_checksums,
@@ -270,23 +271,22 @@ def _manifest_path(document: Document) -> str:
 
 def count_rows(document: Document, directory: Path) -> int:
     """The number of statements; raises BuildError if a document, index or manifest is invalid."""
-    path = directory / document.file
     _read_manifest(directory / _manifest_path(document))
-    _require_index(path)
-    return sum(count for _, count in _count_statements(path))
+    with open_archive(directory / document.file, CONTENT) as archive:
+        _require_index(archive)
+        return _count_statements(archive, archive.namelist())
 
 
 def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
     """As `count_rows`; documents that the published archive has too are not decoded again."""
     path, old_path = directory / document.file, published.directory / document.file
     _read_manifest(directory / _manifest_path(document))
-    _require_index(path)
-    members, old_members = read_checksums(path, CONTENT), read_checksums(old_path, CONTENT)
-    written = {name for name, _ in members.items() - old_members.items()}
-    replaced = {name for name, _ in old_members.items() - members.items()}
-    difference = sum(count for _, count in _count_statements(path, written))
-    difference -= sum(count for _, count in _count_statements(old_path, replaced))
-    return published.files[document.file].rows + difference
+    with open_archive(path, CONTENT) as archive, open_archive(old_path, CONTENT) as old_archive:
+        _require_index(archive)
+        members, old_members = read_checksums(archive), read_checksums(old_archive)
+        written = _count_statements(archive, find_differing(members, old_members))
+        replaced = _count_statements(old_archive, find_differing(old_members, members))
+    return published.files[document.file].rows + written - replaced
 
 
 def _read_manifest(path: Path) -> None:
@@ -296,30 +296,31 @@ def _read_manifest(path: Path) -> None:
         raise BuildError(f"{path}: expected a VEX repository's manifest, found: {error}") from error
 
 
-def _require_index(path: Path) -> None:
+def _require_index(archive: zipfile.ZipFile) -> None:
     """Raise BuildError unless the index has each package once, with a document of the archive."""
-    with open_archive(path, CONTENT) as archive:
-        try:
-            index = msgspec.json.decode(archive.read(INDEX_FILE), type=Index)
-        except (KeyError, msgspec.DecodeError, *READ_ERRORS) as error:
-            raise archive_error(path, CONTENT, error) from error
-        members = {*archive.namelist()} - {INDEX_FILE}
+    try:
+        index = msgspec.json.decode(archive.read(INDEX_FILE), type=Index)
+    except (KeyError, msgspec.DecodeError, *READ_ERRORS) as error:
+        raise archive_error(archive.filename, CONTENT, error) from error
     listed = {entry.location for entry in index.packages}
-    if missing := listed - members:
-        raise BuildError(f"{path}: expected the document {min(missing)}, found none")
+    if missing := listed - {*archive.namelist()}:
+        raise BuildError(f"{archive.filename}: expected the document {min(missing)}, found none")
     if len(index.packages) != len({entry.id for entry in index.packages}):
-        raise BuildError(f"{path}: expected each package once in {INDEX_FILE}, found one twice")
+        raise BuildError(
+            f"{archive.filename}: expected each package once in {INDEX_FILE}, found one twice"
+        )
 
 
-def _count_statements(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[str, int]]:
-    """The members and their statements, of a document that repeats those of others none."""
+def _count_statements(archive: zipfile.ZipFile, names: Iterable[str]) -> int:
+    """The statements of these members; a document that repeats those of others has none."""
     decoder = msgspec.json.Decoder(PackageDocument)
-    with open_archive(path, CONTENT) as archive:
-        for name in archive.namelist():
-            if name == INDEX_FILE or (only is not None and name not in only):
-                continue
-            try:
-                content = decoder.decode(archive.read(name))
-            except (msgspec.DecodeError, *READ_ERRORS) as error:
-                raise archive_error(path, CONTENT, error) from error
-            yield name, 0 if name.startswith(SHARED_FOLDER) else len(content.statements)
+    count = 0
+    for name in names:
+        if name == INDEX_FILE:
+            continue
+        try:
+            content = decoder.decode(archive.read(name))
+        except (msgspec.DecodeError, *READ_ERRORS) as error:
+            raise archive_error(archive.filename, CONTENT, error) from error
+        count += 0 if name.startswith(SHARED_FOLDER) else len(content.statements)
+    return count
