@@ -40,7 +40,7 @@ class Document(Declaration):
         pattern=r"^[A-Za-z0-9_.-]+\.schema\.json$",
         description="a JSON Schema file in the domain's folder; the gate validates the document",
     )
-    options: dict[str, str | dict[str, str]] = {}
+    options: dict[str, str | bool | dict[str, str]] = {}
 
     @property
     def models(self) -> list[str]:

@@ -29,6 +29,7 @@ from etl_assets.model.records import (
 
 MANIFEST_FILE = "manifest.json"
 INDEX_FILE = "index.jsonl"
+PUBLIC_KEY_FILE = "signing_key.asc"
 MARTS = "marts"
 # As in the names of steps, which differ from the values of `Stage`: see `stage_of_step`.
 COLLECT_STEPS = ("raw", "validated", "tables")
@@ -304,7 +305,8 @@ def summarize_files(files: Iterable[PublishedFile]) -> list[RunDocument]:
         RunDocument(
             document=document,
             files=len(parts),
-            first_file=next((p.file for p in parts if p.file == document), parts[0].file),
+            # The same for linked files, which are in another order.
+            first_file=min((p.file for p in parts), key=lambda file: (file != document, file)),
             sha256=digest_files(parts),
             size_bytes=sum(part.size_bytes for part in parts),
             rows=sum(part.rows for part in parts),

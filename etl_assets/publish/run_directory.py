@@ -104,9 +104,12 @@ def list_domains(home: Home) -> list[str]:
 
 def list_files(directory: Path) -> list[str]:
     """The relative names of all files below a run directory, in order."""
-    return sorted(
-        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
-    )
+    names = []
+    # Not `rglob`: a path object per file takes five times as long.
+    for folder, _, files in os.walk(directory):
+        prefix = "" if folder == str(directory) else f"{folder[len(str(directory)) + 1 :]}/"
+        names += [prefix + file for file in files]
+    return sorted(names)
 
 
 def link_unchanged(published: Path, candidate: Path, files: Iterable[str]) -> None:

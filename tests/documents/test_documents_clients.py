@@ -56,7 +56,7 @@ def test_the_csaf_validator_accepts_every_document_of_the_sample(
 def test_the_csaf_validator_refuses_a_missing_reason(
     published: PublishedSet, validate_csaf: Path, tmp_path: Path
 ) -> None:
-    document = json.loads((published.directory / "csaf/garnet.json").read_bytes())
+    document = json.loads((published.directory / "csaf/2026/echo-vex-garnet.json").read_bytes())
     for vulnerability in document["vulnerabilities"]:
         vulnerability.pop("threats", None)
         vulnerability.pop("flags", None)

@@ -22,7 +22,7 @@ CSAF = {
     "not_applicable": ("known_not_affected", []),
     "wont_fix": ("known_affected", ["no_fix_planned"]),
     "pending_upstream": ("known_affected", ["none_available"]),
-    "under_investigation": ("under_investigation", []),
+    "under_investigation": ("under_investigation", ["none_available"]),
 }
 CYCLONEDX = {
     "fixed": ("resolved", ["update"]),

@@ -118,9 +118,12 @@ def test_a_document_of_a_package_changes_only_with_its_states(
     old = {path.name: path.read_bytes() for path in before.csaf_files()}
     new = {path.name: path.read_bytes() for path in after.csaf_files()}
 
-    assert {name for name in old if old[name] != new[name]} == {"cobalt.json", "pebble.json"}
-    tracking = json.loads(new["cobalt.json"])["document"]["tracking"]
-    assert [entry["number"] for entry in tracking["revision_history"]] == ["1.0.0", "1.1.0"]
+    changed = {name for name in old if old[name] != new[name]}
+    assert changed == {"echo-vex-cobalt.json", "echo-vex-pebble.json"}
+    tracking = json.loads(new["echo-vex-cobalt.json"])["document"]["tracking"]
+    assert [(entry["number"], entry["summary"]) for entry in tracking["revision_history"]] == [
+        ("1.0.0", "First publication."), ("1.1.0", "1 advisory changed."),
+    ]  # fmt: skip
     assert tracking["current_release_date"] == "2026-03-02T12:00:00Z"
 
 
@@ -131,7 +134,14 @@ def test_new_exploitation_scores_change_no_statement(sample: SampleHome) -> None
     after = again(sample, SECOND)
 
     assert after.json("changes.json") == {"baseline": False, "changes": []}
-    same = ["data.json", "openvex.json", "osv/all.zip", "cyclonedx.vex.json", "csaf/index.txt"]
+    same = [
+        "data.json",
+        "openvex.json",
+        "osv/all.zip",
+        "cyclonedx.vex.json",
+        "csaf/index.txt",
+        "csaf/provider-metadata.json",
+    ]
     assert all((after.directory / name).samefile(first / name) for name in same)
     assert not (after.directory / "advisory_current.json").samefile(first / "advisory_current.json")
 

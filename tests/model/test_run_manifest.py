@@ -9,12 +9,14 @@ import pytest
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import (
+    PublishedFile,
     RunAsset,
     RunCheck,
     RunManifest,
     RunPhase,
     RunSource,
     age_hours,
+    summarize_files,
     summarize_run,
 )
 
@@ -170,3 +172,17 @@ def test_next_actions_are_stored_as_answers() -> None:
     assert "next_actions" not in stored
     assert RunManifest.model_validate(stored) == manifest
     assert RunManifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+@pytest.mark.parametrize(
+    "names", [["all", "all.csv"], ["b/1", "b/2", "a"], ["c/2024/x", "c/index", "c/2024/a"]]
+)
+def test_the_summary_of_a_document_does_not_depend_on_the_order_of_its_files(
+    names: list[str],
+) -> None:
+    files = [
+        PublishedFile(document="all", file=name, sha256="a" * 64, size_bytes=1, rows=1)
+        for name in names
+    ]
+
+    assert summarize_files(files) == summarize_files(files[::-1])

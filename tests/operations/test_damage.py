@@ -24,7 +24,7 @@ Damage = Callable[[Path], object]
 
 
 KEPT = {
-    "one of many": "outputs/advisories/latest/csaf/garnet.json",
+    "one of many": "outputs/advisories/latest/csaf/2026/echo-vex-garnet.json",
     "archive": "outputs/advisories/latest/osv/all.zip",
     "table": "data/tables/advisories/debian/debian.parquet",
 }

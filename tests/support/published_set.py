@@ -35,7 +35,7 @@ class PublishedSet:
         return [json.loads(path.read_bytes()) for path in sorted(self.csaf_files())]
 
     def csaf_files(self) -> list[Path]:
-        return sorted((self.directory / "csaf").glob("*.json"))
+        return sorted((self.directory / "csaf").glob("*/*.json"))
 
     def envelope(self) -> dict[Pair, Any]:
         rows = self.json("advisory_current.json")["advisories"]

@@ -13,6 +13,7 @@
         ), ', '), '') as duplicate_of,
         lower(cvss_severity) as cvss_severity,
         cvss_score,
+        cvss_vector,
         coalesce(vuln_status = 'Rejected', false) as is_rejected,
         last_modified_at,
         {{ source_record(source, ['cve_id']) }} as source_record,

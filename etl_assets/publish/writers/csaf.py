@@ -1,27 +1,33 @@
-"""CSAF 2.0 in the VEX profile, one document per package.
+"""CSAF 2.0 in the VEX profile, one document per package, as a provider publishes them.
 
-`index.txt` and `changes.csv` list the documents, as section 7.1 requires of a provider.
+What it publishes beside the documents is in `csaf_provider`.
 https://docs.oasis-open.org/csaf/csaf/v2.0/
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 import msgspec
-from pydantic import Field
 
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
-from etl_assets.model.file_names import limit_name
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.run_directory import link_file
+from etl_assets.publish.writers import csaf_provider, cvss
+from etl_assets.publish.writers.csaf_provider import (
+    HASHES,
+    INDEX_FILE,
+    ProviderOptions,
+    Publisher,
+    Release,
+)
 from etl_assets.publish.writers.output import (
     ConformanceError,
     DocumentContext,
@@ -31,12 +37,13 @@ from etl_assets.publish.writers.output import (
 )
 from etl_assets.publish.writers.purl import PackageOptions, PackageVersion
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.unchanged import RowGroups
+from etl_assets.publish.writers.unchanged import Group, RowGroups
 from etl_assets.storage.atomic_write import atomic_directory
 
-INDEX_FILE = "index.txt"
-CHANGES_FILE = "changes.csv"
 BUILD_DIGITS = 12
+MAX_NAMES = 5  # files that an error names; the rest are counted
+SUFFIXES = ("", *(f".{algorithm}" for algorithm in HASHES))
+RELEASE_COLUMNS = ("first_released_at", "last_released_at")
 
 Status = Literal["fixed", "known_affected", "known_not_affected", "under_investigation"]
 RemediationCategory = Literal[
@@ -49,16 +56,17 @@ FlagLabel = Literal[
     "vulnerable_code_not_in_execute_path",
     "vulnerable_code_not_present",
 ]
-PublisherCategory = Literal["coordinator", "discoverer", "other", "translator", "user", "vendor"]
 
 
-class Options(PackageOptions):
-    """The publisher, and the prefix of each document's id."""
+class Options(PackageOptions, ProviderOptions):
+    """The provider and the packages of its documents."""
 
-    publisher_name: str = Field(min_length=1)
-    publisher_namespace: str = Field(min_length=1)
-    publisher_category: PublisherCategory = "vendor"
-    id_prefix: str = Field(min_length=1)
+
+class RowRevision(msgspec.Struct, forbid_unknown_fields=True):
+    """One release of a document."""
+
+    released_at: datetime
+    summary: str
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,16 +88,18 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     impact: str | None
     remediation_category: RemediationCategory | None
     remediation: str | None
+    cvss_vector: str | None
     stated_at: datetime
     first_released_at: datetime
     last_released_at: datetime
-    updates_count: int
+    revisions: list[RowRevision] | None
+    """All releases of the document, oldest first; on one of its rows alone."""
 
 
 class Tlp(DocumentStruct):
     """The Traffic Light Protocol: who may receive the document."""
 
-    label: Literal["WHITE"]
+    label: csaf_provider.Tlp
 
 
 class Distribution(DocumentStruct):
@@ -104,14 +114,6 @@ class Note(DocumentStruct):
     category: Literal["details", "legal_disclaimer"]
     text: str
     title: str
-
-
-class Publisher(DocumentStruct):
-    """Who publishes the document."""
-
-    category: PublisherCategory
-    name: str
-    namespace: str
 
 
 class Revision(DocumentStruct):
@@ -133,6 +135,14 @@ class Tracking(DocumentStruct):
     revision_history: list[Revision]
 
 
+class Reference(DocumentStruct):
+    """A web page, or the document itself."""
+
+    category: Literal["external", "self"]
+    summary: str
+    url: str
+
+
 class Metadata(DocumentStruct):
     """The member `document`: metadata of the whole document."""
 
@@ -143,6 +153,7 @@ class Metadata(DocumentStruct):
     tracking: Tracking
     lang: Literal["en"]
     distribution: Distribution
+    references: list[Reference]
     notes: list[Note] = []
 
 
@@ -222,12 +233,29 @@ class OtherId(DocumentStruct):
     text: str
 
 
-class Reference(DocumentStruct):
-    """A web page about the vulnerability."""
+class CvssV2(DocumentStruct, rename="camel"):
+    """A base score of CVSS 2."""
 
-    category: Literal["external"]
-    summary: str
-    url: str
+    version: Literal["2.0"]
+    vector_string: str
+    base_score: float
+
+
+class CvssV3(DocumentStruct, rename="camel"):
+    """A base score of CVSS 3."""
+
+    version: Literal["3.0", "3.1"]
+    vector_string: str
+    base_score: float
+    base_severity: cvss.Severity
+
+
+class Score(DocumentStruct):
+    """The scores of products."""
+
+    products: list[str]
+    cvss_v2: CvssV2 | None = None
+    cvss_v3: CvssV3 | None = None
 
 
 class Vulnerability(DocumentStruct, kw_only=True):
@@ -243,6 +271,7 @@ class Vulnerability(DocumentStruct, kw_only=True):
     flags: list[Flag] = []
     threats: list[Threat] = []
     remediations: list[Remediation] = []
+    scores: list[Score] = []
     references: list[Reference] = []
 
     def __post_init__(self) -> None:
@@ -270,55 +299,97 @@ class CsafDocument(Body, kw_only=True):
     document: Metadata
 
 
+DECODER = msgspec.json.Decoder(CsafDocument)
+
+
 def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
-    """Write a file per package into the directory `document.file`, and the two lists of them.
+    """Write a file per package below the directory `document.file`, and what lists them.
 
     Raises BuildError if the rows are not in the order of packages.
     """
     options = Options.model_validate(document.options)
+    groups = RowGroups(rows, ("package_name", *RELEASE_COLUMNS), context.published)
+    releases = _find_releases(groups, options)
     attributions = attribution_texts(context.attributions)
     notes = [Note("legal_disclaimer", "\n".join(attributions), "Made of")] if attributions else []
-    target = context.directory / document.file
-    groups = RowGroups(rows, ("package_name", "last_released_at"), context.published)
-    packages = groupby(groups.changed_rows().convert(Row), key=lambda row: row.package_name)
+    published = context.published.files if context.published else {}
+    linked = {
+        group
+        for group in groups.unchanged
+        # Another package may have changed the document's name.
+        if group in releases and f"{document.file}/{releases[group].file}" in published
+    }
+    changed_rows = groups.rows_outside(linked).convert(Row)
+    packages = groupby(changed_rows, key=lambda row: row.package_name)
     written: list[PublishedFile] = []
-    releases: list[tuple[datetime, str]] = []
-    last_name = ""
-    with atomic_directory(target) as temporary:
+    with atomic_directory(context.directory / document.file) as temporary:
         for group, count in groups.groups:
-            name, released_at = group
-            # A second group of a package would overwrite the first's file.
-            if name <= last_name:
-                raise BuildError(
-                    f"{rows.path}: expected rows in the order of packages, found {name}"
-                )
-            last_name, file = name, file_name(name)
-            releases.append((released_at, file))
-            path = f"{document.file}/{file}"
-            if context.published and group in groups.unchanged:
-                link_file(context.published.directory / path, temporary / file)
-                written.append(context.published.files[path])
+            path = f"{document.file}/{releases[group].file}"
+            target = temporary / releases[group].file
+            if context.published and group in linked:
+                for name in (path, *(f"{path}.{algorithm}" for algorithm in HASHES)):
+                    link_file(context.published.directory / name, target.with_name(Path(name).name))
+                    written.append(published[name])
                 continue
             _, package_rows = next(packages)
-            data = _encode_document([*package_rows], options, notes)
-            (temporary / file).write_bytes(data)
-            written.append(_describe(data, document.file, path, count))
-        _write_lists(temporary, releases)
-    lists = [
-        describe_file(target / file, document.file, f"{document.file}/{file}", 0)
-        for file in (CHANGES_FILE, INDEX_FILE)
+            self_url = options.url(document.file, releases[group].file)
+            data = _encode_document([*package_rows], releases[group], options, notes, self_url)
+            written += _write_with_hashes(target, data, document.file, path, count)
+        names = csaf_provider.write_lists(
+            temporary, document.file, document.title, releases.values(), options, context
+        )
+    lists = [f"{document.file}/{name}" for name in names]
+    return [
+        *(describe_file(context.directory / file, document.file, file, 0) for file in lists),
+        *written,
     ]
-    return [*lists, *written]
 
 
-def _describe(data: bytes, document: str, path: str, rows: int) -> PublishedFile:
-    return PublishedFile(
-        document=document,
-        file=path,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
-        rows=rows,
-    )
+def signed_files(files: Iterable[PublishedFile]) -> list[str]:
+    """The files beside which a signature is published: section 7.1.19 requires one per document."""
+    return [file.file for file in files if file.rows]
+
+
+def _find_releases(groups: RowGroups, options: Options) -> dict[Group, Release]:
+    """The release of each document; raises BuildError if a package is not in order."""
+    names = [name for (name, *_), _ in groups.groups]
+    for last, name in pairwise(names):
+        # A second group of a package would overwrite the first's file.
+        if name <= last:
+            raise BuildError(
+                f"{groups.rows.path}: expected rows in the order of packages, found {name}"
+            )
+    ids = csaf_provider.tracking_ids(names, options.id_prefix)
+    releases = {
+        group: Release(ids[group[0]], _title_of(group[0]), *group[1:]) for group, _ in groups.groups
+    }
+    files = Counter(release.file for release in releases.values())
+    if twins := [file for file, count in files.items() if count > 1]:
+        raise BuildError(
+            f"{groups.rows.path}: expected one package per file, found several for {min(twins)}"
+        )
+    return releases
+
+
+def _title_of(package: str) -> str:
+    return f"Vulnerabilities and their states in {package}"
+
+
+def _write_with_hashes(
+    target: Path, data: bytes, document: str, path: str, rows: int
+) -> Iterator[PublishedFile]:
+    """Write a document and a file for each of its hashes; yields the record of each file."""
+    target.parent.mkdir(exist_ok=True)
+    contents = {"": data, **csaf_provider.hash_lines(data, target.name)}
+    for suffix, content in contents.items():
+        target.with_name(target.name + suffix).write_bytes(content)
+        yield PublishedFile(
+            document=document,
+            file=path + suffix,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            rows=0 if suffix else rows,
+        )
 
 
 def count_rows(document: Document, directory: Path) -> int:
@@ -328,88 +399,100 @@ def count_rows(document: Document, directory: Path) -> int:
 
 def count_rows_beside(document: Document, directory: Path, published: PublishedDocument) -> int:
     """As `count_rows`; links to published documents are not decoded again."""
+    folder = directory / document.file
     linked = {}
     for name, file in published.files.items():
         path = directory / name
         if file.rows and path.exists() and path.samefile(published.directory / name):
-            linked[path.name] = file.rows
-    return _count_vulnerabilities(directory / document.file, linked)
+            linked[path.relative_to(folder).as_posix()] = file.rows
+    return _count_vulnerabilities(folder, linked)
 
 
 def _count_vulnerabilities(folder: Path, linked: Mapping[str, int]) -> int:
     """`linked` has the numbers of vulnerabilities of files that were counted before, by name."""
-    decoder = msgspec.json.Decoder(CsafDocument)
     names = (folder / INDEX_FILE).read_text(encoding="utf-8").splitlines()
-    if names != sorted(path.name for path in folder.glob("*.json")):
-        raise BuildError(f"{folder / INDEX_FILE}: expected every document once, in order")
-    count = 0
-    for name in names:
-        if name in linked:
-            count += linked[name]
-            continue
-        path = folder / name
-        try:
-            content = decoder.decode(path.read_bytes())
-        except msgspec.DecodeError as error:
-            raise BuildError(f"{path}: expected a CSAF document, found: {error}") from error
-        product_ids = {product.product_id for product in content.product_tree.full_product_names}
-        for vulnerability in content.vulnerabilities:
-            stated = vulnerability.product_status
-            if missing := {*stated.products, *stated.first_fixed} - product_ids:
-                raise BuildError(
-                    f"{path}: expected the product {min(missing)} in the tree, found none"
-                )
-        count += len(content.vulnerabilities)
-    return count
+    expected = sorted(name + suffix for name in names for suffix in SUFFIXES)
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+    if names != sorted(names) or found != expected:
+        others = sorted(set(found).symmetric_difference(expected))
+        raise BuildError(
+            f"{folder / INDEX_FILE}: expected every document once, in order, with its hashes;"
+            f" missing, or not listed: {', '.join(others[:MAX_NAMES])}, {len(others)} in all"
+        )
+    return sum(
+        linked[name] if name in linked else _read_document(folder / name, name) for name in names
+    )
 
 
-def file_name(package: str) -> str:
-    """The package's name with every character escaped that is unsafe in a file name.
+def _read_document(path: Path, name: str) -> int:
+    """The number of vulnerabilities of one document; raises BuildError if it is invalid."""
+    data = path.read_bytes()
+    try:
+        content = DECODER.decode(data)
+    except msgspec.DecodeError as error:
+        raise BuildError(f"{path}: expected a CSAF document, found: {error}") from error
+    for suffix, line in csaf_provider.hash_lines(data, path.name).items():
+        if path.with_name(path.name + suffix).read_bytes() != line:
+            raise BuildError(f"{path}{suffix}: expected the hash of the document, found another")
+    tracking = content.document.tracking
+    own_name = csaf_provider.document_path(tracking.id, tracking.initial_release_date)
+    if name != own_name:
+        raise BuildError(f"{path}: expected the name of {tracking.id}, {own_name}")
+    product_ids = {product.product_id for product in content.product_tree.full_product_names}
+    for vulnerability in content.vulnerabilities:
+        status = vulnerability.product_status
+        if missing := {*status.products, *status.first_fixed} - product_ids:
+            raise BuildError(f"{path}: expected the product {min(missing)} in the tree, found none")
+    return len(content.vulnerabilities)
 
-    It has at most 200 bytes, and no two packages have one file, also where names fold case.
-    """
-    escaped = quote(package, safe="+")
-    if escaped.startswith("."):
-        # `quote` leaves dots, but a leading one hides the file, and `..` is a folder.
-        escaped = "%2E" + escaped[1:]
-    return limit_name(escaped, ".json", folds_case=True)
 
-
-def _encode_document(rows: list[Row], options: Options, notes: list[Note]) -> bytes:
+def _encode_document(
+    rows: list[Row], release: Release, options: Options, notes: list[Note], self_url: str
+) -> bytes:
     """The bytes of one package's document, which depend on its rows and options only."""
-    first = rows[0]
     products = _make_products(rows, options)
     vulnerabilities = [_make_vulnerability(row, options) for row in rows]
     body = msgspec.json.encode(Body(ProductTree(products), vulnerabilities))
-    history = [Revision(first.first_released_at, "1.0.0", "First publication.")]
-    if first.updates_count:
-        summary = f"Update {first.updates_count}: states of the package changed."
-        history.append(Revision(first.last_released_at, f"1.{first.updates_count}.0", summary))
+    history = _make_history(rows, release)
     # The number counts changes of state. A wording may change without one, so a digest of the body
     # as build metadata (semver.org, item 10) distinguishes two texts of one number.
     build = hashlib.sha256(body).hexdigest()[:BUILD_DIGITS]
     metadata = Metadata(
         category="csaf_vex",
         csaf_version="2.0",
-        title=f"Vulnerabilities and their states in {first.package_name}",
-        publisher=Publisher(
-            options.publisher_category, options.publisher_name, options.publisher_namespace
-        ),
+        title=release.title,
+        publisher=options.publisher,
         tracking=Tracking(
-            id=options.id_prefix + first.package_name,
+            id=release.tracking_id,
             status="final",
             version=f"{history[-1].number}+{build}",
-            initial_release_date=first.first_released_at,
-            current_release_date=first.last_released_at,
+            initial_release_date=release.first_released_at,
+            current_release_date=release.last_released_at,
             revision_history=history,
         ),
         lang="en",
-        distribution=Distribution(Tlp("WHITE")),  # may be passed on to anyone
+        distribution=Distribution(Tlp(options.tlp)),
+        references=[Reference("self", "The canonical URL of this document", self_url)],
         notes=notes,
     )
     # The body is encoded already; its members follow those of the metadata in the same object.
     encoded_metadata = msgspec.json.encode(metadata)
     return b'{"document":' + encoded_metadata + b"," + body.removeprefix(b"{") + b"\n"
+
+
+def _make_history(rows: list[Row], release: Release) -> list[Revision]:
+    """An entry for each release; raises ConformanceError if the first or the last is missing."""
+    revisions = next((row.revisions for row in rows if row.revisions), [])
+    dates = [revision.released_at for revision in revisions]
+    if dates[:1] + dates[-1:] != [release.first_released_at, release.last_released_at]:
+        raise ConformanceError(
+            f"{rows[0].package_name}: expected releases from {release.first_released_at} to"
+            f" {release.last_released_at}, found {dates}"
+        )
+    return [
+        Revision(revision.released_at, f"1.{number}.0", revision.summary)
+        for number, revision in enumerate(revisions)
+    ]
 
 
 def _make_products(rows: list[Row], options: Options) -> list[Product]:
@@ -450,16 +533,16 @@ def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
         flags=[Flag(row.flag, products, row.stated_at)] if row.flag else [],
         threats=[Threat("impact", row.impact, products, row.stated_at)] if row.impact else [],
         remediations=remediations,
+        scores=_make_scores(row, products),
         references=[Reference("external", text, url) for url, text in pages.items() if url],
     )
 
 
-def _write_lists(folder: Path, releases: list[tuple[datetime, str]]) -> None:
-    """Write the names in order, and the names with their dates, the newest first."""
-    names = sorted(name for _, name in releases)
-    (folder / INDEX_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    lines = [
-        f'"{name}",{msgspec.json.encode(released_at).decode()}\n'
-        for released_at, name in sorted(releases, key=lambda r: (-r[0].timestamp(), r[1]))
-    ]
-    (folder / CHANGES_FILE).write_text("".join(lines), encoding="utf-8")
+def _make_scores(row: Row, products: list[str]) -> list[Score]:
+    """The score of a vector; none for a vector of a version that CSAF 2.0 does not know."""
+    base = cvss.parse_vector(row.cvss_vector) if row.cvss_vector else None
+    if base is None:
+        return []
+    if base.version == "2.0":
+        return [Score(products, cvss_v2=CvssV2(base.version, base.vector, base.score))]
+    return [Score(products, cvss_v3=CvssV3(base.version, base.vector, base.score, base.severity))]

@@ -50,6 +50,8 @@ class DocumentContext:
     as_of: datetime
     attributions: tuple[Attribution, ...] = ()
     published: PublishedDocument | None = None
+    signing_key: str | None = None
+    """Fingerprint of the key with which the set is signed; None if it is not signed."""
 
 
 class DocumentStruct(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):

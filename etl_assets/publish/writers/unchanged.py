@@ -7,6 +7,7 @@ archive, a file of a folder. So the parts of unchanged groups are taken over as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -68,9 +69,13 @@ class RowGroups:
 
     def changed_rows(self) -> Rows:
         """The rows of the groups that have to be written."""
+        return self.rows_outside(self.unchanged)
+
+    def rows_outside(self, taken_over: AbstractSet[Group]) -> Rows:
+        """The rows of all groups but these."""
         numbers, start = list[int](), 0
         for group, count in self.groups:
-            if group not in self.unchanged:
+            if group not in taken_over:
                 numbers += range(start, start + count)
             start += count
         return self.rows.select(numbers)

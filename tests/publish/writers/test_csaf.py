@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import pytest
 
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
-from etl_assets.publish.writers import csaf
+from etl_assets.publish.writers import csaf, csaf_provider
+from etl_assets.storage.hashing import hash_file
 
-JANUARY, MARCH = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+JANUARY, FEBRUARY, MARCH = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 2, 3))
 DOCUMENT = Document.model_validate(
     {
         "file": "csaf",
@@ -22,6 +22,7 @@ DOCUMENT = Document.model_validate(
         "format": "csaf",
         "from": "doc_packages",
         "options": {
+            "base_url": "https://garden.example/vex",
             "id_prefix": "GARDEN-",
             "publisher_name": "Garden",
             "publisher_namespace": "https://garden.example",
@@ -30,6 +31,7 @@ DOCUMENT = Document.model_validate(
         },
     }
 )
+OAK = "csaf/2026/garden-oak.json"
 FIX = {"product_status": "fixed", "version": "1-2"}
 SPARED = {"product_status": "known_not_affected", "impact": "Not built."}
 GIVEN_UP = {
@@ -51,14 +53,24 @@ def a_row(package_name: str = "oak", version: str | None = None, **changes: Any)
         "stated_at": JANUARY,
         "first_released_at": JANUARY,
         "last_released_at": JANUARY,
-        "updates_count": 0,
+        "revisions": [{"released_at": JANUARY, "summary": "First publication."}],
         **changes,
     }
 
 
 def read_oak(context) -> dict[str, Any]:
-    vulnerability: dict[str, Any] = json.loads((context.directory / "csaf/oak.json").read_text())
-    return vulnerability
+    content: dict[str, Any] = json.loads((context.directory / OAK).read_text())
+    return content
+
+
+def a_history(*dates: datetime) -> dict[str, Any]:
+    """The columns of a package whose document was released on these dates."""
+    revisions = [{"released_at": date, "summary": f"Of {date:%B}."} for date in dates]
+    return {
+        "first_released_at": dates[0],
+        "last_released_at": dates[-1],
+        "revisions": revisions,
+    }
 
 
 @pytest.mark.parametrize(
@@ -142,29 +154,74 @@ def test_a_package_is_one_file_with_each_version_once(lay, context) -> None:
 
     written = csaf.write(rows, DOCUMENT, context)
 
-    assert [(w.file, w.rows) for w in written] == [
-        ("csaf/changes.csv", 0), ("csaf/index.txt", 0), ("csaf/fir.json", 1), ("csaf/oak.json", 2),
-    ]  # fmt: skip
+    documents = [(file.file, file.rows) for file in written if file.rows]
+    assert documents == [("csaf/2026/garden-fir.json", 1), (OAK, 2)]
+    assert csaf.signed_files(written) == [name for name, _ in documents]
     assert [p["name"] for p in read_oak(context)["product_tree"]["full_product_names"]] == [
         "oak 1-2"
     ]
     assert csaf.count_rows(DOCUMENT, context.directory) == 3
 
 
-def test_the_number_counts_updates_and_the_digest_differs_with_the_text(lay, context) -> None:
-    dates = {"last_released_at": MARCH, "updates_count": 4}
-    csaf.write(lay(a_row(**dates)), DOCUMENT, context)
+def test_every_file_is_recorded_as_it_is(lay, context) -> None:
+    written = csaf.write(lay(a_row()), DOCUMENT, context)
+
+    files = {p.relative_to(context.directory).as_posix() for p in context.directory.rglob("*.*")}
+    assert {file.file for file in written} == files
+    assert all(
+        hash_file(context.directory / file.file) == file.sha256
+        and (context.directory / file.file).stat().st_size == file.size_bytes
+        for file in written
+    )
+
+
+def test_every_release_is_an_entry_of_the_history(lay, context) -> None:
+    csaf.write(lay(a_row(**a_history(JANUARY, FEBRUARY, MARCH))), DOCUMENT, context)
+
     tracking = read_oak(context)["document"]["tracking"]
+    assert tracking["revision_history"] == [
+        {"date": "2026-01-01T00:00:00Z", "number": "1.0.0", "summary": "Of January."},
+        {"date": "2026-02-01T00:00:00Z", "number": "1.1.0", "summary": "Of February."},
+        {"date": "2026-03-01T00:00:00Z", "number": "1.2.0", "summary": "Of March."},
+    ]
+    assert tracking["initial_release_date"] == "2026-01-01T00:00:00Z"
+    assert tracking["current_release_date"] == "2026-03-01T00:00:00Z"
+    assert tracking["version"].startswith("1.2.0+")
+
+
+@pytest.mark.parametrize(
+    "revisions",
+    [
+        pytest.param(None, id="none"),
+        pytest.param([{"released_at": MARCH, "summary": ""}], id="without the first"),
+        pytest.param([{"released_at": JANUARY, "summary": ""}], id="without the last"),
+    ],
+)
+def test_an_incomplete_history_is_refused(lay, context, revisions: Any) -> None:
+    row = a_row(**a_history(JANUARY, MARCH)) | {"revisions": revisions}
+
+    with pytest.raises(BuildError, match="oak: expected releases from 2026-01-01"):
+        csaf.write(lay(row), DOCUMENT, context)
+
+
+def test_the_digest_in_the_version_differs_with_the_text(lay, context) -> None:
+    csaf.write(lay(a_row()), DOCUMENT, context)
     other = csaf.DocumentContext(context.directory / "other", context.as_of)
 
-    csaf.write(lay(a_row(**dates, record_url="https://garden.example")), DOCUMENT, other)
+    csaf.write(lay(a_row(record_url="https://garden.example")), DOCUMENT, other)
 
-    reworded = read_oak(other)["document"]["tracking"]
-    assert [entry["number"] for entry in tracking["revision_history"]] == ["1.0.0", "1.4.0"]
-    assert tracking["current_release_date"] == "2026-03-01T00:00:00Z"
-    assert tracking["version"].startswith("1.4.0+")
+    tracking, reworded = (read_oak(each)["document"]["tracking"] for each in (context, other))
     assert tracking["version"] != reworded["version"]
     assert tracking["revision_history"] == reworded["revision_history"]
+
+
+def test_a_revision_in_a_later_year_stays_in_the_folder_of_the_first(lay, context) -> None:
+    history = a_history(JANUARY, JANUARY.replace(year=2027), JANUARY.replace(year=2028))
+
+    csaf.write(lay(a_row(**history)), DOCUMENT, context)
+
+    assert (context.directory / OAK).exists()
+    assert (context.directory / "csaf/index.txt").read_text() == "2026/garden-oak.json\n"
 
 
 def test_another_as_of_changes_no_document(lay, context) -> None:
@@ -175,61 +232,72 @@ def test_another_as_of_changes_no_document(lay, context) -> None:
 
     first, second = (csaf.write(rows, DOCUMENT, each) for each in (context, later))
 
-    assert first == second
-
-
-def test_the_newest_document_is_first_in_the_changes(lay, context) -> None:
-    rows = lay(a_row(package_name="fir"), a_row(last_released_at=MARCH, updates_count=1))
-
-    csaf.write(rows, DOCUMENT, context)
-
-    folder: Path = context.directory / "csaf"
-    assert (folder / "index.txt").read_text() == "fir.json\noak.json\n"
-    assert (folder / "changes.csv").read_text() == (
-        '"oak.json","2026-03-01T00:00:00Z"\n"fir.json","2026-01-01T00:00:00Z"\n'
-    )
+    different = {old.file for old, new in zip(first, second, strict=True) if old != new}
+    assert different == {"csaf/provider-metadata.json"}
 
 
 @pytest.mark.parametrize(
-    ("package", "file"),
+    ("vector", "expected"),
     [
-        ("libstdc++", "libstdc++.json"),
-        ("a/b", "a%2Fb.json"),
-        ("..", "%2E..json"),
-        ("50% più", "50%25%20pi%C3%B9.json"),
-        ("\x1b[31m\n", "%1B%5B31m%0A.json"),
-        ("x=1~2", "x%3D1~2.json"),
+        pytest.param(
+            "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+            {
+                "cvss_v3": {
+                    "version": "3.1",
+                    "vectorString": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+                    "baseScore": 9.8,
+                    "baseSeverity": "CRITICAL",
+                }
+            },
+            id="3.1",
+        ),
+        pytest.param(
+            "CVSS:3.0/AV:L/AC:H/PR:L/UI:R/S:C/C:L/I:L/A:N/E:P/RL:O",
+            {
+                "cvss_v3": {
+                    "version": "3.0",
+                    "vectorString": "CVSS:3.0/AV:L/AC:H/PR:L/UI:R/S:C/C:L/I:L/A:N",
+                    "baseScore": 3.9,
+                    "baseSeverity": "LOW",
+                }
+            },
+            id="with a temporal metric",
+        ),
+        pytest.param(
+            "AV:N/AC:L/Au:N/C:P/I:P/A:P",
+            {
+                "cvss_v2": {
+                    "version": "2.0",
+                    "vectorString": "AV:N/AC:L/Au:N/C:P/I:P/A:P",
+                    "baseScore": 7.5,
+                }
+            },
+            id="2.0",
+        ),
     ],
 )
-def test_unsafe_characters_of_a_name_are_escaped(package: str, file: str) -> None:
-    assert csaf.file_name(package) == file
+def test_a_vector_becomes_a_score(lay, context, vector: str, expected: dict[str, Any]) -> None:
+    csaf.write(lay(a_row(cvss_vector=vector)), DOCUMENT, context)
+
+    [vulnerability] = read_oak(context)["vulnerabilities"]
+    assert vulnerability["scores"] == [{"products": ["pkg:deb/garden/oak"], **expected}]
+    assert csaf.count_rows(DOCUMENT, context.directory) == 1
 
 
-@pytest.mark.fault("long-name")
 @pytest.mark.parametrize(
-    "names",
+    "vector",
     [
-        ["a" * 1_000, "a" * 1_001, "a" * 300],
-        ["ü" * 400, "ü" * 401, "ü" * 399 + "ö"],
-        ["/" * 90, "/" * 91, "%2F" * 90],
-        ["Oak", "oak", "OAK", "oAk"],
-        ["A" * 500, "a" * 500],
-        [".a" * 200, ".A" * 200],
+        "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
+        "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H",
+        "high",
+        "",
     ],
-    ids=["long", "not ASCII", "escaped", "case", "long and case", "hidden"],
 )
-def test_every_package_has_a_file_of_its_own_of_at_most_200_bytes(names: list[str]) -> None:
-    files = [csaf.file_name(name) for name in names]
+def test_another_vector_is_left_out(lay, context, vector: str) -> None:
+    csaf.write(lay(a_row(cvss_vector=vector)), DOCUMENT, context)
 
-    assert len({file.lower() for file in files}) == len(names)
-    assert max(len(file.encode()) for file in files) <= 200
-    assert all(re.fullmatch(r"(?:[\w.~+=-]|%[0-9A-F]{2})+\.json", file, re.ASCII) for file in files)
-
-
-def test_the_file_of_a_long_name_cannot_be_the_name_of_another_package() -> None:
-    file = csaf.file_name("a" * 1_000)
-
-    assert csaf.file_name(file.removesuffix(".json")) != file
+    [vulnerability] = read_oak(context)["vulnerabilities"]
+    assert "scores" not in vulnerability
 
 
 @pytest.mark.parametrize(
@@ -258,22 +326,50 @@ def test_rows_in_another_order_are_refused(lay, context) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        pytest.param('"GARDEN-oak"', '"GARDEN-elm"', "expected the name of GARDEN-elm", id="id"),
+        pytest.param(
+            'initial_release_date":"2026', 'initial_release_date":"2025', "2025/garden", id="year"
+        ),
         pytest.param('"csaf_vex"', '"csaf_base"', "expected a CSAF document", id="profile"),
         pytest.param('"fixed":["pkg:', '"fixed":["url:', "expected the product", id="product"),
     ],
 )
 def test_an_invalid_document_is_refused(lay, context, old: str, new: str, message: str) -> None:
     csaf.write(lay(a_row(**FIX)), DOCUMENT, context)
-    path: Path = context.directory / "csaf/oak.json"
-    path.write_text(path.read_text().replace(old, new))
+    path: Path = context.directory / OAK
+    text = path.read_text().replace(old, new)
+    path.write_text(text)
+    for suffix, line in csaf_provider.hash_lines(text.encode(), path.name).items():
+        path.with_name(path.name + suffix).write_bytes(line)
 
     with pytest.raises(BuildError, match=message):
         csaf.count_rows(DOCUMENT, context.directory)
 
 
-def test_a_missing_document_is_refused(lay, context) -> None:
+@pytest.mark.parametrize("suffix", ["", ".sha256", ".sha512"])
+def test_a_missing_file_is_refused(lay, context, suffix: str) -> None:
     csaf.write(lay(a_row()), DOCUMENT, context)
-    (context.directory / "csaf/oak.json").unlink()
+    (context.directory / (OAK + suffix)).unlink()
 
     with pytest.raises(BuildError, match="expected every document once"):
+        csaf.count_rows(DOCUMENT, context.directory)
+
+
+@pytest.mark.parametrize("name", ["2026/other.json", "2026/garden-oak.json.md5", "2025/a.json"])
+def test_a_file_that_is_not_listed_is_refused(lay, context, name: str) -> None:
+    csaf.write(lay(a_row()), DOCUMENT, context)
+    extra = context.directory / "csaf" / name
+    extra.parent.mkdir(exist_ok=True)
+    extra.write_text("{}")
+
+    with pytest.raises(BuildError, match=f"not listed: {name}, 1 in all"):
+        csaf.count_rows(DOCUMENT, context.directory)
+
+
+@pytest.mark.parametrize("suffix", [".sha256", ".sha512"])
+def test_a_hash_of_other_bytes_is_refused(lay, context, suffix: str) -> None:
+    csaf.write(lay(a_row()), DOCUMENT, context)
+    (context.directory / (OAK + suffix)).write_text("00\n")
+
+    with pytest.raises(BuildError, match="expected the hash of the document"):
         csaf.count_rows(DOCUMENT, context.directory)

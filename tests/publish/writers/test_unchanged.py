@@ -25,6 +25,7 @@ VEX = {"id": "https://garden.example/vex", "author": "https://garden.example"}
 OPTIONS: dict[str, dict[str, str]] = {
     "csaf": PACKAGE
     | {
+        "base_url": "https://garden.example",
         "id_prefix": "GARDEN-",
         "publisher_name": "Garden",
         "publisher_namespace": "https://garden.example",
@@ -50,7 +51,8 @@ def a_row(document_format: str, package: str, number: int, text: str) -> dict[st
     if document_format == "csaf":
         row = dict.fromkeys(field.name for field in csaf.msgspec.structs.fields(csaf.Row))
         dates = dict.fromkeys(("stated_at", "first_released_at", "last_released_at"), JANUARY)
-        stated = {"note": text, "product_status": "fixed", "updates_count": 0}
+        revisions = [{"released_at": JANUARY, "summary": "First publication."}]
+        stated = {"note": text, "product_status": "fixed", "revisions": revisions}
         return row | pair | dates | stated | {"products": products, "version": "1:2-3"}
     if document_format == "osv":
         row = dict.fromkeys(field.name for field in osv.msgspec.structs.fields(osv.Row))
@@ -149,10 +151,16 @@ def test_the_file_of_an_unchanged_package_is_a_link(tmp_path: Path) -> None:
     csaf.write(rows, document, DocumentContext(tmp_path / "parts", MARCH, (GARDEN,), published))
 
     links = {
-        path.name: path.samefile(tmp_path / "published/csaf" / path.name)
-        for path in (tmp_path / "parts/csaf").glob("*.json")
+        path.name.removeprefix("garden-"): path.samefile(
+            tmp_path / "published/csaf/2026" / path.name
+        )
+        for path in (tmp_path / "parts/csaf/2026").iterdir()
     }
-    assert links == {"ash.json": True, "fir.json": True, "oak.json": True, "yew.json": False}
+    assert links == {
+        f"{name}.json{suffix}": name != "yew"
+        for name in ("ash", "fir", "oak", "yew")
+        for suffix in ("", ".sha256", ".sha512")
+    }
 
 
 @pytest.mark.parametrize("document_format", FORMATS)
@@ -206,7 +214,7 @@ def test_a_part_that_is_not_the_published_one_is_read_back(
 def damage(folder: Path, document_format: str) -> None:
     """Spoil the part of the first row, which is not the published one."""
     if document_format == "csaf":
-        (folder / "csaf/ash.json").write_bytes(b'{"vulnerabilities":1}')
+        (folder / "csaf/2026/garden-ash.json").write_bytes(b'{"vulnerabilities":1}')
         return
     file = folder / ("osv/all.zip" if document_format == "osv" else "document.json")
     content = bytearray(file.read_bytes())

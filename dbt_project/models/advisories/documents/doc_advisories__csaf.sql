@@ -1,5 +1,5 @@
 -- One row per advisory: a vulnerability in the CSAF document of its package, with the dates of that
--- document.
+-- document. The first row of a package lists the document's releases.
 with statements as (
 
     select * from {{ ref('int_advisories__statements') }}
@@ -9,6 +9,12 @@ with statements as (
 releases as (
 
     select * from {{ ref('int_advisories__releases') }}
+
+),
+
+nvd as (
+
+    select * from {{ ref('int_advisories__nvd_merged') }}
 
 ),
 
@@ -30,12 +36,25 @@ csaf as (
         end as impact,
         statements.csaf_remediation as remediation_category,
         case when statements.csaf_remediation is not null then statements.action end as remediation,
+        -- A score of a fixed or unaffected version would have to be 0 (optional test 6.2.19).
+        case
+            when statements.csaf_status in ('known_affected', 'under_investigation')
+                then nvd.cvss_vector
+        end as cvss_vector,
         statements.stated_at,
         releases.first_released_at,
         releases.last_released_at,
-        releases.updates_count,
+        -- Once per document, as a package may have many advisories and many releases.
+        case
+            when
+                row_number() over (
+                    partition by statements.package_name order by statements.cve_id
+                ) = 1
+                then releases.revisions
+        end as revisions,
     from statements
     inner join releases on statements.package_key = releases.package_key
+    left join nvd on statements.advisory_id = nvd.advisory_id
 
 )
 
