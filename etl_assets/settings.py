@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     proxy: SecretStr | None = Field(
         default=None, description="an HTTP proxy through which public files are fetched"
     )
+    signing_key: Path | None = Field(
+        default=None, description="the file of an OpenPGP secret key that signs published sets"
+    )
+    signing_passphrase: SecretStr | None = Field(
+        default=None, description="the passphrase of that key"
+    )
     domains_dir: Path = Field(default=PACKAGE / "domains", description="the declarations")
     dbt_dir: Path = Field(default=PACKAGE.parent / "dbt_project", description="the SQL")
     samples_dir: Path = Field(
@@ -137,7 +143,9 @@ class Settings(BaseSettings):
             raise ValueError("expected a value, or no variable at all, found an empty text")
         return value
 
-    @field_validator("home", "dagster_home", "domains_dir", "dbt_dir", "samples_dir", "config")
+    @field_validator(
+        "home", "dagster_home", "domains_dir", "dbt_dir", "samples_dir", "config", "signing_key"
+    )
     @classmethod
     def _make_absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().resolve()

@@ -100,8 +100,8 @@ def test_all_errors_are_reported_at_once_with_their_lines(
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
 
-    names = "home, mirror, dagster_home, notify, proxy, domains_dir, dbt_dir, samples_dir"
-    names += ", log_level, no_color, perhaps 'home'"
+    names = "home, mirror, dagster_home, notify, proxy, signing_key, signing_passphrase"
+    names += ", domains_dir, dbt_dir, samples_dir, log_level, no_color, perhaps 'home'"
     feeds = clean_environment / "nowhere"
     assert str(raised.value).splitlines() == [
         f"{file}:1: log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",

@@ -24,9 +24,11 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
-from etl_assets.model.errors import HomeError
+from etl_assets.model.errors import HomeError, UsageError
 
 if TYPE_CHECKING:
+    from pysequoia import Cert
+
     from etl_assets.defs.context import ProjectSession
     from etl_assets.operations.manifest import RestoreResult
 
@@ -155,17 +157,26 @@ def verify(
         ),
     ] = None,
     *,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The publisher's OpenPGP public key. Default: the key in the set.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a published set by its sums, index and manifest.
+    """Check a published set by its sums, index, manifest and signatures.
 
-    Exits with 1 if a file is missing, altered or not listed. `etl manifest verify` verifies the
-    files of a home.
+    Exits with 1 if a file is missing, altered or not listed, or a signature is not valid.
+    `etl manifest verify` verifies the files of a home.
     """
     from etl_assets.model.home import HEAD_SUFFIX, Home
     from etl_assets.operations.verify import verify_set
     from etl_assets.publish import run_directory
 
+    public_key = _read_public_key(key) if key else None
     if directory is not None:
         directories = [directory]
     else:
@@ -178,13 +189,24 @@ def verify(
             raise HomeError(f"{home.root / 'outputs'}: expected a published set, found none")
         directories = [home.latest(domain) for domain in domains]
     verified, errors = work_on_each(
-        list(map(str, directories)), lambda path: verify_set(Path(path))
+        list(map(str, directories)), lambda path: verify_set(Path(path), public_key)
     )
     lines = []
     for each in verified:
         lines += each.lines()
     print_result(lines, [each.model_dump(mode="json") for each in verified], as_json=as_json)
     exit_with_worst(failed=any(each.faults for each in verified), errors=errors)
+
+
+def _read_public_key(path: Path) -> Cert:
+    from etl_assets.publish.openpgp import read_public_key
+
+    try:
+        return read_public_key(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--key: expected a public key, found {path}: {error.strerror}") from error
+    except HomeError as error:
+        raise UsageError(f"--key: {path}: {error}") from error
 
 
 @app.command(rich_help_panel="Store")

@@ -43,6 +43,7 @@ from etl_assets.publish import chain, gate, run_directory, set_index
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
+from etl_assets.publish.writers.registry import names_signing_key
 from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import open_signatures
 
@@ -163,6 +164,7 @@ class Candidate:
                     )
                     for document in self._domain.documents
                 },
+                signing_key=self._session.key_fingerprint,
             )
 
     def _previous_set(self, *, takes_over_parts: bool) -> PreviousSet | None:
@@ -182,8 +184,14 @@ class Candidate:
             and manifest.code_version == self._session.code_version
             and content.sources == self._content_sources(content.document)
         }
-        keys = {mart.name: mart.key for mart in self._graph.marts}
-        return PreviousSet(self._previous, files, times, digests, keys)
+        return PreviousSet(
+            self._previous,
+            files,
+            content_times=times,
+            signing_keys={content.document: content.signing_key for content in manifest.contents},
+            mart_digests=digests,
+            mart_keys={mart.name: mart.key for mart in self._graph.marts},
+        )
 
     def _content_sources(self, document_file: str) -> list[str]:
         """Return the sources that a document names if it is written now."""
@@ -292,6 +300,7 @@ class Candidate:
             marts=self._digests,
             link=link,
             warehouse_sha256=last_warehouse_sha256(self._session),
+            signing_key=manifest.signing.key if manifest.signing else None,
         )
 
     @cached_property
@@ -336,6 +345,9 @@ class Candidate:
                 as_of=self.run.as_of,
                 mart=self._run_marts[document.model],
                 sources=self._content_sources(document.file),
+                signing_key=(
+                    self._session.key_fingerprint if names_signing_key(document) else None
+                ),
             )
             # The same bytes were written from other rows, in an earlier run.
             if documents.get(document.file) in previous_documents:

@@ -28,6 +28,7 @@ from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
 from etl_assets.model.run_options import RunOptions, Stage, step_options
 from etl_assets.publish import run_directory
+from etl_assets.publish.openpgp import SigningKey, load_signing_key
 from etl_assets.settings import Settings
 from etl_assets.storage.lock import lock
 
@@ -74,6 +75,14 @@ class ProjectContext:
     @property
     def resolver(self) -> LocationResolver:
         return LocationResolver(self.settings.home, self.settings.mirror, self.settings.secret)
+
+    @cached_property
+    def signing_key(self) -> SigningKey | None:
+        """The key that signs published sets; raises SettingsError if it cannot sign."""
+        settings = self.settings
+        if settings.signing_key is None:
+            return None
+        return load_signing_key(settings.signing_key, settings.signing_passphrase)
 
     def client(self) -> Client:
         """Return an HTTP client that uses the proxy of the settings."""
@@ -131,6 +140,12 @@ class DomainSession:
     @property
     def code_version(self) -> str:
         return self.project.code_version(self.domain)
+
+    @property
+    def key_fingerprint(self) -> str | None:
+        """Of the key that signs published sets, or None."""
+        key = self.project.signing_key
+        return key.fingerprint if key else None
 
     def read_sources(self) -> dict[str, SourceState]:
         """Return the state of every source of the domain, by name."""

@@ -31,6 +31,7 @@ from etl_assets.notify.notification import (
     UnsentNotification,
 )
 from etl_assets.publish import chain, documents, run_directory
+from etl_assets.publish.writers.registry import list_signed_files
 from etl_assets.report import gather, next_actions
 from etl_assets.storage.atomic_write import write_text
 from etl_assets.validate import quarantine
@@ -78,8 +79,12 @@ def finish(
     """
     home, domain = session.home, session.domain
     head = chain.read_head(home, domain.name)
+    note = manifest.note
+    if manifest.published:
+        note = _join(note, _describe_key_change(session))
     manifest = manifest.with_result().model_copy(
         update={
+            "note": note,
             "sequence": chain.next_sequence(home, domain.name),
             "previous": head.link if manifest.published else None,
             "new_history": head.new_history if manifest.published else None,
@@ -98,7 +103,14 @@ def finish(
         run_directory.write_manifest(directory, manifest)
         run_directory.write_sums(directory)
         return manifest
-    manifest = documents.publish_candidate(home, directory, manifest, files)
+    manifest = documents.publish_candidate(
+        home,
+        directory,
+        manifest,
+        files,
+        key=session.project.signing_key,
+        signed_files=list_signed_files(domain.documents, files),
+    )
     if manifest.published:
         link = chain.link_of(directory, manifest, domain.history)
         history = directory / MARTS / f"{domain.history}.parquet"
@@ -109,6 +121,23 @@ def finish(
             history if link.history_sha256 else None,
         )
     return manifest
+
+
+def _describe_key_change(session: DomainSession) -> str:
+    """Return how the key of a set differs from that of the published one; empty if it does not."""
+    try:
+        published = session.published_directory()
+        previous = run_directory.read_manifest(published).signing if published else None
+    except HomeError:
+        previous = None
+    new = session.key_fingerprint
+    if previous is None or previous.key == new:
+        return ""
+    if new is None:
+        return f"warning: the set is no longer signed; the one before was, with {previous.key}"
+    return (
+        f"warning: the set is signed with another key, {new}, than the one before, {previous.key}"
+    )
 
 
 def finish_failed(session: DomainSession, run: Run, note: str) -> None:
@@ -186,6 +215,7 @@ def _finish_with_published_set(
             "published": False,
             "published_set": published.name,
             "index_sha256": None,
+            "signing": None,
             "marts": [],
             "contents": [],
             "status": status_of(sources),
@@ -219,6 +249,7 @@ def finish_restored(
         code_version=MIXED,
         marts={mart.model: mart.sha256 for mart in manifest.marts},
         link=chain.link_of(directory, manifest, session.domain.history),
+        signing_key=manifest.signing.key if manifest.signing else None,
     )
     path = {"path": session.home.relative(directory)}
     key = asset_keys.published_key(session.domain)

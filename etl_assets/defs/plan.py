@@ -40,7 +40,7 @@ from etl_assets.model.records import (
 )
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.model.run_options import ALL_STAGES, DEFAULT_OPTIONS, RunOptions, Stage, StageRange
-from etl_assets.publish import chain, run_directory, set_index
+from etl_assets.publish import chain, openpgp, run_directory, set_index
 from etl_assets.storage.signatures import Signatures, open_signatures
 from etl_assets.tables import tabulate
 
@@ -427,14 +427,19 @@ def _why_published_set_differs(session: DomainSession, signatures: Signatures) -
         return "the last build was cut off, or the warehouse is not what it wrote"
     if record.tables != read_tables(session)[1]:
         return "what is published was made from other tables"
-    return _why_published_files_differ(published, record, signatures)
+    return _why_published_files_differ(session, published, record, signatures)
 
 
 def _why_published_files_differ(
-    published: Path, record: PublishedSet, signatures: Signatures
+    session: DomainSession, published: Path, record: PublishedSet, signatures: Signatures
 ) -> str:
     """Return how the files differ, by their bytes; anybody can edit or remove them."""
     manifest_file = published / MANIFEST_FILE
+    key = session.project.signing_key
+    if record.signing_key != (key.fingerprint if key else None):
+        return "the set is not signed with the key of the settings"
+    if key and not openpgp.has_signed_sums(published, key):
+        return f"{NOT_AS_RECORDED}: {run_directory.SUMS_SIGNATURE}"
     if record.link is None or not signatures.has_digest(manifest_file, record.link.manifest_sha256):
         return f"{NOT_AS_RECORDED}: {MANIFEST_FILE}"
     try:

@@ -403,6 +403,7 @@ class PublishedSet(Record):
     link: PublishedLink | None = Field(
         default=None, description="of its manifest; null in a record of an older version"
     )
+    signing_key: str | None = Field(default=None, description="fingerprint; null if not signed")
 
 
 class Reject(Record):

@@ -150,6 +150,11 @@ class DocumentContent(Record):
         default=None,
         description="sources named in it, those that had rows then; null: all of its model",
     )
+    signing_key: str | None = Field(
+        default=None,
+        description="fingerprint of the key that it names, if its format names one",
+        exclude_if=operator.not_,
+    )
 
 
 class AcceptedChange(Record):
@@ -190,6 +195,13 @@ class PipelineResult(Record):
     timestamp: AwareDatetime
 
 
+class SetSigning(Record):
+    """The OpenPGP key that a set is signed with."""
+
+    key: str = Field(description="fingerprint of the primary key")
+    files: int = Field(ge=0, description="files with a signature beside them, SHA256SUMS aside")
+
+
 class RunManifest(Record):
     """One run from its sources to what it published."""
 
@@ -228,6 +240,9 @@ class RunManifest(Record):
     )
     index_sha256: Sha256 | None = Field(
         default=None, description="of the index, which lists the files of the set"
+    )
+    signing: SetSigning | None = Field(
+        default=None, description="how the set is signed", exclude_if=operator.not_
     )
     sources: list[RunSource] = Field(default_factory=list)
     assets: list[RunAsset] = Field(default_factory=list)

@@ -69,6 +69,7 @@ def examine(
         machine.check_space(free_bytes, stored_bytes),
         machine.check_dbt_project(settings.dbt_dir),
         machine.check_mirror(settings.mirror),
+        *machine.check_signing_key(settings.signing_key, settings.signing_passphrase, now),
         event_log.finding,
     ]
     resolver = LocationResolver(settings.home, settings.mirror, settings.secret)

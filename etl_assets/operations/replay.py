@@ -185,7 +185,9 @@ def _write_documents(
     for content in contents:
         document = documents[content.document]
         attributions = attributions_of(domain, graph, document, content.sources)
-        context = DocumentContext(target, content.as_of, attributions)
+        context = DocumentContext(
+            target, content.as_of, attributions, signing_key=content.signing_key
+        )
         folder = mart_folders[content.mart.model, _origin_of(content.mart)]
         publish_documents.write_document(document, folder, context)
 

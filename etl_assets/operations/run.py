@@ -50,6 +50,7 @@ def run_domain(
     session = replace(session, project=replace(session.project, notify=options.notify))
     project, domain = session.project, session.domain
     _refuse_other_times(options.as_of)
+    _ = project.signing_key  # a key that cannot sign is found before anything is fetched
     copy_directory = options.output_dir
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)

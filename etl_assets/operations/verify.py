@@ -10,21 +10,25 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from etl_assets.defs.context import DomainSession
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import PublishedLink, Record
-from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
-from etl_assets.publish import chain, run_directory, set_index
-from etl_assets.publish.run_directory import SUMS_FILE
+from etl_assets.model.run_manifest import MANIFEST_FILE, PUBLIC_KEY_FILE, RunManifest
+from etl_assets.publish import chain, openpgp, run_directory, set_index
+from etl_assets.publish.openpgp import SetSignatures
+from etl_assets.publish.run_directory import NOT_SUMMED, SUMS_FILE, SUMS_SIGNATURE
 from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import open_signatures
 
+if TYPE_CHECKING:
+    from pysequoia import Cert
+
 MAX_FAULTS = 5  # that are printed; the rest are counted
 MAX_NAMES = 3  # manifests that a fault names; the rest are counted
-NOT_SUMMED = frozenset({SUMS_FILE})
 
 
 class Fault(StrEnum):
@@ -58,7 +62,10 @@ class SetVerification(Record):
     files: int = Field(ge=0)
     size_bytes: int = Field(ge=0)
     faults: list[str]
-    notes: list[str] = Field(description="what could not be checked, and why")
+    notes: list[str] = Field(description="who signed, and what could not be checked, and why")
+    signed_by: str | None = Field(
+        default=None, description="fingerprint of the key of all signatures, if they are valid"
+    )
 
     def lines(self) -> list[str]:
         count = len(self.faults)
@@ -70,10 +77,11 @@ class SetVerification(Record):
         return [*lines, *(f"  {note}" for note in self.notes)]
 
 
-def verify_set(directory: Path) -> SetVerification:
+def verify_set(directory: Path, public_key: Cert | None = None) -> SetVerification:
     """Hash all files of a published set, and compare them with its sums, index and manifest.
 
-    Raises HomeError if the directory has no sums, or no manifest that can be read.
+    Its signatures are checked with `public_key`, or with the key in the set. Raises HomeError if
+    the directory has no sums, or no manifest that can be read.
     """
     sums = run_directory.read_sums(directory)
     digest = cache(hash_file)  # the sums and the index list the same files
@@ -95,13 +103,58 @@ def verify_set(directory: Path) -> SetVerification:
         faults += set_index.compare_with_index(directory, manifest, digest)
     if manifest.previous:
         faults += _compare_previous(directory, manifest, notes)
+    signature_faults, signed_by = _check_signatures(directory, manifest, sums, public_key, notes)
+    faults += signature_faults
     return SetVerification(
         directory=str(directory),
         files=len(digests),
         size_bytes=size_bytes,
         faults=faults,
         notes=notes,
+        signed_by=signed_by,
     )
+
+
+def _check_signatures(
+    directory: Path,
+    manifest: RunManifest,
+    sums: Mapping[str, str],
+    public_key: Cert | None,
+    notes: list[str],
+) -> tuple[list[str], str | None]:
+    """Return what is wrong with the signatures, and the fingerprint of their key if nothing is.
+
+    A set is signed if its manifest or a signature of its sums says so: one of them may be removed.
+    """
+    is_signed = manifest.signing is not None or (directory / SUMS_SIGNATURE).exists()
+    if not is_signed:
+        if public_key is None or manifest.published_set:
+            return [], None
+        return [f"{SUMS_SIGNATURE}: expected a signature of the given key, found none"], None
+    try:
+        certificate = public_key or openpgp.read_public_key(
+            (directory / PUBLIC_KEY_FILE).read_bytes()
+        )
+    except OSError as error:
+        return [f"{PUBLIC_KEY_FILE}: {error.strerror}"], None
+    except HomeError as error:
+        return [f"{PUBLIC_KEY_FILE}: {error}"], None
+    signatures = SetSignatures(directory, certificate)
+    faults = list(signatures.faults(sums))
+    fingerprint = certificate.fingerprint.upper()
+    signing, count = manifest.signing, len(openpgp.signed_names(sums))
+    if signing and (signing.key, signing.files) != (fingerprint, count):
+        faults.append(
+            f"{MANIFEST_FILE}: expected {signing.files} files signed with {signing.key}, found"
+            f" {count} and the key {fingerprint}"
+        )
+    if faults:
+        return faults, None
+    which = "the given key" if public_key else f"the key in {PUBLIC_KEY_FILE}"
+    notes.append(f"signed by {signatures.key_name}, {which}: {count + 1:,} signatures are valid")
+    if public_key is None:
+        notes.append("compare the fingerprint with the publisher's, or give the key with --key")
+    return [], fingerprint
 
 
 def _compare_sums(sums: Mapping[str, str], digests: Mapping[str, str]) -> Iterator[str]:

@@ -22,10 +22,20 @@ import msgspec
 from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
-from etl_assets.publish import run_directory, set_index
+from etl_assets.model.run_manifest import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    MARTS,
+    PUBLIC_KEY_FILE,
+    PublishedFile,
+    RunManifest,
+    SetSigning,
+)
+from etl_assets.publish import openpgp, run_directory, set_index
+from etl_assets.publish.openpgp import SigningKey
+from etl_assets.publish.run_directory import SIGNATURE_SUFFIX, SUMS_FILE, SUMS_SIGNATURE
 from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
-from etl_assets.publish.writers.registry import count_rows, find_writer
+from etl_assets.publish.writers.registry import count_rows, find_writer, names_signing_key
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures
@@ -34,6 +44,7 @@ from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 logger = logging.getLogger(__name__)
 
 MAX_SCHEMA_PROBLEMS = 20
+MAX_FAULTS = 5  # that an error names; the rest are counted
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class PreviousSet:
     same rows in the same way."""
     mart_keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The key columns of each mart."""
+    signing_keys: Mapping[str, str | None] = field(default_factory=dict)
+    """The fingerprint that each document names."""
 
     def files_of(self, document: Document) -> list[PublishedFile]:
         return [file for file in self.files if file.document == document.file]
@@ -100,11 +113,13 @@ def write_documents(
     changed: AbstractSet[str],
     signatures: Signatures,
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
+    signing_key: str | None = None,
 ) -> WrittenDocuments:
     """Write or link every document of the candidate.
 
     `previous` is the published set, `changed` names the models that differ from it, `signatures`
-    are of the published files, `attributions` belong to a document by its file.
+    are of the published files, `attributions` belong to a document by its file, `signing_key` is
+    the fingerprint of the key that signs the set.
     """
     files: list[PublishedFile] = []
     linked: set[str] = set()
@@ -112,8 +127,10 @@ def write_documents(
     for document in documents:
         reused: list[PublishedFile] = []
         document_as_of = as_of
+        named_key = signing_key if names_signing_key(document) else None
         # The last model is the one whose change makes the document again (`made_with`).
-        if previous and document.models[-1] not in changed:
+        is_unchanged = previous is not None and document.models[-1] not in changed
+        if previous and is_unchanged and previous.signing_keys.get(document.file) == named_key:
             reused = reuse_document(document, run_dir, previous=previous, signatures=signatures)
             # One that is made again because a file was damaged keeps the time of its content.
             document_as_of = previous.content_times.get(document.file, as_of)
@@ -127,6 +144,7 @@ def write_documents(
                 document_as_of,
                 attributions.get(document.file, ()),
                 published.get(document.file),
+                named_key,
             )
             reused = write_document(document, marts, context)
         files += reused
@@ -215,11 +233,18 @@ def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is anything
 
 
 def publish_candidate(
-    home: Home, run_dir: Path, manifest: RunManifest, files: Sequence[PublishedFile]
+    home: Home,
+    run_dir: Path,
+    manifest: RunManifest,
+    files: Sequence[PublishedFile],
+    *,
+    key: SigningKey | None = None,
+    signed_files: Sequence[str] = (),
 ) -> RunManifest:
-    """Write index, manifest and checksums; if the manifest says published, move `latest`.
+    """Write index, manifest and checksums; if the manifest says published, sign, move `latest`.
 
-    `files` are those of documents and marts. Returns the manifest with the digest of the index.
+    `files` are those of documents and marts, `signed_files` those that `key` signs beside the
+    checksums. Returns the manifest with the digest of the index, and the key.
 
     The set is complete before readers can see it. A run that is killed before `latest` moves leaves
     `latest` as it was. Its manifest says published, but the pending link shows that it is not.
@@ -229,11 +254,50 @@ def publish_candidate(
             on_error.callback(run_directory.withdraw_publication, run_dir)
             run_directory.announce_publication(home, manifest.domain, run_dir)
         index_sha256 = set_index.write_index(run_dir, files)
-        manifest = manifest.model_copy(update={"index_sha256": index_sha256})
+        signing = None
+        if key and manifest.published:
+            signing = SetSigning(key=key.fingerprint, files=len(signed_files))
+        update = {"index_sha256": index_sha256, "signing": signing}
+        manifest = manifest.model_copy(update=update)
         run_directory.write_manifest(run_dir, manifest)
-        run_directory.write_sums(run_dir, {file.file: file.sha256 for file in files})
+        digests = {file.file: file.sha256 for file in files}
+        if key and manifest.published:
+            previous = run_directory.published_directory(home, manifest.domain)
+            digests |= openpgp.sign_files(run_dir, signed_files, digests, key, previous)
+        run_directory.write_sums(run_dir, digests)
+        if key and manifest.published:
+            openpgp.sign_sums(run_dir, key)
+        if manifest.published:
+            _require_complete(run_dir, files, signed_files if key else None)
         run_directory.protect(run_dir)
         if manifest.published:
             run_directory.publish(home, manifest.domain, run_dir)
         on_error.pop_all()
     return manifest
+
+
+def _require_complete(
+    run_dir: Path, files: Sequence[PublishedFile], signed_files: Sequence[str] | None
+) -> None:
+    """Raise BuildError if a set lacks a file or a signature, or has one that is not its own.
+
+    `signed_files` is None if the set is not signed.
+    """
+    expected = {MANIFEST_FILE, INDEX_FILE, SUMS_FILE, *(file.file for file in files)}
+    if signed_files is not None:
+        expected |= {PUBLIC_KEY_FILE, SUMS_SIGNATURE}
+        expected |= {name + SIGNATURE_SUFFIX for name in signed_files}
+    found = {
+        name
+        for name in run_directory.list_files(run_dir)
+        if not name.startswith(set_index.REPORT_PREFIX)
+    }
+    faults = [f"{name} is missing" for name in sorted(expected - found)]
+    faults += [f"{name} does not belong to it" for name in sorted(found - expected)]
+    if faults:
+        rest = len(faults) - MAX_FAULTS
+        more = f" and {rest} more" if rest > 0 else ""
+        raise BuildError(
+            f"{run_dir}: expected the complete set, found: {'; '.join(faults[:MAX_FAULTS])}{more};"
+            " nothing is published, run again"
+        )

@@ -29,6 +29,9 @@ from etl_assets.storage.atomic_write import atomic_file, flush_to_disk
 from etl_assets.storage.hashing import hash_file
 
 SUMS_FILE = "SHA256SUMS"
+SIGNATURE_SUFFIX = ".asc"
+SUMS_SIGNATURE = SUMS_FILE + SIGNATURE_SUFFIX
+NOT_SUMMED = frozenset({SUMS_FILE, SUMS_SIGNATURE})
 DIRECTORY_NAME = re.compile(r"\d{8}_\d{6}(_\d+)?")
 REMOVAL_PREFIX = ".gone-"
 PENDING_PREFIX = ".latest."
@@ -152,7 +155,7 @@ def write_sums(directory: Path, digests: Mapping[str, str] = MappingProxyType({}
     of damaged bytes would make them valid.
     """
     target = directory / SUMS_FILE
-    names = [name for name in list_files(directory) if name != SUMS_FILE]
+    names = [name for name in list_files(directory) if name not in NOT_SUMMED]
     sums = {name: digests.get(name) or hash_file(directory / name) for name in names}
     with atomic_file(target) as temporary:
         temporary.write_text(
@@ -280,7 +283,7 @@ def withdraw_publication(run_dir: Path) -> None:
     if not is_publication_pending(run_dir):
         return
     # The link goes last: without it, a manifest that is still there would count as published.
-    for file in (SUMS_FILE, MANIFEST_FILE):
+    for file in (SUMS_SIGNATURE, SUMS_FILE, MANIFEST_FILE):
         (run_dir / file).unlink(missing_ok=True)
     _pending_link(run_dir).unlink(missing_ok=True)
 

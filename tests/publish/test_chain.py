@@ -15,6 +15,7 @@ from etl_assets.model.home import Home
 from etl_assets.model.records import HistoryDecision, PublishedLink, RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, RunManifest, RunMart
 from etl_assets.publish import chain, documents, run_directory
+from etl_assets.publish.writers.output import describe_file
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures
 
@@ -40,7 +41,8 @@ def publish(home: Home, number: int, *, writes_head: bool = True) -> Path:
         sequence=chain.next_sequence(home, DOMAIN), previous=head.link,
         marts=[RunMart(model=HISTORY, sha256=hash_file(history), rows=1, as_of=NOON)],
     )  # fmt: skip
-    manifest = documents.publish_candidate(home, directory, manifest, [])
+    mart = describe_file(history, "", f"{MARTS}/{HISTORY}.parquet", 1)
+    manifest = documents.publish_candidate(home, directory, manifest, [mart])
     if writes_head:
         link = chain.link_of(directory, manifest, HISTORY)
         chain.write_head(home, DOMAIN, chain.PublishedHead(link=link), history)

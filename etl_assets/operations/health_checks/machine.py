@@ -7,7 +7,7 @@ No remote is contacted and nothing is changed. What earlier runs left behind is 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -19,8 +19,10 @@ from etl_assets.fetch.locations import LocationResolver
 from etl_assets.model.errors import SettingsError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.operations.health_checks.result import HealthFinding, Level, join_first
+from etl_assets.publish.openpgp import load_signing_key
 from etl_assets.storage import disk
 
+KEY_EXPIRES_SOON = timedelta(days=30)
 MIN_FREE_BYTES = 256 << 20  # for what a run writes besides files: events, dbt's target, a report
 # Folders below data/ that every run writes, and those that only some runs or commands write.
 RUN_FOLDERS = ("raw", "partial", "tables", "rejects", "warehouse")
@@ -228,6 +230,32 @@ def check_secrets(
             )
     if others and not errors and not warnings:
         yield HealthFinding.ok("secrets", join_first(others), domain.name)
+
+
+def check_signing_key(
+    path: Path | None, passphrase: SecretStr | None, now: datetime
+) -> Iterator[HealthFinding]:
+    """Check that the key that signs published sets can sign, if one is declared."""
+    if path is None:
+        return
+    advice = "renew the key: docs/operations.md says how"
+    try:
+        key = load_signing_key(path, passphrase)
+    except SettingsError as error:
+        yield HealthFinding.problem(
+            Level.ERROR, "signing key", str(error), expected="a key that can sign", advice=advice
+        )
+        return
+    if key.expires_at is not None and key.expires_at - now < KEY_EXPIRES_SOON:
+        yield HealthFinding.problem(
+            Level.WARN,
+            "signing key",
+            f"{key.fingerprint} expires at {key.expires_at.isoformat()}",
+            expected=f"a key that is valid for {KEY_EXPIRES_SOON.days} days",
+            advice=advice,
+        )
+        return
+    yield HealthFinding.ok("signing key", f"{key.fingerprint} can sign")
 
 
 def _secret_state(name: str, find_secret: Callable[[str], SecretStr | None]) -> str:

@@ -21,6 +21,7 @@ from pydantic import Field
 from etl_assets.declarations.declaration import Declaration
 from etl_assets.model.file_names import MAX_NAME_BYTES
 from etl_assets.model.run_manifest import PUBLIC_KEY_FILE
+from etl_assets.publish.run_directory import SIGNATURE_SUFFIX
 from etl_assets.publish.writers.output import DocumentContext, DocumentStruct
 
 METADATA_FILE = "provider-metadata.json"
@@ -28,7 +29,6 @@ INDEX_FILE = "index.txt"
 CHANGES_FILE = "changes.csv"
 SECURITY_FILE = "security.txt"
 HASHES = ("sha256", "sha512")
-SIGNATURE_SUFFIX = ".asc"
 LONGEST_SUFFIX = ".json.sha512"
 NAME_DIGITS = 8
 

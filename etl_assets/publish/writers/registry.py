@@ -5,7 +5,7 @@ A new format is a module of its name in this package, and its name in `FORMATS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
@@ -61,6 +61,14 @@ class PartsWriter(Protocol):
         """As `count_rows`; the parts that are the published ones are counted and not decoded."""
 
 
+@runtime_checkable
+class SigningWriter(Protocol):
+    """What the module of a format offers whose standard asks for signatures, and names the key."""
+
+    def signed_files(self, files: Iterable[PublishedFile]) -> list[str]:
+        """The names of those of the document's files that have a signature beside them."""
+
+
 def find_writer(document: Document) -> Writer:
     """The writer of the document's format; raises DeclarationError if format or options are bad."""
     if problems := find_problems([document]):
@@ -77,6 +85,21 @@ def count_rows(document: Document, directory: Path, published: PublishedDocument
     if published is not None and isinstance(writer, PartsWriter):
         return writer.count_rows_beside(document, directory, published)
     return writer.count_rows(document, directory)
+
+
+def names_signing_key(document: Document) -> bool:
+    """True if the document's files name the key that signs them."""
+    return isinstance(find_writer(document), SigningWriter)
+
+
+def list_signed_files(documents: Iterable[Document], files: Sequence[PublishedFile]) -> list[str]:
+    """The files of all documents that have a signature beside them."""
+    names = []
+    for document in documents:
+        writer = find_writer(document)
+        if isinstance(writer, SigningWriter):
+            names += writer.signed_files(f for f in files if f.document == document.file)
+    return names
 
 
 def find_problems(documents: Iterable[Document]) -> list[Problem]:
