@@ -2,6 +2,9 @@
 
 What it publishes beside the documents is in `csaf_provider`.
 https://docs.oasis-open.org/csaf/csaf/v2.0/
+
+The members of each structure are in alphabetical order, as the optional test 6.2.13 asks; to sort
+them while encoding costs a third of the time of this writer.
 """
 
 from __future__ import annotations
@@ -124,15 +127,15 @@ class Revision(DocumentStruct):
     summary: str
 
 
-class Tracking(DocumentStruct):
+class Tracking(DocumentStruct, kw_only=True):
     """Id, version and history of the document."""
 
+    current_release_date: datetime
     id: str
+    initial_release_date: datetime
+    revision_history: list[Revision]
     status: Literal["final"]
     version: str
-    initial_release_date: datetime
-    current_release_date: datetime
-    revision_history: list[Revision]
 
 
 class Reference(DocumentStruct):
@@ -143,18 +146,18 @@ class Reference(DocumentStruct):
     url: str
 
 
-class Metadata(DocumentStruct):
+class Metadata(DocumentStruct, kw_only=True):
     """The member `document`: metadata of the whole document."""
 
     category: Literal["csaf_vex"]
     csaf_version: Literal["2.0"]
-    title: str
-    publisher: Publisher
-    tracking: Tracking
-    lang: Literal["en"]
     distribution: Distribution
-    references: list[Reference]
+    lang: Literal["en"]
     notes: list[Note] = []
+    publisher: Publisher
+    references: list[Reference]
+    title: str
+    tracking: Tracking
 
 
 class IdentificationHelper(DocumentStruct):
@@ -180,8 +183,8 @@ class ProductTree(DocumentStruct):
 class ProductStatus(DocumentStruct):
     """Ids of products by status; in our documents exactly one status has products."""
 
-    fixed: list[str] = []
     first_fixed: list[str] = []
+    fixed: list[str] = []
     known_affected: list[str] = []
     known_not_affected: list[str] = []
     under_investigation: list[str] = []
@@ -203,27 +206,27 @@ class ProductStatus(DocumentStruct):
 class Flag(DocumentStruct):
     """The standard's label for the reason why a product is not affected."""
 
+    date: datetime
     label: FlagLabel
     product_ids: list[str]
-    date: datetime
 
 
 class Threat(DocumentStruct):
     """The reason why a product is not affected, as text."""
 
     category: Literal["impact"]
+    date: datetime
     details: str
     product_ids: list[str]
-    date: datetime
 
 
 class Remediation(DocumentStruct):
     """What a user of the product can do."""
 
     category: RemediationCategory
+    date: datetime
     details: str
     product_ids: list[str]
-    date: datetime
 
 
 class OtherId(DocumentStruct):
@@ -236,26 +239,26 @@ class OtherId(DocumentStruct):
 class CvssV2(DocumentStruct, rename="camel"):
     """A base score of CVSS 2."""
 
-    version: Literal["2.0"]
-    vector_string: str
     base_score: float
+    vector_string: str
+    version: Literal["2.0"]
 
 
 class CvssV3(DocumentStruct, rename="camel"):
     """A base score of CVSS 3."""
 
-    version: Literal["3.0", "3.1"]
-    vector_string: str
     base_score: float
     base_severity: cvss.Severity
+    vector_string: str
+    version: Literal["3.0", "3.1"]
 
 
-class Score(DocumentStruct):
+class Score(DocumentStruct, kw_only=True):
     """The scores of products."""
 
-    products: list[str]
     cvss_v2: CvssV2 | None = None
     cvss_v3: CvssV3 | None = None
+    products: list[str]
 
 
 class Vulnerability(DocumentStruct, kw_only=True):
@@ -265,14 +268,14 @@ class Vulnerability(DocumentStruct, kw_only=True):
     """
 
     cve: str | None = None
+    flags: list[Flag] = []
     ids: list[OtherId] = []
     notes: list[Note]
     product_status: ProductStatus
-    flags: list[Flag] = []
-    threats: list[Threat] = []
+    references: list[Reference] = []
     remediations: list[Remediation] = []
     scores: list[Score] = []
-    references: list[Reference] = []
+    threats: list[Threat] = []
 
     def __post_init__(self) -> None:
         name = self.cve or (self.ids[0].text if self.ids else "")
@@ -521,7 +524,7 @@ def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
     remediations = []
     if row.remediation_category is not None and row.remediation is not None:
         remediations = [
-            Remediation(row.remediation_category, row.remediation, products, row.stated_at)
+            Remediation(row.remediation_category, row.stated_at, row.remediation, products)
         ]
     pages = {row.page_url: row.vulnerability_id}
     pages.setdefault(row.record_url, "The record that decided")
@@ -530,8 +533,8 @@ def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
         ids=[OtherId(row.id_system, row.vulnerability_id)] if row.id_system else [],
         notes=[Note("details", row.note, "Decision")],
         product_status=status,
-        flags=[Flag(row.flag, products, row.stated_at)] if row.flag else [],
-        threats=[Threat("impact", row.impact, products, row.stated_at)] if row.impact else [],
+        flags=[Flag(row.stated_at, row.flag, products)] if row.flag else [],
+        threats=[Threat("impact", row.stated_at, row.impact, products)] if row.impact else [],
         remediations=remediations,
         scores=_make_scores(row, products),
         references=[Reference("external", text, url) for url, text in pages.items() if url],
@@ -544,5 +547,7 @@ def _make_scores(row: Row, products: list[str]) -> list[Score]:
     if base is None:
         return []
     if base.version == "2.0":
-        return [Score(products, cvss_v2=CvssV2(base.version, base.vector, base.score))]
-    return [Score(products, cvss_v3=CvssV3(base.version, base.vector, base.score, base.severity))]
+        score_2 = CvssV2(base.score, base.vector, base.version)
+        return [Score(products=products, cvss_v2=score_2)]
+    score_3 = CvssV3(base.score, base.severity, base.vector, base.version)
+    return [Score(products=products, cvss_v3=score_3)]

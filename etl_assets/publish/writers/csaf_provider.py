@@ -71,22 +71,22 @@ class ProviderOptions(Declaration):
     @property
     def publisher(self) -> Publisher:
         return Publisher(
-            self.publisher_category,
-            self.publisher_name,
-            self.publisher_namespace,
-            self.publisher_contact,
-            self.publisher_authority,
+            category=self.publisher_category,
+            contact_details=self.publisher_contact,
+            issuing_authority=self.publisher_authority,
+            name=self.publisher_name,
+            namespace=self.publisher_namespace,
         )
 
 
-class Publisher(DocumentStruct):
+class Publisher(DocumentStruct, kw_only=True):
     """Who publishes the documents."""
 
     category: PublisherCategory
-    name: str
-    namespace: str
     contact_details: str = ""
     issuing_authority: str = ""
+    name: str
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)

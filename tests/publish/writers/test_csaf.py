@@ -373,3 +373,32 @@ def test_a_hash_of_other_bytes_is_refused(lay, context, suffix: str) -> None:
 
     with pytest.raises(BuildError, match="expected the hash of the document"):
         csaf.count_rows(DOCUMENT, context.directory)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(FIX | {"page_url": "https://garden.example"}, id="fixed"),
+        pytest.param(SPARED | {"flag": "vulnerable_code_not_present"}, id="not affected"),
+        pytest.param(GIVEN_UP | {"cvss_vector": "AV:N/AC:L/Au:N/C:P/I:P/A:P"}, id="affected"),
+        pytest.param(
+            {"id_system": "Tracker", "cvss_vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"},
+            id="under investigation",
+        ),
+    ],
+)
+def test_the_members_of_each_object_are_in_alphabetical_order(
+    lay, context, changes: dict[str, Any]
+) -> None:
+    unsorted: list[list[str]] = []
+
+    def check(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if names != sorted(names):
+            unsorted.append(names)
+        return dict(pairs)
+
+    csaf.write(lay(a_row(**changes)), DOCUMENT, context)
+
+    json.loads((context.directory / OAK).read_bytes(), object_pairs_hook=check)
+    assert unsorted == []
