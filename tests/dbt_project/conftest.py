@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.enabled_sources import enable_sources
 
 from etl_assets.declarations.load import load
 from etl_assets.marts import build
@@ -23,6 +24,7 @@ from etl_assets.model.home import Home
 from etl_assets.tables.arrow_types import table_schema
 
 DOMAIN = "advisories"
+OFF_SOURCES = ("packages",)  # of the declarations; these tests read the models of all sources
 FIRST_RUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Row = tuple[str, dict[str, Any]]
 
@@ -32,10 +34,9 @@ class Warehouse:
 
     def __init__(self, folder: Path, repo_root: Path) -> None:
         self.home = Home(folder)
-        self.domain = load(repo_root / "etl_assets" / "domains")[DOMAIN]
-        self.project = DbtProject(
-            repo_root / "dbt_project", DOMAIN, self.home, dict(self.domain.vars)
-        )
+        copy = enable_sources(repo_root, folder.with_name("project"), DOMAIN, *OFF_SOURCES)
+        self.domain = load(copy.domains)[DOMAIN]
+        self.project = DbtProject(copy.dbt, DOMAIN, self.home, dict(self.domain.vars))
         self.marts = folder / "marts"
 
     def write_tables(self, rows: Iterable[Row]) -> None:

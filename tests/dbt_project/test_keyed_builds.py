@@ -51,6 +51,7 @@ class Feed:
             "nvd_modified": [self._scored(vulnerability) for vulnerability in IDS[2:4]],
             "kev": [{"cve_id": IDS[0], "date_added": START.date()}],
             "epss": [{"cve_id": each, "epss": 0.5, "percentile": 0.5} for each in IDS],
+            "packages": [self._built() for _ in range(10)],
         }
         self._drop_repeated_keys()
 
@@ -90,6 +91,7 @@ class Feed:
             "overrides": self._ruled,
             "debian": self._tracked,
             "osv": self._recorded,
+            "packages": self._built,
         }
         return makers[source]()
 
@@ -135,6 +137,17 @@ class Feed:
             "fixed": self._random.choice(VERSIONS[:6]),
         }
 
+    def _built(self) -> dict[str, Any]:
+        source, version = self._random.choice(PACKAGES), self._random.choice(VERSIONS[:5])
+        names = (source.lower(), f"lib{source.lower()}", "libshared", "alpha")
+        return {
+            "package_name": self._random.choice(names),
+            "version": f"{version}{self._random.choice(('', '+b1'))}",
+            "architecture": self._random.choice(("amd64", "all")),
+            "source_name": source,
+            "source_version": version,
+        }
+
     def _scored(self, vulnerability: str) -> dict[str, Any]:
         is_rejected = self._random.random() < 0.2
         return {
@@ -156,6 +169,7 @@ class Feed:
             "nvd_modified": ("cve_id",),
             "kev": ("cve_id",),
             "epss": ("cve_id",),
+            "packages": ("package_name", "version", "architecture"),
         }
         for source, columns in keys.items():
             by_key = {tuple(row[name] for name in columns): row for row in self.rows[source]}

@@ -6,28 +6,73 @@ Expected values come from the advisories and from the order of Debian versions, 
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from packageurl import PackageURL
-from support.installed_system import System, is_open, is_stated_harmless
+from support.enabled_sources import enable_sources
+from support.installed_packages import choose_published, write_index
+from support.installed_system import SEED, System, is_open
 from support.published_set import PublishedSet
-from support.sample_home import SampleHome
+from support.sample_home import AS_OF, SampleHome
 from support.scanners import Syft, Trivy, vex_repository_home
+
+from etl_assets.declarations.load import load
+from etl_assets.model.run_options import RunOptions
 
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module", params=[pytest.param("sample", marks=pytest.mark.ci), "real"])
-def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> System:
-    if request.param == "sample":
+SYSTEMS = [
+    pytest.param("sample", marks=pytest.mark.ci),
+    pytest.param("sample with index", marks=pytest.mark.ci),
+    "real",
+    "real with index",
+]
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def system(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, repo_root: Path
+) -> System:
+    name, _, with_index = request.param.partition(" ")
+    if name == "sample":
         run: SampleHome = request.getfixturevalue("first_run")
-        published, mirror = PublishedSet(run.latest), run.mirror
+        published, mirror, as_of = PublishedSet(run.latest), run.mirror, AS_OF
     else:
-        published = request.getfixturevalue("real")
-        mirror = request.getfixturevalue("mirror")
+        published, mirror = (request.getfixturevalue(each) for each in ("real", "mirror"))
+        as_of = datetime.now(UTC)
     feed = json.loads((mirror / "advisory.echohq.com/data.json").read_bytes())
-    return System(published, feed, tmp_path_factory.mktemp(request.param))
+    folder = tmp_path_factory.mktemp(name)
+    plain = System(published, feed, folder)
+    return publish_with_index(plain, mirror, repo_root, as_of) if with_index else plain
+
+
+def publish_with_index(system: System, mirror: Path, repo_root: Path, as_of: datetime) -> System:
+    """The same system, and statements made with an index of packages."""
+    packages = choose_published(system.installed, SEED)
+    folder = system.folder / "indexed"
+    copy = shutil.copytree(mirror, folder / "mirror")
+    write_index(copy / "packages/Packages.xz", packages)
+    home = IndexedHome(folder, repo_root)
+    manifest = home.run(RunOptions(as_of=as_of))
+    assert manifest.published, manifest.note
+    return replace(
+        system, published=PublishedSet(home.latest), published_packages=frozenset(packages)
+    )
+
+
+class IndexedHome(SampleHome):
+    """A home of declarations in which the package index is enabled."""
+
+    def __init__(self, folder: Path, repo_root: Path) -> None:
+        project = enable_sources(repo_root, folder / "project", self.name, "packages")
+        super().__init__(folder, dbt_dir=project.dbt)
+        self.settings = self.settings.model_copy(update={"domains_dir": project.domains})
+        self.domain = load(project.domains)[self.name]
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +121,8 @@ def test_trivy_leaves_out_what_openvex_says_is_harmless(
 ) -> None:
     scan = ignorant_trivy.scan(system.root, vex=[system.published.directory / "openvex.json"])
 
-    assert scan.suppressed == system.findings(is_stated_harmless)
-    assert scan.reported == system.findings(lambda *pair: not is_stated_harmless(*pair))
+    assert scan.suppressed == system.findings(system.is_stated_harmless)
+    assert scan.reported == system.findings(lambda *pair: not system.is_stated_harmless(*pair))
 
 
 def test_trivy_leaves_out_what_the_vex_repository_says_is_harmless(
@@ -86,8 +131,8 @@ def test_trivy_leaves_out_what_the_vex_repository_says_is_harmless(
     with vex_repository_home(system.published.directory, tmp_path) as home:
         scan = ignorant_trivy.scan(system.root, vex=["repo"], home=home)
 
-    assert scan.suppressed == system.findings(is_stated_harmless)
-    assert scan.reported == system.findings(lambda *pair: not is_stated_harmless(*pair))
+    assert scan.suppressed == system.findings(system.is_stated_harmless)
+    assert scan.reported == system.findings(lambda *pair: not system.is_stated_harmless(*pair))
 
 
 def test_trivy_leaves_out_the_cves_that_csaf_says_are_harmless(
@@ -99,7 +144,7 @@ def test_trivy_leaves_out_the_cves_that_csaf_says_are_harmless(
     scan = ignorant_trivy.scan(system.root, vex=files)
 
     # Trivy compares the member `cve` alone, and passes over other ids.
-    expected = system.findings(is_stated_harmless)
+    expected = system.findings(system.is_stated_harmless)
     assert scan.suppressed == {each for each in expected if each[1].startswith("CVE-")}
 
 
@@ -123,7 +168,7 @@ def test_statements_match_the_package_urls_of_syft(
         for url in installed
         for stated, identifier in harmless.get(url.name, [])
         if matches(stated, url)
-    } == system.findings(is_stated_harmless)
+    } == system.findings(system.is_stated_harmless)
 
 
 def matches(stated: PackageURL, found: PackageURL) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+KEPT_SHARE = 0.7  # of what is installed, an archive still has so much
 REBUILD = "+b1"
 """Of a binary package that was built again from the same source."""
 
@@ -58,6 +60,29 @@ def choose_installed(
             Installed(f"lib{source}1", version + REBUILD, source, version, "all"),
         ]
     return packages
+
+
+def choose_published(installed: Iterable[Installed], seed: int) -> list[Installed]:
+    """The packages of an index: most of those installed, and of each one a newer version."""
+    dice = random.Random(seed)
+    published = []
+    for package in installed:
+        if dice.random() < KEPT_SHARE:
+            published.append(package)
+        version = f"{package.source_version}+9"
+        suffix = package.version.removeprefix(package.source_version)
+        published.append(
+            Installed(package.name, version + suffix, package.source, version, package.arch)
+        )
+    return published
+
+
+def write_index(file: Path, packages: Iterable[Installed]) -> None:
+    """Write an index `Packages.xz`."""
+    details = {"Size": "1", "Description": "a package\n that is not described"}
+    stanzas = [each.stanza(**details) for each in packages]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(lzma.compress("\n".join(stanzas).encode()))
 
 
 def choose_sources(features: Mapping[str, Sequence[str]], count: int, seed: int) -> list[str]:

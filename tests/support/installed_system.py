@@ -35,6 +35,8 @@ class System:
     published: PublishedSet
     vendor_feed: Mapping[str, Any]
     folder: Path
+    published_packages: frozenset[Installed] = frozenset()
+    """What the package index has from which the statements were made."""
 
     @property
     def root(self) -> Path:
@@ -97,15 +99,28 @@ class System:
             if holds(package, row)
         }
 
+    @cached_property
+    def _published_sources(self) -> set[tuple[str, str]]:
+        return {(each.source, each.source_version) for each in self.published_packages}
+
+    def is_stated_harmless(self, package: Installed, row: dict[str, Any]) -> bool:
+        """True if a statement says so of the binary package, which an index alone knows of."""
+        is_fix = package.name == package.source and package.version == row["fixed_version"]
+        if not self.published_packages:
+            return is_fix or (package.name == package.source and row["state"] == "not_applicable")
+        is_published = package in self.published_packages or (
+            # A statement names a source in each version from which a package was published.
+            package.name == package.source
+            and (package.source, package.source_version) in self._published_sources
+        )
+        if row["state"] == "not_applicable":
+            # The name alone says nothing if another source has it too.
+            is_shared = package.name != package.source and package.name in self.advisories
+            return is_published or not is_shared
+        return is_fix or (row["state"] == "fixed" and is_published and not is_open(package, row))
+
 
 def is_open(package: Installed, row: dict[str, Any]) -> bool:
     if row["state"] == "fixed":
         return compare(package.source_version, row["fixed_version"]) < 0
     return row["state"] != "not_applicable"
-
-
-def is_stated_harmless(package: Installed, row: dict[str, Any]) -> bool:
-    """True if a statement on the source package says so to one that knows the binary package."""
-    if package.name != package.source:
-        return False
-    return row["state"] == "not_applicable" or row["fixed_version"] == package.version

@@ -16,6 +16,7 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -174,10 +175,49 @@ class Product(DocumentStruct):
     product_identification_helper: IdentificationHelper
 
 
-class ProductTree(DocumentStruct):
-    """All products that the document refers to."""
+class RangeProduct(DocumentStruct):
+    """All versions in a range; a helper would identify the package in every version."""
 
+    name: str
+    product_id: str
+
+
+class RangeBranch(DocumentStruct):
+    """A range of versions (https://github.com/package-url/vers-spec)."""
+
+    category: Literal["product_version_range"]
+    name: str
+    product: RangeProduct
+
+
+class NameBranch(DocumentStruct):
+    """The package whose versions are below."""
+
+    branches: list[RangeBranch]
+    category: Literal["product_name"]
+    name: str
+
+
+class VendorBranch(DocumentStruct):
+    """The vendor whose package is below."""
+
+    branches: list[NameBranch]
+    category: Literal["vendor"]
+    name: str
+
+
+class ProductTree(DocumentStruct, kw_only=True):
+    """All products that the document refers to; ranges of versions are branches."""
+
+    branches: list[VendorBranch] = []
     full_product_names: list[Product]
+
+    @property
+    def product_ids(self) -> set[str]:
+        """The ids of all products."""
+        names = (name for vendor in self.branches for name in vendor.branches)
+        ranges = {branch.product.product_id for name in names for branch in name.branches}
+        return {product.product_id for product in self.full_product_names} | ranges
 
 
 class ProductStatus(DocumentStruct):
@@ -441,7 +481,7 @@ def _read_document(path: Path, name: str) -> int:
     own_name = csaf_provider.document_path(tracking.id, tracking.initial_release_date)
     if name != own_name:
         raise BuildError(f"{path}: expected the name of {tracking.id}, {own_name}")
-    product_ids = {product.product_id for product in content.product_tree.full_product_names}
+    product_ids = content.product_tree.product_ids
     for vulnerability in content.vulnerabilities:
         status = vulnerability.product_status
         if missing := {*status.products, *status.first_fixed} - product_ids:
@@ -453,9 +493,9 @@ def _encode_document(
     rows: list[Row], release: Release, options: Options, notes: list[Note], self_url: str
 ) -> bytes:
     """The bytes of one package's document, which depend on its rows and options only."""
-    products = _make_products(rows, options)
+    tree = _make_product_tree(rows, options)
     vulnerabilities = [_make_vulnerability(row, options) for row in rows]
-    body = msgspec.json.encode(Body(ProductTree(products), vulnerabilities))
+    body = msgspec.json.encode(Body(tree, vulnerabilities))
     history = _make_history(rows, release)
     # The number counts changes of state. A wording may change without one, so a digest of the body
     # as build metadata (semver.org, item 10) distinguishes two texts of one number.
@@ -498,15 +538,31 @@ def _make_history(rows: list[Row], release: Release) -> list[Revision]:
     ]
 
 
-def _make_products(rows: list[Row], options: Options) -> list[Product]:
-    """Each product of the rows once, with its package URL as its id."""
+def _make_product_tree(rows: list[Row], options: Options) -> ProductTree:
+    """Each product of the rows once, with its package URL as its id, and each range of fixes."""
     products: dict[str, Product] = {}
+    ranges: dict[str, RangeBranch] = {}
     for row in rows:
         for each in row.products:
             name = f"{each.name} {each.version}" if each.version else each.name
             for url in options.product_urls(each):
                 products.setdefault(url, Product(name, url, IdentificationHelper(url)))
-    return list(products.values())
+        if row.product_status == "fixed" and row.version:
+            branch = _make_range(row.package_name, row.version, options)
+            ranges.setdefault(branch.product.product_id, branch)
+    if not ranges:
+        return ProductTree(full_product_names=[*products.values()])
+    package = NameBranch([*ranges.values()], "product_name", rows[0].package_name)
+    vendor = VendorBranch([package], "vendor", options.publisher_name)
+    return ProductTree(branches=[vendor], full_product_names=[*products.values()])
+
+
+def _make_range(package: str, version: str, options: Options) -> RangeBranch:
+    """The versions of the source package from the first fixed one on."""
+    versions = f"vers:{options.purl_type}/>={quote(version, safe='')}"
+    identifier = f"{options.package_url(package)} {versions}"
+    product = RangeProduct(f"{package}, {version} or later", identifier)
+    return RangeBranch("product_version_range", versions, product)
 
 
 def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
@@ -518,6 +574,9 @@ def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
             if product.version == row.version and product.name == row.package_name
             for url in options.product_urls(product)
         ]
+        if row.version:
+            fixed_range = _make_range(row.package_name, row.version, options)
+            products.append(fixed_range.product.product_id)
         status = ProductStatus(fixed=products, first_fixed=first_fixed)
     else:
         status = msgspec.convert({row.product_status: products}, ProductStatus)

@@ -80,7 +80,7 @@ def a_history(*dates: datetime) -> dict[str, Any]:
             FIX,
             {
                 "product_status": {
-                    "fixed": ["pkg:deb/garden/oak@1-2"],
+                    "fixed": ["pkg:deb/garden/oak@1-2", "pkg:deb/garden/oak vers:deb/>=1-2"],
                     "first_fixed": ["pkg:deb/garden/oak@1-2"],
                 }
             },
@@ -402,3 +402,57 @@ def test_the_members_of_each_object_are_in_alphabetical_order(
 
     json.loads((context.directory / OAK).read_bytes(), object_pairs_hook=check)
     assert unsorted == []
+
+
+def test_a_fix_is_a_range_of_versions_that_no_scanner_takes_for_all_versions(lay, context) -> None:
+    products = [
+        {"name": "oak", "version": "1:2~rc1-1", "arch": None},
+        {"name": "oak", "version": "1:2-1", "arch": None},
+        {"name": "liboak1", "version": "2-1", "arch": None},
+    ]
+    rows = lay(
+        a_row(**FIX | {"version": "1:2~rc1-1", "products": products}),
+        a_row(vulnerability_id="CVE-2026-900002"),
+    )
+
+    csaf.write(rows, DOCUMENT, context)
+
+    content = read_oak(context)
+    [vendor] = content["product_tree"]["branches"]
+    [package] = vendor["branches"]
+    assert (vendor["name"], package["name"]) == ("Garden", "oak")
+    identifier = "pkg:deb/garden/oak vers:deb/>=1%3A2~rc1-1"
+    assert package["branches"] == [
+        {
+            "category": "product_version_range",
+            "name": "vers:deb/>=1%3A2~rc1-1",
+            "product": {"name": "oak, 1:2~rc1-1 or later", "product_id": identifier},
+        }
+    ]
+    assert content["vulnerabilities"][0]["product_status"] == {
+        "fixed": [
+            *("pkg:deb/garden/oak@1:2~rc1-1", "pkg:deb/garden/oak@1:2-1"),
+            *("pkg:deb/garden/liboak1@2-1", identifier),
+        ],
+        "first_fixed": ["pkg:deb/garden/oak@1:2~rc1-1"],
+    }
+    assert csaf.count_rows(DOCUMENT, context.directory) == 2
+
+
+def test_a_document_without_a_fix_has_no_range(lay, context) -> None:
+    csaf.write(lay(a_row()), DOCUMENT, context)
+
+    assert list(read_oak(context)["product_tree"]) == ["full_product_names"]
+
+
+def test_a_range_that_is_not_in_the_tree_is_refused(lay, context) -> None:
+    csaf.write(lay(a_row(**FIX)), DOCUMENT, context)
+    path: Path = context.directory / OAK
+    path.write_text(
+        path.read_text().replace('"product_id":"pkg:deb/garden/oak vers', '"product_id":"x')
+    )
+    for suffix, line in csaf_provider.hash_lines(path.read_bytes(), path.name).items():
+        path.with_name(path.name + suffix).write_bytes(line)
+
+    with pytest.raises(BuildError, match="expected the product pkg:deb/garden/oak vers"):
+        csaf.count_rows(DOCUMENT, context.directory)

@@ -51,7 +51,8 @@ def a_row(package: str, *, released: datetime = JANUARY) -> dict[str, Any]:
     row = dict.fromkeys(field.name for field in csaf.msgspec.structs.fields(csaf.Row))
     dates = dict.fromkeys(("stated_at", "first_released_at", "last_released_at"), released)
     revisions = [{"released_at": released, "summary": "First publication."}]
-    state = {"product_status": "fixed", "version": "1-2", "note": "Decided."}
+    products = [{"name": package, "version": "1-2", "arch": None}]
+    state = {"product_status": "fixed", "version": "1-2", "note": "Decided.", "products": products}
     return row | dates | state | {
         "package_name": package, "vulnerability_id": "CVE-2026-900001", "revisions": revisions,
     }  # fmt: skip

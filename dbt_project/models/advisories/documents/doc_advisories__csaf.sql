@@ -6,6 +6,12 @@ with statements as (
 
 ),
 
+products as (
+
+    select * from {{ ref('int_advisories__products') }}
+
+),
+
 releases as (
 
     select * from {{ ref('int_advisories__releases') }}
@@ -27,7 +33,7 @@ csaf as (
         statements.page_url,
         statements.record_url,
         statements.fixed_version as version,
-        statements.products,
+        products.products,
         statements.csaf_status as product_status,
         statements.justification as flag,
         statements.explanation as note,
@@ -53,6 +59,7 @@ csaf as (
                 then releases.revisions
         end as revisions,
     from statements
+    inner join products on statements.advisory_id = products.advisory_id
     inner join releases on statements.package_key = releases.package_key
     left join nvd on statements.advisory_id = nvd.advisory_id
 

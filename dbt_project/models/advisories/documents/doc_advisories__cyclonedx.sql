@@ -5,21 +5,28 @@ with statements as (
 
 ),
 
+products as (
+
+    select * from {{ ref('int_advisories__products') }}
+
+),
+
 cyclonedx as (
 
     select
-        package_name,
-        cve_id as vulnerability_id,
-        id_system as source_name,
-        page_url as source_url,
-        products,
-        cyclonedx_state as state,
-        cyclonedx_justification as justification,
-        cyclonedx_response as response,
-        concat_ws(' ', explanation, action) as detail,
-        first_stated_at as first_issued_at,
-        stated_at as last_updated_at,
+        statements.package_name,
+        statements.cve_id as vulnerability_id,
+        statements.id_system as source_name,
+        statements.page_url as source_url,
+        products.products,
+        statements.cyclonedx_state as state,
+        statements.cyclonedx_justification as justification,
+        statements.cyclonedx_response as response,
+        concat_ws(' ', statements.explanation, statements.action) as detail,
+        statements.first_stated_at as first_issued_at,
+        statements.stated_at as last_updated_at,
     from statements
+    inner join products on statements.advisory_id = products.advisory_id
 
 )
 

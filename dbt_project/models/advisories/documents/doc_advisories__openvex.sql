@@ -5,20 +5,33 @@ with statements as (
 
 ),
 
+products as (
+
+    select * from {{ ref('int_advisories__products') }}
+
+),
+
 openvex as (
 
     select
-        package_name,
-        cve_id as vulnerability_id,
-        page_url as vulnerability_url,
-        products,
-        vex_status as status,
-        justification,
-        case when vex_status = 'not_affected' then explanation end as impact_statement,
-        case when vex_status = 'affected' then action end as action_statement,
-        case when vex_status != 'not_affected' then explanation end as status_notes,
-        stated_at,
+        statements.package_name,
+        statements.cve_id as vulnerability_id,
+        statements.page_url as vulnerability_url,
+        products.products,
+        statements.vex_status as status,
+        statements.justification,
+        case
+            when statements.vex_status = 'not_affected' then statements.explanation
+        end as impact_statement,
+        case
+            when statements.vex_status = 'affected' then statements.action
+        end as action_statement,
+        case
+            when statements.vex_status != 'not_affected' then statements.explanation
+        end as status_notes,
+        statements.stated_at,
     from statements
+    inner join products on statements.advisory_id = products.advisory_id
 
 )
 

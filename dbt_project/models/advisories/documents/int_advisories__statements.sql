@@ -53,11 +53,6 @@ statements as (
         current_states.cve_id,
         current_states.state,
         current_states.fixed_version,
-        [struct_pack(
-            name := current_states.package_name,
-            version := current_states.fixed_version,
-            arch := null::varchar
-        )] as products,
         current_states.explanation,
         current_states.reason_code,
         rulings.reason,
