@@ -132,7 +132,7 @@ class StateLimits(Declaration):
 class GateCheck(Declaration):
     """How far a model may differ from its last published rows before the gate refuses it.
 
-    A share is exceeded only if it concerns more than `floor` rows.
+    A share is exceeded only if it concerns more than `floor` rows. Rows with one key count as one.
     """
 
     model: str = Field(alias="from", pattern=NAME)
@@ -140,6 +140,11 @@ class GateCheck(Declaration):
     ignore_case: bool = Field(
         default=False,
         description="compare key and group in lower case: a row in another spelling is the same",
+    )
+    only_with: str | None = Field(
+        default=None,
+        pattern=COLUMN_NAME,
+        description="a column: compare only the rows in which it is true",
     )
     floor: int = Field(default=0, ge=0, description="rows that may change whatever their share")
     max_vanished_pct: float = Field(ge=0, le=100)

@@ -18,8 +18,7 @@ from etl_assets.declarations.domain import Coverage, GateCheck, StateLimits
 from etl_assets.model.errors import ColumnMismatchError, Problem
 from etl_assets.model.records import Record
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunSource
-from etl_assets.publish.run_directory import count_rows
-from etl_assets.publish.table_diff import RowChange, diff_tables, find_lost_groups
+from etl_assets.publish.table_diff import RowChange, count_keys, diff_tables, find_lost_groups
 from etl_assets.storage.sql_quoting import quote_name
 
 if TYPE_CHECKING:
@@ -126,7 +125,9 @@ def compare_model(
             columns=columns,
             extra_columns=extra_columns,
             ignore_case=check.ignore_case,
+            only_with=check.only_with,
         )
+        rows = count_keys(connection, published, check.key, check.only_with)
         if check.group:
             lost_groups = find_lost_groups(
                 connection,
@@ -141,7 +142,6 @@ def compare_model(
             GateFinding(check=name, limit="columns to compare", found=str(error), refused=True)
             for name in limits
         ]
-    rows = count_rows(published)
     vanished = [change.name for change in changes if change.after is None]
     findings = [_share_finding(check, "vanished", vanished, check.max_vanished_pct, rows)]
     if states := check.states:

@@ -41,11 +41,13 @@ def diff_tables(
     columns: Sequence[str],
     extra_columns: Sequence[str] = (),
     ignore_case: bool = False,
+    only_with: str | None = None,
 ) -> list[RowChange]:
     """Rows of one file only, and rows of both that differ in `columns`, in the order of the key.
 
     Each side has the values of `columns` and of `extra_columns`, which are not compared. A name
-    with dots is a field of a struct. With `ignore_case` a key is one key in every case; the newer
+    with dots is a field of a struct. `only_with` is a column: only rows in which it is true are
+    compared. Equal rows count as one. With `ignore_case` a key is one key in every case; the newer
     spelling is returned. Raises ColumnMismatchError if a file lacks a column.
     """
     names = list(dict.fromkeys([*columns, *extra_columns]))
@@ -58,7 +60,7 @@ def diff_tables(
     after_values = ", ".join(f"a.v{number}" for number in range(len(names)))
     # The compared columns are the first of `names`.
     differs = " or ".join(f"b.v{n} is distinct from a.v{n}" for n in range(len(columns)))
-    with _views(connection, before, after):
+    with _views(connection, before, after, only_with):
         rows = connection.execute(
             f"select {spelled}, b.is_present, a.is_present, {before_values}, {after_values} "  # noqa: S608 - quoted
             f"from ({old}) as b full outer join ({new}) as a using ({keys}) "
@@ -103,12 +105,27 @@ def find_lost_groups(
     return dict(rows)
 
 
+def count_keys(
+    connection: duckdb.DuckDBPyConnection, file: Path, key: Sequence[str], only_with: str | None
+) -> int:
+    """The number of different keys of a file; raises ColumnMismatchError if it lacks a column."""
+    columns = ", ".join(quote_path(name) for name in key)
+    with _views(connection, file, file, only_with):
+        query = f"select count(*) from (select distinct {columns} from before)"  # noqa: S608 - quoted
+        ((count,),) = connection.execute(query).fetchall()
+    return int(count)
+
+
 @contextmanager
-def _views(connection: duckdb.DuckDBPyConnection, before: Path, after: Path) -> Iterator[None]:
+def _views(
+    connection: duckdb.DuckDBPyConnection, before: Path, after: Path, only_with: str | None = None
+) -> Iterator[None]:
     """Give the block the views `before` and `after`."""
     try:
         for name, file in (("before", before), ("after", after)):
-            connection.read_parquet(file.as_posix()).create_view(name, replace=True)
+            rows = connection.read_parquet(file.as_posix())
+            compared = rows.filter(quote_path(only_with)) if only_with else rows
+            compared.create_view(name, replace=True)
         yield
     except duckdb.BinderException as error:
         message = str(error).partition("\n")[0]  # the lines after it repeat the query
@@ -128,4 +145,4 @@ def _select_side(view: str, key: Sequence[str], names: Sequence[str], compared: 
         spelled = f"{quote_path(name)}::varchar"
         columns += [f"{spelled} as s{number}", f"{compared.format(spelled)} as k{number}"]
     columns += [f"{quote_path(name)} as v{number}" for number, name in enumerate(names)]
-    return f"select {', '.join(columns)}, true as is_present from {view}"  # noqa: S608 - quoted
+    return f"select distinct {', '.join(columns)}, true as is_present from {view}"  # noqa: S608 - quoted

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.long
 
 FIRST = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = FIRST + timedelta(days=1)
+THIRD = SECOND + timedelta(days=1)
 
 
 def feed(package: str, cve: str, **columns: str) -> Row:
@@ -125,7 +126,7 @@ def test_an_osv_record_covers_all_packages_of_its_id(documents: Warehouse) -> No
         ),
         pytest.param(
             "gate_advisories__osv_loses_no_advisory",
-            "update doc_advisories__osv set withdrawn_at = now() where package_name = 'gamma'",
+            "update doc_advisories__osv set withdrawn_at = now() where package_name = 'beta'",
             id="current advisory withdrawn",
         ),
         pytest.param(
@@ -172,6 +173,54 @@ def test_the_record_of_a_vanished_id_is_withdrawn_with_its_last_statements(
         ("CVE-2026-1002", "alpha", None),
     ]
     assert [row[3:] for row in rows] == [(SECOND, SECOND)] * 3
+
+
+def test_the_record_of_a_dismissed_id_is_withdrawn_with_what_it_affected_last(
+    warehouse: Warehouse,
+) -> None:
+    dismissals = [ruling("alpha", "CVE-2026-1001", "a"), ruling("beta", "CVE-2026-1001", "b")]
+    query = (
+        "select package_name, is_affected, fixed_version, modified_at, withdrawn_at"
+        " from doc_advisories__osv where vulnerability_id = 'CVE-2026-1001' order by all"
+    )
+    warehouse.build(ROWS, at=FIRST)
+
+    warehouse.build([*ROWS, dismissals[0]], at=SECOND)
+    one_dismissed = warehouse.query(query)
+    warehouse.build([*ROWS, *dismissals], at=THIRD)
+    all_dismissed = warehouse.query(query)
+    warehouse.build([*ROWS, dismissals[1]], at=THIRD + timedelta(days=1))
+
+    assert [row[:3] for row in one_dismissed] == [("alpha", False, None), ("beta", True, "2.0-1")]
+    assert all_dismissed == [("beta", True, "2.0-1", THIRD, THIRD)]
+    assert [row[::4] for row in warehouse.query(query)] == [("alpha", None), ("beta", None)]
+
+
+def test_an_id_that_never_affected_a_package_has_no_record(documents: Warehouse) -> None:
+    ids = documents.query("select distinct vulnerability_id from doc_advisories__osv order by all")
+
+    assert ids == [("CVE-2026-1001",), ("CVE-2026-1002",)]
+
+
+@pytest.mark.parametrize("scored", [FIRST - timedelta(days=9), FIRST + timedelta(hours=5)])
+def test_the_record_has_the_vector_of_the_nvd_and_moves_with_it(
+    warehouse: Warehouse, scored: datetime
+) -> None:
+    score = {
+        "cve_id": "CVE-2026-1002",
+        "last_modified_at": scored,
+        "cvss_version": "3.1",
+        "cvss_score": 9.8,
+        "cvss_vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+    }
+
+    warehouse.build([*ROWS, ("nvd", score)], at=FIRST)
+
+    rows = warehouse.query(
+        "select cvss_vector, modified_at from doc_advisories__osv where"
+        " vulnerability_id = 'CVE-2026-1002'"
+    )
+    assert rows == [(score["cvss_vector"], max(FIRST, scored))]
 
 
 def test_a_vanished_package_changes_the_record_and_does_not_withdraw_it(

@@ -104,6 +104,39 @@ def test_an_exceeded_limit_refuses(after: Rows, refused: set[str], tmp_path: Pat
     assert refusals(measure(tmp_path, after)) == refused
 
 
+@pytest.mark.parametrize(
+    ("kept", "refused"),
+    [
+        pytest.param(range(10), False, id="all"),
+        pytest.param(range(1, 10), False, id="10 % of keys, with most rows"),
+        pytest.param(range(8), True, id="20 % of keys"),
+    ],
+)
+def test_rows_of_one_key_count_as_one_and_only_the_declared_ones_count(
+    tmp_path: Path, kept: range, refused: bool
+) -> None:
+    check = GateCheck.model_validate(
+        {"from": "mart_plant", "key": ["bed"], "only_with": "is_wet", "max_vanished_pct": 10}
+    )
+    wet = [f"bed{n}" for n in range(10) for _ in range(50 if n == 0 else 2)]
+    rows = [{"bed": bed, "is_wet": True} for bed in wet]
+    dry = [{"bed": f"dry{n}", "is_wet": False} for n in range(10)]
+    after = [row for row in rows if row["bed"] in {f"bed{n}" for n in kept}]
+    for name, content in {"before": rows + dry, "after": after}.items():
+        pq.write_table(pa.Table.from_pylist(content), tmp_path / f"{name}.parquet")
+
+    with connect() as connection:
+        [finding] = gate.compare_model(
+            connection,
+            check,
+            tmp_path / "before.parquet",
+            tmp_path / "after.parquet",
+            appeared=frozenset(),
+        )
+
+    assert (finding.of, finding.refused) == (10, refused)
+
+
 def test_changes_by_a_source_with_its_first_rows_are_not_counted(tmp_path: Path) -> None:
     after = changed(50, "ill", "well", by="radio")
 

@@ -6,6 +6,7 @@ affected, so those packages are in the record's `database_specific.not_applicabl
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
@@ -19,6 +20,8 @@ from pydantic import Field
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
+from etl_assets.publish.run_directory import link_file
+from etl_assets.publish.writers import cvss
 from etl_assets.publish.writers.output import (
     DocumentContext,
     DocumentStruct,
@@ -28,7 +31,7 @@ from etl_assets.publish.writers.output import (
 )
 from etl_assets.publish.writers.purl import PackageOptions
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.publish.writers.unchanged import RowGroups
+from etl_assets.publish.writers.unchanged import Group, RowGroups
 from etl_assets.publish.writers.zip_members import (
     READ_ERRORS,
     add_member,
@@ -43,16 +46,24 @@ from etl_assets.storage.atomic_write import atomic_file
 
 SCHEMA_VERSION: Literal["1.7.5"] = "1.7.5"
 CHANGES_FILE = "modified_id.csv"
+LIST_FILE = "all.json"
+GROUP_COLUMNS = ("vulnerability_id", "osv_id", "modified_at")
+RECORD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # it is the name of a file
+VECTOR_4 = re.compile(r"CVSS:4\.0(/[A-Z]{1,3}:[A-Za-z]{1,6})+")
 BEFORE_ALL_VERSIONS = "0"  # the schema's own value; it sorts before every version
 CONTENT = "OSV records"
 MAX_ZIP_COMMENT_BYTES = 65_535  # the length field has 16 bits
 
 
 class Options(PackageOptions):
-    """The ecosystem as the schema lists it, and the prefix of each record's id."""
+    """The ecosystem as the schema lists it, and how records are named and laid out."""
 
     ecosystem: str = Field(min_length=1)
-    prefix: str = Field(min_length=1)
+    prefix: str = Field(min_length=1, description="of the ids of records without another id")
+    layout: Literal["archive", "rest"] = Field(
+        default="archive",
+        description="rest: also a file per record, and their list, as osv.dev reads a REST source",
+    )
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +71,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
 
     vulnerability_id: str
     package_name: str
+    osv_id: str | None
     published_at: datetime
     modified_at: datetime
     withdrawn_at: datetime | None
@@ -67,10 +79,28 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     details: str
     is_affected: bool
     fixed_version: str | None
+    cvss_vector: str | None
     specific: dict[str, Any] | None
     source: str | None
     page_url: str | None
     record_url: str | None
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A record in the lists of records."""
+
+    id: str
+    modified: datetime
+
+    @property
+    def member(self) -> str:
+        """The record's name in the archive."""
+        return f"{self.id}.json"
+
+    @property
+    def changes_line(self) -> bytes:
+        """The record's line in the list of changes."""
+        return b"%s,%s" % (msgspec.json.encode(self.modified).strip(b'"'), self.id.encode())
 
 
 class Package(DocumentStruct):
@@ -110,6 +140,13 @@ class NotApplicable(DocumentStruct):
     database_specific: dict[str, Any] | None = None
 
 
+class Severity(DocumentStruct):
+    """A score as its vector."""
+
+    type: Literal["CVSS_V2", "CVSS_V3", "CVSS_V4"]
+    score: str
+
+
 class DatabaseSpecific(DocumentStruct):
     """The parts of a record that the schema has no member for."""
 
@@ -124,7 +161,7 @@ class Reference(DocumentStruct):
     url: str
 
 
-class Record(DocumentStruct):
+class Record(DocumentStruct, kw_only=True):
     """One OSV record."""
 
     id: str
@@ -135,7 +172,8 @@ class Record(DocumentStruct):
     details: str
     upstream: list[str]
     withdrawn: datetime | None = None
-    affected: list[Affected] = []
+    severity: list[Severity] = []
+    affected: list[Affected]
     references: list[Reference] = []
     database_specific: DatabaseSpecific | None = None
 
@@ -146,9 +184,9 @@ class Record(DocumentStruct):
         return len(self.affected) + (len(specific.not_applicable) if specific else 0)
 
     @property
-    def changes_line(self) -> bytes:
-        """The record's line in the list of changes."""
-        return _changes_line(self.id, self.modified)
+    def entry(self) -> Entry:
+        """The record in the lists of records."""
+        return Entry(self.id, self.modified)
 
 
 def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
@@ -156,51 +194,83 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
     options = Options.model_validate(document.options)
     attributions = {each.source: each.text for each in context.attributions}
     encoder = msgspec.json.Encoder()
-    changes: list[tuple[float, str, bytes]] = []
     target = context.directory / document.file
-    groups = RowGroups(rows, ("vulnerability_id", "modified_at"), context.published)
+    groups = RowGroups(rows, GROUP_COLUMNS, context.published)
     records = _make_records(groups.changed_rows(), options, attributions)
+    entries: list[Entry] = []
+    files: list[PublishedFile] = []
     with (
         atomic_file(target) as temporary,
         zipfile.ZipFile(temporary, "w") as archive,
         open_published(document, context) as published,
     ):
-        last_id = ""
-        for group, _ in groups.groups:
-            vulnerability_id, modified = group
-            # A second group of rows would be a second record of the id.
-            if vulnerability_id <= last_id:
-                raise BuildError(
-                    f"{rows.path}: expected rows in the order of their ids, found"
-                    f" {vulnerability_id}"
-                )
-            last_id, record_id = vulnerability_id, options.prefix + vulnerability_id
-            if published and group in groups.unchanged:
-                copy_member(published, f"{record_id}.json", archive)
-            else:
-                add_member(archive, f"{record_id}.json", encoder.encode(next(records)))
-            changes.append((-modified.timestamp(), record_id, _changes_line(record_id, modified)))
+        for group in _require_order(groups):
+            entry = _make_entry(group, options)
+            entries.append(entry)
+            data = None if group in groups.unchanged else encoder.encode(next(records))
+            if published and data is None:
+                copy_member(published, entry.member, archive)
+            elif data is not None:
+                add_member(archive, entry.member, data)
+            if options.layout == "rest":
+                files.append(_write_beside(entry.member, data, document, context))
         comment = "\n".join(attribution_texts(context.attributions)).encode()
         archive.comment = comment[:MAX_ZIP_COMMENT_BYTES]
-    changes_file = PurePosixPath(document.file).with_name(CHANGES_FILE).as_posix()
-    with open_output(context.directory / changes_file) as file:
-        for _, _, line in sorted(changes):
-            file.write(line + b"\n")
-    return [
-        describe_file(target, document.file, document.file, len(rows)),
-        file.describe(document.file, changes_file, 0),
-    ]
+    newest_first = sorted(entries, key=lambda entry: (-entry.modified.timestamp(), entry.id))
+    changes = b"".join(entry.changes_line + b"\n" for entry in newest_first)
+    lists = [_write_beside(CHANGES_FILE, changes, document, context)]
+    if options.layout == "rest":
+        listed = msgspec.json.encode(sorted(entries, key=lambda entry: entry.id)) + b"\n"
+        lists.append(_write_beside(LIST_FILE, listed, document, context))
+    return [describe_file(target, document.file, document.file, len(rows)), *lists, *files]
+
+
+def _require_order(groups: RowGroups) -> Iterator[Group]:
+    """Yield the groups; raises BuildError for a second group of an id: it would be a record."""
+    last_id = ""
+    for group, _ in groups.groups:
+        if group[0] <= last_id:
+            raise BuildError(
+                f"{groups.rows.path}: expected rows in the order of their ids, found {group[0]}"
+            )
+        last_id = group[0]
+        yield group
+
+
+def _make_entry(group: Group, options: Options) -> Entry:
+    vulnerability_id, osv_id, modified = group
+    entry = Entry(osv_id or options.prefix + vulnerability_id, modified)
+    if not RECORD_ID.fullmatch(entry.id):
+        raise BuildError(
+            f"{vulnerability_id}: expected an id of letters, digits, '.', '_' and '-' for its OSV"
+            f" record, found {entry.id!r}"
+        )
+    return entry
+
+
+def _write_beside(
+    name: str, data: bytes | None, document: Document, context: DocumentContext
+) -> PublishedFile:
+    """Write a file in the archive's folder; without data, link the published one."""
+    file = PurePosixPath(document.file).with_name(name).as_posix()
+    if data is None and context.published:
+        link_file(context.published.directory / file, context.directory / file)
+        return context.published.files[file]
+    with open_output(context.directory / file) as output:
+        output.write(data or b"")
+    return output.describe(document.file, file, 0)
 
 
 def count_rows(document: Document, directory: Path) -> int:
     """The number of packages of all records; raises BuildError if a file is invalid."""
     path = directory / document.file
-    count, lines = 0, set[bytes]()
+    count, entries = 0, set[Entry]()
     with open_archive(path, CONTENT) as archive:
         for record in _read_records(archive, archive.namelist()):
             count += record.packages_count
-            lines.add(record.changes_line)
-    _require_changes(path.with_name(CHANGES_FILE), lines)
+            entries.add(record.entry)
+        _require_lists(document, directory, entries)
+        _require_files(document, directory, archive, archive.namelist())
     return count
 
 
@@ -210,12 +280,14 @@ def count_rows_beside(document: Document, directory: Path, published: PublishedD
     # The directory of an archive of 38,000 members takes 0.3 s to parse: each is opened once.
     with open_archive(path, CONTENT) as archive, open_archive(old_path, CONTENT) as old_archive:
         members, old_members = read_checksums(archive), read_checksums(old_archive)
-        written = [*_read_records(archive, find_differing(members, old_members))]
+        differing = find_differing(members, old_members)
+        written = [*_read_records(archive, differing)]
         replaced = [*_read_records(old_archive, find_differing(old_members, members))]
-    lines = set(old_path.with_name(CHANGES_FILE).read_bytes().splitlines())
-    lines -= {record.changes_line for record in replaced}
-    lines |= {record.changes_line for record in written}
-    _require_changes(path.with_name(CHANGES_FILE), lines)
+        _require_files(document, directory, archive, differing)
+    entries = set(_read_changes(old_path.with_name(CHANGES_FILE)))
+    entries -= {record.entry for record in replaced}
+    entries |= {record.entry for record in written}
+    _require_lists(document, directory, entries)
     difference = [record.packages_count for record in written]
     difference += [-record.packages_count for record in replaced]
     return published.files[document.file].rows + sum(difference)
@@ -234,23 +306,46 @@ def _read_records(archive: zipfile.ZipFile, names: Iterable[str]) -> Iterator[Re
         yield record
 
 
-def _require_changes(changes_file: Path, lines: Set[bytes]) -> None:
-    """Raise BuildError unless the list of changes has exactly these lines."""
-    listed = changes_file.read_bytes().splitlines()
-    if len(listed) != len(lines):
-        raise BuildError(f"{changes_file}: expected {len(lines)} records, found {len(listed)}")
-    if missing := lines - set(listed):
-        raise BuildError(f"{changes_file}: expected {min(missing).decode()}, found no such line")
+def _read_changes(file: Path) -> Iterator[Entry]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        modified, _, record_id = line.partition(",")
+        try:
+            yield Entry(record_id, datetime.fromisoformat(modified))
+        except ValueError as error:
+            raise BuildError(f"{file}: expected a time and an id, found {line!r}") from error
+
+
+def _require_lists(document: Document, directory: Path, entries: Set[Entry]) -> None:
+    """Raise BuildError unless each list of records has exactly these entries, each once."""
+    folder = (directory / document.file).parent
+    lists = {folder / CHANGES_FILE: [*_read_changes(folder / CHANGES_FILE)]}
+    if Options.model_validate(document.options).layout == "rest":
+        content = (folder / LIST_FILE).read_bytes()
+        lists[folder / LIST_FILE] = msgspec.json.decode(content, type=list[Entry])
+    for file, listed in lists.items():
+        if len(listed) != len(entries):
+            raise BuildError(f"{file}: expected {len(entries)} records, found {len(listed)}")
+        if missing := entries - set(listed):
+            first = min(missing, key=lambda entry: entry.id)
+            raise BuildError(f"{file}: expected {first.id}, {first.modified}, found no such entry")
+
+
+def _require_files(
+    document: Document, directory: Path, archive: zipfile.ZipFile, names: Iterable[str]
+) -> None:
+    """Raise BuildError unless the layout's file of each member has the member's content."""
+    if Options.model_validate(document.options).layout != "rest":
+        return
+    folder = (directory / document.file).parent
+    for name in names:
+        if (folder / name).read_bytes() != archive.read(name):
+            raise BuildError(f"{folder / name}: expected the record of {document.file}")
 
 
 def _make_records(rows: Rows, options: Options, attributions: dict[str, str]) -> Iterator[Record]:
     """A record per id, of which the rows are consecutive."""
     for _, group in groupby(rows.convert(Row), key=lambda row: row.vulnerability_id):
         yield _make_record(list(group), options, attributions)
-
-
-def _changes_line(record_id: str, modified: datetime) -> bytes:
-    return b"%s,%s" % (msgspec.json.encode(modified).strip(b'"'), record_id.encode())
 
 
 def _make_record(rows: list[Row], options: Options, attributions: dict[str, str]) -> Record:
@@ -270,7 +365,7 @@ def _make_record(rows: list[Row], options: Options, attributions: dict[str, str]
             not_applicable.append(NotApplicable(package, row.specific))
     row_attributions = dict.fromkeys(attributions.get(row.source or "", "") for row in rows)
     return Record(
-        id=options.prefix + first.vulnerability_id,
+        id=first.osv_id or options.prefix + first.vulnerability_id,
         modified=first.modified_at,
         published=first.published_at,
         withdrawn=first.withdrawn_at,
@@ -278,6 +373,7 @@ def _make_record(rows: list[Row], options: Options, attributions: dict[str, str]
         upstream=[first.vulnerability_id],
         summary=first.summary,
         details=first.details,
+        severity=_make_severity(first.cvss_vector),
         affected=affected,
         references=_make_references(rows),
         database_specific=DatabaseSpecific(
@@ -285,6 +381,18 @@ def _make_record(rows: list[Row], options: Options, attributions: dict[str, str]
             attributions=[text for text in row_attributions if text],
         ),
     )
+
+
+def _make_severity(vector: str | None) -> list[Severity]:
+    """The vector, if it is one; of CVSS 2 and 3 the base metrics alone."""
+    if vector is None:
+        return []
+    if VECTOR_4.fullmatch(vector):
+        return [Severity("CVSS_V4", vector)]
+    score = cvss.parse_vector(vector)
+    if score is None:
+        return []
+    return [Severity("CVSS_V2" if score.version == "2.0" else "CVSS_V3", score.vector)]
 
 
 def _make_references(rows: list[Row]) -> list[Reference]:

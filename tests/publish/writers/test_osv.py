@@ -184,7 +184,7 @@ def test_a_file_that_is_not_a_zip_is_refused(lay, context) -> None:
     ("listed", "message"),
     [
         pytest.param("", "expected 1 records, found 0", id="lost"),
-        pytest.param("2026-01-01T00:00:00Z,ECHO-CVE-2026-900001\n", "no such line", id="stale"),
+        pytest.param("2026-01-01T00:00:00Z,ECHO-CVE-2026-900001\n", "no such entry", id="stale"),
     ],
 )
 def test_a_list_of_other_records_is_refused(lay, context, listed: str, message: str) -> None:
@@ -193,3 +193,83 @@ def test_a_list_of_other_records_is_refused(lay, context, listed: str, message: 
 
     with pytest.raises(BuildError, match=message):
         osv.count_rows(DOCUMENT, context.directory)
+
+
+def test_a_record_may_have_an_id_of_its_own(lay, context) -> None:
+    rows = lay(a_row(osv_id="GARDEN-7"), a_row(vulnerability_id="CVE-2026-900002"))
+
+    osv.write(rows, DOCUMENT, context)
+
+    assert {name: r["upstream"] for name, r in records(context.directory).items()} == {
+        "GARDEN-7.json": ["CVE-2026-900001"],
+        "ECHO-CVE-2026-900002.json": ["CVE-2026-900002"],
+    }
+    assert osv.count_rows(DOCUMENT, context.directory) == 2
+
+
+@pytest.mark.parametrize("osv_id", ["../up", "a/b", ".hidden", "two words", "x" * 201])
+def test_an_id_that_is_no_name_of_a_file_is_refused(lay, context, osv_id: str) -> None:
+    with pytest.raises(BuildError, match="expected an id of letters, digits"):
+        osv.write(lay(a_row(osv_id=osv_id)), DOCUMENT, context)
+
+
+@pytest.mark.parametrize(
+    ("vector", "severity"),
+    [
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", "CVSS_V3"),
+        ("AV:N/AC:L/Au:N/C:P/I:P/A:P", "CVSS_V2"),
+        ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N", "CVSS_V4"),
+    ],
+)
+def test_a_record_has_the_vector_as_its_severity(lay, context, vector: str, severity: str) -> None:
+    osv.write(lay(a_row(cvss_vector=vector)), DOCUMENT, context)
+
+    [record] = records(context.directory).values()
+    assert record["severity"] == [{"type": severity, "score": vector}]
+
+
+@pytest.mark.parametrize("vector", ["high", "CVSS:3.1/AV:N", "CVSS:4.0/", "CVSS:9.0/AV:N/AC:L"])
+def test_a_text_that_is_no_vector_is_no_severity(lay, context, vector: str) -> None:
+    osv.write(lay(a_row(cvss_vector=vector)), DOCUMENT, context)
+
+    [record] = records(context.directory).values()
+    assert "severity" not in record
+
+
+def at_rest() -> Document:
+    return DOCUMENT.model_copy(update={"options": DOCUMENT.options | {"layout": "rest"}})
+
+
+def test_the_layout_for_rest_has_a_file_per_record_and_their_list(lay, context) -> None:
+    files = osv.write(lay(a_row(), a_row(vulnerability_id="CVE-2026-900002")), at_rest(), context)
+
+    folder = context.directory / "osv"
+    assert json.loads((folder / "all.json").read_text()) == [
+        {"id": f"ECHO-CVE-2026-90000{n}", "modified": "2026-03-01T00:00:00Z"} for n in (1, 2)
+    ]
+    assert {path.name for path in folder.iterdir()} == {
+        *("all.zip", "modified_id.csv", "all.json"),
+        *records(context.directory),
+    }
+    assert {file.file for file in files} == {f"osv/{path.name}" for path in folder.iterdir()}
+    for name, record in records(context.directory).items():
+        assert json.loads((folder / name).read_text()) == record
+    assert osv.count_rows(at_rest(), context.directory) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("all.json", "[]", "expected 1 records, found 0"),
+        ("all.json", '[{"id":"x","modified":"2026-03-01T00:00:00Z"}]', "no such entry"),
+        ("ECHO-CVE-2026-900001.json", "{}", "expected the record of osv/all.zip"),
+    ],
+)
+def test_a_damaged_file_of_the_layout_for_rest_is_refused(
+    lay, context, file: str, content: str, message: str
+) -> None:
+    osv.write(lay(a_row()), at_rest(), context)
+    (context.directory / "osv" / file).write_text(content)
+
+    with pytest.raises(BuildError, match=message):
+        osv.count_rows(at_rest(), context.directory)

@@ -35,7 +35,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "vex_repository": PACKAGE
     | VEX
     | {"name": "Garden", "description": "Trees", "url": "https://garden.example/vex.zip"},
-    "osv": PACKAGE | {"ecosystem": "Garden", "prefix": "GARDEN-"},
+    "osv": PACKAGE | {"ecosystem": "Garden", "prefix": "GARDEN-", "layout": "rest"},
 }
 FORMATS = sorted(OPTIONS)
 KEYS = {"osv": ("vulnerability_id", "package_name")}

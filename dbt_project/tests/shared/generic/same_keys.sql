@@ -1,5 +1,5 @@
 {#- Fails with the keys that a model lacks or adds, compared with another model. -#}
-{% test same_keys(model, to, columns, to_columns=none, where='true') %}
+{% test same_keys(model, to, columns, to_columns=none, where='true', to_where='true') %}
 
 with actual_keys as (
 
@@ -13,6 +13,7 @@ expected_keys as (
 
     select {{ (to_columns or columns) | join(', ') }}
     from {{ to }}
+    where {{ to_where }}
 
 )
 
