@@ -111,8 +111,8 @@ def _spoil(document: Any, fault: str) -> None:
             vulnerability.pop("threats", None)
             vulnerability.pop("flags", None)
     elif fault == "a wrong score":
-        [score] = next(v["scores"] for v in vulnerabilities if "scores" in v)
-        score["cvss_v3"]["baseScore"] = 0.1
+        scores = [score for v in vulnerabilities for score in v.get("scores", [])]
+        next(score["cvss_v3"] for score in scores if "cvss_v3" in score)["baseScore"] = 0.1
     elif fault == "no revision":
         document["document"]["tracking"]["version"] = "7.0.0"
     else:
