@@ -83,6 +83,10 @@ format: setup-dev ## format Python and SQL in place
 bench: setup-dev ## measure and compare within one run
 	$(BIN)/python -m bench
 
+.PHONY: consumers
+consumers: setup-dev ## try scanners on the documents of real feeds: make consumers MIRROR=<folder>
+	PYTHONPATH=tests $(BIN)/python -W ignore -m bench.consumers $(MIRROR)
+
 ##@ Change
 
 .PHONY: add-source
