@@ -4,7 +4,7 @@ Which models are stale is decided in `etl_assets.marts.build`; their SQL is in d
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.model_state import (
     built_models,
     current_versions,
+    is_full_build_due,
     is_warehouse_current,
     last_moments,
     published_history,
@@ -196,7 +197,7 @@ class _ModelsBuild:
         is_everything = selection == frozenset(self._graph.models)
         self._is_complete_afterwards = is_complete or is_everything
         self.built = self._select(selection, is_complete=is_complete)
-        full = full and is_everything
+        full = is_everything and (full or is_full_build_due(self._session, self._run.as_of))
         if not self.built and not full:
             return []
         all_stale = self._select(frozenset(self._graph.models), is_complete=is_complete)
@@ -216,7 +217,6 @@ class _ModelsBuild:
         )
         keyed = None
         if is_current_afterwards and is_complete and self._is_history_current():
-            full = full or self._is_full_build_due()
             keyed = self._build_for_keys(with_dated=full)
         if full:
             self.built = [*self._graph.models]
@@ -259,13 +259,6 @@ class _ModelsBuild:
         values = "value" if len(result.keys) == 1 else "values"
         self._echo(f"built {count} models for {len(result.keys):,} {values} of {spec.key}")
         return result
-
-    def _is_full_build_due(self) -> bool:
-        spec = self._session.domain.build
-        last = keyed_build.last_full_build(self._session.dbt) if spec else None
-        if spec is None or last is None:
-            return False
-        return self._run.as_of - last >= timedelta(days=spec.full_after_days)
 
     def _build_by_dbt(self, *, keeps_state: bool) -> list[NodeResult]:
         """Build all rows of the models that are to be built."""
@@ -340,10 +333,19 @@ class _ModelsBuild:
             records[moments_model.unique_id] = record.model_copy(update=moments)
         warehouse = self._session.home.warehouse(self._session.domain.name)
         sha256 = hash_file(warehouse) if warehouse.is_file() else None
+        full_build_at = self._full_build_at()
         return {
-            unique_id: record.model_copy(update={"warehouse_sha256": sha256})
+            unique_id: record.model_copy(
+                update={"warehouse_sha256": sha256, "full_build_at": full_build_at}
+            )
             for unique_id, record in records.items()
         }
+
+    def _full_build_at(self) -> datetime | None:
+        project = self._session.dbt
+        if self._session.domain.build is None or not project.warehouse.is_file():
+            return None
+        return keyed_build.last_full_build(project)
 
     def _find_moments(self, model: Model, record: ModelBuild) -> dict[str, datetime | None]:
         """Return the fields of the record that say when models are due without new data."""

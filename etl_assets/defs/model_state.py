@@ -5,7 +5,7 @@ Plans read this too, so dbt is not imported here; building models is `etl_assets
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from etl_assets.defs import asset_keys
@@ -151,11 +151,24 @@ def is_warehouse_current(session: DomainSession, signatures: Signatures) -> bool
 
 def last_warehouse_sha256(session: DomainSession) -> str | None:
     """Return the SHA-256 of the warehouse after the last build, or None if it is not recorded."""
+    record = _last_build(session)
+    return record.warehouse_sha256 if record else None
+
+
+def is_full_build_due(session: DomainSession, as_of: datetime) -> bool:
+    """Return True if the models were last built whole longer ago than the domain declares."""
+    spec, record = session.domain.build, _last_build(session)
+    if spec is None or record is None or record.full_build_at is None:
+        return False
+    return as_of - record.full_build_at >= timedelta(days=spec.full_after_days)
+
+
+def _last_build(session: DomainSession) -> ModelBuild | None:
+    """Return a record of the last step that built models."""
     graph = Graph.from_manifest(session.dbt.manifest)
     models = graph.models.values()
     keys = [asset_keys.model_key(session.domain.name, model.name) for model in models]
-    record = session.event_log.newest_record(keys, ModelBuild)
-    return record.warehouse_sha256 if record else None
+    return session.event_log.newest_record(keys, ModelBuild)
 
 
 def built_models(session: DomainSession, graph: Graph) -> dict[str, ModelBuild]:

@@ -22,7 +22,12 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import PROBED_AT, SourceState
 from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecognized_files
-from etl_assets.defs.model_state import is_warehouse_current, last_moments, read_tables
+from etl_assets.defs.model_state import (
+    is_full_build_due,
+    is_warehouse_current,
+    last_moments,
+    read_tables,
+)
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError, UsageError
 from etl_assets.model.home import Home
@@ -400,8 +405,14 @@ def _why_models_stale(
     gate = session.event_log.latest_checks([gate_key]).get(gate_key)
     if gate and not gate.passed:
         return "the gate refused the last candidate, and judges it again"
+    return _why_time_moves_models(session, options.as_of or now)
+
+
+def _why_time_moves_models(session: DomainSession, as_of: datetime) -> str:
+    """Return why models are made at this time although nothing else asks for it; else empty."""
+    if is_full_build_due(session, as_of):
+        return "every model is built whole from time to time, to compare it"
     moments = last_moments(session)
-    as_of = options.as_of or now
     if moments and moments.next_moment and moments.next_moment <= as_of:
         return f"{moments.next_moment.isoformat()} has passed, at which a decision changes"
     return ""

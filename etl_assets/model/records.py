@@ -361,6 +361,11 @@ class ModelBuild(Record):
     warehouse_sha256: Sha256 | None = Field(
         default=None, description="of the database file after the step that recorded this"
     )
+    full_build_at: AwareDatetime | None = Field(
+        default=None,
+        description="logical time of the last build of all models for all keys, after that step;"
+        " null if the domain declares no key",
+    )
 
     def moment_at(self, time: datetime) -> datetime | None:
         """The last moment up to `time` at which a build became due.
