@@ -167,7 +167,7 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a published set by its sums, index, manifest and signatures.
+    """Check a published set by its sums and signatures.
 
     Exits with 1 if a file is missing, altered or not listed, or a signature is not valid.
     `etl manifest verify` verifies the files of a home.

@@ -42,6 +42,7 @@ select
     null::varchar as page_url,
     null::varchar as record_url,
     null::varchar as version,
+    [struct_pack(name := tree_id, version := null::varchar, arch := null::varchar)] as products,
     'under_investigation' as product_status,
     null::varchar as flag,
     'Looked at ' || count(*) || ' times.' as note,

@@ -5,6 +5,7 @@ A reader that is added is here without a line; hand-made samples are `test_reade
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.mutations import EDITS, Edit, apply_edits, change_content, limit_resources
+from support.table_declarations import column, contract, source
 
 from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Source
@@ -23,12 +25,23 @@ from etl_assets.tables.readers import registry
 
 Sample = tuple[Source, bytes, Path]
 PACKED_AT = datetime(2026, 3, 1, tzinfo=UTC)
+PACKAGES = contract(column("name", required=True, **{"from": "Package"}))
+# Of formats whose declared source is off.
+SAMPLES_WITHOUT_SOURCE = {
+    "deb822": (
+        source(PACKAGES, {"name": "deb822"}),
+        gzip.compress(b"Package: oak\nVersion: 1-1\nDescription: tall\n and old\n\n" * 50),
+    ),
+}
 
 
 @pytest.fixture(params=sorted(registry.READER_MODULES), scope="module")
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A source of the format, the largest file of its sample, and a path to write to."""
     place = Settings.load(home=tmp_path_factory.mktemp("home"))
+    file = place.home / "file"
+    if request.param in SAMPLES_WITHOUT_SOURCE:
+        return *SAMPLES_WITHOUT_SOURCE[request.param], file
     candidates = [
         (domain, source)
         for domain in load(place.domains_dir).values()
@@ -40,7 +53,7 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     alone = domain.model_copy(update={"sources": {source.name: source}})
     files = samples.pack(place.samples_dir / domain.name, place.home, alone, at=PACKED_AT)
     largest = max(files, key=lambda file: file.stat().st_size)
-    return source, largest.read_bytes(), place.home / "file"
+    return source, largest.read_bytes(), file
 
 
 def rows_of(sample: Sample, data: bytes) -> int:
