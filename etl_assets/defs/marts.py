@@ -197,7 +197,8 @@ class _ModelsBuild:
         is_everything = selection == frozenset(self._graph.models)
         self._is_complete_afterwards = is_complete or is_everything
         self.built = self._select(selection, is_complete=is_complete)
-        full = is_everything and (full or is_full_build_due(self._session, self._run.as_of))
+        is_due = bool(self.built) and is_full_build_due(self._session, self._run.as_of)
+        full = is_everything and (full or is_due)
         if not self.built and not full:
             return []
         all_stale = self._select(frozenset(self._graph.models), is_complete=is_complete)

@@ -251,7 +251,7 @@ def make_plan(
         stale = _stale_tables(session, states, unmoved, options, signatures)
         rest = ""
         if options.stages.publishes:
-            rest = _why_models_stale(session, options, now, signatures)
+            rest = _why_models_stale(session, options, now, signatures, has_new_files=bool(moved))
     return Plan(
         fetch_plan.decisions,
         fetch_plan.probes,
@@ -277,7 +277,7 @@ def _plan_without_probes(
         stale = _stale_tables(session, states, parts, options, signatures)
         rest = ""
         if options.stages.publishes or Stage.MARTS in options.stages:
-            rest = _why_models_stale(session, options, now, signatures)
+            rest = _why_models_stale(session, options, now, signatures, has_new_files=False)
     return Plan(
         stale=stale,
         rest=rest,
@@ -392,9 +392,14 @@ def _sha256(file: RawFile | None) -> str:
 
 
 def _why_models_stale(
-    session: DomainSession, options: RunOptions, now: datetime, signatures: Signatures
+    session: DomainSession,
+    options: RunOptions,
+    now: datetime,
+    signatures: Signatures,
+    *,
+    has_new_files: bool,
 ) -> str:
-    """Return why models and documents are made although no table moved; else empty."""
+    """Return why models and documents are made that no new file asks for; else empty."""
     if options.full:
         return "every model is built whole, as requested"
     if chain.read_head(session.home, session.domain.name).new_history:
@@ -405,13 +410,14 @@ def _why_models_stale(
     gate = session.event_log.latest_checks([gate_key]).get(gate_key)
     if gate and not gate.passed:
         return "the gate refused the last candidate, and judges it again"
-    return _why_time_moves_models(session, options.as_of or now)
-
-
-def _why_time_moves_models(session: DomainSession, as_of: datetime) -> str:
-    """Return why models are made at this time although nothing else asks for it; else empty."""
-    if is_full_build_due(session, as_of):
+    as_of = options.as_of or now
+    # Without a new file a build would only repeat the last one.
+    if has_new_files and is_full_build_due(session, as_of):
         return "every model is built whole from time to time, to compare it"
+    return _why_moments_pass(session, as_of)
+
+
+def _why_moments_pass(session: DomainSession, as_of: datetime) -> str:
     moments = last_moments(session)
     if moments and moments.next_moment and moments.next_moment <= as_of:
         return f"{moments.next_moment.isoformat()} has passed, at which a decision changes"
