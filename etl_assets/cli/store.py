@@ -144,7 +144,7 @@ def restore(
     if manifest is None:
         print_result([f"{domain}: {name} is published, with all of its files"], {}, as_json=as_json)
         return
-    lines = [f"{domain}: {name} is published again, in {manifest.run_id}"]
+    lines = [f"{domain}: {name} is published again, in {manifest.run_id}", f"  {manifest.note}"]
     print_result(lines, manifest.model_dump(mode="json"), as_json=as_json)
 
 

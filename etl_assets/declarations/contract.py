@@ -150,12 +150,6 @@ class Contract(Declaration):
         " rejects all of its rows",
     )
 
-    @model_validator(mode="after")
-    def _key_columns_exist(self) -> Self:
-        if names := [c.name for c in self.columns if c.optional and c.name in self.key]:
-            raise ValueError(f"expected no optional column in the key, found {', '.join(names)}")
-        return self
-
     def keeps_row(self, column: Column) -> bool:
         """True if an invalid value of the column is read as null, and its row is kept."""
         if column.required or column.name in self.key:

@@ -241,7 +241,8 @@ class _ModelsBuild:
     def _build_for_keys(self, *, with_dated: bool) -> keyed_build.KeyedResult | None:
         """Build the models for the keys that changed, or return None if that is not possible.
 
-        `with_dated` builds all models too that read the run's time or the history.
+        `with_dated` builds all models too that read the run's time, the history or the status of
+        the sources.
         """
         spec, inputs = self._session.domain.build, self._inputs()
         if spec is None:
@@ -249,7 +250,7 @@ class _ModelsBuild:
         stale = [
             model
             for unique_id, model in self._graph.models.items()
-            if unique_id in self.built or (with_dated and model.is_dated)
+            if unique_id in self.built or (with_dated and (model.is_dated or model.reads_health))
         ]
         obstacle = keyed_build.find_obstacle(self._session.dbt, self._graph, stale, inputs)
         if obstacle:

@@ -202,25 +202,33 @@ def test_an_id_that_never_affected_a_package_has_no_record(documents: Warehouse)
     assert ids == [("CVE-2026-1001",), ("CVE-2026-1002",)]
 
 
-@pytest.mark.parametrize("scored", [FIRST - timedelta(days=9), FIRST + timedelta(hours=5)])
+@pytest.mark.parametrize(
+    ("vector", "scored", "modified"),
+    [
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", FIRST - timedelta(days=9), FIRST),
+        ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", SECOND, SECOND),
+        (None, SECOND, SECOND),  # it may have had one
+        ("AV:N/AC:L/Au:N/C:P/I:P/A:P", THIRD + timedelta(days=300), FIRST),
+    ],
+    ids=["scored before", "scored later", "vector gone", "time ahead"],
+)
 def test_the_record_has_the_vector_of_the_nvd_and_moves_with_it(
-    warehouse: Warehouse, scored: datetime
+    warehouse: Warehouse, vector: str | None, scored: datetime, modified: datetime
 ) -> None:
     score = {
         "cve_id": "CVE-2026-1002",
         "last_modified_at": scored,
-        "cvss_version": "3.1",
-        "cvss_score": 9.8,
-        "cvss_vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+        "cvss_vector": vector,
     }
+    warehouse.build(ROWS, at=FIRST)
 
-    warehouse.build([*ROWS, ("nvd", score)], at=FIRST)
+    warehouse.build([*ROWS, ("nvd", score)], at=THIRD)
 
     rows = warehouse.query(
         "select cvss_vector, modified_at from doc_advisories__osv where"
         " vulnerability_id = 'CVE-2026-1002'"
     )
-    assert rows == [(score["cvss_vector"], max(FIRST, scored))]
+    assert rows == [(vector, modified)]
 
 
 def test_a_vanished_package_changes_the_record_and_does_not_withdraw_it(

@@ -54,6 +54,9 @@ INDEX: list[Row] = [
     # A binary package of two sources.
     built("libshared", "5", "gamma", "1.0-1"),
     built("libshared", "6", "delta", "1.0-1"),
+    # One version of two sources: each statement on it would contradict the other one.
+    built("libshared", "7", "gamma", "1.0-1"),
+    built("libshared", "7", "delta", "1.0-1", arch="arm64"),
     built("gamma", "1.0-1", "gamma"),
     # A binary package with the name of another source.
     built("zeta", "1.0-1", "delta"),

@@ -218,9 +218,11 @@ def tracking_ids(names: Sequence[str], prefix: str) -> dict[str, str]:
 
 
 def _tracking_id(name: str, prefix: str) -> str:
-    is_short = len(prefix) + len(name) + len(LONGEST_SUFFIX) <= MAX_NAME_BYTES
-    is_shown = _replace_others(name) == name
-    return prefix + name if is_short and is_shown else _add_digits(name, prefix)
+    # The id lasts for ever (section 3.2.1.12.4): a package in another spelling is the same one.
+    lower = _lower(name)
+    is_short = len(prefix) + len(lower) + len(LONGEST_SUFFIX) <= MAX_NAME_BYTES
+    is_shown = _replace_others(lower) == lower
+    return prefix + lower if is_short and is_shown else _add_digits(lower, prefix)
 
 
 def _add_digits(name: str, prefix: str) -> str:
@@ -230,8 +232,12 @@ def _add_digits(name: str, prefix: str) -> str:
     return f"{prefix}{_replace_others(name)[:rest]}-{digits}"
 
 
-def _replace_others(name: str) -> str:
+def _lower(name: str) -> str:
     # ASCII capitals only: the lower case of a letter such as the Kelvin sign is another letter.
+    return re.sub("[A-Z]+", lambda capitals: capitals[0].lower(), name)
+
+
+def _replace_others(name: str) -> str:
     return re.sub(r"[^+\-A-Za-z0-9]+", "_", name)
 
 

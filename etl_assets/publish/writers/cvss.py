@@ -107,5 +107,6 @@ def _score_2(metrics: dict[str, str]) -> float:
     weight = {name: values[metrics[name]] for name, values in BASE_2.items()}
     impact = 10.41 * (1 - (1 - weight["C"]) * (1 - weight["I"]) * (1 - weight["A"]))
     exploitability = 20 * weight["AV"] * weight["AC"] * weight["Au"]
-    factor = 1.176 if impact else 0.0
-    return round((0.6 * impact + 0.4 * exploitability - 1.5) * factor, 1)
+    if not impact:
+        return 0.0
+    return round((0.6 * impact + 0.4 * exploitability - 1.5) * 1.176, 1)

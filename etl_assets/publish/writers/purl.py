@@ -96,7 +96,8 @@ class PackageOptions(Declaration):
     def _query_with(self, arch: str | None, epoch: str) -> str:
         if not arch and not epoch:
             return self._query
-        return encode_qualifiers({**self.purl_qualifiers, "arch": arch or "", "epoch": epoch})
+        qualifiers = {**self.purl_qualifiers, "epoch": epoch}
+        return encode_qualifiers(qualifiers | {"arch": arch} if arch else qualifiers)
 
 
 def encode_qualifiers(qualifiers: Mapping[str, str]) -> str:

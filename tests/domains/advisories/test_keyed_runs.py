@@ -19,6 +19,7 @@ from support.large_sample import FEED
 from support.sample_home import AS_OF, SampleHome
 from support.second_runs import RULINGS
 
+from etl_assets.model.records import RunStatus
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.replay import replay
 from etl_assets.operations.run import run_domain
@@ -147,6 +148,19 @@ def test_the_first_run_after_a_week_builds_everything(large_sample: SampleHome) 
     assert len(built) == 2, lines
     assert "for 1 value of package_key" in built[0]
     assert re.search(r"building (\d+) of \1 models", built[1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("as_requested", [True, False], ids=["--full", "after a week"])
+def test_a_full_build_passes_where_only_times_of_sources_moved(
+    large_sample: SampleHome, as_requested: bool
+) -> None:
+    (large_sample.mirror / FEED).touch()
+    days = 1 if as_requested else 9
+
+    manifest = large_sample.run(RunOptions(as_of=AS_OF + timedelta(days=days), full=as_requested))
+
+    assert manifest.status is RunStatus.SUCCESS, manifest.note
 
 
 @pytest.mark.long

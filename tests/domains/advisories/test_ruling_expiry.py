@@ -107,6 +107,22 @@ def test_an_expired_ruling_counts_no_more_than_a_deleted_one(sample: SampleHome)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("name", ["pebble", "Pebble", ""])
+def test_an_expired_ruling_hides_no_other_one_of_the_pair(sample: SampleHome, name: str) -> None:
+    rule(
+        sample,
+        f"CVE-2026-900043,{name},wont_fix,,minor,,Ada",
+        "CVE-2026-900043,pebble,not_applicable,,unused,2026-03-05,Bo",
+    )
+    run(sample, AS_OF)
+    before = sample.states()[OPEN]
+
+    run(sample, AS_OF + 9 * DAY)
+
+    assert (before, sample.states()[OPEN]) == ("not_applicable", "wont_fix")
+
+
+@pytest.mark.long
 def test_a_keyed_build_knows_expired_rulings(sample: SampleHome) -> None:
     expired = "CVE-2026-900043,pebble,not_applicable,,unused,2020-01-01,"
     rule(sample, "CVE-2026-900043,pebble,not_applicable,,unused,,")

@@ -79,7 +79,14 @@ def test_a_file_is_named_by_section_5_1(tracking_id: str, file: str) -> None:
 
 @pytest.mark.parametrize("name", ["oak", "libstdc++", "0ad-data", "OpenOak"])
 def test_the_id_of_an_ordinary_name_is_the_name(name: str) -> None:
-    assert tracking_ids([name], "GARDEN-") == {name: f"GARDEN-{name}"}
+    assert tracking_ids([name], "GARDEN-") == {name: f"GARDEN-{name.lower()}"}
+
+
+@pytest.mark.parametrize("names", [("oak", "OAK"), ("db5.3", "DB5.3"), ("o" * 250, "O" * 250)])
+def test_the_id_of_a_package_in_another_spelling_is_the_same(names: tuple[str, str]) -> None:
+    first, second = ([*tracking_ids([name], "GARDEN-").values()] for name in names)
+
+    assert first == second
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,18 @@ def test_an_epoch_is_written_as_declared(
     urls = options.product_urls(PackageVersion("oak", version))
 
     assert urls == [f"pkg:deb/garden/oak{end}" for end in expected]
+
+
+def test_a_declared_architecture_stays_beside_an_epoch() -> None:
+    options = PackageOptions.model_validate(
+        {**GARDEN, "purl_epoch": "both", "purl_qualifiers": {"arch": "amd64"}}
+    )
+
+    urls = options.product_urls(PackageVersion("oak", "1:2-1"))
+    other = options.product_urls(PackageVersion("oak", "1:2-1", "source"))
+
+    assert urls == [
+        "pkg:deb/garden/oak@1:2-1?arch=amd64",
+        "pkg:deb/garden/oak@2-1?arch=amd64&epoch=1",
+    ]
+    assert all("arch=source" in url for url in other)

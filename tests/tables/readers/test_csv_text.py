@@ -6,7 +6,6 @@ import gzip
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 from support.table_declarations import column, contract
 
 from etl_assets.declarations.contract import Contract
@@ -61,11 +60,6 @@ def test_other_columns_and_repeated_ones_are_needed_once(file: Path, header: str
 
     with pytest.raises(ContentError, match="once each"):
         batch_of(file, f"{header}\n", declaration)
-
-
-def test_a_column_of_the_key_is_not_optional() -> None:
-    with pytest.raises(ValidationError, match="no optional column in the key, found name"):
-        contract(column("name", optional=True))
 
 
 def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(file: Path) -> None:

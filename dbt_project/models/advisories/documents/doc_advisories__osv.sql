@@ -9,6 +9,12 @@ with states as (
 
 ),
 
+run as (
+
+    select * from {{ ref('stg_advisories__run') }}
+
+),
+
 id_systems as (
 
     select * from {{ ref('vulnerability_ids') }}
@@ -30,12 +36,13 @@ claim_sources as (
 scores as (
 
     select
-        cve_id,
-        max_by(cvss_vector, last_modified_at) as cvss_vector,
-        max(last_modified_at) as scored_at,
-    from {{ ref('int_advisories__nvd_merged') }}
-    where cvss_vector is not null
-    group by cve_id
+        nvd.cve_id,
+        any_value(nvd.cvss_vector) as cvss_vector,
+        -- A record without a vector may have lost it. A time ahead is no time of a change.
+        max(nvd.last_modified_at) filter (where nvd.last_modified_at <= run.as_of) as scored_at,
+    from {{ ref('int_advisories__nvd_merged') }} as nvd
+    cross join run
+    group by nvd.cve_id
 
 ),
 

@@ -28,6 +28,19 @@ published as (
 
 ),
 
+-- A version that several sources build, on other architectures, is named by no statement: one
+-- package URL would be in those on each source.
+ambiguous as (
+
+    select
+        binary_key,
+        binary_version,
+    from published
+    group by binary_key, binary_version
+    having count(distinct package_key) > 1
+
+),
+
 binaries as (
 
     select
@@ -80,6 +93,10 @@ binary_products as (
     from statements
     inner join published on statements.package_key = published.package_key
     inner join binaries on published.binary_key = binaries.binary_key
+    anti join ambiguous
+        on
+            published.binary_key = ambiguous.binary_key
+            and published.binary_version = ambiguous.binary_version
     where
         statements.fixed_version is null
         or statements.fixed_version_key <= published.source_version_key
