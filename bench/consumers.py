@@ -110,7 +110,7 @@ def _try_trivy_statements(system: System, trivy: Trivy, index: str) -> Iterator[
     directory = system.published.directory
     harmless = system.findings(system.is_stated_harmless)
     sources = {package.source for package in system.installed}
-    csaf = [file for file in system.published.csaf_files() if file.stem in sources]
+    csaf = system.published.csaf_files_of(sources)
 
     def scan_repository() -> Scan:
         with vex_repository_home(directory, system.folder / f"served with {index}") as home:

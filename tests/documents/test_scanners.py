@@ -109,9 +109,8 @@ def test_trivy_leaves_out_the_cves_that_csaf_says_are_harmless(
     system: System, ignorant_trivy: Trivy
 ) -> None:
     sources = {package.source for package in system.installed}
-    files = [file for file in system.published.csaf_files() if file.stem in sources]
 
-    scan = ignorant_trivy.scan(system.root, vex=files)
+    scan = ignorant_trivy.scan(system.root, vex=system.published.csaf_files_of(sources))
 
     # Trivy compares the member `cve` alone, and passes over other ids.
     expected = system.findings(system.is_stated_harmless)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,15 @@ class PublishedSet:
 
     def csaf_files(self) -> list[Path]:
         return sorted((self.directory / "csaf").glob("*/*.json"))
+
+    def csaf_files_of(self, packages: Collection[str]) -> list[Path]:
+        """Return the files of these source packages, which their titles name."""
+        titles = {f"Vulnerabilities and their states in {package}" for package in packages}
+        return [
+            path
+            for path in self.csaf_files()
+            if json.loads(path.read_bytes())["document"]["title"] in titles
+        ]
 
     def envelope(self) -> dict[Pair, Any]:
         rows = self.json("advisory_current.json")["advisories"]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -398,7 +398,7 @@ def test_a_new_ruling_runs_its_downstream_assets_and_changes_one_advisory(
     ruling = f"{cve},{package},not_applicable,,code_not_in_use\n"
     changeable_home.change(RULINGS, lambda text: text.rstrip("\n") + "\n" + ruling)
 
-    manifest = changeable_home.run()
+    manifest = changeable_home.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
 
     asset_names = {asset.key.rpartition("/")[2] for asset in manifest.assets}
     changed_states = changeable_home.states().items() - before.items()
