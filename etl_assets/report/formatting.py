@@ -8,17 +8,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from etl_assets.model.display_text import to_one_line
 from etl_assets.report.report import Cell
 
 NO_VALUE = "-"
-# Control characters, line ends, and the marks that reverse the direction of text.
-INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 HOURS_PER_YEAR = 8766  # 365.25 days
-
-
-def to_one_line(value: object) -> str:
-    """A value as text of one line without invisible characters."""
-    return INVISIBLE.sub(" ", str(value)).strip()
 
 
 def format_cell(cell: Cell) -> str:

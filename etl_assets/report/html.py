@@ -11,9 +11,10 @@ from functools import cache
 from itertools import groupby
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from etl_assets.declarations.domain import Tone
+from etl_assets.model.display_text import INVISIBLE
 from etl_assets.report import charts, formatting
 from etl_assets.report.report import Cell, RunReport
 
@@ -50,7 +51,13 @@ def _group_passed_checks(report: RunReport) -> list[tuple[str, list[str]]]:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("etl_assets.report", "templates"),
+        loader=ChoiceLoader(
+            [
+                PackageLoader("etl_assets.report", "templates"),
+                # The palette is that of the site.
+                PackageLoader("etl_assets.publish.site", "templates"),
+            ]
+        ),
         autoescape=True,
         finalize=_finalize,
         undefined=StrictUndefined,
@@ -88,5 +95,5 @@ def _finalize(value: object) -> object:
         return formatting.NO_VALUE
     # Not `isinstance`: the templates' own output is Markup, a subclass of str.
     if type(value) is str:
-        return formatting.INVISIBLE.sub(" ", value)
+        return INVISIBLE.sub(" ", value)
     return value

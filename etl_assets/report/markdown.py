@@ -10,6 +10,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from etl_assets.model.display_text import to_one_line
 from etl_assets.report import charts, formatting
 from etl_assets.report.report import Cell, RunReport, Section
 
@@ -37,7 +38,7 @@ def escape(value: object) -> str:
     """A value as Markdown text of one line that no parser takes for markup."""
     if isinstance(value, Markdown):
         return value
-    text = formatting.to_one_line(value)
+    text = to_one_line(value)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = MARKUP.sub(lambda match: "".join(f"\\{sign}" for sign in match[0]), text)
     return LINE_START.sub(_escape_line_start, text)
@@ -50,7 +51,7 @@ def _escape_line_start(match: re.Match[str]) -> str:
 
 def code(value: object) -> Markdown:
     """An identifier as a code span, or as escaped text if it could end the span."""
-    text = formatting.to_one_line(value)
+    text = to_one_line(value)
     if not text or BREAKS_CODE.search(text):
         return Markdown(escape(text))
     return Markdown(f"`{text}`")

@@ -28,9 +28,8 @@ VOID = {"meta", "link", "img", "br", "hr", "input"}
 HOSTILE = (
     """"'><script>alert(1)</script><img src=http://evil.example/x onerror=a()>{{ 7 * 7 }}&lt;"""
 )
-STYLE = (
-    files("etl_assets.report").joinpath("templates", "run_report.css").read_text(encoding="utf-8")
-)
+PALETTE = files("etl_assets.publish.site") / "templates" / "palette.css"
+STYLE = PALETTE.read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
