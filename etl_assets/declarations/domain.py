@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from etl_assets.declarations.declaration import COLUMN_NAME, COLUMN_PATH, NAME, Declaration
 from etl_assets.declarations.source import Source
@@ -30,10 +30,15 @@ class Document(Declaration):
     format: str = Field(pattern=NAME, description="name of the writer, which is its standard")
     # The key is `from` in YAML, which is a keyword in Python.
     model: str = Field(alias="from", pattern=NAME)
+    also_from: dict[str, Annotated[str, Field(pattern=NAME)]] = Field(
+        default={},
+        description="further models that the writer reads, by the name that it gives them",
+    )
     made_with: str | None = Field(
         default=None,
         pattern=NAME,
-        description="another model whose changes rewrite the document; default: only `from`",
+        description="another model whose changes alone rewrite the document; default: all that it"
+        " is written from",
     )
     json_schema: str | None = Field(
         default=None,
@@ -41,11 +46,18 @@ class Document(Declaration):
         description="a JSON Schema file in the domain's folder; the gate validates the document",
     )
     options: dict[str, str | bool | dict[str, str]] = {}
+    enabled: bool = Field(default=True, description="false leaves the document out of the set")
 
     @property
     def models(self) -> list[str]:
-        """The model that the document is written from, then the other one that it depends on."""
-        return [name for name in (self.model, self.made_with) if name]
+        """The model that the document is written from, then the others that it depends on."""
+        names = (self.model, *self.also_from.values(), self.made_with)
+        return [name for name in dict.fromkeys(names) if name]
+
+    @property
+    def rewritten_by(self) -> list[str]:
+        """The models of which a change makes the document again."""
+        return [self.made_with] if self.made_with else self.models
 
 
 class MapLines(Declaration):
@@ -309,6 +321,11 @@ class Domain(Declaration):
     disabled_sources: dict[str, Source] = Field(
         default={}, exclude=True, description="declared with enabled: false"
     )
+
+    @field_validator("documents")
+    @classmethod
+    def _leave_out_disabled(cls, documents: list[Document]) -> list[Document]:
+        return [document for document in documents if document.enabled]
 
     def find_source(self, name: str) -> Source | None:
         """Returns the enabled source of this name, bare or in full (`domain.name`), or None."""

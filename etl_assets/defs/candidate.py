@@ -165,6 +165,7 @@ class Candidate:
                     for document in self._domain.documents
                 },
                 signing_key=self._session.key_fingerprint,
+                tones=self._domain.tones,
             )
 
     def _previous_set(self, *, takes_over_parts: bool) -> PreviousSet | None:
@@ -344,6 +345,7 @@ class Candidate:
                 document=document.file,
                 as_of=self.run.as_of,
                 mart=self._run_marts[document.model],
+                further_marts=[self._run_marts[model] for model in document.also_from.values()],
                 sources=self._content_sources(document.file),
                 signing_key=(
                     self._session.key_fingerprint if names_signing_key(document) else None
@@ -414,6 +416,6 @@ class Candidate:
 
 
 def _tables_of(graph: Graph, document: Document) -> frozenset[str]:
-    """Return the names of the tables that the document's model is made of."""
-    model = graph.find(document.model)
-    return model.tables if model else frozenset()
+    """Return the names of the tables that the document's models are made of."""
+    models = map(graph.find, (document.model, *document.also_from.values()))
+    return frozenset[str]().union(*(model.tables for model in models if model))

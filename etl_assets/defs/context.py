@@ -116,7 +116,7 @@ class ProjectContext:
         digest = hashlib.sha256()
         # Sorted, as file systems list a folder in different orders.
         for path in sorted(package.rglob("*")):
-            if path.suffix in {".py", ".j2"}:
+            if path.suffix in {".py", ".j2", ".css", ".js"}:
                 digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
         return digest.hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from urllib.parse import quote
 
 MAX_NAME_BYTES = 200  # file systems allow 255, and temporary files add to a name
 DIGEST_CHARACTERS = 16
@@ -28,3 +29,15 @@ def limit_name(escaped: str, suffix: str, *, folds_case: bool = False) -> str:
     kept = MAX_NAME_BYTES - len(DIGEST_MARK) - len(digest) - len(suffix)
     start = PARTIAL_ESCAPE.sub("", encoded[:kept].decode(errors="ignore"))
     return f"{start}{DIGEST_MARK}{digest}{suffix}"
+
+
+def safe_file_name(name: str, suffix: str) -> str:
+    """A file name of at most 200 bytes with every character escaped that is unsafe in one.
+
+    No two names have one file, also on file systems that fold case.
+    """
+    escaped = quote(name, safe="+")
+    if escaped.startswith("."):
+        # `quote` leaves dots, but a leading one hides the file, and `..` is a folder.
+        escaped = "%2E" + escaped[1:]
+    return limit_name(escaped, suffix, folds_case=True)

@@ -141,11 +141,12 @@ class RunMart(Record):
 
 
 class DocumentContent(Record):
-    """The mart that one declared document was written from, possibly by an earlier run."""
+    """The marts that one declared document was written from, possibly by an earlier run."""
 
     document: str
     as_of: AwareDatetime = Field(description="logical time of the run that wrote it")
     mart: RunMart
+    further_marts: list[RunMart] = Field(default=[], description="those of `also_from`")
     sources: list[str] | None = Field(
         default=None,
         description="sources named in it, those that had rows then; null: all of its model",
@@ -155,6 +156,11 @@ class DocumentContent(Record):
         description="fingerprint of the key that it names, if its format names one",
         exclude_if=operator.not_,
     )
+
+    @property
+    def marts(self) -> list[RunMart]:
+        """The mart whose rows it has, then the further ones."""
+        return [self.mart, *self.further_marts]
 
 
 class AcceptedChange(Record):
@@ -284,7 +290,7 @@ class RunManifest(Record):
     @property
     def histories(self) -> set[str]:
         """Digests of every published history that a mart of this run was built from."""
-        marts = [*self.marts, *(content.mart for content in self.contents)]
+        marts = [*self.marts, *(mart for content in self.contents for mart in content.marts)]
         digests = {self.history_sha256, *(mart.history_sha256 for mart in marts)}
         return {sha256 for sha256 in digests if sha256}
 

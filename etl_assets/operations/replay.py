@@ -7,23 +7,30 @@ each mart is rebuilt for the logical time and from the history that it was first
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import Field
 
-from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.domain import Document, Domain
 from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import ProjectContext
 from etl_assets.marts.graph import Graph, Model
 from etl_assets.model.errors import BuildError, NotFoundError, UsageError
 from etl_assets.model.records import Record
-from etl_assets.model.run_manifest import MARTS, DocumentContent, RunManifest, RunMart
+from etl_assets.model.run_manifest import (
+    MARTS,
+    DocumentContent,
+    PublishedFile,
+    RunManifest,
+    RunMart,
+)
 from etl_assets.operations.run import require_empty
 from etl_assets.operations.scratch_home import ScratchHome, health_in_run, open_scratch_home
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish import run_directory, set_index
+from etl_assets.publish.documents import mart_file
 from etl_assets.publish.writers.output import DocumentContext
 
 REPLAYS = "replays"
@@ -136,7 +143,9 @@ def _build_marts(
     folder of each by model and origin.
     """
     run_marts = {(mart.model, _origin_of(mart)) for mart in manifest.marts}
-    document_marts = {(made.mart.model, _origin_of(made.mart)) for made in manifest.contents}
+    document_marts = {
+        (mart.model, _origin_of(mart)) for made in manifest.contents for mart in made.marts
+    }
     names_by_origin: dict[Origin, set[str]] = {}
     for name, origin in run_marts | document_marts:
         names_by_origin.setdefault(origin, set()).add(name)
@@ -182,14 +191,24 @@ def _write_documents(
     target: Path,
 ) -> None:
     documents = {document.file: document for document in domain.documents}
+    files_before: list[tuple[Document, Sequence[PublishedFile]]] = []
     for content in contents:
         document = documents[content.document]
-        attributions = attributions_of(domain, graph, document, content.sources)
+        marts = {
+            mart.model: mart_file(mart_folders[mart.model, _origin_of(mart)], mart.model)
+            for mart in content.marts
+        }
         context = DocumentContext(
-            target, content.as_of, attributions, signing_key=content.signing_key
+            target,
+            content.as_of,
+            attributions_of(domain, graph, document, content.sources),
+            signing_key=content.signing_key,
+            marts={name: marts[model] for name, model in document.also_from.items()},
+            files_before=tuple(files_before),
+            tones=domain.tones,
         )
-        folder = mart_folders[content.mart.model, _origin_of(content.mart)]
-        publish_documents.write_document(document, folder, context)
+        files = publish_documents.write_document(document, marts[document.model], context)
+        files_before.append((document, files))
 
 
 def _compare(

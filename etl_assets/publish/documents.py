@@ -19,7 +19,7 @@ from typing import Any
 import jsonschema
 import msgspec
 
-from etl_assets.declarations.domain import Attribution, Document
+from etl_assets.declarations.domain import Attribution, Document, Tone
 from etl_assets.model.errors import BuildError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import (
@@ -35,7 +35,12 @@ from etl_assets.publish import openpgp, run_directory, set_index
 from etl_assets.publish.openpgp import SigningKey
 from etl_assets.publish.run_directory import SIGNATURE_SUFFIX, SUMS_FILE, SUMS_SIGNATURE
 from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
-from etl_assets.publish.writers.registry import count_rows, find_writer, names_signing_key
+from etl_assets.publish.writers.registry import (
+    count_rows,
+    find_writer,
+    links_files,
+    names_signing_key,
+)
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures
@@ -71,7 +76,7 @@ class PreviousSet:
     ) -> PublishedDocument | None:
         """What a writer may take over parts from, or None if anything of it is not as recorded."""
         files = self.files_of(document)
-        mart = self.directory / MARTS / f"{document.model}.parquet"
+        mart = mart_file(self.directory / MARTS, document.model)
         mart_sha256 = self.mart_digests.get(document.file)
         if mart_sha256 is None or not files:
             return None
@@ -103,7 +108,7 @@ class WrittenDocuments:
     """What the others have taken over parts of, by the document's file."""
 
 
-def write_documents(
+def write_documents(  # noqa: PLR0913 - each is an input of some document
     documents: Sequence[Document],
     marts: Path,
     run_dir: Path,
@@ -114,6 +119,7 @@ def write_documents(
     signatures: Signatures,
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
     signing_key: str | None = None,
+    tones: Mapping[str, Tone] = MappingProxyType({}),
 ) -> WrittenDocuments:
     """Write or link every document of the candidate.
 
@@ -121,16 +127,19 @@ def write_documents(
     are of the published files, `attributions` belong to a document by its file, `signing_key` is
     the fingerprint of the key that signs the set.
     """
-    files: list[PublishedFile] = []
+    files_before: list[tuple[Document, Sequence[PublishedFile]]] = []
     linked: set[str] = set()
     published: dict[str, PublishedDocument] = {}
     for document in documents:
         reused: list[PublishedFile] = []
         document_as_of = as_of
         named_key = signing_key if names_signing_key(document) else None
-        # The last model is the one whose change makes the document again (`made_with`).
-        is_unchanged = previous is not None and document.models[-1] not in changed
-        if previous and is_unchanged and previous.signing_keys.get(document.file) == named_key:
+        if (
+            previous
+            and changed.isdisjoint(document.rewritten_by)
+            and previous.signing_keys.get(document.file) == named_key
+            and _has_same_links(document, files_before, previous)
+        ):
             reused = reuse_document(document, run_dir, previous=previous, signatures=signatures)
             # One that is made again because a file was damaged keeps the time of its content.
             document_as_of = previous.content_times.get(document.file, as_of)
@@ -145,17 +154,38 @@ def write_documents(
                 attributions.get(document.file, ()),
                 published.get(document.file),
                 named_key,
+                {name: mart_file(marts, model) for name, model in document.also_from.items()},
+                tuple(files_before),
+                tones,
             )
-            reused = write_document(document, marts, context)
-        files += reused
+            reused = write_document(document, mart_file(marts, document.model), context)
+        files_before.append((document, reused))
+    files = [file for _, document_files in files_before for file in document_files]
     return WrittenDocuments(files, linked, published)
 
 
-def write_document(
-    document: Document, marts: Path, context: DocumentContext
-) -> list[PublishedFile]:
+def _has_same_links(
+    document: Document,
+    files_before: Iterable[tuple[Document, Sequence[PublishedFile]]],
+    previous: PreviousSet,
+) -> bool:
+    """True if the files that the document links have the names that they had."""
+    if not links_files(document):
+        return True
+    return all(
+        {file.file for file in files} == {file.file for file in previous.files_of(other)}
+        for other, files in files_before
+    )
+
+
+def mart_file(marts: Path, model: str) -> Path:
+    """The file of a model in a folder of marts."""
+    return marts / f"{model}.parquet"
+
+
+def write_document(document: Document, mart: Path, context: DocumentContext) -> list[PublishedFile]:
     """Write the document's files from its mart; returns a record of each."""
-    rows = Rows(marts / f"{document.model}.parquet")
+    rows = Rows(mart)
     written = find_writer(document).write(rows, document, context)
     logger.info("wrote %s from %d rows of %s", document.file, len(rows), document.model)
     return written
@@ -189,7 +219,7 @@ def find_incomplete_documents(
         written_rows[file.document] = written_rows.get(file.document, 0) + file.rows
     problems = []
     for document in documents:
-        expected = len(Rows(marts / f"{document.model}.parquet"))
+        expected = len(Rows(mart_file(marts, document.model)))
         counts = {written_rows.get(document.file, 0)}
         if document.file not in written.linked:
             published = written.published.get(document.file)

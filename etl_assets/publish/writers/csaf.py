@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import quote
 
@@ -391,6 +391,16 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
 def signed_files(files: Iterable[PublishedFile]) -> list[str]:
     """The files beside which a signature is published: section 7.1.19 requires one per document."""
     return [file.file for file in files if file.rows]
+
+
+def group_files(
+    document: Document, files: Iterable[PublishedFile], groups: Sequence[str]
+) -> dict[str, str]:
+    """The document of each package; `groups` are all packages."""
+    ids = csaf_provider.tracking_ids(groups, Options.model_validate(document.options).id_prefix)
+    by_name = {PurePosixPath(file.file).name: file.file for file in files if file.rows}
+    names = {group: csaf_provider.file_name(ids[group]) for group in groups}
+    return {group: by_name[name] for group, name in names.items() if name in by_name}
 
 
 def _find_releases(groups: RowGroups, options: Options) -> dict[Group, Release]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from etl_assets.declarations.domain import Attribution, Document, attribution_texts
+from etl_assets.declarations.domain import Attribution, Document, Tone, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.storage.atomic_write import atomic_file
@@ -52,6 +52,12 @@ class DocumentContext:
     published: PublishedDocument | None = None
     signing_key: str | None = None
     """Fingerprint of the key with which the set is signed; None if it is not signed."""
+    marts: Mapping[str, Path] = field(default_factory=dict)
+    """The further marts that it declares, by the name in `also_from`."""
+    files_before: Sequence[tuple[Document, Sequence[PublishedFile]]] = ()
+    """The files of the documents of the set that are declared before it."""
+    tones: Mapping[str, Tone] = field(default_factory=dict)
+    """Which tone of colour a value has."""
 
 
 class DocumentStruct(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ A new format is a module of its name in this package, and its name in `FORMATS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
@@ -30,6 +30,7 @@ FORMATS = (
     "osv",
     "parquet",
     "plain_text",
+    "site",
     "vex_repository",
 )
 
@@ -49,6 +50,31 @@ class Writer(Protocol):
 
         Raises BuildError if a file is not what its format says.
         """
+
+
+@runtime_checkable
+class ManyMartsWriter(Protocol):
+    """What the module of a format offers that reads further marts."""
+
+    MARTS: Mapping[str, type]
+    """The type of the rows of each, by the name that `also_from` uses."""
+
+
+@runtime_checkable
+class GroupFilesWriter(Protocol):
+    """What the module of a format offers that writes a file for each group of rows."""
+
+    def group_files(
+        self, document: Document, files: Iterable[PublishedFile], groups: Sequence[str]
+    ) -> dict[str, str]:
+        """The file of each group that has one; the names may depend on all groups."""
+
+
+@runtime_checkable
+class LinkingWriter(Protocol):
+    """What the module of a format offers whose files link those of documents declared before."""
+
+    LINKS_FILES: bool
 
 
 @runtime_checkable
@@ -74,6 +100,22 @@ def find_writer(document: Document) -> Writer:
     if problems := find_problems([document]):
         raise DeclarationError(problems)
     return _import_writer(document.format)
+
+
+def find_group_files(
+    document: Document, files: Iterable[PublishedFile], groups: Sequence[str]
+) -> dict[str, str]:
+    """Those of the document's files that are about one group, by group."""
+    writer = find_writer(document)
+    if isinstance(writer, GroupFilesWriter):
+        return writer.group_files(document, files, groups)
+    return {}
+
+
+def links_files(document: Document) -> bool:
+    """True if the document's files link those of documents that are declared before it."""
+    writer = find_writer(document)
+    return isinstance(writer, LinkingWriter) and writer.LINKS_FILES
 
 
 def count_rows(document: Document, directory: Path, published: PublishedDocument | None) -> int:
@@ -111,8 +153,15 @@ def find_problems(documents: Iterable[Document]) -> list[Problem]:
             expected = f"one of the formats {', '.join(FORMATS)}"
             problems.append(Problem(f"{where}: format", expected, document.format))
             continue
+        writer = _import_writer(document.format)
+        known = writer.MARTS if isinstance(writer, ManyMartsWriter) else {}
+        for name in document.also_from.keys() - known.keys():
+            expected = f"one of {', '.join(known)}" if known else "no further model"
+            problems.append(
+                Problem(f"{where}: also_from.{name}", expected, document.also_from[name])
+            )
         try:
-            _import_writer(document.format).Options.model_validate(document.options)
+            writer.Options.model_validate(document.options)
         except ValidationError as error:
             for fault in error.errors():
                 option = ".".join(map(str, fault["loc"]))

@@ -123,6 +123,15 @@ def _to_python(column: pa.Array) -> list[Any]:
             if not is_valid:
                 structs[index] = None
         return structs
+    if pa.types.is_list(column.type):
+        # The values of all lists at once, for the same reason.
+        items = _to_python(column.flatten())
+        lists: list[Any] = []
+        start = 0
+        for count in column.value_lengths().to_pylist():
+            lists.append(None if count is None else items[start : start + count])
+            start += count or 0
+        return lists
     if pa.types.is_temporal(column.type):
         # Each distinct time is converted once: few differ, and one costs as much as ten strings.
         encoded = column.dictionary_encode()

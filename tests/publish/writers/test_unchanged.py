@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.mart_tables import table_of
+from support.site_rows import an_entry, lay_entries
 
 from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError
@@ -36,14 +37,18 @@ OPTIONS: dict[str, dict[str, str]] = {
     | VEX
     | {"name": "Garden", "description": "Trees", "url": "https://garden.example/vex.zip"},
     "osv": PACKAGE | {"ecosystem": "Garden", "prefix": "GARDEN-", "layout": "rest"},
+    "site": {"title": "Garden"}
+    | {"page": "tree", "pages": "trees", "entry": "pest", "entries": "pests"},
 }
 FORMATS = sorted(OPTIONS)
-KEYS = {"osv": ("vulnerability_id", "package_name")}
+KEYS = {"osv": ("vulnerability_id", "package_name"), "site": ("page", "entry")}
 
 
 def a_row(document_format: str, package: str, number: int, text: str) -> dict[str, Any]:
     """A row of the format for a package and an id; `text` is what a change changes."""
     pair = {"package_name": package, "vulnerability_id": f"CVE-2026-{number}"}
+    if document_format == "site":
+        return an_entry(package, f"CVE-202{number}-{number}", sentence=text)
     # Two sources build a library, so that its document in a repository is shared.
     library = "libash" if package in {"ash", "oak"} else f"lib{package}"
     names = (package, library)
@@ -91,12 +96,14 @@ def lay(folder: Path, name: str, document_format: str, rows: list[tuple[str, int
     key = KEYS.get(document_format, ("package_name", "vulnerability_id"))
     records.sort(key=lambda record: [record[column] for column in key])
     file = folder / f"{name}.parquet"
+    if document_format == "site":
+        return lay_entries(file, records)
     pq.write_table(table_of(records), file)
     return Rows(file)
 
 
 def a_document(document_format: str) -> Document:
-    files = {"csaf": "csaf", "osv": "osv/all.zip", "vex_repository": "vex.zip"}
+    files = {"csaf": "csaf", "site": "site", "osv": "osv/all.zip", "vex_repository": "vex.zip"}
     file = files.get(document_format, "document.json")
     return Document.model_validate(
         {
