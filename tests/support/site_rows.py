@@ -79,6 +79,7 @@ class Page(HTMLParser):
         self.file = file
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
+        self.heading = ""
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -86,6 +87,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self.tags and self.tags[-1][0] == "h1" and not self.heading:
+            self.heading = data
 
     @property
     def ids(self) -> list[str]:
