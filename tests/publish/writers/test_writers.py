@@ -193,7 +193,7 @@ def test_the_declared_names_of_formats_are_fixed() -> None:
     assert list(FORMATS) == sorted(
         [
             *("csaf", "csv_table", "cyclonedx", "json_envelope", "json_map", "json_record"),
-            *("openvex", "osv", "parquet", "plain_text", "vex_repository"),
+            *("openvex", "osv", "parquet", "plain_text", "site", "vex_repository"),
         ]
     )
 
