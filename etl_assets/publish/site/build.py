@@ -13,7 +13,7 @@ from etl_assets.publish.site import names
 from etl_assets.publish.site.entry_pages import EntryPages
 from etl_assets.publish.site.files import SiteFiles
 from etl_assets.publish.site.lists import Lists
-from etl_assets.publish.site.outline import Outline
+from etl_assets.publish.site.outline import Outline, newest_key
 from etl_assets.publish.site.render import Renderer, static_files
 from etl_assets.publish.site.rows import Change, Row, Rule, State
 from etl_assets.publish.writers.output import DocumentContext
@@ -50,7 +50,7 @@ def build_site(
     state_names = outline.list_states(known)
     lists = Lists(renderer, files, outline, pages.numbers, options)
     lists.write_pages()
-    lists.write_groups(_changed_entry_groups(groups, outline, known, pages.recut), state_names)
+    lists.write_groups(_changed_entry_groups(groups, outline, known, pages.moved), state_names)
     lists.write_index({state: context.tones.get(state, "plain") for state in state_names})
     _write_front(renderer, files, outline, pages, context, options, states)
     for name, content in static_files().items():
@@ -76,11 +76,14 @@ def _write_entry_pages(
 
 
 def _changed_entry_groups(
-    groups: RowGroups, outline: Outline, known_states: Sequence[str], recut: AbstractSet[str]
+    groups: RowGroups,
+    outline: Outline,
+    known_states: Sequence[str],
+    moved: AbstractSet[tuple[str, str]],
 ) -> set[str] | None:
     """The groups of ids whose lists change; None for all.
 
-    Entries of the pages `recut` may be on other parts of them than before.
+    Entries in `moved`, pairs of page and id, are on another part of the page than before.
     """
     if groups.published is None or not groups.unchanged:
         return None
@@ -88,7 +91,7 @@ def _changed_entry_groups(
     if published.list_states(known_states) != outline.list_states(known_states):
         return None  # the scripts of all groups refer to states by their numbers
     lines = set(outline.lines).symmetric_difference(published.lines)
-    lines |= {line for line in outline.lines if line.page in recut}
+    lines |= {line for line in outline.lines if (line.page, line.entry) in moved}
     return {line.entry_group for line in lines}
 
 
@@ -123,7 +126,7 @@ def _write_front(
         attributions=attribution_texts(context.attributions),
     )
     files.write("index.html", index)
-    newest_groups = sorted(entry_groups.items(), reverse=True)
+    newest_groups = sorted(entry_groups.items(), key=lambda item: newest_key(item[0]), reverse=True)
     html = renderer.page(
         "groups.html.j2", "", groups=newest_groups, total=sum(entry_groups.values())
     )

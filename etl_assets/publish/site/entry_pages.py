@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from etl_assets.publish.site import names
 from etl_assets.publish.site.files import SiteFiles
-from etl_assets.publish.site.outline import EntryNumbers, natural_key
+from etl_assets.publish.site.outline import EntryNumbers, newest_key
 from etl_assets.publish.site.paging import cut_pages
 from etl_assets.publish.site.render import Renderer
 from etl_assets.publish.site.rows import Row
@@ -46,7 +46,8 @@ class EntryPages:
 
     def __init__(self, renderer: Renderer, files: SiteFiles, folder: str) -> None:
         self.numbers = EntryNumbers()
-        self.recut: set[str] = set()
+        self.moved: set[tuple[str, str]] = set()
+        """The page and the id of entries that are on another part of it than before."""
         self._renderer, self._files, self._folder = renderer, files, folder
 
     @cached_property
@@ -56,14 +57,13 @@ class EntryPages:
     def write(self, rows: Sequence[Row], links: Sequence[tuple[str, str]]) -> None:
         """Write all parts of the page of these rows; `links` are URLs with their labels."""
         page = rows[0].page
-        rows = sorted(rows, key=lambda row: natural_key(row.entry), reverse=True)
+        rows = sorted(rows, key=lambda row: newest_key(row.entry_group, row.entry), reverse=True)
         rows.sort(key=lambda row: (row.state_rank, row.state))
         is_long = len(rows) > MAX_UNDIVIDED_ENTRIES
         sections = [Section(row.state, row.entry_group if is_long else None) for row in rows]
         entries = [str(self._entry(row)) for row in rows]
         parts = cut_pages(entries)
-        if len(parts) > 1 or len(self._files.published_parts(self._folder, page)) > 1:
-            self.recut.add(page)
+        published_numbers = self._read_published_numbers(page)
         files = [names.link(names.file_name(page, number + 1)) for number in range(len(parts))]
         counts: dict[Section, int] = {}
         first_files: dict[Section, str] = {}
@@ -72,6 +72,8 @@ class EntryPages:
                 section = sections[index]
                 counts[section] = counts.get(section, 0) + 1
                 first_files.setdefault(section, files[number])
+                if published_numbers.get(names.anchor(rows[index].entry), 1) != number + 1:
+                    self.moved.add((page, rows[index].entry))
             if len(parts) > 1:
                 anchors = (names.anchor(rows[index].entry) for index in part)
                 self.numbers.add(page, number + 1, anchors)
@@ -94,6 +96,15 @@ class EntryPages:
             file = f"{self._folder}/{names.file_name(page, number + 1)}"
             self._files.write(file, content, rows=len(part))
 
+    def _read_published_numbers(self, page: str) -> dict[str, int]:
+        """On which published part each anchor is, of a page that has several."""
+        parts = self._files.published_parts(self._folder, page)
+        numbers: dict[str, int] = {}
+        for number, file in enumerate(parts if len(parts) > 1 else (), start=1):
+            anchors = read_anchors(self._files.read_published(file))
+            numbers |= dict.fromkeys(anchors, number)
+        return numbers
+
     def can_link(self, page: str, links: Sequence[tuple[str, str]]) -> bool:
         """True if the page is published with these links, which other rows may have changed."""
         parts = self._files.published_parts(self._folder, page)
@@ -105,10 +116,9 @@ class EntryPages:
 
     def link(self, page: str) -> None:
         """Link the published parts of a page."""
-        parts = self._files.published_parts(self._folder, page)
-        for number, file in enumerate(parts, start=1):
-            if len(parts) > 1:
-                self.numbers.add(page, number, read_anchors(self._files.read_published(file)))
+        if numbers := self._read_published_numbers(page):
+            self.numbers.by_page[page] = numbers
+        for file in self._files.published_parts(self._folder, page):
             self._files.link(file)
 
 
@@ -150,7 +160,7 @@ def _jumps(counts: dict[Section, int], first_files: dict[Section, str]) -> list[
         targets = [
             {
                 "url": f"{first_files[section]}#{names.link(section.id)}",
-                "label": section.group or "show",
+                "label": section.group or section.state,
                 "count": counts[section],
             }
             for section in sections

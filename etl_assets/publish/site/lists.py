@@ -63,6 +63,7 @@ class Lists:
         ]
         index = {
             "folders": [self._page_folder, self._entry_folder],
+            "entry": self._entry_noun,
             "states": list(states.items()),
             "groups": groups,
             "pages": rows,

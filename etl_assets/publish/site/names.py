@@ -56,6 +56,7 @@ def fragment(name: str) -> str:
     return "#" + link(anchor(name))
 
 
+@lru_cache(1 << 14)
 def web_url(url: str | None) -> str | None:
     """The URL if it leads to a web page, else None: a link with another scheme may be a script."""
     if url is None or not WEB_URL.fullmatch(url):

@@ -102,3 +102,9 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
         (1, int(part), "") if part.isascii() and part.isdigit() and len(part) < 20 else (0, 0, part)
         for part in DIGITS.split(text)
     ]
+
+
+def newest_key(group: str, entry: str = "") -> tuple[bool, object, object]:
+    """Orders ids by age, as far as they show it: groups without a number, such as a year, first."""
+    has_number = DIGITS.search(group) is not None
+    return has_number, natural_key(group), natural_key(entry)

@@ -21,6 +21,7 @@ from etl_assets.model.display_text import INVISIBLE
 from etl_assets.publish.site import names
 
 TEMPLATES = "templates"
+BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 STATIC_FILES = ("site.css", "site.js")
 
@@ -85,12 +86,15 @@ def link_host(text: str, url: str | None) -> str:
 
 
 def mark_placeholders(template: str) -> str:
-    """A sentence with `{name}` in it as markup; parts in square brackets may be missing."""
-    parts = PLACEHOLDER.split(_clean(template))
-    return Markup().join(
-        Markup("<var>{}</var>").format(part.replace("_", " ")) if index % 2 else escape(part)
-        for index, part in enumerate(parts)
-    )
+    """A sentence with `{name}` in it as markup; a part in square brackets may be missing."""
+    sentence = Markup()
+    for index, optional in enumerate(BRACKETS.split(_clean(template))):
+        parts = Markup().join(
+            Markup("<var>{}</var>").format(part.replace("_", " ")) if number % 2 else escape(part)
+            for number, part in enumerate(PLACEHOLDER.split(optional))
+        )
+        sentence += Markup("<i>{}</i>").format(parts) if index % 2 else parts
+    return sentence
 
 
 @lru_cache(1 << 10)
@@ -101,7 +105,9 @@ def format_moment(moment: datetime) -> str:
 def _finalize(value: object) -> object:
     """Remove invisible characters from text of the data; markup of the templates is unchanged."""
     # Not `isinstance`: the templates' own output is Markup, a subclass of str.
-    return _clean(value) if type(value) is str else value
+    if type(value) is not str or value.isprintable():
+        return value
+    return _clean(value)
 
 
 def _clean(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.documents import PreviousSet, write_documents
 from etl_assets.publish.site import names
 from etl_assets.publish.site.paging import MAX_PAGE_BYTES
+from etl_assets.publish.site.render import mark_placeholders
 from etl_assets.publish.writers import site
 from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
 from etl_assets.publish.writers.registry import find_problems
@@ -487,8 +489,156 @@ def test_the_search_finds_names_and_ids_from_a_disk(tmp_path: Path, query: str, 
 
 def type_in(page: Path, query: str) -> None:
     """Let a script of the page type the query."""
-    (page.parent / "typed.js").write_text(
+    add_script(
+        page,
         'const field = document.querySelector("input");'
-        f' field.focus(); field.value = {query!r}; field.dispatchEvent(new Event("input"));'
+        f' field.focus(); field.value = {query!r}; field.dispatchEvent(new Event("input"));',
     )
+
+
+def add_script(page: Path, text: str) -> None:
+    """Let the page run a script after its own, as a file: its policy refuses others."""
+    (page.parent / "typed.js").write_text(text)
     alter(page, "</head>", '<script src="typed.js" defer></script></head>')
+
+
+PRESS = """const field = document.querySelector("input");
+const press = (key) => document.activeElement.dispatchEvent(
+  new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+new MutationObserver((_, observer) => {
+  observer.disconnect();
+  KEYS.forEach(press);
+  document.body.title = `${document.activeElement.textContent}|${field.value}`;
+}).observe(document.querySelector("form ol"), {childList: true});
+field.focus();
+field.value = "a";
+field.dispatchEvent(new Event("input"));"""
+
+
+@needs_browser
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("keys", "focused"),
+    [
+        ([], "|a"),
+        (["ArrowDown"], "ash|a"),
+        (["ArrowDown", "ArrowDown"], "aspen|a"),
+        (["ArrowDown", "ArrowDown", "ArrowUp"], "ash|a"),
+        (["ArrowDown", "ArrowUp"], "|a"),
+        (["ArrowDown", "Escape"], "|"),
+    ],
+    ids=["typed", "down", "down twice", "up", "back in the field", "cleared"],
+)
+def test_the_keyboard_moves_through_the_results(
+    tmp_path: Path, keys: list[str], focused: str
+) -> None:
+    write(tmp_path, [an_entry(page) for page in ("ash", "aspen", "fir")])
+    page = tmp_path / "set/site/index.html"
+    add_script(page, PRESS.replace("KEYS", repr(keys)))
+
+    shown = render_page(page.as_uri(), tmp_path)
+
+    assert f'<body title="{focused}">' in shown
+
+
+WIDE = "a-name-that-no-telephone-can-show-in-one-line-" * 4
+# A page from a disk is not shown to the page around it, so it sends its width.
+FRAME = """<!doctype html><iframe src="{}" style="width: 375px; height: 800px"></iframe>
+<p>nothing</p><script>
+addEventListener("message", ({{data}}) => document.querySelector("p").textContent = data);
+</script>"""
+MEASURE = """addEventListener("load", () => {
+  document.querySelectorAll("details").forEach((details) => details.open = true);
+  const {scrollWidth, clientWidth} = document.documentElement;
+  parent.postMessage(`${scrollWidth} of ${clientWidth}`, "*");
+});"""
+
+
+@needs_browser
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["start", "page", "pages", "ids", "changes", "rules"])
+def test_a_phone_need_not_scroll_sideways(tmp_path: Path, kind: str) -> None:
+    texts = ("answer", "badge", "sentence", "action", "flip")
+    entry = an_entry(WIDE, f"CVE-2026-{WIDE}", **dict.fromkeys(texts, WIDE))
+    write(tmp_path, [entry])
+    root = tmp_path / "set/site"
+    files = {
+        "start": "index.html",
+        "page": f"trees/{names.file_name(WIDE)}",
+        "pages": "trees.html",
+        "ids": "pests/cve-2026.html",
+        "changes": "changes.html",
+        "rules": "rules.html",
+    }
+    add_script(root / files[kind], MEASURE)
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format((root / files[kind]).as_uri()))
+
+    shown = render_page(frame.as_uri(), tmp_path)
+
+    widths = re.search(r"<p>(\d+) of (\d+)</p>", shown)
+    assert widths, shown
+    assert int(widths[1]) <= int(widths[2]) <= 375
+
+
+@needs_browser
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("scheme", "color"),
+    [("1", "rgb(245, 246, 248)"), ("0", "rgb(15, 20, 26)")],
+    ids=["light", "dark"],
+)
+def test_a_page_follows_the_colours_of_the_system(tmp_path: Path, scheme: str, color: str) -> None:
+    write(tmp_path, [an_entry()])
+    page = tmp_path / "set/site/trees/ash.html"
+    add_script(page, "document.body.title = getComputedStyle(document.body).backgroundColor;")
+
+    shown = render_page(page.as_uri(), tmp_path, f"--blink-settings=preferredColorScheme={scheme}")
+
+    assert f'<body title="{color}">' in shown
+
+
+@needs_browser
+@pytest.mark.long
+def test_the_policy_of_a_page_refuses_scripts_in_it_and_requests(tmp_path: Path) -> None:
+    write(tmp_path, [an_entry()])
+    page = tmp_path / "set/site/index.html"
+    alter(page, "</head>", "<script>document.title = 'taken'</script></head>")
+    add_script(
+        page,
+        "addEventListener('securitypolicyviolation', (event) =>"
+        " document.body.title += event.effectiveDirective + ' ');"
+        "fetch('https://garden.example/').catch(() => null);"
+        "new Image().src = 'https://garden.example/';",
+    )
+
+    shown = render_page(page.as_uri(), tmp_path)
+
+    assert "<title>Garden</title>" in shown
+    assert re.search('<body title="(connect-src img-src|img-src connect-src) ">', shown)
+
+
+def test_ids_are_listed_from_the_newest_year_on(tmp_path: Path) -> None:
+    ids = ["CVE-2025-10", "CVE-2025-9", "CVE-2026-1", "TEMP-0001-A"]
+    write(tmp_path, [an_entry("ash", entry) for entry in ids])
+
+    (page,) = pages_of(tmp_path, "ash")
+
+    assert page.entries == ["CVE-2026-1", "CVE-2025-10", "CVE-2025-9", "TEMP-0001-A"]
+    pests = Page(tmp_path / "set/site/pests.html")
+    groups = [url for url in pests.urls if url.startswith("pests/")]
+    assert groups == ["pests/cve-2026.html", "pests/cve-2025.html", "pests/temp.html"]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("Fixed in {fixed_version}.", "Fixed in <var>fixed version</var>."),
+        ("Ruled[ ({why})].", "Ruled<i> (<var>why</var>)</i>."),
+        ("[<b>]{x}<b>", "<i>&lt;b&gt;</i><var>x</var>&lt;b&gt;"),
+        ("a ] b [ c", "a ] b [ c"),
+    ],
+    ids=["a value", "an optional part", "markup", "brackets alone"],
+)
+def test_values_and_optional_parts_of_a_sentence_are_marked(template: str, expected: str) -> None:
+    assert mark_placeholders(template) == expected

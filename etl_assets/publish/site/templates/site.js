@@ -50,7 +50,8 @@
     index.pages.forEach(([name, stem, count, open], order) => {
       const at = rank(name, query);
       if (at < 0) return;
-      const note = open ? `${open} open of ${count}` : `${count}`;
+      const noun = count === 1 ? index.entry : index.folders[1];
+      const note = `${count} ${noun}${open ? `, ${open} open` : ""}`;
       found.push({rank: at, order, name, note, url: `${index.folders[0]}/${htmlFile(stem || name, 1)}`});
     });
     return bestFirst(found);
@@ -70,7 +71,7 @@
     const found = [];
     for (const [name, stem, count] of groupsFor(index, query)) {
       if (name.toLowerCase().startsWith(query)) {
-        found.push({rank: 1, order: -1, name: `${name}…`, note: `${count}`,
+        found.push({rank: 1, order: -1, name: `${name}…`, note: `${count} ${index.folders[1]}`,
           url: `${index.folders[1]}/${htmlFile(stem, 1)}`});
         if (name.toLowerCase() !== query) continue;
       }
