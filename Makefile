@@ -102,7 +102,7 @@ schemas: setup ## write what follows from others: JSON Schemas, dbt's sources an
 PICTURES := docs/images
 
 .PHONY: pictures
-pictures: setup-dev ## take the pictures of the README (needs Chromium)
+pictures: setup-dev ## take the pictures of README and docs (needs Chromium)
 	PYTHONPATH=tests $(BIN)/python -W ignore -m support.pictures $(PICTURES)
 
 .PHONY: update-golden

@@ -1,10 +1,11 @@
-"""Takes the pictures of the README: the asset graph of a domain, and the report of a run.
+"""Takes the pictures of README and docs: an asset graph, the report of a run, a page of the site.
 
 `make pictures` runs it: a sample is run in a temporary home, and Chromium renders the pages.
 """
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -38,10 +39,17 @@ def screenshot(url: str, target: Path, *, width: int, height: int, seconds: int)
         subprocess.run([*flags, url], check=True, timeout=180, capture_output=True)
 
 
-def picture_of_report(folder: Path, target: Path) -> None:
+def pictures_of_run(folder: Path, report: Path, site: Path) -> None:
     sample = SampleHome.create_with_run(folder)
-    report = sample.latest / "run_report.html"
-    screenshot(report.as_uri(), target, width=1100, height=900, seconds=5)
+    page = sample.latest / "run_report.html"
+    screenshot(page.as_uri(), report, width=1100, height=900, seconds=5)
+    copy = shutil.copytree(sample.latest / "site", folder / "site")
+    pages = sorted((copy / "packages").glob("*.html"))
+    largest = max(pages, key=lambda path: path.stat().st_size)
+    text = largest.read_text(encoding="utf-8")
+    largest.chmod(0o644)
+    largest.write_text(text.replace("<details>", "<details open>"), encoding="utf-8")
+    screenshot(largest.as_uri(), site, width=1100, height=900, seconds=5)
 
 
 def picture_of_graph(folder: Path, target: Path) -> None:
@@ -87,5 +95,5 @@ if __name__ == "__main__":
     images = Path(sys.argv[1])
     images.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        picture_of_report(Path(work) / "report", images / "report.png")
+        pictures_of_run(Path(work) / "run", images / "report.png", images / "site.png")
         picture_of_graph(Path(work) / "graph", images / "graph.png")
