@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -398,7 +398,7 @@ def test_a_new_ruling_runs_its_downstream_assets_and_changes_one_advisory(
     ruling = f"{cve},{package},not_applicable,,code_not_in_use\n"
     changeable_home.change(RULINGS, lambda text: text.rstrip("\n") + "\n" + ruling)
 
-    manifest = changeable_home.run(RunOptions(as_of=AS_OF + timedelta(days=1)))
+    manifest = changeable_home.run()
 
     asset_names = {asset.key.rpartition("/")[2] for asset in manifest.assets}
     changed_states = changeable_home.states().items() - before.items()
@@ -406,7 +406,9 @@ def test_a_new_ruling_runs_its_downstream_assets_and_changes_one_advisory(
     assert {"overrides_raw", "overrides_validated", "overrides"} <= changeable_home.made_assets(
         manifest
     )
-    assert asset_names & _steps_of_other_sources(changeable_home) == set()
+    # All models are built: the last full build was at AS_OF, more than a week ago.
+    others = _steps_of_other_sources(changeable_home)
+    assert asset_names & {name for name in others if not name.startswith("stg_")} == set()
 
 
 def test_a_deleted_table_file_is_written_again(published_home: SampleHome) -> None:
