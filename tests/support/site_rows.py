@@ -29,7 +29,12 @@ SCHEMA = pa.schema(
         *((name, TEXT) for name in ("sentence", "action", "flip", "entry_url", "record_url")),
         ("facts", _struct("severity score", score=pa.float64())),
         ("rule", TEXT),
-        ("statements", pa.list_(_struct("verdict source claim rule detail record record_url"))),
+        (
+            "statements",
+            pa.list_(
+                _struct("rank verdict source claim rule detail record record_url", rank=pa.int64())
+            ),
+        ),
         (
             "periods",
             pa.list_(
@@ -48,7 +53,13 @@ RANKS = {"open": 1, "fixed": 5}
 def an_entry(page: str = "ash", entry: str = "CVE-2026-1", **values: Any) -> dict[str, Any]:
     """A row; `statement` has values of its one statement."""
     state = values.get("state", "fixed")
-    statement = {"verdict": "won", "source": "Garden", "claim": "fixed_version", "rule": "R1"}
+    statement = {
+        "rank": 1,
+        "verdict": "won",
+        "source": "Garden",
+        "claim": "fixed_version",
+        "rule": "R1",
+    }
     return {
         "page": page,
         "entry": entry,

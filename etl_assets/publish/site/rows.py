@@ -14,8 +14,9 @@ Fact = str | float | bool | None
 
 
 class Statement(msgspec.Struct, forbid_unknown_fields=True):
-    """What one source says about an entry, and what that counts."""
+    """What one source says about an entry, and what that counts; rank 1 counts most."""
 
+    rank: int
     verdict: Literal["won", "agreed", "lost", "abstained"]
     source: str | None
     claim: str

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from etl_assets.model.errors import BuildError
 
-BATCH_ROWS = 4096
+BATCH_ROWS = 1024
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 

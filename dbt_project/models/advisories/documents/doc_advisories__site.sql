@@ -49,13 +49,15 @@ claim_sources as (
 
 ),
 
+-- `list_sort` takes the first field of a struct first; an ordered aggregate needs more memory.
 evidence as (
 
     select
         judged_claims.advisory_id,
         bool_or(judged_claims.claim = 'known_exploited') as is_known_exploited,
-        array_agg(
+        list_sort(array_agg(
             struct_pack(
+                rank := judged_claims.rank,
                 verdict := judged_claims.verdict,
                 source := claim_sources.label,
                 claim := judged_claims.claim,
@@ -64,8 +66,7 @@ evidence as (
                 record := judged_claims.record_id,
                 record_url := judged_claims.record_url
             )
-            order by judged_claims.rank
-        ) as statements,
+        )) as statements,
     from judged_claims
     left join claim_sources on judged_claims.source = claim_sources.source
     group by judged_claims.advisory_id
@@ -76,7 +77,7 @@ past_states as (
 
     select
         periods.advisory_id,
-        array_agg(
+        list_sort(array_agg(
             struct_pack(
                 since := periods.effective_from,
                 until := periods.effective_to,
@@ -87,8 +88,7 @@ past_states as (
                 source := claim_sources.label,
                 record := periods.cause_record
             )
-            order by periods.effective_from
-        ) as periods,
+        )) as periods,
     from periods
     left join claim_sources on periods.cause_source = claim_sources.source
     group by periods.advisory_id
