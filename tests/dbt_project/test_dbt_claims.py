@@ -109,8 +109,9 @@ def decide(warehouse: Warehouse, sets: dict[str, Sequence[Claim]]) -> dict[str, 
         connection.execute(UPDATE_VERSION_KEYS)
     assert all(result.is_ok for result in warehouse.project.build(list(MODELS)))
     decisions = warehouse.query(
-        "select advisory_id, state, fixed_version, confidence, reason_code, decision_rule,"
-        " evidence.source, evidence.claim, evidence.record_id from int_advisories__decided"
+        "select advisory_id, d.state, d.fixed_version, d.confidence, d.reason_code, d.decision_rule,"
+        " winner.source, winner.claim, winner.record_id from int_advisories__decided as d"
+        " inner join int_advisories__judged as winner using (advisory_id) where winner.rank = 1"
     )
     return {name: tuple(decision) for name, *decision in decisions}
 
