@@ -14,5 +14,5 @@ from etl_assets.settings import Settings
 def defs() -> dg.Definitions:
     """Return the definitions of the domains without faults, for the settings of this process."""
     settings = Settings.load()
-    declarations = load_each(settings.domains_dir)
+    declarations = load_each(settings.domains_dir, settings.overrides)
     return build_code_location(ProjectContext(settings, declarations.domains, declarations.broken))

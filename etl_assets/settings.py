@@ -25,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from etl_assets.declarations.overrides import Override
 from etl_assets.declarations.rules import RuleViolation
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
@@ -104,6 +105,7 @@ class Settings(BaseSettings):
     )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _overrides: list[Override] = PrivateAttr(default_factory=list)
 
     @classmethod
     def load(cls, **arguments: Any) -> Self:
@@ -123,7 +125,14 @@ class Settings(BaseSettings):
         if problems := _error_lines([], sources):
             raise SettingsError("\n".join(problems))
         settings._origins.update(_origins(sources))
+        if file := _settings_file(sources):
+            settings._overrides += file.overrides
         return settings
+
+    @property
+    def overrides(self) -> list[Override]:
+        """The values of the settings file that replace declared ones."""
+        return self._overrides
 
     @classmethod
     def settings_customise_sources(
@@ -347,7 +356,7 @@ def _error_lines(
     details: Iterable[ErrorDetails], sources: Mapping[str, PydanticBaseSettingsSource]
 ) -> list[str]:
     """Returns one line for each wrong value: first those of the settings file, by line."""
-    file = next((s for s in sources.values() if isinstance(s, SettingsFileSource)), None)
+    file = _settings_file(sources)
     origins = _origins(sources)
     violations = list(file.violations) if file else []
     lines = []
@@ -362,6 +371,12 @@ def _error_lines(
             lines.append(f"{_variable_of(field)}: expected {expected}, found {actual}")
     located = file.document.problems(violations) if file else []
     return [*map(str, located), *lines]
+
+
+def _settings_file(
+    sources: Mapping[str, PydanticBaseSettingsSource],
+) -> SettingsFileSource | None:
+    return next((s for s in sources.values() if isinstance(s, SettingsFileSource)), None)
 
 
 def _describe_error(detail: ErrorDetails) -> tuple[str, str]:

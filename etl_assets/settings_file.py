@@ -1,4 +1,4 @@
-"""The settings file: YAML with one setting a line.
+"""The settings file: YAML with one setting a line, and overrides of declared values.
 
 Which settings exist, and their valid values, is in `etl_assets.settings`.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource
 
+from etl_assets.declarations.overrides import KEY as OVERRIDES
+from etl_assets.declarations.overrides import read_overrides
 from etl_assets.declarations.rules import RuleViolation, suggest
 from etl_assets.declarations.yaml_positions import format_value, read_yaml
 from etl_assets.model.errors import DeclarationError, SettingsError
@@ -40,7 +42,10 @@ class SettingsFileSource(InitSettingsSource):
         self.violations = list(self.document.violations)
         fields = {name: f for name, f in settings_cls.model_fields.items() if name != "config"}
         data = {} if self.document.data is None else self.document.data
+        self.overrides, violations = read_overrides(self.document)
+        self.violations += violations
         if isinstance(data, dict):
+            data = {key: value for key, value in data.items() if key != OVERRIDES}
             self.violations += _find_violations(data, fields)
         else:
             expected = "settings, one `key: value` a line"
@@ -61,7 +66,8 @@ def _find_violations(
     for key, value in data.items():
         field = fields.get(key)
         if field is None:
-            expected = f"one of {', '.join(fields)}{suggest(key, fields)}"
+            names = [*fields, OVERRIDES]
+            expected = f"one of {', '.join(names)}{suggest(key, names)}"
             yield RuleViolation((key,), expected, "an unknown key")
             continue
         is_flag = field.annotation is bool

@@ -106,7 +106,8 @@ Offenders = Iterator[str]
 def names_as_literals(repo: Repository) -> Offenders:
     """A domain or a source that Python names, where a declaration should."""
     domains = set(repo.domains)
-    names = domains | {source.name for source in repo.sources}
+    # A source may have the name of one of our own fields, which the word then means.
+    names = domains | {source.name for source in repo.sources} - set(Domain.model_fields)
     standards = {path.stem for path in repo.package.glob("*/*ers/*.py")}
     for module, path in repo.modules():
         known = standards if module.startswith(KNOWS_STANDARDS) else set()

@@ -201,11 +201,19 @@ def config_show(*, as_json: Json = False) -> None:
     else:
         problem = ""
     lines += [_format_secret(secret) for secret in secrets]
+    overrides = [
+        {"name": each.name, "value": each.value, "origin": str(each.place)}
+        for each in settings.overrides
+    ]
+    lines += [
+        f"{each['name']} = {_format_value(each['value'])} ({each['origin']})" for each in overrides
+    ]
     if problem:
         lines.append(problem)
     document = {
         "settings": [asdict(setting) for setting in descriptions],
         "secrets": secrets,
+        "overrides": overrides,
     }
     print_result(lines, document, as_json=as_json)
 
@@ -266,7 +274,8 @@ def sources_check() -> None:
     """
     from etl_assets.declarations.load import load
 
-    domains = load(load_settings().domains_dir)
+    settings = load_settings()
+    domains = load(settings.domains_dir, settings.overrides)
     count = sum(len(domain.sources) for domain in domains.values())
     print_text(f"the declarations of {count} sources in {len(domains)} domains are valid")
 

@@ -64,7 +64,7 @@ def load_declarations(settings: Settings, domain: str | None = None) -> Declarat
     from etl_assets.declarations.load import load_each
     from etl_assets.declarations.names import find_domain
 
-    declarations = load_each(settings.domains_dir)
+    declarations = load_each(settings.domains_dir, settings.overrides)
     if domain is not None:
         find_domain(declarations.domains, domain, declarations.broken)
     for broken in declarations.broken.values():

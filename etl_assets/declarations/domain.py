@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -320,6 +320,9 @@ class Domain(Declaration):
     sources: dict[str, Source] = Field(default={}, exclude=True)
     disabled_sources: dict[str, Source] = Field(
         default={}, exclude=True, description="declared with enabled: false"
+    )
+    overrides: dict[str, Any] = Field(
+        default={}, exclude=True, description="values of the settings file by their dotted paths"
     )
 
     @field_validator("documents")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from typing import TypeVar
@@ -19,6 +20,12 @@ from pydantic import ValidationError
 from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import BrokenDomain, Declarations, Domain
 from etl_assets.declarations.names import dependency_violations
+from etl_assets.declarations.overrides import (
+    Override,
+    apply_overrides,
+    find_unknown_domains,
+    split_by_source,
+)
 from etl_assets.declarations.rules import (
     Data,
     RuleViolation,
@@ -29,6 +36,7 @@ from etl_assets.declarations.rules import (
 )
 from etl_assets.declarations.source import Source
 from etl_assets.declarations.yaml_positions import (
+    YamlDocument,
     implied_key_violations,
     read_yaml,
     validation_violations,
@@ -43,9 +51,9 @@ Rules = Callable[[Data], Iterable[RuleViolation]]
 AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
 
 
-def load(root: Path) -> dict[str, Domain]:
+def load(root: Path, overrides: Sequence[Override] = ()) -> dict[str, Domain]:
     """Returns the domains by name; raises DeclarationError with the problems of all files."""
-    declarations = load_each(root)
+    declarations = load_each(root, overrides)
     problems: list[Problem] = []
     for broken in declarations.broken.values():
         problems += broken.problems
@@ -54,15 +62,19 @@ def load(root: Path) -> dict[str, Domain]:
     return dict(declarations.domains)
 
 
-def load_each(root: Path) -> Declarations:
+def load_each(root: Path, overrides: Sequence[Override] = ()) -> Declarations:
     """Returns the domains without faults, and those with faults, which do not affect the others.
 
-    Raises DeclarationError if there is no domain at all, HomeError if `root` cannot be read.
+    Raises DeclarationError if there is no domain at all or a value overrides that of an unknown
+    one, HomeError if `root` cannot be read.
     """
     domains: dict[str, Domain] = {}
     broken: dict[str, BrokenDomain] = {}
-    for folder in _list_domain_folders(root):
-        loaded = _load_domain(folder)
+    folders = _list_domain_folders(root)
+    if problems := find_unknown_domains(overrides, [folder.name for folder in folders]):
+        raise DeclarationError(problems)
+    for folder in folders:
+        loaded = _load_domain(folder, overrides)
         if isinstance(loaded, Domain):
             domains[loaded.name] = loaded
         else:
@@ -75,15 +87,19 @@ def read_declaration(
     file: Path,
     rules: Rules | None = None,
     deprecations: Rules | None = None,
+    override: Callable[[YamlDocument], YamlDocument] | None = None,
 ) -> tuple[AnyDeclaration | None, list[Problem]]:
     """Returns the file as a model, or None, and its problems in the order of the lines.
 
-    What `deprecations` yields is no problem yet, and logged as a warning.
+    What `deprecations` yields is no problem yet, and logged as a warning. `override` replaces
+    values of the file.
     """
     try:
         if not S_ISREG(file.stat().st_mode):  # reading a pipe would never end
             return None, [_problem(file, "a file", "a folder or a device")]
         document = read_yaml(file)
+        if override:
+            document = override(document)
     except DeclarationError as error:
         return None, list(error.problems)
     except OSError as error:
@@ -106,20 +122,29 @@ def read_declaration(
     return declaration, document.problems(violations)
 
 
-def _load_domain(folder: Path) -> Domain | BrokenDomain:
+def _load_domain(folder: Path, overrides: Sequence[Override]) -> Domain | BrokenDomain:
     try:
         files = [entry for entry in _list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
     except OSError as error:
         problem = _problem(folder, "a readable folder", error.strerror or str(error))
         return BrokenDomain(folder.name, frozenset(), [problem])
     source_files = [file for file in files if file.name != DOMAIN_FILE]
+    source_names = [file.stem for file in source_files]
     problems = _name_problems(folder)
     for file in source_files:
         problems += _name_problems(file)
 
+    by_source = split_by_source(overrides, folder.name, source_names)
+
+    def override(name: str | None) -> Callable[[YamlDocument], YamlDocument]:
+        owner = (folder.name, name) if name else (folder.name,)
+        return partial(apply_overrides, overrides=by_source[name], owner=owner)
+
     sources: list[Source] = []
     for file in source_files:
-        source, source_problems = read_declaration(Source, file, source_violations)
+        source, source_problems = read_declaration(
+            Source, file, source_violations, override=override(file.stem)
+        )
         problems += source_problems
         if source:
             names = {"domain": folder.name, "name": file.stem}
@@ -129,22 +154,29 @@ def _load_domain(folder: Path) -> Domain | BrokenDomain:
         violations = [*dependency_violations(enabled), *_mixed_partitions(list(enabled.values()))]
         for source, violation in violations:
             # A model has no line numbers; read the file again for them.
-            problems += read_yaml(folder / f"{source.name}.yaml").problems([violation])
+            document = override(source.name)(read_yaml(folder / f"{source.name}.yaml"))
+            problems += document.problems([violation])
 
     domain = None
     domain_file = folder / DOMAIN_FILE
     if domain_file in files:
-        rules = partial(domain_violations, sources=[file.stem for file in source_files])
-        domain, domain_problems = read_declaration(Domain, domain_file, rules, domain_deprecations)
+        domain, domain_problems = read_declaration(
+            Domain,
+            domain_file,
+            partial(domain_violations, sources=source_names),
+            domain_deprecations,
+            override(None),
+        )
         problems += domain_problems
     else:
         problems.append(_problem(domain_file, "a file that describes the domain", "none"))
     if domain is None or problems:
-        return BrokenDomain(folder.name, frozenset(file.stem for file in source_files), problems)
+        return BrokenDomain(folder.name, frozenset(source_names), problems)
     update = {
         "name": folder.name,
         "sources": enabled,
         "disabled_sources": {source.name: source for source in sources if not source.enabled},
+        "overrides": {each.name: each.value for each in chain(*by_source.values())},
     }
     return domain.model_copy(update=update)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -58,26 +58,37 @@ RENAMED_KEYS = {"told_by": "address_from"}
 MISSING_VALUE_ERRORS = frozenset({"missing", "union_tag_not_found"})
 
 
+class Place(NamedTuple):
+    """Where a field is written."""
+
+    file: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """The data of one file, the line of each field, and the values that are not plain data."""
+    """The data of one file, the place of each field, and the values that are not plain data."""
 
     file: Path
     data: object
-    lines: dict[FieldPath, int]
+    places: dict[FieldPath, Place]
+    """A field that another file overrides has its place there."""
     violations: list[RuleViolation]
 
-    def line_of(self, path: FieldPath) -> int:
-        """Returns the line of the field, or of the nearest parent if the field is missing."""
-        while path and path not in self.lines:
+    def place_of(self, path: FieldPath) -> Place:
+        """Returns the place of the field, or of the nearest parent if the field is missing."""
+        while path and path not in self.places:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return self.places.get(path, Place(self.file, 1))
 
     def problems(self, violations: Iterable[RuleViolation]) -> list[Problem]:
         """Returns the violations as `file:line: field`, in the order of the lines."""
         problems = []
-        for each in sorted(violations, key=lambda violation: self.line_of(violation.path)):
-            where = f"{self.file}:{self.line_of(each.path)}: {format_path(each.path)}"
+        for each in sorted(violations, key=lambda violation: self.place_of(violation.path)):
+            where = f"{self.place_of(each.path)}: {format_path(each.path)}"
             problems.append(Problem(where, each.expected, each.actual))
         return problems
 
@@ -100,7 +111,8 @@ def read_yaml(file: Path) -> YamlDocument:
         raise DeclarationError([problem]) from error
     converter = _Converter()
     data = None if node is None else converter.value(node, ())
-    return YamlDocument(file, data, converter.lines, converter.violations)
+    places = {path: Place(file, line) for path, line in converter.lines.items()}
+    return YamlDocument(file, data, places, converter.violations)
 
 
 def validation_violations(
@@ -222,7 +234,7 @@ def _field_path(detail: ErrorDetails, document: YamlDocument) -> FieldPath:
     # Whatever is not a field of the document is the name of a branch.
     path: FieldPath = ()
     for part in detail["loc"]:
-        if (*path, part) in document.lines:
+        if (*path, part) in document.places:
             path = (*path, part)
     if detail["type"] == "missing":
         return (*path, detail["loc"][-1])

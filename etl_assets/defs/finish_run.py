@@ -86,6 +86,7 @@ def finish(
         update={
             "note": note,
             "sequence": chain.next_sequence(home, domain.name),
+            "overrides": domain.overrides,
             "previous": head.link if manifest.published else None,
             "new_history": head.new_history if manifest.published else None,
         }

@@ -136,7 +136,7 @@ class _DemoHome:
 
 
 def _find_demo(settings: Settings, name: str | None) -> Domain:
-    declarations = load_each(settings.domains_dir)
+    declarations = load_each(settings.domains_dir, settings.overrides)
     if broken := declarations.broken.get(name or ""):
         raise broken.error
     domains = declarations.domains

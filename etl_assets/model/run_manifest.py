@@ -11,7 +11,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, field_validator
 
@@ -249,6 +249,11 @@ class RunManifest(Record):
     )
     signing: SetSigning | None = Field(
         default=None, description="how the set is signed", exclude_if=operator.not_
+    )
+    overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="values of the settings file in place of declared ones, by their paths",
+        exclude_if=operator.not_,
     )
     sources: list[RunSource] = Field(default_factory=list)
     assets: list[RunAsset] = Field(default_factory=list)

@@ -1,0 +1,219 @@
+"""Values of a settings file in place of declared ones: what they change, and where faults are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from support.command_homes import (
+    DOMAIN,
+    Galaxy,
+    call,
+    clean_environment,
+    empty_galaxy,
+    packed_galaxy,
+    run_and_read_manifest,
+)
+
+from etl_assets.declarations.load import load, load_each
+from etl_assets.declarations.overrides import Override, read_overrides
+from etl_assets.declarations.yaml_positions import read_yaml
+from etl_assets.model.errors import DeclarationError
+
+__all__ = ["clean_environment", "empty_galaxy", "packed_galaxy"]
+
+DECLARATIONS = {
+    "_domain": {
+        "title": "Plants",
+        "description": "What grows where.",
+        "owner": "team:garden",
+        "schedule": "0 5 * * *",
+    },
+    "trees": {
+        "title": "Trees",
+        "description": "One row per tree.",
+        "producer": "The gardeners",
+        "licence": {"name": "CC0-1.0", "attribution": "The gardeners"},
+        "location": {"url": "https://garden.example/trees.json"},
+        "required": True,
+        "freshness": {"warn_after_hours": 24, "fail_after_hours": 72},
+        "format": {"name": "json", "rows": "{tree_id}"},
+        "contract": {
+            "columns": [{"name": "tree_id", "type": "string", "description": "its number"}],
+            "key": ["tree_id"],
+        },
+    },
+}
+
+
+@pytest.fixture
+def garden(tmp_path: Path) -> Path:
+    folder = tmp_path / "domains" / "plants"
+    folder.mkdir(parents=True)
+    for name, data in DECLARATIONS.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    return folder.parent
+
+
+def overrides(folder: Path, *lines: str) -> list[Override]:
+    """The overrides of a settings file with these lines below its first one."""
+    file = folder / "settings.yaml"
+    text = "\n".join(["overrides:", *(f"  {line}" for line in lines), ""])
+    file.write_text(text, encoding="utf-8")
+    found, violations = read_overrides(read_yaml(file))
+    assert violations == []
+    return found
+
+
+def faults(domains: Path, found: list[Override]) -> list[str]:
+    with pytest.raises(DeclarationError) as raised:
+        load(domains, found)
+    return [str(problem) for problem in raised.value.problems]
+
+
+def test_a_value_replaces_one_of_a_source_or_of_its_domain(garden: Path) -> None:
+    found = overrides(
+        garden,
+        "plants.trees.freshness.warn_after_hours: 12",
+        "plants.schedule: 30 6 * * *",
+        "plants.trees.location: {url: https://other.example/trees.json}",
+    )
+
+    domain = load(garden, found)["plants"]
+
+    assert domain.schedule == "30 6 * * *"
+    assert domain.sources["trees"].freshness.warn_after_hours == 12
+    assert domain.sources["trees"].freshness.fail_after_hours == 72
+    assert str(domain.sources["trees"].location.url) == "https://other.example/trees.json"
+    assert set(domain.overrides) == {override.name for override in found}
+
+
+def test_a_value_may_be_below_a_mapping_that_the_file_does_not_have(garden: Path) -> None:
+    found = overrides(garden, "plants.trees.limits.read_timeout_seconds: 90")
+
+    assert load(garden, found)["plants"].sources["trees"].limits.read_timeout_seconds == 90
+    assert load(garden)["plants"].sources["trees"].limits.read_timeout_seconds != 90
+
+
+def test_a_source_can_be_disabled(garden: Path) -> None:
+    found = overrides(garden, "plants.trees.enabled: false", "plants.trees.required: false")
+
+    domain = load(garden, found)["plants"]
+
+    assert (list(domain.sources), list(domain.disabled_sources)) == ([], ["trees"])
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "expected"),
+    [
+        pytest.param(
+            "plants.trees.limits.read_timeout_seconds: soon",
+            "limits.read_timeout_seconds",
+            "a number, found 'soon'",
+            id="a value of another type",
+        ),
+        pytest.param(
+            "plants.trees.freshness.warn_after_hors: 1",
+            "freshness.warn_after_hors",
+            "perhaps 'warn_after_hours', found an unknown key",
+            id="an unknown key",
+        ),
+        pytest.param(
+            "plants.trees.title.short: Trees",
+            "title.short",
+            "a mapping as title, to replace a value below it, found 'Trees'",
+            id="below a text",
+        ),
+        pytest.param(
+            "plants.trees: {title: Trees}",
+            "document",
+            "a key of the source after its name, found none",
+            id="a whole source",
+        ),
+        pytest.param(
+            "plants.bushes.title: Bushes", "bushes", "found an unknown key", id="an unknown source"
+        ),
+        pytest.param(
+            "plants.trees.location: {url: 7}", "location.url", "found 7", id="below the value"
+        ),
+        pytest.param(
+            "plants.trees.name: oaks", "name", "no such key", id="what the file's name implies"
+        ),
+        pytest.param(
+            "plant.trees.title: Trees",
+            "overrides.plant.trees.title",
+            "one of plants, perhaps 'plants', found 'plant'",
+            id="an unknown domain",
+        ),
+    ],
+)
+def test_a_fault_is_reported_at_its_line_of_the_settings_file(
+    garden: Path, line: str, place: str, expected: str
+) -> None:
+    found = overrides(garden, "plants.schedule: 30 6 * * *", line)
+
+    [fault, *_] = faults(garden, found)
+
+    assert fault.startswith(f"{garden / 'settings.yaml'}:3: {place}: expected ")
+    assert expected in fault
+
+
+def test_a_fault_of_a_file_keeps_its_place_beside_an_override(garden: Path) -> None:
+    file = garden / "plants" / "trees.yaml"
+    text = file.read_text(encoding="utf-8").replace("required: true", "required: often")
+    file.write_text(text, encoding="utf-8")
+    line = text.splitlines().index("required: often") + 1
+
+    [fault] = faults(garden, overrides(garden, "plants.trees.title: Trees"))
+
+    assert fault == f"{file}:{line}: required: expected true or false, found 'often'"
+
+
+def test_a_fault_of_one_domain_stops_that_domain_only(garden: Path) -> None:
+    shutil.copytree(garden / "plants", garden / "herbs")
+
+    declarations = load_each(garden, overrides(garden, "herbs.trees.required: often"))
+
+    assert (list(declarations.domains), list(declarations.broken)) == (["plants"], ["herbs"])
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("overrides: [a]", ":1: overrides: expected a mapping of paths to values, found a list"),
+        ("overrides: {home: x}", ":1: overrides.home: expected a path with dots, such as "),
+        ("overrides: {a..b: x}", ":1: overrides.a..b: expected a path with dots, such as "),
+    ],
+)
+def test_overrides_without_their_form_are_faults_of_the_settings_file(
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str], line: str, fault: str
+) -> None:
+    file = empty_galaxy.folder / "settings.yaml"
+    file.write_text(f"{line}\n", encoding="utf-8")
+
+    assert call("run", DOMAIN, "--config", str(file)) == 2
+
+    assert f"{file}{fault}" in capsys.readouterr().err
+
+
+def test_a_run_applies_overrides_and_records_them(
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = empty_galaxy.folder / "settings.yaml"
+    name = f"{DOMAIN}.systems.limits.max_bytes"
+    file.write_text(f"overrides:\n  {name}: 10\n", encoding="utf-8")
+    monkeypatch.setenv("ETL_CONFIG", str(file))
+
+    assert call("run", DOMAIN, "--json") == 1
+
+    [manifest] = json.loads(capsys.readouterr().out)
+    assert manifest["overrides"] == {name: 10}
+    assert call("config", "show") == 0
+    assert f"{name} = 10 ({file}:2)" in capsys.readouterr().out
+    assert call("config", "get", name) == 0
+    assert capsys.readouterr().out == "10\n"
+    monkeypatch.delenv("ETL_CONFIG")
+    assert run_and_read_manifest(capsys).overrides == {}
