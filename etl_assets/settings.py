@@ -27,6 +27,7 @@ from pydantic_settings import (
 
 from etl_assets.declarations.overrides import Override
 from etl_assets.declarations.rules import RuleViolation
+from etl_assets.marts.profile import DbtProfile
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
 from etl_assets.settings_file import SettingsFileSource, is_secret
@@ -92,6 +93,12 @@ class Settings(BaseSettings):
     )
     domains_dir: Path = Field(default=PACKAGE / "domains", description="the declarations")
     dbt_dir: Path = Field(default=PACKAGE.parent / "dbt_project", description="the SQL")
+    dbt_profiles: Path | None = Field(
+        default=None, description="a folder with another profiles.yml for dbt"
+    )
+    dbt_target: str | None = Field(
+        default=None, description="the target of the profile; default: the one that it names"
+    )
     samples_dir: Path = Field(
         default=PACKAGE.parent / "samples", description="small mirrors for the demo"
     )
@@ -153,7 +160,14 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "home", "dagster_home", "domains_dir", "dbt_dir", "samples_dir", "config", "signing_key"
+        "home",
+        "dagster_home",
+        "domains_dir",
+        "dbt_dir",
+        "samples_dir",
+        "config",
+        "signing_key",
+        "dbt_profiles",
     )
     @classmethod
     def _make_absolute(cls, value: Path | None) -> Path | None:
@@ -216,6 +230,13 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"https?://[^/\s]+/?", value.get_secret_value()):
             raise ValueError("expected http://host:port or https://host:port, found another text")
         return value
+
+    @property
+    def dbt_profile(self) -> DbtProfile | None:
+        """The profile of this installation, or None for that of the dbt project."""
+        if self.dbt_profiles is None and self.dbt_target is None:
+            return None
+        return DbtProfile(self.dbt_profiles or self.dbt_dir, self.dbt_target, os.environ)
 
     @property
     def notify_targets(self) -> list[SecretStr]:
@@ -282,8 +303,12 @@ class Settings(BaseSettings):
         }
         if self.mirror:
             variables[f"{PREFIX}MIRROR"] = self.mirror
-        if self.config:
-            variables[f"{PREFIX}CONFIG"] = str(self.config)
+        others = {
+            "CONFIG": self.config,
+            "DBT_PROFILES": self.dbt_profiles,
+            "DBT_TARGET": self.dbt_target,
+        }
+        variables |= {f"{PREFIX}{name}": str(value) for name, value in others.items() if value}
         return {**os.environ, **variables}
 
 

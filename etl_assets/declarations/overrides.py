@@ -1,7 +1,7 @@
 """Values of a settings file that replace declared ones on one installation.
 
-Each key below `overrides:` is a path with dots, such as `DOMAIN.SOURCE.limits.read_timeout_seconds` or
-`DOMAIN.schedule`.
+Each key below `overrides:` is a path with dots, such as `DOMAIN.schedule` or
+`DOMAIN.SOURCE.limits.read_timeout_seconds`.
 """
 
 from __future__ import annotations

@@ -105,8 +105,9 @@ class ProjectContext:
 
     @cached_property
     def _dbt_projects(self) -> Mapping[str, DbtProject]:
+        settings = self.settings
         return {
-            name: DbtProject(self.settings.dbt_dir, name, self.home, domain.vars)
+            name: DbtProject(settings.dbt_dir, name, self.home, domain.vars, settings.dbt_profile)
             for name, domain in self.domains.items()
         }
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from etl_assets.marts.compiled_sql import CompiledSql, keep_compiled, read_compiled
 from etl_assets.marts.data_tests import DataTest, query_offenders, run_tests
 from etl_assets.marts.node_result import NodeResult
+from etl_assets.marts.profile import DbtProfile
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.storage.atomic_write import advice_on, atomic_file, set_aside, write_text
@@ -57,6 +58,12 @@ class DbtProject:
     domain: str
     home: Home
     vars: Mapping[str, Any] = field(default_factory=dict)
+    own_profile: DbtProfile | None = None
+    """In place of the profile in `directory`."""
+
+    @property
+    def profile(self) -> DbtProfile:
+        return self.own_profile or DbtProfile(self.directory)
 
     @property
     def warehouse(self) -> Path:
@@ -184,9 +191,8 @@ class DbtProject:
 
     @property
     def write_settings(self) -> dict[str, Any]:
-        """What `profiles.yml` sets for the connection of dbt."""
-        limit = self.vars.get("memory_limit", "1GB")
-        return {"memory_limit": limit, "threads": 2, "preserve_insertion_order": False}
+        """What the profile sets for the connection of dbt."""
+        return self.profile.read_settings(self.all_vars, self.warehouse)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -196,9 +202,8 @@ class DbtProject:
         """
         import duckdb
 
-        settings = {"file_search_path": str(self.home.root), **self.write_settings}
         try:
-            with duckdb.connect(str(self.warehouse), config=settings) as connection:
+            with duckdb.connect(str(self.warehouse), config=self.write_settings) as connection:
                 use_utc(connection)
                 yield connection
         except duckdb.Error as error:
@@ -269,7 +274,7 @@ class DbtProject:
             "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
             verb,
             "--project-dir", str(self.directory),
-            "--profiles-dir", str(self.directory),
+            *self.profile.arguments,
             "--target-path", str(self.target),
             "--log-path", str(self.target / "logs"),
             "--vars", json.dumps(self.all_vars),

@@ -37,7 +37,8 @@ class ScratchHome:
     ) -> None:
         self._real_home, self._domain = project.home, domain
         self.home = Home(folder)
-        self._dbt = DbtProject(dbt_dir, domain.name, self.home, domain.vars)
+        profile = project.settings.dbt_profile
+        self._dbt = DbtProject(dbt_dir, domain.name, self.home, domain.vars, profile)
 
     @cached_property
     def graph(self) -> Graph:
