@@ -60,6 +60,40 @@ def explain(
 
 
 @app.command(rich_help_panel="Explain")
+def changes(
+    domain: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DOMAIN",
+            help="Default: the only domain that publishes a feed of changes.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    since: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            metavar="SEQ",
+            help="The sequence number of the last change that is known; 0 for all.",
+        ),
+    ] = "0",
+    as_json: Json = False,
+) -> None:
+    """List the changes of the published set since a sequence number.
+
+    Where the number is no longer known, all rows are listed.
+    """
+    from etl_assets.model.home import Home
+    from etl_assets.operations.changes import find_changes
+
+    settings = load_settings()
+    declarations = load_declarations(settings, domain)
+    found = find_changes(Home(settings.home), declarations.domains, domain, since)
+    print_result(found.lines(), found.model_dump(mode="json"), as_json=as_json)
+
+
+@app.command(rich_help_panel="Explain")
 def diff(
     domain: Annotated[
         str | None,

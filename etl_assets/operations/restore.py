@@ -15,7 +15,7 @@ from etl_assets.defs.context import DomainSession
 from etl_assets.defs.model_state import recorded_set
 from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import MARTS, PublishedFile, RunManifest
+from etl_assets.model.run_manifest import MARTS, RESTORED, PublishedFile, RunManifest
 from etl_assets.publish import chain, run_directory, set_index
 from etl_assets.storage.atomic_write import set_aside
 from etl_assets.storage.hashing import has_sha256
@@ -130,7 +130,7 @@ def _publish(
             "run_id": directory.name,
             "started_at": started_at,
             "finished_at": datetime.now(UTC),
-            "note": f"restored from {name}",
+            "note": f"{RESTORED} {name}",
             "phases": [],
         }
     )

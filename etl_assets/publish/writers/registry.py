@@ -20,6 +20,7 @@ from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
 from etl_assets.publish.writers.rows import Rows
 
 FORMATS = (
+    "change_feed",
     "csaf",
     "csv_table",
     "cyclonedx",
