@@ -45,7 +45,7 @@ class Document(Declaration):
         pattern=r"^[A-Za-z0-9_.-]+\.schema\.json$",
         description="a JSON Schema file in the domain's folder; the gate validates the document",
     )
-    options: dict[str, str | bool | dict[str, str]] = {}
+    options: dict[str, str | bool | int | dict[str, str]] = {}
     enabled: bool = Field(default=True, description="false leaves the document out of the set")
 
     @property

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
@@ -23,13 +22,18 @@ from etl_assets.publish.writers.json_stream import (
     read_object,
     write_object,
 )
-from etl_assets.publish.writers.output import DocumentContext, PublishedDocument, open_output
+from etl_assets.publish.writers.output import (
+    DocumentContext,
+    FormatVersion,
+    PublishedDocument,
+    open_output,
+)
 from etl_assets.publish.writers.rows import Rows
 from etl_assets.publish.writers.unchanged import merge_elements
 
 
-class Options(Declaration):
-    """Names of the members."""
+class Options(FormatVersion):
+    """Names of the members, and the version."""
 
     time: str = Field(default="generated_at", min_length=1)
     count: str = Field(default="count", min_length=1)
@@ -44,7 +48,8 @@ class Options(Declaration):
 def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
     """Stream the rows into `document.file`."""
     options = Options.model_validate(document.options)
-    header: dict[str, Any] = {options.time: context.as_of, options.count: len(rows)}
+    header: dict[str, Any] = {**options.member, options.time: context.as_of}
+    header[options.count] = len(rows)
     if context.attributions:
         header[options.attributions] = attribution_texts(context.attributions)
     if options.once:
@@ -82,7 +87,13 @@ def _count_rows(document: Document, directory: Path, known: Collection[bytes]) -
     path = directory / document.file
     envelope = msgspec.defstruct(
         "Envelope",
-        [("time", str), ("count", int), ("attributions", tuple[str, ...], ()), ("once", Any, None)],
+        [
+            ("time", str),
+            ("count", int),
+            ("attributions", tuple[str, ...], ()),
+            ("once", Any, None),
+            ("format_version", int | None, None),
+        ],
         rename={
             "time": options.time,
             "count": options.count,

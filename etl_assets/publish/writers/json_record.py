@@ -7,25 +7,30 @@ from typing import Any
 
 import msgspec
 
-from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
-from etl_assets.publish.writers.output import DocumentContext, open_output, write_license
+from etl_assets.publish.writers.output import (
+    DocumentContext,
+    FormatVersion,
+    open_output,
+    write_license,
+)
 from etl_assets.publish.writers.rows import Rows
 
 
-class Options(Declaration):
-    """None."""
+class Options(FormatVersion):
+    """The version alone."""
 
 
 def write(rows: Rows, document: Document, context: DocumentContext) -> list[PublishedFile]:
     """Write the row to `document.file`; raises BuildError unless the model has exactly one row."""
     if len(rows) != 1:
         raise BuildError(f"{rows.path}: expected one row for {document.file}, found {len(rows)}")
+    record = Options.model_validate(document.options).member | next(iter(rows))
     encoder = msgspec.json.Encoder(decimal_format="number")  # the default is a string
     with open_output(context.directory / document.file) as file:
-        file.write(msgspec.json.format(encoder.encode(next(iter(rows))), indent=1) + b"\n")
+        file.write(msgspec.json.format(encoder.encode(record), indent=1) + b"\n")
     written = file.describe(document.file, document.file, len(rows))
     return [written, *write_license(document, context)]
 

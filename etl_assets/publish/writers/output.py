@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from pydantic import Field
 
+from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Attribution, Document, Tone, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
@@ -66,6 +68,22 @@ class DocumentStruct(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=T
     Members that are null or empty are left out. Members that we do not write are refused when a
     document is read back.
     """
+
+
+class FormatVersion(Declaration):
+    """Options of a format whose members a domain chooses."""
+
+    format_version: int | None = Field(
+        default=None,
+        ge=1,
+        description="written as the member of this name; raise it when a member is removed or"
+        " changes its meaning",
+    )
+
+    @property
+    def member(self) -> dict[str, int]:
+        """The first member of the document."""
+        return {} if self.format_version is None else {"format_version": self.format_version}
 
 
 class ConformanceError(BuildError, ValueError):

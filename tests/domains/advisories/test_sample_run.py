@@ -77,6 +77,7 @@ def test_only_bad_rows_are_rejected(manifest: RunManifest) -> None:
 def test_the_published_document_has_its_fields(first_run: SampleHome) -> None:
     document = json.loads((first_run.latest / "advisory_current.json").read_text(encoding="utf-8"))
 
+    assert document["format_version"] == 1
     assert document["generated_at"] == EXPECTED["as_of"]
     assert document["advisory_count"] == len(document["advisories"]) == len(EXPECTED["advisories"])
     assert all(set(SEED_KEYS) <= set(advisory) for advisory in document["advisories"])

@@ -185,6 +185,20 @@ def test_a_missing_mart_is_reported(tmp_path: Path) -> None:
         len(Rows(tmp_path / "mart_plants.parquet"))
 
 
+@pytest.mark.parametrize("version", [None, 1, 12])
+def test_an_envelope_has_the_declared_version(
+    mart: Path, tmp_path: Path, version: int | None
+) -> None:
+    options = NAMES if version is None else NAMES | {"format_version": version}
+    document = a_document(options=options)
+
+    json_envelope.write(Rows(mart), document, DocumentContext(tmp_path, AS_OF))
+
+    content = json.loads((tmp_path / "plants.json").read_bytes())
+    assert content.get("format_version") == version
+    assert json_envelope.count_rows(document, tmp_path) == 2
+
+
 def test_find_writer_returns_the_module_of_the_format() -> None:
     assert find_writer(a_document()) is json_envelope
 
@@ -192,7 +206,15 @@ def test_find_writer_returns_the_module_of_the_format() -> None:
 def test_the_declared_names_of_formats_are_fixed() -> None:
     assert list(FORMATS) == sorted(
         [
-            *("csaf", "csv_table", "cyclonedx", "json_envelope", "json_map", "json_record"),
+            *(
+                "change_feed",
+                "csaf",
+                "csv_table",
+                "cyclonedx",
+                "json_envelope",
+                "json_map",
+                "json_record",
+            ),
             *("openvex", "osv", "parquet", "plain_text", "site", "vex_repository"),
         ]
     )
