@@ -613,7 +613,7 @@ def _make_vulnerability(row: Row, options: Options) -> Vulnerability:
 def _make_scores(row: Row, products: list[str]) -> list[Score]:
     """The score of a vector; none for a vector of a version that CSAF 2.0 does not know."""
     base = cvss.parse_vector(row.cvss_vector) if row.cvss_vector else None
-    if base is None:
+    if base is None or base.version == "4.0":
         return []
     if base.version == "2.0":
         score_2 = CvssV2(base.score, base.vector, base.version)

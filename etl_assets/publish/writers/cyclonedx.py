@@ -6,7 +6,7 @@ Every package of a vulnerability is listed as a component, so that each referenc
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,13 +17,14 @@ from pydantic import Field
 from etl_assets.declarations.domain import Document, attribution_texts
 from etl_assets.model.errors import BuildError
 from etl_assets.model.run_manifest import PublishedFile
+from etl_assets.publish.writers import cvss
 from etl_assets.publish.writers.json_stream import HEADER, decode_part, read_object, write_object
 from etl_assets.publish.writers.output import (
     ConformanceError,
     DocumentContext,
     DocumentStruct,
     open_output,
-    revision_number,
+    short_revision_number,
 )
 from etl_assets.publish.writers.purl import PackageOptions, PackageVersion
 from etl_assets.publish.writers.rows import Rows
@@ -40,6 +41,11 @@ Justification = Literal[
     "requires_environment", "protected_by_compiler", "protected_at_runtime",
     "protected_at_perimeter", "protected_by_mitigating_control",
 ]  # fmt: skip
+Severity = Literal["none", "low", "medium", "high", "critical"]
+Method = Literal["CVSSv2", "CVSSv3", "CVSSv31", "CVSSv4"]
+METHODS: Mapping[cvss.Version, Method] = {
+    "2.0": "CVSSv2", "3.0": "CVSSv3", "3.1": "CVSSv31", "4.0": "CVSSv4",
+}  # fmt: skip
 Response = Literal["can_not_fix", "will_not_fix", "update", "rollback", "workaround_available"]
 
 
@@ -61,6 +67,7 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     state: State
     justification: Justification | None
     response: Response | None
+    cvss_vector: str | None
     detail: str
     first_issued_at: datetime
     last_updated_at: datetime
@@ -84,6 +91,15 @@ class Analysis(DocumentStruct):
     last_updated: datetime | None = msgspec.field(default=None, name="lastUpdated")
 
 
+class Rating(DocumentStruct):
+    """The score of a vector, and its severity."""
+
+    score: float
+    severity: Severity
+    method: Method
+    vector: str
+
+
 class Affects(DocumentStruct):
     """A reference to a component of the document."""
 
@@ -97,6 +113,7 @@ class Vulnerability(DocumentStruct):
     analysis: Analysis
     affects: list[Affects]
     source: Source | None = None
+    ratings: list[Rating] | None = None
 
     def __post_init__(self) -> None:
         if not self.affects:
@@ -153,7 +170,8 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         spec_version="1.6",
         # One serial number for all versions of the document, as the standard defines it.
         serial_number=f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, options.id)}",
-        version=revision_number(context.as_of),
+        # Dependency-Track reads 32 bits, and refuses the document if it is larger.
+        version=short_revision_number(context.as_of),
         metadata=Metadata(context.as_of, Supplier(options.author), properties or None),
     )
     encoder = msgspec.json.Encoder()
@@ -210,6 +228,7 @@ def _make_vulnerability(row: Row, refs: list[str]) -> Vulnerability:
     return Vulnerability(
         id=row.vulnerability_id,
         source=Source(row.source_name, row.source_url) if row.source_name else None,
+        ratings=_make_ratings(row.cvss_vector),
         analysis=Analysis(
             state=row.state,
             detail=row.detail,
@@ -220,3 +239,11 @@ def _make_vulnerability(row: Row, refs: list[str]) -> Vulnerability:
         ),
         affects=[Affects(ref) for ref in refs],
     )
+
+
+def _make_ratings(vector: str | None) -> list[Rating] | None:
+    score = cvss.parse_vector(vector) if vector else None
+    if score is None:
+        return None
+    severity = msgspec.convert(score.severity.lower(), Severity)
+    return [Rating(score.score, severity, METHODS[score.version], score.vector)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -49,7 +49,10 @@ CHANGES_FILE = "modified_id.csv"
 LIST_FILE = "all.json"
 GROUP_COLUMNS = ("vulnerability_id", "osv_id", "modified_at")
 RECORD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # it is the name of a file
-VECTOR_4 = re.compile(r"CVSS:4\.0(/[A-Z]{1,3}:[A-Za-z]{1,6})+")
+SeverityType = Literal["CVSS_V2", "CVSS_V3", "CVSS_V4"]
+SEVERITY_TYPES: Mapping[cvss.Version, SeverityType] = {
+    "2.0": "CVSS_V2", "3.0": "CVSS_V3", "3.1": "CVSS_V3", "4.0": "CVSS_V4",
+}  # fmt: skip
 BEFORE_ALL_VERSIONS = "0"  # the schema's own value; it sorts before every version
 CONTENT = "OSV records"
 MAX_ZIP_COMMENT_BYTES = 65_535  # the length field has 16 bits
@@ -143,7 +146,7 @@ class NotApplicable(DocumentStruct):
 class Severity(DocumentStruct):
     """A score as its vector."""
 
-    type: Literal["CVSS_V2", "CVSS_V3", "CVSS_V4"]
+    type: SeverityType
     score: str
 
 
@@ -385,14 +388,8 @@ def _make_record(rows: list[Row], options: Options, attributions: dict[str, str]
 
 def _make_severity(vector: str | None) -> list[Severity]:
     """The vector, if it is one; of CVSS 2 and 3 the base metrics alone."""
-    if vector is None:
-        return []
-    if VECTOR_4.fullmatch(vector):
-        return [Severity("CVSS_V4", vector)]
-    score = cvss.parse_vector(vector)
-    if score is None:
-        return []
-    return [Severity("CVSS_V2" if score.version == "2.0" else "CVSS_V3", score.vector)]
+    score = cvss.parse_vector(vector) if vector else None
+    return [Severity(SEVERITY_TYPES[score.version], score.vector)] if score else []
 
 
 def _make_references(rows: list[Row]) -> list[Reference]:

@@ -156,3 +156,11 @@ def revision_number(as_of: datetime) -> int:
     is exact in a double (below 2**53) until the year 2255.
     """
     return (as_of - EPOCH) // timedelta(microseconds=1)
+
+
+def short_revision_number(as_of: datetime) -> int:
+    """Seconds since 2000, for readers of a number of 32 bits with a sign; it fits until 2068.
+
+    Two publications within a second have one number.
+    """
+    return (as_of - datetime(2000, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)

@@ -18,10 +18,13 @@ from etl_assets.publish.writers.cvss import parse_vector
         ("CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N", 6.1, "MEDIUM"),
         ("CVSS:3.1/AV:P/AC:H/PR:H/UI:R/S:U/C:L/I:N/A:N", 1.6, "LOW"),
         ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", 0.0, "NONE"),
-        ("AV:N/AC:L/Au:N/C:C/I:C/A:C", 10.0, "CRITICAL"),
+        ("AV:N/AC:L/Au:N/C:C/I:C/A:C", 10.0, "HIGH"),
         ("AV:N/AC:L/Au:N/C:P/I:P/A:P", 7.5, "HIGH"),
         ("AV:L/AC:H/Au:M/C:N/I:N/A:P", 0.8, "LOW"),
-        ("AV:N/AC:L/Au:N/C:N/I:N/A:N", 0.0, "NONE"),
+        ("AV:N/AC:L/Au:N/C:N/I:N/A:N", 0.0, "LOW"),
+        ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H", 10.0, "CRITICAL"),
+        ("CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N", 8.7, "HIGH"),
+        ("CVSS:4.0/AV:N/AC:H/AT:P/PR:L/UI:N/VC:N/VI:L/VA:N/SC:N/SI:N/SA:N", 2.3, "LOW"),
     ],
 )
 def test_the_score_of_a_vector_is_that_of_the_specification(
@@ -64,7 +67,9 @@ def test_only_the_base_metrics_are_kept(vector: str, base: str) -> None:
         "CVSS:3.1/AV:X/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
         "CVSS:3.1/AV:N/AV:L/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
         "CVSS:3.2/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
-        "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
+        "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N",
+        "CVSS:4.1/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
+        "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H/",
         "(AV:N/AC:L/Au:N/C:P/I:P/A:P)",
     ],
 )

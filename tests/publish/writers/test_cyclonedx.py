@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,57 @@ def test_a_vulnerability_has_its_analysis_and_package(lay, context) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("vector", "rating"),
+    [
+        ("AV:N/AC:L/Au:N/C:P/I:P/A:P/E:POC", ("CVSSv2", 7.5, "high", "AV:N/AC:L/Au:N/C:P/I:P/A:P")),
+        (
+            "CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N",
+            ("CVSSv3", 6.1, "medium", "CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N"),
+        ),
+        (
+            "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+            ("CVSSv31", 9.8, "critical", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"),
+        ),
+        (
+            "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N/E:X",
+            (
+                *("CVSSv4", 8.7, "high"),
+                "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:N/VI:N/VA:H/SC:N/SI:N/SA:N",
+            ),
+        ),
+    ],
+)
+def test_a_vulnerability_is_rated_by_its_vector(
+    lay, context, vector: str, rating: tuple[Any, ...]
+) -> None:
+    cyclonedx.write(lay(a_row(cvss_vector=vector)), DOCUMENT, context)
+
+    [found] = read_document(context)["vulnerabilities"][0]["ratings"]
+    assert (found["method"], found["score"], found["severity"], found["vector"]) == rating
+    assert cyclonedx.count_rows(DOCUMENT, context.directory) == 1
+
+
+@pytest.mark.parametrize(
+    ("year", "version"), [(2026, 820_540_800), (2027, 852_076_800), (2068, 2_145_916_800)]
+)
+def test_the_version_of_the_document_rises_and_fits_32_bits(
+    lay, context, year: int, version: int
+) -> None:
+    context = replace(context, as_of=datetime(year, 1, 1, tzinfo=UTC))
+
+    cyclonedx.write(lay(a_row()), DOCUMENT, context)
+
+    assert read_document(context)["version"] == version < 2**31
+
+
+@pytest.mark.parametrize("vector", [None, "9.8", "CVSS:3.1/AV:N"])
+def test_what_is_no_vector_is_no_rating(lay, context, vector: str | None) -> None:
+    cyclonedx.write(lay(a_row(cvss_vector=vector)), DOCUMENT, context)
+
+    assert "ratings" not in read_document(context)["vulnerabilities"][0]
+
+
 def test_a_package_is_one_component_however_often_it_is_named(lay, context) -> None:
     ids = ("CVE-2026-900001", "CVE-2026-900002")
     rows = lay(*(a_row(vulnerability_id=i) for i in ids), a_row(version="1-1"))
@@ -111,7 +163,7 @@ def test_the_serial_number_is_constant_and_the_version_rises(lay, context) -> No
     cyclonedx.write(rows, DOCUMENT, context)
     first = read_document(context)
 
-    later = context.as_of.replace(microsecond=1)
+    later = context.as_of.replace(second=1)
     cyclonedx.write(rows, DOCUMENT, cyclonedx.DocumentContext(context.directory, later))
 
     second = read_document(context)

@@ -11,6 +11,12 @@ products as (
 
 ),
 
+nvd as (
+
+    select * from {{ ref('int_advisories__nvd_merged') }}
+
+),
+
 cyclonedx as (
 
     select
@@ -22,11 +28,13 @@ cyclonedx as (
         statements.cyclonedx_state as state,
         statements.cyclonedx_justification as justification,
         statements.cyclonedx_response as response,
+        nvd.cvss_vector,
         concat_ws(' ', statements.explanation, statements.action) as detail,
         statements.first_stated_at as first_issued_at,
         statements.stated_at as last_updated_at,
     from statements
     inner join products on statements.advisory_id = products.advisory_id
+    left join nvd on statements.advisory_id = nvd.advisory_id
 
 )
 
