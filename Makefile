@@ -73,6 +73,13 @@ check: setup-dev ## format, lint, types, import rules, SQL, YAML, layout
 	$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
 	$(BIN)/python -m pytest -q tests/test_layout.py
 
+SBOM ?= sbom.cdx.json
+
+.PHONY: sbom
+sbom: setup-dev ## the bill of materials (CycloneDX) of what requirements.lock installs, validated
+	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock \
+	  --pyproject pyproject.toml --output-reproducible --validate --output-file $(SBOM)
+
 .PHONY: format
 format: setup-dev ## format Python and SQL in place
 	$(BIN)/ruff format .
