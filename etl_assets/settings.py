@@ -36,6 +36,11 @@ PREFIX = "ETL_"
 PACKAGE = Path(__file__).parent
 ARGUMENT, ENVIRONMENT, DEFAULT = "argument", "environment", "default"
 URL_CHARACTERS = frozenset("?%")
+# Of the environment, what a program of the operator gets that is not of this project.
+PLAIN_VARIABLES = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 LOCATING = frozenset({"home", "config"})  # they decide which files are read
 
 
@@ -310,6 +315,10 @@ class Settings(BaseSettings):
         }
         variables |= {f"{PREFIX}{name}": str(value) for name, value in others.items() if value}
         return {**os.environ, **variables}
+
+    def plain_environment(self) -> dict[str, str]:
+        """Returns the environment for a program that needs no setting and no secret of ours."""
+        return {name: os.environ[name] for name in PLAIN_VARIABLES if name in os.environ}
 
 
 class EnvironmentSource(EnvSettingsSource):

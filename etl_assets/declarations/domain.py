@@ -280,6 +280,20 @@ class BuildKey(Declaration):
     )
 
 
+class VerifyCommand(Declaration):
+    """A program that looks at a candidate before it is published, such as a scanner."""
+
+    command: list[Annotated[str, Field(min_length=1)]] = Field(
+        min_length=1,
+        description="the program and its arguments, started in the domain's folder without a shell;"
+        " the directory of the candidate is added as the last one, and is the variable"
+        " ETL_CANDIDATE. Any exit code but 0 refuses the candidate",
+    )
+    timeout_seconds: float = Field(
+        gt=0, le=86_400, description="a command that takes longer is killed, and refuses"
+    )
+
+
 class Domain(Declaration):
     """What a domain is for and what it publishes."""
 
@@ -312,6 +326,9 @@ class Domain(Declaration):
     )
     gate: list[GateCheck] = []
     coverage: list[Coverage] = []
+    verify: list[VerifyCommand] = Field(
+        default=[], description="commands that each candidate must pass, in this order"
+    )
     explain: Explain | None = None
     retention: Retention = Retention()
 

@@ -111,6 +111,11 @@ def gate_key(domain: Domain) -> AssetCheckKey:
     return AssetCheckKey(published_key(domain), "gate")
 
 
+def verify_check(number: int) -> str:
+    """Return the name of the check that a declared command yields, counted from 1."""
+    return f"verify_{number}"
+
+
 def file_partitions_name(domain: str) -> str:
     """Return the name of the dynamic partitions that all file sets of a domain share."""
     return f"{domain}_files"

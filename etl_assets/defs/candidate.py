@@ -39,7 +39,7 @@ from etl_assets.model.run_manifest import (
     RunSource,
     summarize_files,
 )
-from etl_assets.publish import chain, gate, run_directory, set_index
+from etl_assets.publish import chain, gate, run_directory, set_index, verify_command
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
@@ -231,6 +231,28 @@ class Candidate:
         return findings + measure_coverages(
             connection, self._domain, self._marts, self._sources, published=self._published_marts
         )
+
+    def run_commands(self) -> list[RunCheck]:
+        """Run the declared commands on the candidate; the result of each is a check that blocks."""
+        settings = self._session.project.settings
+        results = []
+        for number, command in enumerate(self._domain.verify, start=1):
+            result = verify_command.run_command(
+                command,
+                self.run.directory.absolute(),
+                settings.domains_dir / self._domain.name,
+                settings.plain_environment(),
+            )
+            results.append(
+                RunCheck(
+                    asset=asset_keys.name_of(asset_keys.published_key(self._domain)),
+                    name=asset_keys.verify_check(number),
+                    passed=result.passed,
+                    severity="error",
+                    description=str(result),
+                )
+            )
+        return results
 
     def judge(
         self,

@@ -4,6 +4,7 @@ The gate judges the candidate before a reader can see any of it; documents are w
 `etl_assets.publish`.
 """
 
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -72,8 +73,9 @@ def build_publish(
             findings = candidate.compare(connection)
         evaluations = session.event_log.latest_checks([*model_checks, *source_checks(domain)])
         checks = {key: run_check(evaluation) for key, evaluation in evaluations.items()}
+        commands = candidate.run_commands()
         verdict = candidate.judge(
-            [check for key, check in checks.items() if key in model_checks],
+            [*(check for key, check in checks.items() if key in model_checks), *commands],
             candidate.find_problems(written),
             findings,
             accept=run_options(config).accept_changes,
@@ -82,6 +84,8 @@ def build_publish(
         yield _gate_result(domain, verdict)
         for finding in findings:
             yield _finding_result(domain, finding, verdict)
+        for check in commands:
+            yield _command_result(domain, check)
         yield from _document_results(domain, written)
         manifest = candidate.conclude(written, verdict, list(checks.values()))
         yield _report_result(domain, candidate, manifest)
@@ -154,6 +158,10 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     for coverage in domain.coverage:
         name, limit = gate.coverage_name(coverage), gate.describe_coverage(coverage)
         specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
+    for number, command in enumerate(domain.verify, start=1):
+        description = f"Expected: {shlex.join(command.command)} ends with 0."
+        name = asset_keys.verify_check(number)
+        specs.append(dg.AssetCheckSpec(name, asset=key, description=description))
     return specs
 
 
@@ -228,6 +236,16 @@ def _finding_result(
             "of": finding.of,
             "offenders": dg.MetadataValue.json(finding.offenders),
         },
+    )
+
+
+def _command_result(domain: Domain, check: RunCheck) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset_keys.published_key(domain),
+        check_name=check.name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=check.description or None,
     )
 
 
