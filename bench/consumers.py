@@ -11,14 +11,15 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from packageurl import PackageURL
 from support.environments import Environment
 from support.indexed_home import publish_with_index
 from support.installed_system import System, is_open
+from support.matching import OsvClient, match_statements
 from support.published_set import PublishedSet
 from support.sample_home import SampleHome
 from support.scanners import Finding, Scan, Syft, Trivy, vex_repository_home
@@ -31,6 +32,7 @@ PAGE = ROOT / "docs" / "documents.md"
 BEGIN, END = "<!-- consumers: written by `make consumers` -->", "<!-- end of consumers -->"
 PAGE_WIDTH = 150
 FEED = "advisory.echohq.com/data.json"
+ECOSYSTEM = "Echo"
 VUNNEL = "0.44.0"  # the last for Python 3.11
 
 
@@ -60,7 +62,7 @@ def main(mirror: Path) -> None:
         indexed = publish_with_index(plain, mirror, ROOT, datetime.now(UTC))
         trivy = Trivy.install(_made(folder / "trivy"), folder / "trivy" / "cache")
         syft = Syft.install(_made(folder / "syft"))
-        lines = [*_try_vunnel(plain, folder), *_try_trivy_feed(plain, trivy)]
+        lines = [*_try_vunnel(plain, folder), *_try_trivy_feed(plain, trivy), _try_osv(plain)]
         for system, index in ((plain, "no package index"), (indexed, "a package index")):
             lines += [*_try_trivy_statements(system, trivy, index), _try_syft(system, syft, index)]
         _write(describe(plain), lines)
@@ -133,26 +135,20 @@ def _try_trivy_statements(system: System, trivy: Trivy, index: str) -> Iterator[
 
 
 def _try_syft(system: System, syft: Syft, index: str) -> Tried:
-    harmless: dict[str, list[tuple[PackageURL, str]]] = {}
-    for statement in system.published.json("openvex.json")["statements"]:
-        if statement["status"] in {"fixed", "not_affected"}:
-            for product in statement["products"]:
-                url = PackageURL.from_string(product["@id"])
-                pair = (url, statement["vulnerability"]["name"])
-                harmless.setdefault(url.name, []).append(pair)
-    matched = frozenset(
-        (found.name, identifier)
-        for found in map(PackageURL.from_string, syft.package_urls(system.root))
-        for stated, identifier in harmless.get(found.name, [])
-        if stated.version in {None, found.version}
-        and stated.qualifiers.items() <= found.qualifiers.items()
-    )
+    matched = match_statements(system.published, syft.package_urls(system.root))
     did = f"matches {_compare(matched, system.findings(system.is_stated_harmless))}"
     tried = f"package URLs of its SBOM against statements; {index}"
     return Tried(f"syft {syft.version}", "`openvex.json`", tried, did)
 
 
-def _compare(found: frozenset[Finding], expected: set[Finding]) -> str:
+def _try_osv(system: System) -> Tried:
+    client = OsvClient(system.published.directory / "osv", ECOSYSTEM)
+    did = f"finds {_compare(client.find(system.installed), system.findings(is_open))}"
+    tried = "the records of `modified_id.csv`, evaluated as the schema says"
+    return Tried("client of OSV 1.7.5, by the schema", "`osv/all.zip`", tried, did)
+
+
+def _compare(found: AbstractSet[Finding], expected: set[Finding]) -> str:
     """How many of the expected findings it is, and how many others."""
     others = len(found - expected)
     return f"{len(found & expected):,} of {len(expected):,}, and {others:,} others"

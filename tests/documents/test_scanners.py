@@ -6,16 +6,23 @@ Expected values come from the advisories and from the order of Debian versions, 
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from domains.advisories.debian_versions import compare
 from packageurl import PackageURL
 from support.indexed_home import publish_with_index
-from support.installed_system import System, is_open
+from support.installed_packages import write_root
+from support.installed_system import DISTRIBUTION, System, is_open
+from support.matching import OsvClient, is_affected, match_statements
 from support.published_set import PublishedSet
 from support.sample_home import AS_OF, SampleHome
 from support.scanners import Syft, Trivy, vex_repository_home
+
+from etl_assets.declarations.domain import VerifyCommand
+from etl_assets.publish.verify_command import run_command
 
 pytestmark = pytest.mark.long
 
@@ -95,6 +102,26 @@ def test_trivy_leaves_out_what_openvex_says_is_harmless(
     assert scan.reported == system.findings(lambda *pair: not system.is_stated_harmless(*pair))
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_trivy_refuses_a_candidate_as_the_documentation_shows(
+    system: System, ignorant_trivy: Trivy, is_refused: bool, tmp_path: Path
+) -> None:
+    """The reference system has the packages that the statements say are harmless, or all."""
+    harmful = {name for name, _ in system.findings(lambda *p: not system.is_stated_harmless(*p))}
+    packages = [each for each in system.installed if is_refused or each.name not in harmful]
+    write_root(tmp_path / "root", packages, distribution=DISTRIBUTION)
+    script = f'"{ignorant_trivy.program}" rootfs --skip-db-update --offline-scan --scanners vuln'
+    script += f' --cache-dir "{ignorant_trivy.cache}" --exit-code 1'
+    script += f' --vex "$1/openvex.json" "{tmp_path / "root"}"'
+    command = VerifyCommand(command=["sh", "-c", script, "verify"], timeout_seconds=600)
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path)}
+
+    result = run_command(command, system.published.directory, tmp_path, environment)
+
+    assert packages
+    assert result.passed != is_refused, result
+
+
 def test_trivy_leaves_out_what_the_vex_repository_says_is_harmless(
     system: System, ignorant_trivy: Trivy, tmp_path: Path
 ) -> None:
@@ -121,29 +148,43 @@ def test_statements_match_the_package_urls_of_syft(
     system: System, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     syft = Syft.install(tmp_path_factory.mktemp("syft"))
-    harmless: dict[str, list[tuple[PackageURL, str]]] = {}
-    for statement in system.published.json("openvex.json")["statements"]:
-        if statement["status"] in {"fixed", "not_affected"}:
-            for product in statement["products"]:
-                url = PackageURL.from_string(product["@id"])
-                pair = (url, statement["vulnerability"]["name"])
-                harmless.setdefault(url.name, []).append(pair)
 
-    installed = [PackageURL.from_string(url) for url in syft.package_urls(system.root)]
+    urls = syft.package_urls(system.root)
 
-    assert sorted(url.name for url in installed) == sorted(p.name for p in system.installed)
-    assert {
-        (url.name, identifier)
-        for url in installed
-        for stated, identifier in harmless.get(url.name, [])
-        if matches(stated, url)
-    } == system.findings(system.is_stated_harmless)
+    installed = [PackageURL.from_string(url).name for url in urls]
+    assert sorted(installed) == sorted(p.name for p in system.installed)
+    expected = system.findings(system.is_stated_harmless)
+    assert match_statements(system.published, urls) == expected
 
 
-def matches(stated: PackageURL, found: PackageURL) -> bool:
-    """True if what was found has each part that the statement has."""
-    return (
-        (stated.type, stated.namespace, stated.name) == (found.type, found.namespace, found.name)
-        and stated.version in {None, found.version}
-        and stated.qualifiers.items() <= found.qualifiers.items()
-    )
+def test_a_client_of_osv_finds_what_is_open(system: System) -> None:
+    client = OsvClient(system.published.directory / "osv", "Echo")
+
+    assert client.find(system.installed) == system.findings(is_open)
+
+
+@pytest.mark.parametrize(
+    ("events", "affected"),
+    [
+        ([("introduced", "0")], ["0~1", "1", "2~rc1", "2", "9"]),
+        ([("introduced", "0"), ("fixed", "2")], ["0~1", "1", "2~rc1"]),
+        ([("fixed", "2"), ("introduced", "0")], ["0~1", "1", "2~rc1"]),
+        ([("introduced", "1"), ("last_affected", "2")], ["1", "2~rc1", "2"]),
+        ([("introduced", "0"), ("fixed", "1"), ("introduced", "2")], ["0~1", "2", "9"]),
+        ([("introduced", "0"), ("limit", "2")], ["0~1", "1", "2~rc1"]),
+        ([("introduced", "0"), ("fixed", "1:0")], ["0~1", "1", "2~rc1", "2", "9"]),
+    ],
+)
+def test_the_client_evaluates_ranges_as_the_schema_says(
+    events: list[tuple[str, str]], affected: list[str]
+) -> None:
+    ranges = [{"type": "ECOSYSTEM", "events": [{kind: at} for kind, at in events]}]
+
+    found = [
+        version
+        for version in ("0~1", "1", "2~rc1", "2", "9", "1:1")
+        if is_affected(version, {"ranges": ranges}, compare)
+    ]
+
+    assert [version for version in found if version != "1:1"] == affected
+    assert is_affected("3", {"versions": ["3"]}, compare)
