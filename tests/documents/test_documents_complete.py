@@ -224,4 +224,4 @@ def test_every_document_names_its_sources_and_their_licences(published: Publishe
 
 
 def test_the_first_set_lists_no_changes(published: PublishedSet) -> None:
-    assert published.json("changes.json") == {"baseline": True, "changes": []}
+    assert published.json("changes.json") == {"format_version": 1, "baseline": True, "changes": []}

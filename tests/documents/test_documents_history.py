@@ -18,6 +18,7 @@ pytestmark = pytest.mark.long
 
 FEED = "advisory.echohq.com/data.json"
 EPSS = "epss.empiricalsecurity.com/epss_scores-current.csv.gz"
+NO_CHANGES = {"format_version": 1, "baseline": True, "changes": []}
 SECOND, THIRD = AS_OF + timedelta(days=1), AS_OF + timedelta(days=2)
 
 
@@ -133,7 +134,7 @@ def test_new_exploitation_scores_change_no_statement(sample: SampleHome) -> None
 
     after = again(sample, SECOND)
 
-    assert after.json("changes.json") == {"baseline": True, "changes": []}
+    assert after.json("changes.json") == NO_CHANGES
     same = [
         "changes.json",
         "data.json",
@@ -160,7 +161,7 @@ def test_a_change_outside_of_our_packages_leaves_every_document(
         path for path in _files(after) if path.samefile(first / path.relative_to(after.directory))
     ]
     assert {path.name for path in _files(after)} - {path.name for path in unchanged} == set()
-    assert after.json("changes.json") == {"baseline": True, "changes": []}
+    assert after.json("changes.json") == NO_CHANGES
 
 
 def _files(published_set: PublishedSet) -> list[Path]:

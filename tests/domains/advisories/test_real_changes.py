@@ -244,7 +244,7 @@ def test_new_scores_and_times_change_no_state(newer: SnapshotRun, refreshed: Sna
     changes = json.loads((refreshed.directory / "changes.json").read_bytes())
 
     assert refreshed.transitions() == newer.transitions()
-    assert changes == {"baseline": False, "changes": []}
+    assert changes == {"format_version": 1, "baseline": False, "changes": []}
 
 
 def test_the_new_scores_and_times_were_fetched(newer: SnapshotRun, refreshed: SnapshotRun) -> None:
