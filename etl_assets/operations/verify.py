@@ -6,6 +6,7 @@ copy can check it. The raw store is verified by `etl_assets.operations.manifest`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
@@ -89,10 +90,10 @@ def verify_set(directory: Path, public_key: Cert | None = None) -> SetVerificati
     size_bytes = 0
     for name in run_directory.list_files(directory):
         path = directory / name
-        if name not in NOT_SUMMED:
+        if name not in NOT_SUMMED and not path.is_symlink():
             digests[name] = digest(path)
             size_bytes += path.stat().st_size
-    faults = list(_compare_sums(sums, digests))
+    faults = [*_find_links(directory), *_compare_sums(sums, digests)]
     notes: list[str] = []
     manifest = run_directory.read_manifest(directory)
     if manifest.published_set:
@@ -155,6 +156,15 @@ def _check_signatures(
     if public_key is None:
         notes.append("compare the fingerprint with the publisher's, or give the key with --key")
     return [], fingerprint
+
+
+def _find_links(directory: Path) -> Iterator[str]:
+    """Yield the symbolic links below a set: what is behind them may change, and a set has none."""
+    for folder, folders, files in os.walk(directory):
+        for name in sorted([*folders, *files]):
+            path = Path(folder, name)
+            if path.is_symlink():
+                yield f"{path.relative_to(directory)}: is a symbolic link, to {path.readlink()}"
 
 
 def _compare_sums(sums: Mapping[str, str], digests: Mapping[str, str]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from etl_assets.storage.hashing import has_sha256
 
 if TYPE_CHECKING:
     from pysequoia import Cert, PySigner, Tsk
+    from pysequoia.packet import Packet
 
 KEY_SETTING, PASSPHRASE_SETTING = "ETL_SIGNING_KEY", "ETL_SIGNING_PASSPHRASE"
 EXPECTED_KEY = f"{KEY_SETTING}: expected the file of an OpenPGP secret key that can sign"
@@ -38,6 +39,7 @@ class SigningKey:
     public_key: str = field(repr=False)
     """In ASCII armor."""
     expires_at: datetime | None
+    """Of the primary key, or of the part that signs if that ends earlier."""
     _signer: PySigner = field(repr=False)
 
     def sign(self, data: bytes) -> bytes:
@@ -59,7 +61,8 @@ def load_signing_key(path: Path, passphrase: SecretStr | None) -> SigningKey:
         raise SettingsError(f"{EXPECTED_KEY}, found {path}: {error.strerror}") from error
     try:
         secret = Tsk.from_bytes(data)
-        tags = [packet.tag for packet in PacketPile.from_bytes(data)]
+        packets = list(PacketPile.from_bytes(data))
+        tags = [packet.tag for packet in packets]
         certificate = secret.extract_certificate()
     except (RuntimeError, ValueError) as error:
         raise SettingsError(f"{EXPECTED_KEY}, found {path}: {_first_line(error)}") from None
@@ -74,9 +77,43 @@ def load_signing_key(path: Path, passphrase: SecretStr | None) -> SigningKey:
             f"{EXPECTED_KEY}, found {path}: the key {fingerprint} expired at"
             f" {expires_at.isoformat()}; extend it, or sign with another one"
         )
+    ends = [end for end in (expires_at, _signing_part_expires_at(packets)) if end is not None]
     return SigningKey(
-        fingerprint, str(certificate), expires_at, _unlock(secret, path, fingerprint, passphrase)
+        fingerprint,
+        str(certificate),
+        min(ends, default=None),
+        _unlock(secret, path, fingerprint, passphrase),
     )
+
+
+def _signing_part_expires_at(packets: Iterable[Packet]) -> datetime | None:
+    """When the last subkey for signatures ends; None if one never does, or there is none.
+
+    The newest binding of a subkey counts (RFC 9580, section 5.2.3.10). The library tells the end
+    of the primary key alone.
+    """
+    from pysequoia.packet import SignatureType, Tag
+
+    bindings: dict[str, tuple[datetime, Packet]] = {}
+    fingerprint, created = "", datetime.now(UTC)
+    for packet in packets:
+        if packet.tag in (Tag.SecretSubkey, Tag.PublicSubkey):
+            fingerprint, created = packet.fingerprint or "", packet.key_created or created
+        elif packet.tag == Tag.Signature and packet.signature_type == SignatureType.SubkeyBinding:
+            known = bindings.get(fingerprint)
+            if known is None or _signed_at(packet) >= _signed_at(known[1]):
+                bindings[fingerprint] = created, packet
+    ends = [
+        created + packet.key_validity_period if packet.key_validity_period else None
+        for created, packet in bindings.values()
+        if packet.key_flags and packet.key_flags.signing
+    ]
+    limited = [end for end in ends if end is not None]
+    return max(limited) if limited and len(limited) == len(ends) else None
+
+
+def _signed_at(packet: Packet) -> datetime:
+    return packet.signature_created or datetime.min.replace(tzinfo=UTC)
 
 
 def _unlock(secret: Tsk, path: Path, fingerprint: str, passphrase: SecretStr | None) -> PySigner:

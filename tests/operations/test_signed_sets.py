@@ -18,6 +18,7 @@ from support.openpgp_keys import (
     find_signatures,
     gpgv,
     write_key,
+    write_key_with_part,
 )
 from support.orchard import FIRST, Files, Orchard, create_project
 
@@ -238,6 +239,21 @@ def test_a_set_whose_sums_were_made_again_is_found(signed: Signed) -> None:
     assert any("SHA256SUMS.asc: is no valid" in fault for fault in signed.verify().faults)
 
 
+@pytest.mark.parametrize("kind", ["a folder", "a file", "nothing"])
+def test_verify_names_a_symbolic_link(signed: Signed, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "elsewhere"
+    if kind == "a folder":
+        target.mkdir()
+        (target / "more.json").write_text("{}")
+    elif kind == "a file":
+        target.write_bytes((signed.latest / "trees.json").read_bytes())
+    (signed.latest / "csaf" / "link").symlink_to(target)
+
+    faults = signed.verify().faults
+
+    assert any(fault.startswith("csaf/link: is a symbolic link, to ") for fault in faults), faults
+
+
 @pytest.mark.parametrize(
     "damaged", ["csaf/2026/orchard-t-2.json.asc", "SHA256SUMS.asc", "signing_key.asc"]
 )
@@ -381,6 +397,20 @@ def test_a_set_that_is_not_complete_is_not_published(
     assert signed.latest == before
     assert not (candidate / "SHA256SUMS").exists()
     assert not (candidate / "SHA256SUMS.asc").exists()
+
+
+@pytest.mark.parametrize(
+    ("part_days", "level"), [(20, "warn"), (29, "warn"), (40, "ok"), (None, "ok")]
+)
+def test_health_looks_at_the_part_that_signs(
+    tmp_path: Path, part_days: int | None, level: str
+) -> None:
+    """The primary key is valid for a year longer than the part."""
+    write_key_with_part(tmp_path / "key", part_days)
+
+    [finding] = machine.check_signing_key(tmp_path / "key", None, datetime.now(UTC))
+
+    assert finding.level == level, finding
 
 
 @pytest.mark.parametrize(

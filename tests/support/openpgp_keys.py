@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pysequoia import Cert, Tsk
+from pysequoia.packet import PacketPile, Tag
 
 from etl_assets.declarations import codegen
 from etl_assets.publish.run_directory import SIGNATURE_SUFFIX
@@ -76,6 +78,20 @@ def write_key(path: Path, *, valid_seconds: int | None = None, user: str = "Gard
     secret = Tsk.generate(f"{user} <gardener@garden.example>", validity_seconds=valid_seconds)
     path.write_text(str(secret), encoding="utf-8")
     return secret.extract_certificate()
+
+
+def write_key_with_part(path: Path, part_days: int | None) -> None:
+    """Write a secret key of which the part that signs ends before the primary key does."""
+    seconds = None if part_days is None else part_days * 86_400
+    secret = Tsk.generate("Gardener <gardener@garden.example>", validity_seconds=seconds)
+    later = datetime.now(UTC) + timedelta(days=365 + (part_days or 0))
+    extended = secret.extract_certificate().set_expiration(later, secret.certifier())
+    packets = list(PacketPile.from_bytes(str(secret).encode()))
+    public = list(PacketPile.from_bytes(str(extended).encode()))
+    parts = next(n for n, packet in enumerate(packets) if packet.tag == Tag.SecretSubkey)
+    public_parts = next(n for n, packet in enumerate(public) if packet.tag == Tag.PublicSubkey)
+    whole = Tsk.from_packets([packets[0], *public[1:public_parts], *packets[parts:]])
+    path.write_text(str(whole), encoding="utf-8")
 
 
 def declare_signed_documents(project: Path) -> None:
