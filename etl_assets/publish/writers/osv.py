@@ -48,6 +48,7 @@ SCHEMA_VERSION: Literal["1.7.5"] = "1.7.5"
 CHANGES_FILE = "modified_id.csv"
 LIST_FILE = "all.json"
 GROUP_COLUMNS = ("vulnerability_id", "osv_id", "modified_at")
+LIST_ID = LIST_FILE.removesuffix(".json").lower()
 RECORD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # it is the name of a file
 SeverityType = Literal["CVSS_V2", "CVSS_V3", "CVSS_V4"]
 SEVERITY_TYPES: Mapping[cvss.Version, SeverityType] = {
@@ -55,6 +56,7 @@ SEVERITY_TYPES: Mapping[cvss.Version, SeverityType] = {
 }  # fmt: skip
 BEFORE_ALL_VERSIONS = "0"  # the schema's own value; it sorts before every version
 CONTENT = "OSV records"
+MAX_NAMED = 5  # collisions in an error; the rest are counted
 MAX_ZIP_COMMENT_BYTES = 65_535  # the length field has 16 bits
 
 
@@ -207,9 +209,8 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         zipfile.ZipFile(temporary, "w") as archive,
         open_published(document, context) as published,
     ):
-        for group in _require_order(groups):
-            entry = _make_entry(group, options)
-            entries.append(entry)
+        entries += _make_entries(groups, options)
+        for group, entry in zip(_require_order(groups), entries, strict=True):
             data = None if group in groups.unchanged else encoder.encode(next(records))
             if published and data is None:
                 copy_member(published, entry.member, archive)
@@ -238,6 +239,27 @@ def _require_order(groups: RowGroups) -> Iterator[Group]:
             )
         last_id = group[0]
         yield group
+
+
+def _make_entries(groups: RowGroups, options: Options) -> list[Entry]:
+    """The entry of each record; raises BuildError if two would be one file, in any case.
+
+    Where case does not count, `A-1.json` and `a-1.json` are one file; `all.json` is the list.
+    """
+    vulnerabilities: dict[str, list[str]] = {LIST_ID: [f"the list {LIST_FILE}"]}
+    entries = []
+    for group in _require_order(groups):
+        entry = _make_entry(group, options)
+        entries.append(entry)
+        vulnerabilities.setdefault(entry.id.lower(), []).append(f"{group[0]} as {entry.id}")
+    collisions = ["; ".join(names) for names in vulnerabilities.values() if len(names) > 1]
+    if collisions:
+        more = f" and {len(collisions) - MAX_NAMED} more" if len(collisions) > MAX_NAMED else ""
+        raise BuildError(
+            f"{groups.rows.path}: expected ids that differ in more than their case, found"
+            f" {', '.join(collisions[:MAX_NAMED])}{more}; correct the ids of these records"
+        )
+    return entries
 
 
 def _make_entry(group: Group, options: Options) -> Entry:

@@ -240,6 +240,27 @@ def at_rest() -> Document:
     return DOCUMENT.model_copy(update={"options": DOCUMENT.options | {"layout": "rest"}})
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("X-1", "X-1", "CVE-2026-900001 as X-1; CVE-2026-900002 as X-1"),
+        ("X-1", "x-1", "CVE-2026-900001 as X-1; CVE-2026-900002 as x-1"),
+        ("all", None, "the list all.json; CVE-2026-900001 as all"),
+        (None, "ALL", "the list all.json; CVE-2026-900002 as ALL"),
+        ("echo-cve-2026-900002", None, "CVE-2026-900001 as echo-cve-2026-900002; CVE-2026-900002"),
+    ],
+)
+def test_ids_that_would_be_one_file_are_refused(
+    lay, context, first: str | None, second: str | None, found: str
+) -> None:
+    rows = lay(a_row(osv_id=first), a_row(vulnerability_id="CVE-2026-900002", osv_id=second))
+
+    with pytest.raises(BuildError, match=f"differ in more than their case, found {found}"):
+        osv.write(rows, DOCUMENT, context)
+
+    assert not (context.directory / "osv" / "all.zip").exists()
+
+
 def test_the_layout_for_rest_has_a_file_per_record_and_their_list(lay, context) -> None:
     files = osv.write(lay(a_row(), a_row(vulnerability_id="CVE-2026-900002")), at_rest(), context)
 
