@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.long
 
 LOST_SUPPORT = re.compile(
-    r"Becomes (\w+)(?: in version (\S+))? once these no longer say so: (.+)\."
+    r"Becomes ([a-z ]+?)(?: in version (\S+))? once these no longer say so: (.+)\."
 )
 UNDECIDED = "Is decided again once these no longer say so: "
 VENDOR_FIX = "Becomes fixed when the vendor's feed names a fixed version"
@@ -67,7 +67,7 @@ def changes_in(title: str, sentence: str) -> Iterator[tuple[Outcome, list[Row]]]
     if match := LOST_SUPPORT.fullmatch(sentence):
         state, version, labels = match.groups()
         sources = set().union(*(SOURCES[label] for label in labels.split(", ")))
-        yield (state, version), list(without_sources(title, sources))
+        yield (state.replace(" ", "_"), version), list(without_sources(title, sources))
     if sentence.startswith(VENDOR_FIX):
         yield ("fixed", LATER), list(with_vendor_fix(title))
     if match := DISTRO_FIX.search(sentence):

@@ -52,8 +52,8 @@ def fix_in_sid(text: str, key: tuple[str, str], version: str) -> str:
 def test_the_described_change_flips_each_state(sample: SampleHome) -> None:
     flips = {key: explained(sample, key).flip or "" for key in (NOT_APPLICABLE, FIXED, NEW, OPEN)}
     ruling_flip, fix_flip = (
-        re.search(r"Becomes (\w+)", flips[NOT_APPLICABLE]),
-        re.search(r"Becomes (\w+)", flips[FIXED]),
+        re.search(r"Becomes ([a-z ]+?) (?:in version|once)", flips[NOT_APPLICABLE]),
+        re.search(r"Becomes ([a-z ]+?) (?:in version|once)", flips[FIXED]),
     )
     assert ruling_flip
     assert fix_flip

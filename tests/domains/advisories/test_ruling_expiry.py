@@ -168,3 +168,24 @@ def test_a_claim_names_the_author_and_the_end_of_its_record(sample: SampleHome) 
     assert [(row["author"], str(row["valid_until"])) for row in claims if row["author"]] == [
         ("Ada L.", "2030-01-01 04:00:00+00:00")
     ]
+
+
+@pytest.mark.parametrize(
+    ("end", "author", "shown"),
+    [
+        ("2026-05-01", "Ada", "unused, ruled by Ada, until 2026-05-01 00:00 UTC"),
+        ("2026-05-01T10:30:00+02:00", "<b>Bo</b>", "&lt;b&gt;Bo&lt;/b&gt;, until 2026-05-01 08:30"),
+        ("", "Cy", "unused, ruled by Cy"),
+        ("2026-05-01", "", "unused, until 2026-05-01 00:00 UTC"),
+    ],
+)
+@pytest.mark.long
+def test_the_page_of_a_package_shows_who_ruled_and_until_when(
+    sample: SampleHome, end: str, author: str, shown: str
+) -> None:
+    rule(sample, f"CVE-2026-900043,pebble,not_applicable,,unused,{end},{author}")
+
+    run(sample, AS_OF)
+
+    page = (sample.latest / "site/packages/pebble.html").read_text(encoding="utf-8")
+    assert shown in page

@@ -62,7 +62,19 @@ evidence as (
                 source := claim_sources.label,
                 claim := judged_claims.claim,
                 rule := judged_claims.rule_id,
-                detail := nullif(concat_ws(', ', judged_claims.version, judged_claims.detail), ''),
+                detail := nullif(
+                    concat_ws(
+                        ', ',
+                        judged_claims.version,
+                        judged_claims.detail,
+                        'ruled by ' || judged_claims.author,
+                        'until ' || strftime(
+                            make_timestamp(epoch_us(judged_claims.valid_until)),
+                            '%Y-%m-%d %H:%M UTC'
+                        )
+                    ),
+                    ''
+                ),
                 record := judged_claims.record_id,
                 record_url := judged_claims.record_url
             )

@@ -174,7 +174,7 @@ decisions as (
         {{ fill_template('explanation_template', explanation_values) }} as explanation,
         {{ is_filled_by('explanation_template', explanation_values) }} as is_explained,
         {{ fill_template('flip_template', {
-            'next_state': 'next_state',
+            'next_state': "replace(next_state, '_', ' ')",
             'next_version': 'next_version',
             'undecided': 'undecided',
             'supporters': 'supporters',
