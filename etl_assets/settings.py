@@ -110,6 +110,13 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="WARNING", description="the lowest level of the project's own log that is shown"
     )
+    automation: bool = Field(
+        default=False, description="sensors and schedules run as soon as `etl ui` starts"
+    )
+    ui_hosts: str = Field(
+        default="localhost 127.0.0.1 [::1]",
+        description="host names by which a browser may reach `etl ui`, separated by spaces",
+    )
     no_color: bool = Field(default=False, description="plain output; so does NO_COLOR")
     config: Path | None = Field(
         default=None,

@@ -101,8 +101,8 @@ def test_all_errors_are_reported_at_once_with_their_lines(
         Settings.load(config=file)
 
     names = "home, mirror, dagster_home, notify, proxy, signing_key, signing_passphrase"
-    names += ", domains_dir, dbt_dir, dbt_profiles, dbt_target, samples_dir, log_level, no_color"
-    names += ", overrides, perhaps 'home'"
+    names += ", domains_dir, dbt_dir, dbt_profiles, dbt_target, samples_dir, log_level"
+    names += ", automation, ui_hosts, no_color, overrides, perhaps 'home'"
     feeds = clean_environment / "nowhere"
     assert str(raised.value).splitlines() == [
         f"{file}:1: log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",

@@ -395,16 +395,21 @@ def demo(
 @app.command(rich_help_panel="Develop")
 def ui(
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 3000,
+    *,
+    read_only: Annotated[
+        bool,
+        typer.Option("--read-only", help="Launch and change nothing, and start no daemon."),
+    ] = False,
 ) -> None:
     """Start Dagster's web interface and its daemon.
 
-    The daemon runs the sensors and schedules.
+    The daemon runs the sensors and schedules that are switched on; with ETL_AUTOMATION=on, all.
     """
     from etl_assets.operations.ui import serve_ui
 
     settings = load_settings()
     load_declarations(settings)  # to name those with faults
-    raise typer.Exit(serve_ui(settings, port))
+    serve_ui(settings, port, read_only=read_only, say=print_text)
 
 
 def _print_plans(

@@ -402,6 +402,11 @@ MACHINE = (
         "completed work is kept, exit code 130 or 143, the message says how to continue",
     ),
     Fault(
+        "foreign-page",
+        "a foreign web page, host name or origin requests the pages; a mutation by GET",
+        "refused with 403, 405 or 415, web sockets too",
+    ),
+    Fault(
         "two-runs",
         "two runs of one domain at the same time",
         "the second one waits, or names the process that holds the lock",
