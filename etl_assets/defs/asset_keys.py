@@ -15,16 +15,32 @@ from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Source
 from etl_assets.model.run_options import Stage
 
-JOB_PREFIX = "refresh_"
+JOB_PREFIX, VERIFY_PREFIX = "refresh_", "verify_"
 
 
 def job_name(domain: Domain) -> str:
     return f"{JOB_PREFIX}{domain.name}"
 
 
+def verify_job_name(domain: Domain) -> str:
+    return f"{VERIFY_PREFIX}{domain.name}"
+
+
+def sensor_name(domain: Domain) -> str:
+    return f"{domain.name}_probe"
+
+
+def schedule_names(domain: Domain) -> tuple[str, str]:
+    """Return the names of the daily run's schedule and of the weekly verification's."""
+    return f"{domain.name}_daily", f"{domain.name}_verify"
+
+
 def domain_of_job(name: str) -> str | None:
-    """Return the name of the domain that a job refreshes; None for any other job."""
-    return name.removeprefix(JOB_PREFIX) if name.startswith(JOB_PREFIX) else None
+    """Return the name of the domain that a job refreshes or verifies; None for any other job."""
+    for prefix in (JOB_PREFIX, VERIFY_PREFIX):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return None
 
 
 def step_name(domain: Domain, stage: str, wave: int) -> str:
@@ -79,6 +95,15 @@ def table_key(source: Source) -> AssetKey:
     return AssetKey([source.domain, source.name])
 
 
+def partitioned_keys(domain: Domain) -> set[AssetKey]:
+    """Return the keys of the assets with partitions."""
+    keys: set[AssetKey] = set()
+    for source in domain.sources.values():
+        if source.partitions is not None:
+            keys |= {raw_key(source), validated_key(source), table_key(source)}
+    return keys
+
+
 def sibling_key(source: Source, table: str) -> AssetKey:
     """Return the key of another source's table in the same domain."""
     return AssetKey([source.domain, table])
@@ -114,6 +139,11 @@ def gate_key(domain: Domain) -> AssetCheckKey:
 def verify_check(number: int) -> str:
     """Return the name of the check that a declared command yields, counted from 1."""
     return f"verify_{number}"
+
+
+def served_key(domain: Domain) -> AssetCheckKey:
+    """Return the key of the check that says whether what is published is a partial success."""
+    return AssetCheckKey(published_key(domain), "served")
 
 
 def file_partitions_name(domain: str) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import cast
 
 import dagster as dg
 
@@ -16,30 +17,24 @@ from etl_assets.declarations.names import fetch_order
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import EventLog
-from etl_assets.defs.fetch_plan import parts_of_sources
 from etl_assets.defs.marts import build_marts
-from etl_assets.defs.plan import Plan, file_order, range_tags
+from etl_assets.defs.plan import RANGE_END, RANGE_START, tags_of_all_partitions
 from etl_assets.defs.publish import build_publish
 from etl_assets.defs.raw import build_raw
-from etl_assets.defs.sensors import build_sensor
+from etl_assets.defs.sensors import build_schedules, build_sensor
 from etl_assets.defs.specs import in_memory_duckdb
 from etl_assets.defs.tables import build_tables
 from etl_assets.defs.validated import build_validated
 from etl_assets.marts.graph import Graph
 
-if TYPE_CHECKING:
-    # What `define_asset_job` returns has no public name.
-    from dagster._core.definitions.unresolved_asset_job_definition import (
-        UnresolvedAssetJobDefinition,
-    )
-
+PARTITION_TAGS = {"dagster/partition", RANGE_START, RANGE_END}
 
 log = logging.getLogger(__name__)
 
 
 def build_defs(project: ProjectContext) -> dg.Definitions:
     """Return assets, checks, jobs, schedules and sensors of every domain of a project."""
-    return _merge(_domain_defs(domain, project) for domain in project.domains.values())
+    return _merge((_domain_defs(each, project) for each in project.domains.values()), project)
 
 
 def build_code_location(project: ProjectContext) -> dg.Definitions:
@@ -53,22 +48,82 @@ def build_code_location(project: ProjectContext) -> dg.Definitions:
     for domain in project.domains.values():
         try:
             definitions = _domain_defs(domain, project)
-            dg.Definitions.validate_loadable(_merge([definitions]))
+            dg.Definitions.validate_loadable(_merge([definitions], project))
         except Exception as error:  # noqa: BLE001 - of one domain: the others have to load
             log.error(  # noqa: TRY400 - the message names file and line; a traceback hides it
                 "%s is left out: %s; `etl run %s` says more", domain.name, error, domain.name
             )
         else:
             loaded.append(definitions)
-    return _merge(loaded)
+    return _merge(loaded, project)
 
 
-def _merge(definitions: Iterable[dg.Definitions]) -> dg.Definitions:
+def _merge(definitions: Iterable[dg.Definitions], project: ProjectContext) -> dg.Definitions:
     return dg.Definitions.merge(
         *definitions,
-        # The multiprocess executor imports everything again for each step, at seconds a step.
-        dg.Definitions(resources={"duckdb": in_memory_duckdb()}, executor=dg.in_process_executor),
+        dg.Definitions(
+            loggers={"console": _console_logger(project)},
+            resources={"duckdb": in_memory_duckdb(), "io_manager": _no_values(project)},
+            # The multiprocess executor imports everything again for each step, at seconds a step.
+            executor=dg.in_process_executor,
+        ),
     )
+
+
+def _console_logger(project: ProjectContext) -> dg.LoggerDefinition:
+    """Return Dagster's own logger, by default with the level of the settings: it logs events."""
+    level = dg.Field(str, default_value=project.settings.log_level)
+    return dg.LoggerDefinition(
+        dg.colored_console_logger.logger_fn,
+        config_schema={"log_level": level, "name": dg.Field(str, default_value="dagster")},
+    )
+
+
+def _no_values(project: ProjectContext) -> dg.IOManagerDefinition:
+    """Return the I/O manager of all steps, which hand over no values.
+
+    Dagster initializes it before the first step of every run. This is where a run over partitioned
+    assets that was launched without partitions is given the range of all of them: Dagster 1.13
+    launches such a run, and then fails in it. Drop this once it does not.
+    """
+
+    @dg.io_manager
+    def no_values(context: dg.InitResourceContext) -> dg.IOManager:
+        if context.run is not None and context.instance is not None:
+            _select_all_partitions(context.run, context.instance, project)
+        return _NoValues()
+
+    return no_values
+
+
+class _NoValues(dg.IOManager):
+    """Refuses to store values, which would be pickles."""
+
+    def handle_output(self, context: dg.OutputContext, _: object) -> None:
+        raise dg.DagsterInvariantViolationError(f"{context.name}: expected no value")
+
+    def load_input(self, context: dg.InputContext) -> None:
+        raise dg.DagsterInvariantViolationError(f"{context.name}: expected no value")
+
+
+def _select_all_partitions(
+    run: dg.DagsterRun, instance: dg.DagsterInstance, project: ProjectContext
+) -> None:
+    """Tag a run over partitioned assets that has no partitions with the range of all of them."""
+    if PARTITION_TAGS & run.tags.keys():
+        return
+    for domain in project.domains.values():
+        partitioned = asset_keys.partitioned_keys(domain)
+        is_selected = run.job_name == asset_keys.job_name(domain)
+        if run.asset_selection is not None:
+            is_selected = not partitioned.isdisjoint(run.asset_selection)
+        if partitioned and is_selected:
+            session = DomainSession(EventLog(instance), project, domain)
+            tags = tags_of_all_partitions(session, datetime.now(UTC))
+            instance.add_run_tags(run.run_id, tags)
+            # The steps of this process read this copy of the tags, which is a dictionary.
+            cast("dict[str, str]", run.tags).update(tags)
+            return
 
 
 def _domain_defs(domain: Domain, project: ProjectContext) -> dg.Definitions:
@@ -88,28 +143,6 @@ def _domain_defs(domain: Domain, project: ProjectContext) -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         jobs=[job],
-        schedules=[_daily_schedule(domain, project, job)],
-        sensors=[build_sensor(domain, project)],
+        schedules=build_schedules(domain, project, job),
+        sensors=[build_sensor(domain, project, job)],
     )
-
-
-def _daily_schedule(
-    domain: Domain, project: ProjectContext, job: UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
-    """Return the schedule of a full run over every partition, which needs no sensor."""
-
-    @dg.schedule(name=f"{domain.name}_daily", job=job, cron_schedule=domain.schedule)
-    def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        session = DomainSession(EventLog(context.instance), project, domain)
-        all_parts = parts_of_sources(
-            project,
-            domain.sources.values(),
-            session.read_sources(),
-            context.scheduled_execution_time,
-        )
-        parts = [part for _, part in all_parts]
-        full_plan = Plan(file_order=file_order(session, parts))
-        full_plan.add_new_files(session)
-        return dg.RunRequest(tags=range_tags(parts, full_plan.file_order))
-
-    return daily

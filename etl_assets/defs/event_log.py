@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorStatus
 
-# Dagster 1.13 exports neither list of statuses from a public module.
+# Dagster 1.13 exports none of these statuses from a public module.
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
@@ -302,11 +303,20 @@ class EventLog:
             result = evaluate_check(source, key, check, records, fetches)
             self.report(check_event(key, check.name, result))
 
+    def automation_switches(self) -> dict[str, bool]:
+        """Return which sensors and schedules were switched on or off in the pages, by name."""
+        switches = {}
+        for state in self.instance.all_instigator_state():
+            if state.status in {InstigatorStatus.RUNNING, InstigatorStatus.STOPPED}:
+                switches[state.instigator_name] = state.status is InstigatorStatus.RUNNING
+        return switches
+
     def dynamic_partitions(self, name: str) -> Sequence[str]:
         return self.instance.get_dynamic_partitions(name)
 
     def add_dynamic_partitions(self, name: str, partitions: Sequence[str]) -> None:
-        self.instance.add_dynamic_partitions(name, list(partitions))
+        if partitions:
+            self.instance.add_dynamic_partitions(name, list(partitions))
 
     def run_count(self) -> int:
         return self.instance.get_runs_count()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import yaml
+
+# A run's origin, and executing a run that exists, have no public API in Dagster 1.13.
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run
 from dagster._core.instance import InstanceRef
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy.exc import DatabaseError
 
 from etl_assets.declarations.domain import BrokenDomain, Domain
@@ -67,6 +79,7 @@ retention:
       success: 90
       failure: 90
 """
+PACKAGE = Path(__file__).parents[1]
 STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 # Messages of SQLite: https://www.sqlite.org/rescode.html#notadb and #corrupt
 DAMAGED_DATABASE = (
@@ -192,14 +205,43 @@ def launch(
     tags = {COMMAND_TAG: domain.name, **plan.range_tags}
     if as_of:
         tags[AS_OF_TAG] = as_of.isoformat()
-    result = defs.resolve_job_def(asset_keys.job_name(domain)).execute_in_process(
-        instance=session.event_log.instance,
-        asset_selection=selection,
-        tags=tags,
-        run_config=_run_config(domain, options, selection),
-        raise_on_error=False,  # the failure hook writes the manifest, which says what failed
-    )
+    job = defs.resolve_job_def(asset_keys.job_name(domain))
+    config = _run_config(domain, options, selection)
+    result = _execute(job, session.event_log.instance, selection, tags=tags, run_config=config)
     return RunResult(result.run_id, result.success, _is_interrupted(result), _first_error(result))
+
+
+def _execute(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    selection: Sequence[dg.AssetKey],
+    *,
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
+) -> dg.JobExecutionResult:
+    """Execute a part of a job in this process, as a run of the code location.
+
+    `execute_in_process` makes a run without origin, which the pages show on no page of a job.
+    """
+    subset = InMemoryJob(job).get_subset(asset_selection=frozenset(selection))
+    run = instance.create_run_for_job(
+        subset.get_definition(),
+        run_config=run_config,
+        tags=tags,
+        asset_selection=frozenset(selection),
+        remote_job_origin=_job_origin(job.name),
+    )
+    # The failure hook writes the manifest, which says what failed.
+    return execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+
+
+def _job_origin(name: str) -> RemoteJobOrigin:
+    """Return the origin of a job in the code location of `workspace.yaml`."""
+    target = LoadableTargetOrigin(
+        executable_path=sys.executable, module_name=f"{PACKAGE.name}.definitions"
+    )
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, PACKAGE.name)
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(name)
 
 
 def _run_config(
@@ -241,7 +283,7 @@ def _storage_errors(home: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def _is_interrupted(result: dg.JobExecutionResult) -> bool:
     """Return True if a signal ended the run: inside a step, or between two as canceled."""
     if any(
         event.event_type is dg.DagsterEventType.PIPELINE_CANCELED for event in result.all_events
@@ -256,7 +298,7 @@ def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     return False
 
 
-def _first_error(result: dg.ExecuteInProcessResult) -> str:
+def _first_error(result: dg.JobExecutionResult) -> str:
     """Return the message of the first failed step: our own error, or else the first cause."""
     error = next(_step_errors(result), None)
     if error is None:
@@ -269,7 +311,7 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str:
     return error.message.strip()
 
 
-def _step_errors(result: dg.ExecuteInProcessResult) -> Iterator[SerializableErrorInfo]:
+def _step_errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             yield event.step_failure_data.error

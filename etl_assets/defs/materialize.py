@@ -6,15 +6,15 @@ A record goes in and Dagster's results come out; nothing is fetched, read or bui
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
 
-# The tag of an event's data version has no public name: only MaterializeResult takes a DataVersion,
-# and events outside of a run carry the tag themselves.
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
+# The tags of an event have no public names: only MaterializeResult takes a DataVersion, and events
+# of single partitions and outside of a run carry the tags themselves.
+from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 
 from etl_assets.declarations.source import Files, Source
 from etl_assets.model.records import FetchResult, Record
@@ -68,26 +68,54 @@ def selected_partitions(
     return [partition for partition in context.partition_keys if partition in own]
 
 
-def materialization(
+def materializations(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
     outcomes: Mapping[str | None, PartOutcome[R]],
-) -> dg.MaterializeResult[Any]:
-    """Return one materialization; the metadata of partitions is added to the context."""
+    *,
+    failed: Collection[str | None] = (),
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Record the outcome of each partition, by the metadata of one materialization.
+
+    The step fails because of the `failed` partitions, which are not recorded, so that they can be
+    retried without the others.
+    """
+    if None not in outcomes and failed:
+        _log_all_but(context, key, outcomes, failed)
+        return
     unpartitioned: dict[str, Any] = {}
     for partition, outcome in outcomes.items():
-        metadata = record_metadata(outcome.record, outcome.metadata)
         if partition is None:
-            unpartitioned = {"reused": outcome.reused, **metadata}
+            unpartitioned = _metadata(outcome)
         else:
             # MaterializeResult has one set of metadata for all partitions of the run.
-            context.add_asset_metadata(
-                {**metadata, "reused": outcome.reused}, asset_key=key, partition_key=partition
-            )
+            context.add_asset_metadata(_metadata(outcome), asset_key=key, partition_key=partition)
     version = combined_version([outcome.version for outcome in outcomes.values()])
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         asset_key=key, data_version=dg.DataVersion(version), metadata=unpartitioned
     )
+
+
+def _log_all_but(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    outcomes: Mapping[str | None, PartOutcome[R]],
+    failed: Collection[str | None],
+) -> None:
+    """Log a materialization of each partition but the failed ones.
+
+    A MaterializeResult would be one of every partition of the run.
+    """
+    code_version = context.assets_def.code_versions_by_key[key] or ""
+    for partition, outcome in outcomes.items():
+        if partition not in failed:
+            event = materialization_event(key, partition, outcome)
+            tags = {**(event.tags or {}), CODE_VERSION_TAG: code_version}
+            context.log_event(event._replace(tags=tags))
+
+
+def _metadata(outcome: PartOutcome[R]) -> dict[str, Any]:
+    return {"reused": outcome.reused, **record_metadata(outcome.record, outcome.metadata)}
 
 
 def check_specs(
@@ -136,7 +164,7 @@ def materialization_event(
     return dg.AssetMaterialization(
         key,
         partition=partition,
-        metadata={"reused": outcome.reused, **record_metadata(outcome.record, outcome.metadata)},
+        metadata=_metadata(outcome),
         tags={DATA_VERSION_TAG: outcome.version},
     )
 

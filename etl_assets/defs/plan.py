@@ -77,12 +77,8 @@ class Plan:
 
     def within(self, start: str, end: str) -> Plan:
         """Return the plan for the partitions `start` to `end`; UsageError if there are none."""
+        require_partitions([d.part.partition or "" for d in self.decisions], start, end)
         decisions = [d for d in self.decisions if start <= (d.part.partition or "") <= end]
-        if not decisions:
-            partitions = sorted(d.part.partition or "" for d in self.decisions)
-            raise UsageError(
-                f"no partition from {start} to {end}; there are {partitions[0]} to {partitions[-1]}"
-            )
         return replace(
             self,
             decisions=decisions,
@@ -99,17 +95,21 @@ class Plan:
 
     @property
     def range_tags(self) -> dict[str, str]:
-        """Return the tags of one range over every partition concerned.
+        """Return the tags of one range over every partition concerned; none without partitions.
 
-        The unmoved partitions inside the range do no work.
+        The unmoved partitions inside the range do no work. All partitions of a domain are of one
+        kind: years, or files in Dagster's order.
         """
-        return range_tags([*self.moved, *self.stale], self.file_order)
+        parts = [*self.moved, *self.stale]
+        partitions = sorted({part.partition for part in parts if part.partition})
+        if self.file_order:
+            partitions.sort(key=list(self.file_order).index)
+        return {RANGE_START: partitions[0], RANGE_END: partitions[-1]} if partitions else {}
 
     def add_new_files(self, session: DomainSession) -> None:
         """Add the partitions of new files to Dagster."""
-        if self.file_order:
-            name = asset_keys.file_partitions_name(session.domain.name)
-            session.event_log.add_dynamic_partitions(name, self.file_order)
+        name = asset_keys.file_partitions_name(session.domain.name)
+        session.event_log.add_dynamic_partitions(name, self.file_order)
 
     def select(self, graph: BaseAssetGraph[Any], domain: Domain) -> list[dg.AssetKey]:
         """Return what moved, everything below it, and what is checked against it.
@@ -192,16 +192,20 @@ class Plan:
         return [*lines, *self.unrecognized, *self.waiting]
 
 
-def range_tags(parts: Sequence[Part], file_order: Sequence[str] = ()) -> dict[str, str]:
-    """Return the tags of a run over the partitions from the first to the last of `parts`.
+def require_partitions(partitions: Sequence[str], start: str, end: str) -> None:
+    """Raise UsageError if none of the partitions is from `start` to `end`."""
+    if not any(start <= partition <= end for partition in partitions):
+        first, last = min(partitions), max(partitions)
+        raise UsageError(f"no partition from {start} to {end}; there are {first} to {last}")
 
-    Dagster runs one range of partitions at a time, which is in alphabetical order unless
-    `file_order` gives another.
-    """
-    partitions = sorted({part.partition for part in parts if part.partition})
-    if file_order:
-        partitions.sort(key=list(file_order).index)
-    return {RANGE_START: partitions[0], RANGE_END: partitions[-1]} if partitions else {}
+
+def tags_of_all_partitions(session: DomainSession, now: datetime) -> dict[str, str]:
+    """Return the tags of a run over every partition, and add new files to Dagster."""
+    sources, states = session.domain.sources.values(), session.read_sources()
+    parts = [part for _, part in parts_of_sources(session.project, sources, states, now)]
+    plan = Plan(stale=dict.fromkeys(parts, ""), file_order=file_order(session, parts))
+    plan.add_new_files(session)
+    return plan.range_tags
 
 
 def file_order(session: DomainSession, parts: Sequence[Part]) -> Sequence[str]:

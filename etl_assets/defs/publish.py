@@ -32,6 +32,7 @@ from etl_assets.defs.model_state import repair_before_step
 from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
 from etl_assets.marts.graph import Graph
+from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest
 from etl_assets.model.run_options import Stage
 from etl_assets.publish import gate, run_directory
@@ -39,6 +40,8 @@ from etl_assets.publish.documents import WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
 from etl_assets.storage.duckdb_connection import use_utc
+
+STATUS_TAG = "etl/status"  # of a run: Dagster has no status for a partial success
 
 
 @takes_options(Stage.PUBLISH)
@@ -106,6 +109,8 @@ def build_publish(
                 **record_metadata(candidate.published_set(manifest), {"path": directory}),
             },
         )
+        yield _served_result(domain, manifest)
+        session.event_log.add_run_tags(run.run_id, {STATUS_TAG: manifest.status.value})
         if not project.holds_lock:  # else the command that launched the run does it at its end
             retain(session, now=datetime.now(UTC))
 
@@ -148,21 +153,33 @@ def _refuse_if_overtaken(session: DomainSession, run: Run) -> None:
 def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     """Return the gate's verdict, and each of its measures, as checks."""
     key = asset_keys.published_key(domain)
-    description = "No blocking check fails for the candidate, and no document loses a row."
-    specs = [
-        dg.AssetCheckSpec(asset_keys.gate_key(domain).name, asset=key, description=description)
-    ]
+    descriptions = {
+        asset_keys.gate_key(domain).name: (
+            "No blocking check fails for the candidate, and no document loses a row."
+        )
+    }
     for check in domain.gate:
         for name, limit in gate.describe_limits(check).items():
-            specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
+            descriptions[name] = f"Expected: {limit}."
     for coverage in domain.coverage:
-        name, limit = gate.coverage_name(coverage), gate.describe_coverage(coverage)
-        specs.append(dg.AssetCheckSpec(name, asset=key, description=f"Expected: {limit}."))
+        descriptions[gate.coverage_name(coverage)] = (
+            f"Expected: {gate.describe_coverage(coverage)}."
+        )
     for number, command in enumerate(domain.verify, start=1):
-        description = f"Expected: {shlex.join(command.command)} ends with 0."
-        name = asset_keys.verify_check(number)
-        specs.append(dg.AssetCheckSpec(name, asset=key, description=description))
-    return specs
+        descriptions[asset_keys.verify_check(number)] = (
+            f"Expected: {shlex.join(command.command)} ends with 0."
+        )
+    # They are the gate: what they refuse is not published.
+    specs = [
+        dg.AssetCheckSpec(name, asset=key, description=description, blocking=True)
+        for name, description in descriptions.items()
+    ]
+    served = asset_keys.served_key(domain)
+    description = (
+        "Every source was served by its remote. If not, what is published has the last good file of"
+        " those that are named, or none of an optional one; see their checks."
+    )
+    return [*specs, dg.AssetCheckSpec(served.name, asset=key, description=description)]
 
 
 def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[dg.AssetSpec]:
@@ -185,6 +202,9 @@ def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[
         for document in domain.documents
     ]
     marts = [asset_keys.model_key(domain.name, mart.name) for mart in graph.marts]
+    # Pages that launch several runs publish after the last of them only if all are upstream.
+    read = frozenset[str]().union(*(model.tables for model in graph.models.values()))
+    unread = [asset_keys.table_key(s) for s in domain.sources.values() if s.name not in read]
     return [
         *documents,
         dg.AssetSpec(
@@ -196,7 +216,7 @@ def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[
         ),
         dg.AssetSpec(
             asset_keys.published_key(domain),
-            deps=[*(spec.key for spec in documents), *marts],
+            deps=[*(spec.key for spec in documents), *marts, *unread],
             description=f"outputs/{domain.name}/latest: what readers see, moved by one rename.",
             kinds={"file"},
             **common,
@@ -215,6 +235,17 @@ def _gate_result(domain: Domain, verdict: GateVerdict) -> dg.AssetCheckResult:
             "warnings": dg.MetadataValue.json(verdict.warned_by),
             "accepted": dg.MetadataValue.json(verdict.accepted),
         },
+    )
+
+
+def _served_result(domain: Domain, manifest: RunManifest) -> dg.AssetCheckResult:
+    """Return the check that shows a partial success; it comes after the manifest, which says so."""
+    return dg.AssetCheckResult(
+        asset_key=asset_keys.published_key(domain),
+        check_name=asset_keys.served_key(domain).name,
+        passed=manifest.status is RunStatus.SUCCESS,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=manifest.note or None,
     )
 
 

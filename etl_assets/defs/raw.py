@@ -30,7 +30,7 @@ from etl_assets.defs.materialize import (
     SourceCheck,
     check_specs,
     evaluate_check,
-    materialization,
+    materializations,
     selected_partitions,
 )
 from etl_assets.fetch import download
@@ -82,7 +82,7 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
                 part.partition: fetches[part] for owner, part in parts if owner is source
             }
             outcomes = {key: raw_outcome(fetch) for key, fetch in own_fetches.items()}
-            yield materialization(context, key, outcomes)
+            yield from materializations(context, key, outcomes)
             all_fetches = {**own_fetches, **_others(states[source.name], own_fetches)}
             unrecognized = [
                 CheckFailure(text, dg.AssetCheckSeverity.WARN)

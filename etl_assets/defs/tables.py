@@ -26,7 +26,7 @@ from etl_assets.defs.materialize import (
     check_specs,
     digest_texts,
     evaluate_check,
-    materialization,
+    materializations,
     selected_partitions,
 )
 from etl_assets.defs.specs import preview
@@ -100,12 +100,13 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
                     partition: replace(outcome, metadata={**outcome.metadata, **rows})
                     for partition, outcome in outcomes.items()
                 }
-            yield materialization(context, key, outcomes)
             records = {partition: outcome.record for partition, outcome in outcomes.items()}
+            own_missing = _missing_tables(source, state, records)
+            yield from materializations(context, key, outcomes, failed=own_missing.keys())
             others = {key: table for key, table in state.tables.items() if key not in records}
             for check in CHECKS:
                 yield evaluate_check(source, key, check, {**records, **others}, state.fetches)
-            missing += _missing_tables(source, state, records)
+            missing += own_missing.values()
         if missing:
             raise dg.Failure(
                 f"required, and there never was a table: {', '.join(missing)}",
@@ -247,7 +248,7 @@ def _last_table(
 
 def _missing_tables(
     source: Source, state: SourceState, records: Mapping[str | None, TableResult]
-) -> list[str]:
+) -> dict[str | None, str]:
     """Return the partitions of a required source whose first file was refused, each with the fault.
 
     A file set needs one table only.
@@ -255,12 +256,12 @@ def _missing_tables(
     current = {**state.tables, **records}.values()
     has_table = any(record.table.source_sha256 for record in current)
     if not source.required or (isinstance(source.partitions, Files) and has_table):
-        return []
-    return [
-        f"{record.part}: {record.fault or 'no file'}"
-        for record in records.values()
+        return {}
+    return {
+        partition: f"{record.part}: {record.fault or 'no file'}"
+        for partition, record in records.items()
         if not record.table.source_sha256
-    ]
+    }
 
 
 def _contract_failure(

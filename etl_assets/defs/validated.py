@@ -24,7 +24,7 @@ from etl_assets.defs.materialize import (
     SourceCheck,
     check_specs,
     evaluate_check,
-    materialization,
+    materializations,
     selected_partitions,
 )
 from etl_assets.fetch import raw_store
@@ -76,8 +76,11 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
                 outcomes[partition] = _validate(
                     project, source, part, state, signatures, shared=shared
                 )
-            yield materialization(context, key, outcomes)
             records = {partition: outcome.record for partition, outcome in outcomes.items()}
+            own_missing = _missing_files(source, state, records)
+            yield from materializations(
+                context, key, outcomes, failed={part.partition for part in own_missing}
+            )
             others = {
                 partition: record
                 for partition, record in state.validated.items()
@@ -85,7 +88,7 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
             }
             for check in CHECKS:
                 yield evaluate_check(source, key, check, {**records, **others}, state.fetches)
-            missing += _missing_files(source, state, records)
+            missing += own_missing
         if missing:
             raise dg.Failure(
                 "required, and there never was a good file: "

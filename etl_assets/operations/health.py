@@ -25,6 +25,7 @@ from etl_assets.operations.health_checks.result import (
     HealthFinding,
     HealthReport,
     Level,
+    join_first,
 )
 from etl_assets.operations.manifest import find_lost_parts
 from etl_assets.settings import Settings
@@ -44,6 +45,8 @@ class _EventLogState:
 
     finding: HealthFinding
     domains: Mapping[str, RecordedState] = field(default_factory=dict)
+    switches: Mapping[str, bool] = field(default_factory=dict)
+    """The sensors and schedules that were switched on or off."""
 
     def of(self, domain: str) -> RecordedState:
         return self.domains.get(domain, RecordedState())
@@ -71,6 +74,7 @@ def examine(
         machine.check_mirror(settings.mirror),
         *machine.check_signing_key(settings.signing_key, settings.signing_passphrase, now),
         event_log.finding,
+        _describe_automation(settings, domains, event_log),
     ]
     resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
     for name, domain in domains.items():
@@ -143,7 +147,7 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
         with open_event_log(settings) as event_log:
             for name, domain in domains.items():
                 recorded[name] = _read_recorded(event_log, Home(settings.home), domain)
-            count = event_log.run_count()
+            count, switches = event_log.run_count(), event_log.automation_switches()
     except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
         first_line = str(error).strip().partition("\n")[0]
         message = f"{settings.dagster_home}: {type(error).__name__}: {first_line}"
@@ -157,7 +161,21 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
         )
         return _EventLogState(finding)
     finding = HealthFinding.ok("event log", f"{count} runs can be read")
-    return _EventLogState(finding, recorded)
+    return _EventLogState(finding, recorded, switches)
+
+
+def _describe_automation(
+    settings: Settings, domains: Mapping[str, Domain], event_log: _EventLogState
+) -> HealthFinding:
+    """Return which sensors and schedules are switched on."""
+    names: list[str] = []
+    for domain in domains.values():
+        names += [asset_keys.sensor_name(domain), *asset_keys.schedule_names(domain)]
+    running = [name for name in names if event_log.switches.get(name, settings.automation)]
+    text = "nothing runs by itself; ETL_AUTOMATION=on or the pages switch it on"
+    if running:
+        text = f"while `etl ui` runs: {join_first(running)}"
+    return HealthFinding.ok("automation", text)
 
 
 def _read_recorded(event_log: EventLog, home: Home, domain: Domain) -> RecordedState:

@@ -14,9 +14,10 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs import finish_run
 from etl_assets.defs.context import DomainSession, ProjectSession, current_run
+from etl_assets.defs.fetch_plan import all_parts
 from etl_assets.defs.launch import RunResult, launch
 from etl_assets.defs.model_state import last_built_at
-from etl_assets.defs.plan import Plan, make_plan
+from etl_assets.defs.plan import Plan, make_plan, require_partitions
 from etl_assets.defs.retention.retain import retain
 from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
 from etl_assets.model.records import HistoryDecision
@@ -70,10 +71,17 @@ def run_domain(
 def backfill(
     session: ProjectSession, name: str, start: str, end: str, options: RunOptions
 ) -> RunManifest:
-    """Run the partitions `start` to `end` of one source, and what is below those that moved."""
+    """Run the partitions `start` to `end` of one source, and what is below those that moved.
+
+    Raises UsageError, before it waits for another run, if the source has no such partition.
+    """
     source = _partitioned_source(session, name)
+    domain_session = session.for_domain(source.domain)
+    known = domain_session.read_sources()[source.name].fetches
+    parts = all_parts(session.project.resolver, source, datetime.now(UTC), known_partitions=known)
+    require_partitions([part.partition or "" for part in parts], start, end)
     options = replace(options, sources=(source.name,))
-    return run_domain(session.for_domain(source.domain), options, partitions=(start, end))
+    return run_domain(domain_session, options, partitions=(start, end))
 
 
 def _run_locked(

@@ -392,7 +392,8 @@ def test_dagster_loads_the_other_domains_with_schedule_and_sensor(
         repository = defs().get_repository_def()
 
     assert {key.path[0] for key in repository.asset_graph.get_all_asset_keys()} == {DOMAIN}
-    assert {each.name for each in repository.schedule_defs} == {f"{DOMAIN}_daily"}
+    names = {f"{DOMAIN}_daily", f"{DOMAIN}_verify"}
+    assert {each.name for each in repository.schedule_defs} == names
     assert {each.name for each in repository.sensor_defs} == {f"{DOMAIN}_probe"}
     [record] = [each.getMessage() for each in caplog.records if BROKEN in each.getMessage()]
     assert record.startswith(f"{BROKEN} is left out: ")
