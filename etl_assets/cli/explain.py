@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from etl_assets.cli.names import check_domains, complete_domain
 from etl_assets.cli.output import (
     EXIT_FAILED,
     Json,
@@ -27,7 +28,8 @@ def explain(
         list[str],
         typer.Argument(
             metavar="KEY",
-            help="The key of the row, after the name of its domain if several domains have rows.",
+            help="The key of the row, or one of its names; after the name of its domain if several "
+            "domains have such a row.",
             show_default=False,
         ),
     ],
@@ -44,7 +46,7 @@ def explain(
 ) -> None:
     """Explain one published row: its evidence, history and claims.
 
-    Also states what would change the answer.
+    Also states what would change the answer. A name that several rows have lists them.
     """
     from etl_assets.model.home import Home
     from etl_assets.operations.explain import explain, resolve_domain
@@ -53,9 +55,9 @@ def explain(
     declarations = load_declarations(settings)
     if broken := declarations.broken.get(key[0]):
         raise broken.error
-    domain, values = resolve_domain(declarations.domains, key)
-    at = _parse_time(as_of) if as_of is not None else None
-    explanation = explain(Home(settings.home), domain, values, at=at)
+    at, home = _parse_time(as_of) if as_of is not None else None, Home(settings.home)
+    domain, values = resolve_domain(home, declarations.domains, key)
+    explanation = explain(home, domain, values, at=at)
     print_result(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
 
 
@@ -101,6 +103,8 @@ def diff(
             metavar="DOMAIN",
             help="Default: the domain of the replaced source or seed.",
             show_default=False,
+            callback=check_domains,
+            autocompletion=complete_domain,
         ),
     ] = None,
     replace: Annotated[

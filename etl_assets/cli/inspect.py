@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl_assets.cli.names import OptionalDomain, SourceName
 from etl_assets.cli.output import (
     EXIT_FAILED,
-    DomainName,
     GroupedCommands,
     Json,
-    OptionalDomain,
     exit_with_worst,
     load_declarations,
     load_settings,
     open_session,
+    print_each,
     print_result,
     print_text,
     select_domains,
@@ -50,13 +50,21 @@ app.add_typer(sources_app, name="sources", rich_help_panel="Setup")
 
 
 @app.command(rich_help_panel="Inspect")
-def status(domain: DomainName, *, as_json: Json = False) -> None:
-    """Show the state of each source and of the published set."""
+def status(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
+    """Show the state of each source and of the published set.
+
+    With --json, one document for the named domain, or a list of one for each domain.
+    """
     from etl_assets.operations.status import domain_status
 
     with open_session(domain) as session:
-        state = domain_status(session.for_domain(domain))
-    print_result(state.lines(datetime.now(UTC)), state.as_dict(), as_json=as_json)
+        names, left_out = select_domains(session.project, domain)
+        states, errors = work_on_each(names, lambda name: domain_status(session.for_domain(name)))
+    now, lines = datetime.now(UTC), []
+    for state in states:
+        lines += state.lines(now)
+    print_each(lines, [state.as_dict() for state in states], domain, as_json=as_json)
+    exit_with_worst(errors=errors, left_out=left_out)
 
 
 @app.command(rich_help_panel="Inspect")
@@ -141,12 +149,7 @@ def stats(
 
 @app.command(rich_help_panel="Inspect")
 def sample(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="The source, or SOURCE[PARTITION].", show_default=False
-        ),
-    ],
+    source: SourceName,
     partition: Annotated[
         str | None,
         typer.Option(

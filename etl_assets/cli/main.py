@@ -18,17 +18,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl_assets.cli import explain, inspect, store
+from etl_assets.cli.names import (
+    DomainNames,
+    OptionalDomain,
+    SourceNames,
+    check_domains,
+    complete_domain,
+)
 from etl_assets.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
-    DomainName,
     GroupedCommands,
     Json,
-    OptionalDomain,
     exit_with_worst,
     load_declarations,
     load_settings,
     open_session,
+    print_each,
     print_error,
     print_result,
     print_text,
@@ -63,7 +69,6 @@ app = typer.Typer(
     cls=GroupedCommands,
     subcommand_metavar="VERB [ARGS]...",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -115,10 +120,6 @@ def _global_options(
     pass
 
 
-SourceNames = Annotated[
-    list[str] | None,
-    typer.Option("--source", help="Include only this source. Can be repeated."),
-]
 OnlyStage = Annotated[
     Stage | None,
     typer.Option(
@@ -196,6 +197,7 @@ Config = Annotated[
         help="A YAML file of settings, which override the environment. Default: the file named "
         "by ETL_CONFIG.",
         show_default=False,
+        is_eager=True,  # it may name another folder of declarations, where DOMAIN is looked up
     ),
 ]
 NewHistory = Annotated[
@@ -219,10 +221,7 @@ AsOf = Annotated[
 
 @app.command(rich_help_panel="Run")
 def run(  # noqa: PLR0913 - each is an option of the command
-    domains: Annotated[
-        list[str],
-        typer.Argument(metavar="DOMAIN", help="The domains to run.", show_default=False),
-    ],
+    domains: DomainNames,
     source: SourceNames = None,
     *,
     stage: OnlyStage = None,
@@ -300,16 +299,28 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
 
 @app.command(rich_help_panel="Run")
-def probe(domain: DomainName, source: SourceNames = None, *, as_json: Json = False) -> None:
+def probe(
+    domain: OptionalDomain = None, source: SourceNames = None, *, as_json: Json = False
+) -> None:
     """Ask the remotes what changed, without downloading anything.
 
     Prints for each source whether a run would fetch it, and why.
     """
+    if source and domain is None:
+        raise UsageError("--source: expected it together with DOMAIN, found no domain")
     from etl_assets.operations.run import plan_run
 
+    options = RunOptions(sources=tuple(source or ()))
     with open_session(domain) as session:
-        plan = plan_run(session.for_domain(domain), RunOptions(sources=tuple(source or ())))
-    print_result(plan.lines(), plan.as_dict(), as_json=as_json)
+        names, left_out = select_domains(session.project, domain)
+        plans, errors = work_on_each(
+            names, lambda name: plan_run(session.for_domain(name), options)
+        )
+    lines = []
+    for plan in plans:
+        lines += plan.lines()
+    print_each(lines, [plan.as_dict() for plan in plans], domain, as_json=as_json)
+    exit_with_worst(errors=errors, left_out=left_out)
 
 
 @app.command(rich_help_panel="Run")
@@ -378,7 +389,12 @@ def check(
 def demo(
     domain: Annotated[
         str | None,
-        typer.Argument(metavar="DOMAIN", help="Default: the first domain that has a demo."),
+        typer.Argument(
+            metavar="DOMAIN",
+            help="Default: the first domain that has a demo.",
+            callback=check_domains,
+            autocompletion=complete_domain,
+        ),
     ] = None,
 ) -> None:
     """Play the demo of a domain on its samples.

@@ -41,13 +41,6 @@ CONTROL = re.compile(
 GROUPS = ("Run", "Inspect", "Explain", "Store", "Setup", "Develop")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-DomainName = Annotated[
-    str, typer.Argument(metavar="DOMAIN", help="The name of a domain.", show_default=False)
-]
-OptionalDomain = Annotated[
-    str | None,
-    typer.Argument(metavar="DOMAIN", help="Only this domain. Default: all domains."),
-]
 
 
 def load_settings(config: Path | None = None) -> Settings:
@@ -156,6 +149,14 @@ def print_result(lines: Sequence[str], document: object, *, as_json: bool) -> No
     """Prints the lines, or with `--json` the document, to stdout."""
     if lines or as_json:
         print_text(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+
+
+def print_each(
+    lines: Sequence[str], documents: Sequence[object], domain: str | None, *, as_json: bool
+) -> None:
+    """Prints the lines, or with `--json` the document of the named domain, or a list of all."""
+    if domain is None or documents:
+        print_result(lines, documents if domain is None else documents[0], as_json=as_json)
 
 
 def print_text(text: str, *, to_stderr: bool = False) -> None:

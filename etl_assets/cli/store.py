@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl_assets.cli.names import DomainName, OptionalDomain, OptionalSource, SourceName
 from etl_assets.cli.output import (
-    DomainName,
     GroupedCommands,
     Json,
-    OptionalDomain,
     exit_with_worst,
     load_declarations,
     load_settings,
@@ -46,16 +45,6 @@ manifest_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-SourceName = Annotated[
-    str,
-    typer.Argument(metavar="SOURCE", help="The source, or SOURCE[PARTITION].", show_default=False),
-]
-OptionalSource = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="SOURCE", help="Only this source. Default: all sources.", show_default=False
-    ),
-]
 Digest = Annotated[
     str | None,
     typer.Argument(

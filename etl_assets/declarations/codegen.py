@@ -15,7 +15,8 @@ from pathlib import Path
 from etl_assets.declarations.contract import ColumnType
 from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.load import DOMAIN_FILE, load
+from etl_assets.declarations.folders import DOMAIN_FILE
+from etl_assets.declarations.load import load
 from etl_assets.declarations.source import Source
 from etl_assets.model.errors import UsageError
 from etl_assets.storage.atomic_write import atomic_file

@@ -19,6 +19,12 @@ from pydantic import ValidationError
 
 from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import BrokenDomain, Declarations, Domain
+from etl_assets.declarations.folders import (
+    DOMAIN_FILE,
+    document_problem,
+    list_domain_folders,
+    list_entries,
+)
 from etl_assets.declarations.names import dependency_violations
 from etl_assets.declarations.overrides import (
     Override,
@@ -41,11 +47,9 @@ from etl_assets.declarations.yaml_positions import (
     read_yaml,
     validation_violations,
 )
-from etl_assets.model.errors import DeclarationError, HomeError, Problem
+from etl_assets.model.errors import DeclarationError, Problem
 
 logger = logging.getLogger(__name__)
-
-DOMAIN_FILE = "_domain.yaml"
 
 Rules = Callable[[Data], Iterable[RuleViolation]]
 AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
@@ -70,7 +74,7 @@ def load_each(root: Path, overrides: Sequence[Override] = ()) -> Declarations:
     """
     domains: dict[str, Domain] = {}
     broken: dict[str, BrokenDomain] = {}
-    folders = _list_domain_folders(root)
+    folders = list_domain_folders(root)
     if problems := find_unknown_domains(overrides, [folder.name for folder in folders]):
         raise DeclarationError(problems)
     for folder in folders:
@@ -96,14 +100,14 @@ def read_declaration(
     """
     try:
         if not S_ISREG(file.stat().st_mode):  # reading a pipe would never end
-            return None, [_problem(file, "a file", "a folder or a device")]
+            return None, [document_problem(file, "a file", "a folder or a device")]
         document = read_yaml(file)
         if override:
             document = override(document)
     except DeclarationError as error:
         return None, list(error.problems)
     except OSError as error:
-        return None, [_problem(file, "a readable file", error.strerror or str(error))]
+        return None, [document_problem(file, "a readable file", error.strerror or str(error))]
     violations = [
         *document.violations,
         *implied_key_violations(model, document),
@@ -124,9 +128,9 @@ def read_declaration(
 
 def _load_domain(folder: Path, overrides: Sequence[Override]) -> Domain | BrokenDomain:
     try:
-        files = [entry for entry in _list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
+        files = [entry for entry in list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
     except OSError as error:
-        problem = _problem(folder, "a readable folder", error.strerror or str(error))
+        problem = document_problem(folder, "a readable folder", error.strerror or str(error))
         return BrokenDomain(folder.name, frozenset(), [problem])
     source_files = [file for file in files if file.name != DOMAIN_FILE]
     source_names = [file.stem for file in source_files]
@@ -169,7 +173,7 @@ def _load_domain(folder: Path, overrides: Sequence[Override]) -> Domain | Broken
         )
         problems += domain_problems
     else:
-        problems.append(_problem(domain_file, "a file that describes the domain", "none"))
+        problems.append(document_problem(domain_file, "a file that describes the domain", "none"))
     if domain is None or problems:
         return BrokenDomain(folder.name, frozenset(source_names), problems)
     update = {
@@ -197,39 +201,8 @@ def _mixed_partitions(sources: list[Source]) -> Iterator[tuple[Source, RuleViola
 def _name_problems(path: Path) -> list[Problem]:
     problems = []
     if path.suffix == ".yml":
-        problems.append(_problem(path, "the ending .yaml", path.suffix))
+        problems.append(document_problem(path, "the ending .yaml", path.suffix))
     if not re.fullmatch(NAME, path.stem):
         expected = "a name of lower-case letters, digits and _ that begins with a letter"
-        problems.append(_problem(path, expected, repr(path.stem)))
+        problems.append(document_problem(path, expected, repr(path.stem)))
     return problems
-
-
-def _problem(path: Path, expected: str, actual: str) -> Problem:
-    return Problem(f"{path}:1: document", expected, actual)
-
-
-def _list_domain_folders(root: Path) -> list[Path]:
-    """Returns the folders of the domains in order.
-
-    A link that leads to nothing counts as one, so that its domain is not missed in silence.
-    """
-    try:
-        folders = [
-            entry
-            for entry in _list_entries(root)
-            if entry.is_dir() or (entry.is_symlink() and not entry.exists())
-        ]
-    except FileNotFoundError as error:
-        problem = _problem(root, "a folder of declarations", "no such folder")
-        raise DeclarationError([problem]) from error
-    except OSError as error:
-        raise HomeError(f"{root}: expected a readable folder, found {error.strerror}") from error
-    if not folders:
-        raise DeclarationError([_problem(root, "a folder for each domain", "none")])
-    return folders
-
-
-def _list_entries(folder: Path) -> list[Path]:
-    """Returns the entries of a folder in order, without hidden files and caches."""
-    entries = sorted(folder.iterdir())
-    return [entry for entry in entries if entry.name[0] not in "._" or entry.name == DOMAIN_FILE]

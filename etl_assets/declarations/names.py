@@ -7,13 +7,15 @@ A source is `domain.source`, or only its name if that is unique; a partition of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 
 from etl_assets.declarations.domain import BrokenDomain, Domain
+from etl_assets.declarations.folders import unknown_domain
 from etl_assets.declarations.rules import RuleViolation, suggest
 from etl_assets.declarations.source import Source
+from etl_assets.model.display_text import MAX_NAMES, did_you_mean, list_some
 from etl_assets.model.errors import DeclarationError, Problem, UsageError
 from etl_assets.model.records import Part
 
@@ -31,8 +33,7 @@ def find_domain(
     if name in broken:
         raise broken[name].error
     if name not in domains:
-        declared = ", ".join(sorted([*domains, *broken])) or "none"
-        raise UsageError(f"no domain {name!r}; declared are: {declared}")
+        raise unknown_domain(name, [*domains, *broken])
     return domains[name]
 
 
@@ -56,8 +57,22 @@ def find_source(
         declared = []
         for domain in domains.values():
             declared += [str(source.full_name) for source in domain.sources.values()]
-        raise UsageError(f"no source {name!r}; declared are: {', '.join(sorted(declared))}")
+        raise unknown_source(name, declared)
     return matches[0]
+
+
+def unknown_source(name: str, declared: Iterable[str], domain: str = "") -> UsageError:
+    """The error for a name that no source has; `declared` are full names, or bare ones."""
+    names = sorted(declared)
+    similar = did_you_mean(name, names)
+    if not similar and "." not in name:  # a bare name is compared with bare names
+        full_names = {full_name.rpartition(".")[2]: full_name for full_name in names}
+        similar = did_you_mean(name, full_names)
+    place = f" in {domain}" if domain else ""
+    hint = "" if len(names) <= MAX_NAMES else "; `etl sources list` lists them all"
+    return UsageError(
+        f"no source {name!r}{place}{similar}; declared are: {list_some(names) or 'none'}{hint}"
+    )
 
 
 def _may_have(domain: BrokenDomain, name: str) -> bool:

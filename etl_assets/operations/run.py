@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.names import unknown_source
 from etl_assets.declarations.source import Source
 from etl_assets.defs import finish_run
 from etl_assets.defs.context import DomainSession, ProjectSession, current_run
@@ -209,10 +210,7 @@ def _partitioned_source(session: ProjectSession, name: str) -> Source:
 def _selected_sources(domain: Domain, names: Sequence[str]) -> list[Source]:
     requested = {name: domain.find_source(name) for name in names}
     if unknown := sorted(name for name, source in requested.items() if source is None):
-        declared = ", ".join(sorted(domain.sources))
-        raise UsageError(
-            f"no source {', '.join(unknown)} in {domain.name}; declared are: {declared}"
-        )
+        raise unknown_source(", ".join(unknown), domain.sources, domain.name)
     if not names:
         return list(domain.sources.values())
     return [source for source in domain.sources.values() if source in requested.values()]
