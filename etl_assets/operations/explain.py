@@ -6,6 +6,7 @@ declared in `explain` of `_domain.yaml`; `publish.published_rows` queries a publ
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -15,12 +16,19 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
+from etl_assets.model.display_text import MAX_NAMES, did_you_mean
 from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record, Sha256, SourceName
 from etl_assets.model.run_manifest import MARTS, RunSource
 from etl_assets.publish import run_directory
-from etl_assets.publish.published_rows import Row, find_keys, find_rows, list_names, list_values
+from etl_assets.publish.published_rows import (
+    Row,
+    find_named_rows,
+    find_rows,
+    list_names,
+    list_values,
+)
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 MAX_SUGGESTIONS = 5
@@ -101,6 +109,28 @@ class Explanation(Record):
         return lines[:-1]
 
 
+class FoundRows(Record):
+    """The published rows with a name that is not unique; each is explained by its key."""
+
+    domain: str
+    name: str
+    at: AwareDatetime
+    rows: list[Row] = Field(description="key and answer of each row")
+    example: str = Field(description="the arguments that explain the first row")
+
+    def lines(self) -> list[str]:
+        """Return the text for a terminal: the first rows, and the number of the others."""
+        table = _format_table([{**row} for row in self.rows])
+        lines = [
+            f"{self.name}: {len(self.rows):,} rows ({self.domain}, as of {_format(self.at)})",
+            "",
+            *(f"  {line}" for line in table[: 1 + MAX_NAMES]),
+        ]
+        if len(self.rows) > MAX_NAMES:
+            lines.append(f"  and {len(self.rows) - MAX_NAMES:,} more, with --json")
+        return [*lines, "", f"`etl explain {self.example}` explains one of them"]
+
+
 def _titled(title: str, lines: Sequence[str]) -> list[str]:
     return [title, *(f"  {line}" for line in lines)] if lines else []
 
@@ -138,38 +168,69 @@ def _format(value: object) -> str:
 
 
 def resolve_domain(
-    domains: Mapping[str, Domain], arguments: Sequence[str]
+    home: Home, domains: Mapping[str, Domain], arguments: Sequence[str]
 ) -> tuple[Domain, Sequence[str]]:
-    """Return the domain and the key that the arguments of the command name.
+    """Return the domain and the key or name that the arguments of the command name.
 
-    The domain may be left out if only one domain has a key of that length. Raises UsageError if
-    no domain or several domains match.
+    The domain may be left out if only one domain has a key of that length, or only one has
+    published such a row. Raises UsageError if no domain or several domains match.
     """
     if arguments and arguments[0] in domains:
         return domains[arguments[0]], arguments[1:]
-    keys = {name: domain.explain.key for name, domain in domains.items() if domain.explain}
-    matches = [name for name, key in keys.items() if len(key) == len(arguments) or len(keys) == 1]
+    declared = {name: domain.explain for name, domain in domains.items() if domain.explain}
+    matches = [
+        name
+        for name, explained in declared.items()
+        if len(explained.key) == len(arguments) or explained.named_by or len(declared) == 1
+    ]
+    if len(matches) > 1:
+        published = [name for name in matches if run_directory.published_directory(home, name)]
+        matches = [
+            name for name in published if _has_row(home, name, declared[name], arguments)
+        ] or published
     if len(matches) != 1:
-        forms = ", or ".join(" ".join([name, *key]) for name, key in keys.items()) or "none"
-        raise UsageError(f"expected a domain and its key, {forms}; found: {' '.join(arguments)}")
+        forms = ", or ".join(" ".join([name, *each.key]) for name, each in declared.items())
+        raise UsageError(
+            f"expected a domain and its key, {forms or 'none'}; found: {' '.join(arguments)}"
+            + did_you_mean(" ".join(arguments[:1]), domains)
+        )
     return domains[matches[0]], arguments
+
+
+def _has_row(home: Home, domain: str, declared: Explain, arguments: Sequence[str]) -> bool:
+    """Return True if a row is published under that key or name."""
+    file = home.latest(domain) / MARTS / f"{declared.model}.parquet"
+    if len(arguments) == len(declared.key):
+        row_key = dict(zip(declared.key, arguments, strict=True))
+        # A name in its first column: the verb says which of the others is wrong.
+        if list_values(file, declared.key[0], dict(list(row_key.items())[:1])):
+            return True
+    name = " ".join(arguments)
+    return bool(declared.named_by and find_named_rows(file, declared.named_by, name, declared.key))
 
 
 def explain(
     home: Home, domain: Domain, key: Sequence[str], *, at: datetime | None = None
-) -> Explanation:
+) -> Explanation | FoundRows:
     """Return the published answer for a key, current or as it was at a moment.
 
-    Raises UsageError if the domain declares no `explain` or the key has another length, and
-    NotFoundError if no such row is published.
+    `key` may also be a name of rows: of several rows, each is returned with its answer. Raises
+    UsageError if the domain declares no `explain` or the key has another length, and NotFoundError
+    if no such row is published.
     """
     declared = _require_explain(domain, key)
     latest = run_directory.published_directory(home, domain.name)
     if latest is None:
         raise NotFoundError(f"{domain.name}: nothing is published yet; run it first")
-    values = _resolve_key(declared, key, latest / MARTS)
+    as_of = run_directory.read_manifest(latest).as_of
+    rows = _find_by_name(declared, key, latest / MARTS)
+    if len(rows) > 1:
+        first = shlex.join(str(rows[0][name]) for name in declared.key)
+        name = " ".join(key)
+        return FoundRows(domain=domain.name, name=name, at=as_of, rows=rows, example=first)
+    values = [str(rows[0][name]) for name in declared.key] if rows else key
     row_key = dict(zip(declared.key, values, strict=True))
-    moment = at or run_directory.read_manifest(latest).as_of
+    moment = at or as_of
     directory = latest if at is None else _run_published_at(home, domain, at)
     # The history of the latest set has the periods of all earlier moments too.
     history = _find_history(declared.history, latest / MARTS, row_key, moment)
@@ -191,27 +252,23 @@ def _require_explain(domain: Domain, key: Sequence[str]) -> Explain:
     return domain.explain
 
 
-def _resolve_key(declared: Explain, arguments: Sequence[str], marts: Path) -> Sequence[str]:
-    """Return the arguments if they are a key, else the key of the one row with that name.
+def _find_by_name(declared: Explain, arguments: Sequence[str], marts: Path) -> list[Row]:
+    """Return the rows, as key and answer, that have the arguments as their name.
 
-    Raises UsageError if several rows have the name, NotFoundError if the arguments are neither.
+    Returns none if the arguments are a key. Raises NotFoundError if they are neither.
     """
     file, name = marts / f"{declared.model}.parquet", " ".join(arguments)
     is_key = len(arguments) == len(declared.key)
     if not declared.named_by:
-        return arguments
+        return []
     if is_key and find_rows(file, dict(zip(declared.key, arguments, strict=True)), declared.key):
-        return arguments
-    keys = find_keys(file, declared.key, declared.named_by, name)
-    if len(keys) > 1:
-        rows = ", ".join(" ".join(key) for key in keys)
-        raise UsageError(f"expected the name of one row, found {name!r} to be the name of {rows}")
-    if keys:
-        return keys[0]
-    if not is_key:
+        return []
+    columns = list(dict.fromkeys([*declared.key, *declared.answer]))
+    rows = find_named_rows(file, declared.named_by, name, columns)
+    if not rows and not is_key:
         suggestions = _suggest(name, list_names(file, declared.named_by))
         raise NotFoundError(f"{name!r} is not published{suggestions}")
-    return arguments
+    return rows
 
 
 def _run_published_at(home: Home, domain: Domain, at: datetime) -> Path | None:
@@ -327,7 +384,7 @@ def _not_published(
             names = list_names(file, declared.named_by) if declared.named_by else []
             return NotFoundError(
                 f"{' '.join(matched.values())} {column} {value!r} is not published".strip()
-                + _suggest(value, [*values, *names])
+                + (_suggest(value, values) or _suggest(value, names))
                 + _list_other_rows(file, declared, column, value)
             )
         matched[column] = value

@@ -48,17 +48,19 @@ def list_values(path: Path, column: str, where: Mapping[str, str]) -> list[str]:
     return [value for (value,) in rows]
 
 
-def find_keys(path: Path, key: Sequence[str], columns: Sequence[str], name: str) -> list[list[str]]:
-    """Return the sorted keys of the rows that have `name` in one of the columns, ignoring case."""
-    key_columns = ", ".join(f"{quote_path(column)}::varchar" for column in key)
+def find_named_rows(
+    path: Path, named_by: Sequence[str], name: str, columns: Sequence[str]
+) -> list[Row]:
+    """Return the rows that have `name` in one of the columns `named_by`, ignoring case."""
+    listed = ", ".join(map(quote_path, columns))
     with _open_model(path) as connection:
-        names = _names_query(connection, columns)
-        rows = connection.execute(
-            f"select distinct {key_columns} from ({names}) "  # noqa: S608 - quoted
+        table: pa.Table = connection.sql(
+            f"select distinct {listed} from ({_names_query(connection, named_by)}) "  # noqa: S608 - quoted
             f"where {fold_case('a_name')} = {fold_case('?')} order by all",
-            [name],
-        ).fetchall()
-    return [list(row) for row in rows]
+            params=[name],
+        ).to_arrow_table()
+    rows: list[Row] = table.to_pylist()
+    return rows
 
 
 def list_names(path: Path, columns: Sequence[str]) -> list[str]:

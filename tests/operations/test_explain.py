@@ -149,9 +149,31 @@ def test_a_row_is_found_by_its_key_or_by_a_name(
     assert explain(labelled, GARDEN_WITH_NAMES, arguments).key == key
 
 
-def test_a_name_of_several_rows_is_refused_with_their_keys(labelled: Home) -> None:
-    with pytest.raises(UsageError, match="found 'tall' to be the name of North oak, South ash"):
-        explain(labelled, GARDEN_WITH_NAMES, ["tall"])
+def test_a_name_of_several_rows_lists_them_with_their_answers(labelled: Home) -> None:
+    found = explain(labelled, GARDEN_WITH_NAMES, ["tall"])
+
+    assert found.lines() == [
+        "tall: 2 rows (garden, as of 2026-03-01 12:00:00 UTC)",
+        "",
+        "  bed    plant  state",
+        "  North  oak    well",
+        "  South  ash    well",
+        "",
+        "`etl explain North oak` explains one of them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "more"), [(5, ""), (6, "and 1 more"), (69, "and 64 more")], ids=str
+)
+def test_a_list_of_rows_is_cut_after_five(home: Home, count: int, more: str) -> None:
+    rows = [PLANTS[0] | {"plant": f"oak {n:02}", "label": "x", "tags": []} for n in range(count)]
+    publish(home, NOON, rows, [source("diary", DIARY)])
+
+    lines = explain(home, GARDEN_WITH_NAMES, ["x"]).lines()
+
+    assert sum("oak" in line for line in lines) == 5 + 1  # and the example
+    assert more in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -270,19 +292,33 @@ def test_a_key_that_does_not_fit_the_declaration_is_refused(
         explain(garden, domain, key)
 
 
-def test_the_domain_may_be_left_out_if_only_one_declares_explain() -> None:
+def test_the_domain_may_be_left_out_if_only_one_declares_explain(home: Home) -> None:
     no_explain = GARDEN.model_copy(update={"name": "attic", "explain": None})
     domains = {"garden": GARDEN, "attic": no_explain}
 
-    assert resolve_domain(domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
-    assert resolve_domain(domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert resolve_domain(home, domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert resolve_domain(home, domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
 
 
-def test_the_domain_is_required_if_several_declare_explain() -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["North", "oak"], ["North", "elm"], ["the old one"], ["nothing"]],
+    ids=["key", "half a key", "name", "wrong name"],
+)
+def test_the_domain_may_be_left_out_if_only_one_is_published(
+    labelled: Home, arguments: list[str]
+) -> None:
+    park = GARDEN_WITH_NAMES.model_copy(update={"name": "park"})
+    domains = {"garden": GARDEN_WITH_NAMES, "park": park}
+
+    assert resolve_domain(labelled, domains, arguments)[0].name == "garden"
+
+
+def test_the_domain_is_required_if_none_of_several_is_published(home: Home) -> None:
     other = GARDEN.model_copy(update={"name": "park"})
 
     with pytest.raises(UsageError, match="garden bed plant, or park bed plant"):
-        resolve_domain({"garden": GARDEN, "park": other}, ["North", "oak"])
+        resolve_domain(home, {"garden": GARDEN, "park": other}, ["North", "oak"])
 
 
 def test_the_text_shows_each_part_under_its_title(garden: Home) -> None:

@@ -118,6 +118,26 @@ def test_the_command_explains_with_and_without_the_domain(
     assert "Becomes fixed when the vendor's feed names a fixed version" in short
 
 
+@pytest.mark.parametrize("name", ["pebble:CVE-2026-900043", "CVE-2026-900043", "cve-2026-900043"])
+def test_the_command_explains_by_the_id_that_is_published_everywhere(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert command("explain", name) == 0
+
+    assert capsys.readouterr().out.startswith("pebble CVE-2026-900043 (")
+
+
+def test_the_command_lists_the_rows_of_a_package_and_how_to_explain_one(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("explain", "cobalt") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("cobalt: 10 rows (")
+    assert lines[-3] == "  and 5 more, with --json"
+    assert lines[-1] == "`etl explain cobalt CVE-2023-900053` explains one of them"
+
+
 def test_the_command_explains_in_json_as_of_a_day(
     command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,10 +156,8 @@ def test_the_command_explains_in_json_as_of_a_day(
         pytest.param(["pebble", "CVE-2026-900044"], 1, "CVE-2026-900043", id="identifier"),
         pytest.param([*NEW, "--as-of", "2026-02-28"], 1, "was not yet published", id="too early"),
         pytest.param([*NEW, "--as-of", "lately"], 2, "an ISO time, found 'lately'", id="no time"),
-        pytest.param([DOMAIN, "pebble"], 2, "expected package_name and cve_id", id="half a key"),
-        pytest.param(
-            ["pebble"], 2, "a domain and its key, advisories package_name cve_id", id="no domain"
-        ),
+        pytest.param([DOMAIN, "peble"], 1, "nearest: pebble", id="half a key"),
+        pytest.param(["peble"], 1, "nearest: pebble", id="no domain"),
     ],
 )
 def test_the_command_reports_a_row_that_it_cannot_explain(
