@@ -6,7 +6,9 @@ The other verbs are in `inspect`, `explain` and `store`. A verb parses its optio
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl_assets.cli import explain, inspect, store
+from etl_assets.cli.display import OUTPUT, LogFormat, Output
 from etl_assets.cli.names import (
     DomainNames,
     OptionalDomain,
@@ -41,6 +44,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
+from etl_assets.model.display_text import MAX_NAMES
 from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 from etl_assets.storage.atomic_write import ADVICE
@@ -51,6 +55,9 @@ if TYPE_CHECKING:
 
 # A process that a signal ends has exit code 128 + its number.
 SIGNAL_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+LOG_FORMAT = "--log-format"
+GLOBAL_FLAG = re.compile(r"-v+|-q|--verbose|--quiet")
 
 EXAMPLES = """
 \b
@@ -78,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits; an expected error is printed as one message."""
     with _interruptible() as first_signal:
         try:
-            app(args=arguments)
+            app(args=_with_global_options_first(sys.argv[1:] if arguments is None else arguments))
         except UsageError as error:
             _fail(str(error), EXIT_USAGE)
         except (_SignalReceived, RunInterruptedError):
@@ -96,6 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(f"{found}; {advice}, then run again", EXIT_FAILED)
 
 
+def _with_global_options_first(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with options of all verbs before the verb, where they are declared."""
+    first, others = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            others += [argument, *rest]
+        elif GLOBAL_FLAG.fullmatch(argument) or argument.startswith(f"{LOG_FORMAT}="):
+            first.append(argument)
+        elif argument == LOG_FORMAT:
+            first += [argument, *itertools.islice(rest, 1)]
+        else:
+            others.append(argument)
+    return [*first, *others]
+
+
 def _print_version(is_requested: bool) -> None:  # noqa: FBT001 - typer calls it so
     if is_requested:
         from importlib.metadata import version
@@ -107,7 +130,7 @@ def _print_version(is_requested: bool) -> None:  # noqa: FBT001 - typer calls it
 @app.callback()
 def _global_options(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints and exits
         bool,
         typer.Option(
             "--version",
@@ -116,8 +139,27 @@ def _global_options(
             help="Print the version and exit.",
         ),
     ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            help="Show whole lists and the log; twice for details. Also allowed after the verb.",
+        ),
+    ] = 0,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Show warnings, errors and results only."),
+    ] = False,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option("--log-format", help="Write the log to stderr as text or as JSON lines."),
+    ] = LogFormat.TEXT,
 ) -> None:
-    pass
+    if verbose and quiet:
+        raise UsageError("--quiet: expected it or --verbose, found both")
+    OUTPUT.set(Output(-1 if quiet else verbose, log_format))
 
 
 OnlyStage = Annotated[
@@ -288,9 +330,10 @@ def run(  # noqa: PLR0913 - each is an option of the command
         manifests, errors = work_on_each(
             domains, lambda name: run_domain(session.for_domain(name), options)
         )
+        home = session.project.home.root
     lines = []
     for manifest in manifests:
-        lines += _format_manifest(manifest)
+        lines += _format_manifest(manifest, home)
     documents = [manifest.model_dump(mode="json") for manifest in manifests]
     print_result(lines, documents, as_json=as_json)
     failures = {"failed", "partial_success"} if strict else {"failed"}
@@ -345,7 +388,8 @@ def backfill(
     options = RunOptions(force_refresh=force_refresh)
     with open_session() as session:
         manifest = operations_run.backfill(session, source, start, end, options)
-    print_result(_format_manifest(manifest), manifest.model_dump(mode="json"), as_json=False)
+        home = session.project.home.root
+    print_result(_format_manifest(manifest, home), manifest.model_dump(mode="json"), as_json=False)
     if manifest.status == "failed":
         raise typer.Exit(EXIT_FAILED)
 
@@ -441,30 +485,47 @@ def _print_plans(
     exit_with_worst(errors=errors)
 
 
-def _format_manifest(manifest: RunManifest) -> list[str]:
-    """Returns the result of a run in one line, then its note, its failed checks and its costs."""
+def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
+    """Returns the result of a run in one line, then what it found, and where to look."""
     made = sum(asset.outcome == "made" for asset in manifest.assets)
     counts = [
         f"{made} assets made",
         f"{len(manifest.assets) - made} reused",
         f"{manifest.file_count} files published",
     ]
-    if warnings := sum(check.severity == "warn" for check in manifest.failed_checks):
+    if warnings := len(manifest.warnings):
         counts.append(f"{warnings} warnings")
     lines = [
         f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counts)}"
     ]
     if manifest.note:
         lines.append(f"  {manifest.note}")
+    if manifest.changes:
+        changes = manifest.changes.lines() or ["nothing"]
+        lines += [f"  changed since {manifest.changes.since}:", *(f"    {c}" for c in changes)]
     # The note already contains the faults of sources; their checks would repeat them.
     faults = [source.fault for source in manifest.outages if source.fault]
     noted_faults = [fault for fault in faults if fault in manifest.note]
-    for check in manifest.failed_checks:
-        is_noted = any(fault in check.description for fault in noted_faults)
-        if check.severity == "error" and not is_noted:
-            lines.append(f"  {_format_check(check)}")
+    errors = [
+        check
+        for check in manifest.failed_checks
+        if check.severity == "error" and not any(f in check.description for f in noted_faults)
+    ]
+    lines += [f"  {line}" for check in errors for line in _format_check(check).splitlines()]
+    if manifest.published or not manifest.is_unchanged:
+        lines += [f"  {line}" for line in _list_warnings(manifest)]
     lines += [f"  {action}" for action in manifest.next_actions]
+    directory = home / "outputs" / manifest.domain / manifest.directory
+    lines.append(f"  run {manifest.directory}: {directory / 'run_report.html'}")
     return lines
+
+
+def _list_warnings(manifest: RunManifest) -> Iterator[str]:
+    """Yields the first line of the first warnings, and where all of them are."""
+    for check in manifest.warnings[:MAX_NAMES]:
+        yield _format_check(check).partition("\n")[0]
+    if more := len(manifest.warnings[MAX_NAMES:]):
+        yield f"and {more:,} more warnings, in the report and by `etl check {manifest.domain}`"
 
 
 def _format_check(check: RunCheck) -> str:

@@ -8,34 +8,33 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from etl_assets.cli.display import (
+    OUTPUT,
+    Display,
+    EscapingFormatter,
+    JsonFormatter,
+    LogFormat,
+    print_log_line,
+)
+from etl_assets.model.display_text import escape_control
 from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
+from etl_assets.model.run_log import Kind, LogLine
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
     from etl_assets.declarations.domain import BrokenDomain, Declarations
     from etl_assets.defs.context import ProjectContext, ProjectSession
-    from etl_assets.model.records import Part
     from etl_assets.settings import Settings
 
 Result = TypeVar("Result")
 
 EXIT_FAILED, EXIT_USAGE = 1, 2  # 0 is success; signals are in `main`
-
-# C0 without tab and line feed, DEL, C1, marks of direction and invisible line breaks (Unicode's
-# "Trojan source" characters), the byte order mark, and surrogates, which stdout cannot encode.
-CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 
 # The groups of `etl --help`, in this order; a verb names its group as `rich_help_panel`.
 GROUPS = ("Run", "Inspect", "Explain", "Store", "Setup", "Develop")
@@ -74,11 +73,13 @@ def open_session(
     With `restores`, a damaged event log is moved aside, for a caller that restores it. Raises
     UsageError if `domain` is given and is unknown or has faults.
     """
-    settings = load_settings(config)
+    settings, output = load_settings(config), OUTPUT.get()
     handler = logging.StreamHandler()
-    handler.setFormatter(EscapingFormatter("%(levelname)s %(name)s: %(message)s"))
+    is_json = output.log_format is LogFormat.JSON
+    text = EscapingFormatter("%(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if is_json else text)
     logging.basicConfig(handlers=[handler])
-    logging.getLogger("etl_assets").setLevel(settings.log_level)
+    logging.getLogger("etl_assets").setLevel(output.log_level or settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
     declarations = load_declarations(settings, domain)
     from etl_assets.defs.launch import move_damaged_event_log_aside, open_project
@@ -86,13 +87,14 @@ def open_session(
     if restores and (target := move_damaged_event_log_aside(settings)):
         print_error(f"the event log is damaged; its databases were moved to {target}")
     with (
-        ProgressDisplay(no_color=settings.no_color) as display,
+        Display(no_color=settings.no_color) as display,
         open_project(
             settings,
             declarations.domains,
             broken=declarations.broken,
             echo=display.print_line,
             progress=display.update,
+            advance=display.advance,
         ) as session,
     ):
         yield session
@@ -142,7 +144,7 @@ def exit_with_worst(
 
 
 def print_error(message: str) -> None:
-    print_text(f"etl: {message}", to_stderr=True)
+    print_log_line(LogLine(message, Kind.ERROR))
 
 
 def print_result(lines: Sequence[str], document: object, *, as_json: bool) -> None:
@@ -162,71 +164,6 @@ def print_each(
 def print_text(text: str, *, to_stderr: bool = False) -> None:
     """Prints text of any origin; its control characters are shown and have no effect."""
     typer.echo(escape_control(text), err=to_stderr)
-
-
-def escape_control(text: str) -> str:
-    r"""Returns text with control characters as `\u001b`, which is also an escape of JSON.
-
-    A name or a message in the data could otherwise move the cursor, set the window's title or hide
-    what follows. Line breaks and tabs stay: lines are joined by them.
-    """
-    return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-class EscapingFormatter(logging.Formatter):
-    """Formats log records, which may quote data, without control characters."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return escape_control(super().format(record))
-
-
-class ProgressDisplay:
-    """Log lines and progress bars on stderr, so that stdout has only the result.
-
-    Bars are shown only on a terminal.
-    """
-
-    def __init__(self, console: Console | None = None, *, no_color: bool = False) -> None:
-        from rich.console import Console
-
-        self._console = console or Console(stderr=True, highlight=False, no_color=no_color)
-        self._progress: Progress | None = None
-        self._tasks: dict[Part, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-            columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._progress = Progress(*columns, console=self._console, transient=True)
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress:
-            self._progress.stop()
-
-    def print_line(self, line: str) -> None:
-        """Prints a line, above the bars if there are any."""
-        style = "dim" if self._console.is_terminal else None
-        # Markup would take the partition of `source[2024]` for a style; without soft_wrap, rich
-        # breaks lines at 80 columns if stderr is a file.
-        self._console.print(escape_control(line), style=style, markup=False, soft_wrap=True)
-
-    def update(self, part: Part, received_bytes: int, total_bytes: int | None) -> None:
-        """Updates the bar of a file; it disappears when the file is complete."""
-        if self._progress is None:
-            return
-        if part not in self._tasks:
-            self._tasks[part] = self._progress.add_task(
-                escape_control(str(part)), total=total_bytes
-            )
-        self._progress.update(
-            self._tasks[part],
-            completed=received_bytes,
-            total=total_bytes,
-            visible=received_bytes != total_bytes,
-        )
 
 
 class GroupedCommands(typer.core.TyperGroup):

@@ -23,6 +23,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
+from etl_assets.model.display_text import MAX_NAMES
 from etl_assets.model.errors import HomeError, UsageError
 
 if TYPE_CHECKING:
@@ -293,6 +294,33 @@ def manifest_verify(domain: OptionalDomain = None, *, as_json: Json = False) -> 
     exit_with_worst(failed=bool(verification.faults), left_out=left_out)
 
 
+@manifest_app.command("find")
+def manifest_find(
+    sha256: Annotated[
+        str,
+        typer.Argument(
+            metavar="SHA256",
+            help="The digest of a file, or its first digits, at least six.",
+            show_default=False,
+        ),
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show what a digest is of: a raw, published or quarantined file, and its runs.
+
+    Exits with 1 if no file of this home has it.
+    """
+    from etl_assets.ledger.find_digest import find_digest
+    from etl_assets.model.home import Home
+
+    found = find_digest(Home(load_settings().home), sha256)
+    lines = [line for file in found[:MAX_NAMES] for line in file.lines()]
+    if more := len(found[MAX_NAMES:]):
+        lines.append(f"and {more:,} more files, with --json")
+    print_result(lines, [file.model_dump(mode="json") for file in found], as_json=as_json)
+
+
 @manifest_app.command("restore")
 def manifest_restore(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
     """Fill an empty event log from manifests/.
@@ -412,5 +440,5 @@ def _locked(session: ProjectSession, *domains: str) -> Iterator[None]:
         # Always in the same order, so that two commands cannot wait for each other.
         for name in sorted(domains):
             home_lock = session.project.home.lock(name)
-            stack.enter_context(lock(home_lock, on_wait=session.project.echo))
+            stack.enter_context(lock(home_lock, on_wait=session.project.say))
         yield

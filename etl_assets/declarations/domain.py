@@ -95,6 +95,11 @@ class ReportSection(Declaration):
         description="a date column: only rows with a date, oldest first, with their age in days",
     )
     over_days: int = Field(default=-1, ge=-1, description="with aged_by: only rows older than this")
+    defines: list[str] = Field(
+        default=[],
+        description="columns of terms, such as codes: equal values elsewhere in the report link to"
+        " the row, and equal rows are shown once",
+    )
     limit: int = Field(
         default=20,
         ge=1,
@@ -114,6 +119,8 @@ class ReportSection(Declaration):
             raise ValueError(f"a {self.kind} needs three columns, and takes a fourth")
         if self.joined_by and self.kind != "map":
             raise ValueError("expected joined_by only with kind: map")
+        if not set(self.defines) <= set(self.columns):
+            raise ValueError("expected defines to name some of the columns")
         return self
 
 

@@ -166,6 +166,7 @@ class Candidate:
                 },
                 signing_key=self._session.key_fingerprint,
                 tones=self._domain.tones,
+                advance=self._session.project.advance,
             )
 
     def _previous_set(self, *, takes_over_parts: bool) -> PreviousSet | None:

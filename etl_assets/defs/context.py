@@ -26,6 +26,14 @@ from etl_assets.fetch.locations import LocationResolver
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
+from etl_assets.model.run_log import (
+    Kind,
+    LogLine,
+    RunLog,
+    StepProgress,
+    as_line,
+    no_step_progress,
+)
 from etl_assets.model.run_options import RunOptions, Stage, step_options
 from etl_assets.publish import run_directory
 from etl_assets.publish.openpgp import SigningKey, load_signing_key
@@ -54,8 +62,10 @@ class ProjectContext:
     probes: Mapping[Part, Probe] = field(default_factory=dict)
     """Answers of remotes that the launching process has already."""
     echo: Callable[[str], None] = _no_echo
-    """Prints a line for the operator."""
+    """Prints a line for the operator; see `say`."""
     progress: PartProgress = no_progress
+    advance: StepProgress = no_step_progress
+    log: RunLog = field(default_factory=RunLog)
     notify: bool = True
     holds_lock: bool = False
     """True if the launching process holds the lock of the domain that it runs."""
@@ -63,6 +73,13 @@ class ProjectContext:
     @cached_property
     def home(self) -> Home:
         return Home(self.settings.home)
+
+    def say(self, text: str) -> None:
+        """Print a line, and keep it for the log in the run's directory."""
+        line = as_line(text)
+        line.fields.setdefault("run", self.log.run)
+        self.log.add(line)
+        self.echo(line)
 
     def find_source(self, name: str) -> Source:
         """Return a source by name; raises UsageError if there is none or more than one."""
@@ -148,6 +165,10 @@ class DomainSession:
         key = self.project.signing_key
         return key.fingerprint if key else None
 
+    def say(self, text: str, kind: Kind = Kind.PROGRESS, **fields: str | int | None) -> None:
+        """Print a line about the domain; see `ProjectContext.say`."""
+        self.project.say(LogLine(text, kind, domain=self.domain.name, **fields))
+
     def read_sources(self) -> dict[str, SourceState]:
         """Return the state of every source of the domain, by name."""
         return self.event_log.read_sources(self.domain.sources.values())
@@ -203,6 +224,7 @@ def current_run(session: DomainSession, run_id: str) -> Run:
         tags = {AS_OF_TAG: _next_as_of(session, started_at).isoformat(), **tags}
         event_log.add_run_tags(run_id, {AS_OF_TAG: tags[AS_OF_TAG]})
     as_of = tags.get(AS_OF_TAG)
+    session.project.log.run = name
     return Run(
         run_id=run_id,
         as_of=datetime.fromisoformat(as_of) if as_of else started_at,
@@ -242,7 +264,9 @@ def run_options(config: dg.Config) -> RunOptions:
     return RunOptions(**config.model_dump())
 
 
-def domain_lock(project: ProjectContext, domain: Domain) -> Callable[[Step[P]], Step[P]]:
+def domain_lock(
+    project: ProjectContext, domain: Domain, stage: Stage
+) -> Callable[[Step[P]], Step[P]]:
     """Run a step under its domain's lock, so that a domain has one writer.
 
     A command holds the lock for its whole run. A step that Dagster's UI or daemon launches takes
@@ -252,10 +276,12 @@ def domain_lock(project: ProjectContext, domain: Domain) -> Callable[[Step[P]], 
     def decorate(step: Step[P]) -> Step[P]:
         @wraps(step)
         def locked_step(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+            text = f"{domain.name}: {stage} starts"
+            project.say(LogLine(text, Kind.START, domain=domain.name, stage=stage.value))
             if project.holds_lock:
                 yield from step(*args, **kwargs)
                 return
-            with lock(project.home.lock(domain.name), on_wait=project.echo):
+            with lock(project.home.lock(domain.name), on_wait=project.say):
                 yield from step(*args, **kwargs)
 
         return locked_step

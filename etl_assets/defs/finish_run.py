@@ -21,7 +21,14 @@ from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.records import MIXED, PublishedSet, QuarantinedFile, RunStatus
-from etl_assets.model.run_manifest import MANIFEST_FILE, MARTS, PublishedFile, RunManifest
+from etl_assets.model.run_log import LOG_FILE, Kind, SummaryLine
+from etl_assets.model.run_manifest import (
+    MANIFEST_FILE,
+    MARTS,
+    PublishedFile,
+    RunManifest,
+    compare_manifests,
+)
 from etl_assets.model.run_options import Stage, StageRange
 from etl_assets.notify import notification, send
 from etl_assets.notify.notification import (
@@ -80,11 +87,17 @@ def finish(
     home, domain = session.home, session.domain
     head = chain.read_head(home, domain.name)
     note = manifest.note
+    before = _published_manifest(session)
     if manifest.published:
-        note = _join(note, _describe_key_change(session))
+        note = _join(note, _describe_key_change(session, before))
+    changes = None
+    if before and not manifest.is_unchanged:
+        changes = compare_manifests(before, manifest, _published_name(session))
     manifest = manifest.with_result().model_copy(
         update={
             "note": note,
+            "directory": directory.name,
+            "changes": changes,
             "sequence": chain.next_sequence(home, domain.name),
             "overrides": domain.overrides,
             "previous": head.link if manifest.published else None,
@@ -100,6 +113,7 @@ def finish(
     manifest = manifest.model_copy(update={"next_actions": actions})
     set_directory = home.outputs(domain.name) / (manifest.published_set or directory.name)
     gather.write_report(domain, manifest, set_directory / MARTS, directory)
+    _write_log(session, manifest, directory)
     if files is None:
         run_directory.write_manifest(directory, manifest)
         run_directory.write_sums(directory)
@@ -124,13 +138,55 @@ def finish(
     return manifest
 
 
-def _describe_key_change(session: DomainSession) -> str:
-    """Return how the key of a set differs from that of the published one; empty if it does not."""
+def _write_log(session: DomainSession, manifest: RunManifest, directory: Path) -> None:
+    """Log the outcome, and write what this process logged of the run to its directory."""
+    log = session.project.log
+    log.run = directory.name
+    for check in manifest.failed_checks:
+        session.project.say(
+            SummaryLine(
+                f"{check.asset}: {check.name}: {check.description}",
+                Kind.ERROR if check.severity == "error" else Kind.WARNING,
+                domain=manifest.domain,
+                stage="check",
+                decision="refused" if check.severity == "error" else "warned",
+                reason=check.description.partition("\n")[0],
+                asset=check.asset,
+                check=check.name,
+            )
+        )
+    kinds = {RunStatus.SUCCESS: Kind.SUCCESS, RunStatus.PARTIAL_SUCCESS: Kind.WARNING}
+    session.project.say(
+        SummaryLine(
+            f"{manifest.domain}: {manifest.status}, {manifest.publication}",
+            kinds.get(manifest.status, Kind.ERROR),
+            domain=manifest.domain,
+            stage=Stage.PUBLISH.value,
+            decision=manifest.status.value,
+            reason=manifest.note or None,
+        )
+    )
+    write_text(directory / LOG_FILE, log.take(directory.name))
+    log.run = None
+
+
+def _published_manifest(session: DomainSession) -> RunManifest | None:
+    """Return the manifest of the set that readers see, or None if it cannot be read."""
     try:
         published = session.published_directory()
-        previous = run_directory.read_manifest(published).signing if published else None
+        return run_directory.read_manifest(published) if published else None
     except HomeError:
-        previous = None
+        return None
+
+
+def _published_name(session: DomainSession) -> str:
+    published = session.published_directory()
+    return published.name if published else ""
+
+
+def _describe_key_change(session: DomainSession, before: RunManifest | None) -> str:
+    """Return how the key of a set differs from that of the published one; empty if it does not."""
+    previous = before.signing if before else None
     new = session.key_fingerprint
     if previous is None or previous.key == new:
         return ""
@@ -174,7 +230,7 @@ def _export_ledger(session: DomainSession, at: datetime) -> None:
         export_ledger(session, at)
     except HomeError as error:
         # The run has an outcome already, and the next one exports the ledger again.
-        session.project.echo(f"{session.domain.name}: {error}")
+        session.say(f"{session.domain.name}: {error}", Kind.WARNING, stage="publish")
 
 
 def finish_unchanged(
@@ -297,7 +353,8 @@ def _notify(
     try:
         _send(session, state, message)
     except Exception as error:  # noqa: BLE001 - a failed notification must not change a run's outcome
-        project.echo(f"notifications: {type(error).__name__}: the event log could not be used")
+        text = f"notifications: {type(error).__name__}: the event log could not be used"
+        session.say(text, Kind.WARNING, stage="notify")
 
 
 def _send(
@@ -316,9 +373,10 @@ def _send(
         failure = send.send(target, number, message(last_state))
         if failure is None:
             states[target_id] = state
+            session.say(f"notified target {number}", Kind.NOTIFICATION, stage="notify")
         else:
             unsent.append(failure)
-            session.project.echo(str(failure))
+            session.say(str(failure), Kind.WARNING, stage="notify")
     if unsent or previous is None or states != previous.last_states:
         record = SentNotifications(last_states=states, unsent=unsent, at=datetime.now(UTC))
         entries = {"not_notified": "\n".join(map(str, unsent)) or None}

@@ -41,6 +41,7 @@ from etl_assets.defs.plan import Plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
 from etl_assets.model.errors import EventLogError, HomeError
+from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.model.run_options import RunOptions, step_options
 from etl_assets.settings import Settings
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
@@ -110,10 +111,13 @@ def open_project(
     broken: Mapping[str, BrokenDomain] = NONE_BROKEN,
     echo: Callable[[str], None],
     progress: PartProgress = no_progress,
+    advance: StepProgress = no_step_progress,
 ) -> Iterator[ProjectSession]:
     """Open a project with its event log, which is created on first use."""
     with open_instance(settings) as instance:
-        project = ProjectContext(settings, domains, broken, echo=echo, progress=progress)
+        project = ProjectContext(
+            settings, domains, broken, echo=echo, progress=progress, advance=advance
+        )
         yield ProjectSession(EventLog(instance), project)
 
 

@@ -27,7 +27,7 @@ from etl_assets.defs.context import (
 )
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.finish_run import run_hooks
-from etl_assets.defs.materialize import record_metadata
+from etl_assets.defs.materialize import ROWS, record_metadata
 from etl_assets.defs.model_state import (
     built_models,
     current_versions,
@@ -128,7 +128,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="duckdb",  # one at a time, as DuckDB refuses a second writer
     )
-    @domain_lock(project, domain)
+    @domain_lock(project, domain, Stage.MARTS)
     def marts(
         context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
@@ -273,7 +273,7 @@ class _ModelsBuild:
             keyed_build.discard_state(project)
         if full_build_at is None or len(models) == len(self._graph.models):
             full_build_at = self._run.as_of
-        results = build.build_from_inputs(project, models)
+        results = build.build_from_inputs(project, models, advance=self._session.project.advance)
         if has_keys and keeps_state:
             keyed_build.keep_state(project, self._graph, self._inputs(), full_build_at)
         return results
@@ -287,7 +287,7 @@ class _ModelsBuild:
         return keyed_build.BuildInputs(self._tables, others)
 
     def _echo(self, line: str) -> None:
-        self._session.project.echo(f"{self._session.domain.name}: {line}")
+        self._session.say(f"{self._session.domain.name}: {line}", stage=Stage.MARTS.value)
 
     def _changes(self) -> build.Changes | None:
         """Return what moved since the published set was made; None before the first one."""
@@ -428,18 +428,34 @@ def _check_results(
             passed=result.status == "pass",
             severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
             description=describe_result(result, spec.description),
-            metadata={"failures": result.failures or 0, "seconds": round(result.seconds, 3)},
+            metadata={
+                "failures": result.failures or 0,
+                "seconds": round(result.seconds, 3),
+                **_rows_metadata(result),
+            },
         )
+
+
+def _rows_metadata(result: NodeResult) -> dict[str, dg.TableMetadataValue]:
+    """Return the failing rows as a table of Dagster's pages, from which the manifest reads them."""
+    rows = result.failing_rows
+    if rows is None:
+        return {}
+    columns = [dg.TableColumn(name) for name in rows.columns]
+    records = [dg.TableRecord(dict(zip(rows.columns, row, strict=True))) for row in rows.rows]
+    return {ROWS: dg.MetadataValue.table(records, dg.TableSchema(columns))}
 
 
 def describe_result(result: NodeResult, description: str | None) -> str | None:
     """Return the description of a failed test with its number of rows and the first of them."""
     if result.status == "pass":
         return None
-    if not description or not result.failures:
+    if not result.failures:
         return result.message or None
-    lines = [f"{result.failures:,} found: {description}", *result.offenders]
-    more = result.failures - len(result.offenders)
-    if more > 0 and result.offenders:
+    rows = result.failing_rows
+    sentence = description or f"Rows that fail the test {result.unique_id.split('.')[2]}."
+    lines = [f"{result.failures:,} found: {sentence}", *(rows.lines() if rows else [])]
+    more = result.failures - len(rows.rows) if rows else 0
+    if more > 0:
         lines.append(f"and {more:,} more")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from etl_assets.model.records import FetchResult, Record
 
 R = TypeVar("R", bound=Record)
 
+ROWS = "rows"  # the metadata entry of a check with its first failing rows
 RECORD = "record"  # the metadata entry with the whole record, beside entries for the UI
 
 

@@ -16,6 +16,7 @@ from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth, summarize_health
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild, PublishedSet
+from etl_assets.model.run_log import Kind
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import chain
 from etl_assets.storage.hashing import has_sha256, hash_file
@@ -115,7 +116,7 @@ def repair_before_step(session: DomainSession) -> None:
     """
     if not session.project.holds_lock:
         for problem in repair_published_set(session):
-            session.project.echo(f"{session.domain.name}: repaired: {problem}")
+            session.say(f"{session.domain.name}: repaired: {problem}", Kind.ROLLBACK)
 
 
 def repair_published_set(session: DomainSession) -> list[str]:

@@ -43,6 +43,7 @@ from etl_assets.model.records import (
     TableResult,
     ValidationResult,
 )
+from etl_assets.model.run_log import LogLine
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.model.run_options import ALL_STAGES, DEFAULT_OPTIONS, RunOptions, Stage, StageRange
 from etl_assets.publish import chain, openpgp, run_directory, set_index
@@ -162,7 +163,8 @@ class Plan:
 
     def news(self) -> list[str]:
         """Return the same lines without what is up to date, which is only counted."""
-        lines = [str(d) for d in self.decisions if d.fetch or d.reason in NEWS_WITHOUT_FETCH]
+        news = [d for d in self.decisions if d.fetch or d.reason in NEWS_WITHOUT_FETCH]
+        lines: list[str] = [_decision_line(decision) for decision in news]
         reasons = Counter(d.reason for d in self.decisions if str(d) not in lines)
         skipped, count = reasons.pop(Reason.ALREADY_STORED, 0), len(self.decisions)
         unpublished = reasons.pop(Reason.NOT_YET_PUBLISHED, 0)  # there is no file to be up to date
@@ -190,6 +192,17 @@ class Plan:
         if self.rest:
             lines.append(self.rest)
         return [*lines, *self.unrecognized, *self.waiting]
+
+
+def _decision_line(decision: Decision) -> LogLine:
+    return LogLine(
+        str(decision),
+        domain=decision.part.source.domain,
+        source=str(decision.part),
+        stage=Stage.RAW.value,
+        decision="fetch" if decision.fetch else "keep",
+        reason=f"{decision.reason.value} {decision.detail}".strip(),
+    )
 
 
 def require_partitions(partitions: Sequence[str], start: str, end: str) -> None:

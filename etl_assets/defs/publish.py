@@ -61,7 +61,7 @@ def build_publish(
         specs=_asset_specs(domain, project, graph),
         check_specs=_check_specs(domain),
     )
-    @domain_lock(project, domain)
+    @domain_lock(project, domain, Stage.PUBLISH)
     def published(
         context: dg.AssetExecutionContext, config: PublishConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:

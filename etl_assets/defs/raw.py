@@ -36,6 +36,7 @@ from etl_assets.defs.materialize import (
 from etl_assets.fetch import download
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.model.records import FetchResult, FetchStatus, Part
+from etl_assets.model.run_log import Kind, LogLine
 from etl_assets.model.run_options import RunOptions, Stage
 from etl_assets.storage.signatures import open_signatures
 
@@ -62,7 +63,7 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @domain_lock(project, domain)
+    @domain_lock(project, domain, Stage.RAW)
     def raw(context: dg.AssetExecutionContext, config: RawConfig) -> Iterator[Any]:
         now = datetime.now(UTC)
         selected = [s for s in sources if asset_keys.raw_key(s) in context.selected_asset_keys]
@@ -139,7 +140,7 @@ def _fetch(
             for fetch in fetcher.fetch(fetcher.plan(states, parts, options)):
                 fetches[fetch.part] = fetch
                 if fetch.decision.fetch:
-                    project.echo(_format_fetch(fetch))
+                    project.say(_fetch_line(fetch))
     return fetches
 
 
@@ -178,6 +179,21 @@ CHECKS: Sequence[SourceCheck[FetchResult]] = (
         _fetch_failure,
     ),
 )
+
+
+def _fetch_line(fetch: FetchResult) -> LogLine:
+    is_fault = fetch.status in FAULTY
+    return LogLine(
+        _format_fetch(fetch),
+        Kind.WARNING if is_fault else Kind.PROGRESS,
+        domain=fetch.part.source.domain,
+        source=str(fetch.part),
+        stage=Stage.RAW.value,
+        decision=fetch.status.value,
+        reason=fetch.fault if is_fault else fetch.decision.reason.value,
+        size_bytes=fetch.file.size_bytes if fetch.file else None,
+        sha256=fetch.file.sha256 if fetch.file else None,
+    )
 
 
 def _format_fetch(fetch: FetchResult) -> str:

@@ -14,7 +14,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, Run
 from etl_assets.defs.event_log import SourceState
-from etl_assets.defs.materialize import read_record
+from etl_assets.defs.materialize import ROWS, read_record
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import (
     FetchResult,
@@ -27,6 +27,7 @@ from etl_assets.model.records import (
 )
 from etl_assets.model.run_manifest import (
     AcceptedChange,
+    FailingRows,
     RunAsset,
     RunCheck,
     RunManifest,
@@ -202,7 +203,23 @@ def run_check(evaluation: dg.AssetCheckEvaluation) -> RunCheck:
         passed=evaluation.passed,
         severity="warn" if evaluation.severity is dg.AssetCheckSeverity.WARN else "error",
         description=evaluation.description or "",
+        rows=_failing_rows(evaluation),
+        failures=_failures(evaluation),
     )
+
+
+def _failing_rows(evaluation: dg.AssetCheckEvaluation) -> FailingRows | None:
+    value = evaluation.metadata.get(ROWS)
+    if not isinstance(value, dg.TableMetadataValue) or value.schema is None:
+        return None
+    columns = [column.name for column in value.schema.columns]
+    rows = [[str(record.data[name]) for name in columns] for record in value.records]
+    return FailingRows(columns=columns, rows=rows)
+
+
+def _failures(evaluation: dg.AssetCheckEvaluation) -> int | None:
+    value = evaluation.metadata.get("failures")
+    return value.value if isinstance(value, dg.IntMetadataValue) else None
 
 
 def run_phases(entries: Iterable[dg.EventLogEntry], now: datetime) -> list[RunPhase]:

@@ -41,6 +41,7 @@ from etl_assets.model.records import (
     Table,
     TableResult,
 )
+from etl_assets.model.run_log import LogLine
 from etl_assets.model.run_options import Stage
 from etl_assets.storage.signatures import Signatures
 from etl_assets.storage.user import current_user
@@ -71,12 +72,13 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @domain_lock(project, domain)
+    @domain_lock(project, domain, Stage.TABLE)
     def tables(
         context: dg.AssetExecutionContext, config: TablesConfig, duckdb: DuckDBResource
     ) -> Iterator[Any]:
         options = run_options(config)
         missing: list[str] = []
+        done = 0
         states = EventLog(context.instance).read_sources(sources)
         signatures = Signatures.load(project.home.signatures(domain.name))
         for source in sources:
@@ -90,8 +92,10 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
                     project, source, part, state, signatures, accept=options.accept_changes
                 )
                 for line in _table_lines(part, outcome.record.table):
-                    project.echo(line)
+                    project.say(line)
                 outcomes[partition] = outcome
+            done += 1
+            project.advance("tables", done, len(sources))
             # The partitions of one table would all show the same rows.
             if source.partitions is None:
                 file = project.home.table_file(source.domain, source.name, None)
@@ -316,14 +320,21 @@ CHECKS: Sequence[SourceCheck[TableResult]] = (
 )
 
 
-def _table_lines(part: Part, table: Table) -> Iterator[str]:
+def _table_lines(part: Part, table: Table) -> Iterator[LogLine]:
     """The number of rows, then the first rejects and the first values that are not read as is."""
     rejected = f", {table.rejected:,} rejected" if table.rejected else ""
-    yield f"{part}: {table.rows:,} rows{rejected}"
+    place = {"domain": part.source.domain, "source": str(part), "stage": Stage.TABLE.value}
+    yield LogLine(
+        f"{part}: {table.rows:,} rows{rejected}",
+        decision="tabulated",
+        rows=table.rows,
+        rejected=table.rejected,
+        **place,
+    )
     shown_values = table.first_refused_values[:SHOWN_VALUES]
     for line in (*table.first_rejects, *shown_values):
-        yield f"  {line}"
+        yield LogLine(f"  {line}", decision="rejected", reason=line, **place)
     refused = sum(table.refused_values.values())
     more = table.rejected - len(table.first_rejects) + refused - len(shown_values)
     if more and (table.first_rejects or shown_values):
-        yield f"  and {more:,} more"
+        yield LogLine(f"  and {more:,} more", **place)

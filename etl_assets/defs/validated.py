@@ -37,6 +37,7 @@ from etl_assets.model.records import (
     ValidationResult,
     Verdict,
 )
+from etl_assets.model.run_options import Stage
 from etl_assets.storage.signatures import Signatures
 from etl_assets.validate import validate
 from etl_assets.validate.quarantine import quarantine_file
@@ -60,7 +61,7 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    @domain_lock(project, domain)
+    @domain_lock(project, domain, Stage.VALIDATED)
     def validated(context: dg.AssetExecutionContext) -> Iterator[Any]:
         missing: list[Part] = []
         states = EventLog(context.instance).read_sources(domain.sources.values())

@@ -31,6 +31,7 @@ from etl_assets.marts.node_result import SKIPPED, NodeResult
 from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import ModelBuild
+from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name, quote_text
@@ -179,10 +180,14 @@ def build_models(
 
 
 def build_from_inputs(
-    project: DbtProject, models: Sequence[Model], *, tests: bool = True
+    project: DbtProject,
+    models: Sequence[Model],
+    *,
+    tests: bool = True,
+    advance: StepProgress = no_step_progress,
 ) -> list[NodeResult]:
     """Build the models with their tests from inputs that are written; see `build_models`."""
-    results = project.build([model.name for model in models], tests=tests)
+    results = project.build([model.name for model in models], tests=tests, advance=advance)
     require_built(results, project.domain)
     return results
 
@@ -197,7 +202,9 @@ def require_built(results: Sequence[NodeResult], domain: str) -> None:
     if skipped:
         # dbt skips a model because a test above it failed; that test is the reason to report.
         failed = [r for r in results if r.kind == "test" and not r.is_ok and r.status != SKIPPED]
-        lines += [f"{r.unique_id}: {r.message}: {'; '.join(r.offenders)}" for r in failed]
+        for result in failed:
+            rows = result.failing_rows.lines() if result.failing_rows else []
+            lines.append("\n  ".join([f"{result.unique_id}: {result.message}", *rows]))
         lines.append(f"skipped for that reason: {', '.join(skipped)}")
     message = "dbt could not build:\n" + "\n".join(lines)
     raise BuildError(add_advice(message, domain))

@@ -7,13 +7,16 @@ own, and so is what a failed test stops. Which tests there are is read in `marts
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from etl_assets.marts.node_result import SKIPPED, NodeResult
+from etl_assets.model.display_text import to_one_line
+from etl_assets.model.run_manifest import FailingRows
 from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 if TYPE_CHECKING:
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 
 FAILED = frozenset({"fail", "error"})
-MAX_OFFENDERS = 20
+MAX_FAILING_ROWS = 5  # of a check; the others are counted
+MAX_COLUMNS = 6  # more do not fit beside each other; a model has its key first
+MAX_TEXT_CHARS = 120
+NESTED_TYPES = frozenset({"struct", "map", "union"})
 # Of a record's place in its source, which says nothing to a reader.
 PLACE_COLUMNS = frozenset({SOURCE_SHA256, "source_record"})
 UNSUPPORTED_SETTINGS = ("store_failures", "store_failures_as", "sql_header")
@@ -126,7 +132,7 @@ def run_tests(
         if outcome is None or test.parents & skipped:
             all_results.append(NodeResult(test.unique_id, "test", SKIPPED, 0.0, None, ""))
             continue
-        offenders = tuple(query_offenders(connection, test.sql)) if outcome.failures else ()
+        rows = query_failing_rows(connection, test.sql) if outcome.failures else None
         all_results.append(
             NodeResult(
                 test.unique_id,
@@ -135,22 +141,50 @@ def run_tests(
                 outcome.seconds,
                 outcome.failures,
                 outcome.message,
-                offenders,
+                rows,
             )
         )
     return all_results
 
 
-def query_offenders(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[str]:
-    """The first rows of a query as text, without nulls and places."""
+def query_failing_rows(connection: duckdb.DuckDBPyConnection, query: str) -> FailingRows | None:
+    """The first rows of a query as text, or None if it has no rows.
+
+    Columns without a value in them, nested ones and places are left out.
+    """
     rows = connection.sql(query)
     # A test's query has no order of its own, and a check's text must not differ between runs.
     order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
-    for row in rows.order(order).limit(MAX_OFFENDERS).fetchall():
-        cells = zip(rows.columns, row, strict=True)
-        yield ", ".join(
-            str(value) for name, value in cells if value is not None and name not in PLACE_COLUMNS
-        )
+    first_rows = rows.order(order).limit(MAX_FAILING_ROWS).fetchall()
+    if not first_rows:
+        return None
+    shown = [
+        index
+        for index, (name, kind) in enumerate(zip(rows.columns, rows.types, strict=True))
+        if name not in PLACE_COLUMNS
+        and kind.id not in NESTED_TYPES
+        and not (kind.id == "list" and kind.child.id in NESTED_TYPES)
+        and any(row[index] is not None for row in first_rows)
+    ][:MAX_COLUMNS]
+    return FailingRows(
+        columns=[rows.columns[index] for index in shown],
+        rows=[[_to_text(row[index]) for index in shown] for row in first_rows],
+    )
+
+
+def _to_text(value: object) -> str:
+    """A value as a reader expects it, without the notation of Python."""
+    if isinstance(value, list):
+        text = ", ".join(map(_to_text, value))
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, datetime):
+        text = value.strftime("%Y-%m-%d %H:%M:%S")
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        text = "" if value is None else to_one_line(value)
+    return (text if len(text) <= MAX_TEXT_CHARS else f"{text[:MAX_TEXT_CHARS]}...") or "-"
 
 
 def find_skipped(

@@ -9,10 +9,11 @@ start-up.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,11 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl_assets.marts.compiled_sql import CompiledSql, keep_compiled, read_compiled
-from etl_assets.marts.data_tests import DataTest, query_offenders, run_tests
+from etl_assets.marts.data_tests import DataTest, query_failing_rows, run_tests
 from etl_assets.marts.node_result import NodeResult
 from etl_assets.marts.profile import DbtProfile
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
+from etl_assets.model.run_log import StepProgress, no_step_progress
+from etl_assets.model.run_manifest import FailingRows
 from etl_assets.storage.atomic_write import advice_on, atomic_file, set_aside, write_text
 from etl_assets.storage.duckdb_connection import use_utc
 from etl_assets.storage.sql_quoting import quote_name, quote_text
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     import duckdb
     from dbt.artifacts.schemas.run import RunResult
     from dbt.contracts.graph.manifest import Manifest
+    from dbt_common.events.base_types import EventMsg
 
 SHARED_FOLDER = "shared"  # files for all domains, next to the folders of single domains
 SOURCE_SUFFIXES = frozenset({".sql", ".yml", ".yaml", ".csv"})
@@ -42,6 +46,7 @@ PARTIAL_PARSE_FILE = "partial_parse.msgpack"  # dbt's own name
 MANIFEST_COPY = "parsed.json"
 READ_MEMORY_LIMIT = "500MB"  # a larger sort spills to disk
 COMPILED_FILE = "compiled.json"
+NODE_FINISHED = "NodeFinished"  # dbt's event
 DUCKDB_MAGIC_BYTES = slice(8, 12)
 
 
@@ -148,7 +153,13 @@ class DbtProject:
         parsed.build_flat_graph()  # type: ignore[no-untyped-call]  # it ships none
         return parsed
 
-    def build(self, models: Sequence[str], *, tests: bool = True) -> list[NodeResult]:
+    def build(
+        self,
+        models: Sequence[str],
+        *,
+        tests: bool = True,
+        advance: StepProgress = no_step_progress,
+    ) -> list[NodeResult]:
         """Build models by name, with their data tests; raises BuildError if dbt itself fails."""
         if not models:
             return []
@@ -158,9 +169,14 @@ class DbtProject:
         data_tests = self.compiled_tests() if tests else []
         if data_tests is not None:
             excluded.append("test")
-        results = self._invoke(
-            "build", self._load_parsed(), "--select", *models, "--exclude-resource-type", *excluded
-        )
+        count = itertools.count(1)
+
+        def on_event(event: EventMsg) -> None:
+            if event.info.name == NODE_FINISHED:
+                advance("models", min(next(count), len(models)), len(models))
+
+        selection = ["--select", *models, "--exclude-resource-type", *excluded]
+        results = self._invoke("build", self._load_parsed(), *selection, on_event=on_event)
         if not data_tests:
             return results
         with self.writing() as connection:
@@ -266,7 +282,13 @@ class DbtProject:
             row = connection.execute(query, [after]).fetchone()
         return row[0] if row else None
 
-    def _invoke(self, verb: str, parsed: Manifest | None, *arguments: str) -> list[NodeResult]:
+    def _invoke(
+        self,
+        verb: str,
+        parsed: Manifest | None,
+        *arguments: str,
+        on_event: Callable[[EventMsg], None] = lambda _: None,
+    ) -> list[NodeResult]:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
@@ -282,7 +304,7 @@ class DbtProject:
         ]  # fmt: skip
         self.target.mkdir(parents=True, exist_ok=True)
         try:
-            outcome = dbtRunner(parsed).invoke(command)
+            outcome = dbtRunner(parsed, [on_event]).invoke(command)
         finally:
             # Otherwise the warehouse stays locked as long as this process lives.
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
@@ -293,7 +315,7 @@ class DbtProject:
         if verb == "build":
             nodes = [result.node for result in results]
             keep_compiled(self.target / COMPILED_FILE, self._parsed_from, nodes)
-        offenders = self._read_offenders([result for result in results if result.failures])
+        rows = self._read_failing_rows([result for result in results if result.failures])
         return [
             NodeResult(
                 unique_id=result.node.unique_id,
@@ -302,18 +324,18 @@ class DbtProject:
                 seconds=result.execution_time,
                 failures=result.failures,
                 message=result.message or "",
-                offenders=offenders.get(result.node.unique_id, ()),
+                failing_rows=rows.get(result.node.unique_id),
             )
             for result in results
         ]
 
-    def _read_offenders(self, failed: Sequence[RunResult]) -> dict[str, tuple[str, ...]]:
+    def _read_failing_rows(self, failed: Sequence[RunResult]) -> dict[str, FailingRows | None]:
         """The rows that each failed test returns, by the test's unique id: dbt only counts them."""
         if not failed:
             return {}
         with self.connect() as connection:
             return {
-                result.node.unique_id: tuple(query_offenders(connection, _test_query(result)))
+                result.node.unique_id: query_failing_rows(connection, _test_query(result))
                 for result in failed
             }
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from etl_assets.declarations.domain import BuildKey
 from etl_assets.marts import changed_keys
 from etl_assets.marts.build import require_built
-from etl_assets.marts.data_tests import query_offenders, run_tests
+from etl_assets.marts.data_tests import query_failing_rows, run_tests
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import Graph, Model
 from etl_assets.marts.node_result import NodeResult
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 KEYS = "temp.main.build_keys"
-SHOWN_DIFFERENCES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +151,8 @@ def _find_differences(project: DbtProject, models: Iterable[Model], before: Path
                 (old, model.relation, "unexpected before"),
             ):
                 query = f"select * from {rows} except all select * from {others}"  # noqa: S608 - quoted
-                if shown := [*query_offenders(connection, query)]:
-                    yield f"{model.name}: {side}: {'; '.join(shown[:SHOWN_DIFFERENCES])}"
+                if found := query_failing_rows(connection, query):
+                    yield "\n  ".join([f"{model.name}: {side}:", *found.lines()])
 
 
 class KeyedBuild:

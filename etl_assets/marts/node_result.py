@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from etl_assets.model.run_manifest import FailingRows
+
 SKIPPED = "skipped"
 
 
@@ -17,8 +19,8 @@ class NodeResult:
     seconds: float
     failures: int | None
     message: str
-    offenders: tuple[str, ...] = ()
-    """The first rows that a data test returned, each as text."""
+    failing_rows: FailingRows | None = None
+    """The first rows that a data test returned."""
 
     @property
     def is_ok(self) -> bool:

@@ -8,6 +8,11 @@ from difflib import get_close_matches
 
 # Control characters, line ends, and the marks that reverse the direction of text.
 INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+# C0 without tab and line feed, DEL, C1, marks of direction and invisible line breaks (Unicode's
+# "Trojan source" characters), the byte order mark, and surrogates, which stdout cannot encode.
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 MAX_NAMES = 5  # of a list in a message
 
 
@@ -16,11 +21,29 @@ def to_one_line(value: object) -> str:
     return INVISIBLE.sub(" ", str(value)).strip()
 
 
+def escape_control(text: str) -> str:
+    r"""Returns text with control characters as `\u001b`, which is also an escape of JSON.
+
+    A name or a message in the data could otherwise move the cursor, set the window's title or hide
+    what follows. Line breaks and tabs stay: lines are joined by them.
+    """
+    return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def list_some(names: Sequence[str]) -> str:
     """The first names, and the number of the others: `a, b, c, d, e and 64 more`."""
     more = len(names) - MAX_NAMES
     text = ", ".join(names[:MAX_NAMES])
     return f"{text} and {more:,} more" if more > 0 else text
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows as lines whose columns have equal widths."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

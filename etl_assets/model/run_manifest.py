@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, field_validator
 
+from etl_assets.model.display_text import align_columns, list_some
 from etl_assets.model.records import (
     FetchStatus,
     HistoryDecision,
@@ -83,6 +84,17 @@ class RunAsset(Record):
     data_version: str
 
 
+class FailingRows(Record):
+    """The first rows that fail a check, as text: a small table with the names of its columns."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+    def lines(self) -> list[str]:
+        """Return the table for a terminal."""
+        return align_columns([self.columns, *self.rows]) if self.rows else []
+
+
 class RunCheck(Record):
     """The result of one asset check."""
 
@@ -91,6 +103,26 @@ class RunCheck(Record):
     passed: bool
     severity: Literal["error", "warn"]
     description: str = ""
+    rows: FailingRows | None = Field(
+        default=None,
+        description="the first failing rows, which are at the end of the description too",
+        exclude_if=operator.not_,
+    )
+    failures: int | None = Field(
+        default=None, ge=0, description="number of failing rows", exclude_if=operator.not_
+    )
+
+    @property
+    def sentences(self) -> list[str]:
+        """The description without its table of rows, line by line."""
+        if self.rows is None:
+            return self.description.splitlines()
+        return self.description.splitlines()[:1]
+
+    @property
+    def more_rows(self) -> int:
+        """The number of failing rows that are not shown."""
+        return max((self.failures or 0) - len(self.rows.rows), 0) if self.rows else 0
 
 
 class RunPhase(Record):
@@ -193,6 +225,45 @@ class LoaderResult(Record):
     execution_time: str = Field(description="HH:MM:SS")
 
 
+class CountChange(Record):
+    """The rows of a source or a mart before and after a change of its content."""
+
+    name: str
+    before: int | None = Field(description="null if it did not exist")
+    after: int
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.name} (new, {self.after:,} rows)"
+        if self.before == self.after:
+            return f"{self.name} ({self.after:,} rows)"
+        return f"{self.name} ({self.before:,} -> {self.after:,} rows)"
+
+
+class RunChanges(Record):
+    """How a run differs from the set that was published before it."""
+
+    since: str = Field(description="the directory of that set")
+    sources: list[CountChange] = Field(description="sources with other files")
+    marts: list[CountChange] = Field(description="marts with other rows")
+    documents: list[str] = Field(description="documents with other content")
+    failed_checks: list[str] = Field(description="checks that passed then, or did not exist")
+    passed_checks: list[str] = Field(description="checks that failed then")
+
+    def lines(self) -> list[str]:
+        """Return one line for each kind of change that there is."""
+        named = {
+            "sources": [str(change) for change in self.sources],
+            "marts": [str(change) for change in self.marts],
+            "documents": self.documents,
+            "checks that fail now": self.failed_checks,
+            "checks that pass now": self.passed_checks,
+        }
+        return [
+            f"{len(names)} {what}: {list_some(names)}" for what, names in named.items() if names
+        ]
+
+
 class PipelineResult(Record):
     """The results of both phases."""
 
@@ -265,6 +336,14 @@ class RunManifest(Record):
     contents: list[DocumentContent] = Field(default_factory=list)
     accepted_changes: list[AcceptedChange] = Field(default_factory=list)
     result: PipelineResult | None = Field(default=None, description="the results of both phases")
+    directory: str = Field(
+        default="", description="name of the run's directory", exclude_if=operator.not_
+    )
+    changes: RunChanges | None = Field(
+        default=None,
+        description="differences from the set that was published before",
+        exclude_if=operator.not_,
+    )
 
     @property
     def seconds(self) -> float:
@@ -323,6 +402,10 @@ class RunManifest(Record):
     def failed_checks(self) -> list[RunCheck]:
         return [check for check in self.checks if not check.passed]
 
+    @property
+    def warnings(self) -> list[RunCheck]:
+        return [check for check in self.failed_checks if check.severity == "warn"]
+
     def with_result(self) -> RunManifest:
         """Returns a copy whose `result` summarizes its sources, steps and checks."""
         return self.model_copy(update={"result": summarize_run(self)})
@@ -353,6 +436,52 @@ def digest_files(files: Iterable[PublishedFile]) -> str:
     if len(lines) == 1:
         return lines[0].partition(" ")[0]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def compare_manifests(before: RunManifest, after: RunManifest, since: str) -> RunChanges:
+    """Returns how a run differs from an earlier one, in the directory `since`."""
+    failed = {f"{check.asset}: {check.name}" for check in after.failed_checks}
+    failed_before = {f"{check.asset}: {check.name}" for check in before.failed_checks}
+    evaluated = {f"{check.asset}: {check.name}" for check in after.checks}
+    marts_before = {mart.model: mart for mart in before.marts}
+    marts = []
+    for mart in after.marts:
+        last = marts_before.get(mart.model)
+        if last is None or last.sha256 != mart.sha256:
+            marts.append(
+                CountChange(name=mart.model, before=last.rows if last else None, after=mart.rows)
+            )
+    documents_before = {document.document: document.sha256 for document in before.documents}
+    return RunChanges(
+        since=since,
+        sources=list(_changed_sources(before.sources, after.sources)),
+        marts=marts,
+        documents=[
+            document.document
+            for document in after.documents
+            if documents_before.get(document.document) != document.sha256
+        ],
+        failed_checks=sorted(failed - failed_before),
+        passed_checks=sorted((failed_before - failed) & evaluated),
+    )
+
+
+def _changed_sources(
+    before: Sequence[RunSource], after: Sequence[RunSource]
+) -> Iterator[CountChange]:
+    """Yields each source of which a file differs, with the rows of all its files."""
+    files_before = {source.part: source for source in before}
+    changed = dict.fromkeys(
+        source.source
+        for source in after
+        if source.part not in files_before or files_before[source.part].sha256 != source.sha256
+    )
+    for name in changed:
+        rows_before = [source.rows or 0 for source in before if source.source == name]
+        rows = sum(source.rows or 0 for source in after if source.source == name)
+        yield CountChange(
+            name=str(name), before=sum(rows_before) if rows_before else None, after=rows
+        )
 
 
 def age_hours(moment: datetime | None, as_of: datetime) -> float | None:

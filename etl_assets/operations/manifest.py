@@ -122,7 +122,7 @@ def verify_store(session: ProjectSession, domain: Domain | None) -> Verification
             fault = Fault.MISSING if state is StoredState.MISSING else Fault.ALTERED
             faults.append(StoreFault(path=home.relative(path), fault=fault, named_by=manifests))
     if broken := session.project.broken:
-        session.project.echo(f"orphans are not looked for, as {', '.join(broken)} may need them")
+        session.project.say(f"orphans are not looked for, as {', '.join(broken)} may need them")
     else:
         faults += _find_orphans(session, all_references)
     domains = [domain] if domain else session.project.domains.values()

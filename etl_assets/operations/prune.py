@@ -60,7 +60,7 @@ def prune(
         scratch += old_files.list_old_scratch(home, domains[name], now)
     files: dict[Path, str] = {}
     if broken := session.project.broken:
-        session.project.echo(f"no raw file is removed, as {', '.join(broken)} may need it")
+        session.project.say(f"no raw file is removed, as {', '.join(broken)} may need it")
     else:
         files = old_files.list_old_files(session, names, set(runs), now)
     run_ids: list[str] = []

@@ -18,6 +18,7 @@ from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
+from etl_assets.model.run_log import Kind
 from etl_assets.model.run_manifest import RunSource
 from etl_assets.operations.manifest import find_lost_parts, restore
 from etl_assets.operations.rollback import restore_pin
@@ -56,7 +57,9 @@ def _replace_damaged_ledger(session: DomainSession) -> None:
             is_complete &= load_manifest(home, name, process) is not None
         except HomeError as error:
             target = set_aside(path)
-            session.project.echo(f"{name}: {error}\nit is now {target.name}, and is exported again")
+            session.say(
+                f"{name}: {error}\nit is now {target.name}, and is exported again", Kind.WARNING
+            )
             is_complete = False
     if not is_complete:
         export_ledger(session, datetime.now(UTC))
@@ -67,7 +70,7 @@ def _restore_lost_records(session: DomainSession) -> None:
     event_log = session.event_log
     if find_lost_parts(session.home, session.domain, event_log, session.read_sources()):
         for line in restore(session).lines():
-            session.project.echo(f"event log: {line}")
+            session.say(f"event log: {line}", Kind.ROLLBACK)
 
 
 def _restore_pins(session: DomainSession) -> None:
@@ -80,7 +83,7 @@ def _restore_pins(session: DomainSession) -> None:
     for used in _sources_of_last_run(session):
         source = domain.sources.get(used.source.name)
         if used.pin and source:
-            session.project.echo(f"event log: {restore_pin(session, source, used)}")
+            session.say(f"event log: {restore_pin(session, source, used)}", Kind.ROLLBACK)
 
 
 def _sources_of_last_run(session: DomainSession) -> Sequence[RunSource]:
@@ -91,15 +94,15 @@ def _sources_of_last_run(session: DomainSession) -> Sequence[RunSource]:
 
 
 def _repair_published_set(session: DomainSession) -> None:
-    home, name, echo = session.home, session.domain.name, session.project.echo
+    home, name = session.home, session.domain.name
     head = home.published_head(name)
     has_head = head.exists()
     for problem in repair_published_set(session):
-        echo(f"{name}: repaired: {problem}")
+        session.say(f"{name}: repaired: {problem}", Kind.ROLLBACK, stage="publish", reason=problem)
     if not has_head and head.exists():
-        echo(f"{name}: the newest published set is recorded in {home.relative(head)} now")
+        session.say(f"{name}: the newest published set is recorded in {home.relative(head)} now")
         for problem in _find_altered_files(session):
-            echo(f"{name}: {problem}")
+            session.say(f"{name}: {problem}", Kind.WARNING, stage="publish", reason=problem)
 
 
 def _end_killed_runs(session: DomainSession) -> None:

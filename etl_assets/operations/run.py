@@ -22,6 +22,7 @@ from etl_assets.defs.plan import Plan, make_plan, require_partitions
 from etl_assets.defs.retention.retain import retain
 from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
 from etl_assets.model.records import HistoryDecision
+from etl_assets.model.run_log import Kind, as_line
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import MAX_AHEAD, RunOptions, Stage
 from etl_assets.operations import prerequisites, recovery
@@ -56,7 +57,7 @@ def run_domain(
     copy_directory = options.output_dir
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)
-    with lock(project.home.lock(domain.name), on_wait=project.echo, wait=options.wait):
+    with lock(project.home.lock(domain.name), on_wait=project.say, wait=options.wait):
         try:
             manifest = _run_locked(session, options, partitions)
         except (HomeError, BuildError) as error:
@@ -89,6 +90,7 @@ def _run_locked(
     session: DomainSession, options: RunOptions, partitions: tuple[str, str] | None
 ) -> RunManifest:
     started_at = datetime.now(UTC)
+    session.say(f"{session.domain.name}: run starts", Kind.START)
     prerequisites.require_folders(session)
     if options.new_history:
         begin_history(session, options.why, started_at)
@@ -98,7 +100,7 @@ def _run_locked(
     if partitions:
         plan = plan.within(*partitions)
     for line in plan.news():
-        session.project.echo(line)
+        session.project.say(as_line(line, domain=session.domain.name))
     plan.observe(session)
     session = replace(session, project=replace(session.project, probes=plan.probes))
     prerequisites.require_space(session, plan)
@@ -243,10 +245,10 @@ def require_copy_target(session: DomainSession, target: Path) -> Path:
 
 def copy_published(session: DomainSession, target: Path, *, published: bool) -> None:
     """Copy the published set, or report that this run published nothing to copy."""
-    echo, home = session.project.echo, session.home
+    say, home = session.project.say, session.home
     directory = session.published_directory() if published else None
     if directory is None:
-        echo(f"{target}: not written, as this run of {session.domain.name} published nothing")
+        say(f"{target}: not written, as this run of {session.domain.name} published nothing")
         return
     try:
         run_directory.copy_run_directory(directory, target)
@@ -255,4 +257,4 @@ def copy_published(session: DomainSession, target: Path, *, published: bool) -> 
             f"{target}: expected to write a copy, found: {error}; the run is published "
             f"all the same, in {home.relative(directory)}; run again with another directory"
         ) from error
-    echo(f"{target}: a copy of {home.relative(directory)}")
+    say(f"{target}: a copy of {home.relative(directory)}")

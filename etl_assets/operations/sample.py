@@ -80,7 +80,7 @@ def _select_part(
 def _fetch_and_read(
     project: ProjectContext, source: Source, part: Part, *, rows: int, now: datetime
 ) -> SampleResult:
-    project.echo(f"{part}: fetched for this sample only, because no file of it is stored")
+    project.say(f"{part}: fetched for this sample only, because no file of it is stored")
     project.home.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="head.", dir=project.home.scratch) as folder:
         home = Home(Path(folder))

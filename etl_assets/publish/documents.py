@@ -22,6 +22,7 @@ import msgspec
 from etl_assets.declarations.domain import Attribution, Document, Tone
 from etl_assets.model.errors import BuildError, Problem
 from etl_assets.model.home import Home
+from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.model.run_manifest import (
     INDEX_FILE,
     MANIFEST_FILE,
@@ -120,6 +121,7 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
     attributions: Mapping[str, tuple[Attribution, ...]] = MappingProxyType({}),
     signing_key: str | None = None,
     tones: Mapping[str, Tone] = MappingProxyType({}),
+    advance: StepProgress = no_step_progress,
 ) -> WrittenDocuments:
     """Write or link every document of the candidate.
 
@@ -160,6 +162,7 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
             )
             reused = write_document(document, mart_file(marts, document.model), context)
         files_before.append((document, reused))
+        advance("documents", len(files_before), len(documents))
     files = [file for _, document_files in files_before for file in document_files]
     return WrittenDocuments(files, linked, published)
 

@@ -20,8 +20,9 @@ from etl_assets.marts.source_status import WORST_FIRST
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.model.records import SourceName
+from etl_assets.model.run_log import LOG_FILE
 from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
-from etl_assets.report import html, markdown
+from etl_assets.report import html, markdown, phases
 from etl_assets.report.report import Cell, DocumentLine, Freshness, RunReport, Section, SourceLine
 from etl_assets.storage.atomic_write import write_text
 from etl_assets.storage.duckdb_connection import connect
@@ -29,16 +30,21 @@ from etl_assets.storage.sql_quoting import quote_name
 
 MARKDOWN_FILE = "run_report.md"
 HTML_FILE = "run_report.html"
-FILES = (MARKDOWN_FILE, HTML_FILE)
+COLLECT_FILE = "run_report.collect.txt"
+LOAD_FILE = "run_report.load.txt"
+FILES = (MARKDOWN_FILE, HTML_FILE, COLLECT_FILE, LOAD_FILE)
+RUN_FILES = (*FILES, LOG_FILE)
 AGE_COLUMN = "age_days"
 ID_COLUMN = re.compile(r"(\w+_)?id\d*")
 
 
 def write_report(domain: Domain, manifest: RunManifest, marts: Path, run_dir: Path) -> RunReport:
-    """Write the run's report to its directory, as Markdown and as one HTML file."""
+    """Write the run's report to its directory, whole in two forms, and as text per phase."""
     report = gather_report(domain, manifest, marts)
     write_text(run_dir / MARKDOWN_FILE, markdown.render_markdown(report))
     write_text(run_dir / HTML_FILE, html.render_html(report))
+    write_text(run_dir / COLLECT_FILE, phases.render_collect(report))
+    write_text(run_dir / LOAD_FILE, phases.render_load(report))
     return report
 
 
@@ -52,7 +58,32 @@ def gather_report(domain: Domain, manifest: RunManifest, marts: Path) -> RunRepo
         sources=summarize_sources(domain, manifest),
         documents=summarize_documents(domain, manifest),
         tones=domain.tones,
+        published_rows=_count_published(domain, marts),
+        changed_rows=_count_changed(domain, manifest, marts),
     )
+
+
+def _count_published(domain: Domain, marts: Path) -> int | None:
+    """The rows of the model that `etl explain` explains."""
+    path = marts / f"{domain.explain.model}.parquet" if domain.explain else None
+    if path is None or not path.exists():
+        return None
+    with connect() as connection:
+        return _read_number(connection.read_parquet(path.as_posix()), "count(*)")
+
+
+def _count_changed(domain: Domain, manifest: RunManifest, marts: Path) -> int | None:
+    """The periods of the history that begin with this run; None if the domain has no history."""
+    if domain.explain is None or (history := domain.explain.history) is None:
+        return None
+    path = marts / f"{history.model}.parquet"
+    if not path.exists():
+        return None
+    if manifest.is_unchanged:
+        return 0
+    with connect() as connection:
+        periods = _only_at(connection.read_parquet(path.as_posix()), history.since, manifest.as_of)
+        return _read_number(periods, "count(*)")
 
 
 def read_sections(declared: Sequence[ReportSection], marts: Path, as_of: datetime) -> list[Section]:
@@ -87,6 +118,8 @@ def _read_section(
             if declared.aged_by:
                 shown.append(AGE_COLUMN)
             rows = model.project(", ".join(map(quote_name, shown)))
+            if declared.defines:
+                rows = rows.distinct().order(", ".join(map(quote_name, shown)))
         total = _read_number(rows, "count(*)")
         offset = 0
         if declared.kind == "line":
@@ -102,6 +135,7 @@ def _read_section(
             ],
             total=total,
             counted_rows=counted_rows,
+            defines=declared.defines,
             map_lines=_read_map_lines(connection, declared, marts),
         )
     except duckdb.Error as error:
@@ -115,9 +149,7 @@ def _filter_rows(
 ) -> duckdb.DuckDBPyRelation:
     """The rows that the section is about; with `aged_by`, with their age and the oldest first."""
     if declared.at:
-        moment = duckdb.ConstantExpression(as_of.astimezone(UTC).replace(tzinfo=None))
-        column = duckdb.ColumnExpression(declared.at).cast(duckdb.sqltypes.TIMESTAMP)
-        model = model.filter(column == moment)
+        model = _only_at(model, declared.at, as_of)
     if declared.only_with:
         # As text, empty lists of all types are equal; null is never `not in`.
         model = model.filter(f"cast({quote_name(declared.only_with)} as varchar) not in ('', '[]')")
@@ -131,6 +163,14 @@ def _filter_rows(
             .order(order)
         )
     return model
+
+
+def _only_at(
+    model: duckdb.DuckDBPyRelation, column: str, as_of: datetime
+) -> duckdb.DuckDBPyRelation:
+    """The rows whose time is that of the run."""
+    moment = duckdb.ConstantExpression(as_of.astimezone(UTC).replace(tzinfo=None))
+    return model.filter(duckdb.ColumnExpression(column).cast(duckdb.sqltypes.TIMESTAMP) == moment)
 
 
 def _read_map_lines(

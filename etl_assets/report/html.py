@@ -16,7 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from etl_assets.declarations.domain import Tone
 from etl_assets.model.display_text import INVISIBLE
 from etl_assets.report import charts, formatting
-from etl_assets.report.report import Cell, RunReport
+from etl_assets.report.report import Cell, RunReport, normalize_term
 
 
 def render_html(report: RunReport) -> str:
@@ -80,6 +80,7 @@ def _environment() -> Environment:
         "lay_out_map": charts.lay_out_map,
         "line_points": charts.line_points,
         "minute": formatting.format_minute,
+        "normalize_term": normalize_term,
         "relative_url": relative_url,
         "share": formatting.format_share,
         "size": formatting.format_size,

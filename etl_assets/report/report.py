@@ -5,6 +5,7 @@ It is gathered in `report.gather`, and rendered in `report.markdown` and `report
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
@@ -29,6 +30,7 @@ class Section(Record):
         default=None, description="if rows of a model were counted: the sum of all counts"
     )
     note: str = ""
+    defines: list[str] = Field(default=[], description="columns whose values are terms")
     map_lines: list[tuple[Cell, ...]] = Field(
         default=[], description="of a map: the lines between its places"
     )
@@ -112,6 +114,38 @@ class RunReport(Record):
     sources: list[SourceLine]
     documents: list[DocumentLine] = Field(default_factory=list)
     tones: dict[str, Tone] = Field(default_factory=dict)
+    published_rows: int | None = Field(
+        default=None, description="rows of the model that is explained, if the domain has one"
+    )
+    changed_rows: int | None = Field(
+        default=None, description="periods of its history that begin with this run"
+    )
+
+    @cached_property
+    def terms(self) -> dict[str, str]:
+        """The anchor of the row that explains a term, by the term as `normalize_term` writes it."""
+        anchors: dict[str, str] = {}
+        for number, section in enumerate(self.sections, start=1):
+            for index, row in enumerate(section.rows, start=1):
+                for column, cell in zip(section.columns, row, strict=True):
+                    if column in section.defines and isinstance(cell, str):
+                        anchors.setdefault(normalize_term(cell), f"s{number}-r{index}")
+        return anchors
+
+    @property
+    def headline(self) -> str:
+        """The status in words, with what is wrong although the run ended well."""
+        run = self.manifest
+        text = run.status.value.replace("_", " ").capitalize()
+        counts = [(self.errors_count, "error"), (self.warnings_count, "warning")]
+        problems = [f"{n:,} {noun if n == 1 else noun + 's'}" for n, noun in counts if n]
+        if problems:
+            text += f" with {' and '.join(problems)}"
+        text += f", {run.publication}"
+        if self.stale_sources:
+            noun = "source has" if self.stale_sources == 1 else "sources have"
+            text += f"; {self.stale_sources} {noun} stale content"
+        return text
 
     @property
     def failed_checks(self) -> list[RunCheck]:
@@ -161,6 +195,11 @@ class RunReport(Record):
         """Time of the run outside of its phases: planning, start and end."""
         phases = sum(phase.seconds for phase in self.manifest.phases)
         return max(self.manifest.seconds - phases, 0.0)
+
+
+def normalize_term(text: str) -> str:
+    """A code and its words are the same term: UPSTREAM_FIX and upstream fix."""
+    return text.replace("_", " ").lower()
 
 
 def is_number(cell: Cell) -> bool:

@@ -71,6 +71,12 @@ def list_quarantined(home: Home, source: Source) -> list[QuarantinedFile]:
     return sorted(records, key=lambda record: record.quarantined_at, reverse=True)
 
 
+def list_all_quarantined(home: Home) -> list[QuarantinedFile]:
+    """Returns the quarantined files of all sources, declared or not."""
+    paths = home.root.glob(f"{home.relative(home.quarantine('*', '*'))}/*{REASON_SUFFIX}")
+    return [_read_reason(path) for path in sorted(paths)]
+
+
 def delete_quarantined(home: Home, record: QuarantinedFile) -> int:
     """Delete a file and its reason; returns the bytes freed."""
     path = home.root / record.path

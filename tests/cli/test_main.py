@@ -107,10 +107,10 @@ def test_a_probe_answers_in_json(
     ("arguments", "message"),
     [
         (["run", "nowhere"], "no domain 'nowhere'"),
-        (["run", DOMAIN, "--source", "nothing"], "no source nothing"),
+        (["run", DOMAIN, "--source", "nothing"], "no source 'nothing' in"),
         (["backfill", "kev", "--from", "2020", "--to", "2021"], "has no partitions"),
         (["check", DOMAIN], "nothing was built yet"),
-        (["demo", "nowhere"], "no demo of 'nowhere'"),
+        (["demo", "nowhere"], "no domain 'nowhere'"),
     ],
     ids=["domain", "source", "partitions", "check", "demo"],
 )

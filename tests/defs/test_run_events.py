@@ -14,7 +14,7 @@ from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
 from etl_assets.publish import run_directory
-from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE
+from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE, RUN_FILES
 
 FEED = "advisory.echohq.com/data.json"
 
@@ -52,7 +52,11 @@ def test_a_run_with_nothing_to_do_has_its_own_report(sample: SampleHome) -> None
     page = (directory / HTML_FILE).read_text(encoding="utf-8")
     assert "last contact" in page
     assert f'href="./../{before.name}/openvex.json"' in page
-    assert run_directory.list_files(directory) == ["SHA256SUMS", "manifest.json", *sorted(FILES)]
+    assert run_directory.list_files(directory) == [
+        "SHA256SUMS",
+        "manifest.json",
+        *sorted(RUN_FILES),
+    ]
 
 
 def test_a_probe_counts_as_a_contact_although_nothing_is_fetched(sample: SampleHome) -> None:

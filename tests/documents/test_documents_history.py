@@ -13,6 +13,7 @@ from support.published_set import PublishedSet
 from support.sample_home import AS_OF, SampleHome
 
 from etl_assets.model.run_options import RunOptions
+from etl_assets.report.gather import RUN_FILES
 
 pytestmark = pytest.mark.long
 
@@ -165,6 +166,6 @@ def test_a_change_outside_of_our_packages_leaves_every_document(
 
 
 def _files(published_set: PublishedSet) -> list[Path]:
-    run_files = {"manifest.json", "index.jsonl", "SHA256SUMS", "run_report.md", "run_report.html"}
+    run_files = {"manifest.json", "index.jsonl", "SHA256SUMS", *RUN_FILES}
     files = [path for path in sorted(published_set.directory.rglob("*")) if path.is_file()]
     return [p for p in files if p.name not in run_files and p.suffix != ".parquet"]

@@ -108,7 +108,7 @@ def results_of(project: DbtProject, models: list[str]) -> dict[str, Any]:
         # DuckDB's own words for a broken query are the same, dbt adds where it has put the query.
         message = result.message.splitlines()[:2] if result.status in {"fail", "warn"} else ""
         results[result.unique_id] = (
-            *(result.kind, result.status, result.failures, message, result.offenders),
+            *(result.kind, result.status, result.failures, message, result.failing_rows),
         )
     return results
 

@@ -18,6 +18,7 @@ from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.model.run_options import RunOptions
 from etl_assets.publish import run_directory, set_index
+from etl_assets.report.gather import RUN_FILES
 from etl_assets.storage.hashing import hash_file
 
 Damage = Callable[[Path], object]
@@ -28,12 +29,12 @@ KEPT = {
     "archive": "outputs/advisories/latest/osv/all.zip",
     "table": "data/tables/advisories/debian/debian.parquet",
 }
-RUN_FILES = {MANIFEST_FILE, "index.jsonl", "run_report.md", "run_report.html", "SHA256SUMS"}
+FILES_OF_A_RUN = {MANIFEST_FILE, "index.jsonl", *RUN_FILES, "SHA256SUMS"}
 
 
 def content_of(sample: SampleHome) -> dict[str, str]:
     """Return the digests of the published files but those that name their run."""
-    names = set(run_directory.list_files(sample.latest)) - RUN_FILES
+    names = set(run_directory.list_files(sample.latest)) - FILES_OF_A_RUN
     return {name: hash_file(sample.latest / name) for name in sorted(names)}
 
 

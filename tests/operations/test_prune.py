@@ -23,6 +23,7 @@ from etl_assets.operations import prune as operations_prune
 from etl_assets.operations import rollback
 from etl_assets.operations.prune import Removed
 from etl_assets.publish import run_directory
+from etl_assets.report.gather import RUN_FILES
 from etl_assets.storage.hashing import hash_file
 
 SOURCE = "kev"
@@ -192,7 +193,7 @@ def test_a_run_that_a_kept_run_started_from_is_kept(sample: SampleHome) -> None:
 def test_a_file_that_another_run_links_frees_no_bytes(sample: SampleHome) -> None:
     first = sample.latest
     _repeat(sample, 1)
-    own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
+    own = {"manifest.json", *RUN_FILES, run_directory.SUMS_FILE}
 
     with sample.project_session(with_retention(sample, keep_runs=1)) as session:
         [removed] = prune(session, dry_run=True)
@@ -265,7 +266,7 @@ def _repeat(sample: SampleHome, number: int) -> Path:
     started_at = datetime(2099, 1, number, tzinfo=UTC)
     directory = run_directory.create(sample.home, DOMAIN, started_at)
     before = sample.latest
-    own = {"manifest.json", "run_report.md", "run_report.html", run_directory.SUMS_FILE}
+    own = {"manifest.json", *RUN_FILES, run_directory.SUMS_FILE}
     files = [file for file in run_directory.list_files(before) if file not in own]
     run_directory.link_unchanged(before, directory, files)
     run_directory.write_manifest(directory, run_directory.read_manifest(before))

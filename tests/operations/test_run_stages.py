@@ -32,10 +32,11 @@ from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 from etl_assets.publish import run_directory
+from etl_assets.report.gather import RUN_FILES
 
 __all__ = ["empty_galaxy", "galaxy", "mirror_requests", "packed_galaxy", "published_galaxy"]
 
-OF_ONE_RUN = {"manifest.json", "run_report.md", "run_report.html", "SHA256SUMS"}
+OF_ONE_RUN = {"manifest.json", *RUN_FILES, "SHA256SUMS"}
 OF_ONE_RUN |= {"marts/mart_galaxy_source_health.parquet"}
 
 

@@ -30,7 +30,7 @@ def retain(session: DomainSession, *, now: datetime) -> None:
     try:
         _retain(session, now)
     except Exception as error:  # noqa: BLE001 - the run is over, and its outcome must not change
-        session.project.echo(
+        session.project.say(
             f"retention: {type(error).__name__}: {error}; the next run tries again, and "
             "`etl prune` shows all that is old"
         )
@@ -83,13 +83,13 @@ def _remove_old_versions(session: DomainSession, now: datetime) -> None:
     """
     project, name = session.project, session.domain.name
     if broken := project.broken:
-        project.echo(f"retention: no raw file is removed, as {', '.join(broken)} may need it")
+        project.say(f"retention: no raw file is removed, as {', '.join(broken)} may need it")
         return
     with ExitStack() as stack:
         try:
             for other in sorted(set(project.domains) - {name}):
                 path = session.home.lock(other)
-                stack.enter_context(lock(path, on_wait=project.echo, wait=False))
+                stack.enter_context(lock(path, on_wait=project.say, wait=False))
         except HomeError:
             return  # the next run finds the same files
         every_domain = ProjectSession(session.event_log, project)

@@ -40,11 +40,12 @@ from support.sample_home import DOMAIN, SampleHome, fingerprint
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import INDEX_FILE, MANIFEST_FILE, RunManifest
 from etl_assets.model.run_options import RunOptions
+from etl_assets.report.gather import RUN_FILES
 
 pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 AS_OF = datetime(2026, 9, 1, 12, tzinfo=UTC)
-RUN_FILES = {MANIFEST_FILE, INDEX_FILE, "run_report.md", "run_report.html", "SHA256SUMS"}
+FILES_OF_A_RUN = {MANIFEST_FILE, INDEX_FILE, *RUN_FILES, "SHA256SUMS"}
 """Published files about the run, which differ between runs with the same content."""
 HEALTH = "marts/mart_source_health.parquet"
 Rows = dict[Pair, dict[str, Any]]
@@ -496,7 +497,7 @@ def _steps_of_other_sources(sample: SampleHome) -> set[str]:
 def _content(sample: SampleHome) -> dict[str, tuple[int, bytes]]:
     """Returns time and bytes of the published files, without those about the run."""
     files = fingerprint(sample.latest)
-    return {name: files[name] for name in files.keys() - RUN_FILES}
+    return {name: files[name] for name in files.keys() - FILES_OF_A_RUN}
 
 
 def _bytes(sample: SampleHome) -> dict[str, bytes]:
