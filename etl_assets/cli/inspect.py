@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
     from etl_assets.settings import Setting, Settings
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+class StatsFormat(StrEnum):
+    """How `etl stats` prints."""
+
+    TEXT = "text"
+    OPENMETRICS = "openmetrics"
+
+
 config_app = typer.Typer(
     help="Show settings and declared values.",
     cls=GroupedCommands,
@@ -125,6 +135,9 @@ def stats(
         ),
     ] = None,
     *,
+    output: Annotated[
+        StatsFormat, typer.Option("--format", help="Text, or OpenMetrics for a monitor.")
+    ] = StatsFormat.TEXT,
     as_json: Json = False,
 ) -> None:
     """Show statistics of the stored runs: outcomes, times, outages.
@@ -140,9 +153,14 @@ def stats(
     statistics, errors = work_on_each(
         names, lambda name: count(Home(settings.home), name, last=last)
     )
-    lines = []
-    for each in statistics:
-        lines += each.lines()
+    lines: list[str] = []
+    if output is StatsFormat.OPENMETRICS and not as_json:
+        from etl_assets.cli.openmetrics import format_openmetrics
+
+        lines = format_openmetrics(statistics).splitlines()
+    else:
+        for each in statistics:
+            lines += each.lines()
     print_result(lines, [each.model_dump(mode="json") for each in statistics], as_json=as_json)
     exit_with_worst(errors=errors, left_out=left_out)
 

@@ -95,6 +95,10 @@ class DomainStats(Record):
     unreadable: list[str] = Field(
         default=[], alias="unread", description="manifests that failed to load"
     )
+    last_status: RunStatus | None = Field(default=None, description="of the newest run")
+    last_published: AwareDatetime | None = Field(
+        default=None, description="end of the newest run that published"
+    )
     by_status: dict[str, int] = {}
     success_pct: float | None = None
     published_pct: float | None = Field(
@@ -231,6 +235,8 @@ def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
         since=manifests[0].started_at,
         until=manifests[-1].started_at,
         unreadable=unreadable,
+        last_status=manifests[-1].status,
+        last_published=max((m.finished_at for m in manifests if m.published), default=None),
         by_status=dict(statuses.most_common()),
         success_pct=_percent(statuses[RunStatus.SUCCESS.value], len(runs)),
         published_pct=_percent(published, len(runs) - partial),

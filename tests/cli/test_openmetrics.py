@@ -1,0 +1,114 @@
+"""`etl stats --format openmetrics`, read back by a parser of the format."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from support.command_homes import (
+    DOMAIN,
+    Galaxy,
+    call,
+    clean_environment,
+    empty_galaxy,
+    packed_galaxy,
+    run_and_read_manifest,
+)
+
+from etl_assets.cli.openmetrics import format_openmetrics
+from etl_assets.model.records import RunStatus
+from etl_assets.operations.stats import CheckStats, DomainStats, Seconds, SourceStats
+
+__all__ = ["clean_environment", "empty_galaxy", "packed_galaxy"]
+
+MARCH = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+Samples = dict[tuple[str, *tuple[str, ...]], float]
+
+
+def parse(text: str) -> Samples:
+    """The values by name of the metric and values of its labels, that of the domain first."""
+    samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sorted(sample.labels.items(), key=lambda label: (label[0] != "domain", label))
+            samples[(sample.name, *(value for _, value in labels))] = sample.value
+    return samples
+
+
+def some_stats(domain: str = "orchard", **values: object) -> DomainStats:
+    return DomainStats.model_validate(
+        {
+            "domain": domain,
+            "runs": 3,
+            "until": MARCH,
+            "last_status": RunStatus.FAILED,
+            "last_published": MARCH,
+            "by_status": {"success": 2, "failed": 1},
+            "seconds": Seconds(runs=2, median=1.5, slowest=4, slowest_run="b"),
+            "healed": 1,
+        }
+        | values
+    )
+
+
+def test_counts_and_times_are_those_of_the_statistics() -> None:
+    source = SourceStats(source=f"{DOMAIN}.trees", runs=3, stood_in=1, missing=0, last_rows=12)
+    check = CheckStats(
+        asset='orchard/"published"', name="gate\nof it", severity="error", failed=1, runs=3
+    )
+
+    samples = parse(format_openmetrics([some_stats(sources=[source], checks=[check])]))
+
+    assert samples["etl_runs", "orchard", "success"] == 2
+    assert samples["etl_runs", "orchard", "partial_success"] == 0
+    assert samples["etl_last_run_status", "orchard", "failed"] == 1
+    assert samples["etl_last_run_status", "orchard", "success"] == 0
+    assert samples["etl_last_published_timestamp_seconds", "orchard"] == MARCH.timestamp()
+    assert samples["etl_run_duration_seconds", "orchard", "slowest"] == 4
+    assert samples["etl_fallback_runs", "orchard"] == 1
+    assert samples["etl_source_rows", "orchard", "trees"] == 12
+    failed = ("etl_check_failed_runs", "orchard", 'orchard/"published"', "gate\nof it", "error")
+    assert samples[failed] == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"until": None, "last_status": None, "last_published": None, "seconds": None, "runs": 0},
+        {"last_published": None},
+        {"seconds": None},
+    ],
+    ids=["no run", "never published", "no run with a step"],
+)
+def test_what_is_not_known_has_no_sample(values: dict[str, object]) -> None:
+    names = {name for name, *_ in parse(format_openmetrics([some_stats(**values)]))}
+
+    assert ("etl_last_published_timestamp_seconds" in names) == ("last_published" not in values)
+    assert ("etl_run_duration_seconds" in names) == ("seconds" not in values)
+    assert "etl_runs" in names
+
+
+def test_domains_are_told_apart() -> None:
+    samples = parse(format_openmetrics([some_stats(), some_stats("vineyard", healed=0)]))
+
+    assert samples["etl_fallback_runs", "orchard"] == 1
+    assert samples["etl_fallback_runs", "vineyard"] == 0
+
+
+def test_the_command_prints_the_metrics_of_real_runs(
+    empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = run_and_read_manifest(capsys)
+
+    assert call("stats", DOMAIN, "--format", "openmetrics") == 0
+
+    text = capsys.readouterr().out
+    assert text.endswith("# EOF\n")
+    samples = parse(text)
+    assert samples["etl_runs", DOMAIN, "success"] == 1
+    assert samples["etl_last_run_timestamp_seconds", DOMAIN] == manifest.started_at.timestamp()
+    rows = {source.source.name: source.rows for source in manifest.sources}
+    for name, count in rows.items():
+        assert samples["etl_source_rows", DOMAIN, name] == count
