@@ -6,7 +6,9 @@ it is `etl_assets.defs.run_events`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -203,8 +205,17 @@ def finish_failed(session: DomainSession, run: Run, note: str) -> None:
         manifest = manifest_from_events(
             session, run, status=RunStatus.FAILED, published=False, note=note
         )
+        _keep_build_log(session, run)
         finish(session, manifest, run.directory)
         _export_ledger(session, run.started_at)
+
+
+def _keep_build_log(session: DomainSession, run: Run) -> None:
+    """Copy the log of the failed run's build into its directory, if it built anything."""
+    log = session.dbt.log
+    with suppress(FileNotFoundError):
+        if log.stat().st_mtime >= run.started_at.timestamp():
+            shutil.copyfile(log, run.directory / log.name)
 
 
 def finish_partial(session: DomainSession, run: Run) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ MANIFEST_COPY = "parsed.json"
 READ_MEMORY_LIMIT = "500MB"  # a larger sort spills to disk
 COMPILED_FILE = "compiled.json"
 NODE_FINISHED = "NodeFinished"  # dbt's event
+LOGGER = "file_log"  # of dbt's log file
 DUCKDB_MAGIC_BYTES = slice(8, 12)
 
 
@@ -77,6 +79,11 @@ class DbtProject:
     @property
     def target(self) -> Path:
         return self.home.dbt_target(self.domain)
+
+    @property
+    def log(self) -> Path:
+        """What dbt wrote the last time that it ran."""
+        return self.target / "logs" / "dbt.log"
 
     @property
     def all_vars(self) -> dict[str, Any]:
@@ -293,21 +300,23 @@ class DbtProject:
         from dbt.cli.main import dbtRunner
 
         command = [
-            "--log-level", "none", "--log-level-file", "none", "--no-use-colors",
+            "--log-level", "none", "--log-level-file", "info", "--no-use-colors",
             verb,
             "--project-dir", str(self.directory),
             *self.profile.arguments,
             "--target-path", str(self.target),
-            "--log-path", str(self.target / "logs"),
+            "--log-path", str(self.log.parent),
             "--vars", json.dumps(self.all_vars),
             *arguments,
         ]  # fmt: skip
         self.target.mkdir(parents=True, exist_ok=True)
+        self.log.unlink(missing_ok=True)  # dbt appends to it
         try:
             outcome = dbtRunner(parsed, [on_event]).invoke(command)
         finally:
             # Otherwise the warehouse stays locked as long as this process lives.
             DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]  # it ships none
+            _close_log()
         if outcome.exception is not None:
             message = f"dbt {verb} of {self.domain} stopped: {outcome.exception}"
             raise BuildError(add_advice(message, self.domain)) from outcome.exception
@@ -389,3 +398,11 @@ def discard_warehouse(home: Home, domain: str) -> None:
             set_aside(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _close_log() -> None:
+    """Close the log file, which dbt leaves open."""
+    logger = logging.getLogger(LOGGER)
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()

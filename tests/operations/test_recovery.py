@@ -7,13 +7,23 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.orchard import DOMAIN, Orchard, create_project, list_temporary_files
+from support.orchard import (
+    DOMAIN,
+    FIRST,
+    Files,
+    Orchard,
+    create_project,
+    list_temporary_files,
+)
 
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
 from etl_assets.defs.launch import open_instance
 from etl_assets.model.home import Home
+from etl_assets.model.records import RunStatus
+from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import recovery
+from etl_assets.publish import run_directory
 from etl_assets.storage.lock import lock
 
 POOL = "duckdb"
@@ -107,3 +117,22 @@ def half_written(home: Home) -> list[Path]:
         home.warehouse(DOMAIN).with_name(f".{DOMAIN}.whole.x1.tmp"),
         home.manifests / f".{DOMAIN}_download.manifest.json.x1.tmp",
     ]
+
+
+def test_a_run_whose_build_fails_keeps_the_log_of_dbt(orchard: Orchard) -> None:
+    orchard.serve(Files.create())
+    [model] = orchard.settings.dbt_dir.glob("models/**/mart_trees.sql")
+    sql = model.read_text(encoding="utf-8")
+    model.write_text(f"{sql}\nwhere no_such_column", encoding="utf-8")
+
+    manifest = orchard.run(RunOptions(as_of=FIRST))
+
+    assert manifest.status is RunStatus.FAILED
+    [directory] = run_directory.list_runs(orchard.home, DOMAIN)
+    assert "no_such_column" in (directory / "dbt.log").read_text(encoding="utf-8")
+    assert "dbt.log" in (directory / "SHA256SUMS").read_text(encoding="utf-8")
+
+    model.write_text(sql, encoding="utf-8")
+    assert orchard.run(RunOptions(as_of=FIRST)).status is RunStatus.SUCCESS
+    (newest, _) = run_directory.list_runs(orchard.home, DOMAIN)
+    assert not (newest / "dbt.log").exists()
