@@ -290,6 +290,12 @@ def _contract_failure(
         warnings.append(f"{total} values of {column} are not among the declared ones: {values}")
     for column, count in table.refused_values.items():
         warnings.append(f"values of {column} that are changed or discarded on reading: {count}")
+    if table.lost_columns:
+        warnings.append(
+            f"expected the optional columns that had values before, found no"
+            f" {', no '.join(table.lost_columns)}: every row is read without; restore the column,"
+            " or remove it from the contract if it is gone for good"
+        )
     if not warnings:
         return None
     refused = sum(table.refused_values.values())

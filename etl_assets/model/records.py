@@ -461,6 +461,16 @@ class Table(Record):
         description="the first of these values, each with place, column and reading",
         exclude_if=operator.not_,
     )
+    filled_columns: list[str] = Field(
+        default=[],
+        description="the optional columns of the contract in which a row has a value",
+        exclude_if=operator.not_,
+    )
+    lost_columns: list[str] = Field(
+        default=[],
+        description="the optional columns that the file lacks, and that had values before",
+        exclude_if=operator.not_,
+    )
     content_at: AwareDatetime | None = None
     rejects_path: RelativePath | None = None
     rejects_sha256: Sha256 | None = Field(

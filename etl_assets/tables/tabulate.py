@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.util import find_spec
@@ -92,6 +93,7 @@ def tabulate(
         sha256=digest,
         source_sha256=source_sha256,
         **builder.statistics(),
+        lost_columns=builder.find_lost_columns(previous),
         rejects_path=home.relative(rejects_target) if rejects.by_rule else None,
         rejects_sha256=rejects.sha256,
         code_version=code_version,
@@ -161,6 +163,9 @@ class _TableBuilder:
         self._unknown_values: dict[str, Counter[str]] = {}
         self._refused_values: Counter[str] = Counter()
         self._first_refused_values: list[str] = []
+        self._optional = [c.name for c in self._contract.columns if c.optional]
+        self._present_columns: set[str] = set()
+        self._filled_columns: set[str] = set()
         self._content_at: datetime | None = None
 
     def write_rows(self, raw: Path, source_sha256: str) -> KeyHashes:
@@ -181,6 +186,7 @@ class _TableBuilder:
                 self._records += batch.records
                 self._rows += rows.num_rows
                 self._unknown_fields |= batch.unknown_fields
+                self._note_optional_columns(batch.columns.keys(), rows)
                 self._update_content_time(rows)
         return keys
 
@@ -196,6 +202,23 @@ class _TableBuilder:
         self._refused_values.update(value.column for value in values)
         room = MAX_REFUSED_VALUES - len(self._first_refused_values)
         self._first_refused_values += map(str, values[:room])
+
+    def _note_optional_columns(self, present: AbstractSet[str], rows: pa.RecordBatch) -> None:
+        for name in self._optional:
+            if name in present:
+                self._present_columns.add(name)
+                if rows.column(name).null_count < rows.num_rows:
+                    self._filled_columns.add(name)
+
+    def find_lost_columns(self, previous: Table | None) -> list[str]:
+        """The optional columns that the file lacks, and of which rows had values before.
+
+        A column stays lost until a file has it again, with values or without.
+        """
+        if previous is None or not self._rows:
+            return []
+        known = {*previous.filled_columns, *previous.lost_columns}
+        return [c for c in self._optional if c in known and c not in self._present_columns]
 
     def _update_content_time(self, rows: pa.RecordBatch) -> None:
         column = self._source.freshness.content_column
@@ -225,6 +248,7 @@ class _TableBuilder:
             },
             "refused_values": dict(sorted(self._refused_values.items())),
             "first_refused_values": self._first_refused_values,
+            "filled_columns": sorted(self._filled_columns),
             "content_at": self._content_at,
         }
 

@@ -285,6 +285,11 @@ FILE = (
         " (`invalid_values: discard_value`)",
     ),
     Fault(
+        "lost-column",
+        "an optional column that vanishes from a file although it had values before",
+        "the rows are read without it; a warning names it until a file has the column again",
+    ),
+    Fault(
         "odd-score",
         "a CVE record with a CVSS score that is no number from 0 to 10",
         "that score is refused, counted and shown; the next valid one counts, the record is kept",

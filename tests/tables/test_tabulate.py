@@ -391,3 +391,38 @@ def test_the_code_version_is_the_same_for_the_same_declaration() -> None:
 )
 def test_the_code_version_tells_declarations_apart(other: Source) -> None:
     assert code_version(other) != code_version(source(FRUITS, CSV))
+
+
+OPTIONAL = contract("name", column("weight", "int64", optional=True), column("by", optional=True))
+
+
+@pytest.mark.fault("lost-column")
+@pytest.mark.parametrize(
+    ("texts", "lost"),
+    [
+        pytest.param(["name,weight\npear,3\n", "name\npear\n"], ["weight"], id="gone"),
+        pytest.param(
+            ["name,weight,by\npear,3,Ada\n", "name\npear\n"], ["weight", "by"], id="both gone"
+        ),
+        pytest.param(
+            ["name,by\npear,Ada\n", "name\npear\n", "name\nplum\n"], ["by"], id="gone for long"
+        ),
+        pytest.param(
+            ["name,by\npear,Ada\n", "name\npear\n", "name,by\nplum,\n"], [], id="there again"
+        ),
+        pytest.param(["name,by\npear,Ada\n", "name,by\npear,\n"], [], id="without a value"),
+        pytest.param(["name,by\npear,\n", "name\npear\n"], [], id="never with a value"),
+        pytest.param(["name\npear\n"], [], id="the first file"),
+    ],
+)
+def test_an_optional_column_that_vanishes_with_its_values_is_named(
+    home: Home, raw: Path, texts: list[str], lost: list[str]
+) -> None:
+    declared = source(OPTIONAL, CSV)
+    table = None
+
+    for text in texts:
+        table = made(home, raw, text, declared, previous=table)
+
+    assert table is not None
+    assert table.lost_columns == lost

@@ -189,3 +189,25 @@ def test_the_page_of_a_package_shows_who_ruled_and_until_when(
 
     page = (sample.latest / "site/packages/pebble.html").read_text(encoding="utf-8")
     assert shown in page
+
+
+@pytest.mark.fault("lost-column")
+@pytest.mark.long
+def test_rulings_that_lose_the_column_of_their_end_are_warned_of(sample: SampleHome) -> None:
+    rule(sample, "CVE-2026-900043,pebble,wont_fix,,minor,2026-03-05,Ada")
+    first = run(sample, AS_OF)
+    old_header = HEADER.replace(",expires_at,ruled_by", "")
+    line = "CVE-2026-900043,pebble,wont_fix,,minor\n"
+    sample.change(RULINGS, lambda _: old_header + line)
+
+    manifest = run(sample, AS_OF + 10 * DAY)
+
+    checks = {
+        check.description
+        for each in (first, manifest)
+        for check in each.checks
+        if check.name == "contract" and not check.passed and "overrides" in check.asset
+    }
+    [warning] = [each for each in checks if "optional columns" in each]
+    assert "found no expires_at, no ruled_by" in warning
+    assert sample.states()[OPEN] == "wont_fix"
