@@ -10,13 +10,25 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from etl_assets.declarations.domain import Document
 from etl_assets.defs import finish_run
+from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.model_state import recorded_set
+from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import MARTS, RESTORED, PublishedFile, RunManifest
-from etl_assets.publish import chain, run_directory, set_index
+from etl_assets.model.run_manifest import (
+    MARTS,
+    RESTORED,
+    DocumentContent,
+    PublishedFile,
+    RunManifest,
+    summarize_files,
+)
+from etl_assets.publish import chain, documents, run_directory, set_index
+from etl_assets.publish.writers.output import DocumentContext
+from etl_assets.publish.writers.registry import names_signing_key
 from etl_assets.storage.atomic_write import set_aside
 from etl_assets.storage.hashing import has_sha256
 from etl_assets.storage.signatures import open_signatures
@@ -28,9 +40,10 @@ def restore_set(session: DomainSession, run: str | None) -> tuple[str, RunManife
     """Publish the files of an earlier run again, and return its name and the new manifest.
 
     Without a run, it is the newest one with all of its files; the manifest is None if that is the
-    published set itself. A damaged file is taken from another run that has the same one. The caller
-    holds the domain's lock. Raises NotFoundError if there is no such published run, HomeError if
-    files of it are lost.
+    published set itself. A damaged file is taken from another run that has the same one. Documents
+    that name another signing key than the current one are written again. The caller holds the
+    domain's lock. Raises NotFoundError if there is no such published run, HomeError if files of it
+    are lost.
     """
     home, domain = session.home, session.domain
     name = domain.name
@@ -123,8 +136,13 @@ def _publish(
     if chain.read_head(home, domain).newer_history_sha256:
         set_aside(home.history_copy(domain))  # no set has this history
     directory = run_directory.create(session.home, session.domain.name, started_at)
-    for file, path in intact.items():
-        run_directory.link_file(path, directory / file)
+    other_key = [content for content in manifest.contents if _names_other_key(session, content)]
+    renewed = {content.document for content in other_key}
+    for file in files:
+        if file.document not in renewed:
+            run_directory.link_file(intact[file.file], directory / file.file)
+    files = [file for file in files if file.document not in renewed]
+    files += _write_again(session, other_key, directory, files)
     restored = manifest.model_copy(
         update={
             "run_id": directory.name,
@@ -132,6 +150,68 @@ def _publish(
             "finished_at": datetime.now(UTC),
             "note": f"{RESTORED} {name}",
             "phases": [],
+            "documents": summarize_files(file for file in files if file.document),
+            "contents": [
+                content.model_copy(update={"signing_key": session.key_fingerprint})
+                if content.document in renewed
+                else content
+                for content in manifest.contents
+            ],
         }
     )
     return finish_run.finish_restored(session, restored, directory, files)
+
+
+def _names_other_key(session: DomainSession, content: DocumentContent) -> bool:
+    """Return True if the document's files name another key than the one that signs now."""
+    document = _find_document(session, content)
+    return (
+        document is not None
+        and names_signing_key(document)
+        and content.signing_key != session.key_fingerprint
+    )
+
+
+def _find_document(session: DomainSession, content: DocumentContent) -> Document | None:
+    declared = session.domain.documents
+    return next((each for each in declared if each.file == content.document), None)
+
+
+def _write_again(
+    session: DomainSession,
+    contents: Sequence[DocumentContent],
+    directory: Path,
+    files: Sequence[PublishedFile],
+) -> list[PublishedFile]:
+    """Write documents from the marts of the set, so that they name the key that signs it.
+
+    Raises BuildError if the code of today cannot write them from these marts.
+    """
+    if not contents:
+        return []
+    graph = Graph.from_manifest(session.dbt.manifest)
+    folder = directory / MARTS
+    files_before = [
+        (document, [file for file in files if file.document == document.file])
+        for document in session.domain.documents
+    ]
+    written: list[PublishedFile] = []
+    for content in contents:
+        document = _find_document(session, content)
+        if document is None:
+            continue
+        context = DocumentContext(
+            directory,
+            content.as_of,
+            attributions_of(session.domain, graph, document, content.sources),
+            signing_key=session.key_fingerprint,
+            marts={
+                name: documents.mart_file(folder, model)
+                for name, model in document.also_from.items()
+            },
+            files_before=files_before,
+            tones=session.domain.tones,
+        )
+        mart = documents.mart_file(folder, document.model)
+        written += documents.write_document(document, mart, context)
+    return written

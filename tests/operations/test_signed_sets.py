@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -308,6 +309,37 @@ def test_a_restored_set_is_signed_with_the_current_key(signed: Signed) -> None:
     manifest = signed.run_at(2)
     assert manifest.published, manifest.note
     assert signed.verify(other).faults == []
+
+
+@pytest.mark.parametrize("key", ["another", "none", "the same"])
+def test_the_documents_of_a_restored_set_name_the_current_key(signed: Signed, key: str) -> None:
+    first = signed.latest
+    metadata = "csaf/provider-metadata.json"
+    old = (first / metadata).read_bytes()
+    if key != "the same":
+        signed.sign_with(None)
+    if key == "another":
+        write_key(signed.folder / "other")
+        signed.sign_with(signed.folder / "other")
+    assert signed.run_at(1).published == (key != "the same")
+
+    with signed.session() as session:
+        restore_set(session, first.name)
+        fingerprint = session.key_fingerprint
+
+    provider = json.loads((signed.latest / metadata).read_bytes())
+    named = [each["fingerprint"] for each in provider.get("public_openpgp_keys", [])]
+    assert named == ([fingerprint] if fingerprint else [])
+    assert provider["role"] == ("csaf_trusted_provider" if fingerprint else "csaf_provider")
+    assert signed.verify().faults == []
+    for path in first.glob("csaf/*/*.json"):
+        assert path.read_bytes() == (signed.latest / path.relative_to(first)).read_bytes()
+    if key == "the same":
+        assert (signed.latest / metadata).read_bytes() == old
+    # The next run finds nothing to correct in the documents.
+    restored = signed.latest
+    signed.run_at(2)
+    assert (signed.latest / metadata).read_bytes() == (restored / metadata).read_bytes()
 
 
 @pytest.mark.parametrize("unusable", ["no key", "public", "expired", "locked", "missing"])
