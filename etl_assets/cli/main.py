@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl_assets.cli import explain, inspect, store
-from etl_assets.cli.display import OUTPUT, LogFormat, Output
+from etl_assets.cli.display import OUTPUT, Display, LogFormat, Output
 from etl_assets.cli.names import (
     DomainNames,
     OptionalDomain,
@@ -440,16 +440,44 @@ def demo(
             autocompletion=complete_domain,
         ),
     ] = None,
+    *,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep",
+            metavar="DIR",
+            help="Where to write everything. Default: etl-demo/DOMAIN in the current directory.",
+            show_default=False,
+        ),
+    ] = None,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(
+            "--mirror",
+            metavar="DIR",
+            help="Pack the samples as a mirror in this folder, print its settings, and exit.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Play the demo of a domain on its samples.
 
-    The demo runs in a temporary home against a local HTTP server and leaves nothing behind.
+    The demo runs in a home of its own, which it keeps and names. With --mirror, it only packs the
+    samples as a mirror, for `etl run`.
     """
-    from etl_assets.demo.play import play
-
+    if keep and mirror:
+        raise UsageError("--keep: expected it or --mirror, found both")
     settings = load_settings()
     load_declarations(settings)  # to name those with faults
-    play(settings, domain, say=print_text)
+    print_text("preparing the samples ...", to_stderr=True)  # what follows is imported for seconds
+    from etl_assets.demo.play import pack_mirror, play
+
+    if mirror:
+        lines = pack_mirror(settings, domain, mirror)
+        print_text("\n".join(f"export {line}" for line in lines))
+        return
+    with Display(no_color=settings.no_color) as display:
+        play(settings, domain, say=print_text, show=display, keep=keep)
 
 
 @app.command(rich_help_panel="Develop")

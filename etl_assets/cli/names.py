@@ -60,7 +60,8 @@ def _list_sources() -> Iterator[str]:
     from etl_assets.settings import Settings
 
     try:
-        domains = load_each(Settings.load().domains_dir).domains
+        settings = Settings.load()
+        domains = load_each(settings.domains_dir, settings.overrides).domains
     except EtlError:
         return
     for domain in domains.values():

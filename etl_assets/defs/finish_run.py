@@ -21,6 +21,7 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
+from etl_assets.fetch.locations import is_sample_mirror
 from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.records import MIXED, PublishedSet, QuarantinedFile, RunStatus
 from etl_assets.model.run_log import LOG_FILE, Kind, SummaryLine
@@ -46,6 +47,7 @@ from etl_assets.storage.atomic_write import write_text
 from etl_assets.validate import quarantine
 
 UNPUBLISHED = "nothing is published"
+MADE_FROM_SAMPLES = "made from samples, not from real feeds"
 
 
 def run_hooks(project: ProjectContext, domain: Domain) -> set[dg.HookDefinition]:
@@ -92,6 +94,8 @@ def finish(
     before = _published_manifest(session)
     if manifest.published:
         note = _join(note, _describe_key_change(session, before))
+    if is_sample_mirror(session.project.settings.mirror):
+        note = _join(MADE_FROM_SAMPLES, note)
     changes = None
     if before and not manifest.is_unchanged:
         changes = compare_manifests(before, manifest, _published_name(session))

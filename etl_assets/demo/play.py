@@ -5,11 +5,12 @@ The steps are declared in `samples/<domain>/demo.yaml`, whose model is `script`.
 
 from __future__ import annotations
 
+import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 
@@ -21,29 +22,100 @@ from etl_assets.defs.launch import open_project
 from etl_assets.demo import samples
 from etl_assets.demo.script import DEMO_FILE, Change, Demo, Edit, Scene, Show, Step
 from etl_assets.demo.server import serving
+from etl_assets.fetch.locations import SAMPLES_FILE, is_sample_mirror
+from etl_assets.model.display_text import MAX_NAMES
 from etl_assets.model.errors import BuildError, Problem, UsageError
+from etl_assets.model.home import Home
+from etl_assets.model.records import Part
+from etl_assets.model.run_log import Kind, as_line
 from etl_assets.model.run_manifest import MARTS
-from etl_assets.model.run_options import RunOptions
+from etl_assets.model.run_options import RunOptions, Stage
+from etl_assets.operations.explain import Explanation, explain
 from etl_assets.operations.run import run_domain
 from etl_assets.settings import Settings
+from etl_assets.storage.atomic_write import write_text
 from etl_assets.storage.duckdb_connection import connect
 
 Rows = dict[str, tuple[str | None, ...]]
 
+DEFAULT_FOLDER = Path("etl-demo")  # in the current directory
+MARKER = ".etl-demo"
+MAX_HISTORIES = 2
+REAL_HOME = "ETL_HOME=~/etl-home"
+SAMPLES_TEXT = "These are samples: small invented files, and not what the hosts publish.\n"
+STAGE_TITLES = {
+    Stage.RAW: "fetching files",
+    Stage.VALIDATED: "checking files",
+    Stage.TABLE: "reading tables",
+    Stage.MARTS: "building models",
+    Stage.PUBLISH: "writing, checking and publishing documents",
+}
 
-def play(settings: Settings, name: str | None, *, say: Callable[[str], None]) -> list[Scene]:
+
+class Progress(Protocol):
+    """Shows what a run does; the command's display is one."""
+
+    def print_line(self, text: str) -> None: ...
+
+    def update(self, part: Part, received_bytes: int, total_bytes: int | None) -> None: ...
+
+    def advance(self, what: str, done: int, total: int) -> None: ...
+
+
+def play(
+    settings: Settings,
+    name: str | None,
+    *,
+    say: Callable[[str], None],
+    show: Progress,
+    keep: Path | None = None,
+) -> list[Scene]:
     """Plays the demo of a domain, prints each scene with `say`, and returns the scenes.
 
-    Everything that the demo writes is in a temporary folder, which is removed.
+    `show` shows the progress of its runs. Everything that the demo writes is in `keep`, by default
+    a folder below DEFAULT_FOLDER. It stays, until the next demo replaces it.
     """
-    domain = _find_demo(settings, name)
-    with tempfile.TemporaryDirectory(prefix="etl-demo-") as folder:
-        demo_home = _DemoHome(settings, domain, Path(folder), say)
-        # The server does not list folders, so a domain with sets of files reads from the folder.
-        if any(isinstance(source.partitions, Files) for source in domain.sources.values()):
-            return demo_home.play(str(demo_home.mirror))
+    domain = find_demo(settings, name)
+    folder = _prepare_folder((keep or DEFAULT_FOLDER / domain.name).absolute())
+    demo_home = _DemoHome(settings, domain, folder, say, show)
+    # The server does not list folders, so a domain with sets of files reads from the folder.
+    if any(isinstance(source.partitions, Files) for source in domain.sources.values()):
+        scenes = demo_home.play(str(demo_home.mirror))
+    else:
         with serving(demo_home.mirror) as server:
-            return demo_home.play(server.url)
+            scenes = demo_home.play(server.url)
+    say(demo_home.next_steps(scenes))
+    return scenes
+
+
+def pack_mirror(settings: Settings, name: str | None, mirror: Path) -> list[str]:
+    """Packs the samples of a domain as a mirror, and returns the settings that a run needs.
+
+    Raises UsageError if the folder has files that are no samples.
+    """
+    domain = find_demo(settings, name)
+    mirror = mirror.absolute()
+    if mirror.exists() and any(mirror.iterdir()) and not is_sample_mirror(str(mirror)):
+        raise UsageError(f"--mirror: expected an empty folder or one of samples, found {mirror}")
+    source = settings.samples_dir / domain.name
+    samples.pack(source, mirror, domain, at=datetime.now(UTC))
+    write_text(mirror / SAMPLES_FILE, SAMPLES_TEXT)
+    lines = [f"ETL_MIRROR={shlex.quote(str(mirror))}"]
+    dbt_dir = samples.overlay_seeds(source, settings.dbt_dir, domain.name, mirror / "dbt_project")
+    if dbt_dir != settings.dbt_dir:
+        lines.append(f"ETL_DBT_DIR={shlex.quote(str(dbt_dir))}")
+    return lines
+
+
+def _prepare_folder(folder: Path) -> Path:
+    """Returns an empty folder for a demo; that of an earlier demo is replaced."""
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise UsageError(f"--keep: expected an empty folder or one of a demo, found {folder}")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / MARKER, "A demo replaces this folder.\n")
+    return folder
 
 
 def play_steps(
@@ -51,13 +123,17 @@ def play_steps(
     *,
     change: Callable[[Sequence[Edit]], None],
     run: Callable[[], Path],
+    announce: Callable[[int, Step], None] = lambda *_: None,
 ) -> Iterator[Scene]:
     """Applies each step and yields its scene; `run` returns the directory of the published marts.
+
+    `announce` is called before each step, with its number.
 
     Raises BuildError if a row does not have the values that the step expects.
     """
     before: Rows = {}
     for number, step in enumerate(demo.steps, start=1):
+        announce(number, step)
         change(step.edits)
         after = read_rows(demo.show, run())
         if problems := list(_unexpected_values(demo.show, step, after)):
@@ -79,34 +155,117 @@ def read_rows(show: Show, marts: Path) -> Rows:
 
 
 class _DemoHome:
-    """A copy of the samples, the mirror built from it, and a temporary home."""
+    """A copy of the samples, the mirror built from it, and the home of the demo."""
 
     def __init__(
-        self, settings: Settings, domain: Domain, folder: Path, say: Callable[[str], None]
+        self,
+        settings: Settings,
+        domain: Domain,
+        folder: Path,
+        say: Callable[[str], None],
+        show: Progress,
     ) -> None:
         self.mirror = folder / "mirror"
-        self._settings, self._domain, self._say = settings, domain, say
+        self._settings, self._domain, self._say, self._show = settings, domain, say, show
+        self._folder = folder
         self._samples, self._home = folder / "samples", folder / "home"
         self._dbt_copy = folder / "dbt_project"
         shutil.copytree(settings.samples_dir / domain.name, self._samples)
         self._demo = samples.read_demo(self._samples)
         self._pack()
+        write_text(self.mirror / SAMPLES_FILE, SAMPLES_TEXT)
 
     def play(self, mirror: str) -> list[Scene]:
         settings = samples.sample_settings(
             self._settings, home=self._home, mirror=mirror, dbt_dir=self._overlay_seeds()
         )
-        self._say(f"{self._demo.title}\n\n{self._domain.title}, with samples from {mirror}")
-        scenes = []
-        domains = {self._domain.name: self._domain}
-        # The log lines of the runs are not printed: the scenes show what happened.
-        with open_project(settings, domains, echo=lambda _: None) as project_session:
+        self._write_settings(settings)
+        self._say(
+            f"{self._demo.title}\n{self._domain.title}, on samples: small invented files in the "
+            f"form of the real feeds.\nEverything is written to {self._folder}"
+        )
+        scenes: list[Scene] = []
+        with open_project(
+            settings,
+            {self._domain.name: self._domain},
+            echo=self._echo,
+            progress=self._show.update,
+            advance=self._show.advance,
+        ) as project_session:
             session = project_session.for_domain(self._domain.name)
-            steps = play_steps(self._demo, change=self._change, run=lambda: self._run(session))
+            steps = play_steps(
+                self._demo,
+                change=self._change,
+                run=lambda: self._run(session),
+                announce=lambda number, step: self._say(f"\n{number}. {step.say}"),
+            )
             for scene in steps:
-                self._say(_format_scene(self._demo, scene))
+                step = self._demo.steps[scene.number - 1]
+                self._say(_format_scene(self._demo, scene, list(step.expect)))
                 scenes.append(scene)
+        for line in self._histories(scenes):
+            self._say(line)
         return scenes
+
+    def next_steps(self, scenes: Sequence[Scene]) -> str:
+        """Returns what the operator can do with the home of the demo, and after it."""
+        home, name = f"ETL_HOME={shlex.quote(str(self._home))}", self._domain.name
+        latest = self._home / "outputs" / name / "latest"
+        rows = [("open the report", (latest / "run_report.html").as_uri())]
+        if site := next(iter(sorted(latest.glob("*/index.html"))), None):
+            rows.append(("open the site", site.as_uri()))
+        if self._domain.explain:
+            key = (_changed_keys(scenes[1:]) or _changed_keys(scenes))[-1]
+            rows.append(("explain a row", f"{home} etl explain {name} {shlex.quote(key)}"))
+        rows += [
+            ("see the state", f"{home} etl status {name}"),
+            ("see Dagster's pages", f"{home} etl ui"),
+            (
+                "run on the real feeds",
+                " && ".join([*self._copies(), f"{REAL_HOME} etl run {name}"]),
+            ),
+        ]
+        width = max(len(title) for title, _ in rows)
+        return "\n".join(
+            ["\nWhat to do next", *(f"  {title:{width}}  {what}" for title, what in rows)]
+        )
+
+    def _copies(self) -> Iterator[str]:
+        """Yields commands that copy the files which a domain reads from its own home."""
+        folders = {
+            Path(source.location.path).parts[0]
+            for source in self._domain.sources.values()
+            if source.location.path and source.required and source.location.url is None
+        }
+        if folders:
+            paths = [self._settings.samples_dir / self._domain.name / each for each in folders]
+            copied = shlex.join(map(str, sorted(paths)))
+            yield f"mkdir -p ~/etl-home && cp -r {copied} ~/etl-home"
+
+    def _echo(self, text: str) -> None:
+        """Shows the stages of a run; what its files contain is in the scenes."""
+        line = as_line(text)
+        stage = line.fields.get("stage")
+        if line.kind is Kind.START and stage:
+            self._show.print_line(f"   {STAGE_TITLES[Stage(str(stage))]} ...")
+
+    def _histories(self, scenes: Sequence[Scene]) -> Iterator[str]:
+        """Yields the history of the rows that the later steps changed."""
+        if self._domain.explain is None or self._domain.explain.history is None:
+            return
+        for key in _changed_keys(scenes[1:])[:MAX_HISTORIES]:
+            explanation = explain(Home(self._home), self._domain, [key])
+            if isinstance(explanation, Explanation):
+                lines = [f"   {line}" for line in explanation.history_lines()]
+                yield "\n".join([f"\nThe history of {key}", *lines])
+
+    def _write_settings(self, settings: Settings) -> None:
+        """Lets later commands on the home use the mirror of the demo."""
+        lines = [f"ETL_MIRROR='{self.mirror}'"]
+        if settings.dbt_dir != self._settings.dbt_dir:
+            lines.append(f"ETL_DBT_DIR='{settings.dbt_dir}'")
+        self._home.mkdir(exist_ok=True)
+        write_text(self._home / ".env", "\n".join(lines) + "\n")
 
     def _change(self, edits: Sequence[Edit]) -> None:
         for edit in edits:
@@ -126,7 +285,7 @@ class _DemoHome:
         manifest = run_domain(session, RunOptions())
         made = sum(asset.outcome == "made" for asset in manifest.assets)
         self._say(
-            f"run: {manifest.status} in {manifest.seconds:.1f} s, {made} assets made, "
+            f"   run: {manifest.status} in {manifest.seconds:.1f} s, {made} assets made, "
             f"{len(manifest.assets) - made} reused"
         )
         latest = session.published_directory()
@@ -135,7 +294,8 @@ class _DemoHome:
         return latest / MARTS
 
 
-def _find_demo(settings: Settings, name: str | None) -> Domain:
+def find_demo(settings: Settings, name: str | None) -> Domain:
+    """Returns a domain that has a demo, the first one if `name` is None."""
     declarations = load_each(settings.domains_dir, settings.overrides)
     if broken := declarations.broken.get(name or ""):
         raise broken.error
@@ -173,15 +333,28 @@ def _compare(number: int, step: Step, show: Show, before: Rows, after: Rows) -> 
     )
 
 
-def _format_scene(demo: Demo, scene: Scene) -> str:
-    """Returns the text of the scene and a table of the changed rows, before and after."""
-    lines = [f"\n{scene.number}. {scene.say}"]
-    width = max((len(change.key) for change in scene.changes), default=0)
-    for change in scene.changes:
+def _changed_keys(scenes: Sequence[Scene]) -> list[str]:
+    """Returns the keys of the rows that changed and are still there, in the order of the scenes."""
+    keys = [change.key for scene in scenes for change in scene.changes if change.after]
+    return list(dict.fromkeys(keys))
+
+
+def _format_scene(demo: Demo, scene: Scene, expected: Sequence[str]) -> str:
+    """Returns the changed rows, before and after: those that the step is about, then others."""
+    by_key = {change.key: change for change in scene.changes}
+    shown = [by_key[key] for key in expected if key in by_key]
+    others = [change for change in scene.changes if change not in shown]
+    shown = (shown + others)[:MAX_NAMES]
+    lines = []
+    width = max((len(change.key) for change in shown), default=0)
+    for change in shown:
         before, after = _format_row(change.before), _format_row(change.after)
         arrow = f"{before}  ->  {after}" if change.before else after
         lines.append(f"   {change.key:{width}}  {arrow}")
-    lines.append(f"   {scene.unchanged} of {scene.rows} rows of {demo.show.model} unchanged")
+    if more := len(scene.changes) - len(shown):
+        lines.append(f"   and {more} more")
+    if scene.unchanged:
+        lines.append(f"   {scene.unchanged} of {scene.rows} rows of {demo.show.model} unchanged")
     return "\n".join(lines)
 
 

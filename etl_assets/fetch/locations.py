@@ -21,6 +21,12 @@ from etl_assets.model.errors import SecretError, SettingsError, UnreachableError
 SecretReader = Callable[[str], SecretStr]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_LOOKUP_BYTES = 1 << 16
+SAMPLES_FILE = "SAMPLES.txt"  # in a mirror that was packed from samples
+
+
+def is_sample_mirror(mirror: str | None) -> bool:
+    """True if the mirror is a folder of samples, which are no real feeds."""
+    return mirror is not None and "://" not in mirror and (Path(mirror) / SAMPLES_FILE).is_file()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,12 +101,16 @@ class Explanation(Record):
             [text for text in (self.sentence, self.flip) if text],
             _titled("Evidence", [*_format_pairs(self.evidence), *origins]),
             _titled("Claims", _format_table(claims)),
-            _titled("History", _format_table(self.history)),
+            _titled("History", self.history_lines()),
         ]
         lines: list[str] = []
         for section in filter(None, sections):
             lines += [*section, ""]
         return lines[:-1]
+
+    def history_lines(self) -> list[str]:
+        """Return the periods of the row as a table."""
+        return _format_table(self.history)
 
 
 class FoundRows(Record):

@@ -73,7 +73,7 @@ def _count_published(domain: Domain, marts: Path) -> int | None:
 
 
 def _count_changed(domain: Domain, manifest: RunManifest, marts: Path) -> int | None:
-    """The periods of the history that begin with this run; None if the domain has no history."""
+    """The periods of the history that begin with this run; None if nothing was published before."""
     if domain.explain is None or (history := domain.explain.history) is None:
         return None
     path = marts / f"{history.model}.parquet"
@@ -81,6 +81,8 @@ def _count_changed(domain: Domain, manifest: RunManifest, marts: Path) -> int | 
         return None
     if manifest.is_unchanged:
         return 0
+    if manifest.changes is None:
+        return None  # every row of a first set is new, which is no change
     with connect() as connection:
         periods = _only_at(connection.read_parquet(path.as_posix()), history.since, manifest.as_of)
         return _read_number(periods, "count(*)")

@@ -239,14 +239,19 @@ def test_a_home_that_dagster_cannot_open_is_refused_before_anything_is_written(
 
 
 @pytest.mark.long
-def test_the_demo_plays_its_three_scenes(
+def test_the_demo_plays_its_three_scenes_and_says_what_to_do_next(
     empty_sample_env: SampleHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("demo") == 0
 
-    output = capsys.readouterr().out
+    shown = capsys.readouterr()
+    output = shown.out
     assert "under_investigation, low, NEW_CVE  ->  not_applicable, high, CSV_OVERRIDE" in output
     assert "pending_upstream, medium, AWAITING_FIX  ->  fixed, 1.3-2" in output
+    story, rows = output.index("2. An analyst decides"), output.index("NEW_CVE  ->")
+    assert story < rows < output.index("\nThe history of pebble:CVE-2026-900043\n")
+    assert shown.err.count("building models ...") == 3
+    assert "etl explain advisories cobalt:CVE-2024-900037\n" in output
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.fetch import file_set
-from etl_assets.fetch.locations import LocationResolver
+from etl_assets.fetch.locations import LocationResolver, is_sample_mirror
 from etl_assets.model.errors import SettingsError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.operations.health_checks.result import HealthFinding, Level, join_first
@@ -113,6 +113,14 @@ def check_mirror(mirror: str | None) -> HealthFinding:
             f"{mirror}: {error.strerror}",
             expected="a directory",
             advice="set ETL_MIRROR to another one",
+        )
+    if count and is_sample_mirror(mirror):
+        return HealthFinding.problem(
+            Level.WARN,
+            "mirror",
+            f"{mirror} has samples",
+            expected="copies of the real feeds",
+            advice="set ETL_MIRROR to another one, or unset it, to run on them",
         )
     if count:
         return HealthFinding.ok("mirror", f"{mirror}, {count} folders")
