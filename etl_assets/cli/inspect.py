@@ -31,6 +31,7 @@ from etl_assets.model.errors import DeclarationError, SettingsError
 if TYPE_CHECKING:
     from etl_assets.declarations.domain import Domain
     from etl_assets.operations.health_checks.result import HealthReport
+    from etl_assets.operations.status import DomainStatus
     from etl_assets.settings import Setting, Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -65,11 +66,24 @@ def status(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
 
     With --json, one document for the named domain, or a list of one for each domain.
     """
-    from etl_assets.operations.status import domain_status
+    from etl_assets.model.home import Home
+    from etl_assets.operations.status import domain_status, status_from_cache
 
-    with open_session(domain) as session:
-        names, left_out = select_domains(session.project, domain)
-        states, errors = work_on_each(names, lambda name: domain_status(session.for_domain(name)))
+    settings = load_settings()
+    declarations = load_declarations(settings, domain)
+    names, left_out = select_domains(declarations, domain)
+
+    def read_cached(name: str) -> DomainStatus | None:
+        declared = declarations.domains[name]
+        return status_from_cache(Home(settings.home), settings.dagster_home, declared)
+
+    cached, errors = work_on_each(names, read_cached)
+    states = [state for state in cached if state]
+    if not errors and len(states) < len(names):  # the event log changed since it was read last
+        with open_session(declarations=declarations) as session:
+            states, errors = work_on_each(
+                names, lambda name: domain_status(session.for_domain(name))
+            )
     now, lines = datetime.now(UTC), []
     for state in states:
         lines += state.lines(now)

@@ -66,7 +66,11 @@ def load_declarations(settings: Settings, domain: str | None = None) -> Declarat
 
 @contextmanager
 def open_session(
-    domain: str | None = None, *, config: Path | None = None, restores: bool = False
+    domain: str | None = None,
+    *,
+    config: Path | None = None,
+    restores: bool = False,
+    declarations: Declarations | None = None,
 ) -> Iterator[ProjectSession]:
     """Yields a session of the project; `config` is a settings file instead of `ETL_CONFIG`.
 
@@ -81,7 +85,8 @@ def open_session(
     logging.basicConfig(handlers=[handler])
     logging.getLogger("etl_assets").setLevel(output.log_level or settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
-    declarations = load_declarations(settings, domain)
+    if declarations is None:
+        declarations = load_declarations(settings, domain)
     from etl_assets.defs.launch import move_damaged_event_log_aside, open_project
 
     if restores and (target := move_damaged_event_log_aside(settings)):

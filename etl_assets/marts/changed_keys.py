@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from etl_assets.marts.graph import Graph, Model, RowKeys
+from etl_assets.model.records import SOURCE_SHA256
 from etl_assets.storage.sql_quoting import quote_name, quote_text
-from etl_assets.tables.arrow_types import SOURCE_ROW, SOURCE_SHA256
+from etl_assets.tables.arrow_types import SOURCE_ROW
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from etl_assets.marts.node_result import SKIPPED, NodeResult
 from etl_assets.model.display_text import to_one_line
+from etl_assets.model.records import SOURCE_SHA256
 from etl_assets.model.run_manifest import FailingRows
-from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 if TYPE_CHECKING:
     import duckdb

@@ -102,6 +102,10 @@ class Home:
         """A cache of the digests of files that did not change since they were hashed."""
         return self.root / "data" / f"{domain}.signatures.json"
 
+    def event_log_cache(self, domain: str) -> Path:
+        """A cache of what the event log says, for verbs that only look; its loss costs time."""
+        return self.root / "data" / f"{domain}.event_log_cache.json"
+
     def lock(self, domain: str) -> Path:
         return self.root / "data" / f"{domain}.lock"
 

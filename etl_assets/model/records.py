@@ -33,6 +33,9 @@ RelativePath = Annotated[
 ]
 
 
+SOURCE_SHA256 = "source_sha256"  # the column of a table that names the raw file of a row
+
+
 class Record(BaseModel):
     """Base of every record."""
 

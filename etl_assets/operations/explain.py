@@ -19,7 +19,7 @@ from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
 from etl_assets.model.display_text import MAX_NAMES, did_you_mean
 from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Record, Sha256, SourceName
+from etl_assets.model.records import SOURCE_SHA256, Record, Sha256, SourceName
 from etl_assets.model.run_manifest import MARTS, RunSource
 from etl_assets.publish import run_directory
 from etl_assets.publish.published_rows import (
@@ -29,7 +29,6 @@ from etl_assets.publish.published_rows import (
     list_names,
     list_values,
 )
-from etl_assets.tables.arrow_types import SOURCE_SHA256
 
 MAX_SUGGESTIONS = 5
 MANIFEST_FIELDS = {"source", "partition", "url", "etag", "last_modified", "fetched_at"}

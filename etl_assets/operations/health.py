@@ -11,15 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from etl_assets.declarations.domain import Declarations, Domain
-from etl_assets.defs import asset_keys
-from etl_assets.defs.event_log import EventLog
-from etl_assets.defs.launch import open_event_log
 from etl_assets.fetch.locations import LocationResolver
+from etl_assets.ledger.state_cache import DomainState, are_readable, load_state, state_key
 from etl_assets.model.errors import EventLogError, HomeError, Problem
 from etl_assets.model.home import Home
-from etl_assets.model.records import PublishedSet, RawFile, Table
 from etl_assets.operations.health_checks import leftovers, machine
-from etl_assets.operations.health_checks.leftovers import RecordedState
 from etl_assets.operations.health_checks.result import (
     DomainDates,
     HealthFinding,
@@ -27,7 +23,7 @@ from etl_assets.operations.health_checks.result import (
     Level,
     join_first,
 )
-from etl_assets.operations.manifest import find_lost_parts
+from etl_assets.operations.status import read_state
 from etl_assets.settings import Settings
 from etl_assets.storage import disk
 from etl_assets.storage.atomic_write import ADVICE
@@ -44,12 +40,10 @@ class _EventLogState:
     """
 
     finding: HealthFinding
-    domains: Mapping[str, RecordedState] = field(default_factory=dict)
-    switches: Mapping[str, bool] = field(default_factory=dict)
-    """The sensors and schedules that were switched on or off."""
+    domains: Mapping[str, DomainState] = field(default_factory=dict)
 
-    def of(self, domain: str) -> RecordedState:
-        return self.domains.get(domain, RecordedState())
+    def of(self, domain: str) -> DomainState:
+        return self.domains.get(domain, DomainState(health=[]))
 
 
 def examine(
@@ -93,7 +87,7 @@ def examine(
 
 
 def _check_leftovers(
-    home: Home, domain: Domain, recorded: RecordedState, now: datetime
+    home: Home, domain: Domain, recorded: DomainState, now: datetime
 ) -> Iterator[HealthFinding]:
     try:
         yield from leftovers.check_leftovers(home, domain, recorded, now)
@@ -139,15 +133,11 @@ def _check_declarations(
 
 
 def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _EventLogState:
-    recorded = {}
     try:
         # Opening the event log would create it.
         if not (settings.dagster_home / "dagster.yaml").exists():
             return _EventLogState(_check_missing_event_log(Home(settings.home)))
-        with open_event_log(settings) as event_log:
-            for name, domain in domains.items():
-                recorded[name] = _read_recorded(event_log, Home(settings.home), domain)
-            count, switches = event_log.run_count(), event_log.automation_switches()
+        states = _read_states(settings, domains)
     except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
         first_line = str(error).strip().partition("\n")[0]
         message = f"{settings.dagster_home}: {type(error).__name__}: {first_line}"
@@ -160,43 +150,55 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
             advice=DAMAGED_ADVICE if is_damaged else UNUSABLE_ADVICE,
         )
         return _EventLogState(finding)
+    count = max(state.run_count for state in states.values())
     finding = HealthFinding.ok("event log", f"{count} runs can be read")
-    return _EventLogState(finding, recorded, switches)
+    return _EventLogState(finding, states)
 
 
 def _describe_automation(
     settings: Settings, domains: Mapping[str, Domain], event_log: _EventLogState
 ) -> HealthFinding:
     """Return which sensors and schedules are switched on."""
-    names: list[str] = []
-    for domain in domains.values():
-        names += [asset_keys.sensor_name(domain), *asset_keys.schedule_names(domain)]
-    running = [name for name in names if event_log.switches.get(name, settings.automation)]
+    switches: dict[str, bool | None] = {}
+    for name, domain in domains.items():
+        recorded = event_log.domains.get(name)
+        switches |= recorded.automation if recorded else _unswitched(domain)
+    running = [
+        name
+        for name, is_on in switches.items()
+        if (settings.automation if is_on is None else is_on)
+    ]
     text = "nothing runs by itself; ETL_AUTOMATION=on or the pages switch it on"
     if running:
         text = f"while `etl ui` runs: {join_first(running)}"
     return HealthFinding.ok("automation", text)
 
 
-def _read_recorded(event_log: EventLog, home: Home, domain: Domain) -> RecordedState:
-    raw_files: list[RawFile] = []
-    tables: list[Table] = []
-    states = event_log.read_sources(domain.sources.values())
-    for state in states.values():
-        raw_files += [fetch.file for fetch in state.fetches.values() if fetch.file]
-        tables += [result.table for result in state.tables.values()]
-    published = event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
-    try:
-        lost = find_lost_parts(home, domain, event_log, states)
-    except HomeError:
-        lost = {}  # the check of the ledger names the damaged manifest
-    return RecordedState(
-        lost=sorted(str(domain.sources[name].part(key)) for name in lost for key in lost[name]),
-        raw_files=raw_files,
-        tables=tables,
-        link=published.link if published else None,
-        unfinished_runs=event_log.unfinished_runs(domain.name),
-    )
+def _unswitched(domain: Domain) -> dict[str, bool | None]:
+    """Return the sensors and schedules of a domain whose event log was not read."""
+    from etl_assets.defs import asset_keys
+
+    return dict.fromkeys([asset_keys.sensor_name(domain), *asset_keys.schedule_names(domain)])
+
+
+def _read_states(settings: Settings, domains: Mapping[str, Domain]) -> dict[str, DomainState]:
+    """Return the state of each domain, from the cache if that of all is current."""
+    home, dagster_home = Home(settings.home), settings.dagster_home
+    if are_readable(dagster_home):
+        keys = {name: state_key(home, dagster_home, domain) for name, domain in domains.items()}
+        cached = {name: load_state(home, name, key) for name, key in keys.items()}
+        states = {name: state for name, state in cached.items() if state}
+        if states and len(states) == len(domains):
+            return states
+    # Dagster and its storage take two seconds to import.
+    from etl_assets.defs.launch import open_event_log
+
+    with open_event_log(settings) as event_log:
+        states = {
+            name: read_state(event_log, home, dagster_home, domain)
+            for name, domain in domains.items()
+        }
+        return states or {"": DomainState(health=[], run_count=event_log.run_count())}
 
 
 def _check_missing_event_log(home: Home) -> HealthFinding:

@@ -9,15 +9,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from etl_assets.defs.context import DomainSession
-from etl_assets.defs.model_state import read_tables
-from etl_assets.marts.source_status import SourceHealth
+from etl_assets.declarations.domain import Domain
+from etl_assets.ledger.state_cache import (
+    DomainState,
+    are_readable,
+    keep_state,
+    load_state,
+    state_key,
+)
+from etl_assets.marts.source_status import SourceHealth, summarize_health
+from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import RunStatus
+from etl_assets.model.records import PublishedSet, RawFile, RunStatus, Table
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.publish import run_directory
+
+if TYPE_CHECKING:
+    from etl_assets.defs.context import DomainSession
+    from etl_assets.defs.event_log import EventLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +82,63 @@ class DomainStatus:
 
 def domain_status(session: DomainSession) -> DomainStatus:
     home, name = session.home, session.domain.name
-    published, directory = _read_manifest(home, session.published_directory())
+    dagster_home = session.project.settings.dagster_home
+    state = read_state(session.event_log, home, dagster_home, session.domain)
+    return _status_of(home, name, state.health)
+
+
+def status_from_cache(home: Home, dagster_home: Path, domain: Domain) -> DomainStatus | None:
+    """Return the status from the cache of the event log, or None if that is not current."""
+    if not are_readable(dagster_home):
+        return None
+    state = load_state(home, domain.name, state_key(home, dagster_home, domain))
+    return _status_of(home, domain.name, state.health) if state else None
+
+
+def read_state(event_log: EventLog, home: Home, dagster_home: Path, domain: Domain) -> DomainState:
+    """Return what the event log says of the domain, and keep it in the cache."""
+    from etl_assets.defs import asset_keys
+    from etl_assets.operations.manifest import find_lost_parts
+
+    key = state_key(home, dagster_home, domain)
+    health: list[SourceHealth] = []
+    raw_files: list[RawFile] = []
+    tables: list[Table] = []
+    states = event_log.read_sources(domain.sources.values())
+    for source in domain.sources.values():
+        state = states[source.name]
+        results = [state.tables[part] for part in sorted(state.tables, key=lambda part: part or "")]
+        health.append(summarize_health(source, list(state.fetches.values()), results))
+        raw_files += [fetch.file for fetch in state.fetches.values() if fetch.file]
+        tables += [result.table for result in results]
+    published = event_log.latest_record(asset_keys.published_key(domain), PublishedSet)
+    try:
+        lost = find_lost_parts(home, domain, event_log, states)
+    except HomeError:
+        lost = {}  # the check of the ledger names the damaged manifest
+    switches = event_log.automation_switches()
+    names = [asset_keys.sensor_name(domain), *asset_keys.schedule_names(domain)]
+    recorded = DomainState(
+        health=health,
+        raw_files=raw_files,
+        tables=tables,
+        link=published.link if published else None,
+        unfinished_runs=event_log.unfinished_runs(domain.name),
+        lost=sorted(str(domain.sources[name].part(part)) for name in lost for part in lost[name]),
+        automation={name: switches.get(name) for name in names},
+        run_count=event_log.run_count(),
+    )
+    if key == state_key(home, dagster_home, domain):  # nothing was recorded meanwhile
+        keep_state(home, domain.name, key, recorded)
+    return recorded
+
+
+def _status_of(home: Home, name: str, health: Sequence[SourceHealth]) -> DomainStatus:
+    published, directory = _read_manifest(home, run_directory.published_directory(home, name))
     last, last_directory = _read_manifest(home, next(run_directory.list_runs(home, name), None))
     return DomainStatus(
         domain=name,
-        sources=read_tables(session)[0],
+        sources=health,
         published=published,
         directory=directory,
         last=last,

@@ -23,7 +23,6 @@ from etl_assets.publish import run_directory
 from etl_assets.storage.atomic_write import atomic_file, write_text
 from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import Signatures
-from etl_assets.tables import parquet
 
 
 class PublishedHead(Record):
@@ -268,6 +267,8 @@ def _find_newer_history(home: Home, domain: str, published: Sequence[_Published]
     links = [each.link for each in published]
     links += [each.previous for each in published if each.previous]
     is_known = any(link.history_sha256 == sha256 for link in links)
+    from etl_assets.tables import parquet  # pyarrow takes 0.15 s
+
     return sha256 if not is_known and parquet.is_readable(copy) else None
 
 

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from etl_assets.model.errors import HomeError
@@ -223,6 +221,10 @@ def is_unfinished(run_dir: Path) -> bool:
 
 def count_rows(path: Path) -> int:
     """The number of rows of a parquet file; raises HomeError if it cannot be read."""
+    # Imported by need: most that use this module read no parquet, and pyarrow takes 0.15 s.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_assets.declarations.contract import ColumnType, Contract
+from etl_assets.model.records import SOURCE_SHA256
 
-SOURCE_SHA256 = "source_sha256"
 SOURCE_ROW = "source_row"
 INSTANT = pa.timestamp("us", tz="UTC")
 TYPES: dict[ColumnType, pa.DataType] = {

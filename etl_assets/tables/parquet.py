@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from etl_assets.model.records import Reject
+from etl_assets.model.records import SOURCE_SHA256, Reject
 from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
 from etl_assets.storage.hashing import hash_file
-from etl_assets.tables.arrow_types import INSTANT, SOURCE_SHA256
+from etl_assets.tables.arrow_types import INSTANT
 
 COMPRESSION = "zstd"
 ROWS_PER_GROUP = 20_000  # some tens of megabytes of text; bounds the writer's memory

@@ -7,13 +7,13 @@ checked in `operations.health_checks.machine`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import Process, load_manifest
+from etl_assets.ledger.state_cache import DomainState
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
@@ -21,9 +21,7 @@ from etl_assets.model.records import (
     Part,
     PublishedLink,
     QuarantinedFile,
-    RawFile,
     RunStatus,
-    Table,
 )
 from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import MAX_AHEAD
@@ -34,22 +32,8 @@ from etl_assets.storage.signatures import Signatures
 from etl_assets.validate import quarantine
 
 
-@dataclass(frozen=True)
-class RecordedState:
-    """What the event log has of a domain."""
-
-    raw_files: Sequence[RawFile] = ()
-    """The current ones."""
-    tables: Sequence[Table] = ()
-    link: PublishedLink | None = None
-    unfinished_runs: Sequence[str] = ()
-    """The ids of its runs that are in progress."""
-    lost: Sequence[str] = ()
-    """The parts whose record is missing or older than that of the ledger."""
-
-
 def check_leftovers(
-    home: Home, domain: Domain, recorded: RecordedState, now: datetime
+    home: Home, domain: Domain, recorded: DomainState, now: datetime
 ) -> Iterator[HealthFinding]:
     """Yield all findings on the domain."""
     signatures = Signatures.load(home.signatures(domain.name))
@@ -308,7 +292,7 @@ def check_quarantine(home: Home, domain: Domain) -> HealthFinding:
     )
 
 
-def check_ledger(home: Home, domain: str, recorded: RecordedState) -> HealthFinding:
+def check_ledger(home: Home, domain: str, recorded: DomainState) -> HealthFinding:
     """Check that the exported ledger can be read, and has nothing that the event log lacks."""
     try:
         manifests = [load_manifest(home, domain, process) for process in Process]
