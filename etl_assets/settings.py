@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         default="localhost 127.0.0.1 [::1]",
         description="host names by which a browser may reach `etl ui`, separated by spaces",
     )
+    force_refresh: bool = Field(
+        default=False, description="`etl run` downloads every file, as with --force-refresh"
+    )
+    dry_run: bool = Field(
+        default=False, description="`etl run` prints what it would fetch, as with --dry-run"
+    )
     no_color: bool = Field(default=False, description="plain output; so does NO_COLOR")
     config: Path | None = Field(
         default=None,

@@ -102,7 +102,7 @@ def test_all_errors_are_reported_at_once_with_their_lines(
 
     names = "home, mirror, dagster_home, notify, proxy, signing_key, signing_passphrase"
     names += ", domains_dir, dbt_dir, dbt_profiles, dbt_target, samples_dir, log_level"
-    names += ", automation, ui_hosts, no_color, overrides, perhaps 'home'"
+    names += ", automation, ui_hosts, force_refresh, dry_run, no_color, overrides, perhaps 'home'"
     feeds = clean_environment / "nowhere"
     assert str(raised.value).splitlines() == [
         f"{file}:1: log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'",
@@ -202,3 +202,29 @@ def test_the_file_is_shown_as_the_origin_of_its_settings(
     shown = {each["name"]: each for each in json.loads(capsys.readouterr().out)["settings"]}
     assert (shown["log_level"]["value"], shown["log_level"]["origin"]) == ("INFO", str(file))
     assert (shown["home"]["origin"], shown["config"]["origin"]) == ("environment", "environment")
+
+
+def test_a_dry_run_may_be_set(
+    empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ETL_DRY_RUN", "true")
+
+    assert call("run", DOMAIN) == 0
+
+    assert "fetch" in capsys.readouterr().out
+    assert not empty_galaxy.home.outputs(DOMAIN).exists()
+
+
+def test_a_refresh_may_be_set_and_an_option_against_it_comes_first(
+    empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", DOMAIN, "--stage", "raw") == 0
+    write_settings(empty_galaxy.folder, "force_refresh: true")
+    monkeypatch.setenv("ETL_CONFIG", "settings.yaml")
+    capsys.readouterr()
+
+    assert call("run", DOMAIN, "--dry-run") == 0
+    assert f"{DOMAIN}.systems: fetch, force_refresh" in capsys.readouterr().out
+    assert call("run", DOMAIN, "--dry-run", "--skip-existing") == 0
+    assert "force_refresh" not in capsys.readouterr().out
+    assert call("run", DOMAIN, "--stage", "validated") == 0

@@ -291,10 +291,15 @@ def run(  # noqa: PLR0913 - each is an option of the command
     """
     if stage and start:
         raise UsageError(f"--stage: expected it or --from, found {stage} and {start}")
+    settings = load_settings(config)
+    dry_run = dry_run or settings.dry_run
+    stages = StageRange(stage, stage) if stage else StageRange(start or Stage.RAW)
+    # An option of the command comes before a setting that contradicts it.
+    can_refresh = stages.contacts_remotes and not skip_existing
     options = RunOptions(
         sources=tuple(source or ()),
-        stages=StageRange(stage, stage) if stage else StageRange(start or Stage.RAW),
-        force_refresh=force_refresh,
+        stages=stages,
+        force_refresh=force_refresh or (settings.force_refresh and can_refresh),
         skip_existing=skip_existing,
         full=full,
         accept_changes=accept_changes,
