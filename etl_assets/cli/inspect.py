@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ import typer
 from etl_assets.cli.names import OptionalDomain, SourceName
 from etl_assets.cli.output import (
     EXIT_FAILED,
+    Annotations,
     GroupedCommands,
     Json,
     exit_with_worst,
@@ -301,7 +303,7 @@ def sources_list(*, as_json: Json = False) -> None:
 
 
 @sources_app.command("check")
-def sources_check() -> None:
+def sources_check(*, annotations: Annotations = False) -> None:
     """Check every declaration.
 
     Exits with 2 if there are problems, and prints each with its file and line, what was expected
@@ -310,7 +312,15 @@ def sources_check() -> None:
     from etl_assets.declarations.load import load
 
     settings = load_settings()
-    domains = load(settings.domains_dir, settings.overrides)
+    try:
+        domains = load(settings.domains_dir, settings.overrides)
+    except DeclarationError as error:
+        if annotations:
+            from etl_assets.cli.ci_output import annotate_problems
+
+            for line in annotate_problems(error.problems, Path.cwd()):
+                print_text(line)
+        raise
     count = sum(len(domain.sources) for domain in domains.values())
     print_text(f"the declarations of {count} sources in {len(domains)} domains are valid")
 

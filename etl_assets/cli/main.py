@@ -31,6 +31,7 @@ from etl_assets.cli.names import (
 from etl_assets.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
+    Annotations,
     GroupedCommands,
     Json,
     exit_with_worst,
@@ -409,24 +410,35 @@ def check(
             "--samples", help="Run the samples of the domain in a new home, and check that run."
         ),
     ] = False,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", help="Write the results to this file too, as JUnit's XML."),
+    ] = None,
+    annotations: Annotations = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate the asset checks on the stored data.
 
     Exits with 1 if a check of severity ERROR fails, with 2 if a domain cannot be checked.
     """
+    from etl_assets.cli.ci_output import annotate_checks, write_junit
     from etl_assets.demo.check_samples import check_samples
     from etl_assets.operations.check import check_domain
 
     evaluate = check_samples if samples else check_domain
     with open_session(domain) as session:
         names, left_out = select_domains(session.project, domain)
-        by_domain, errors = work_on_each(names, lambda name: evaluate(session.for_domain(name)))
-    evaluations: list[RunCheck] = []
-    for checks in by_domain:
-        evaluations += checks
+        by_domain, errors = work_on_each(
+            names, lambda name: (name, evaluate(session.for_domain(name)))
+        )
+    evaluations = [check for _, checks in by_domain for check in checks]
+    if junit:
+        write_junit(junit, by_domain)
+    lines = [_format_check(evaluation) for evaluation in evaluations]
+    if annotations:
+        lines += annotate_checks(evaluations)
     print_result(
-        [_format_check(evaluation) for evaluation in evaluations],
+        lines,
         [evaluation.model_dump(mode="json") for evaluation in evaluations],
         as_json=as_json,
     )

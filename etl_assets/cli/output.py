@@ -39,6 +39,9 @@ EXIT_FAILED, EXIT_USAGE = 1, 2  # 0 is success; signals are in `main`
 # The groups of `etl --help`, in this order; a verb names its group as `rich_help_panel`.
 GROUPS = ("Run", "Inspect", "Explain", "Store", "Setup", "Develop")
 
+Annotations = Annotated[
+    bool, typer.Option("--annotations", help="Print each fault as an annotation of GitHub too.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
