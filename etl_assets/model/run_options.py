@@ -1,6 +1,6 @@
 """The options of one run, and the stages that it can be limited to.
 
-The command reads this module before anything heavy, so it imports the standard library alone.
+The command reads this module before anything heavy, so it imports nothing heavy itself.
 Which asset belongs to which stage is in `defs.asset_keys`.
 """
 
@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from etl_assets.model.errors import UsageError
 
 
 class Stage(StrEnum):
@@ -130,6 +132,11 @@ class RunOptions:
             for option, is_set in fetch_options.items():
                 if is_set:
                     yield f"{option}: expected a run that contacts remotes, found {self.stages}"
+
+    def require_consistent(self) -> None:
+        """Raise UsageError with every option that contradicts another one."""
+        if conflicts := list(self.conflicts()):
+            raise UsageError("\n".join(conflicts))
 
 
 DEFAULT_OPTIONS = RunOptions()
