@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -147,3 +148,31 @@ def test_a_name_whose_letters_have_several_forms_is_one_package(
     assert any(name.startswith(f"{new}:") for name in after)
     assert len(periods) == len(after)
     assert [r for r in sample.rows("mart_advisory_transitions") if r["changed_at"] > LATER] == []
+
+
+@pytest.mark.fault("respelled-package")
+def test_a_record_is_modified_when_its_package_is_respelled(sample: SampleHome) -> None:
+    records = [modified(sample)]
+    for days, (old, new) in enumerate([("garnet", "Garnet"), ("Garnet", "GARNET")], start=1):
+        sample.change(FEED, rename(old, new))
+        run(sample, AS_OF + timedelta(days=days))
+        records.append(modified(sample))
+    # A run that changes another package keeps the time.
+    sample.change(RULINGS, lambda text: f"{text}CVE-2026-900043,pebble,wont_fix,,minor\n")
+    run(sample, AS_OF + timedelta(days=3))
+    records.append(modified(sample))
+
+    assert records[1:] == [
+        ("Garnet", "2026-03-02T12:00:00Z"),
+        ("GARNET", "2026-03-03T12:00:00Z"),
+        ("GARNET", "2026-03-03T12:00:00Z"),
+    ]
+    assert records[0] == ("garnet", "2026-03-01T12:00:00Z")
+
+
+def modified(sample: SampleHome) -> tuple[str, str]:
+    """The spelling of garnet in a record of OSV, and the time of the record."""
+    with zipfile.ZipFile(sample.latest / "osv/all.zip") as archive:
+        record = json.loads(archive.read("ECHO-CVE-2024-900046.json"))
+    [affected] = record["affected"]
+    return affected["package"]["name"], record["modified"]

@@ -1,8 +1,9 @@
 -- One row per vulnerability id and package; an id that never affected a package has none. The
 -- record of an id that affects no package any more is withdrawn, with the packages that it affected
 -- last, and not deleted, see https://ossf.github.io/osv-schema/#withdrawn-field
--- modified_at moves whenever the record changes: its rows come from the history, and its score from
--- an NVD record that names the time of its own change.
+-- modified_at moves whenever the record changes: its rows come from the history, which also knows
+-- when a package got its spelling, and its score from an NVD record that names the time of its own
+-- change.
 with states as (
 
     select * from {{ ref('document_states') }}
@@ -63,6 +64,7 @@ records as (
         cve_id,
         min(effective_from) filter (where is_affected) as published_at,
         max(greatest(effective_from, effective_to)) as changed_at,
+        max(spelled_at) as respelled_at,
         case
             when not bool_or(is_affected and is_current)
                 then max(effective_to) filter (where is_affected)
@@ -79,7 +81,8 @@ latest_periods as (
         periods.*,
         records.published_at,
         records.withdrawn_at,
-        coalesce(records.withdrawn_at, records.changed_at) as changed_at,
+        greatest(coalesce(records.withdrawn_at, records.changed_at), records.respelled_at)
+            as changed_at,
     from periods
     inner join records on periods.cve_id = records.cve_id
     where

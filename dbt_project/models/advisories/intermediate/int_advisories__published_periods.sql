@@ -2,7 +2,10 @@
 -- that the history of a respelled package goes on.
 with published_periods as (
 
-    select * exclude (advisory_id, package_name) from {{ ref('stg_advisories__history') }}
+    select
+        * exclude (advisory_id, package_name),
+        package_name as published_spelling,
+    from {{ ref('stg_advisories__history') }}
 
 ),
 

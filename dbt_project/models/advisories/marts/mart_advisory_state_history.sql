@@ -8,7 +8,16 @@ with run as (
 
 published_periods as (
 
-    select * from {{ ref('int_advisories__published_periods') }}
+    select
+        published.* replace (
+            if(
+                published.published_spelling != published.package_name,
+                run.as_of,
+                published.spelled_at
+            ) as spelled_at
+        ),
+    from {{ ref('int_advisories__published_periods') }} as published
+    cross join run
 
 ),
 
@@ -129,6 +138,7 @@ states as (
                 then coalesce(tipped_by_record, record_id)
             else record_id
         end as cause_record,
+        cast(null as timestamp with time zone) as spelled_at,
     from decisions_with_cause
 
 ),
@@ -161,6 +171,7 @@ periods as (
             'cause',
             'cause_source',
             'cause_record',
+            'spelled_at',
         ],
     ) }}
 

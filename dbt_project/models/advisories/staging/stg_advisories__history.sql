@@ -28,6 +28,7 @@ renamed as (
         cause,
         cause_source,
         cause_record,
+        spelled_at,
         effective_from,
         effective_to,
         is_current,
