@@ -69,6 +69,8 @@ def changes(
             metavar="DOMAIN",
             help="Default: the only domain that publishes a feed of changes.",
             show_default=False,
+            callback=check_domains,
+            autocompletion=complete_domain,
         ),
     ] = None,
     *,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_homes import call
 from support.sample_home import AS_OF, SampleHome
 from support.second_runs import RULINGS
 
@@ -162,3 +163,26 @@ def test_a_time_of_a_set_that_was_replaced_is_not_used_again(
 def test_a_malformed_number_is_refused(first_run: SampleHome, number: str) -> None:
     with pytest.raises(UsageError, match="--since: expected the sequence number"):
         since(first_run, number)
+
+
+def test_the_command_lists_what_follows_a_number(
+    followed: tuple[SampleHome, list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample, _ = followed
+    monkeypatch.setenv("ETL_HOME", str(sample.home.root))
+    pages = json.loads((sample.latest / "changes/index.json").read_bytes())["pages"]
+
+    assert call("changes", "--since", pages[1]["last"], "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert call("changes", "--since", "7") == 0
+    text = capsys.readouterr().out
+
+    assert found["newest"] == pages[2]["last"]
+    assert not found["is_complete"]
+    assert [each["state"] for each in found["changes"]] == ["not_applicable"]
+    total = sum(page["changes"] for page in pages)
+    assert text.startswith(f"advisories: all {total} rows and changes up to {pages[2]['last']}\n")
+    assert call("changes", "galaxy") == 2
+    assert "a domain with a feed of changes (advisories), found galaxy" in capsys.readouterr().err
