@@ -97,8 +97,8 @@ class Display:
         self._progress: Progress | None = None
         self._downloads: dict[Part, TaskID] = {}
         self._steps: dict[str, TaskID] = {}
-        self._group: tuple[str | None, ...] = ()
-        self._group_size = 0
+        self._step = ("", "")
+        self._counts: dict[tuple[str, ...], int] = {}
 
     @property
     def _is_text(self) -> bool:
@@ -114,7 +114,7 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end_group()
+        self._end_step()
         if self._progress:
             self._progress.stop()
 
@@ -127,13 +127,12 @@ class Display:
             return
         if self._is_hidden(line):
             return
-        if line.group != self._group or not line.group:
-            self._end_group()
-            self._group, self._group_size = line.group, 0
-        self._group_size += 1
-        # The same fault is shown once, a list of different files a few times.
-        shown = 1 if line.kind is Kind.WARNING else MAX_NAMES
-        if self._output.verbosity > 0 or not line.group or self._group_size <= shown:
+        if line.step != self._step:
+            self._end_step()
+            self._step = line.step
+        group = line.group
+        count = self._counts[group] = self._counts.get(group, 0) + 1
+        if self._output.verbosity > 0 or not group or count <= _shown_lines(group):
             self._print_text(line)
 
     def _is_hidden(self, line: LogLine) -> bool:
@@ -143,11 +142,13 @@ class Display:
             return True
         return line.kind is Kind.START or isinstance(line, SummaryLine)
 
-    def _end_group(self) -> None:
-        shown = 1 if self._group and self._group[0] == Kind.WARNING.value else MAX_NAMES
-        if self._output.verbosity <= 0 and self._group_size > shown:
-            self._print_text(LogLine(f"  and {self._group_size - shown:,} more, with -v"))
-        self._group, self._group_size = (), 0
+    def _end_step(self) -> None:
+        """Print how many lines of each list were not shown."""
+        for group, count in self._counts.items():
+            more = count - _shown_lines(group) if group else 0
+            if more > 0 and self._output.verbosity <= 0:
+                self._print_text(LogLine(f"  and {more:,} more of {group[1]}, with -v"))
+        self._counts = {}
 
     def _print_text(self, line: LogLine) -> None:
         style = STYLES.get(line.kind, "dim") if self._console.is_terminal else None
@@ -188,3 +189,8 @@ class Display:
             amount=f"{done:,}/{total:,}",
             visible=done < total,
         )
+
+
+def _shown_lines(group: tuple[str, ...]) -> int:
+    """Of the lines of one group: the same fault is shown once, a list of files a few times."""
+    return 1 if group[0] == Kind.WARNING.value else MAX_NAMES

@@ -45,7 +45,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
-from etl_assets.model.display_text import MAX_NAMES
+from etl_assets.model.display_text import MAX_NAMES, cut_lines
 from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 from etl_assets.storage.atomic_write import ADVICE
@@ -434,7 +434,10 @@ def check(
     evaluations = [check for _, checks in by_domain for check in checks]
     if junit:
         write_junit(junit, by_domain)
-    lines = [_format_check(evaluation) for evaluation in evaluations]
+    lines: list[str] = []
+    for evaluation in evaluations:
+        text = _format_check(evaluation).splitlines()
+        lines += text if OUTPUT.get().verbosity > 0 or evaluation.rows else cut_lines(text)
     if annotations:
         lines += annotate_checks(evaluations)
     print_result(
@@ -556,10 +559,15 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
         for check in manifest.failed_checks
         if check.severity == "error" and not any(f in check.description for f in noted_faults)
     ]
-    lines += [f"  {line}" for check in errors for line in _format_check(check).splitlines()]
+    for check in errors[:MAX_NAMES]:
+        lines += [f"  {line}" for line in cut_lines(_format_check(check).splitlines())]
+    if more := len(errors[MAX_NAMES:]):
+        lines.append(f"  and {more:,} more errors, in the report")
     if manifest.published or not manifest.is_unchanged:
         lines += [f"  {line}" for line in _list_warnings(manifest)]
-    lines += [f"  {action}" for action in manifest.next_actions]
+    lines += [f"  {action}" for action in manifest.next_actions[:MAX_NAMES]]
+    if more := len(manifest.next_actions[MAX_NAMES:]):
+        lines.append(f"  and {more:,} more actions, in the report and by `etl status`")
     directory = home / "outputs" / manifest.domain / manifest.directory
     lines.append(f"  run {manifest.directory}: {directory / 'run_report.html'}")
     return lines

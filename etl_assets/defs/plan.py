@@ -43,7 +43,7 @@ from etl_assets.model.records import (
     TableResult,
     ValidationResult,
 )
-from etl_assets.model.run_log import LogLine
+from etl_assets.model.run_log import Kind, LogLine
 from etl_assets.model.run_manifest import MANIFEST_FILE
 from etl_assets.model.run_options import ALL_STAGES, DEFAULT_OPTIONS, RunOptions, Stage, StageRange
 from etl_assets.publish import chain, openpgp, run_directory, set_index
@@ -187,16 +187,30 @@ class Plan:
         }
 
     def _other_lines(self) -> list[str]:
-        lines = [] if self.stages.contacts_remotes else [f"{self.stages}: no remote is probed"]
-        lines += [f"{part}: {why}" for part, why in self.stale.items()]
+        lines: list[str] = []
+        if not self.stages.contacts_remotes:
+            lines.append(f"{self.stages}: no remote is probed")
+        lines += [_stale_line(part, why) for part, why in self.stale.items()]
         if self.rest:
             lines.append(self.rest)
         return [*lines, *self.unrecognized, *self.waiting]
 
 
+def _stale_line(part: Part, why: str) -> LogLine:
+    return LogLine(
+        f"{part}: {why}",
+        domain=part.source.domain,
+        source=str(part),
+        stage=Stage.TABLE.value,
+        decision="tabulate",
+        reason=why,
+    )
+
+
 def _decision_line(decision: Decision) -> LogLine:
     return LogLine(
         str(decision),
+        Kind.WARNING if decision.reason is Reason.PROBE_FAILED else Kind.PROGRESS,
         domain=decision.part.source.domain,
         source=str(decision.part),
         stage=Stage.RAW.value,

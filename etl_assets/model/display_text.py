@@ -37,6 +37,12 @@ def list_some(names: Sequence[str]) -> str:
     return f"{text} and {more:,} more" if more > 0 else text
 
 
+def cut_lines(lines: Sequence[str]) -> list[str]:
+    """The first line and a few more, and the number of the others."""
+    more = len(lines) - 1 - MAX_NAMES
+    return [*lines[: 1 + MAX_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
+
+
 def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """The rows as lines whose columns have equal widths."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

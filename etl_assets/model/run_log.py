@@ -76,11 +76,22 @@ class LogLine(str):
         return line
 
     @property
-    def group(self) -> tuple[str | None, ...]:
-        """Equal for lines that say the same of several parts: such lists are cut off."""
-        keys = ("domain", "stage", "decision", "reason")
-        named = [str(self.fields[key]) if key in self.fields else None for key in keys]
-        return (self.kind.value, *named) if any(named[1:]) else ()
+    def step(self) -> tuple[str, str]:
+        """What the line belongs to: its domain and stage."""
+        return str(self.fields.get("domain") or ""), str(self.fields.get("stage") or "")
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Equal for lines that say the same of several parts of one source; else empty.
+
+        A fault that names the partition is the same fault as that of another partition.
+        """
+        source, _, rest = str(self.fields.get("source") or "").partition("[")
+        partition = rest.removesuffix("]")
+        if not partition:
+            return ()
+        reason = str(self.fields.get("reason") or "").replace(partition, "*")
+        return (self.kind.value, source, str(self.fields.get("decision")), reason)
 
 
 class SummaryLine(LogLine):

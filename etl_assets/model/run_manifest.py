@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, field_validator
 
-from etl_assets.model.display_text import align_columns, list_some
+from etl_assets.model.display_text import align_columns, cut_lines, list_some
 from etl_assets.model.records import (
     FetchStatus,
     HistoryDecision,
@@ -115,9 +115,8 @@ class RunCheck(Record):
     @property
     def sentences(self) -> list[str]:
         """The description without its table of rows, line by line."""
-        if self.rows is None:
-            return self.description.splitlines()
-        return self.description.splitlines()[:1]
+        lines = self.description.splitlines()
+        return cut_lines(lines) if self.rows is None else lines[:1]
 
     @property
     def more_rows(self) -> int:
@@ -253,14 +252,16 @@ class RunChanges(Record):
     def lines(self) -> list[str]:
         """Return one line for each kind of change that there is."""
         named = {
-            "sources": [str(change) for change in self.sources],
-            "marts": [str(change) for change in self.marts],
-            "documents": self.documents,
-            "checks that fail now": self.failed_checks,
-            "checks that pass now": self.passed_checks,
+            "source": [str(change) for change in self.sources],
+            "mart": [str(change) for change in self.marts],
+            "document": self.documents,
+            "newly failed check": self.failed_checks,
+            "newly passed check": self.passed_checks,
         }
         return [
-            f"{len(names)} {what}: {list_some(names)}" for what, names in named.items() if names
+            f"{len(names):,} {noun}{'' if len(names) == 1 else 's'}: {list_some(names)}"
+            for noun, names in named.items()
+            if names
         ]
 
 

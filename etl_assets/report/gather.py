@@ -7,7 +7,7 @@ Ages are relative to the run's `as_of`, so that a report can be made again. The 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ from etl_assets.model.records import SourceName
 from etl_assets.model.run_log import LOG_FILE
 from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
 from etl_assets.report import html, markdown, phases
+from etl_assets.report.formatting import format_count
 from etl_assets.report.report import Cell, DocumentLine, Freshness, RunReport, Section, SourceLine
 from etl_assets.storage.atomic_write import write_text
 from etl_assets.storage.duckdb_connection import connect
@@ -211,14 +212,9 @@ def _summarize_source(
     content_at = _latest(file.content_at or file.last_modified for file in files)
     contact_age, content_age = age_hours(contacted_at, as_of), age_hours(content_at, as_of)
     rejects_by_rule: dict[str, int] = {}
-    faults = []
     for file in files:
         for rule, count in file.rejects_by_rule.items():
             rejects_by_rule[rule] = rejects_by_rule.get(rule, 0) + count
-        if file.fault:
-            # Some faults begin with the name of the file already.
-            is_named = file.fault.startswith(file.name)
-            faults.append(file.fault if is_named else f"{file.name}: {file.fault}")
     return SourceLine(
         source=str(name),
         title=declared.title if declared else str(name),
@@ -234,8 +230,23 @@ def _summarize_source(
         rejected=sum(file.rejected or 0 for file in files),
         rejects_by_rule=dict(sorted(rejects_by_rule.items())),
         rejects_path=Home(Path()).rejects_file(domain.name, name.name, None).parent.as_posix(),
-        faults=faults,
+        faults=list(_list_faults(files)),
     )
+
+
+def _list_faults(files: Iterable[RunSource]) -> Iterator[str]:
+    """Yield each fault once, with the first file that has it and the number of the others."""
+    alike: dict[str, list[RunSource]] = {}
+    for file in files:
+        if file.fault:
+            text = file.fault.replace(file.name, "")
+            alike.setdefault(text.replace(file.partition or file.name, "*"), []).append(file)
+    for same in alike.values():
+        fault = same[0].fault or ""
+        # Some faults begin with the name of the file already.
+        text = fault if fault.startswith(same[0].name) else f"{same[0].name}: {fault}"
+        more = len(same) - 1
+        yield f"{text}; the same fault of {format_count(more, 'other file')}" if more else text
 
 
 def judge_age(source: Source | None, hours: float | None) -> Freshness:

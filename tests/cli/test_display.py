@@ -86,7 +86,12 @@ def test_there_are_no_bars_where_nobody_looks_at_them(verbosity: int) -> None:
 
 @pytest.mark.parametrize(
     ("count", "last"),
-    [(4, "fetched"), (5, "fetched"), (6, "  and 1 more, with -v"), (69, "  and 64 more, with -v")],
+    [
+        (4, "fetched"),
+        (5, "fetched"),
+        (6, "  and 1 more of weather.rain, with -v"),
+        (69, "  and 64 more of weather.rain, with -v"),
+    ],
     ids=str,
 )
 def test_a_list_of_files_is_cut_after_five(count: int, last: str) -> None:
@@ -97,14 +102,18 @@ def test_a_list_of_files_is_cut_after_five(count: int, last: str) -> None:
 
 
 def test_the_same_fault_is_shown_once_and_another_one_too() -> None:
-    outages = [fetch(2002 + number, "no answer") for number in range(25)]
+    outages = [fetch(year, f"no answer for rain_{year}.csv") for year in range(2002, 2027)]
+    downloads = [fetch(year) for year in range(2030, 2032)]
 
-    shown = show([*outages, fetch(2030, "HTTP 500")])
+    shown = show([*outages[:9], *downloads, *outages[9:], fetch(2050, "HTTP 500"), "done"])
 
     assert shown == [
-        "weather.rain[2002]: no answer",
-        "  and 24 more, with -v",
-        "weather.rain[2030]: HTTP 500",
+        "weather.rain[2002]: no answer for rain_2002.csv",
+        "weather.rain[2030]: fetched",
+        "weather.rain[2031]: fetched",
+        "weather.rain[2050]: HTTP 500",
+        "  and 24 more of weather.rain, with -v",
+        "done",
     ]
 
 

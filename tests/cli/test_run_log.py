@@ -78,7 +78,7 @@ def test_the_summary_names_run_directory_changes_and_warnings(
 
     shown = capsys.readouterr().out
     second = empty_galaxy.latest
-    assert f"  changed since {first.name}:\n    1 sources: galaxy.systems (" in shown
+    assert f"  changed since {first.name}:\n    1 source: galaxy.systems (" in shown
     assert f"  run {second.name}: {second / 'run_report.html'}\n" in shown
 
 

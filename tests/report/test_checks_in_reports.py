@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 from support.report_runs import a_manifest, a_report, a_section, a_source
 
-from etl_assets.model.run_manifest import CountChange, FailingRows, RunChanges, RunCheck
+from etl_assets.declarations.domain import Domain
+from etl_assets.model.records import FetchStatus
+from etl_assets.model.run_manifest import CountChange, FailingRows, RunChanges, RunCheck, RunSource
+from etl_assets.report.gather import summarize_sources
 from etl_assets.report.html import render_html
 from etl_assets.report.markdown import render_markdown
 from etl_assets.report.phases import render_collect, render_load
 from etl_assets.report.report import RunReport
 
+PLANTS = Domain(
+    title="Plants", description="All plants", owner="team:garden", schedule="0 5 * * *",
+    name="plants",
+)  # fmt: skip
 ROWS = FailingRows(columns=["tree", "height_m"], rows=[["elm", "0.4"], ["<ash>", "0.2"]])
 
 
@@ -113,8 +120,8 @@ def test_a_report_says_what_changed_since_the_set_before() -> None:
     assert '<a href="./../20260228_120000/run_report.html">20260228_120000</a>' in page
     assert "Checks that fail now" in page
     assert "Checks that pass now" not in page
-    assert "- 1 sources: plants.trees (10 -&gt; 12 rows)" in render_markdown(report)
-    assert "1 marts: mart_trees (new, 7 rows)" in render_load(report)
+    assert "- 1 source: plants.trees (10 -&gt; 12 rows)" in render_markdown(report)
+    assert "1 mart: mart_trees (new, 7 rows)" in render_load(report)
 
 
 def test_each_phase_has_a_report_with_its_own_checks() -> None:
@@ -127,3 +134,33 @@ def test_each_phase_has_a_report_with_its_own_checks() -> None:
     assert "plants/trees: contract" not in load
     assert "plants/stg_trees: gate_plants__trees_are_tall" in load
     assert "      tree   height_m\n      elm    0.4\n" in load
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (5, ""), (6, "and 1 more")], ids=str)
+def test_what_the_operator_can_do_is_below_the_headline(count: int, more: str) -> None:
+    actions = [f"look at file {number}" for number in range(count)]
+    report = report_of(answers=actions)
+
+    for text in (render_html(report), render_markdown(report)):
+        assert text.count("look at file") == min(count, 5)
+        assert more in text
+
+
+def test_the_same_fault_of_many_files_is_told_once() -> None:
+    files = [
+        RunSource(
+            source="plants.trees",
+            partition=str(year),
+            status=FetchStatus.OUTAGE,
+            fault=f"trees_{year}.csv: no such file",
+        )
+        for year in range(2002, 2027)
+    ]
+    other = files[0].model_copy(update={"partition": "1999", "fault": "HTTP 500"})
+
+    [line] = summarize_sources(PLANTS, a_manifest(sources=[*files, other]))
+
+    assert line.faults == [
+        "plants.trees[2002]: trees_2002.csv: no such file; the same fault of 24 other files",
+        "plants.trees[1999]: HTTP 500",
+    ]
