@@ -43,7 +43,7 @@ def test_the_page_shows_the_summary_and_asks_for_nothing_else(
 
     shown = render_page(pages.url + PAGE, tmp_path)
 
-    assert "Success, published" in shown
+    assert "Success with 1 warning, published; 1 source has stale content" in shown
     assert re.search(r"Duration</dt><dd[^>]*>1 min 15 s<", shown)
     assert [seen.path for seen in pages.requests] == [PAGE]
 
