@@ -79,6 +79,7 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
         options = run_options(config)
         missing: list[str] = []
         done = 0
+        project.advance("tables", 0, len(sources))
         states = EventLog(context.instance).read_sources(sources)
         signatures = Signatures.load(project.home.signatures(domain.name))
         for source in sources:

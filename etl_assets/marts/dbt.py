@@ -177,6 +177,7 @@ class DbtProject:
         if data_tests is not None:
             excluded.append("test")
         count = itertools.count(1)
+        advance("models", 0, len(models))
 
         def on_event(event: EventMsg) -> None:
             if event.info.name == NODE_FINISHED:

@@ -132,6 +132,7 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
     files_before: list[tuple[Document, Sequence[PublishedFile]]] = []
     linked: set[str] = set()
     published: dict[str, PublishedDocument] = {}
+    advance("documents", 0, len(documents))
     for document in documents:
         reused: list[PublishedFile] = []
         document_as_of = as_of

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from support.command_homes import SYSTEMS, Galaxy, call, empty_galaxy, packed_galaxy
 
+from etl_assets.defs.launch import open_project
 from etl_assets.model.run_log import LOG_FILE
+from etl_assets.model.run_options import RunOptions
+from etl_assets.operations.run import run_domain
+from etl_assets.settings import Settings
 
 __all__ = ["empty_galaxy", "packed_galaxy"]
 
@@ -86,3 +90,21 @@ def test_verbose_and_quiet_exclude_each_other(empty_galaxy: Galaxy, capsys: Show
     assert call("status", "-v", "--quiet") == 2
 
     assert "--quiet: expected it or --verbose, found both" in capsys.readouterr().err
+
+
+def test_a_run_reports_its_progress_in_tables_models_and_documents(empty_galaxy: Galaxy) -> None:
+    steps: dict[str, list[int]] = {}
+    settings = Settings.load()
+    domains = {"galaxy": empty_galaxy.domain}
+
+    def advance(what: str, done: int, total: int) -> None:
+        steps.setdefault(what, []).append(done)
+        assert done <= total
+
+    with open_project(settings, domains, echo=lambda _: None, advance=advance) as session:
+        run_domain(session.for_domain("galaxy"), RunOptions())
+
+    assert list(steps) == ["tables", "models", "documents"]
+    for done in steps.values():
+        assert done == sorted(done)
+        assert (done[0], len(set(done)) - 1) == (0, done[-1])
