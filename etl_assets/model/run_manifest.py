@@ -246,7 +246,9 @@ class RunChanges(Record):
     sources: list[CountChange] = Field(description="sources with other files")
     marts: list[CountChange] = Field(description="marts with other rows")
     documents: list[str] = Field(description="documents with other content")
-    failed_checks: list[str] = Field(description="checks that passed then, or did not exist")
+    failed_checks: list[str] = Field(
+        description="checks that fail, and passed, warned or did not exist then"
+    )
     passed_checks: list[str] = Field(description="checks that failed then")
 
     def lines(self) -> list[str]:
@@ -441,9 +443,7 @@ def digest_files(files: Iterable[PublishedFile]) -> str:
 
 def compare_manifests(before: RunManifest, after: RunManifest, since: str) -> RunChanges:
     """Returns how a run differs from an earlier one, in the directory `since`."""
-    failed = {f"{check.asset}: {check.name}" for check in after.failed_checks}
-    failed_before = {f"{check.asset}: {check.name}" for check in before.failed_checks}
-    evaluated = {f"{check.asset}: {check.name}" for check in after.checks}
+    failed, failed_before = _failures(after.checks), _failures(before.checks)
     marts_before = {mart.model: mart for mart in before.marts}
     marts = []
     for mart in after.marts:
@@ -462,9 +462,20 @@ def compare_manifests(before: RunManifest, after: RunManifest, since: str) -> Ru
             for document in after.documents
             if documents_before.get(document.document) != document.sha256
         ],
-        failed_checks=sorted(failed - failed_before),
-        passed_checks=sorted((failed_before - failed) & evaluated),
+        failed_checks=sorted(name for name in failed if failed[name] > failed_before.get(name, 0)),
+        passed_checks=sorted(
+            name for name, degree in failed.items() if not degree and failed_before.get(name)
+        ),
     )
+
+
+def _failures(checks: Iterable[RunCheck]) -> dict[str, int]:
+    """Returns 0, 1 or 2 for each check: passed, a warning, an error."""
+    degrees = {"warn": 1, "error": 2}
+    return {
+        f"{check.asset}: {check.name}": 0 if check.passed else degrees[check.severity]
+        for check in checks
+    }
 
 
 def _changed_sources(
