@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 
 from dagster import AssetCheckKey, AssetKey
 
@@ -16,6 +17,35 @@ from etl_assets.declarations.source import Source
 from etl_assets.model.run_options import Stage
 
 JOB_PREFIX, VERIFY_PREFIX = "refresh_", "verify_"
+
+
+class Layer(StrEnum):
+    """What kind of asset one is, in the order of the data."""
+
+    RAW = "raw"
+    VALIDATED = "validated"
+    TABLE = "table"
+    SEED = "seed"
+    STAGING = "staging"
+    INTERMEDIATE = "intermediate"
+    MART = "mart"
+    DOCUMENT = "document"
+    PUBLISHED = "published"
+    STATUS = "status"
+
+
+GROUPS = {
+    Layer.RAW: "sources",
+    Layer.VALIDATED: "sources",
+    Layer.TABLE: "sources",
+    Layer.SEED: "models",
+    Layer.STAGING: "models",
+    Layer.INTERMEDIATE: "models",
+    Layer.MART: "models",
+    Layer.DOCUMENT: "published",
+    Layer.PUBLISHED: "published",
+    Layer.STATUS: "status",
+}
 
 
 def job_name(domain: Domain) -> str:
@@ -102,6 +132,19 @@ def partitioned_keys(domain: Domain) -> set[AssetKey]:
         if source.partitions is not None:
             keys |= {raw_key(source), validated_key(source), table_key(source)}
     return keys
+
+
+def group_name(domain: Domain, layer: Layer) -> str:
+    """Return the group of a layer; the pages draw one group from left to right.
+
+    What reads every table, and the report, would be lines across it: they have a group of their
+    own.
+    """
+    return f"{domain.name}_{GROUPS[layer]}"
+
+
+def layer_tag(layer: Layer) -> dict[str, str]:
+    return {"etl/layer": layer.value}
 
 
 def sibling_key(source: Source, table: str) -> AssetKey:

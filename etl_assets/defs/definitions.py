@@ -6,6 +6,7 @@ What a step does is in the modules of the stages.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import cast
@@ -14,7 +15,7 @@ import dagster as dg
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.names import fetch_order
-from etl_assets.defs import asset_keys
+from etl_assets.defs import asset_keys, specs
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.marts import build_marts
@@ -28,6 +29,9 @@ from etl_assets.defs.validated import build_validated
 from etl_assets.marts.graph import Graph
 
 PARTITION_TAGS = {"dagster/partition", RANGE_START, RANGE_END}
+
+# Code references and backfill policies are in beta in Dagster 1.13: one warning for each asset.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 log = logging.getLogger(__name__)
 
@@ -137,11 +141,12 @@ def _domain_defs(domain: Domain, project: ProjectContext) -> dg.Definitions:
     assets += [marts, build_publish(domain, project, graph, list(marts.check_keys))]
     job = dg.define_asset_job(
         asset_keys.job_name(domain),
-        selection=dg.AssetSelection.groups(domain.name),
+        selection=dg.AssetSelection.key_prefixes([domain.name]),
         description=f"{domain.title}: fetch what moved, make what is below it, publish.",
     )
+    disabled = [specs.disabled_spec(domain, each) for each in domain.disabled_sources.values()]
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *disabled],
         jobs=[job],
         schedules=build_schedules(domain, project, job),
         sensors=[build_sensor(domain, project, job)],

@@ -16,6 +16,7 @@ from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys
+from etl_assets.defs.asset_keys import Layer
 from etl_assets.defs.context import (
     DomainSession,
     ProjectContext,
@@ -39,7 +40,7 @@ from etl_assets.defs.model_state import (
     repair_before_step,
 )
 from etl_assets.defs.run_events import run_sources
-from etl_assets.defs.specs import preview
+from etl_assets.defs.specs import code_references, escape_tags, preview
 from etl_assets.marts import build, dbt, keyed_build
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
@@ -64,10 +65,12 @@ class MartsConfig(dg.Config):
 class Translator(DagsterDbtTranslator):
     """Gives dbt's nodes the keys, groups and owners of their domain."""
 
-    def __init__(self, domain: Domain, code_version: str) -> None:
+    def __init__(self, domain: Domain, project: ProjectContext, graph: Graph) -> None:
         super().__init__()
         self._domain = domain
-        self._code_version = code_version
+        self._code_version = project.dbt(domain).code_version
+        self._folder = project.settings.dbt_dir
+        self._graph = graph
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DagsterDbtProject | None
@@ -76,15 +79,40 @@ class Translator(DagsterDbtTranslator):
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":
             return spec.replace_attributes(key=dg.AssetKey([node["source_name"], node["name"]]))
+        layer = self._layer(node)
         return spec.replace_attributes(
             key=asset_keys.model_key(self._domain.name, node["name"]),
             deps=list(self._deps(spec)),
-            description=node["description"],
-            group_name=self._domain.name,
+            description=escape_tags(node["description"]),
+            group_name=asset_keys.group_name(self._domain, layer),
             owners=[self._domain.owner],
             code_version=self._code_version,
             kinds={"dbt", "duckdb", node["config"]["materialized"]},
+            tags={**spec.tags, **asset_keys.layer_tag(layer)},
+            metadata={
+                **spec.metadata,
+                **code_references(self._folder / node["original_file_path"]),
+                "dagster/column_schema": dg.TableSchema(
+                    [
+                        dg.TableColumn(
+                            column["name"],
+                            column.get("data_type") or "",
+                            escape_tags(column["description"]),
+                        )
+                        for column in node["columns"].values()
+                    ]
+                ),
+            },
         )
+
+    def _layer(self, node: Mapping[str, Any]) -> Layer:
+        """Return the layer of a node, by its folder; the health of the sources stands apart."""
+        if node["resource_type"] == "seed":
+            return Layer.SEED
+        if self._graph.models[node["unique_id"]].reads_health:
+            return Layer.STATUS
+        folders = {"staging": Layer.STAGING, "intermediate": Layer.INTERMEDIATE}
+        return next((folders[part] for part in node["fqn"] if part in folders), Layer.MART)
 
     def _deps(self, spec: dg.AssetSpec) -> Iterator[dg.AssetDep]:
         """Yield what the model reads; the health of the sources is made from every table."""
@@ -103,7 +131,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
     graph = Graph.from_manifest(manifest)
     # `@dbt_assets` runs dbt as a subprocess, which costs 10-20 s of start-up a run.
     specs, dbt_checks = build_dbt_specs(
-        translator=Translator(domain, dbt_project.code_version),
+        translator=Translator(domain, project, graph),
         manifest=manifest,
         select="fqn:*",
         exclude="resource_type:unit_test",
@@ -114,10 +142,12 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
     checks: dict[str, dg.AssetCheckSpec] = {}
     for spec in dbt_checks:
         unique_id = spec.metadata[UNIQUE_ID]
-        description = manifest["nodes"][unique_id].get("description") or None
+        description = manifest["nodes"][unique_id].get("description") or ""
         # A blocking check would end the run before the gate weighs all failed tests together and
         # the report is written.
-        checks[unique_id] = spec._replace(blocking=False, description=description)
+        checks[unique_id] = spec._replace(
+            blocking=False, description=escape_tags(description) or None
+        )
 
     @dg.multi_asset(
         hooks=run_hooks(project, domain),

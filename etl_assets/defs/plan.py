@@ -530,7 +530,7 @@ def _checked_against(
 
 def _models_and_documents(graph: BaseAssetGraph[Any], domain: Domain) -> set[dg.AssetKey]:
     """Return the domain's models, seeds included, and its published assets."""
-    keys = dg.AssetSelection.groups(domain.name).resolve(graph)
+    keys = dg.AssetSelection.key_prefixes([domain.name]).resolve(graph)
     later = {Stage.MARTS, Stage.PUBLISH}
     return {key for key in keys if asset_keys.stage_of(domain, key) in later}
 

@@ -8,12 +8,14 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.defs import asset_keys, raw, tables, validated
+from etl_assets.defs.asset_keys import Layer
 from etl_assets.defs.candidate import Candidate
 from etl_assets.defs.context import (
     DomainSession,
@@ -31,6 +33,7 @@ from etl_assets.defs.materialize import digest_texts, record_metadata
 from etl_assets.defs.model_state import repair_before_step
 from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
+from etl_assets.defs.specs import code_references, escape_tags, freshness
 from etl_assets.marts.graph import Graph
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest
@@ -89,7 +92,7 @@ def build_publish(
             yield _finding_result(domain, finding, verdict)
         for check in commands:
             yield _command_result(domain, check)
-        yield from _document_results(domain, written)
+        yield from _document_results(domain, run, written)
         manifest = candidate.conclude(written, verdict, list(checks.values()))
         yield _report_result(domain, candidate, manifest)
         directory = session.home.relative(run.directory)
@@ -106,6 +109,7 @@ def build_publish(
             metadata={
                 "reused": not candidate.changed,
                 "accepted_changes": verdict.accepted,
+                "open": _link(domain, run, gather.HTML_FILE),
                 **record_metadata(candidate.published_set(manifest), {"path": directory}),
             },
         )
@@ -183,7 +187,17 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
 
 
 def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[dg.AssetSpec]:
-    common: dict[str, Any] = {"group_name": domain.name, "owners": [domain.owner]}
+    freshness_policy = freshness(domain.sources.values())
+    declaration = code_references(project.settings.domains_dir / domain.name / "_domain.yaml")
+
+    def common(layer: Layer) -> dict[str, Any]:
+        return {
+            "group_name": asset_keys.group_name(domain, layer),
+            "owners": [domain.owner],
+            "tags": asset_keys.layer_tag(layer),
+            "metadata": declaration,
+        }
+
     models = {model.name for model in graph.models.values()}
     code_version = project.code_version(domain)
     documents = [
@@ -194,10 +208,11 @@ def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[
                 for name in document.models
                 if name in models
             ],
-            description=f"{document.file}: {document.title}",
+            description=escape_tags(f"{document.file}: {document.title}"),
             kinds={"file"},
             code_version=code_version,
-            **common,
+            freshness_policy=freshness_policy,
+            **common(Layer.DOCUMENT),
         )
         for document in domain.documents
     ]
@@ -212,14 +227,15 @@ def _asset_specs(domain: Domain, project: ProjectContext, graph: Graph) -> list[
             deps=marts,
             description="What the run did: outcome, distributions, checks, sources.",
             kinds={"markdown", "html"},
-            **common,
+            **common(Layer.STATUS),
         ),
         dg.AssetSpec(
             asset_keys.published_key(domain),
             deps=[*(spec.key for spec in documents), *marts, *unread],
             description=f"outputs/{domain.name}/latest: what readers see, moved by one rename.",
             kinds={"file"},
-            **common,
+            freshness_policy=freshness_policy,
+            **common(Layer.PUBLISHED),
         ),
     ]
 
@@ -294,7 +310,7 @@ def finding_check(domain: Domain, finding: GateFinding, *, accepted: Collection[
 
 
 def _document_results(
-    domain: Domain, written: WrittenDocuments
+    domain: Domain, run: Run, written: WrittenDocuments
 ) -> Iterator[dg.MaterializeResult[Any]]:
     for document in domain.documents:
         files = [part for part in written.files if part.document == document.file]
@@ -307,8 +323,20 @@ def _document_results(
                 "files": len(files),
                 "size_bytes": sum(part.size_bytes for part in files),
                 "sha256": files[0].sha256 if len(files) == 1 else "",
+                "open": _link(domain, run, _entry_page([part.file for part in files])),
             },
         )
+
+
+def _link(domain: Domain, run: Run, file: str) -> dg.UrlMetadataValue:
+    """Return a link that `etl ui` answers with a file of the run; without a file, its folder."""
+    return dg.MetadataValue.url(quote(f"/outputs/{domain.name}/{run.directory.name}/{file}"))
+
+
+def _entry_page(files: Sequence[str]) -> str:
+    """Return the file of a document with which a reader begins; empty if there is none."""
+    pages = [file for file in files if file.endswith("index.html")]
+    return min(pages or files, key=lambda file: (file.count("/"), file), default="")
 
 
 def _report_result(
@@ -320,7 +348,7 @@ def _report_result(
         metadata={
             "reused": not candidate.changed,
             "report": dg.MetadataValue.md(text),
-            "page": dg.MetadataValue.path(candidate.run.directory / gather.HTML_FILE),
+            "open": _link(domain, candidate.run, gather.HTML_FILE),
             "status": manifest.status.value,
         },
     )

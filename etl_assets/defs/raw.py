@@ -58,7 +58,10 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
     @dg.multi_asset(
         hooks=run_hooks(project, domain),
         name=asset_keys.step_name(domain, "raw", wave),
-        specs=[specs.raw_spec(domain, source, download.CODE_VERSION) for source in sources],
+        specs=[
+            specs.raw_spec(domain, source, download.CODE_VERSION, project.settings.domains_dir)
+            for source in sources
+        ],
         check_specs=checks,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -6,10 +6,11 @@ Only specs are made here; the steps that materialize them are in `raw`, `validat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -20,6 +21,7 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.defs import asset_keys
+from etl_assets.defs.asset_keys import Layer
 from etl_assets.report import markdown
 from etl_assets.storage.duckdb_connection import CONFIG, connect, use_utc
 
@@ -48,15 +50,17 @@ def file_partitions(domain: str) -> dg.DynamicPartitionsDefinition:
     return dg.DynamicPartitionsDefinition(name=asset_keys.file_partitions_name(domain))
 
 
-def raw_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
+def raw_spec(domain: Domain, source: Source, code_version: str, domains_dir: Path) -> dg.AssetSpec:
     """Return the spec of the download, whose data version is the SHA-256 of its content."""
     return _spec(
         domain,
         source,
         asset_keys.raw_key(source),
+        Layer.RAW,
         f"{source.title}: the file as {source.producer} serves it.",
         kinds={"http" if source.location.url else "file"},
         code_version=code_version,
+        domains_dir=domains_dir,
         freshness_policy=dg.FreshnessPolicy.time_window(
             warn_window=timedelta(hours=source.freshness.warn_after_hours),
             fail_window=timedelta(hours=source.freshness.fail_after_hours),
@@ -66,30 +70,53 @@ def raw_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
     )
 
 
-def validated_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
+def validated_spec(
+    domain: Domain, source: Source, code_version: str, domains_dir: Path
+) -> dg.AssetSpec:
     """Return the spec of the newest download that is what its declaration says."""
     return _spec(
         domain,
         source,
         asset_keys.validated_key(source),
+        Layer.VALIDATED,
         f"{source.title}: the newest file that is complete and of the declared format.",
         kinds={"file"},
         code_version=code_version,
+        domains_dir=domains_dir,
         deps=[asset_keys.raw_key(source)],
     )
 
 
-def table_spec(domain: Domain, source: Source, code_version: str) -> dg.AssetSpec:
+def table_spec(
+    domain: Domain, source: Source, code_version: str, domains_dir: Path
+) -> dg.AssetSpec:
     """Return the spec of the rows that satisfy the contract."""
     return _spec(
         domain,
         source,
         asset_keys.table_key(source),
+        Layer.TABLE,
         f"{source.title}: {source.description}",
         kinds={"parquet", "table"},
         code_version=code_version,
+        domains_dir=domains_dir,
         deps=[asset_keys.validated_key(source)],
         metadata={"dagster/column_schema": column_schema(source.contract)},
+    )
+
+
+def disabled_spec(domain: Domain, source: Source) -> dg.AssetSpec:
+    """Return the spec of the table of a source that is switched off, which models read as empty."""
+    return dg.AssetSpec(
+        asset_keys.table_key(source),
+        description=escape_tags(
+            f"{source.title}: switched off by `enabled: false` in its declaration; models read it"
+            " without rows."
+        ),
+        group_name=asset_keys.group_name(domain, Layer.TABLE),
+        owners=[domain.owner],
+        kinds={"table"},
+        tags=asset_keys.layer_tag(Layer.TABLE),
     )
 
 
@@ -100,7 +127,9 @@ def column_schema(contract: Contract) -> dg.TableSchema:
             dg.TableColumn(
                 column.name,
                 column.type,
-                f"{column.description} [{column.unit}]" if column.unit else column.description,
+                escape_tags(
+                    f"{column.description} [{column.unit}]" if column.unit else column.description
+                ),
                 constraints=dg.TableColumnConstraints(nullable=not column.required),
             )
             for column in contract.columns
@@ -162,24 +191,55 @@ def _spec(
     domain: Domain,
     source: Source,
     key: dg.AssetKey,
+    layer: Layer,
     description: str,
     *,
-    kinds: set[str],
-    code_version: str,
-    deps: list[dg.AssetKey] | None = None,
-    freshness_policy: dg.FreshnessPolicy | None = None,
+    domains_dir: Path,
     metadata: dict[str, object] | None = None,
+    **attributes: Any,
 ) -> dg.AssetSpec:
+    declaration = domains_dir / source.domain / f"{source.name}.yaml"
     return dg.AssetSpec(
         key,
-        deps=deps,
-        description=description,
-        group_name=domain.name,
+        description=escape_tags(description),
+        group_name=asset_keys.group_name(domain, layer),
         owners=[domain.owner],
-        kinds=kinds,
-        tags={"etl/source": source.name, "etl/required": str(source.required).lower()},
-        code_version=code_version,
+        tags={
+            **asset_keys.layer_tag(layer),
+            "etl/source": source.name,
+            "etl/required": str(source.required).lower(),
+        },
         partitions_def=partitions_of(source),
-        freshness_policy=freshness_policy,
-        metadata=metadata or {},
+        metadata={**(metadata or {}), **code_references(declaration)},
+        **attributes,
     )
+
+
+def code_references(*files: Path) -> dict[str, dg.CodeReferencesMetadataValue]:
+    """Return the metadata by which the pages open the files that an asset is declared in."""
+    references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [
+        dg.LocalFileCodeReference(file_path=str(file), label=file.name) for file in files
+    ]
+    return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}
+
+
+def freshness(sources: Iterable[Source]) -> dg.FreshnessPolicy | None:
+    """Return the policy of what is made of the sources: that of the one that changes most often.
+
+    Optional sources count only if no source is required.
+    """
+    sources = list(sources)
+    limits = [each.freshness for each in sources if each.required] or [s.freshness for s in sources]
+    if not limits:
+        return None
+    return dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(hours=min(limit.warn_after_hours for limit in limits)),
+        fail_window=timedelta(hours=min(limit.fail_after_hours for limit in limits)),
+    )
+
+
+def escape_tags(text: str) -> str:
+    """Return a declared text so that the pages, which read it as Markdown, show `<` as it is."""
+    parts = text.split("`")
+    # The odd ones are code, which is shown as it is.
+    return "`".join(part if n % 2 else part.replace("<", "\\<") for n, part in enumerate(parts))

@@ -67,7 +67,10 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
     @dg.multi_asset(
         hooks=run_hooks(project, domain),
         name=asset_keys.step_name(domain, "tables", wave),
-        specs=[specs.table_spec(domain, s, tabulate.code_version(s)) for s in sources],
+        specs=[
+            specs.table_spec(domain, s, tabulate.code_version(s), project.settings.domains_dir)
+            for s in sources
+        ],
         check_specs=checks,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),

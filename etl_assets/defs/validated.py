@@ -56,7 +56,12 @@ def build_validated(domain: Domain, project: ProjectContext, wave: int = 0) -> d
     @dg.multi_asset(
         hooks=run_hooks(project, domain),
         name=asset_keys.step_name(domain, "validated", wave),
-        specs=[specs.validated_spec(domain, source, validate.CODE_VERSION) for source in sources],
+        specs=[
+            specs.validated_spec(
+                domain, source, validate.CODE_VERSION, project.settings.domains_dir
+            )
+            for source in sources
+        ],
         check_specs=checks,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -12,25 +12,93 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from support.browser import needs_browser, render_page
 from support.sample_home import DOMAIN, SampleHome
 
+from etl_assets.defs.asset_keys import Layer
+from etl_assets.defs.specs import escape_tags
+
 WINDOW = "--window-size=1700,1000"
 
 
-def test_every_asset_has_a_group_an_owner_a_description_and_kinds(first_run: SampleHome) -> None:
+def test_every_asset_has_a_layer_an_owner_a_description_and_kinds(first_run: SampleHome) -> None:
     graph = first_run.defs().resolve_asset_graph()
-    nodes = [graph.get(key) for key in graph.materializable_asset_keys]
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
 
     bare = [
         node.key.to_user_string()
         for node in nodes
         if not (node.description and node.owners and node.kinds)
-        or node.group_name != node.key.path[0]
+        or node.group_name.rpartition("_")[0] != node.key.path[0]
+        or node.tags["etl/layer"] not in set(Layer)
     ]
 
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "layer"),
+    [
+        ("kev_raw", "sources", "raw"),
+        ("kev_validated", "sources", "validated"),
+        ("kev", "sources", "table"),
+        ("stg_advisories__kev", "models", "staging"),
+        ("int_advisories__claims", "models", "intermediate"),
+        ("mart_advisory_current", "models", "mart"),
+        ("mart_source_health", "status", "status"),
+        ("run_report", "status", "status"),
+        ("advisory_current_json", "published", "document"),
+        ("advisories_published", "published", "published"),
+        ("packages", "sources", "table"),  # switched off
+    ],
+)
+def test_an_asset_is_in_the_group_of_its_layer(
+    first_run: SampleHome, name: str, group: str, layer: str
+) -> None:
+    node = first_run.defs().resolve_asset_graph().get(dg.AssetKey([DOMAIN, name]))
+
+    assert (node.group_name, node.tags["etl/layer"]) == (f"{DOMAIN}_{group}", layer)
+
+
+def test_the_pages_open_the_files_that_an_asset_is_declared_in(first_run: SampleHome) -> None:
+    graph = first_run.defs().resolve_asset_graph()
+    files = {}
+    for key in graph.materializable_asset_keys:
+        references = graph.get(key).metadata["dagster/code_references"]
+        [reference] = references.code_references
+        files[key.path[-1]] = Path(reference.file_path)
+
+    assert [name for name, file in files.items() if not file.is_file()] == []
+    assert files["kev_raw"].name == "kev.yaml"
+    assert files["stg_advisories__kev"].name == "stg_advisories__kev.sql"
+    assert files["advisories_published"].name == "_domain.yaml"
+
+
+def test_what_is_published_has_a_freshness_policy(first_run: SampleHome) -> None:
+    graph = first_run.defs().resolve_asset_graph()
+    published = [
+        node
+        for node in map(graph.get, graph.materializable_asset_keys)
+        if node.group_name.endswith("_published")
+    ]
+
+    assert len(published) > 4
+    assert [node.key for node in published if node.freshness_policy is None] == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "shown"),
+    [
+        ("<package>:<cve>", r"\<package>:\<cve>"),
+        ("a list, `<id>` each", "a list, `<id>` each"),
+        ("`a` <b> `<c>`", r"`a` \<b> `<c>`"),
+        ("no markup", "no markup"),
+    ],
+)
+def test_a_declared_text_is_not_taken_for_markup(declared: str, shown: str) -> None:
+    assert escape_tags(declared) == shown
 
 
 def test_the_asset_keys_do_not_change(first_run: SampleHome, repo_root: Path) -> None:
@@ -75,9 +143,10 @@ def test_the_lineage_page_shows_the_domains_assets(
     sample: SampleHome, repo_root: Path, tmp_path: Path
 ) -> None:
     with _webserver(sample, repo_root) as url:
-        group = f"{url}/locations/etl_assets/asset-groups/{DOMAIN}"
+        group = f"{url}/locations/etl_assets/asset-groups/{DOMAIN}_sources"
         lineage = render_page(f"{group}/lineage", tmp_path, WINDOW, seconds=120)
-        listed = render_page(f"{group}/list", tmp_path, WINDOW)
+        published = group.replace("_sources", "_published")
+        listed = render_page(f"{published}/list", tmp_path, WINDOW)
 
     # The graph draws what is in view and shortens long names; the list begins with the first.
     assert "kev_raw" in lineage
