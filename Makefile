@@ -105,6 +105,7 @@ schemas: setup ## write what follows from others: JSON Schemas, dbt's sources an
 	$(BIN)/python -m etl_assets.declarations.codegen schemas docs/schemas
 	$(BIN)/python -m etl_assets.declarations.codegen dbt etl_assets/domains dbt_project
 	PYTHONPATH=tests $(BIN)/python -m support.reliability_page docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m support.rules_page docs/domains/advisories-rules.md
 
 PICTURES := docs/images
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 from support.command_homes import (
     DOMAIN,
     Galaxy,
@@ -72,13 +73,13 @@ def test_a_failed_check_is_an_annotation(failed: RunCheck, expected: str) -> Non
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        ("/work/a/trees.yaml:7: title", "::error file=a/trees.yaml,line=7,title=title::"),
+        ("/repo/a/trees.yaml:7: title", "::error file=a/trees.yaml,line=7,title=title::"),
         ("/else/trees.yaml:7: title", "::error file=/else/trees.yaml,line=7,title=title::"),
         ("somewhere", "::error title=declarations::somewhere: "),
     ],
 )
 def test_a_fault_of_a_declaration_is_an_annotation_at_its_line(where: str, expected: str) -> None:
-    [line] = annotate_problems([Problem(where, "text", "7")], Path("/work"))
+    [line] = annotate_problems([Problem(where, "text", "7")], Path("/repo"))
 
     assert line == f"{expected}expected text, found 7"
 
@@ -112,3 +113,19 @@ def test_faults_of_declarations_are_annotated_before_they_are_reported(
     printed = capsys.readouterr()
     assert "::error file=domains/plants/_domain.yaml,line=1,title=title::" in printed.out
     assert "_domain.yaml:1: title: expected text, found 7" in printed.err
+
+
+def test_the_commands_of_the_example_workflow_succeed(
+    clean_environment: Path, repo_root: Path
+) -> None:
+    text = (repo_root / "docs" / "ci.md").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    commands = [
+        step["run"].split()[1:]
+        for step in workflow["jobs"]["check"]["steps"]
+        if step.get("run", "").startswith(".venv/bin/etl ")
+    ]
+
+    assert len(commands) == 2
+    assert [call(*command) for command in commands] == [0, 0]
+    assert (clean_environment / "checks.xml").exists()
