@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl_assets.cli.display import OUTPUT
 from etl_assets.cli.names import DomainName, OptionalDomain, OptionalSource, SourceName
 from etl_assets.cli.output import (
     GroupedCommands,
@@ -248,7 +249,11 @@ def prune(
         "freed_bytes": freed_bytes,
         "removed": [item.model_dump(mode="json") for item in removed],
     }
-    lines = [*map(str, removed), f"{len(removed)} items, {freed_bytes:,} bytes {verb}"]
+    shown = len(removed) if OUTPUT.get().verbosity > 0 else MAX_NAMES
+    lines = [str(item) for item in removed[:shown]]
+    if more := len(removed[shown:]):
+        lines.append(f"and {more:,} more, with -v")
+    lines.append(f"{len(removed)} items, {freed_bytes:,} bytes {verb}")
     print_result(lines, document, as_json=as_json)
     exit_with_worst(left_out=left_out)
 

@@ -29,6 +29,7 @@ from etl_assets.ledger.manifest import (
     manifest_file,
 )
 from etl_assets.ledger.references import references
+from etl_assets.model.display_text import MAX_NAMES
 from etl_assets.model.errors import ContentError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
@@ -68,7 +69,9 @@ class Verification(Record):
         result = f"{count} fault{'s' if count > 1 else ''}" if count else "all as recorded"
         raw_files = f"{self.files} raw files, {self.size_bytes:,} bytes"
         lines = [f"{raw_files}, and {self.other_files:,} other files: {result}"]
-        lines += map(str, self.faults)
+        lines += map(str, self.faults[:MAX_NAMES])
+        if count > MAX_NAMES:
+            lines.append(f"and {count - MAX_NAMES:,} more, with --json")
         kinds = {fault.fault for fault in self.faults}
         if kinds & {Fault.MISSING, Fault.ALTERED}:
             lines.append("the next run fetches or makes again what it needs")

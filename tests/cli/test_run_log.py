@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -108,3 +109,24 @@ def test_a_run_reports_its_progress_in_tables_models_and_documents(empty_galaxy:
     for done in steps.values():
         assert done == sorted(done)
         assert (done[0], len(set(done)) - 1) == (0, done[-1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "count", "more"),
+    [([], 5, "and 2 more, with -v"), (["-v"], 7, ""), (["--verbose"], 7, "")],
+    ids=["short", "verbose", "long name"],
+)
+def test_a_list_of_removed_files_is_cut_unless_all_are_asked_for(
+    empty_galaxy: Galaxy, capsys: Shown, flags: list[str], count: int, more: str
+) -> None:
+    for number in range(7):  # raw files that nothing uses
+        file = empty_galaxy.home.raw_file(f"{number}" * 64)
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.utime(file, (0, 0))
+
+    assert call("prune", "--dry-run", *flags) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.count("data/raw/") == count
+    assert more in shown
