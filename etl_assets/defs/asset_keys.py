@@ -153,7 +153,11 @@ def sibling_key(source: Source, table: str) -> AssetKey:
 
 
 def model_key(domain: str, model: str) -> AssetKey:
-    return AssetKey([domain, model])
+    """Return the key of a model: its name without the domain's, which the key begins with.
+
+    `stg_orchard__trees` of the domain `orchard` is `orchard/stg_trees`.
+    """
+    return AssetKey([domain, model.replace(f"_{domain}__", "_", 1)])
 
 
 def document_key(domain: Domain, document: Document) -> AssetKey:

@@ -303,6 +303,11 @@ class EventLog:
             result = evaluate_check(source, key, check, records, fetches)
             self.report(check_event(key, check.name, result))
 
+    def wipe_assets(self, keys: Sequence[dg.AssetKey]) -> None:
+        """Remove all events of assets."""
+        if keys:
+            self.instance.wipe_assets(keys)
+
     def automation_switches(self) -> dict[str, bool]:
         """Return which sensors and schedules were switched on or off in the pages, by name."""
         switches = {}

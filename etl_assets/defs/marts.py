@@ -247,7 +247,10 @@ class _ModelsBuild:
             changes=self._changes(),
         )
         keyed = None
-        if is_current_afterwards and is_complete and self._is_history_current():
+        # A model without a record was built under another key, or never: its tests have no verdict,
+        # and a build for changed keys might give none.
+        has_records = len(self._last_builds) == len(self._graph.models)
+        if is_current_afterwards and is_complete and has_records and self._is_history_current():
             keyed = self._build_for_keys(with_dated=full)
         if full:
             self.built = [*self._graph.models]

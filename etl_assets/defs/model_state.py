@@ -5,12 +5,15 @@ Plans read this too, so dbt is not imported here; building models is `etl_assets
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
+
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession
-from etl_assets.defs.materialize import combined_version, digest_texts
+from etl_assets.defs.materialize import PartOutcome, combined_version, digest_texts
 from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth, summarize_health
@@ -194,6 +197,46 @@ def last_built_at(session: DomainSession) -> datetime | None:
     graph = Graph.from_manifest(session.dbt.manifest)
     records = built_models(session, graph).values()
     return max((record.as_of for record in records), default=None)
+
+
+def take_over_renamed_models(
+    session: DomainSession, check_keys: Iterable[dg.AssetCheckKey]
+) -> list[str]:
+    """Record models under their keys that were recorded under their names in dbt; returns these.
+
+    Versions before short keys used the names. The verdicts of the models' checks, whose keys are
+    `check_keys`, come along: the gate needs them.
+    """
+    event_log, domain = session.event_log, session.domain.name
+    keys: dict[dg.AssetKey, dg.AssetKey] = {}
+    for model in Graph.from_manifest(session.dbt.manifest).models.values():
+        keys[asset_keys.model_key(domain, model.name)] = dg.AssetKey([domain, model.name])
+    unknown = keys.keys() - event_log.latest_records(keys, ModelBuild).keys()
+    former = event_log.latest_records([keys[key] for key in unknown], ModelBuild)
+    renamed = {key: keys[key] for key in sorted(unknown) if keys[key] in former}
+    checks = {
+        dg.AssetCheckKey(renamed[check.asset_key], check.name): check
+        for check in check_keys
+        if check.asset_key in renamed
+    }
+    # The verdicts first: a model with a record and without them would not be tested again.
+    for old, verdict in event_log.latest_checks(list(checks)).items():
+        event_log.report(
+            dg.AssetCheckEvaluation(
+                checks[old].asset_key,
+                old.name,
+                verdict.passed,
+                verdict.metadata,
+                severity=verdict.severity,
+                description=verdict.description,
+            )
+        )
+    for key, former_key in renamed.items():
+        record = former[former_key]
+        event_log.report_outcome(key, None, PartOutcome(record, record.version, reused=True))
+    # Else the pages list assets that nothing makes any more.
+    event_log.wipe_assets(list(renamed.values()))
+    return [former[old].model for old in renamed.values()]
 
 
 def unpublishable_models(session: DomainSession) -> list[str]:

@@ -44,8 +44,8 @@ def test_every_asset_has_a_layer_an_owner_a_description_and_kinds(first_run: Sam
         ("kev_raw", "sources", "raw"),
         ("kev_validated", "sources", "validated"),
         ("kev", "sources", "table"),
-        ("stg_advisories__kev", "models", "staging"),
-        ("int_advisories__claims", "models", "intermediate"),
+        ("stg_kev", "models", "staging"),
+        ("int_claims", "models", "intermediate"),
         ("mart_advisory_current", "models", "mart"),
         ("mart_source_health", "status", "status"),
         ("run_report", "status", "status"),
@@ -72,7 +72,7 @@ def test_the_pages_open_the_files_that_an_asset_is_declared_in(first_run: Sample
 
     assert [name for name, file in files.items() if not file.is_file()] == []
     assert files["kev_raw"].name == "kev.yaml"
-    assert files["stg_advisories__kev"].name == "stg_advisories__kev.sql"
+    assert files["stg_kev"].name == "stg_advisories__kev.sql"
     assert files["advisories_published"].name == "_domain.yaml"
 
 

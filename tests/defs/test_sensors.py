@@ -58,7 +58,7 @@ def test_a_tick_requests_once_what_moved_and_what_is_below(sample: SampleHome) -
     [request] = moved.run_requests or []
     names = {key.path[-1] for key in request.asset_selection or []}
     assert {"kev_raw", "kev_validated", "kev", "mart_advisory_current"} <= names
-    assert not names & {"echo_raw", "nvd_raw", "stg_advisories__osv"}
+    assert not names & {"echo_raw", "nvd_raw", "stg_osv"}
     assert not moved.asset_events  # the requested run records what it fetches
 
 

@@ -71,7 +71,7 @@ def test_a_record_counts_until_the_time_of_its_withdrawal(withdrawn_ahead: Sampl
     assert before != "under_investigation"
     assert withdrawn_ahead.states()[ADVISORY] == "under_investigation"
     # Nothing was fetched, and only what reads the run's time was built.
-    assert {"osv", "osv_raw", "stg_advisories__nvd"}.isdisjoint(made_then)
+    assert {"osv", "osv_raw", "stg_nvd"}.isdisjoint(made_then)
     assert (ADVISORY, WITHDRAWN_AT, "record_withdrawn", RECORD) in transitions(withdrawn_ahead)
 
 

@@ -490,7 +490,7 @@ def _ids(tables: duckdb.DuckDBPyConnection, query: str) -> set[str]:
 
 def _steps_of_other_sources(sample: SampleHome) -> set[str]:
     others = set(sample.domain.sources) - {"overrides"}
-    steps = ("{}_raw", "{}_validated", "{}", "stg_advisories__{}")
+    steps = ("{}_raw", "{}_validated", "{}", "stg_{}")
     return {step.format(name) for name in others for step in steps}
 
 

@@ -148,32 +148,32 @@ def test_production_is_summed_by_day_machine_mold_and_item(first_factory: Factor
 @pytest.mark.parametrize(
     ("asset", "check", "offender"),
     [
-        ("int_molding__product_records", "records_name_known_items", "7001X, rows: 1"),
-        ("int_molding__product_records", "records_name_known_molds", "DUCK-M-009, rows: 1"),
-        ("int_molding__purchase_orders", "orders_name_known_items", "7009M, rows: 1"),
+        ("int_product_records", "records_name_known_items", "7001X, rows: 1"),
+        ("int_product_records", "records_name_known_molds", "DUCK-M-009, rows: 1"),
+        ("int_purchase_orders", "orders_name_known_items", "7009M, rows: 1"),
         (
-            "stg_molding__mold_specification_summary",
+            "stg_mold_specification_summary",
             "specifications_name_known_items",
             "7009M, rows: 1",
         ),
-        ("int_molding__item_molds", "specifications_name_known_molds", "BUCK-M-002, rows: 1"),
+        ("int_item_molds", "specifications_name_known_molds", "BUCK-M-002, rows: 1"),
         (
-            "int_molding__order_records",
+            "int_order_records",
             "records_make_the_ordered_item",
             "PO2501005, 2025-02-03, 2, NO.01, 7001X, 7001M",
         ),
         (
-            "int_molding__order_records",
+            "int_order_records",
             "records_use_the_ordered_plastic_resin",
             "PO2501006, 2025-02-04, 1, NO.02, 20010, 20011",
         ),
         (
-            "int_molding__product_records",
+            "int_product_records",
             "shots_give_the_pieces",
             "PO2501004, 2025-02-04, 1, NO.03",
         ),
         (
-            "int_molding__product_records",
+            "int_product_records",
             "records_add_up",
             "PO2501008, 2025-02-05, 1, NO.02",
         ),
