@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,7 @@ from etl_assets.publish.writers.output import (
 )
 from etl_assets.publish.writers.purl import PackageOptions, PackageVersion
 from etl_assets.publish.writers.rows import Rows
+from etl_assets.publish.writers.unchanged import merge_elements
 
 VULNERABILITIES = "vulnerabilities"
 COMPONENTS = "components"
@@ -175,25 +177,15 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
         metadata=Metadata(context.as_of, Supplier(options.author), properties or None),
     )
     encoder = msgspec.json.Encoder()
-    components: dict[str, Component] = {}
-
-    def encode_vulnerabilities() -> Iterator[bytes]:
-        for row in rows.convert(Row):
-            # The package URL is the `bom-ref`, so that equal packages have equal references.
-            refs = []
-            for product in row.products:
-                for ref in options.product_urls(product):
-                    component = Component(ref, "library", product.name, ref, product.version)
-                    components.setdefault(ref, component)
-                    refs.append(ref)
-            yield encoder.encode(_make_vulnerability(row, refs))
-
-    def encode_components() -> Iterator[bytes]:
-        # Runs after the vulnerabilities are written: by then `components` is complete.
-        for ref in sorted(components):
-            yield encoder.encode(components[ref])
-
-    lists = [(VULNERABILITIES, encode_vulnerabilities()), (COMPONENTS, encode_components())]
+    vulnerabilities = merge_elements(
+        rows,
+        document,
+        context,
+        VULNERABILITIES,
+        lambda changed: map(encoder.encode, _make_vulnerabilities(changed, options)),
+    )
+    components = map(encoder.encode, _make_components(rows, options))
+    lists = [(VULNERABILITIES, vulnerabilities), (COMPONENTS, components)]
     with open_output(context.directory / document.file) as file:
         write_object(file, encoder.encode(header), lists)
     return [file.describe(document.file, document.file, len(rows))]
@@ -222,6 +214,25 @@ def count_rows(document: Document, directory: Path) -> int:
             f"{path}: expected a component for each reference, none for {min(missing)}"
         )
     return count
+
+
+def _make_vulnerabilities(rows: Rows, options: Options) -> Iterator[Vulnerability]:
+    for row in rows.convert(Row):
+        # The package URL is the `bom-ref`, so that equal packages have equal references.
+        refs = chain.from_iterable(map(options.product_urls, row.products))
+        yield _make_vulnerability(row, list(refs))
+
+
+def _make_components(rows: Rows, options: Options) -> Iterator[Component]:
+    """One component per reference, in their order."""
+    products = {tuple(product.items()) for (each,) in rows.values(["products"]) for product in each}
+    components: dict[str, Component] = {}
+    for values in products:
+        product = PackageVersion(**dict(values))
+        for ref in options.product_urls(product):
+            component = Component(ref, "library", product.name, ref, product.version)
+            components.setdefault(ref, component)
+    yield from (components[ref] for ref in sorted(components))
 
 
 def _make_vulnerability(row: Row, refs: list[str]) -> Vulnerability:

@@ -14,7 +14,7 @@ from support.site_rows import an_entry, lay_entries
 
 from etl_assets.declarations.domain import Attribution, Document
 from etl_assets.model.errors import BuildError
-from etl_assets.publish.writers import csaf, osv
+from etl_assets.publish.writers import csaf, cyclonedx, osv
 from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
 from etl_assets.publish.writers.registry import count_rows, find_writer
 from etl_assets.publish.writers.rows import Rows
@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "publisher_name": "Garden",
         "publisher_namespace": "https://garden.example",
     },
+    "cyclonedx": PACKAGE | VEX,
     "json_envelope": {"rows": "trees"},
     "openvex": PACKAGE | VEX,
     "vex_repository": PACKAGE
@@ -63,6 +64,10 @@ def a_row(document_format: str, package: str, number: int, text: str) -> dict[st
         row = dict.fromkeys(field.name for field in osv.msgspec.structs.fields(osv.Row))
         times = {"published_at": JANUARY, "modified_at": FEBRUARY}
         return row | pair | times | {"summary": text, "details": "", "is_affected": True}
+    if document_format == "cyclonedx":
+        row = dict.fromkeys(field.name for field in cyclonedx.msgspec.structs.fields(cyclonedx.Row))
+        dates = dict.fromkeys(("first_issued_at", "last_updated_at"), JANUARY)
+        return row | pair | dates | {"state": "resolved", "detail": text, "products": products}
     if document_format in {"openvex", "vex_repository"}:
         columns = ("vulnerability_url", "justification", "impact_statement", "action_statement")
         stated = {"status": "fixed", "status_notes": text, "stated_at": JANUARY}
@@ -188,7 +193,7 @@ def test_nothing_is_taken_over_from_a_mart_with_other_columns(
     assert read_files(tmp_path / "parts") == read_files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("document_format", ["json_envelope", "openvex"])
+@pytest.mark.parametrize("document_format", ["cyclonedx", "json_envelope", "openvex"])
 def test_a_published_list_with_another_number_of_elements_is_refused(
     tmp_path: Path, document_format: str
 ) -> None:
@@ -203,7 +208,9 @@ def test_a_published_list_with_another_number_of_elements_is_refused(
         find_writer(document).write(rows, document, context)
 
 
-@pytest.mark.parametrize("document_format", ["csaf", "json_envelope", "openvex", "osv"])
+@pytest.mark.parametrize(
+    "document_format", ["csaf", "cyclonedx", "json_envelope", "openvex", "osv"]
+)
 def test_a_part_that_is_not_the_published_one_is_read_back(
     tmp_path: Path, document_format: str
 ) -> None:
