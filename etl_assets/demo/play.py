@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,20 +210,21 @@ class _DemoHome:
 
     def next_steps(self, scenes: Sequence[Scene]) -> str:
         """Returns what the operator can do with the home of the demo, and after it."""
-        home, name = f"ETL_HOME={shlex.quote(str(self._home))}", self._domain.name
+        etl, name = _program(), self._domain.name
+        home = f"ETL_HOME={shlex.quote(str(self._home))}"
         latest = self._home / "outputs" / name / "latest"
         rows = [("open the report", (latest / "run_report.html").as_uri())]
         if site := next(iter(sorted(latest.glob("*/index.html"))), None):
             rows.append(("open the site", site.as_uri()))
         if self._domain.explain:
             key = (_changed_keys(scenes[1:]) or _changed_keys(scenes))[-1]
-            rows.append(("explain a row", f"{home} etl explain {name} {shlex.quote(key)}"))
+            rows.append(("explain a row", f"{home} {etl} explain {name} {shlex.quote(key)}"))
         rows += [
-            ("see the state", f"{home} etl status {name}"),
-            ("see Dagster's pages", f"{home} etl ui"),
+            ("see the state", f"{home} {etl} status {name}"),
+            ("see Dagster's pages", f"{home} {etl} ui"),
             (
                 "run on the real feeds",
-                " && ".join([*self._copies(), f"{REAL_HOME} etl run {name}"]),
+                " && ".join([*self._copies(), f"{REAL_HOME} {etl} run {name}"]),
             ),
         ]
         width = max(len(title) for title, _ in rows)
@@ -331,6 +333,15 @@ def _compare(number: int, step: Step, show: Show, before: Rows, after: Rows) -> 
         unchanged=len(keys) - len(changes),
         rows=len(after),
     )
+
+
+def _program() -> str:
+    """Returns how to call the command: by its path if its environment is not activated."""
+    if shutil.which("etl"):
+        return "etl"
+    path = Path(sys.executable).parent / "etl"
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _changed_keys(scenes: Sequence[Scene]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,20 @@ def test_a_demo_replaces_the_folder_of_the_last_one_and_no_other(
     assert "--keep: expected an empty folder or one of a demo" in capsys.readouterr().err
     assert Path("mine/file").exists()
     assert not Path("etl-demo/galaxy/old").exists()
+
+
+@pytest.mark.parametrize("is_on_path", [True, False], ids=["activated", "by path"])
+def test_the_next_steps_can_be_called_as_they_are_printed(
+    empty_galaxy: Galaxy, capsys: Shown, monkeypatch: pytest.MonkeyPatch, is_on_path: bool
+) -> None:
+    programs = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin" if is_on_path else "/usr/bin:/bin")
+    assert call("demo", "galaxy") == 0
+    [command] = re.findall(r"see the state +(.+)", capsys.readouterr().out)
+
+    shown = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
+
+    assert shown.stdout.startswith("galaxy: partial_success")
 
 
 @pytest.mark.parametrize("domain", ["galaxy", "molding", "transit"])
