@@ -21,9 +21,10 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.definitions import build_defs
 from etl_assets.defs.launch import open_instance, open_project
+from etl_assets.defs.run_events import run_check
 from etl_assets.demo import samples
 from etl_assets.model.home import Home
-from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_manifest import RunCheck, RunManifest
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import plan_run, run_domain
 from etl_assets.settings import Settings
@@ -146,11 +147,18 @@ class SampleHome:
 
     def check_description(self, asset: str, check: str) -> str:
         """Return the description of the last evaluation of a check."""
+        return self._last_check(asset, check).description
+
+    def failing_rows(self, asset: str, check: str) -> list[str]:
+        """Return the rows that the last evaluation of a check shows, each as text."""
+        rows = self._last_check(asset, check).rows
+        return [", ".join(row) for row in rows.rows] if rows else []
+
+    def _last_check(self, asset: str, check: str) -> RunCheck:
         key = dg.AssetCheckKey(dg.AssetKey([self.name, asset]), check)
         with self.instance() as instance:
             rows = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])
-        event = rows[key].event.dagster_event
-        return event.asset_check_evaluation_data.description or ""
+        return run_check(rows[key].event.dagster_event.asset_check_evaluation_data)
 
     def defs(self) -> dg.Definitions:
         return build_defs(ProjectContext(self.settings, load(self.settings.domains_dir)))

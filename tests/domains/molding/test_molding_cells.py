@@ -117,6 +117,6 @@ def test_a_merged_order_number_is_that_of_each_shift(march: FactoryHome) -> None
 def test_a_record_with_an_item_and_no_order_fails_a_check(march: FactoryHome) -> None:
     check = "molding__records_with_an_item_have_an_order"
 
-    description = march.check_description("int_product_records", check)
+    rows = march.failing_rows("int_product_records", check)
 
-    assert description.splitlines()[1:] == ["2025-03-03, D1, NO.01, 7001M"]
+    assert rows == ["2025-03-03, D1, NO.01, 7001M"]

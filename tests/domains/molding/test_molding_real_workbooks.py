@@ -93,7 +93,9 @@ def test_the_checks_list_exactly_the_failing_rows_of_these_workbooks(
 ) -> None:
     factory, manifest = real_run
     failing_rows = {
-        check.name.partition("__")[2]: check.description.splitlines()[1:]
+        check.name.partition("__")[2]: [", ".join(row) for row in check.rows.rows]
+        if check.rows
+        else check.description.splitlines()[1:]
         for check in manifest.failed_checks
     }
 
