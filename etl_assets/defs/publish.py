@@ -159,15 +159,19 @@ def _check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     key = asset_keys.published_key(domain)
     descriptions = {
         asset_keys.gate_key(domain).name: (
-            "No blocking check fails for the candidate, and no document loses a row."
+            "No blocking check fails for the candidate, and no document loses a row. If not,"
+            " nothing is published: correct what the failed checks name, or accept a limit."
         )
     }
+    accept = (
+        f"If not, look at the report, and accept it by `etl run {domain.name} --accept-changes`."
+    )
     for check in domain.gate:
         for name, limit in gate.describe_limits(check).items():
-            descriptions[name] = f"Expected: {limit}."
+            descriptions[name] = f"Expected: {limit}. {accept}"
     for coverage in domain.coverage:
         descriptions[gate.coverage_name(coverage)] = (
-            f"Expected: {gate.describe_coverage(coverage)}."
+            f"Expected: {gate.describe_coverage(coverage)}. {accept}"
         )
     for number, command in enumerate(domain.verify, start=1):
         descriptions[asset_keys.verify_check(number)] = (

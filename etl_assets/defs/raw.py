@@ -178,7 +178,10 @@ def _fetch_failure(
 CHECKS: Sequence[SourceCheck[FetchResult]] = (
     SourceCheck(
         "fetched",
-        lambda source: f"{source.producer} could be reached, and what it served was complete.",
+        lambda source: (
+            f"{source.producer} could be reached, and what it served was complete. If not, the last"
+            " good file is used, and the next run tries again."
+        ),
         _fetch_failure,
     ),
 )

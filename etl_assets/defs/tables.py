@@ -323,7 +323,8 @@ CHECKS: Sequence[SourceCheck[TableResult]] = (
         lambda source: (
             "The newest file's rows satisfy the contract: at most "
             f"{source.contract.max_rejected_pct:g} %, or {source.contract.max_rejected_rows:,}, of"
-            " them rejected, and it did not shrink."
+            " them rejected, and it did not shrink. If not, the last table is kept: look at the"
+            f" file, and accept it by `etl run {source.domain} --accept-changes`."
         ),
         _contract_failure,
     ),

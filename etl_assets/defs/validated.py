@@ -221,7 +221,10 @@ def _content_failure(
 CHECKS: Sequence[SourceCheck[ValidationResult]] = (
     SourceCheck(
         "content",
-        lambda source: f"The newest download is complete and is {source.format.name}.",
+        lambda source: (
+            f"The newest download is complete and is {source.format.name}. If not, it is in"
+            f" quarantine: `etl quarantine list {source.full_name}` says why."
+        ),
         _content_failure,
     ),
 )

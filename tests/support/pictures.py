@@ -68,7 +68,7 @@ def picture_of_graph(folder: Path, target: Path) -> None:
     try:
         wait_for(f"{page}/server_info")
         screenshot(
-            f"{page}/locations/etl_assets/asset-groups/{GRAPH_DOMAIN}_models/lineage",
+            f"{page}/locations/etl_assets/asset-groups/{GRAPH_DOMAIN}_sources/lineage",
             target,
             width=1600,
             height=900,
