@@ -45,7 +45,9 @@ FORMATS = sorted(OPTIONS)
 KEYS = {"osv": ("vulnerability_id", "package_name"), "site": ("page", "entry")}
 
 
-def a_row(document_format: str, package: str, number: int, text: str) -> dict[str, Any]:
+def a_row(  # noqa: PLR0911 - one for each format
+    document_format: str, package: str, number: int, text: str
+) -> dict[str, Any]:
     """A row of the format for a package and an id; `text` is what a change changes."""
     pair = {"package_name": package, "vulnerability_id": f"CVE-2026-{number}"}
     if document_format == "site":
