@@ -335,7 +335,8 @@ def test_these_tests_set_every_field_that_a_manifest_could_lose() -> None:
         published_sha256="c" * 64, fetched_at=NOON, attempts=2, last_status=200,
         waited_seconds=1.5, verdict=verdict, code_version="1",
     )  # fmt: skip
-    table = a_table("c" * 64).model_copy(update={"part": part})
+    columns = {"filled_columns": ["kind"], "lost_columns": ["note"]}
+    table = a_table("c" * 64).model_copy(update={"part": part, **columns})
     validated = ValidationResult(part=part, file=file, verdict=verdict, code_version="3")
     made = TableResult(part=part, table=table)
 
