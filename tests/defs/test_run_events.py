@@ -19,7 +19,7 @@ from etl_assets.report.gather import FILES, HTML_FILE, MARKDOWN_FILE, RUN_FILES
 FEED = "advisory.echohq.com/data.json"
 
 
-def test_the_report_asset_shows_the_markdown_and_the_path_of_the_page(sample: SampleHome) -> None:
+def test_the_report_asset_shows_the_markdown_and_links_the_page(sample: SampleHome) -> None:
     with sample.instance() as instance:
         event = instance.get_latest_materialization_event(report_key(sample.domain))
 
@@ -27,7 +27,9 @@ def test_the_report_asset_shows_the_markdown_and_the_path_of_the_page(sample: Sa
     metadata = event.asset_materialization.metadata
     text = (sample.latest / MARKDOWN_FILE).read_text(encoding="utf-8")
     assert metadata["report"] == dg.MetadataValue.md(text)
-    assert Path(str(metadata["page"].value)).parts[-2:] == (sample.latest.name, HTML_FILE)
+    assert metadata["open"] == dg.MetadataValue.url(
+        f"/outputs/{DOMAIN}/{sample.latest.name}/{HTML_FILE}"
+    )
 
 
 def test_publishing_is_one_of_the_phases(first_run: SampleHome) -> None:
@@ -78,5 +80,6 @@ def test_a_failed_run_has_a_report(tmp_path: Path) -> None:
 
     [directory] = [path for path in sample.home.outputs(DOMAIN).iterdir() if path.is_dir()]
     assert manifest.status is RunStatus.FAILED
-    assert "Failed, not published" in (directory / HTML_FILE).read_text(encoding="utf-8")
-    assert "**failed**, not published" in (directory / MARKDOWN_FILE).read_text(encoding="utf-8")
+    headline = "Failed with 2 errors, not published"
+    assert headline in (directory / HTML_FILE).read_text(encoding="utf-8")
+    assert f"**{headline}" in (directory / MARKDOWN_FILE).read_text(encoding="utf-8")
