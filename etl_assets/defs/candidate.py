@@ -243,6 +243,7 @@ class Candidate:
                 self.run.directory.absolute(),
                 settings.domains_dir / self._domain.name,
                 settings.plain_environment(),
+                self._session.home.scratch,
             )
             results.append(
                 RunCheck(

@@ -7,6 +7,7 @@ What follows from its exit code is the caller's. Whether a published set is inta
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,7 +19,6 @@ from typing import IO
 
 from etl_assets.declarations.domain import VerifyCommand
 from etl_assets.model.display_text import to_one_line
-from etl_assets.publish.run_directory import list_files
 
 CANDIDATE_VARIABLE = "ETL_CANDIDATE"
 TAIL_BYTES, TAIL_LINES = 4_000, 20
@@ -41,29 +41,43 @@ class CommandResult:
 
 
 def run_command(
-    command: VerifyCommand, candidate: Path, folder: Path, environment: Mapping[str, str]
+    command: VerifyCommand,
+    candidate: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    scratch: Path,
 ) -> CommandResult:
-    """Run the command in `folder` with the candidate's directory as its last argument.
+    """Run the command in `folder` with a copy of the candidate's directory as its last argument.
 
-    At its end, whatever ended it, every process of its group is killed. It may not change the
-    candidate, whose files are complete and whose digests are recorded.
+    The copy is below `scratch`: files of the candidate may be links to published ones, so whatever
+    the command did to them would reach readers. At its end, whatever ended it, every process of its
+    group is killed.
     """
-    before = _file_states(candidate)
-    arguments = [*command.command, str(candidate)]
+    scratch.mkdir(parents=True, exist_ok=True)
+    # Programs that left the group may still write to it.
+    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as temporary:
+        copy = Path(temporary) / candidate.name
+        try:
+            shutil.copytree(candidate, copy)
+        except OSError as error:
+            return CommandResult(f"expected space for a copy of the candidate, found: {error}", [])
+        return _run_on(copy, command, folder, environment)
+
+
+def _run_on(
+    copy: Path, command: VerifyCommand, folder: Path, environment: Mapping[str, str]
+) -> CommandResult:
     # To a file, as a process that is left behind would keep a pipe open.
     with tempfile.TemporaryFile() as output:
         try:
-            with _start(arguments, folder, environment, output) as process:
+            with _start([*command.command, str(copy)], folder, environment, output) as process:
                 exit_code = process.wait(command.timeout_seconds)
             fault = "" if exit_code == 0 else f"expected exit code 0, found {exit_code}"
         except subprocess.TimeoutExpired:
             fault = f"expected an end within {command.timeout_seconds:g} s, killed it"
         except OSError as error:
             fault = f"expected a program that can be started, found: {error}"
-        tail = _read_tail(output)
-    if not fault and _file_states(candidate) != before:
-        fault = "expected the candidate as it was, found that the command changed its files"
-    return CommandResult(fault, tail)
+        return CommandResult(fault, _read_tail(output))
 
 
 @contextmanager
@@ -86,15 +100,6 @@ def _start(
         with suppress(ProcessLookupError, PermissionError):  # no process of the group is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(END_SECONDS)
-
-
-def _file_states(candidate: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of each file."""
-    states = {}
-    for name in list_files(candidate):
-        status = (candidate / name).stat()
-        states[name] = (status.st_size, status.st_mtime_ns)
-    return states
 
 
 def _read_tail(output: IO[bytes]) -> list[str]:

@@ -21,7 +21,7 @@ def run(folder: Path, *command: str, seconds: float = 20) -> CommandResult:
     candidate.mkdir(exist_ok=True)
     (candidate / "trees.json").write_text("{}")
     declared = VerifyCommand(command=list(command), timeout_seconds=seconds)
-    return run_command(declared, candidate, folder, ENVIRONMENT)
+    return run_command(declared, candidate, folder, ENVIRONMENT, folder)
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -104,18 +104,27 @@ def test_a_command_that_takes_too_long_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "open(sys.argv[1] + '/more.txt', 'w').close()",
-        "open(sys.argv[1] + '/trees.json', 'w').write('[1]')",
-        "__import__('os').unlink(sys.argv[1] + '/trees.json')",
+        "open(name, 'a').write('more')",
+        "os.chmod(name, 0o644); open(name, 'r+').write('[]')",
+        "os.unlink(name)",
+        "os.rename(name, name + '.old')",
+        "os.chmod(sys.argv[1], 0o500)",
     ],
-    ids=["a file more", "other bytes", "a file gone"],
 )
-def test_a_command_that_changes_the_candidate_is_a_fault(tmp_path: Path, code: str) -> None:
-    result = run(tmp_path, *python(f"import sys; {code}"))
+def test_nothing_that_a_command_does_reaches_the_candidate_or_what_is_linked_to_it(
+    tmp_path: Path, code: str
+) -> None:
+    published = tmp_path / "published.json"
+    published.write_text("{}")
+    (tmp_path / "candidate").mkdir()
+    (tmp_path / "candidate" / "linked.json").hardlink_to(published)
 
-    assert (
-        result.fault == "expected the candidate as it was, found that the command changed its files"
-    )
+    run(tmp_path, *python(f"import os, sys; name = sys.argv[1] + '/linked.json'; {code}"))
+
+    assert published.read_text() == "{}"
+    names = [path.name for path in (tmp_path / "candidate").iterdir()]
+    assert sorted(names) == ["linked.json", "trees.json"]
+    assert (tmp_path / "candidate" / "trees.json").read_text() == "{}"
 
 
 def test_the_tail_of_a_long_output_is_kept_as_plain_text(tmp_path: Path) -> None:
