@@ -234,11 +234,9 @@ def current_run(session: DomainSession, run_id: str) -> Run:
 
 
 def _next_as_of(session: DomainSession, started_at: datetime) -> datetime:
-    """Return the start of the run, or just after the published set if that is later."""
-    published = session.published_directory()
-    if published is None:
-        return started_at
-    return max(started_at, run_directory.read_manifest(published).as_of + timedelta(microseconds=1))
+    """Return the start of the run, or just after every set that was published if that is later."""
+    newest = run_directory.newest_time(session.home, session.domain.name)
+    return max(started_at, newest + timedelta(microseconds=1)) if newest else started_at
 
 
 def takes_options(stage: Stage) -> Callable[[type[C]], type[C]]:

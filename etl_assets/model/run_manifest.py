@@ -32,7 +32,6 @@ MANIFEST_FILE = "manifest.json"
 INDEX_FILE = "index.jsonl"
 PUBLIC_KEY_FILE = "signing_key.asc"
 MARTS = "marts"
-RESTORED = "restored from"  # begins the note of a set that was published again
 # As in the names of steps, which differ from the values of `Stage`: see `stage_of_step`.
 COLLECT_STEPS = ("raw", "validated", "tables")
 LOAD_STEPS = ("marts", "publish")
@@ -364,11 +363,6 @@ class RunManifest(Record):
     def file_count(self) -> int:
         """The number of files of all documents."""
         return sum(document.files for document in self.documents)
-
-    @property
-    def is_restored(self) -> bool:
-        """True if `etl restore` published the set again."""
-        return self.note.startswith(RESTORED)
 
     @property
     def is_unchanged(self) -> bool:

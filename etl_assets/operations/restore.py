@@ -20,7 +20,6 @@ from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import (
     MARTS,
-    RESTORED,
     DocumentContent,
     PublishedFile,
     RunManifest,
@@ -148,7 +147,7 @@ def _publish(
             "run_id": directory.name,
             "started_at": started_at,
             "finished_at": datetime.now(UTC),
-            "note": f"{RESTORED} {name}",
+            "note": f"restored from {name}",
             "phases": [],
             "documents": summarize_files(file for file in files if file.document),
             "contents": [

@@ -162,8 +162,7 @@ def _as_of(session: DomainSession, options: RunOptions) -> datetime | None:
 
     Marts that were built to be published later keep the time they were built for.
     """
-    published = session.published_directory()
-    last = _newest_time(published) if published else None
+    last = run_directory.newest_time(session.home, session.domain.name)
     if options.stages.first is Stage.PUBLISH:
         built = last_built_at(session)
         if built and (last is None or built > last):
@@ -183,23 +182,6 @@ def _as_of(session: DomainSession, options: RunOptions) -> datetime | None:
     if options.as_of is None and datetime.now(UTC) <= last:
         return last + timedelta(microseconds=1)
     return options.as_of
-
-
-def _newest_time(published: Path) -> datetime:
-    """Return the logical time of the published set, or a later one of a set that it replaced.
-
-    A set that was restored has an earlier time than the sets after it, and no two publications may
-    have the same one: it is the number of the publication in the feed of changes.
-    """
-    manifest = run_directory.read_manifest(published)
-    newest = manifest.as_of
-    while manifest.is_restored and manifest.previous:
-        newest = max(newest, manifest.previous.as_of)
-        replaced = published.with_name(manifest.previous.directory)
-        if not replaced.is_dir():
-            break
-        manifest = run_directory.read_manifest(replaced)
-    return newest
 
 
 def _partitioned_source(session: ProjectSession, name: str) -> Source:

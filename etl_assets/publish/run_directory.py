@@ -87,6 +87,16 @@ def last_sequence(home: Home, domain: str) -> int:
     return max((place.sequence for place in places), default=0)
 
 
+def newest_time(home: Home, domain: str) -> datetime | None:
+    """The latest logical time of a set that is or was published; None if there is none.
+
+    A restored set is older than those that it replaced, and no two publications may have one time:
+    it is the number of a publication in the feed of changes.
+    """
+    places = map(_read_place, list_directories(home, domain))
+    return max((time for place in places for time in place.times), default=None)
+
+
 def read_sequence(run_dir: Path) -> int:
     """The position of a run; 0 if its manifest cannot be read, or an older version wrote it."""
     return _read_place(run_dir).sequence
@@ -386,11 +396,25 @@ def _run_order(directory: Path) -> tuple[bool, int, str, int]:
     return is_unfinished(directory), _read_place(directory).sequence, *_start_order(directory)
 
 
+class _Link(msgspec.Struct):
+    """The logical time of the set that a set replaced."""
+
+    as_of: datetime | None = None
+
+
 class _Place(msgspec.Struct):
-    """Where a run is in the order of runs, and whether it published."""
+    """Where a run is in the order of runs, and whether and when it published."""
 
     sequence: int = 0
     published: bool = False
+    as_of: datetime | None = None
+    previous: _Link | None = None
+
+    @property
+    def times(self) -> list[datetime]:
+        """The logical times of the published sets that the run knows."""
+        times = [self.as_of, self.previous and self.previous.as_of] if self.published else []
+        return [time for time in times if time]
 
 
 def _read_place(directory: Path) -> _Place:

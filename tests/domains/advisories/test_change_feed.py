@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from support.command_homes import call
 from support.sample_home import AS_OF, SampleHome
 from support.second_runs import RULINGS
 
+from etl_assets.demo import samples
 from etl_assets.model.errors import UsageError
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.changes import Changes, find_changes
@@ -157,6 +158,25 @@ def test_a_time_of_a_set_that_was_replaced_is_not_used_again(
     rule("CVE-2023-900053,cobalt,not_applicable,,minor")(sample)
     with pytest.raises(UsageError, match="expected a time after the published set's"):
         sample.run(RunOptions(as_of=newest))
+
+
+def test_a_run_after_a_restored_set_is_later_than_all_sets_even_before_their_time(
+    tmp_path: Path,
+) -> None:
+    sample, now = SampleHome(tmp_path), datetime.now(UTC)
+    samples.pack(sample.sample_dir, sample.mirror, sample.domain, at=now)
+    ahead = now + timedelta(hours=20)
+    sample.run(RunOptions(as_of=ahead))
+    rule("CVE-2026-900043,pebble,not_applicable,,code_not_in_use")(sample)
+    replaced = sample.run(RunOptions(accept_changes=True))
+    consumer, number = rows_of(sample), since(sample, "0").newest
+    restore(0)(sample)
+    rule("CVE-2023-900053,cobalt,wont_fix,,minor")(sample)
+
+    newest = sample.run(RunOptions(accept_changes=True))
+
+    assert newest.as_of > replaced.as_of > ahead
+    assert apply(consumer, since(sample, number)) == rows_of(sample)
 
 
 @pytest.mark.parametrize("number", ["x", "1-", "1-2-3", "", "-1"])
