@@ -226,6 +226,8 @@ def config_show(*, as_json: Json = False) -> None:
 
     A secret is never shown, only whether it is set.
     """
+    from etl_assets.fetch.network_guard import redact_value
+
     settings = load_settings()
     descriptions = list(settings.describe())
     lines = [_format_setting(setting) for setting in descriptions]
@@ -239,7 +241,11 @@ def config_show(*, as_json: Json = False) -> None:
         problem = ""
     lines += [_format_secret(secret) for secret in secrets]
     overrides = [
-        {"name": each.name, "value": each.value, "origin": str(each.place)}
+        {
+            "name": each.name,
+            "value": redact_value(each.name, each.value),
+            "origin": str(each.place),
+        }
         for each in settings.overrides
     ]
     lines += [

@@ -52,11 +52,20 @@ def read_overrides(document: YamlDocument) -> tuple[list[Override], list[RuleVio
         if "." not in name or not all(name.split(".")):
             violations.append(RuleViolation((KEY, name), FORM, repr(name)))
             continue
+        if parent := _find_parent(name, data):
+            expected = f"one override of a value, not {parent} too"
+            violations.append(RuleViolation((KEY, name), expected, "both"))
+            continue
         places = {
             path[2:]: place for path, place in document.places.items() if path[:2] == (KEY, name)
         }
         overrides.append(Override(name, value, places))
     return overrides, violations
+
+
+def _find_parent(name: str, data: Iterable[str]) -> str | None:
+    """Returns another override whose value has the one of this name in it."""
+    return next((other for other in data if name.startswith(f"{other}.")), None)
 
 
 def find_unknown_domains(overrides: Sequence[Override], domains: Iterable[str]) -> list[Problem]:

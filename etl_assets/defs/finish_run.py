@@ -22,6 +22,7 @@ from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.fetch.locations import is_sample_mirror
+from etl_assets.fetch.network_guard import redact_value
 from etl_assets.model.errors import EtlError, HomeError
 from etl_assets.model.records import MIXED, PublishedSet, QuarantinedFile, RunStatus
 from etl_assets.model.run_log import LOG_FILE, Kind, SummaryLine
@@ -105,7 +106,7 @@ def finish(
             "directory": directory.name,
             "changes": changes,
             "sequence": chain.next_sequence(home, domain.name),
-            "overrides": domain.overrides,
+            "overrides": {k: redact_value(k, value) for k, value in domain.overrides.items()},
             "previous": head.link if manifest.published else None,
             "new_history": head.new_history if manifest.published else None,
         }

@@ -167,6 +167,17 @@ def _names_a_secret(match: re.Match[str]) -> bool:
     return not is_prose and is_secret_name(name)
 
 
+def redact_value(name: str, value: object) -> object:
+    """Returns a value of YAML without its secrets; `name` is that of the value, or a path to it."""
+    if isinstance(value, dict):
+        return {key: redact_value(str(key), below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [redact_value(name, below) for below in value]
+    if not isinstance(value, str):
+        return value
+    return MASK if is_secret_name(name.rpartition(".")[2]) else redact_message(value)
+
+
 def redact_text(text: str) -> str:
     """Returns at most 200 characters of text, redacted if it is a URL and masked if it is not."""
     try:

@@ -186,6 +186,10 @@ def test_a_fault_of_one_domain_stops_that_domain_only(garden: Path) -> None:
         ("overrides: [a]", ":1: overrides: expected a mapping of paths to values, found a list"),
         ("overrides: {home: x}", ":1: overrides.home: expected a path with dots, such as "),
         ("overrides: {a..b: x}", ":1: overrides.a..b: expected a path with dots, such as "),
+        (
+            "overrides: {a.b.c: 1, a.b: {c: 2}}",
+            ":1: overrides.a.b.c: expected one override of a value, not a.b too, found both",
+        ),
     ],
 )
 def test_overrides_without_their_form_are_faults_of_the_settings_file(
@@ -217,3 +221,34 @@ def test_a_run_applies_overrides_and_records_them(
     assert capsys.readouterr().out == "10\n"
     monkeypatch.delenv("ETL_CONFIG")
     assert run_and_read_manifest(capsys).overrides == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("vars.my_api_token", "s3cret", "***"),
+        ("vars", "{password: s3cret, rows: 3}", '{"password": "***", "rows": 3}'),
+        ("vars.address", "https://me:s3cret@a.example/x", "https://a.example/x"),
+    ],
+)
+def test_secrets_among_overrides_are_shown_nowhere(
+    empty_galaxy: Galaxy,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    shown: str,
+) -> None:
+    file = empty_galaxy.folder / "settings.yaml"
+    file.write_text(f"overrides:\n  {DOMAIN}.{name}: {value}\n", encoding="utf-8")
+    monkeypatch.setenv("ETL_CONFIG", str(file))
+
+    assert call("config", "show") == 0
+    assert f"{DOMAIN}.{name} = {shown} ({file}:2)" in capsys.readouterr().out
+    assert call("run", DOMAIN, "--json", "--stage", "raw") == 0
+
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)[0]["overrides"] == {
+        f"{DOMAIN}.{name}": json.loads(shown) if shown.startswith("{") else shown
+    }
+    assert "s3cret" not in printed.out + printed.err
