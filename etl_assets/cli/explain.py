@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from etl_assets.cli.display import OUTPUT
 from etl_assets.cli.names import check_domains, complete_domain
 from etl_assets.cli.output import (
     EXIT_FAILED,
@@ -17,6 +18,7 @@ from etl_assets.cli.output import (
     open_session,
     print_result,
 )
+from etl_assets.model.display_text import MAX_NAMES
 from etl_assets.model.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -136,7 +138,8 @@ def diff(
     with open_session(domain) as session:
         name = domain or find_domain_of(session.project, files).name
         difference = diff(session.for_domain(name), files)
-    print_result(difference.lines(), difference.model_dump(mode="json"), as_json=as_json)
+    lines = difference.lines(None if OUTPUT.get().verbosity > 0 else MAX_NAMES)
+    print_result(lines, difference.model_dump(mode="json"), as_json=as_json)
 
 
 @app.command(rich_help_panel="Explain")

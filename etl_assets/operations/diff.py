@@ -7,7 +7,6 @@ built in a scratch home, so nothing in the home changes.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,8 +51,12 @@ class Change(Record):
 
     @property
     def kind(self) -> str:
-        """The change of the first column of the answer."""
-        return f"{_first_value(self.before)} -> {_first_value(self.after)}"
+        """The change of the first column of the answer, or the columns that change beside it."""
+        before, after = _first_value(self.before), _first_value(self.after)
+        if self.before is None or self.after is None or before != after:
+            return f"{before} -> {after}"
+        columns = [name for name, value in self.after.items() if self.before[name] != value]
+        return f"{after}, another {' and '.join(columns)}"
 
     def line(self) -> str:
         line = f"{' '.join(self.key.values())}: {_format_change(self.before, self.after)}"
@@ -72,19 +75,29 @@ class Difference(Record):
     rows: int = Field(ge=0, description="published rows")
     changes: list[Change]
     refused_by: list[str] = Field(default=[], description="exceeded limits of the gate")
+    failed_checks: list[str] = Field(default=[], description="data tests that would block a run")
     faults: list[str] = Field(default=[], description="files that a run would not use, and why")
 
-    def lines(self) -> list[str]:
-        kinds = Counter(change.kind for change in self.changes)
-        lines = [
-            f"{self.domain}: {len(self.changes):,} changes to the {self.rows:,} rows of {self.run}"
-        ]
-        lines += [f"  {count:,} {kind}" for kind, count in sorted(kinds.items())]
-        lines += [change.line() for change in self.changes]
+    def lines(self, limit: int | None = None) -> list[str]:
+        """The text for a terminal, with at most `limit` changes of each kind."""
+        kinds: dict[str, list[Change]] = {}
+        for change in self.changes:
+            kinds.setdefault(change.kind, []).append(change)
+        count = "1 change" if len(self.changes) == 1 else f"{len(self.changes):,} changes"
+        lines = [f"{self.domain}: {count} to the {self.rows:,} rows of {self.run}"]
+        lines += [f"  {len(changes):,} {kind}" for kind, changes in sorted(kinds.items())]
+        for kind, changes in sorted(kinds.items()):
+            shown = changes[:limit]
+            lines += [change.line() for change in shown]
+            if more := len(changes) - len(shown):
+                lines.append(f"and {more:,} more {kind}, with -v")
         lines += self.faults
         if self.refused_by:
             lines.append("the gate would refuse this:")
             lines += [f"  {finding}" for finding in self.refused_by]
+        if self.failed_checks:
+            lines.append("these checks would fail, and a run would publish nothing:")
+            lines += [f"  {check}" for check in self.failed_checks]
         return lines
 
 
@@ -259,6 +272,7 @@ class _Candidate:
             rows=run_directory.count_rows(before / file),
             changes=[_to_change(declared, change) for change in changes],
             refused_by=refusals,
+            failed_checks=self._scratch.list_failed_tests(),
             faults=self._faults,
         )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
+from etl_assets.defs.marts import describe_result
 from etl_assets.fetch import raw_store
 from etl_assets.marts import build
 from etl_assets.marts.dbt import DbtProject
@@ -110,6 +111,17 @@ class ScratchHome:
             history_model=self.graph.find(history_model) if history_model else None,
             tests=False,
         )
+
+    def list_failed_tests(self) -> list[str]:
+        """Return a line for each data test of severity ERROR that fails for what is built."""
+        nodes = self._dbt.manifest["nodes"]
+        lines = []
+        for result in self._dbt.test():
+            if result.kind == "test" and not result.is_ok:
+                description = nodes[result.unique_id].get("description")
+                text = describe_result(result, description) or result.status
+                lines.append(f"{result.unique_id.split('.')[2]}: {text.partition(chr(10))[0]}")
+        return lines
 
     def export(self, models: Sequence[Model], target: Path) -> None:
         """Write marts to a folder as parquet, each sorted by its key."""

@@ -14,7 +14,7 @@ from support.sample_home import DOMAIN, SampleHome, fingerprint
 
 from etl_assets.cli.main import main
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
-from etl_assets.operations.diff import Difference, diff
+from etl_assets.operations.diff import Change, Difference, diff
 
 RULINGS = "analyst/advisory-not-applicable.csv"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
@@ -74,6 +74,52 @@ def test_a_seed_is_replaced_in_a_copy_of_the_project(sample: SampleHome, tmp_pat
     assert {change.after["confidence"] for change in difference.changes if change.after} == {"high"}
     assert {change.details["decision_rule"] for change in difference.changes} == {"R6"}
     assert fingerprint(sample.settings.dbt_dir / "seeds") == seeds
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("old", "new", "check"),
+    [
+        (",high,", ",hgh,", "accepted_values_decision_rules_confidence"),
+        (",final,", ",finl,", "accepted_values_decision_rules_state_type"),
+        (",R4,", ",R9,", "relationships_decision_rules_rule_id"),
+    ],
+)
+def test_a_seed_that_a_run_would_refuse_is_named(
+    sample: SampleHome, tmp_path: Path, old: str, new: str, check: str
+) -> None:
+    [seed] = sample.settings.dbt_dir.glob("seeds/*/decision_rules.csv")
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(seed.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+    difference = run_diff(sample, decision_rules=wrong)
+
+    assert any(line.startswith(check) for line in difference.failed_checks)
+    assert "these checks would fail, and a run would publish nothing:" in difference.lines()
+
+
+def test_a_terminal_shows_some_changes_of_each_kind() -> None:
+    changes = [
+        Change(key={"id": f"T-{n}"}, before={"state": "open"}, after={"state": "fixed"})
+        for n in range(7)
+    ]
+    other = {"state": "open", "confidence": "low"}, {"state": "open", "confidence": "high"}
+    changes.append(Change(key={"id": "T-9"}, before=other[0], after=other[1]))
+    difference = Difference(domain="orchard", run="r", given={}, rows=9, changes=changes)
+
+    lines = difference.lines(5)
+
+    assert lines[:3] == [
+        "orchard: 8 changes to the 9 rows of r",
+        "  7 open -> fixed",
+        "  1 open, another confidence",
+    ]
+    assert lines[3:8] == [f"T-{n}: open -> fixed" for n in range(5)]
+    assert lines[8:] == [
+        "and 2 more open -> fixed, with -v",
+        "T-9: confidence low -> high",
+    ]
+    assert len(difference.lines()) == 11
 
 
 @pytest.mark.long
