@@ -29,7 +29,7 @@ def launcher(packed_galaxy: Galaxy, clean_environment: Path) -> Launcher:
 def test_the_code_of_the_docs_runs_in_an_empty_folder(
     packed_galaxy: Galaxy, clean_environment: Path, repo_root: Path
 ) -> None:
-    (clean_environment / "samples").symlink_to(packed_galaxy.mirror)
+    (clean_environment / "feeds").symlink_to(packed_galaxy.mirror)
     blocks = CODE.findall((repo_root / "docs" / "python.md").read_text(encoding="utf-8"))
 
     ended = subprocess.run(

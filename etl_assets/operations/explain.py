@@ -192,9 +192,11 @@ def resolve_domain(
             name for name in published if _has_row(home, name, declared[name], arguments)
         ] or published
     if len(matches) != 1:
+        is_empty = not any(run_directory.published_directory(home, name) for name in declared)
+        hint = f"; nothing is published in {home.root}, perhaps ETL_HOME is another" * is_empty
         forms = ", or ".join(" ".join([name, *each.key]) for name, each in declared.items())
         raise UsageError(
-            f"expected a domain and its key, {forms or 'none'}; found: {' '.join(arguments)}"
+            f"expected a domain and its key, {forms or 'none'}; found: {' '.join(arguments)}{hint}"
             + did_you_mean(" ".join(arguments[:1]), domains)
         )
     return domains[matches[0]], arguments

@@ -82,7 +82,6 @@ def test_a_seed_is_replaced_in_a_copy_of_the_project(sample: SampleHome, tmp_pat
     [
         (",high,", ",hgh,", "accepted_values_decision_rules_confidence"),
         (",final,", ",finl,", "accepted_values_decision_rules_state_type"),
-        (",R4,", ",R9,", "relationships_decision_rules_rule_id"),
     ],
 )
 def test_a_seed_that_a_run_would_refuse_is_named(
