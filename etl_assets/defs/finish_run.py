@@ -142,6 +142,8 @@ def finish(
             chain.PublishedHead(link=link),
             history if link.history_sha256 else None,
         )
+        if domain.history is None:
+            home.history_copy(domain.name).unlink(missing_ok=True)
     return manifest
 
 

@@ -38,7 +38,7 @@ from etl_assets.marts.graph import Graph
 from etl_assets.model.records import RunStatus
 from etl_assets.model.run_manifest import RunCheck, RunManifest
 from etl_assets.model.run_options import Stage
-from etl_assets.publish import gate, run_directory
+from etl_assets.publish import chain, gate, run_directory
 from etl_assets.publish.documents import WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.report import gather
@@ -72,6 +72,7 @@ def build_publish(
         run = current_run(session, context.run.run_id)
         repair_before_step(session)
         _refuse_if_overtaken(session, run)
+        _refuse_undeclared_history(session)
         candidate = Candidate(session, graph, run)
         written = candidate.write_documents(whole=run_options(config).full)
         with duckdb.get_connection() as connection:
@@ -150,6 +151,19 @@ def _refuse_if_overtaken(session: DomainSession, run: Run) -> None:
         raise dg.Failure(
             f"expected a candidate later than the published set, {published.name} as of"
             f" {last.isoformat()}, found one as of {run.as_of.isoformat()}; run again",
+            allow_retries=False,
+        )
+
+
+def _refuse_undeclared_history(session: DomainSession) -> None:
+    """Fail a run of a domain that has published a history and declares none any more."""
+    home, domain = session.home, session.domain
+    is_kept = domain.history is None and home.history_copy(domain.name).exists()
+    if is_kept and chain.read_head(home, domain.name).new_history is None:
+        raise dg.Failure(
+            f"expected `history` in the declarations of {domain.name}, as its published set has"
+            " one that would be lost, found none; declare it, or let it end:"
+            f" `etl run {domain.name} --new-history --why TEXT`",
             allow_retries=False,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -136,3 +137,19 @@ def test_a_run_whose_build_fails_keeps_the_log_of_dbt(orchard: Orchard) -> None:
     assert orchard.run(RunOptions(as_of=FIRST)).status is RunStatus.SUCCESS
     (newest, _) = run_directory.list_runs(orchard.home, DOMAIN)
     assert not (newest / "dbt.log").exists()
+
+
+def test_a_history_that_is_no_longer_declared_ends_by_a_decision_alone(orchard: Orchard) -> None:
+    orchard.serve(Files.create())
+    orchard.run(RunOptions(as_of=FIRST))
+    before, declared = orchard.latest, orchard.domain
+    orchard.domain = declared.model_copy(update={"history": None})
+
+    refused = orchard.run(RunOptions(as_of=FIRST + timedelta(hours=1), full=True))
+
+    assert (refused.status, refused.published) == (RunStatus.FAILED, False)
+    assert "expected `history` in the declarations of orchard" in refused.note
+    assert orchard.latest == before
+    decided = RunOptions(as_of=FIRST + timedelta(hours=2), new_history=True, why="not needed")
+    assert orchard.run(decided).published
+    assert orchard.run(RunOptions(as_of=FIRST + timedelta(hours=3), full=True)).published
