@@ -116,7 +116,7 @@ def test_trivy_refuses_a_candidate_as_the_documentation_shows(
     command = VerifyCommand(command=["sh", "-c", script, "verify"], timeout_seconds=600)
     environment = {"PATH": os.defpath, "HOME": str(tmp_path)}
 
-    result = run_command(command, system.published.directory, tmp_path, environment)
+    result = run_command(command, system.published.directory, tmp_path, environment, tmp_path)
 
     assert packages
     assert result.passed != is_refused, result
