@@ -39,6 +39,7 @@ from etl_assets.defs.model_state import (
     read_tables,
     repair_before_step,
 )
+from etl_assets.defs.pages.columns import ModelColumns
 from etl_assets.defs.run_events import run_sources
 from etl_assets.defs.specs import code_references, escape_tags, preview
 from etl_assets.marts import build, dbt, keyed_build
@@ -173,6 +174,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         models_build = _ModelsBuild(session, graph, run)
         results = models_build.run(selection, full=run_options(config).full)
         records = models_build.records()
+        columns = ModelColumns(domain, manifest, dbt_project.trace_columns())
         for unique_id, model in graph.models.items():
             if unique_id not in selection:
                 continue
@@ -185,6 +187,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
                 data_version=dg.DataVersion(record.version),
                 metadata={
                     "reused": unique_id not in models_build.built,
+                    **columns.metadata(unique_id),
                     **record_metadata(record, entries),
                 },
             )

@@ -29,6 +29,7 @@ from etl_assets.defs.materialize import (
     materializations,
     selected_partitions,
 )
+from etl_assets.defs.pages.columns import table_lineage
 from etl_assets.defs.specs import preview
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import ContentError
@@ -100,14 +101,15 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
                 outcomes[partition] = outcome
             done += 1
             project.advance("tables", done, len(sources))
+            shown = table_lineage(source)
             # The partitions of one table would all show the same rows.
             if source.partitions is None:
                 file = project.home.table_file(source.domain, source.name, None)
-                rows = {"preview": preview(duckdb, file)}
-                outcomes = {
-                    partition: replace(outcome, metadata={**outcome.metadata, **rows})
-                    for partition, outcome in outcomes.items()
-                }
+                shown["preview"] = preview(duckdb, file)
+            outcomes = {
+                partition: replace(outcome, metadata={**outcome.metadata, **shown})
+                for partition, outcome in outcomes.items()
+            }
             records = {partition: outcome.record for partition, outcome in outcomes.items()}
             own_missing = _missing_tables(source, state, records)
             yield from materializations(context, key, outcomes, failed=own_missing.keys())

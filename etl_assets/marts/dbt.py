@@ -23,8 +23,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etl_assets.marts import lineage_cache
 from etl_assets.marts.compiled_sql import CompiledSql, keep_compiled, read_compiled
 from etl_assets.marts.data_tests import DataTest, query_failing_rows, run_tests
+from etl_assets.marts.lineage_cache import ModelLineage
 from etl_assets.marts.node_result import NodeResult
 from etl_assets.marts.profile import DbtProfile
 from etl_assets.model.errors import BuildError
@@ -150,6 +152,24 @@ class DbtProject:
     def compiled(self) -> CompiledSql:
         """The SQL of models and tests that builds of this code have compiled."""
         return read_compiled(self.target / COMPILED_FILE, self._parsed_from)
+
+    def trace_columns(self) -> Mapping[str, ModelLineage]:
+        """The column lineage of every compiled model by unique id; made once for each code."""
+        file = self.target / lineage_cache.FILE_NAME
+        kept = lineage_cache.read_lineage(file, lineage_cache.lineage_version(self._parsed_from))
+        nodes = self.manifest["nodes"].items()
+        models = {key for key, node in nodes if node["resource_type"] == "model"}
+        if models <= kept.models.keys():
+            return kept.models
+        compiled = self.compiled.models
+        new = {key: compiled[key] for key in compiled.keys() & models - kept.models.keys()}
+        if not new or not self.warehouse.exists():
+            return kept.models
+        with self.connect() as connection:
+            traced = lineage_cache.trace_models(connection, self.manifest, new)
+        all_models = dict(sorted({**kept.models, **traced}.items()))
+        lineage_cache.keep_lineage(file, kept.model_copy(update={"models": all_models}))
+        return all_models
 
     def _load_parsed(self) -> Manifest:
         """dbt's own object of the parsed project; loaded for each invocation, which changes it."""

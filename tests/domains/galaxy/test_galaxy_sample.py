@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.raw_fields import raw_fields
 
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
@@ -237,3 +238,34 @@ def test_the_same_dumps_have_the_same_bytes_in_another_home(
     ]
 
     assert different == ["mart_galaxy_source_health.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("mart", "column", "fields"),
+    [
+        pytest.param(
+            "mart_system_bodies",
+            "hottest_k",
+            {"bodies_raw: surfaceTemperature", "populated_bodies_raw: surfaceTemperature"},
+            id="a union of two dumps",
+        ),
+        pytest.param(
+            "mart_system_stations",
+            "with_large_pads_count",
+            {"stations_raw: landingPads.large"},
+            id="a count of some rows",
+        ),
+        pytest.param(
+            "mart_region_cubes",
+            "cube_x",
+            # A report counts if it is newer than the published one, or the system is a new one.
+            {"systems_raw: coords.x", "systems_raw: updateTime", "systems_raw: id64"},
+            id="a fact that depends on the time of its report",
+        ),
+        pytest.param("mart_region_cubes", "systems_count", set(), id="a count of all rows"),
+    ],
+)
+def test_a_column_is_followed_to_the_dumps(
+    first_galaxy: Galaxy, mart: str, column: str, fields: set[str]
+) -> None:
+    assert raw_fields(first_galaxy, mart, column) == fields

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+from support.raw_fields import raw_fields
 
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
@@ -212,3 +213,38 @@ def _tables(factory: FactoryHome) -> list[Path]:
 
 def _progress(factory: FactoryHome) -> list[dict]:
     return factory.rows("mart_order_progress")
+
+
+@pytest.mark.parametrize(
+    ("mart", "column", "fields"),
+    [
+        pytest.param(
+            "mart_order_progress",
+            "remaining_pieces",
+            {"purchase_orders_raw: itemQuantity", "product_records_raw: itemGoodQuantity"},
+            id="a difference of two workbooks",
+        ),
+        pytest.param(
+            "mart_daily_production",
+            "yield_pct",
+            {"product_records_raw: itemGoodQuantity", "product_records_raw: itemTotalQuantity"},
+            id="a share of sums",
+        ),
+        pytest.param(
+            "mart_machine_use",
+            "tonnage_t",
+            {"machine_info_raw: machineTonnage"},
+            id="a column under another name",
+        ),
+        pytest.param(
+            "mart_table_product_records",
+            "plasticResin",
+            {"product_records_raw: plasticResine"},
+            id="a misspelled heading",
+        ),
+    ],
+)
+def test_a_column_is_followed_to_the_workbooks(
+    first_factory: FactoryHome, mart: str, column: str, fields: set[str]
+) -> None:
+    assert raw_fields(first_factory, mart, column) == fields

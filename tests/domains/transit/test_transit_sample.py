@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.raw_fields import raw_fields
 
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
@@ -140,3 +141,36 @@ def test_attributes_in_an_html_table_make_the_same_network(transit: Transit) -> 
 
     assert manifest.status is RunStatus.SUCCESS
     assert stations_without_digest(transit) == before
+
+
+@pytest.mark.parametrize(
+    ("mart", "column", "fields"),
+    [
+        pytest.param(
+            "mart_stations",
+            "longitude_degrees",
+            {"station_exits_raw: geometry.longitude"},
+            id="a mean",
+        ),
+        pytest.param(
+            "mart_stations",
+            "page_title",
+            {"station_pages_raw: answers[].answer.query.pages[].title"},
+            id="a field of an answer",
+        ),
+        pytest.param(
+            "mart_stations",
+            "accessibility_notes",
+            # The lists of a station are joined in the order of the requested names.
+            {
+                "station_answers_raw: answers[].answer.accessibility_notes",
+                "station_answers_raw: answers[].key.station_name",
+            },
+            id="an ordered list",
+        ),
+    ],
+)
+def test_a_column_is_followed_to_the_answers(
+    first_transit: Transit, mart: str, column: str, fields: set[str]
+) -> None:
+    assert raw_fields(first_transit, mart, column) == fields
