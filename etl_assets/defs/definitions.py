@@ -19,6 +19,7 @@ from etl_assets.defs import asset_keys, specs
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.marts import build_marts
+from etl_assets.defs.model_state import former_check_keys
 from etl_assets.defs.plan import RANGE_END, RANGE_START, tags_of_all_partitions
 from etl_assets.defs.publish import build_publish
 from etl_assets.defs.raw import build_raw
@@ -138,7 +139,7 @@ def _domain_defs(domain: Domain, project: ProjectContext) -> dg.Definitions:
         ]
     marts = build_marts(domain, project)
     graph = Graph.from_manifest(project.dbt(domain).manifest)
-    assets += [marts, build_publish(domain, project, graph, list(marts.check_keys))]
+    assets += [marts, build_publish(domain, project, graph, former_check_keys(marts.check_specs))]
     job = dg.define_asset_job(
         asset_keys.job_name(domain),
         selection=dg.AssetSelection.key_prefixes([domain.name]),

@@ -37,7 +37,7 @@ from etl_assets.declarations.names import NONE_BROKEN
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
-from etl_assets.defs.model_state import take_over_renamed_models
+from etl_assets.defs.model_state import former_check_keys, take_over_renamed_models
 from etl_assets.defs.plan import Plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
@@ -207,7 +207,8 @@ def launch(
     defs = build_defs(project)
     plan.add_new_files(session)
     graph = defs.resolve_asset_graph()
-    take_over_renamed_models(session, graph.asset_check_keys)
+    checks = former_check_keys(map(graph.get_check_spec, graph.asset_check_keys))
+    take_over_renamed_models(session, checks)
     selection = plan.select(graph, domain)
     tags = {COMMAND_TAG: domain.name, **plan.range_tags}
     if as_of:

@@ -30,6 +30,7 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import ROWS, record_metadata
 from etl_assets.defs.model_state import (
+    DBT_TEST,
     built_models,
     current_versions,
     is_full_build_due,
@@ -46,6 +47,7 @@ from etl_assets.marts import build, dbt, keyed_build
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
 from etl_assets.marts.node_result import NodeResult
+from etl_assets.model.check_names import short_check_names
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
@@ -140,15 +142,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         io_manager_key=None,
         project=None,
     )
-    checks: dict[str, dg.AssetCheckSpec] = {}
-    for spec in dbt_checks:
-        unique_id = spec.metadata[UNIQUE_ID]
-        description = manifest["nodes"][unique_id].get("description") or ""
-        # A blocking check would end the run before the gate weighs all failed tests together and
-        # the report is written.
-        checks[unique_id] = spec._replace(
-            blocking=False, description=escape_tags(description) or None
-        )
+    checks = _check_specs(domain, manifest, graph, dbt_checks)
 
     @dg.multi_asset(
         hooks=run_hooks(project, domain),
@@ -197,6 +191,33 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         models_build.finish()
 
     return marts
+
+
+def _check_specs(
+    domain: Domain,
+    manifest: Mapping[str, Any],
+    graph: Graph,
+    specs: Sequence[dg.AssetCheckSpec],
+) -> dict[str, dg.AssetCheckSpec]:
+    """Return the checks by the unique id of their test, under short names."""
+    models = {asset_keys.model_key(domain.name, m.name): m.name for m in graph.models.values()}
+    tests: dict[dg.AssetKey, list[str]] = {}
+    for spec in specs:
+        tests.setdefault(spec.asset_key, []).append(spec.name)
+    names = {key: short_check_names(tests[key], domain.name, models[key]) for key in tests}
+    checks: dict[str, dg.AssetCheckSpec] = {}
+    for spec in specs:
+        unique_id = spec.metadata[UNIQUE_ID]
+        description = manifest["nodes"][unique_id].get("description") or ""
+        checks[unique_id] = spec._replace(
+            name=names[spec.asset_key][spec.name],
+            # A blocking check would end the run before the gate weighs all failed tests together
+            # and the report is written.
+            blocking=False,
+            description=escape_tags(description) or None,
+            metadata={**spec.metadata, DBT_TEST: spec.name},
+        )
+    return checks
 
 
 class _ModelsBuild:

@@ -5,7 +5,7 @@ The gate judges the candidate before a reader can see any of it; documents are w
 """
 
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +30,7 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import digest_texts, record_metadata
-from etl_assets.defs.model_state import repair_before_step
+from etl_assets.defs.model_state import repair_before_step, take_over_renamed_checks
 from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
 from etl_assets.defs.specs import code_references, escape_tags, freshness
@@ -53,9 +53,15 @@ class PublishConfig(dg.Config):
 
 
 def build_publish(
-    domain: Domain, project: ProjectContext, graph: Graph, model_checks: Sequence[dg.AssetCheckKey]
+    domain: Domain,
+    project: ProjectContext,
+    graph: Graph,
+    model_checks: Mapping[dg.AssetCheckKey, dg.AssetCheckKey],
 ) -> dg.AssetsDefinition:
-    """Return the step from marts to `latest`; the gate includes `model_checks`."""
+    """Return the step from marts to `latest`.
+
+    The gate includes `model_checks`, which have the former key of each.
+    """
 
     @dg.multi_asset(
         hooks=run_hooks(project, domain),
@@ -78,6 +84,7 @@ def build_publish(
         with duckdb.get_connection() as connection:
             use_utc(connection)
             findings = candidate.compare(connection)
+        take_over_renamed_checks(session, model_checks)
         evaluations = session.event_log.latest_checks([*model_checks, *source_checks(domain)])
         checks = {key: run_check(evaluation) for key, evaluation in evaluations.items()}
         commands = candidate.run_commands()

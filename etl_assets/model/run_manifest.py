@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, field_validator
 
+from etl_assets.model.check_names import short_check_name
 from etl_assets.model.display_text import align_columns, cut_lines, list_some
 from etl_assets.model.records import (
     FetchStatus,
@@ -438,6 +439,10 @@ def digest_files(files: Iterable[PublishedFile]) -> str:
 def compare_manifests(before: RunManifest, after: RunManifest, since: str) -> RunChanges:
     """Returns how a run differs from an earlier one, in the directory `since`."""
     failed, failed_before = _failures(after.checks), _failures(before.checks)
+    # Versions before short names recorded those of dbt's tests.
+    for check in before.checks:
+        short = short_check_name(check.name, before.domain, check.asset.rpartition("/")[2])
+        failed_before.setdefault(f"{check.asset}: {short}", failed_before[_full_name(check)])
     marts_before = {mart.model: mart for mart in before.marts}
     marts = []
     for mart in after.marts:
@@ -466,10 +471,11 @@ def compare_manifests(before: RunManifest, after: RunManifest, since: str) -> Ru
 def _failures(checks: Iterable[RunCheck]) -> dict[str, int]:
     """Returns 0, 1 or 2 for each check: passed, a warning, an error."""
     degrees = {"warn": 1, "error": 2}
-    return {
-        f"{check.asset}: {check.name}": 0 if check.passed else degrees[check.severity]
-        for check in checks
-    }
+    return {_full_name(check): 0 if check.passed else degrees[check.severity] for check in checks}
+
+
+def _full_name(check: RunCheck) -> str:
+    return f"{check.asset}: {check.name}"
 
 
 def _changed_sources(

@@ -15,7 +15,7 @@ from etl_assets.defs.materialize import PartOutcome
 from etl_assets.model.records import ModelBuild
 
 MODELS = ("harvests", "notes", "trees", "history", "run")
-CHECK = "orchard__trees_have_ids"
+TEST, CHECK = "orchard__trees_have_ids", "trees_have_ids"
 
 
 def short(name: str) -> dg.AssetKey:
@@ -34,7 +34,7 @@ def rename_back(event_log: EventLog, *, passed: bool) -> None:
         outcome = PartOutcome(record, record.version, reused=False)
         event_log.report_outcome(former(name), None, outcome)
     event_log.report(
-        dg.AssetCheckEvaluation(former("trees"), CHECK, passed, description="as it was")
+        dg.AssetCheckEvaluation(former("trees"), TEST, passed, description="as it was")
     )
     event_log.wipe_assets([short(name) for name in MODELS])
 
@@ -45,7 +45,7 @@ def orchard(tmp_path: Path) -> Orchard:
     staging = project / "dbt_project" / "models" / DOMAIN / "staging" / "_staging.yml"
     text = staging.read_text(encoding="utf-8")
     model = "    description: One row per tree.\n"
-    test = f"{{not_null: {{name: {CHECK}, description: Every tree has an id.}}}}"
+    test = f"{{not_null: {{name: {TEST}, description: Every tree has an id.}}}}"
     columns = f"    columns:\n      - name: tree_id\n        data_tests: [{test}]\n"
     staging.write_text(text.replace(model, model + columns), encoding="utf-8")
     orchard = Orchard(tmp_path, project=project)

@@ -99,3 +99,20 @@ def test_a_check_that_became_worse_or_passes_is_named(before: str, after: str, l
     lines = changes(a_manifest(checks=[a_check(before)]), a_manifest(checks=[a_check(after)]))
 
     assert "".join(lines) == line
+
+
+@pytest.mark.parametrize(
+    ("passed", "line"),
+    [
+        pytest.param(False, "", id="it fails as before"),
+        pytest.param(True, "1 newly passed check: trees: are_tall", id="it passes now"),
+    ],
+)
+def test_a_check_under_its_former_name_is_the_same_check(passed: bool, line: str) -> None:
+    manifest = a_manifest()
+    former = a_check("warn").model_copy(update={"name": f"gate_{manifest.domain}__are_tall"})
+    now = a_check("warn").model_copy(update={"name": "are_tall", "passed": passed})
+
+    lines = changes(a_manifest(checks=[former]), a_manifest(checks=[now]))
+
+    assert "".join(lines) == line

@@ -143,7 +143,7 @@ def test_a_range_that_cannot_be_evaluated_is_no_fix(
     run(sample)
 
     is_readable = affected == affects(*FIX)
-    warning = sample.check_description("stg_osv", "advisories__osv_records_are_evaluable")
+    warning = sample.check_description("stg_osv", "osv_records_are_evaluable")
     assert (sample.states()[ADVISORY] == "fixed") == is_readable
     assert ("DEBIAN-CVE-2026-900045" in warning) != is_readable
     assert shown in sample.check_description("osv", "contract")

@@ -120,7 +120,7 @@ def test_two_spellings_in_one_feed_are_one_package_under_the_last(sample: Sample
     assert {name.lower() for name in states} == {name.lower() for name in before}
     [row] = [r for r in sample.rows("mart_advisory_current") if r["cve_id"] == "CVE-2024-900046"]
     assert (row["advisory_id"], row["fixed_version"]) == ("Garnet:CVE-2024-900046", "2.4.1-9")
-    check = "advisories__packages_have_one_spelling"
+    check = "packages_have_one_spelling"
     assert "garnet" in sample.check_description("stg_echo", check).lower()
 
 

@@ -36,7 +36,7 @@ def warned(manifest: RunManifest) -> set[str]:
     return {
         check.name
         for check in manifest.checks
-        if not check.passed and check.name.startswith("gate_advisories__rulings_")
+        if not check.passed and check.name.startswith("rulings_")
     }
 
 
@@ -68,8 +68,8 @@ def test_a_ruling_decides_until_it_expires(sample: SampleHome) -> None:
     # The warning comes before the end although no input moved, and another one stays after it.
     assert (unwarned, warned(last_day), warned(after)) == (
         set(),
-        {"gate_advisories__rulings_do_not_end_soon"},
-        {"gate_advisories__rulings_are_in_force"},
+        {"rulings_do_not_end_soon"},
+        {"rulings_are_in_force"},
     )
 
 
@@ -155,7 +155,7 @@ def test_a_ruling_is_warned_of_that_an_upstream_fix_contradicts(
 
     manifest = run(sample, AS_OF)
 
-    assert ("gate_advisories__rulings_fit_upstream_fixes" in warned(manifest)) == is_warned
+    assert ("rulings_fit_upstream_fixes" in warned(manifest)) == is_warned
 
 
 @pytest.mark.long

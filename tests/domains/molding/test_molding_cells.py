@@ -115,7 +115,7 @@ def test_a_merged_order_number_is_that_of_each_shift(march: FactoryHome) -> None
 
 
 def test_a_record_with_an_item_and_no_order_fails_a_check(march: FactoryHome) -> None:
-    check = "molding__records_with_an_item_have_an_order"
+    check = "records_with_an_item_have_an_order"
 
     rows = march.failing_rows("int_product_records", check)
 

@@ -54,7 +54,7 @@ def test_a_corrected_workbook_changes_exactly_its_rows(factory: FactoryHome) -> 
 def test_a_reference_is_checked_again_when_its_master_table_changes(
     factory: FactoryHome,
 ) -> None:
-    check_name = "molding__records_name_known_items"
+    check_name = "records_name_known_items"
 
     factory.correct(
         f"{STATIC}/itemInfo.xlsx", "itemInfo", lambda cells: [*cells, ["7001X", "DUCK-X"]]
@@ -66,8 +66,8 @@ def test_a_reference_is_checked_again_when_its_master_table_changes(
         check.name: check.passed for check in manifest.checks
     }.items()
     assert failed >= {
-        "molding__records_name_known_molds",
-        "molding__shots_give_the_pieces",
+        "records_name_known_molds",
+        "shots_give_the_pieces",
         "contract",
     }, "checks that did not run again keep their results"
 

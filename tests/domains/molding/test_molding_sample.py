@@ -184,7 +184,7 @@ def test_production_is_summed_by_day_machine_mold_and_item(first_factory: Factor
 def test_a_check_lists_exactly_the_failing_rows(
     first_factory: FactoryHome, asset: str, check: str, offender: str
 ) -> None:
-    assert first_factory.failing_rows(asset, f"{DOMAIN}__{check}") == [offender]
+    assert first_factory.failing_rows(asset, check) == [offender]
 
 
 def test_the_change_log_has_one_line_per_table(first_factory: FactoryHome) -> None:

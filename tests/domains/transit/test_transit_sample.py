@@ -114,7 +114,7 @@ def test_a_wrong_count_fails_the_gate_with_the_actual_count(transit: Transit) ->
     assert not manifest.published
     assert "station names, expected 11, counted 10" in manifest.note
     assert "lines, expected 4, counted 3, ABL CDL LPL" in manifest.note
-    assert "gate_transit__stations_are_the_known_ones" not in manifest.note
+    assert "stations_are_the_known_ones" not in manifest.note
 
 
 @pytest.mark.long
