@@ -3,6 +3,7 @@
 Which models are stale is decided in `etl_assets.marts.build`; their SQL is in dbt_project/.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ from etl_assets.defs.specs import code_references, escape_tags, preview
 from etl_assets.marts import build, dbt, keyed_build
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
+from etl_assets.marts.lineage_cache import ModelLineage
 from etl_assets.marts.node_result import NodeResult
 from etl_assets.model.check_names import short_check_names
 from etl_assets.model.errors import HomeError
@@ -55,6 +57,8 @@ from etl_assets.model.run_options import Stage
 from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures, open_signatures
+
+log = logging.getLogger(__name__)
 
 UNIQUE_ID = "dagster_dbt/unique_id"
 MAX_NAMES = 5  # tables that an error names; the rest are counted
@@ -168,7 +172,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         models_build = _ModelsBuild(session, graph, run)
         results = models_build.run(selection, full=run_options(config).full)
         records = models_build.records()
-        columns = ModelColumns(domain, manifest, dbt_project.trace_columns())
+        columns = ModelColumns(domain, manifest, _trace_columns(dbt_project))
         for unique_id, model in graph.models.items():
             if unique_id not in selection:
                 continue
@@ -191,6 +195,17 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         models_build.finish()
 
     return marts
+
+
+def _trace_columns(project: DbtProject) -> Mapping[str, ModelLineage]:
+    """Return the column lineage of the models; none if finding it fails, which no build does."""
+    try:
+        return project.trace_columns()
+    except OSError:
+        raise  # of the machine, which refuses the writes of the run too
+    except Exception:
+        log.warning("%s: the lineage of columns was not found", project.domain, exc_info=True)
+        return {}
 
 
 def _check_specs(

@@ -42,7 +42,7 @@ JOIN_PARTS = frozenset({"this", "on", "side", "kind", "method"})
 WITHOUT_COLUMNS_OF_THE_RIGHT = frozenset({"SEMI", "ANTI"})
 LEAVES = (exp.Literal, exp.Boolean, exp.Null, exp.Identifier, exp.Var, exp.Func, exp.DataType)
 
-INDIRECT = (exp.PositionalColumn, exp.Parameter, exp.Placeholder)
+INDIRECT = (exp.PositionalColumn, exp.Parameter, exp.Placeholder, exp.Columns)
 
 
 class UnknownLineageError(Exception):
@@ -51,23 +51,24 @@ class UnknownLineageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What a query can read: a node of dbt, by its name in the SQL."""
+    """A node of dbt that a query can read."""
 
     unique_id: str
+    name: str
+    """The name of a model, or the path that is read as parquet."""
     columns: Sequence[str]
 
 
-def trace_columns(sql: str, relations: Mapping[str, Relation]) -> dict[str, Refs]:
-    """Return the columns that a query yields, each with the columns of which it is made.
+def trace_columns(sql: str, relations: Iterable[Relation]) -> dict[str, Refs]:
+    """Return the columns that a query over relations yields, each with those it is made of.
 
-    `relations` are the tables that the query may read: the name of a model, or the path that is
-    read as parquet. Raises UnknownLineageError if the SQL has a construct without a rule.
+    Raises UnknownLineageError if the SQL has a construct without a rule.
     """
     try:
         query = sqlglot.parse_one(sql, dialect="duckdb")
     except SqlglotError as error:
         raise UnknownLineageError(f"sqlglot cannot parse it: {_first_line(error)}") from error
-    bases = {name.lower(): relation for name, relation in relations.items()}
+    bases = {relation.name.lower(): relation for relation in relations}
     columns = _Query(bases, {}).read(query)
     names = [name for name, _ in columns]
     if NO_NAME in names or len({name.lower() for name in names}) < len(names):
@@ -299,8 +300,12 @@ class _Query:
         parts = _value_parts(scope, node)
         if isinstance(node, INDIRECT) or not (parts or isinstance(node, LEAVES)):
             raise _no_rule(node)
-        parameters |= _parameters(node)
-        return _union(self._refs(scope, part, parameters) for part in parts)
+        inner = parameters | _parameters(node)
+        # The list of a comprehension may have the name of its parameter.
+        listed = node.args.get("iterator") if isinstance(node, exp.Comprehension) else None
+        return _union(
+            self._refs(scope, part, parameters if part is listed else inner) for part in parts
+        )
 
     def _refs_of_exists(self, scope: _Scope, node: exp.Exists) -> Refs:
         """Return what the condition of `exists (select ... where ...)` names."""

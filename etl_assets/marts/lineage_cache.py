@@ -7,7 +7,7 @@ tenth of a second for sixty models. SQL is followed in `marts.column_lineage`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,44 +71,44 @@ def trace_models(
 
     Models that the warehouse does not have yet, or whose parents it does not have, are left out.
     """
-    from etl_assets.marts.column_lineage import UnknownLineageError, trace_columns
-
+    relations = dict(_relations(connection, manifest, compiled))
     lineage: dict[str, ModelLineage] = {}
     for unique_id, sql in compiled.items():
-        node = manifest["nodes"][unique_id]
-        actual = _column_names(connection, quote_name(node["name"]))
-        parents = dict(_parents(connection, manifest, node))
-        if not actual or not all(parent.columns for parent in parents.values()):
-            continue
-        try:
-            columns = trace_columns(sql, parents)
-        except UnknownLineageError as error:
-            lineage[unique_id] = ModelLineage(fault=str(error))
-            continue
-        if [name.lower() for name in columns] != [name.lower() for name in actual]:
-            fault = f"found the columns {', '.join(columns)}; the model has {', '.join(actual)}"
-            lineage[unique_id] = ModelLineage(fault=fault)
-            continue
-        lineage[unique_id] = ModelLineage(
-            columns={name: sorted(refs) for name, refs in columns.items()}
-        )
+        parents = [relations[key] for key in manifest["nodes"][unique_id]["depends_on"]["nodes"]]
+        model = relations[unique_id]
+        if all(relation.columns for relation in (model, *parents)):
+            lineage[unique_id] = _trace_model(sql, model, parents)
     return lineage
 
 
-def _parents(
-    connection: DuckDBPyConnection, manifest: Mapping[str, Any], node: Mapping[str, Any]
+def _trace_model(sql: str, model: Relation, parents: Sequence[Relation]) -> ModelLineage:
+    from etl_assets.marts.column_lineage import UnknownLineageError, trace_columns
+
+    try:
+        columns = trace_columns(sql, parents)
+    except UnknownLineageError as error:
+        return ModelLineage(fault=str(error))
+    if [name.lower() for name in columns] != [name.lower() for name in model.columns]:
+        expected, found = ", ".join(model.columns), ", ".join(columns)
+        return ModelLineage(fault=f"expected the columns {expected}, found {found}")
+    return ModelLineage(columns={name: sorted(refs) for name, refs in columns.items()})
+
+
+def _relations(
+    connection: DuckDBPyConnection, manifest: Mapping[str, Any], compiled: Iterable[str]
 ) -> Iterator[tuple[str, Relation]]:
-    """Yield what a model may read: the name by which its SQL reads it, and its columns."""
+    """Yield the models and all that they read, by unique id."""
     from etl_assets.marts.column_lineage import Relation
 
-    for parent in node["depends_on"]["nodes"]:
-        if parent in manifest["nodes"]:
-            props = manifest["nodes"][parent]
-            name, text = props["name"], quote_name(props["name"])
+    nodes, sources = manifest["nodes"], manifest["sources"]
+    for unique_id in {*compiled}.union(*(nodes[key]["depends_on"]["nodes"] for key in compiled)):
+        if unique_id in nodes:
+            name = nodes[unique_id]["name"]
+            text = quote_name(name)
         else:
-            text = manifest["sources"][parent]["relation_name"]
+            text = sources[unique_id]["relation_name"]
             name = text.removeprefix("read_parquet('").removesuffix("')")
-        yield name, Relation(parent, _column_names(connection, text))
+        yield unique_id, Relation(unique_id, name, _column_names(connection, text))
 
 
 def _column_names(connection: DuckDBPyConnection, relation: str) -> list[str]:

@@ -12,7 +12,7 @@ TABLES = {
     "fruit": ["id", "tree_id", "kind", "grams"],
     "data/rows/*.parquet": ["id", "kind"],
 }
-RELATIONS = {name: Relation(name, columns) for name, columns in TABLES.items()}
+RELATIONS = [Relation(name, name, columns) for name, columns in TABLES.items()]
 CREATE = """
 create table trees (
     id bigint, kind varchar, height double, tags varchar[], place struct(row bigint, plot varchar)
@@ -113,6 +113,10 @@ CASES = {
         "select [upper(id) || kind for id in tags] as texts from trees",
         {"texts": ["trees.kind", "trees.tags"]},
     ),
+    "a list comprehension over a list of its name": (
+        "select [upper(tags) for tags in tags] as texts from trees",
+        {"texts": ["trees.tags"]},
+    ),
     "an aggregate with its order and its filter": (
         (
             "select list(id order by height) filter (where kind = 'pear') as ids, count(*) as n"
@@ -207,6 +211,7 @@ def test_the_path_of_a_file_is_made_of_no_column() -> None:
         pytest.param("select #1 as c from trees", id="column by position"),
         pytest.param("select $1 as c from trees", id="parameter"),
         pytest.param("select max(columns(*)) from trees", id="columns by pattern"),
+        pytest.param("select max(columns('i.*')) as c from trees", id="columns by their names"),
         pytest.param("select coalesce(kind -> '$.a', 'x') as c from trees", id="arrow of JSON"),
         pytest.param("pivot fruit on kind using sum(grams)", id="pivot"),
         pytest.param("select * from fruit pivot (sum(grams) for kind in ('a'))", id="from pivot"),

@@ -57,7 +57,7 @@ class ModelColumns:
         if self._nodes[unique_id]["resource_type"] != "model":
             return {}
         lineage = self._models.get(unique_id)
-        fault = lineage.fault if lineage else "its SQL is not compiled"
+        fault = lineage.fault if lineage else "it was not found in its SQL"
         if lineage is None or fault:
             return {COLUMNS: f"Where the columns come from is not known: {fault}."}
         deps = {
