@@ -44,11 +44,7 @@ PREPARATION = {
     "docs/documents.md": "etl run advisories",
     "docs/operations.md": "etl run advisories",
     "docs/python.md": "etl demo galaxy --mirror samples",
-    "docs/store.md": (
-        "etl run advisories\n"
-        f'echo {RULING} >> "$ETL_HOME/analyst/advisory-not-applicable.csv"\n'
-        "etl run advisories"
-    ),
+    "docs/store.md": (f'etl run advisories\necho {RULING} >> "$RULINGS"\netl run advisories'),
 }
 
 
@@ -93,9 +89,8 @@ def environment(repo_root: Path, tmp_path: Path) -> dict[str, str]:
         pytest.skip("needs git and a checkout")
     user, programs = tmp_path / "user", Path(sys.executable).parent
     home = user / "etl-home"
-    (home / "analyst").mkdir(parents=True)
-    rulings = repo_root / "samples" / "advisories" / "analyst" / "advisory-not-applicable.csv"
-    shutil.copy(rulings, home / "analyst")
+    rulings = tmp_path / "mirror" / "analyst" / "advisory-not-applicable.csv"
+    home.mkdir(parents=True)
     environment = {
         "HOME": str(user),
         "PATH": f"{programs}:{os.defpath}",
@@ -103,12 +98,11 @@ def environment(repo_root: Path, tmp_path: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "SHELL": "/bin/bash",
         "ETL_HOME": str(home),
+        "RULINGS": str(rulings),
         "REPOSITORY": str(repo_root),
         "ENVIRONMENT": str(programs.parent),
     }
     mirror = run_script(f"etl demo advisories --mirror {tmp_path / 'mirror'}", user, environment)
-    # The mirror leaves the rulings to the home, in which a test changes them.
-    shutil.rmtree(tmp_path / "mirror" / "analyst")
     (home / ".env").write_text(mirror.replace("export ", ""), encoding="utf-8")
     return environment
 
@@ -142,7 +136,7 @@ def test_every_page_with_commands_is_run(repo_root: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=[pytest.mark.ci] if page == README else []) for page in PREPARATION],
+    [*PREPARATION],
 )
 def test_the_commands_of_a_page_work_in_an_empty_folder(
     page: str, repo_root: Path, tmp_path: Path, environment: dict[str, str]
