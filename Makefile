@@ -118,11 +118,14 @@ update-golden: setup-dev ## rewrite the golden files; review the diff
 	$(BIN)/python -m pytest --snapshot-update
 
 .PHONY: lock
-lock: ## resolve both locks again (needs uv)
+lock: ## resolve the locks again (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --quiet -o requirements.lock
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --quiet -c requirements.lock -o requirements-dev.lock
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --quiet -c requirements.lock -o requirements-extras.lock
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --quiet -c requirements-extras.lock \
+	  -o requirements-dev.lock
 
 ##@ Set up
 
