@@ -73,6 +73,11 @@ def domain_of_job(name: str) -> str | None:
     return None
 
 
+def pool_name(domain: Domain) -> str:
+    """Return the pool of the steps that write the domain's warehouse."""
+    return f"{domain.name}_duckdb"
+
+
 def step_name(domain: Domain, stage: str, wave: int) -> str:
     """Return the name of a step; sources that need other sources' tables are in a later wave."""
     return f"{domain.name}_{stage}" + (f"_{wave + 1}" if wave else "")

@@ -155,7 +155,8 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         check_specs=list(checks.values()),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool="duckdb",  # one at a time, as DuckDB refuses a second writer
+        # One at a time, as DuckDB refuses a second writer of a domain's warehouse.
+        pool=asset_keys.pool_name(domain),
     )
     @domain_lock(project, domain, Stage.MARTS)
     def marts(
