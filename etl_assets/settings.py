@@ -31,6 +31,7 @@ from etl_assets.marts.profile import DbtProfile
 from etl_assets.model.errors import SettingsError
 from etl_assets.model.home import Home
 from etl_assets.settings_file import SettingsFileSource, is_secret
+from etl_assets.storage.postgres import Database, check_url
 
 PREFIX = "ETL_"
 PACKAGE = Path(__file__).parent
@@ -83,6 +84,14 @@ class Settings(BaseSettings):
         default_factory=lambda values: Home(values["home"]).dagster,
         validation_alias="DAGSTER_HOME",
         description="Dagster's storage; default: .dagster in the home",
+    )
+    event_log: str | None = Field(
+        default=None,
+        description="a PostgreSQL database for the event log and the locks of several hosts,"
+        " postgresql://user@host/database; default: SQLite in DAGSTER_HOME",
+    )
+    event_log_password_env: str | None = Field(
+        default=None, description="the name of the variable that has the password of its user"
     )
     notify: SecretStr | None = Field(
         default=None, description="addresses to notify of failures, as apprise spells them"
@@ -231,6 +240,11 @@ class Settings(BaseSettings):
         actual = _mask_password(value)
         raise ValueError(f"expected a URL (http, https) or a directory, found {actual!r}")
 
+    @field_validator("event_log")
+    @classmethod
+    def _check_event_log(cls, value: str | None) -> str | None:
+        return value and check_url(value)
+
     @field_validator("notify")
     @classmethod
     def _check_addresses(cls, value: SecretStr | None) -> SecretStr | None:
@@ -248,6 +262,22 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"https?://[^/\s]+/?", value.get_secret_value()):
             raise ValueError("expected http://host:port or https://host:port, found another text")
         return value
+
+    @property
+    def event_log_database(self) -> Database | None:
+        """The database of the event log, or None if it is SQLite.
+
+        Raises SettingsError if the variable of the password is not set.
+        """
+        if self.event_log is None:
+            return None
+        variable = self.event_log_password_env
+        return Database(self.event_log, self.secret(variable) if variable else None)
+
+    @property
+    def event_log_folder(self) -> Path | None:
+        """The folder of the SQLite databases of the event log; None if it is in PostgreSQL."""
+        return self.dagster_home if self.event_log is None else None
 
     @property
     def dbt_profile(self) -> DbtProfile | None:
@@ -323,6 +353,8 @@ class Settings(BaseSettings):
             variables[f"{PREFIX}MIRROR"] = self.mirror
         others = {
             "CONFIG": self.config,
+            "EVENT_LOG": self.event_log,
+            "EVENT_LOG_PASSWORD_ENV": self.event_log_password_env,
             "DBT_PROFILES": self.dbt_profiles,
             "DBT_TARGET": self.dbt_target,
         }

@@ -439,11 +439,9 @@ def _decision(why: str) -> dict[str, Any]:
 @contextmanager
 def _locked(session: ProjectSession, *domains: str) -> Iterator[None]:
     """Prevents runs of the domains for the duration of the block."""
-    from etl_assets.storage.lock import lock
-
+    project = session.project
     with ExitStack() as stack:
         # Always in the same order, so that two commands cannot wait for each other.
         for name in sorted(domains):
-            home_lock = session.project.home.lock(name)
-            stack.enter_context(lock(home_lock, on_wait=session.project.say))
+            stack.enter_context(project.locks.take(name, on_wait=project.say))
         yield

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, get_type_hints
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
 import dagster as dg
 from pydantic import create_model
@@ -38,7 +39,7 @@ from etl_assets.model.run_options import RunOptions, Stage, step_options
 from etl_assets.publish import run_directory
 from etl_assets.publish.openpgp import SigningKey, load_signing_key
 from etl_assets.settings import Settings
-from etl_assets.storage.lock import lock
+from etl_assets.storage.lock import Locks, domain_locks
 
 P = ParamSpec("P")
 C = TypeVar("C", bound=dg.Config)
@@ -69,6 +70,13 @@ class ProjectContext:
     notify: bool = True
     holds_lock: bool = False
     """True if the launching process holds the lock of the domain that it runs."""
+    locks: Locks = field(default=cast("Locks", None))
+    """Those of the settings by default; a context that replaces another one keeps its locks."""
+
+    def __post_init__(self) -> None:
+        if vars(self)["locks"] is None:
+            locks = domain_locks(self.home, self.settings.event_log_database)
+            object.__setattr__(self, "locks", locks)
 
     @cached_property
     def home(self) -> Home:
@@ -268,7 +276,7 @@ def domain_lock(
     """Run a step under its domain's lock, so that a domain has one writer.
 
     A command holds the lock for its whole run. A step that Dagster's UI or daemon launches takes
-    the lock itself, and waits for it.
+    the lock itself, and waits for it. A run that may have lost the lock records nothing more.
     """
 
     def decorate(step: Step[P]) -> Step[P]:
@@ -276,11 +284,12 @@ def domain_lock(
         def locked_step(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
             text = f"{domain.name}: {stage} starts"
             project.say(LogLine(text, Kind.START, domain=domain.name, stage=stage.value))
-            if project.holds_lock:
-                yield from step(*args, **kwargs)
-                return
-            with lock(project.home.lock(domain.name), on_wait=project.say):
-                yield from step(*args, **kwargs)
+            with ExitStack() as stack:
+                if not project.holds_lock:
+                    stack.enter_context(project.locks.take(domain.name, on_wait=project.say))
+                for event in step(*args, **kwargs):
+                    project.locks.require(domain.name)
+                    yield event
 
         return locked_step
 

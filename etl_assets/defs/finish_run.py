@@ -23,8 +23,14 @@ from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.fetch.locations import is_sample_mirror
 from etl_assets.fetch.network_guard import redact_value
-from etl_assets.model.errors import EtlError, HomeError
-from etl_assets.model.records import MIXED, PublishedSet, QuarantinedFile, RunStatus
+from etl_assets.model.errors import EtlError, HomeError, LockLostError
+from etl_assets.model.records import (
+    MIXED,
+    PublishedLink,
+    PublishedSet,
+    QuarantinedFile,
+    RunStatus,
+)
 from etl_assets.model.run_log import LOG_FILE, Kind, SummaryLine
 from etl_assets.model.run_manifest import (
     MANIFEST_FILE,
@@ -89,7 +95,8 @@ def finish(
 
     `files` are those of a candidate, which is published if the manifest says so.
     """
-    home, domain = session.home, session.domain
+    home, domain, locks = session.home, session.domain, session.project.locks
+    locks.require(domain.name)
     head = chain.read_head(home, domain.name)
     note = manifest.note
     before = _published_manifest(session)
@@ -132,9 +139,13 @@ def finish(
         files,
         key=session.project.signing_key,
         signed_files=list_signed_files(domain.documents, files),
+        record=lambda complete: locks.move_head(
+            domain.name, chain.link_of(directory, complete, domain.history)
+        ),
     )
     if manifest.published:
         link = chain.link_of(directory, manifest, domain.history)
+        _refuse_if_overtaken(session, link)
         history = directory / MARTS / f"{domain.history}.parquet"
         chain.write_head(
             home,
@@ -145,6 +156,19 @@ def finish(
         if domain.history is None:
             home.history_copy(domain.name).unlink(missing_ok=True)
     return manifest
+
+
+def _refuse_if_overtaken(session: DomainSession, link: PublishedLink) -> None:
+    """Put `latest` back if another process has published since this one recorded its set."""
+    home, domain = session.home, session.domain
+    newest = session.project.locks.read_head(domain.name)
+    if newest is None or newest == link:
+        return
+    chain.follow(home, domain.name, newest)
+    raise LockLostError(
+        f"{domain.name}: {link.directory} was published, and {newest.directory} after it, by "
+        "another process that has the lock now"
+    )
 
 
 def _write_log(session: DomainSession, manifest: RunManifest, directory: Path) -> None:

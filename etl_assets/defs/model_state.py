@@ -19,7 +19,7 @@ from etl_assets.marts import build, dbt
 from etl_assets.marts.graph import Graph
 from etl_assets.marts.source_status import SourceHealth, summarize_health
 from etl_assets.model.errors import HomeError
-from etl_assets.model.records import ModelBuild, PublishedSet
+from etl_assets.model.records import ModelBuild, PublishedLink, PublishedSet
 from etl_assets.model.run_log import Kind
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.publish import chain
@@ -129,8 +129,9 @@ def repair_published_set(session: DomainSession) -> list[str]:
 
     Raises HomeError if the history is lost, or all that is left of a set is its record.
     """
+    complete_publication(session)
     home, domain, record = session.home, session.domain, recorded_set(session)
-    link = record.link if record else None
+    link = _newest_link(session, record)
     with open_signatures(home.signatures(domain.name)) as signatures:
         repaired = chain.repair(home, domain.name, domain.history, link, signatures)
     head = chain.read_head(home, domain.name)
@@ -141,6 +142,20 @@ def repair_published_set(session: DomainSession) -> list[str]:
         )
     published_history(session)
     return repaired
+
+
+def complete_publication(session: DomainSession) -> None:
+    """Let `latest` follow a set whose process was killed after it was recorded as published."""
+    name = session.domain.name
+    link = session.project.locks.read_head(name)
+    if link is not None:
+        chain.complete_publication(session.home, name, link)
+
+
+def _newest_link(session: DomainSession, record: PublishedSet | None) -> PublishedLink | None:
+    """Return the newest link that a database has: that of the locks, or that of the event log."""
+    links = [session.project.locks.read_head(session.domain.name), record and record.link]
+    return max((link for link in links if link), key=lambda link: link.sequence, default=None)
 
 
 def is_warehouse_current(session: DomainSession, signatures: Signatures) -> bool:

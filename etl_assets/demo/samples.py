@@ -111,6 +111,7 @@ def sample_settings(settings: Settings, *, home: Path, mirror: str, dbt_dir: Pat
         update={
             "home": home,
             "dagster_home": home / ".dagster",
+            "event_log": None,
             "mirror": mirror,
             "notify": None,
             "dbt_dir": dbt_dir,

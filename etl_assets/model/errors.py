@@ -12,7 +12,8 @@
     │   ├── SecretError             a secret that the source needs is not set on this machine
     │   └── ContentError            the bytes are not what was declared
     ├── HomeError                   the machine's: a directory, lock, disk or stored file
-    │   └── EventLogError           the databases of the event log are damaged
+    │   ├── EventLogError           the databases of the event log are damaged
+    │   └── LockLostError           another process may have taken the lock of the domain
     ├── BuildError                  ours: a transformation failed
     │   └── ColumnMismatchError     two versions of a model have different columns
     ├── GateRefusedError            a blocking check refused to publish the candidate
@@ -127,6 +128,10 @@ class HomeError(EtlError):
 
 class EventLogError(HomeError):
     """The databases of the event log are damaged."""
+
+
+class LockLostError(HomeError):
+    """This process had the lock of a domain, and another one may have it now; it may not write."""
 
 
 class BuildError(EtlError):

@@ -106,6 +106,11 @@ class Home:
         """A cache of what the event log says, for verbs that only look; its loss costs time."""
         return self.root / "data" / f"{domain}.event_log_cache.json"
 
+    @property
+    def identity(self) -> Path:
+        """What tells this home from others, if a database on another machine has its event log."""
+        return self.root / "data" / "home.json"
+
     def lock(self, domain: str) -> Path:
         return self.root / "data" / f"{domain}.lock"
 

@@ -27,6 +27,8 @@ from etl_assets.operations.status import read_state
 from etl_assets.settings import Settings
 from etl_assets.storage import disk
 from etl_assets.storage.atomic_write import ADVICE
+from etl_assets.storage.lock import Locks, domain_locks
+from etl_assets.storage.postgres import Database, has_event_log
 
 DAMAGED_ADVICE = "`etl run` moves it aside and restores its records from the ledger"
 UNUSABLE_ADVICE = "make it readable and writable, and free some space"
@@ -57,6 +59,7 @@ def examine(
     `problems` are those of the folder of all declarations.
     """
     home, domains = Home(settings.home), declarations.domains
+    locks = domain_locks(home, settings.event_log_database)
     event_log = _read_event_log(settings, domains)
     free_bytes = disk.free_bytes(home.root / "data")
     stored_bytes = _count_stored_bytes(home, domains, event_log)
@@ -68,6 +71,7 @@ def examine(
         machine.check_mirror(settings.mirror),
         *machine.check_signing_key(settings.signing_key, settings.signing_passphrase, now),
         event_log.finding,
+        *_check_sessions(settings.event_log_database),
         _describe_automation(settings, domains, event_log),
     ]
     resolver = LocationResolver(settings.home, settings.mirror, settings.secret)
@@ -76,7 +80,7 @@ def examine(
         stored_sources = {file.part.source.name for file in recorded.raw_files}
         findings += machine.check_locations(domain, resolver, now, stored_sources)
         findings += machine.check_secrets(domain, resolver, settings.find_secret, stored_sources)
-        findings += _check_leftovers(home, domain, recorded, now)
+        findings += _check_leftovers(home, locks, domain, recorded, now)
     return HealthReport(
         home=str(home.root),
         checked_at=now,
@@ -87,10 +91,10 @@ def examine(
 
 
 def _check_leftovers(
-    home: Home, domain: Domain, recorded: DomainState, now: datetime
+    home: Home, locks: Locks, domain: Domain, recorded: DomainState, now: datetime
 ) -> Iterator[HealthFinding]:
     try:
-        yield from leftovers.check_leftovers(home, domain, recorded, now)
+        yield from leftovers.check_leftovers(home, locks, domain, recorded, now)
     except OSError as error:  # such as a folder without permission to read it
         yield HealthFinding.problem(
             Level.ERROR,
@@ -135,12 +139,13 @@ def _check_declarations(
 def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _EventLogState:
     try:
         # Opening the event log would create it.
-        if not (settings.dagster_home / "dagster.yaml").exists():
+        if not _has_event_log(settings):
             return _EventLogState(_check_missing_event_log(Home(settings.home)))
         states = _read_states(settings, domains)
     except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
         first_line = str(error).strip().partition("\n")[0]
-        message = f"{settings.dagster_home}: {type(error).__name__}: {first_line}"
+        place = settings.event_log or settings.dagster_home
+        message = f"{place}: {type(error).__name__}: {first_line}"
         is_damaged = not isinstance(error, OSError | HomeError) or isinstance(error, EventLogError)
         finding = HealthFinding.problem(
             Level.ERROR,
@@ -153,6 +158,33 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
     count = max(state.run_count for state in states.values())
     finding = HealthFinding.ok("event log", f"{count} runs can be read")
     return _EventLogState(finding, states)
+
+
+def _has_event_log(settings: Settings) -> bool:
+    database = settings.event_log_database
+    if database:
+        return has_event_log(database)
+    return (settings.dagster_home / "dagster.yaml").exists()
+
+
+def _check_sessions(database: Database | None) -> Iterator[HealthFinding]:
+    """Check that locks in the database hold: that no pooler shares the sessions that have them."""
+    if database is None:
+        return
+    from etl_assets.storage.postgres_lock import connect
+
+    try:
+        connect(database).close()
+    except HomeError as error:
+        yield HealthFinding.problem(
+            Level.ERROR,
+            "sessions",
+            str(error),
+            expected="a session of PostgreSQL for each connection",
+            advice="connect to the server itself, or by a pooler with pool_mode = session",
+        )
+    else:
+        yield HealthFinding.ok("sessions", "each connection has its own, so locks hold")
 
 
 def _describe_automation(
@@ -183,7 +215,7 @@ def _unswitched(domain: Domain) -> dict[str, bool | None]:
 
 def _read_states(settings: Settings, domains: Mapping[str, Domain]) -> dict[str, DomainState]:
     """Return the state of each domain, from the cache if that of all is current."""
-    home, dagster_home = Home(settings.home), settings.dagster_home
+    home, dagster_home = Home(settings.home), settings.event_log_folder
     if are_readable(dagster_home):
         keys = {name: state_key(home, dagster_home, domain) for name, domain in domains.items()}
         cached = {name: load_state(home, name, key) for name, key in keys.items()}

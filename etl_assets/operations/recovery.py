@@ -10,10 +10,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from etl_assets.defs.context import DomainSession, current_run, directory_tag
-from etl_assets.defs.event_log import COMMAND_TAG, EventLog
+from etl_assets.defs.event_log import COMMAND_TAG
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import finish_failed
-from etl_assets.defs.model_state import repair_published_set
+from etl_assets.defs.model_state import complete_publication, repair_published_set
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError
@@ -25,7 +25,6 @@ from etl_assets.operations.rollback import restore_pin
 from etl_assets.publish import run_directory
 from etl_assets.storage import atomic_write
 from etl_assets.storage.atomic_write import set_aside
-from etl_assets.storage.lock import is_lock_free
 from etl_assets.storage.signatures import open_signatures
 
 KILLED = "the process of this run was ended from outside"
@@ -33,6 +32,7 @@ KILLED = "the process of this run was ended from outside"
 
 def recover(session: DomainSession) -> None:
     """Clean up after killed runs, and repair the published set; the caller holds the lock."""
+    complete_publication(session)
     sweep(session.home, session.domain.name)
     _replace_damaged_ledger(session)
     _restore_lost_records(session)
@@ -113,10 +113,10 @@ def _end_killed_runs(session: DomainSession) -> None:
             run = current_run(session, run_id)
             if run.directory.is_dir():
                 finish_failed(session, run, KILLED)
-    # A dead run of any domain keeps its slot in the pool of the warehouse, and the next run would
-    # wait for it forever.
+    # A dead run keeps its slot in the pool of a warehouse, and the next run would wait for it
+    # forever.
     for run_id in event_log.runs_in_pools():
-        if _is_dead(event_log, session.home, run_id):
+        if _is_dead(session, run_id):
             event_log.free_pool_slots(run_id)
 
 
@@ -150,12 +150,12 @@ def _find_altered_files(session: DomainSession) -> Iterator[str]:
                 )
 
 
-def _is_dead(event_log: EventLog, home: Home, run_id: str) -> bool:
+def _is_dead(session: DomainSession, run_id: str) -> bool:
     """Return True if a run has ended, or a command started it and its domain's lock is free."""
-    if event_log.is_finished(run_id):
+    if session.event_log.is_finished(run_id):
         return True
-    domain = event_log.run_tags(run_id).get(COMMAND_TAG)
-    return domain is not None and is_lock_free(home.lock(domain))
+    domain = session.event_log.run_tags(run_id).get(COMMAND_TAG)
+    return domain is not None and session.project.locks.find_holder(domain) is None
 
 
 def sweep(home: Home, domain: str) -> None:

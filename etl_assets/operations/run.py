@@ -20,7 +20,13 @@ from etl_assets.defs.launch import RunResult, launch
 from etl_assets.defs.model_state import last_built_at
 from etl_assets.defs.plan import Plan, make_plan, require_partitions
 from etl_assets.defs.retention.retain import retain
-from etl_assets.model.errors import BuildError, HomeError, RunInterruptedError, UsageError
+from etl_assets.model.errors import (
+    BuildError,
+    HomeError,
+    LockLostError,
+    RunInterruptedError,
+    UsageError,
+)
 from etl_assets.model.records import HistoryDecision
 from etl_assets.model.run_log import Kind, as_line
 from etl_assets.model.run_manifest import RunManifest
@@ -28,7 +34,6 @@ from etl_assets.model.run_options import MAX_AHEAD, RunOptions, Stage
 from etl_assets.operations import prerequisites, recovery
 from etl_assets.publish import chain, run_directory
 from etl_assets.storage import disk
-from etl_assets.storage.lock import lock
 from etl_assets.storage.user import current_user
 
 EARLIEST_YEAR = 2000  # a number is read as seconds since 1970
@@ -57,9 +62,11 @@ def run_domain(
     copy_directory = options.output_dir
     if copy_directory:
         copy_directory = require_copy_target(session, copy_directory)
-    with lock(project.home.lock(domain.name), on_wait=project.say, wait=options.wait):
+    with project.locks.take(domain.name, on_wait=project.say, wait=options.wait):
         try:
             manifest = _run_locked(session, options, partitions)
+        except LockLostError:
+            raise  # the process that has the lock now sends what is news
         except (HomeError, BuildError) as error:
             finish_run.notify_error(session, error)
             raise

@@ -114,6 +114,18 @@ def next_sequence(home: Home, domain: str) -> int:
     return 1 + max(known, run_directory.last_sequence(home, domain))
 
 
+def complete_publication(home: Home, domain: str, link: PublishedLink) -> None:
+    """Publish a set that was recorded as published, if its process was killed before it was."""
+    directory = _directory_of(home, domain, link)
+    if directory and run_directory.is_publication_pending(directory):
+        run_directory.publish(home, domain, directory)
+
+
+def follow(home: Home, domain: str, link: PublishedLink) -> None:
+    """Let `latest` link to the set of a link, if it is there."""
+    _link_latest(home, domain, _directory_of(home, domain, link))
+
+
 def examine(
     home: Home, domain: str, history: str | None, recorded: PublishedLink | None
 ) -> ChainState:

@@ -7,7 +7,7 @@ changed and whether the gate passed is decided by the caller; formats are in `pu
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ import jsonschema
 import msgspec
 
 from etl_assets.declarations.domain import Attribution, Document, Tone
-from etl_assets.model.errors import BuildError, Problem
+from etl_assets.model.errors import BuildError, HomeError, LockLostError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.model.run_manifest import (
@@ -274,14 +274,17 @@ def publish_candidate(
     *,
     key: SigningKey | None = None,
     signed_files: Sequence[str] = (),
+    record: Callable[[RunManifest], None] = lambda _: None,
 ) -> RunManifest:
     """Write index, manifest and checksums; if the manifest says published, sign, move `latest`.
 
     `files` are those of documents and marts, `signed_files` those that `key` signs beside the
-    checksums. Returns the manifest with the digest of the index, and the key.
+    checksums. `record` is called when the set is complete, before readers see it. Returns the
+    manifest with the digest of the index, and the key.
 
     The set is complete before readers can see it. A run that is killed before `latest` moves leaves
-    `latest` as it was. Its manifest says published, but the pending link shows that it is not.
+    `latest` as it was. Its manifest says published, but the pending link shows that it is not,
+    unless it was recorded.
     """
     with ExitStack() as on_error:
         if manifest.published:
@@ -305,6 +308,13 @@ def publish_candidate(
             _require_complete(run_dir, files, signed_files if key else None)
         run_directory.protect(run_dir)
         if manifest.published:
+            try:
+                record(manifest)
+            except LockLostError:
+                raise
+            except HomeError:
+                on_error.pop_all()  # it may be recorded; the next run looks
+                raise
             run_directory.publish(home, manifest.domain, run_dir)
         on_error.pop_all()
     return manifest

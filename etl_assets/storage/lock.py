@@ -1,6 +1,7 @@
-"""A file lock that names the process that has it, and that the system releases with that process.
+"""The lock of a domain, which one process has at a time: on a file, or in a database.
 
-What is locked is the caller's: a domain for one writer.
+What writes under the lock is the caller's. `etl_assets.storage.postgres_lock` has the locks of
+homes that several hosts share.
 """
 
 from __future__ import annotations
@@ -10,11 +11,105 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
 
 from etl_assets.model.errors import HomeError
+from etl_assets.model.home import Home
+from etl_assets.storage.user import current_user
+
+if TYPE_CHECKING:
+    from etl_assets.model.records import PublishedLink
+    from etl_assets.storage.postgres import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that has a lock."""
+
+    pid: int
+    host: str
+    operator: str
+    """Empty if an older version took the lock."""
+    since: str
+
+    @classmethod
+    def current(cls) -> Self:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(os.getpid(), socket.gethostname(), current_user(), since)
+
+    def __str__(self) -> str:
+        operator = f" by {self.operator}" if self.operator else ""
+        return f"process {self.pid} on {self.host}{operator} since {self.since}"
+
+
+class Locks(Protocol):
+    """The locks of the domains of a home, and what was published under them."""
+
+    def take(
+        self, domain: str, *, on_wait: Callable[[str], None], wait: bool = True
+    ) -> AbstractContextManager[None]:
+        """Lock a domain for the block.
+
+        While another process has the lock, calls `on_wait` with a message and waits. Raises
+        HomeError instead if `wait` is false, or if the lock cannot be used.
+        """
+
+    def find_holder(self, domain: str) -> str | None:
+        """Return a description of the process that has the lock, or None; takes no lock."""
+
+    def require(self, domain: str) -> None:
+        """Raise LockLostError if this process had the lock and may have lost it."""
+
+    def move_head(self, domain: str, link: PublishedLink) -> None:
+        """Record the newest published set; called before readers see it.
+
+        Raises LockLostError if another process has taken the lock: then nothing is recorded. Any
+        other HomeError leaves open whether it is recorded.
+        """
+
+    def read_head(self, domain: str) -> PublishedLink | None:
+        """Return what `move_head` recorded last; None if it never did, or records nothing."""
+
+
+def domain_locks(home: Home, database: Database | None) -> Locks:
+    """Return the locks of a home: in the database of its event log, if it has one."""
+    if database is None:
+        return FileLocks(home)
+    from etl_assets.storage.postgres_lock import PostgresLocks  # it needs an extra
+
+    return PostgresLocks(database)
+
+
+@dataclass(frozen=True, slots=True)
+class FileLocks:
+    """Locks of one machine, as `flock` on local disk.
+
+    The system releases them with the process, and no other process can get one before. So nothing
+    has to be compared, and the head is recorded in `manifests/` alone.
+    """
+
+    home: Home
+
+    def take(
+        self, domain: str, *, on_wait: Callable[[str], None], wait: bool = True
+    ) -> AbstractContextManager[None]:
+        return lock(self.home.lock(domain), on_wait=on_wait, wait=wait)
+
+    def find_holder(self, domain: str) -> str | None:
+        return find_lock_holder(self.home.lock(domain))
+
+    def require(self, domain: str) -> None:
+        pass
+
+    def move_head(self, domain: str, link: PublishedLink) -> None:
+        pass
+
+    def read_head(self, domain: str) -> PublishedLink | None:  # noqa: ARG002 - of the protocol
+        return None
 
 
 @contextmanager
@@ -45,11 +140,6 @@ def lock(path: Path, *, on_wait: Callable[[str], None], wait: bool = True) -> It
         os.close(handle)
 
 
-def is_lock_free(path: Path) -> bool:
-    """True if no process has the lock."""
-    return find_lock_holder(path) is None
-
-
 def find_lock_holder(path: Path) -> str | None:
     """Returns a description of the process that has the lock, or None."""
     try:
@@ -66,18 +156,16 @@ def find_lock_holder(path: Path) -> str | None:
 
 
 def _write_holder(handle: int) -> None:
-    holder = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    holder = Holder.current()
+    values = {name: getattr(holder, name) for name in ("pid", "host", "operator", "since")}
     os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(holder).encode(), 0)
+    os.pwrite(handle, json.dumps(values).encode(), 0)
 
 
 def _read_holder(handle: int) -> str:
     try:
         holder = json.loads(os.pread(handle, 1000, 0))
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):  # it has the lock and has not written its name yet
+        operator = holder.get("operator", "")
+        return str(Holder(holder["pid"], holder["host"], operator, holder["since"]))
+    except (ValueError, KeyError, TypeError, AttributeError):  # it has not written its name yet
         return "another process"

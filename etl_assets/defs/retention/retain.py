@@ -16,7 +16,6 @@ from etl_assets.defs.retention.raw_versions import versions_by_part
 from etl_assets.fetch import raw_store
 from etl_assets.model.errors import HomeError
 from etl_assets.publish import run_directory
-from etl_assets.storage.lock import lock
 
 # The first retention of an old home would delete thousands at the end of one run.
 MAX_RUN_RECORDS = 100
@@ -88,8 +87,7 @@ def _remove_old_versions(session: DomainSession, now: datetime) -> None:
     with ExitStack() as stack:
         try:
             for other in sorted(set(project.domains) - {name}):
-                path = session.home.lock(other)
-                stack.enter_context(lock(path, on_wait=project.say, wait=False))
+                stack.enter_context(project.locks.take(other, on_wait=project.say, wait=False))
         except HomeError:
             return  # the next run finds the same files
         every_domain = ProjectSession(session.event_log, project)

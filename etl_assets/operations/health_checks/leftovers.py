@@ -27,17 +27,18 @@ from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import MAX_AHEAD
 from etl_assets.operations.health_checks.result import DomainDates, HealthFinding, Level
 from etl_assets.publish import chain, run_directory, set_index
-from etl_assets.storage.lock import find_lock_holder
+from etl_assets.storage.lock import Locks
 from etl_assets.storage.signatures import Signatures
 from etl_assets.validate import quarantine
 
 
 def check_leftovers(
-    home: Home, domain: Domain, recorded: DomainState, now: datetime
+    home: Home, locks: Locks, domain: Domain, recorded: DomainState, now: datetime
 ) -> Iterator[HealthFinding]:
     """Yield all findings on the domain."""
     signatures = Signatures.load(home.signatures(domain.name))
-    yield check_lock(home, domain.name)
+    finding, is_running = check_lock(home, locks, domain.name)
+    yield finding
     raw_files = {file.path: (file.part, file.sha256) for file in recorded.raw_files}
     yield check_files(home, domain.name, "raw files", raw_files, signatures)
     tables = {
@@ -46,8 +47,8 @@ def check_leftovers(
         for path, sha256 in table.files.items()
     }
     yield check_files(home, domain.name, "tables", tables, signatures)
-    yield check_remains(home, domain.name, recorded.unfinished_runs)
-    yield check_warehouse(home, domain.name)
+    yield check_remains(home, domain.name, recorded.unfinished_runs, is_running=is_running)
+    yield check_warehouse(home, domain.name, is_running=is_running)
     yield check_last_run(home, domain.name)
     yield check_published(home, domain, recorded.link, signatures)
     yield check_clock(home, domain.name, now)
@@ -73,23 +74,34 @@ def read_dates(home: Home, domain: Domain) -> DomainDates:
     )
 
 
-def check_lock(home: Home, domain: str) -> HealthFinding:
-    """Check that the lock can be opened; a run in progress is not a problem."""
-    path = home.lock(domain)
+def check_lock(home: Home, locks: Locks, domain: str) -> tuple[HealthFinding, bool]:
+    """Check that the lock can be used, and if a run is in progress, which is not a problem."""
     try:
-        holder = find_lock_holder(path)
+        holder = locks.find_holder(domain)
     except OSError as error:
-        return HealthFinding.problem(
+        finding = HealthFinding.problem(
             Level.ERROR,
             "lock",
-            f"{path}: {error.strerror}",
+            f"{home.lock(domain)}: {error.strerror}",
             expected="a file that can be opened",
             advice="remove what is in its place",
             domain=domain,
         )
+        return finding, False
+    except HomeError as error:
+        finding = HealthFinding.problem(
+            Level.ERROR,
+            "lock",
+            str(error),
+            expected="a database that can be used",
+            advice="correct it; nothing can run without a lock",
+            domain=domain,
+        )
+        return finding, False
     if holder:
-        return HealthFinding.ok("lock", f"held by {holder}; a run waits for it", domain)
-    return HealthFinding.ok("lock", "free", domain)
+        text = f"held by {holder}; a run waits for it"
+        return HealthFinding.ok("lock", text, domain), True
+    return HealthFinding.ok("lock", "free", domain), False
 
 
 def check_files(
@@ -161,9 +173,11 @@ def check_clock(home: Home, domain: str, now: datetime) -> HealthFinding:
     )
 
 
-def check_remains(home: Home, domain: str, dead_runs: Sequence[str]) -> HealthFinding:
+def check_remains(
+    home: Home, domain: str, dead_runs: Sequence[str], *, is_running: bool
+) -> HealthFinding:
     """Check that no run was interrupted and left temporary files or an open run record."""
-    if _is_running(home, domain):  # its files look the same
+    if is_running:  # its files look the same
         return HealthFinding.ok("remains", "a run is in progress", domain)
     paths = raw_store.partial_files(home, domain)
     for kind in ("quarantine", "tables", "rejects"):
@@ -183,10 +197,10 @@ def check_remains(home: Home, domain: str, dead_runs: Sequence[str]) -> HealthFi
     )
 
 
-def check_warehouse(home: Home, domain: str) -> HealthFinding:
+def check_warehouse(home: Home, domain: str, *, is_running: bool) -> HealthFinding:
     if not home.warehouse(domain).exists():
         return HealthFinding.ok("warehouse", "none, the next run builds it", domain)
-    if dbt.is_warehouse_complete(home, domain) or _is_running(home, domain):
+    if dbt.is_warehouse_complete(home, domain) or is_running:
         return HealthFinding.ok("warehouse", "complete", domain)
     return HealthFinding.problem(
         Level.WARN,
@@ -362,10 +376,3 @@ def _find_altered_reports(directory: Path, signatures: Signatures) -> Iterator[s
             path = directory / name
             if fault := _find_fault(path, sha256, signatures):
                 yield f"{path}: {fault}"
-
-
-def _is_running(home: Home, domain: str) -> bool:
-    try:
-        return find_lock_holder(home.lock(domain)) is not None
-    except OSError:
-        return False
