@@ -77,7 +77,7 @@ def status(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
 
     def read_cached(name: str) -> DomainStatus | None:
         declared = declarations.domains[name]
-        return status_from_cache(Home(settings.home), settings.dagster_home, declared)
+        return status_from_cache(Home(settings.home), settings.event_log_folder, declared)
 
     cached, errors = work_on_each(names, read_cached)
     states = [state for state in cached if state]

@@ -49,11 +49,14 @@ class CachedState(Record):
     state: DomainState
 
 
-def state_key(home: Home, dagster_home: Path, domain: Domain) -> str | None:
+def state_key(home: Home, dagster_home: Path | None, domain: Domain) -> str | None:
     """Returns a digest of all that the state depends on; None if it cannot be cached.
 
-    Files are known by their size and modification time, which every commit of SQLite changes.
+    Files are known by their size and modification time, which every commit of SQLite changes. An
+    event log in PostgreSQL has none: then `dagster_home` is None.
     """
+    if dagster_home is None:
+        return None
     digest = hashlib.sha256(f"{FORMAT} {version('etl-assets')}".encode())
     digest.update(domain.model_dump_json(by_alias=True).encode())
     for source in domain.sources.values():
@@ -100,8 +103,10 @@ def keep_state(home: Home, domain: str, key: str | None, state: DomainState) -> 
         return
 
 
-def are_readable(dagster_home: Path) -> bool:
+def are_readable(dagster_home: Path | None) -> bool:
     """True if SQLite can read the tables of the event log: a cache must not hide that it cannot."""
+    if dagster_home is None:
+        return False
     for name in DATABASES:
         path = dagster_home / name
         try:

@@ -82,12 +82,12 @@ class DomainStatus:
 
 def domain_status(session: DomainSession) -> DomainStatus:
     home, name = session.home, session.domain.name
-    dagster_home = session.project.settings.dagster_home
+    dagster_home = session.project.settings.event_log_folder
     state = read_state(session.event_log, home, dagster_home, session.domain)
     return _status_of(home, name, state.health)
 
 
-def status_from_cache(home: Home, dagster_home: Path, domain: Domain) -> DomainStatus | None:
+def status_from_cache(home: Home, dagster_home: Path | None, domain: Domain) -> DomainStatus | None:
     """Return the status from the cache of the event log, or None if that is not current."""
     if not are_readable(dagster_home):
         return None
@@ -95,7 +95,9 @@ def status_from_cache(home: Home, dagster_home: Path, domain: Domain) -> DomainS
     return _status_of(home, domain.name, state.health) if state else None
 
 
-def read_state(event_log: EventLog, home: Home, dagster_home: Path, domain: Domain) -> DomainState:
+def read_state(
+    event_log: EventLog, home: Home, dagster_home: Path | None, domain: Domain
+) -> DomainState:
     """Return what the event log says of the domain, and keep it in the cache."""
     from etl_assets.defs import asset_keys
     from etl_assets.operations.manifest import find_lost_parts
