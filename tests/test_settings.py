@@ -125,6 +125,20 @@ def test_a_relative_mirror_is_a_directory_here_or_in_the_home(clean_environment:
             id="empty",
         ),
         pytest.param(
+            "ETL_EVENT_LOG",
+            "sqlite:///events.db",
+            "ETL_EVENT_LOG: expected an address such as postgresql://user@host:5432/database, "
+            "found 'sqlite:///events.db'",
+            id="another database",
+        ),
+        pytest.param(
+            "ETL_EVENT_LOG",
+            "postgresql://me:pass@host/x",
+            "ETL_EVENT_LOG: expected no password, but the name of its variable in "
+            "ETL_EVENT_LOG_PASSWORD_ENV, found 'postgresql://me:***@host/x'",
+            id="password",
+        ),
+        pytest.param(
             "DAGSTER_HOME",
             " ",
             "DAGSTER_HOME: expected a value, or no variable at all, found an empty text",
@@ -361,3 +375,29 @@ def test_a_home_that_dbt_cannot_open_is_refused_by_name(clean_environment: Path,
 @pytest.mark.parametrize("name", ["a [b]", "it's", 'q"d"', "ü &; $x"])
 def test_other_characters_of_a_home_are_allowed(clean_environment: Path, name: str) -> None:
     assert Settings.load(home=clean_environment / name).home == clean_environment / name
+
+
+def test_the_password_of_the_event_log_is_in_another_variable(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (clean_environment / ".env").write_text("EVENTS=green\n")
+    monkeypatch.setenv("ETL_EVENT_LOG", "postgresql://me@host/x")
+    monkeypatch.setenv("ETL_EVENT_LOG_PASSWORD_ENV", "EVENTS")
+
+    database = Settings.load().event_log_database
+
+    assert database
+    assert database.password
+    assert database.password.get_secret_value() == "green"
+    assert Settings.load().event_log_folder is None
+
+
+def test_a_password_that_is_not_set_is_an_error(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETL_EVENT_LOG", "postgresql://me@host/x")
+    monkeypatch.setenv("ETL_EVENT_LOG_PASSWORD_ENV", "EVENTS")
+    settings = Settings.load()
+
+    with pytest.raises(SettingsError, match="EVENTS: expected a secret in the environment or"):
+        _ = settings.event_log_database

@@ -21,6 +21,7 @@ from etl_assets.declarations.domain import BrokenDomain, Domain
 from etl_assets.declarations.names import find_domain, find_part, find_source
 from etl_assets.declarations.source import Source
 from etl_assets.defs.event_log import DIRECTORY_TAG_PREFIX, EventLog, SourceState
+from etl_assets.defs.instance.faults import database_errors
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.fetch.http import Client
 from etl_assets.fetch.locations import LocationResolver
@@ -40,6 +41,7 @@ from etl_assets.publish import run_directory
 from etl_assets.publish.openpgp import SigningKey, load_signing_key
 from etl_assets.settings import Settings
 from etl_assets.storage.lock import Locks, domain_locks
+from etl_assets.storage.postgres import require_owner
 
 P = ParamSpec("P")
 C = TypeVar("C", bound=dg.Config)
@@ -285,7 +287,10 @@ def domain_lock(
             text = f"{domain.name}: {stage} starts"
             project.say(LogLine(text, Kind.START, domain=domain.name, stage=stage.value))
             with ExitStack() as stack:
+                stack.enter_context(database_errors(project.settings.event_log))
                 if not project.holds_lock:
+                    if database := project.settings.event_log_database:
+                        require_owner(database, project.home)
                     stack.enter_context(project.locks.take(domain.name, on_wait=project.say))
                 for event in step(*args, **kwargs):
                     project.locks.require(domain.name)

@@ -5,9 +5,7 @@ When to launch, and what becomes of the result, is `etl_assets.operations.run`.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,72 +30,33 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from sqlalchemy.exc import DatabaseError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError
 
 from etl_assets.declarations.domain import BrokenDomain, Domain
 from etl_assets.declarations.names import NONE_BROKEN
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
+from etl_assets.defs.instance.dagster_yaml import storage_settings, write_dagster_yaml
+from etl_assets.defs.instance.faults import database_errors
 from etl_assets.defs.model_state import former_check_keys, take_over_renamed_models
 from etl_assets.defs.plan import Plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors
-from etl_assets.model.errors import EventLogError, HomeError, SettingsError
+from etl_assets.model.errors import EventLogError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.model.run_options import RunOptions, step_options
 from etl_assets.settings import Settings
-from etl_assets.storage.atomic_write import atomic_file, translate_os_errors
-from etl_assets.storage.postgres import describe_fault, require_owner
+from etl_assets.storage.atomic_write import translate_os_errors
+from etl_assets.storage.postgres import require_owner
 
 if TYPE_CHECKING:
     # The error of a failed step has no public type.
     from dagster_shared.error import SerializableErrorInfo
 
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-# The class keeps its connections open; see `etl_assets.defs.instance.sqlite_storage`.
-# Each domain has a pool of one slot for its warehouse: DuckDB refuses a second writer.
-# By default Dagster keeps every tick forever, except those of sensors that requested nothing.
-SQLITE_STORAGE = """\
-storage:
-  custom:
-    module: etl_assets.defs.instance.sqlite_storage
-    class: SqliteStorage
-    config:
-      base_dir:
-        env: DAGSTER_HOME
-"""
-POSTGRES_STORAGE = """\
-storage:
-  custom:
-    module: etl_assets.defs.instance.postgres_storage
-    class: PostgresStorage
-    config:
-      url: {url}
-      password_env: {password_env}
-"""
-DAGSTER_YAML = f"""\
-{SQLITE_STORAGE}telemetry:
-  enabled: false
-nux:
-  enabled: false
-concurrency:
-  pools:
-    default_limit: 1
-    granularity: op
-retention:
-  schedule:
-    purge_after_days: 90
-  sensor:
-    purge_after_days:
-      skipped: 7
-      started: 90
-      success: 90
-      failure: 90
-"""
 PACKAGE = Path(__file__).parents[1]
-STORAGE_KEYS = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 # Messages of SQLite: https://www.sqlite.org/rescode.html#notadb and #corrupt
 DAMAGED_DATABASE = (
     "file is not a database",
@@ -141,92 +100,22 @@ def open_project(
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Open the instance of DAGSTER_HOME; raises HomeError if it cannot be written or read."""
     home = settings.dagster_home
-    with _storage_errors(settings):
+    with _storage_errors(home), database_errors(settings.event_log):
         home.mkdir(parents=True, exist_ok=True)
         database = settings.event_log_database
         if database:
             require_owner(database, Home(settings.home))
-        _write_dagster_yaml(settings)
+        write_dagster_yaml(settings)
         # Dagster looks for its settings by a glob pattern, to which a `[` or `*` in the path gives
         # another meaning, without an error: so they are read here and passed, and Dagster reads an
         # empty file. Drop this once Dagster escapes the path.
         declared = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
-        settings_of_instance = declared | _storage_settings(declared, settings)
+        settings_of_instance = declared | storage_settings(declared, settings)
         reference = InstanceRef.from_dir(
             str(home), config_filename=os.devnull, overrides=settings_of_instance
         )
         with dg.DagsterInstance.from_ref(reference) as instance:
             yield instance
-
-
-def _write_dagster_yaml(settings: Settings) -> None:
-    """Write the file if there is none, or if it has the other storage of this project.
-
-    Programs of Dagster read it without this module, so it has to name the same event log. Raises
-    SettingsError if it names a database, and the settings name none: nothing may start another log.
-    """
-    path = settings.dagster_home / "dagster.yaml"
-    storage = _own_storage(settings)
-    text = path.read_text(encoding="utf-8") if path.exists() else DAGSTER_YAML
-    declared = (yaml.safe_load(text) or {}).get("storage", {})
-    if not settings.event_log and _storage_class(declared) == _storage_class(
-        yaml.safe_load(POSTGRES_STORAGE)["storage"]
-    ):
-        raise SettingsError(
-            f"ETL_EVENT_LOG: expected {declared['custom']['config']['url']}, which {path} names, "
-            "found no such variable; set it, or move that file away to begin another event log"
-        )
-    if settings.event_log and declared != yaml.safe_load(storage)["storage"]:
-        if _storage_class(declared) not in {
-            _storage_class(yaml.safe_load(own)["storage"])
-            for own in (SQLITE_STORAGE, POSTGRES_STORAGE)
-        }:
-            raise SettingsError(
-                f"{path}: expected no storage of its own, as ETL_EVENT_LOG is set, found another "
-                "one; remove it there, or unset ETL_EVENT_LOG"
-            )
-        text = _with_storage(text, storage)
-    if not path.exists() or text != path.read_text(encoding="utf-8"):
-        with atomic_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def _own_storage(settings: Settings) -> str:
-    """Return the part of `dagster.yaml` that names the event log of the settings."""
-    if settings.event_log is None:
-        return SQLITE_STORAGE
-    return POSTGRES_STORAGE.format(
-        url=json.dumps(settings.event_log),  # quoted, as YAML reads it too
-        password_env=json.dumps(settings.event_log_password_env),
-    )
-
-
-def _storage_class(storage: Mapping[str, Any]) -> tuple[str, str]:
-    """Return module and class of a custom storage; empty for an older home, which names none."""
-    if not storage:
-        return _storage_class(yaml.safe_load(SQLITE_STORAGE)["storage"])
-    custom = storage.get("custom", {})
-    return custom.get("module", ""), custom.get("class", "")
-
-
-def _with_storage(text: str, storage: str) -> str:
-    """Return the text with another `storage`, and its other settings as they are."""
-    others = re.sub(r"^storage:\n(?:[ #].*\n|\n)*", "", text, flags=re.MULTILINE)
-    return storage + others
-
-
-def _storage_settings(declared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return the storage of the settings, unless `dagster.yaml` declares another one.
-
-    The variable that DAGSTER_YAML names need not be set here, and an older home has no `storage`.
-    """
-    if settings.event_log:
-        return {"storage": yaml.safe_load(_own_storage(settings))["storage"]}
-    own = yaml.safe_load(DAGSTER_YAML)["storage"]
-    if any(declared.get(key, own) != own for key in STORAGE_KEYS):
-        return {}
-    base_dir = {"base_dir": str(settings.dagster_home)}
-    return {"storage": {"custom": {**own["custom"], "config": base_dir}}}
 
 
 def move_damaged_event_log_aside(settings: Settings) -> Path | None:
@@ -290,7 +179,8 @@ def launch(
         tags[AS_OF_TAG] = as_of.isoformat()
     job = defs.resolve_job_def(asset_keys.job_name(domain))
     config = _run_config(domain, options, selection)
-    result = _execute(job, session.event_log.instance, selection, tags=tags, run_config=config)
+    with database_errors(session.project.settings.event_log):
+        result = _execute(job, session.event_log.instance, selection, tags=tags, run_config=config)
     return RunResult(result.run_id, result.success, _is_interrupted(result), _first_error(result))
 
 
@@ -344,18 +234,12 @@ def _run_config(
 
 
 @contextmanager
-def _storage_errors(settings: Settings) -> Iterator[None]:
+def _storage_errors(home: Path) -> Iterator[None]:
     """Turn an event log that cannot be read or written into a HomeError that says what to do."""
-    home = settings.dagster_home
     try:
         with translate_os_errors(home):
             yield
-    except SQLAlchemyError as error:
-        if settings.event_log:
-            cause = error.orig if isinstance(error, DBAPIError) else None
-            raise HomeError(describe_fault(settings.event_log, cause or error)) from error
-        if not isinstance(error, DatabaseError):
-            raise
+    except DatabaseError as error:
         if any(text in str(error.orig) for text in DAMAGED_DATABASE):
             raise EventLogError(
                 f"{home}: expected an event log that can be read, found: {error.orig}; `etl run` "

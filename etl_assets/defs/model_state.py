@@ -131,7 +131,7 @@ def repair_published_set(session: DomainSession) -> list[str]:
     """
     complete_publication(session)
     home, domain, record = session.home, session.domain, recorded_set(session)
-    link = _newest_link(session, record)
+    link = newest_link(session, record)
     with open_signatures(home.signatures(domain.name)) as signatures:
         repaired = chain.repair(home, domain.name, domain.history, link, signatures)
     head = chain.read_head(home, domain.name)
@@ -152,7 +152,7 @@ def complete_publication(session: DomainSession) -> None:
         chain.complete_publication(session.home, name, link)
 
 
-def _newest_link(session: DomainSession, record: PublishedSet | None) -> PublishedLink | None:
+def newest_link(session: DomainSession, record: PublishedSet | None) -> PublishedLink | None:
     """Return the newest link that a database has: that of the locks, or that of the event log."""
     links = [session.project.locks.read_head(session.domain.name), record and record.link]
     return max((link for link in links if link), key=lambda link: link.sequence, default=None)

@@ -13,7 +13,7 @@ from datetime import datetime
 from etl_assets.declarations.domain import Declarations, Domain
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.ledger.state_cache import DomainState, are_readable, load_state, state_key
-from etl_assets.model.errors import EventLogError, HomeError, Problem
+from etl_assets.model.errors import EtlError, EventLogError, HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.operations.health_checks import leftovers, machine
 from etl_assets.operations.health_checks.result import (
@@ -146,18 +146,24 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
         first_line = str(error).strip().partition("\n")[0]
         place = settings.event_log or settings.dagster_home
         message = f"{place}: {type(error).__name__}: {first_line}"
-        is_damaged = not isinstance(error, OSError | HomeError) or isinstance(error, EventLogError)
+        is_damaged = not isinstance(error, OSError | EtlError) or isinstance(error, EventLogError)
         finding = HealthFinding.problem(
             Level.ERROR,
             "event log",
-            str(error) if isinstance(error, HomeError) else message,
+            str(error) if isinstance(error, EtlError) else message,
             expected="an event log that can be read",
-            advice=DAMAGED_ADVICE if is_damaged else UNUSABLE_ADVICE,
+            advice=_event_log_advice(settings, is_damaged=is_damaged),
         )
         return _EventLogState(finding)
     count = max(state.run_count for state in states.values())
     finding = HealthFinding.ok("event log", f"{count} runs can be read")
     return _EventLogState(finding, states)
+
+
+def _event_log_advice(settings: Settings, *, is_damaged: bool) -> str:
+    if settings.event_log:
+        return "correct it, then run again"
+    return DAMAGED_ADVICE if is_damaged else UNUSABLE_ADVICE
 
 
 def _has_event_log(settings: Settings) -> bool:
@@ -181,7 +187,7 @@ def _check_sessions(database: Database | None) -> Iterator[HealthFinding]:
             "sessions",
             str(error),
             expected="a session of PostgreSQL for each connection",
-            advice="connect to the server itself, or by a pooler with pool_mode = session",
+            advice="correct it; without a session of its own, no lock holds",
         )
     else:
         yield HealthFinding.ok("sessions", "each connection has its own, so locks hold")

@@ -14,7 +14,7 @@ from etl_assets.declarations.domain import Document
 from etl_assets.defs import finish_run
 from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import DomainSession
-from etl_assets.defs.model_state import recorded_set
+from etl_assets.defs.model_state import newest_link, recorded_set
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
@@ -46,8 +46,7 @@ def restore_set(session: DomainSession, run: str | None) -> tuple[str, RunManife
     """
     home, domain = session.home, session.domain
     name = domain.name
-    record = recorded_set(session)
-    link = record.link if record else None
+    link = newest_link(session, recorded_set(session))
     with open_signatures(home.signatures(name)) as signatures:
         chain.repair(home, name, domain.history, link, signatures)
     runs = _published_runs(home, name)

@@ -20,7 +20,7 @@ import jsonschema
 import msgspec
 
 from etl_assets.declarations.domain import Attribution, Document, Tone
-from etl_assets.model.errors import BuildError, HomeError, LockLostError, Problem
+from etl_assets.model.errors import BuildError, LockLostError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.model.run_manifest import (
@@ -274,13 +274,14 @@ def publish_candidate(
     *,
     key: SigningKey | None = None,
     signed_files: Sequence[str] = (),
-    record: Callable[[RunManifest], None] = lambda _: None,
+    record: Callable[[RunManifest], bool] = lambda _: False,
 ) -> RunManifest:
     """Write index, manifest and checksums; if the manifest says published, sign, move `latest`.
 
     `files` are those of documents and marts, `signed_files` those that `key` signs beside the
-    checksums. `record` is called when the set is complete, before readers see it. Returns the
-    manifest with the digest of the index, and the key.
+    checksums. `record` is called when the set is complete, before readers see it, and returns True
+    if it has recorded the set as published. Returns the manifest with the digest of the index, and
+    the key.
 
     The set is complete before readers can see it. A run that is killed before `latest` moves leaves
     `latest` as it was. Its manifest says published, but the pending link shows that it is not,
@@ -308,16 +309,32 @@ def publish_candidate(
             _require_complete(run_dir, files, signed_files if key else None)
         run_directory.protect(run_dir)
         if manifest.published:
-            try:
-                record(manifest)
-            except LockLostError:
-                raise
-            except HomeError:
-                on_error.pop_all()  # it may be recorded; the next run looks
-                raise
-            run_directory.publish(home, manifest.domain, run_dir)
+            _record_and_publish(home, run_dir, manifest, record, on_error)
         on_error.pop_all()
     return manifest
+
+
+def _record_and_publish(
+    home: Home,
+    run_dir: Path,
+    manifest: RunManifest,
+    record: Callable[[RunManifest], bool],
+    on_error: ExitStack,
+) -> None:
+    """Record the set, then let readers see it; a set that may be recorded is not withdrawn."""
+    try:
+        is_recorded = record(manifest)
+    except LockLostError:
+        raise
+    except BaseException:  # whether it is recorded is unknown; the next run asks
+        on_error.pop_all()
+        raise
+    if is_recorded:
+        on_error.pop_all()
+    # If this process was stopped here, the next one has let readers see it, and may have published
+    # another set since.
+    if run_directory.is_publication_pending(run_dir):
+        run_directory.publish(home, manifest.domain, run_dir)
 
 
 def _require_complete(

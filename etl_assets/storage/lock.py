@@ -64,8 +64,8 @@ class Locks(Protocol):
     def require(self, domain: str) -> None:
         """Raise LockLostError if this process had the lock and may have lost it."""
 
-    def move_head(self, domain: str, link: PublishedLink) -> None:
-        """Record the newest published set; called before readers see it.
+    def move_head(self, domain: str, link: PublishedLink) -> bool:
+        """Record the newest published set, before readers see it; False if nothing records it.
 
         Raises LockLostError if another process has taken the lock: then nothing is recorded. Any
         other HomeError leaves open whether it is recorded.
@@ -105,8 +105,8 @@ class FileLocks:
     def require(self, domain: str) -> None:
         pass
 
-    def move_head(self, domain: str, link: PublishedLink) -> None:
-        pass
+    def move_head(self, domain: str, link: PublishedLink) -> bool:  # noqa: ARG002
+        return False
 
     def read_head(self, domain: str) -> PublishedLink | None:  # noqa: ARG002 - of the protocol
         return None

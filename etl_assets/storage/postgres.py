@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -51,27 +52,33 @@ SERVER_KEEPALIVES = {
     "tcp_keepalives_count": KEEPALIVE_COUNT,
     "tcp_user_timeout": GIVE_UP_MILLISECONDS,
 }
-# SQLSTATE, or a part of the message where a connection was refused, which has no code; what to do.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-FAULTS: Mapping[str, str] = {
-    "53300": "it has no connection left; close others, or raise max_connections",
-    "too many clients": "it has no connection left; close others, or raise max_connections",
-    "remaining connection slots": "it has no connection left; close others, or raise"
-    " max_connections",
-    "53100": "its disk is full; free some space there",
-    "No space left on device": "its disk is full; free some space there",
-    "57P01": "it was stopped; start it, then run again",
-    "57P02": "it was stopped; start it, then run again",
-    "57P03": "it is starting or stopping; run again in a minute",
-    "is starting up": "it is starting; run again in a minute",
-    "is shutting down": "it is stopping; start it, then run again",
-    "not yet accepting connections": "it is starting; run again in a minute",
-    "password": "correct the password in the variable that ETL_EVENT_LOG_PASSWORD_ENV names",
-    "no pg_hba.conf entry": "let its pg_hba.conf accept this host and user",
-    "3D000": "create the database",
-    '" does not exist': "create the user or the database that it names",
+FULL = "its disk is full; free some space there"
+NO_CONNECTION = "it has no connection left; close others, or raise max_connections"
+STOPPED = "it was stopped; start it, then run again"
+STARTING = "it is starting or stopping; run again in a minute"
+# What to do, by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
+FAULTS = {
+    "53100": FULL,
+    "53300": NO_CONNECTION,
+    "57P01": STOPPED,
+    "57P02": STOPPED,
+    "57P03": STARTING,
     "42501": "let the user of ETL_EVENT_LOG own the database",
     "25006": "it accepts no changes; name the primary server",
+}
+# The driver has no code for a connection that was refused: parts of the message.
+REFUSALS = {
+    "No space left on device": FULL,
+    "too many clients": NO_CONNECTION,
+    "remaining connection slots": NO_CONNECTION,
+    "starting up": STARTING,
+    "shutting down": STARTING,
+    "not yet accepting connections": STARTING,
+    "terminating connection": STOPPED,
+    "closed the connection unexpectedly": STOPPED,
+    "password": "correct the password in the variable that ETL_EVENT_LOG_PASSWORD_ENV names",
+    "no pg_hba.conf entry": "let its pg_hba.conf accept this host and user",
+    " does not exist": "create the user or the database that it names",
 }
 ELSE = "start it, or correct ETL_EVENT_LOG, then run again"
 
@@ -172,10 +179,13 @@ def postgres_errors(url: str) -> Iterator[None]:
 
 def describe_fault(url: str, error: Exception) -> str:
     """Return the message for an error of the driver."""
-    code = getattr(error, "pgcode", None) or ""
-    text = " ".join(str(error).split())
-    advice = FAULTS.get(code) or next((a for t, a in FAULTS.items() if t in text), ELSE)
-    return f"{url}: expected a database that can be used, found: {text or code}; {advice}"
+    code = getattr(error, "pgcode", None)
+    text = " ".join(str(error).split()) or "no message"
+    if code:
+        advice = FAULTS.get(code, ELSE)
+    else:
+        advice = next((each for part, each in REFUSALS.items() if part in text), ELSE)
+    return f"{url}: expected a database that can be used, found: {text}; {advice}"
 
 
 def require_owner(database: Database, home: Home) -> None:
@@ -229,8 +239,12 @@ def _create_home_id(home: Home) -> str | None:
     """Write an identity unless another host does so at the same time, and return what is there."""
     new = home.identity.with_name(f".{home.identity.name}.{secrets.token_hex(8)}.tmp")
     write_text(new, json.dumps({"id": secrets.token_hex(16)}) + "\n")
-    with suppress(FileExistsError):
+    try:
         home.identity.hardlink_to(new)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        shutil.copyfile(new, home.identity)
     new.unlink()
     return read_home_id(home)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 from etl_assets.model.errors import HomeError, LockLostError
 from etl_assets.model.records import PublishedLink
 from etl_assets.storage.lock import Holder
-from etl_assets.storage.postgres import MIN_VERSION, Database, import_driver, postgres_errors
+from etl_assets.storage.postgres import (
+    MIN_VERSION,
+    Database,
+    describe_fault,
+    import_driver,
+    postgres_errors,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812 - they are classes
@@ -27,20 +33,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "etl lock"
 LOCK_CLASS = 0x65746C  # "etl": the first of the two numbers of our advisory locks
-HEARTBEAT_SECONDS = 10
-TAKEOVER_SECONDS = 60
-# Shorter than TAKEOVER_SECONDS by more than two clocks differ in a minute: until then, nobody else
-# can have the lock, whatever became of the connection.
-CERTAIN_SECONDS = 45
-RETAKE_SECONDS = 60  # for a database that restarts
-RETRY_SECONDS = 1
-POLL_SECONDS = 2
-# The server ends the session of a holder that is stopped, whose kernel still answers keepalives.
-SESSION = {
-    "idle_session_timeout": TAKEOVER_SECONDS * 1000,
-    "idle_in_transaction_session_timeout": TAKEOVER_SECONDS * 1000,
-    "lock_timeout": 5000,  # for the row of a lock that is being taken or published under
-}
+ROW_LOCK_MILLISECONDS = 5000  # for the row of a lock that is being taken or published under
 PROBES = 3  # connections that a pooler would serve by the session of another one
 
 CREATE = """\
@@ -89,6 +82,33 @@ returning number"""
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a lock holds without a sign of its holder."""
+
+    heartbeat_seconds: float = 10
+    takeover_seconds: float = 60
+    """After the last heartbeat and the start of the server, until another process takes it."""
+    certain_seconds: float = 45
+    """After the last heartbeat, until which the holder works without asking: shorter by more than
+    two clocks differ in that time."""
+    retake_seconds: float = 60
+    """For a database that restarts."""
+    retry_seconds: float = 1
+    poll_seconds: float = 2
+
+    @property
+    def session(self) -> dict[str, int]:
+        """Parameters of a session that has a lock."""
+        # The kernel of a process that is stopped answers keepalives; its session ends all the same.
+        timeout = int(self.takeover_seconds * 1000)
+        return {
+            "idle_session_timeout": timeout,
+            "idle_in_transaction_session_timeout": timeout,
+            "lock_timeout": ROW_LOCK_MILLISECONDS,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     """The row of a lock: who has it, and when another process may take it."""
 
@@ -105,8 +125,8 @@ class _Row:
 class PostgresLocks:
     """The locks of the domains whose event log is in a database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, timing: Timing = Timing()) -> None:
+        self._database, self._timing = database, timing
         self._held: dict[str, _HeldLock] = {}
         self._has_tables = False
 
@@ -128,18 +148,19 @@ class PostgresLocks:
             cursor.execute("select to_regclass('etl_lock') is not null")
             if not cursor.fetchone()[0]:
                 return None
-            row = _read(cursor, domain)
+            row = _read(cursor, domain, self._timing)
         return str(row.holder) if row.is_taken else None
 
     def require(self, domain: str) -> None:
         if held := self._held.get(domain):
             held.require()
 
-    def move_head(self, domain: str, link: PublishedLink) -> None:
+    def move_head(self, domain: str, link: PublishedLink) -> bool:
         held = self._held.get(domain)
         if held is None:
             raise LockLostError(f"{domain}: expected its lock, found that it was not taken")
         held.move_head(link)
+        return True
 
     def read_head(self, domain: str) -> PublishedLink | None:
         with self._database.cursor(APPLICATION) as cursor:
@@ -151,31 +172,38 @@ class PostgresLocks:
     def _create_tables(self) -> None:
         if self._has_tables:
             return
-        with self._database.cursor(APPLICATION) as cursor:
+        with (
+            closing(connect(self._database, self._timing)) as connection,
+            postgres_errors(self._database.url),
+            connection.cursor() as cursor,
+        ):
             cursor.execute("select to_regclass('etl_head') is not null")
             if not cursor.fetchone()[0]:
-                # Two processes that create the same table at once: one of them gets an error.
-                cursor.execute("select pg_advisory_lock(%s, 0)", (LOCK_CLASS,))
-                cursor.execute(CREATE)
+                # One transaction. Of two processes that create a table at once, one gets an error.
+                cursor.execute(f"select pg_advisory_xact_lock(%s, 0); {CREATE}", (LOCK_CLASS,))
         self._has_tables = True
 
     def _wait_for(self, domain: str, on_wait: Callable[[str], None], *, wait: bool) -> _HeldLock:
-        is_reported = False
+        is_reported, deadline = False, 0.0
         while True:
-            held = _HeldLock(self._database, domain)
-            row = held.try_take()
-            if row is None:
-                return held
-            text = f"{domain} is held by {row.holder or 'another process'}"
-            if not wait:
-                raise HomeError(f"{text}; wait for it to end, or stop it")
-            if not is_reported:
-                on_wait(
-                    f"{text}; waiting for it to end, or for {TAKEOVER_SECONDS} s without a sign of "
-                    "it"
-                )
-                is_reported = True
-            time.sleep(POLL_SECONDS)
+            held = _HeldLock(self._database, domain, self._timing)
+            try:
+                row = held.try_take()
+            except HomeError:
+                if _seconds() > deadline:
+                    raise
+            else:
+                if row is None:
+                    return held
+                text = f"{domain} is held by {row.holder or 'another process'}"
+                if not wait:
+                    raise HomeError(f"{text}; wait for it to end, or stop it")
+                if not is_reported:
+                    on_wait(f"{text}; waiting for it to end")
+                    is_reported = True
+                # From now on, a server that restarts ends no wait.
+                deadline = _seconds() + self._timing.retake_seconds
+            time.sleep(self._timing.poll_seconds)
 
 
 @dataclass
@@ -184,6 +212,7 @@ class _HeldLock:
 
     database: Database
     domain: str
+    timing: Timing
     number: int = 0
     row_id: int = 0
     _connection: Connection | None = None
@@ -196,8 +225,8 @@ class _HeldLock:
 
     def try_take(self) -> _Row | None:
         """Take the lock, and return None; or return the row with its holder."""
-        holder, now = Holder.current(), time.monotonic()
-        self._connection = connect(self.database)
+        holder, now = Holder.current(), _seconds()
+        self._connection = connect(self.database, self.timing)
         with ExitStack() as on_failure:
             on_failure.callback(self._disconnect)
             with postgres_errors(self.database.url), self._connection.cursor() as cursor:
@@ -205,11 +234,11 @@ class _HeldLock:
                     "insert into etl_lock (domain) values (%s) on conflict do nothing",
                     (self.domain,),
                 )
-                row = _read(cursor, self.domain)
+                row = _read(cursor, self.domain, self.timing)
                 # The row may change until the advisory lock is taken, so it is read again.
                 if not _try_advisory_lock(cursor, row.id):
                     return row
-                row = _read(cursor, self.domain)
+                row = _read(cursor, self.domain, self.timing)
                 if row.is_taken:
                     return row  # it lost its connection, and may take its lock again
                 values = (holder.pid, holder.host, holder.operator, self.domain)
@@ -217,7 +246,7 @@ class _HeldLock:
                 self.row_id, self.number = row.id, cursor.fetchone()[0]
                 self._backend = _backend_pid(cursor)
             on_failure.pop_all()
-        self._certain_until = now + CERTAIN_SECONDS
+        self._certain_until = now + self.timing.certain_seconds
         return None
 
     def start_heartbeat(self) -> None:
@@ -238,15 +267,15 @@ class _HeldLock:
 
     def require(self) -> None:
         """Raise LockLostError unless nobody else can have the lock now."""
-        if not self._lost and time.monotonic() < self._certain_until:
+        if not self._lost and _seconds() < self._certain_until:
             return
         with self._mutex:
-            self._confirm(time.monotonic() + RETAKE_SECONDS)
+            self._confirm(_seconds() + self.timing.retake_seconds)
             if self._lost:
                 raise LockLostError(self._lost)
 
     def move_head(self, link: PublishedLink) -> None:
-        deadline = time.monotonic() + RETAKE_SECONDS
+        deadline = _seconds() + self.timing.retake_seconds
         with self._mutex:
             while True:
                 self._confirm(deadline)
@@ -258,9 +287,9 @@ class _HeldLock:
                 except import_driver().Error as error:
                     # Whether it was recorded is unknown; recording it twice does no harm.
                     self._disconnect()
-                    if time.monotonic() > deadline:
-                        with postgres_errors(self.database.url):
-                            raise error from None
+                    if _seconds() > deadline:
+                        raise HomeError(describe_fault(self.database.url, error)) from error
+                    time.sleep(self.timing.retry_seconds)
                 else:
                     return
 
@@ -280,24 +309,26 @@ class _HeldLock:
                 raise LockLostError(self._lost)
 
     def _beat_until_end(self) -> None:
-        pause: float = HEARTBEAT_SECONDS
+        pause = self.timing.heartbeat_seconds
         while not self._ended.wait(pause):
             with self._mutex:
                 if self._lost:
                     return
-                pause = HEARTBEAT_SECONDS if self._beat() else RETRY_SECONDS
+                is_confirmed = self._beat()
+            timing = self.timing
+            pause = timing.heartbeat_seconds if is_confirmed else timing.retry_seconds
 
     def _confirm(self, deadline: float) -> None:
         """Beat until the database has confirmed the lock, or it is lost, or the time is over."""
         while not self._lost and not self._beat():
-            if time.monotonic() > deadline:
-                self._lose(f"its database did not answer for {RETAKE_SECONDS} s")
+            if _seconds() > deadline:
+                self._lose(f"its database did not answer for {self.timing.retake_seconds:.0f} s")
                 return
-            time.sleep(RETRY_SECONDS)
+            time.sleep(self.timing.retry_seconds)
 
     def _beat(self) -> bool:
         """Return True if the database confirms that the lock is this one's, under its number."""
-        sent_at = time.monotonic()
+        sent_at = _seconds()
         try:
             if self._connection is None:
                 self._reconnect()
@@ -315,12 +346,12 @@ class _HeldLock:
         if row[0] != self._backend:
             self._lose("a pooler gave its session to others; connect to the server itself")
             return False
-        self._certain_until = sent_at + CERTAIN_SECONDS
+        self._certain_until = sent_at + self.timing.certain_seconds
         return True
 
     def _reconnect(self) -> None:
         """Take the advisory lock again; the number is compared by the next heartbeat."""
-        connection = connect(self.database)
+        connection = connect(self.database, self.timing)
         with connection.cursor() as cursor:
             if _try_advisory_lock(cursor, self.row_id):
                 self._connection, self._backend = connection, _backend_pid(cursor)
@@ -346,7 +377,7 @@ class _HeldLock:
         self._connection = None
 
 
-def connect(database: Database) -> Connection:
+def connect(database: Database, timing: Timing = Timing()) -> Connection:
     """Return a connection whose session is its own.
 
     Raises HomeError if the server is too old, or a pooler gives the session to others.
@@ -360,38 +391,46 @@ def connect(database: Database) -> Connection:
                 f"{connection.server_version // 10000}; upgrade it"
             )
         with connection.cursor() as cursor:
-            for name, value in SESSION.items():
-                cursor.execute(f"set {name} = {value}")
             backend = _backend_pid(cursor)
-        # A pooler answers with a process id of its own making.
-        if backend != connection.get_backend_pid():
-            _refuse_shared_sessions(database, connection, backend)
+            # A pooler answers with a process id of its own making.
+            if backend != connection.get_backend_pid() and _shares_sessions(database, connection):
+                raise HomeError(
+                    f"{database.url}: expected a session for each connection, found a pooler that "
+                    "shares them, which breaks locks; name the server itself, or set pool_mode to "
+                    "session"
+                )
+            for name, value in timing.session.items():
+                cursor.execute(f"set {name} = {value}")
         on_failure.pop_all()
     return connection
 
 
-def _refuse_shared_sessions(database: Database, connection: Connection, backend: int) -> None:
-    """Raise HomeError if a pooler serves other connections by the session of this one."""
+def _shares_sessions(database: Database, connection: Connection) -> bool:
+    """Return True if a pooler serves other connections by the session of this one."""
     with ExitStack() as stack:
-        backends = set()
+        own = stack.enter_context(connection.cursor())
+        before, others = _backend_pid(own), set()
         for _ in range(PROBES):
             other = database.connect(APPLICATION)
             stack.callback(other.close)
             cursor = stack.enter_context(other.cursor())
-            cursor.execute("begin")  # it keeps its session until the end of the block
-            backends.add(_backend_pid(cursor))
-        with connection.cursor() as cursor:
-            is_same = _backend_pid(cursor) == backend
-    if backend in backends or not is_same:
-        raise HomeError(
-            f"{database.url}: expected a session for each connection, found a pooler that shares "
-            "them, which breaks locks; name the server itself, or set pool_mode to session"
-        )
+            try:
+                cursor.execute("begin")  # it keeps its session until the end of the block
+            except import_driver().Error:
+                return True  # it gives each statement another session, and allows no transaction
+            others.add(_backend_pid(cursor))
+        return before in others or _backend_pid(own) != before
 
 
-def _read(cursor: Cursor, domain: str) -> _Row:
+def _seconds() -> float:
+    """Return the time of a clock that goes on while the machine is suspended."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # of Linux
+    return time.clock_gettime(clock)
+
+
+def _read(cursor: Cursor, domain: str, timing: Timing) -> _Row:
     """Return the row of a lock; one without a holder if it was never taken."""
-    cursor.execute(READ, (TAKEOVER_SECONDS, domain))
+    cursor.execute(READ, (timing.takeover_seconds, domain))
     row = cursor.fetchone()
     if row is None:
         return _Row(0, None, 0)

@@ -141,6 +141,8 @@ VARIABLES = [
     "NO_COLOR",
     "NOTIFY",
     "PROXY",
+    "EVENT_LOG",
+    "EVENT_LOG_PASSWORD_ENV",
     "CONFIG",
 ]
 

@@ -417,6 +417,52 @@ MACHINE = (
         "the second one waits, or names the process that holds the lock",
     ),
     Fault(
+        "two-hosts",
+        "two hosts run one domain, with the event log in PostgreSQL",
+        "the second one waits, or names the process and the host; neither ends a run of the other",
+    ),
+    Fault(
+        "killed-elsewhere",
+        "a process on another host is killed, or stopped",
+        "its lock is taken 60 s after its last heartbeat, by the clock of the database; the next"
+        " run completes",
+    ),
+    Fault(
+        "overtaken",
+        "a process goes on after its lock was taken",
+        "it publishes nothing, and its run ends with an error that says so",
+    ),
+    Fault(
+        "database-restarted",
+        "the database of the event log is restarted during a run",
+        "the run takes its lock again and goes on",
+    ),
+    Fault(
+        "database-stopped",
+        "the database of the event log is stopped",
+        "an error that names it; the published set stays as it is, the next run completes",
+    ),
+    Fault(
+        "database-connections",
+        "the database of the event log has no free connection",
+        "an error that says so",
+    ),
+    Fault(
+        "database-full",
+        "the disk of the event log's database is full",
+        "an error that says so; the published set stays as it is, the next run completes",
+    ),
+    Fault(
+        "pooler",
+        "a pooler that shares the sessions of PostgreSQL",
+        "refused when a lock is taken, and by `etl health`",
+    ),
+    Fault(
+        "second-home",
+        "the event log of another home",
+        "refused, with path and host of that home",
+    ),
+    Fault(
         "raw-file-lost",
         "a raw file deleted or edited by hand",
         "detected by its hash, reported by `etl manifest verify`, fetched again",

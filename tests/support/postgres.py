@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -42,9 +44,7 @@ class PostgresServer:
         self._programs, self._folder = programs, folder
         self._process: subprocess.Popen[bytes] | None = None
         self._names = count(1)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _free_port()
         # The programs refuse to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
         if self._user:
@@ -52,7 +52,13 @@ class PostgresServer:
         self._initialize()
         self.start()
 
-    def start(self, **settings: object) -> None:
+    def start(self, *, max_file_bytes: int | None = None, **settings: object) -> None:
+        """Start it; a file that would grow beyond the limit is to it what a full disk is."""
+
+        def limit_files() -> None:
+            if max_file_bytes:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+
         options = {"max_connections": 60, **settings}
         arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         with (self._folder / "log").open("ab") as log:
@@ -64,12 +70,9 @@ class PostgresServer:
                 cwd=self._folder,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                preexec_fn=limit_files,  # noqa: PLW1509 - it only makes a system call
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            assert self._process.poll() is None, (self._folder / "log").read_text("utf-8")
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        _wait_for(self.database("postgres"), self._process)
 
     def stop(self, mode: signal.Signals = FAST) -> None:
         if self._process:
@@ -122,12 +125,64 @@ class PostgresServer:
                 f"unix_socket_directories = '{self._folder}'\nshared_buffers = '16MB'\n"
             )
 
-    def _answers(self) -> bool:
-        try:
-            psycopg2.connect(**self.database("postgres").parameters).close()
-        except psycopg2.OperationalError:
-            return False
-        return True
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _wait_for(database: Database, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server answers; fails if its process ends before."""
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(database):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _answers(database: Database) -> bool:
+    try:
+        psycopg2.connect(**database.parameters).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def pooler(server: PostgresServer, database: Database, mode: str) -> Iterator[Database]:
+    """Run PgBouncer in front of the server; yields the database at its address."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        pytest.skip("needs PgBouncer, found none; on Debian: apt-get install pgbouncer")
+    with tempfile.TemporaryDirectory(prefix="etl-pool-", dir="/tmp") as folder:
+        port = _free_port()
+        lines = [
+            "[databases]",
+            f"* = host=127.0.0.1 port={server.port} user={USER} password='{PASSWORD}'",
+            "[pgbouncer]",
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =",
+            f"auth_type = any\npool_mode = {mode}\nlogfile = {folder}/log",
+        ]
+        (Path(folder) / "pgbouncer.ini").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        user = "nobody" if os.geteuid() == 0 else None
+        if user:
+            shutil.chown(folder, user)
+        with subprocess.Popen(
+            [program, "-q", "pgbouncer.ini"],
+            user=user,
+            extra_groups=[] if user else None,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                pooled = Database(database.url.replace(f":{server.port}/", f":{port}/"))
+                _wait_for(pooled, process)
+                yield pooled
+            finally:
+                process.terminate()
 
 
 @pytest.fixture(scope="session")

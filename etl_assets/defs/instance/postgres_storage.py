@@ -7,14 +7,23 @@ Dagster makes a connection for each statement. The tables and all queries are Da
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
-from dagster._serdes import ConfigurableClassData
-from dagster_postgres.storage import DagsterPostgresStorage
-from sqlalchemy import Engine, QueuePool, create_engine
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster_postgres import (
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
+from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy.exc import OperationalError
 
 from etl_assets.settings import Settings
 from etl_assets.storage.postgres import Database, sqlalchemy_url
@@ -22,49 +31,135 @@ from etl_assets.storage.postgres import Database, sqlalchemy_url
 POOL_SIZE = 2  # idle connections of a process; a step writes events one after the other
 MAX_CONNECTIONS = 10  # of a process at once: the pages read in many threads
 WAIT_SECONDS = 30  # for one of them
+RESTART_SECONDS = 20  # of a server
+RETRY_SECONDS = 0.5
 
 
-class PostgresStorage(DagsterPostgresStorage):
+class PostgresStorage(DagsterStorage, ConfigurableClass):
     """The storage of a Dagster home whose event log several hosts share."""
 
     def __init__(self, database: Database, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
         url = sqlalchemy_url(database)
-        super().__init__(url, inst_data=inst_data)
-        engine = _create_engine(url)
-        # A forked child must not use, nor close, the connections of its parent.
-        os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
-        # Each class makes its own engine, without a pool and with no option for another.
-        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
-            storage._engine = engine  # noqa: SLF001
+        connections = Connections(_create_engine(url))
+        self._run_storage = RunStorage(url, connections)
+        self._event_log_storage = EventLogStorage(url, connections)
+        self._schedule_storage = ScheduleStorage(url, connections)
+        super().__init__()  # type: ignore[no-untyped-call]  # it ships none
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        return self._inst_data
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
-        return {"url": str, "password_env": dg.Noneable(str)}
+        return {
+            "url": str,
+            "password_env": dg.Noneable(str),
+            "home": dg.Field(dg.Noneable(str), default_value=None, is_required=False),
+        }
 
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> PostgresStorage:
-        variable = config_value["password_env"]
+        variable, home = config_value["password_env"], config_value.get("home")
         # Not in the configuration, which a process passes on as an argument of its children.
-        password = Settings.load().secret(variable) if variable else None
+        password = Settings.load(home=home).secret(variable) if variable else None
         return cls(Database(config_value["url"], password), inst_data)
 
-    @property
-    def event_storage_data(self) -> None:
-        """None: Dagster asks for a class for each storage, and this is one for all of them."""
+    def register_instance(self, instance: dg.DagsterInstance) -> None:
+        super().register_instance(instance)
+        for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
+            if not storage.has_instance:
+                storage.register_instance(instance)
 
     @property
-    def run_storage_data(self) -> None:
-        """None, as above."""
+    def run_storage(self) -> RunStorage:
+        return self._run_storage
 
     @property
-    def schedule_storage_data(self) -> None:
-        """None, as above."""
+    def event_log_storage(self) -> EventLogStorage:
+        return self._event_log_storage
+
+    @property
+    def schedule_storage(self) -> ScheduleStorage:
+        return self._schedule_storage
+
+
+class Connections:
+    """The connections of a process, for a server that may be restarted while it works."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._is_given_up = False
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._wait_for_server() as connection:
+            yield connection
+
+    def _wait_for_server(self) -> Connection:
+        """Return a connection; waits for the server once, and not for each of many statements."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while True:
+            try:
+                connection = self.engine.connect()
+            except OperationalError:
+                if self._is_given_up or time.monotonic() > deadline:
+                    self._is_given_up = True
+                    raise
+                time.sleep(RETRY_SECONDS)
+            else:
+                self._is_given_up = False
+                return connection
+
+
+# Each class of Dagster makes an engine of its own, and has no option for another.
+
+
+class RunStorage(PostgresRunStorage):
+    """Dagster's records of runs."""
+
+    def __init__(self, postgres_url: str, connections: Connections) -> None:
+        self._connections = connections
+        super().__init__(postgres_url)
+        self._engine = connections.engine
+
+    def connect(self) -> AbstractContextManager[Connection]:
+        return self._connections.connect()
+
+
+class EventLogStorage(PostgresEventLogStorage):
+    """Dagster's events."""
+
+    def __init__(self, postgres_url: str, connections: Connections) -> None:
+        self._connections = connections
+        super().__init__(postgres_url)
+        self._engine = connections.engine
+
+    def _connect(self) -> AbstractContextManager[Connection]:
+        return self._connections.connect()
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._connections.engine.dispose()  # for all three: an instance closes this one last
+
+
+class ScheduleStorage(PostgresScheduleStorage):
+    """Dagster's schedules, sensors and their ticks."""
+
+    def __init__(self, postgres_url: str, connections: Connections) -> None:
+        self._connections = connections
+        super().__init__(postgres_url)
+        self._engine = connections.engine
+
+    def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:  # noqa: ARG002
+        return self._connections.connect()
 
 
 def _create_engine(url: str) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         poolclass=QueuePool,
@@ -73,3 +168,12 @@ def _create_engine(url: str) -> Engine:
         pool_timeout=WAIT_SECONDS,
         pool_pre_ping=True,  # the server may have been restarted
     )
+    reference = weakref.ref(engine)
+
+    def forget_connections() -> None:
+        if engine := reference():
+            engine.dispose(close=False)
+
+    # A forked child must neither use nor close the connections of its parent.
+    os.register_at_fork(after_in_child=forget_connections)
+    return engine

@@ -37,6 +37,7 @@ def retain(session: DomainSession, *, now: datetime) -> None:
 
 def _retain(session: DomainSession, now: datetime) -> None:
     home, domain = session.home, session.domain
+    session.project.locks.require(domain.name)
     run_directory.finish_removals(home, domain.name)
     run_records.finish_deletions(session.event_log)
     for path in old_files.list_old_scratch(home, domain, now):

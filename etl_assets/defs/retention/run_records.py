@@ -98,6 +98,9 @@ def delete_run_record(event_log: EventLog, run_id: str) -> None:
         with storage.index_connection() as connection:
             executions = AssetCheckExecutionsTable
             connection.execute(executions.delete().where(executions.c.run_id == run_id))
+    if not isinstance(storage, SqliteEventLogStorage):
+        # First: a database has no files by which events without a run would be found.
+        storage.delete_events(run_id)
     instance.delete_run(run_id)
     # Last: a file without a run is what an interrupted deletion leaves, and is found by.
     for path in _event_files(storage, run_id):

@@ -15,8 +15,9 @@ import yaml
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy.exc import DatabaseError
 
+from etl_assets.defs.instance.dagster_yaml import DAGSTER_YAML
 from etl_assets.defs.instance.sqlite_storage import EventLogStorage, RunStorage, SqliteStorage
-from etl_assets.defs.launch import DAGSTER_YAML, open_instance
+from etl_assets.defs.launch import open_instance
 from etl_assets.settings import Settings
 
 FRUIT = dg.AssetKey("fruit")
