@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import sqlalchemy
-from sqlalchemy.engine import Engine
+from support.costs import count_statements, least_cpu_seconds
 from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.declarations.source import Source
@@ -212,28 +210,3 @@ def test_a_plan_costs_the_same_after_3000_moves_of_one_year(tmp_path: Path) -> N
 
     assert len(state.partitions) >= 25
     assert after <= 1.2 * before
-
-
-def count_statements(do: Callable[[], object]) -> int:
-    """Return how many SQL statements something executes, on any database."""
-    statements: list[str] = []
-
-    def add(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    sqlalchemy.event.listen(Engine, "before_cursor_execute", add)
-    try:
-        do()
-    finally:
-        sqlalchemy.event.remove(Engine, "before_cursor_execute", add)
-    return len(statements)
-
-
-def least_cpu_seconds(do: Callable[[], object]) -> float:
-    """Return the CPU seconds of the cheapest of five calls."""
-    costs = []
-    for _ in range(5):
-        start = time.process_time()
-        do()
-        costs.append(time.process_time() - start)
-    return min(costs)
