@@ -75,19 +75,23 @@ def materializations(
     outcomes: Mapping[str | None, PartOutcome[R]],
     *,
     failed: Collection[str | None] = (),
+    shared: Mapping[str, Any] | None = None,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Record the outcome of each partition, by the metadata of one materialization.
+
+    `shared` is metadata of each of them, and of the partitions of other sources that the run has:
+    Dagster records a materialization of the asset for these too, and the pages show the newest.
 
     The step fails because of the `failed` partitions, which are not recorded, so that they can be
     retried without the others.
     """
     if None not in outcomes and failed:
-        _log_all_but(context, key, outcomes, failed)
+        _log_all_but(context, key, outcomes, failed, shared or {})
         return
-    unpartitioned: dict[str, Any] = {}
+    unpartitioned: dict[str, Any] = {**(shared or {})}
     for partition, outcome in outcomes.items():
         if partition is None:
-            unpartitioned = _metadata(outcome)
+            unpartitioned |= _metadata(outcome)
         else:
             # MaterializeResult has one set of metadata for all partitions of the run.
             context.add_asset_metadata(_metadata(outcome), asset_key=key, partition_key=partition)
@@ -102,6 +106,7 @@ def _log_all_but(
     key: dg.AssetKey,
     outcomes: Mapping[str | None, PartOutcome[R]],
     failed: Collection[str | None],
+    shared: Mapping[str, Any],
 ) -> None:
     """Log a materialization of each partition but the failed ones.
 
@@ -112,7 +117,7 @@ def _log_all_but(
         if partition not in failed:
             event = materialization_event(key, partition, outcome)
             tags = {**(event.tags or {}), CODE_VERSION_TAG: code_version}
-            context.log_event(event._replace(tags=tags))
+            context.log_event(event._replace(tags=tags).with_metadata({**event.metadata, **shared}))
 
 
 def _metadata(outcome: PartOutcome[R]) -> dict[str, Any]:

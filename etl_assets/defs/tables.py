@@ -5,7 +5,6 @@ If a file cannot become a table, the last table is kept; reading rows is `etl_as
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,18 +100,16 @@ def build_tables(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.A
                 outcomes[partition] = outcome
             done += 1
             project.advance("tables", done, len(sources))
-            shown = table_lineage(source)
+            shared = table_lineage(source)
             # The partitions of one table would all show the same rows.
             if source.partitions is None:
                 file = project.home.table_file(source.domain, source.name, None)
-                shown["preview"] = preview(duckdb, file)
-            outcomes = {
-                partition: replace(outcome, metadata={**outcome.metadata, **shown})
-                for partition, outcome in outcomes.items()
-            }
+                shared["preview"] = preview(duckdb, file)
             records = {partition: outcome.record for partition, outcome in outcomes.items()}
             own_missing = _missing_tables(source, state, records)
-            yield from materializations(context, key, outcomes, failed=own_missing.keys())
+            yield from materializations(
+                context, key, outcomes, failed=own_missing.keys(), shared=shared
+            )
             others = {key: table for key, table in state.tables.items() if key not in records}
             for check in CHECKS:
                 yield evaluate_check(source, key, check, {**records, **others}, state.fetches)

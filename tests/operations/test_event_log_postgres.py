@@ -86,6 +86,7 @@ def command(orchard: Orchard, database: Database, monkeypatch: pytest.MonkeyPatc
         ETL_EVENT_LOG=database.url, ETL_EVENT_LOG_PASSWORD_ENV=VARIABLE, **secret
     )
     monkeypatch.setenv("ETL_HOME", str(orchard.home.root))
+    monkeypatch.delenv("ETL_MIRROR", raising=False)
     return orchard
 
 
