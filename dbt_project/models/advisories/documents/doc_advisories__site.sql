@@ -13,18 +13,6 @@ decisions as (
 
 ),
 
-judged_claims as (
-
-    select * from {{ ref('int_advisories__judged') }}
-
-),
-
-periods as (
-
-    select * from {{ ref('mart_advisory_state_history') }}
-
-),
-
 universe as (
 
     select * from {{ ref('int_advisories__universe') }}
@@ -43,67 +31,15 @@ states as (
 
 ),
 
-claim_sources as (
-
-    select * from {{ ref('claim_sources') }}
-
-),
-
--- `list_sort` takes the first field of a struct first; an ordered aggregate needs more memory.
 evidence as (
 
-    select
-        judged_claims.advisory_id,
-        bool_or(judged_claims.claim = 'known_exploited') as is_known_exploited,
-        list_sort(array_agg(
-            struct_pack(
-                rank := judged_claims.rank,
-                verdict := judged_claims.verdict,
-                source := claim_sources.label,
-                claim := judged_claims.claim,
-                rule := judged_claims.rule_id,
-                detail := nullif(
-                    concat_ws(
-                        ', ',
-                        judged_claims.version,
-                        judged_claims.detail,
-                        'ruled by ' || judged_claims.author,
-                        'until ' || strftime(
-                            make_timestamp(epoch_us(judged_claims.valid_until)),
-                            '%Y-%m-%d %H:%M UTC'
-                        )
-                    ),
-                    ''
-                ),
-                record := judged_claims.record_id,
-                record_url := judged_claims.record_url
-            )
-        )) as statements,
-    from judged_claims
-    left join claim_sources on judged_claims.source = claim_sources.source
-    group by judged_claims.advisory_id
+    select * from {{ ref('int_advisories__evidence') }}
 
 ),
 
 past_states as (
 
-    select
-        periods.advisory_id,
-        list_sort(array_agg(
-            struct_pack(
-                since := periods.effective_from,
-                until := periods.effective_to,
-                state := periods.state,
-                answer := periods.fixed_version,
-                confidence := periods.confidence,
-                cause := periods.cause,
-                source := claim_sources.label,
-                record := periods.cause_record
-            )
-        )) as periods,
-    from periods
-    left join claim_sources on periods.cause_source = claim_sources.source
-    group by periods.advisory_id
+    select * from {{ ref('int_advisories__past_states') }}
 
 ),
 
