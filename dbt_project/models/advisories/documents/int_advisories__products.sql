@@ -10,7 +10,6 @@ with statements as (
         package_name,
         package_key,
         fixed_version,
-        {{ deb_key('fixed_version') }} as fixed_version_key,
     from {{ ref('int_advisories__statements') }}
 
 ),
@@ -20,11 +19,45 @@ published as (
     select distinct
         package_key,
         source_version,
-        source_version_key,
         binary_name,
         binary_key,
         binary_version,
     from {{ ref('stg_advisories__packages') }}
+
+),
+
+versions as (
+
+    select fixed_version as version from statements
+    union
+    select source_version as version from published
+    union
+    select binary_version as version from published
+
+),
+
+-- Advisories share versions, and a key is dear.
+version_keys as (
+
+    select
+        version,
+        {{ deb_key('version') }} as version_key,
+    from versions
+    where version is not null
+
+),
+
+fixed_in as (
+
+    select distinct
+        statements.fixed_version,
+        published.package_key,
+        published.source_version,
+    from statements
+    inner join published on statements.package_key = published.package_key
+    inner join version_keys as fixed on statements.fixed_version = fixed.version
+    inner join version_keys as built on published.source_version = built.version
+    where fixed.version_key <= built.version_key
 
 ),
 
@@ -69,13 +102,13 @@ source_products as (
         statements.advisory_id,
         true as is_source,
         statements.package_name as name,
-        published.source_version as version,
+        fixed_in.source_version as version,
         statements.package_key as name_key,
     from statements
-    inner join published
+    inner join fixed_in
         on
-            statements.package_key = published.package_key
-            and statements.fixed_version_key <= published.source_version_key
+            statements.package_key = fixed_in.package_key
+            and statements.fixed_version = fixed_in.fixed_version
 
 ),
 
@@ -97,9 +130,12 @@ binary_products as (
         on
             published.binary_key = ambiguous.binary_key
             and published.binary_version = ambiguous.binary_version
-    where
-        statements.fixed_version is null
-        or statements.fixed_version_key <= published.source_version_key
+    left join fixed_in
+        on
+            statements.package_key = fixed_in.package_key
+            and statements.fixed_version = fixed_in.fixed_version
+            and published.source_version = fixed_in.source_version
+    where statements.fixed_version is null or fixed_in.source_version is not null
 
 ),
 
@@ -134,13 +170,15 @@ products as (
 listed as (
 
     select
-        advisory_id,
+        products.advisory_id,
         array_agg(
-            struct_pack(name := name, version := version, arch := arch)
-            order by is_source desc, name, {{ deb_key('version') }}, version
+            struct_pack(name := products.name, version := products.version, arch := products.arch)
+            order by
+                products.is_source desc, products.name, version_keys.version_key, products.version
         ) as products,
     from products
-    group by advisory_id
+    left join version_keys on products.version = version_keys.version
+    group by products.advisory_id
 
 )
 
