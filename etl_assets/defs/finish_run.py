@@ -95,8 +95,22 @@ def finish(
 
     `files` are those of a candidate, which is published if the manifest says so.
     """
-    home, domain, locks = session.home, session.domain, session.project.locks
-    locks.require(domain.name)
+    home, domain = session.home, session.domain
+    session.project.locks.require(domain.name)
+    manifest = _with_result(session, manifest, directory)
+    set_directory = home.outputs(domain.name) / (manifest.published_set or directory.name)
+    gather.write_report(domain, manifest, set_directory / MARTS, directory)
+    _write_log(session, manifest, directory)
+    if files is None:
+        run_directory.write_manifest(directory, manifest)
+        run_directory.write_sums(directory)
+        return manifest
+    return _publish(session, manifest, directory, files)
+
+
+def _with_result(session: DomainSession, manifest: RunManifest, directory: Path) -> RunManifest:
+    """Complete a manifest with its place in the chain, its changes, result and next actions."""
+    home, domain = session.home, session.domain
     head = chain.read_head(home, domain.name)
     note = manifest.note
     before = _published_manifest(session)
@@ -124,14 +138,17 @@ def finish(
         gate=asset_keys.name_of(asset_keys.published_key(domain)),
         directory=home.relative(directory),
     )
-    manifest = manifest.model_copy(update={"next_actions": actions})
-    set_directory = home.outputs(domain.name) / (manifest.published_set or directory.name)
-    gather.write_report(domain, manifest, set_directory / MARTS, directory)
-    _write_log(session, manifest, directory)
-    if files is None:
-        run_directory.write_manifest(directory, manifest)
-        run_directory.write_sums(directory)
-        return manifest
+    return manifest.model_copy(update={"next_actions": actions})
+
+
+def _publish(
+    session: DomainSession,
+    manifest: RunManifest,
+    directory: Path,
+    files: Sequence[PublishedFile],
+) -> RunManifest:
+    """Publish or set aside a candidate, and record its link as the newest one of the chain."""
+    home, domain, locks = session.home, session.domain, session.project.locks
     manifest = documents.publish_candidate(
         home,
         directory,
@@ -143,18 +160,19 @@ def finish(
             domain.name, chain.link_of(directory, complete, domain.history)
         ),
     )
-    if manifest.published:
-        link = chain.link_of(directory, manifest, domain.history)
-        _refuse_if_overtaken(session, link)
-        history = directory / MARTS / f"{domain.history}.parquet"
-        chain.write_head(
-            home,
-            domain.name,
-            chain.PublishedHead(link=link),
-            history if link.history_sha256 else None,
-        )
-        if domain.history is None:
-            home.history_copy(domain.name).unlink(missing_ok=True)
+    if not manifest.published:
+        return manifest
+    link = chain.link_of(directory, manifest, domain.history)
+    _refuse_if_overtaken(session, link)
+    history = directory / MARTS / f"{domain.history}.parquet"
+    chain.write_head(
+        home,
+        domain.name,
+        chain.PublishedHead(link=link),
+        history if link.history_sha256 else None,
+    )
+    if domain.history is None:
+        home.history_copy(domain.name).unlink(missing_ok=True)
     return manifest
 
 
