@@ -32,8 +32,8 @@ def read_compiled(file: Path, made_from: str) -> CompiledSql:
 
 def keep_compiled(file: Path, made_from: str, nodes: Iterable[Any]) -> None:
     """Add the nodes of a build by dbt to the file; a test that only dbt can run is left out."""
-    kept = read_compiled(file, made_from)
-    models, tests = {**kept.models}, {**kept.tests}
+    compiled = read_compiled(file, made_from)
+    models, tests = {**compiled.models}, {**compiled.tests}
     for node in nodes:
         kind = str(node.resource_type)
         if kind == "model" and node.compiled_code:

@@ -156,19 +156,19 @@ class DbtProject:
     def trace_columns(self) -> Mapping[str, ModelLineage]:
         """The column lineage of every compiled model by unique id; made once for each code."""
         file = self.target / lineage_cache.FILE_NAME
-        kept = lineage_cache.read_lineage(file, lineage_cache.lineage_version(self._parsed_from))
+        lineage = lineage_cache.read_lineage(file, lineage_cache.lineage_version(self._parsed_from))
         nodes = self.manifest["nodes"].items()
         models = {key for key, node in nodes if node["resource_type"] == "model"}
-        if models <= kept.models.keys():
-            return kept.models
+        if models <= lineage.models.keys():
+            return lineage.models
         compiled = self.compiled.models
-        new = {key: compiled[key] for key in compiled.keys() & models - kept.models.keys()}
+        new = {key: compiled[key] for key in compiled.keys() & models - lineage.models.keys()}
         if not new or not self.warehouse.exists():
-            return kept.models
+            return lineage.models
         with self.connect() as connection:
             traced = lineage_cache.trace_models(connection, self.manifest, new)
-        all_models = dict(sorted({**kept.models, **traced}.items()))
-        lineage_cache.keep_lineage(file, kept.model_copy(update={"models": all_models}))
+        all_models = dict(sorted({**lineage.models, **traced}.items()))
+        lineage_cache.keep_lineage(file, lineage.model_copy(update={"models": all_models}))
         return all_models
 
     def _load_parsed(self) -> Manifest:

@@ -122,12 +122,12 @@ class Graph:
 
     def ancestors(self, unique_id: str) -> set[str]:
         """Every model above this one."""
-        found, pending = set[str](), [unique_id]
+        above, pending = set[str](), [unique_id]
         while pending:
-            parents = self.models[pending.pop()].parents - found
-            found |= parents
+            parents = self.models[pending.pop()].parents - above
+            above |= parents
             pending += parents
-        return found
+        return above
 
 
 def _parents_first(nodes: Mapping[str, Any]) -> list[str]:

@@ -164,7 +164,7 @@ class KeyedBuild:
 
     def run(self, stale: Sequence[Model], inputs: BuildInputs) -> KeyedResult:
         """Build the stale models; raises BuildError if a test fails above one of them."""
-        wanted = {model.unique_id for model in stale}
+        stale_ids = {model.unique_id for model in stale}
         keyed = set(self._models_to_read(stale))
         results: list[NodeResult] = []
         rows: dict[str, int] = {}
@@ -174,10 +174,10 @@ class KeyedBuild:
             for unique_id, model in self._graph.models.items():
                 started = time.perf_counter()
                 if unique_id in keyed:
-                    self._create_keyed(connection, model, is_stale=unique_id in wanted)
-                if unique_id in wanted and model.materialized == "table":
+                    self._create_keyed(connection, model, is_stale=unique_id in stale_ids)
+                if unique_id in stale_ids and model.materialized == "table":
                     rows[model.name] = self._replace_rows(connection, model)
-                if unique_id in wanted:
+                if unique_id in stale_ids:
                     seconds = time.perf_counter() - started
                     results.append(NodeResult(unique_id, "model", "success", seconds, None, ""))
             results = self._run_tests(connection, results)

@@ -54,10 +54,10 @@ def lineage_version(parsed_from: str) -> str:
 def read_lineage(file: Path, made_from: str) -> ColumnLineage:
     """Return what a file has; nothing if it is missing, damaged, or made from something else."""
     try:
-        kept = ColumnLineage.model_validate_json(file.read_bytes())
+        lineage = ColumnLineage.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return ColumnLineage(made_from=made_from)
-    return kept if kept.made_from == made_from else ColumnLineage(made_from=made_from)
+    return lineage if lineage.made_from == made_from else ColumnLineage(made_from=made_from)
 
 
 def keep_lineage(file: Path, lineage: ColumnLineage) -> None:

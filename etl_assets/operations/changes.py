@@ -71,11 +71,11 @@ def find_changes(
     published = run_directory.published_directory(home, name)
     if published is None:
         raise NotFoundError(f"{name}: expected a published set, found none; `etl run {name}` first")
-    found = read_since(published / feeds[name], number)
+    feed = read_since(published / feeds[name], number)
     return Changes(
         domain=name,
         since=since,
-        newest=found.newest,
-        is_complete=found.is_complete,
-        changes=found.changes,
+        newest=feed.newest,
+        is_complete=feed.is_complete,
+        changes=feed.changes,
     )

@@ -104,11 +104,11 @@ def _find_intact(
         if file.file == f"{MARTS}/{history}.parquet":
             copies.append(home.history_copy(domain))
         # All bytes are read: a file that was damaged keeps its time when a disk fails.
-        found = next((copy for copy in copies if has_sha256(copy, file.sha256)), None)
-        if found is None:
+        intact_copy = next((copy for copy in copies if has_sha256(copy, file.sha256)), None)
+        if intact_copy is None:
             lost.append(file.file)
         else:
-            intact[file.file] = found
+            intact[file.file] = intact_copy
     if lost:
         names = ", ".join(lost[:MAX_NAMES])
         more = f" and {len(lost) - MAX_NAMES} more" if len(lost) > MAX_NAMES else ""

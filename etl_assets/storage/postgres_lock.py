@@ -186,15 +186,15 @@ class PostgresLocks:
     def _wait_for(self, domain: str, on_wait: Callable[[str], None], *, wait: bool) -> _HeldLock:
         is_reported, deadline = False, 0.0
         while True:
-            held = _HeldLock(self._database, domain, self._timing)
+            lock = _HeldLock(self._database, domain, self._timing)
             try:
-                row = held.try_take()
+                row = lock.try_take()
             except HomeError:
                 if _seconds() > deadline:
                     raise
             else:
                 if row is None:
-                    return held
+                    return lock
                 text = f"{domain} is held by {row.holder or 'another process'}"
                 if not wait:
                     raise HomeError(f"{text}; wait for it to end, or stop it")

@@ -125,7 +125,7 @@ class EntryPages:
 def read_anchors(content: bytes) -> list[str]:
     """The anchors of the entries in a file of a page."""
     # Only a template makes such a tag: in text of the data, quotes and brackets are escaped.
-    return [found.decode() for found in ENTRY.findall(content)]
+    return [anchor.decode() for anchor in ENTRY.findall(content)]
 
 
 def _sections(

@@ -56,10 +56,12 @@ def read(
 ) -> Iterator[Batch]:
     """The declared fields of every stanza."""
     origins = {column.name: (column.origin or column.name).lower() for column in contract.columns}
-    wanted = list(dict.fromkeys(origins.values()))
-    builder = BatchBuilder({name: wanted.index(origin) for name, origin in origins.items()})
+    read_fields = list(dict.fromkeys(origins.values()))
+    builder = BatchBuilder({name: read_fields.index(origin) for name, origin in origins.items()})
     # What the columns of the source package are derived from is known too.
-    known = {*wanted, "source"} if {SOURCE_NAME, SOURCE_VERSION} & {*wanted} else {*wanted}
+    known = {*read_fields}
+    if known & {SOURCE_NAME, SOURCE_VERSION}:
+        known.add("source")
     for stanza in _read_stanzas(path, max_record_bytes):
         builder.records += 1
         where = f"line {stanza.line}"
@@ -75,7 +77,7 @@ def read(
             else:
                 if contract.unknown_fields != "discard_value":
                     builder.unknown_fields |= fields.keys() - known - {SOURCE_NAME, SOURCE_VERSION}
-                builder.add([fields.get(name) or None for name in wanted], stanza.line)
+                builder.add([fields.get(name) or None for name in read_fields], stanza.line)
         if builder.is_full():
             yield builder.build()
     yield builder.build()
