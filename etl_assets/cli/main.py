@@ -52,7 +52,7 @@ from etl_assets.storage.atomic_write import ADVICE
 
 if TYPE_CHECKING:
     from etl_assets.defs.context import ProjectSession
-    from etl_assets.model.run_manifest import RunCheck, RunManifest
+    from etl_assets.model.run_manifest import RunManifest
 
 # A process that a signal ends has exit code 128 + its number.
 SIGNAL_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -436,7 +436,7 @@ def check(
         write_junit(junit, by_domain)
     lines: list[str] = []
     for evaluation in evaluations:
-        text = _format_check(evaluation).splitlines()
+        text = evaluation.verdict.splitlines()
         lines += text if OUTPUT.get().verbosity > 0 or evaluation.rows else cut_lines(text)
     if annotations:
         lines += annotate_checks(evaluations)
@@ -560,31 +560,17 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
         if check.severity == "error" and not any(f in check.description for f in noted_faults)
     ]
     for check in errors[:MAX_NAMES]:
-        lines += [f"  {line}" for line in cut_lines(_format_check(check).splitlines())]
+        lines += [f"  {line}" for line in cut_lines(check.verdict.splitlines())]
     if more := len(errors[MAX_NAMES:]):
         lines.append(f"  and {more:,} more errors, in the report")
     if manifest.published or not manifest.is_unchanged:
-        lines += [f"  {line}" for line in _list_warnings(manifest)]
+        lines += [f"  {line}" for line in manifest.list_warnings()]
     lines += [f"  {action}" for action in manifest.next_actions[:MAX_NAMES]]
     if more := len(manifest.next_actions[MAX_NAMES:]):
         lines.append(f"  and {more:,} more actions, in the report and by `etl status`")
     directory = home / "outputs" / manifest.domain / manifest.directory
     lines.append(f"  run {manifest.directory}: {directory / 'run_report.html'}")
     return lines
-
-
-def _list_warnings(manifest: RunManifest) -> Iterator[str]:
-    """Yields the first line of the first warnings, and where all of them are."""
-    for check in manifest.warnings[:MAX_NAMES]:
-        yield _format_check(check).partition("\n")[0]
-    if more := len(manifest.warnings[MAX_NAMES:]):
-        yield f"and {more:,} more warnings, in the report and by `etl check {manifest.domain}`"
-
-
-def _format_check(check: RunCheck) -> str:
-    verdict = "ok" if check.passed else check.severity.upper()
-    reason = f": {check.description}" if check.description and not check.passed else ""
-    return f"{verdict:5} {check.asset}: {check.name}{reason}"
 
 
 def _fail(message: str, code: int) -> None:

@@ -293,6 +293,9 @@ class Expectation(Declaration):
     min_rows: int = Field(default=1, ge=0)
 
 
+AgeVerdict = Literal["fresh", "ageing", "stale", "unknown"]
+
+
 class Freshness(Declaration):
     """How old the last contact and the content may be, in hours, before a check warns or fails."""
 
@@ -316,6 +319,14 @@ class Freshness(Declaration):
                 f"{self.warn_after_hours:g} and {self.fail_after_hours:g}"
             )
         return self
+
+    def judge(self, hours: float | None) -> AgeVerdict:
+        """Returns what the limits say of an age; None is an age that is not known."""
+        if hours is None:
+            return "unknown"
+        if hours > self.fail_after_hours:
+            return "stale"
+        return "ageing" if hours > self.warn_after_hours else "fresh"
 
 
 class Licence(Declaration):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, Field, field_validator
 
 from etl_assets.model.check_names import short_check_name
-from etl_assets.model.display_text import align_columns, cut_lines, list_some
+from etl_assets.model.display_text import MAX_NAMES, align_columns, cut_lines, list_some
 from etl_assets.model.records import (
     FetchStatus,
     HistoryDecision,
@@ -74,6 +74,11 @@ class RunSource(Record):
     def name(self) -> str:
         return str(self.part)
 
+    @property
+    def content_time(self) -> datetime | None:
+        """What dates the content: itself, or else the remote."""
+        return self.content_at or self.last_modified
+
 
 class RunAsset(Record):
     """One asset of the run, whether it was made or reused, and its data version."""
@@ -111,6 +116,13 @@ class RunCheck(Record):
     failures: int | None = Field(
         default=None, ge=0, description="number of failing rows", exclude_if=operator.not_
     )
+
+    @property
+    def verdict(self) -> str:
+        """The result on one line for a terminal, and what was found below it."""
+        result = "ok" if self.passed else self.severity.upper()
+        reason = f": {self.description}" if self.description and not self.passed else ""
+        return f"{result:5} {self.asset}: {self.name}{reason}"
 
     @property
     def sentences(self) -> list[str]:
@@ -381,6 +393,27 @@ class RunManifest(Record):
         marts = [*self.marts, *(mart for content in self.contents for mart in content.marts)]
         digests = {self.history_sha256, *(mart.history_sha256 for mart in marts)}
         return {sha256 for sha256 in digests if sha256}
+
+    def headline(self, stale_sources: int) -> str:
+        """The status in words, with what is wrong although the run ended well."""
+        text = self.status.value.replace("_", " ").capitalize()
+        counts = [(len(self.failed_checks) - len(self.warnings), "error")]
+        counts.append((len(self.warnings), "warning"))
+        problems = [f"{n:,} {noun if n == 1 else noun + 's'}" for n, noun in counts if n]
+        if problems:
+            text += f" with {' and '.join(problems)}"
+        text += f", {self.publication}"
+        if stale_sources:
+            noun = "source has" if stale_sources == 1 else "sources have"
+            text += f"; {stale_sources} {noun} stale content"
+        return text
+
+    def list_warnings(self) -> Iterator[str]:
+        """Yields the first line of the first warnings, and where all of them are."""
+        for check in self.warnings[:MAX_NAMES]:
+            yield check.verdict.partition("\n")[0]
+        if more := len(self.warnings[MAX_NAMES:]):
+            yield f"and {more:,} more warnings, in the report and by `etl check {self.domain}`"
 
     @property
     def publication(self) -> str:

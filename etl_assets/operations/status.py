@@ -5,13 +5,14 @@ It is read from the event log and run manifests; no remote is contacted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl_assets.declarations.domain import Domain
+from etl_assets.declarations.source import AgeVerdict, Freshness
 from etl_assets.ledger.state_cache import (
     DomainState,
     are_readable,
@@ -23,7 +24,7 @@ from etl_assets.marts.source_status import SourceHealth, summarize_health
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import PublishedSet, RawFile, RunStatus, Table
-from etl_assets.model.run_manifest import RunManifest
+from etl_assets.model.run_manifest import RunManifest, age_hours
 from etl_assets.publish import run_directory
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class DomainStatus:
     """The sources of a domain, and the manifests of its published set and its last run."""
 
     domain: str
+    limits: Mapping[str, Freshness]
     sources: Sequence[SourceHealth]
     published: RunManifest | None
     directory: str
@@ -46,7 +48,7 @@ class DomainStatus:
         """Return the text for a terminal; ages are relative to `now`."""
         return [
             self._summary(now),
-            *(_source_line(source, now) for source in self.sources),
+            *(self._source_line(source, now) for source in self.sources),
             *self._last_run_lines(),
         ]
 
@@ -57,6 +59,7 @@ class DomainStatus:
             "published": _to_json(self.published),
             "sources": [source.model_dump(mode="json") for source in self.sources],
             "last_run": _to_json(self.last),
+            "stale_sources": self._stale_sources(),
         }
 
     def _summary(self, now: datetime) -> str:
@@ -70,21 +73,54 @@ class DomainStatus:
         )
 
     def _last_run_lines(self) -> Iterator[str]:
-        """Yield how the last run ended, unless it succeeded and was not limited to some stages."""
+        """Yield how the last run ended, unless all of it was good: as its report says it."""
         if self.last is None:
             return
-        if self.last.status is RunStatus.SUCCESS and not self.last.is_partial:
+        stale = self._stale_sources()
+        is_good = self.last.status is RunStatus.SUCCESS and not self.last.is_partial
+        if is_good and not self.last.failed_checks and not stale:
             return
         note = f": {self.last.note}" if self.last.note else ""
-        yield f"  last run, {self.last_directory}: {self.last.status}{note}"
+        yield f"  last run, {self.last_directory}: {self.last.headline(len(stale))}{note}"
+        yield from (f"  {line}" for line in self.last.list_warnings())
         yield from (f"  {action}" for action in self.last.next_actions)
+
+    def _stale_sources(self) -> list[str]:
+        """Return the sources whose content was stale at the logical time of the last run."""
+        times: dict[str, datetime] = {}
+        for file in self.last.sources if self.last else ():
+            if moment := file.content_time:
+                times[file.source.name] = max(times.get(file.source.name, moment), moment)
+        return [
+            name
+            for name, moment in times.items()
+            if self.last and self._judge(name, moment, self.last.as_of) == "stale"
+        ]
+
+    def _judge(self, name: str, moment: datetime | None, now: datetime) -> AgeVerdict:
+        limits = self.limits.get(name)
+        return limits.judge(age_hours(moment, now)) if limits else "unknown"
+
+    def _source_line(self, source: SourceHealth, now: datetime) -> str:
+        fetched, content = "never fetched", "content undated"
+        if source.fetched_at is not None:
+            fetched = f"fetched {_format_age(source.fetched_at, now)} ago"
+        if source.content_at is not None:
+            content = f"content {_format_age(source.content_at, now)} old"
+            verdict = self._judge(source.source, source.content_at, now)
+            content += f", {verdict}" if verdict in {"ageing", "stale"} else ""
+        rejected = f", {source.rejected:,} rejected" if source.rejected else ""
+        return (
+            f"  {source.source:16} {source.status:8} {source.rows:>10,} rows{rejected}; "
+            f"{fetched}, {content}"
+        )
 
 
 def domain_status(session: DomainSession) -> DomainStatus:
-    home, name = session.home, session.domain.name
+    home = session.home
     dagster_home = session.project.settings.event_log_folder
     state = read_state(session.event_log, home, dagster_home, session.domain)
-    return _status_of(home, name, state.health)
+    return _status_of(home, session.domain, state.health)
 
 
 def status_from_cache(home: Home, dagster_home: Path | None, domain: Domain) -> DomainStatus | None:
@@ -92,7 +128,7 @@ def status_from_cache(home: Home, dagster_home: Path | None, domain: Domain) -> 
     if not are_readable(dagster_home):
         return None
     state = load_state(home, domain.name, state_key(home, dagster_home, domain))
-    return _status_of(home, domain.name, state.health) if state else None
+    return _status_of(home, domain, state.health) if state else None
 
 
 def read_state(
@@ -135,11 +171,13 @@ def read_state(
     return recorded
 
 
-def _status_of(home: Home, name: str, health: Sequence[SourceHealth]) -> DomainStatus:
+def _status_of(home: Home, domain: Domain, health: Sequence[SourceHealth]) -> DomainStatus:
+    name = domain.name
     published, directory = _read_manifest(home, run_directory.published_directory(home, name))
     last, last_directory = _read_manifest(home, next(run_directory.list_runs(home, name), None))
     return DomainStatus(
         domain=name,
+        limits={source.name: source.freshness for source in domain.sources.values()},
         sources=health,
         published=published,
         directory=directory,
@@ -157,19 +195,6 @@ def _read_manifest(home: Home, directory: Path | None) -> tuple[RunManifest | No
 
 def _to_json(manifest: RunManifest | None) -> dict[str, Any] | None:
     return manifest.model_dump(mode="json") if manifest else None
-
-
-def _source_line(source: SourceHealth, now: datetime) -> str:
-    fetched, content = "never fetched", "content undated"
-    if source.fetched_at is not None:
-        fetched = f"fetched {_format_age(source.fetched_at, now)} ago"
-    if source.content_at is not None:
-        content = f"content {_format_age(source.content_at, now)} old"
-    rejected = f", {source.rejected:,} rejected" if source.rejected else ""
-    return (
-        f"  {source.source:16} {source.status:8} {source.rows:>10,} rows{rejected}; "
-        f"{fetched}, {content}"
-    )
 
 
 def _format_age(moment: datetime, now: datetime) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 import duckdb
 
 from etl_assets.declarations.domain import Domain, ReportSection
-from etl_assets.declarations.source import Source
 from etl_assets.marts.source_status import WORST_FIRST
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
@@ -24,7 +23,7 @@ from etl_assets.model.run_log import LOG_FILE
 from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
 from etl_assets.report import html, markdown, phases
 from etl_assets.report.formatting import format_count
-from etl_assets.report.report import Cell, DocumentLine, Freshness, RunReport, Section, SourceLine
+from etl_assets.report.report import Cell, DocumentLine, RunReport, Section, SourceLine
 from etl_assets.storage.atomic_write import write_text
 from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name
@@ -209,7 +208,7 @@ def _summarize_source(
 ) -> SourceLine:
     declared = domain.sources.get(name.name)
     contacted_at = _latest(file.contacted_at or file.fetched_at for file in files)
-    content_at = _latest(file.content_at or file.last_modified for file in files)
+    content_at = _latest(file.content_time for file in files)
     contact_age, content_age = age_hours(contacted_at, as_of), age_hours(content_at, as_of)
     rejects_by_rule: dict[str, int] = {}
     for file in files:
@@ -224,8 +223,8 @@ def _summarize_source(
         contact_age_hours=contact_age,
         content_at=content_at,
         content_age_hours=content_age,
-        contact=judge_age(declared, contact_age),
-        content=judge_age(declared, content_age),
+        contact=declared.freshness.judge(contact_age) if declared else "unknown",
+        content=declared.freshness.judge(content_age) if declared else "unknown",
         rows=sum(file.rows or 0 for file in files),
         rejected=sum(file.rejected or 0 for file in files),
         rejects_by_rule=dict(sorted(rejects_by_rule.items())),
@@ -247,15 +246,6 @@ def _list_faults(files: Iterable[RunSource]) -> Iterator[str]:
         text = fault if fault.startswith(same[0].name) else f"{same[0].name}: {fault}"
         more = len(same) - 1
         yield f"{text}; the same fault of {format_count(more, 'other file')}" if more else text
-
-
-def judge_age(source: Source | None, hours: float | None) -> Freshness:
-    """An age by the limits that the source declares."""
-    if source is None or hours is None:
-        return "unknown"
-    if hours > source.freshness.fail_after_hours:
-        return "stale"
-    return "ageing" if hours > source.freshness.warn_after_hours else "fresh"
 
 
 def summarize_documents(domain: Domain, manifest: RunManifest) -> list[DocumentLine]:

@@ -11,11 +11,11 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from etl_assets.declarations.domain import Tone
+from etl_assets.declarations.source import AgeVerdict
 from etl_assets.model.records import FetchStatus, Record, Sha256
 from etl_assets.model.run_manifest import RunCheck, RunManifest
 
 Cell = str | int | float | bool | None
-Freshness = Literal["fresh", "ageing", "stale", "unknown"]
 
 
 class Section(Record):
@@ -66,8 +66,8 @@ class SourceLine(Record):
     contact_age_hours: float | None
     content_at: AwareDatetime | None
     content_age_hours: float | None
-    contact: Freshness = Field(default="unknown", description="by the declared limits")
-    content: Freshness = Field(default="unknown", description="by the declared limits")
+    contact: AgeVerdict = Field(default="unknown", description="by the declared limits")
+    content: AgeVerdict = Field(default="unknown", description="by the declared limits")
     rows: int = Field(ge=0)
     rejected: int = Field(ge=0)
     rejects_by_rule: dict[str, int] = Field(default_factory=dict)
@@ -135,17 +135,7 @@ class RunReport(Record):
     @property
     def headline(self) -> str:
         """The status in words, with what is wrong although the run ended well."""
-        run = self.manifest
-        text = run.status.value.replace("_", " ").capitalize()
-        counts = [(self.errors_count, "error"), (self.warnings_count, "warning")]
-        problems = [f"{n:,} {noun if n == 1 else noun + 's'}" for n, noun in counts if n]
-        if problems:
-            text += f" with {' and '.join(problems)}"
-        text += f", {run.publication}"
-        if self.stale_sources:
-            noun = "source has" if self.stale_sources == 1 else "sources have"
-            text += f"; {self.stale_sources} {noun} stale content"
-        return text
+        return self.manifest.headline(self.stale_sources)
 
     @property
     def failed_checks(self) -> list[RunCheck]:

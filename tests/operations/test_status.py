@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.orchard import DOMAIN, HOST, Files, Orchard, create_project
+from support.report_runs import NOON, a_manifest
 
+from etl_assets.declarations.source import Freshness
 from etl_assets.defs.launch import open_project
 from etl_assets.defs.run_events import note_of
 from etl_assets.ledger.manifest import Process, manifest_file
+from etl_assets.marts.source_status import SourceHealth
 from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus
-from etl_assets.model.run_manifest import RunSource
-from etl_assets.operations.status import domain_status
+from etl_assets.model.run_manifest import RunCheck, RunSource
+from etl_assets.operations.status import DomainStatus, domain_status
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_the_status_has_the_reason_of_an_outage_and_the_next_action(orchard: Orc
     after = status(orchard)
 
     assert "last run" not in before
-    assert "partial_success: orchard.notes: outage (" in after
+    assert "Partial success with 1 warning, published: orchard.notes: outage (" in after
     assert "found an HTML page titled 'Sign in'" in after
     assert "`etl quarantine release orchard.notes " in after
 
@@ -60,6 +64,72 @@ def test_a_run_with_a_damaged_ledger_reports_file_and_line_and_what_to_do(orchar
         orchard.run()
 
     assert path.read_text("utf-8") == damaged
+
+
+LIMITS = Freshness(warn_after_hours=24, fail_after_hours=72)
+
+
+def a_status(*, failed: Sequence[str] = (), ages: Mapping[str, float] = {}) -> DomainStatus:
+    """Return the status after a run with checks of these severities, and sources of these ages."""
+    checks = [
+        RunCheck(asset="plants/trees", name=f"check_{n}", passed=False, severity=severity)
+        for n, severity in enumerate(failed)
+    ]
+    files = [
+        RunSource(
+            source=f"plants.{name}",
+            status=FetchStatus.UNCHANGED,
+            content_at=NOON - timedelta(hours=age),
+        )
+        for name, age in ages.items()
+    ]
+    manifest = a_manifest(checks=checks, sources=files)
+    return DomainStatus("plants", dict.fromkeys(ages, LIMITS), [], manifest, "a", manifest, "a")
+
+
+@pytest.mark.parametrize(
+    ("failed", "ages", "headline"),
+    [
+        ([], {"trees": 72}, None),
+        (["warn"], {}, "Success with 1 warning, published"),
+        (["warn", "error"], {}, "Success with 1 error and 1 warning, published"),
+        ([], {"trees": 73, "nuts": 1}, "Success, published; 1 source has stale content"),
+        (["warn"] * 7, {"trees": 73, "nuts": 99}, "Success with 7 warnings, published; 2 sources"),
+    ],
+    ids=["good", "warning", "error", "stale", "both"],
+)
+def test_the_status_has_the_headline_of_the_last_report(
+    failed: list[str], ages: dict[str, float], headline: str | None
+) -> None:
+    lines = a_status(failed=failed, ages=ages).lines(NOON)
+
+    assert len([line for line in lines if "last run" in line]) == (headline is not None)
+    assert headline is None or f"  last run, a: {headline}" in "\n".join(lines)
+    assert (
+        lines[2:7]
+        == [f"  WARN  plants/trees: check_{n}" for n in range(7)][: min(failed.count("warn"), 5)]
+    )
+
+
+def test_the_status_as_json_names_the_stale_sources() -> None:
+    ages = {"trees": 73.0, "nuts": 72.0, "shrubs": 900.0}
+
+    assert a_status(ages=ages).as_dict()["stale_sources"] == ["trees", "shrubs"]
+
+
+def test_a_line_of_a_source_says_whether_its_content_is_old_by_now() -> None:
+    health = [
+        SourceHealth(source=name, title=name, status="ok", rows=1, rejected=0, source_sha256="",
+                     content_at=NOON - timedelta(hours=age))
+        for name, age in {"trees": 1, "nuts": 25, "shrubs": 73}.items()
+    ]  # fmt: skip
+    limits = {each.source: LIMITS for each in health}
+
+    lines = DomainStatus("plants", limits, health, None, "", None, "").lines(NOON)
+
+    assert [line.rpartition("content ")[2] for line in lines[1:]] == [
+        "1.0 h old", "25.0 h old, ageing", "3 days old, stale",
+    ]  # fmt: skip
 
 
 def parts(count: int) -> list[RunSource]:

@@ -220,7 +220,7 @@ def test_an_age_is_judged_by_the_declared_limits(hours: float | None, expected: 
     limits = {"warn_after_hours": 24, "fail_after_hours": 72}
     trees = source(contract("tree"), {"name": "csv"}, freshness=limits)
 
-    assert gather.judge_age(trees, hours) == expected
+    assert trees.freshness.judge(hours) == expected
 
 
 def test_a_fault_names_its_file_once() -> None:
