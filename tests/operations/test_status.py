@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +17,6 @@ from etl_assets.defs.launch import open_project
 from etl_assets.defs.run_events import note_of
 from etl_assets.ledger.manifest import Process, manifest_file
 from etl_assets.marts.source_status import SourceHealth
-from etl_assets.model.errors import BuildError
 from etl_assets.model.records import FetchStatus
 from etl_assets.model.run_manifest import RunCheck, RunSource
 from etl_assets.operations.status import DomainStatus, domain_status
@@ -52,18 +53,23 @@ def test_the_status_has_the_reason_of_an_outage_and_the_next_action(orchard: Orc
 
 @pytest.mark.long
 @pytest.mark.fault("corrupt-manifest")
-def test_a_run_with_a_damaged_ledger_reports_file_and_line_and_what_to_do(orchard: Orchard) -> None:
-    path = manifest_file(orchard.home, DOMAIN, Process.DOWNLOAD)
-    damaged = path.read_text("utf-8").replace('"url"', "url", 1)
+@pytest.mark.parametrize("process", list(Process))
+def test_a_run_names_a_damaged_file_of_the_ledger_and_exports_it_again(
+    orchard: Orchard, process: Process
+) -> None:
+    path = manifest_file(orchard.home, DOMAIN, process)
+    damaged = path.read_text("utf-8").replace('"source_id"', "source_id", 1)
     path.write_text(damaged, encoding="utf-8")
+    lines: list[str] = []
     (orchard.mirror / HOST / "notes.json").write_bytes(b'{"T-1": {"note": "changed"}}')
 
-    with pytest.raises(
-        BuildError, match=rf"{path}:\d+: expected JSON, found .*\nPut the file back"
-    ):
-        orchard.run()
+    manifest = orchard.run(echo=lines.append)
 
-    assert path.read_text("utf-8") == damaged
+    assert manifest.published
+    [line] = [line for line in lines if str(path) in line]
+    assert re.search(rf"{path}:\d+: expected JSON, found ", line)
+    assert path.with_name(f"{path.name}.aside1").read_text("utf-8") == damaged
+    assert json.loads(path.read_text("utf-8"))["records"]
 
 
 LIMITS = Freshness(warn_after_hours=24, fail_after_hours=72)
