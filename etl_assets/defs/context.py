@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_type_hints
 
 import dagster as dg
 from pydantic import create_model
@@ -24,7 +24,7 @@ from etl_assets.defs.event_log import DIRECTORY_TAG_PREFIX, EventLog, SourceStat
 from etl_assets.defs.instance.faults import database_errors
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.fetch.http import Client
-from etl_assets.fetch.locations import LocationResolver
+from etl_assets.fetch.locations import LocationResolver, kind_of_mirror
 from etl_assets.marts.dbt import DbtProject
 from etl_assets.model.home import Home
 from etl_assets.model.records import Part, Probe
@@ -102,6 +102,10 @@ class ProjectContext:
     @property
     def resolver(self) -> LocationResolver:
         return LocationResolver(self.settings.home, self.settings.mirror, self.settings.secret)
+
+    @property
+    def mirror_kind(self) -> Literal["mirror", "samples"] | None:
+        return kind_of_mirror(self.settings.mirror)
 
     @cached_property
     def signing_key(self) -> SigningKey | None:

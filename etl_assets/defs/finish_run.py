@@ -21,7 +21,6 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.materialize import record_metadata
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
-from etl_assets.fetch.locations import is_sample_mirror
 from etl_assets.fetch.network_guard import redact_value
 from etl_assets.model.errors import EtlError, HomeError, LockLostError
 from etl_assets.model.records import (
@@ -33,6 +32,7 @@ from etl_assets.model.records import (
 )
 from etl_assets.model.run_log import LOG_FILE, Kind, SummaryLine
 from etl_assets.model.run_manifest import (
+    MADE_FROM_SAMPLES,
     MANIFEST_FILE,
     MARTS,
     PublishedFile,
@@ -54,7 +54,6 @@ from etl_assets.storage.atomic_write import write_text
 from etl_assets.validate import quarantine
 
 UNPUBLISHED = "nothing is published"
-MADE_FROM_SAMPLES = "made from samples, not from real feeds"
 
 
 def run_hooks(project: ProjectContext, domain: Domain) -> set[dg.HookDefinition]:
@@ -116,7 +115,7 @@ def _with_result(session: DomainSession, manifest: RunManifest, directory: Path)
     before = _published_manifest(session)
     if manifest.published:
         note = _join(note, _describe_key_change(session, before))
-    if is_sample_mirror(session.project.settings.mirror):
+    if manifest.mirror == "samples":
         note = _join(MADE_FROM_SAMPLES, note)
     changes = None
     if before and not manifest.is_unchanged:
@@ -311,6 +310,7 @@ def finish_unchanged(
         finished_at=datetime.now(UTC),
         code_version=session.code_version,
         note=_join(f"{stages}: nothing moved, {UNPUBLISHED}", note_of(sources)),
+        mirror=session.project.mirror_kind,
         sources=sources,
     )
     return finish(session, manifest, directory)
@@ -340,6 +340,7 @@ def _finish_with_published_set(
             "started_at": started_at,
             "finished_at": datetime.now(UTC),
             "note": note_of(sources) or "nothing moved",
+            "mirror": session.project.mirror_kind,
             "sources": sources,
             "assets": [a.model_copy(update={"outcome": "reused"}) for a in previous.assets],
             "phases": [],

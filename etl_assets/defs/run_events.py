@@ -65,6 +65,7 @@ def manifest_from_events(
         finished_at=now,
         code_version=session.code_version,
         note=note,
+        mirror=session.project.mirror_kind,
         sources=run_sources(session),
         assets=run_assets(session.domain, entries),
         checks=run_checks(session.domain, entries, earlier_checks),

@@ -10,6 +10,7 @@ import os.path
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import SecretStr
@@ -27,6 +28,13 @@ SAMPLES_FILE = "SAMPLES.txt"  # in a mirror that was packed from samples
 def is_sample_mirror(mirror: str | None) -> bool:
     """True if the mirror is a folder of samples, which are no real feeds."""
     return mirror is not None and "://" not in mirror and (Path(mirror) / SAMPLES_FILE).is_file()
+
+
+def kind_of_mirror(mirror: str | None) -> Literal["mirror", "samples"] | None:
+    """Returns what a run reads in place of the remotes, or None if it reads these."""
+    if mirror is None:
+        return None
+    return "samples" if is_sample_mirror(mirror) else "mirror"
 
 
 @dataclass(frozen=True, slots=True)

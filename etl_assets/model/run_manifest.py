@@ -33,6 +33,8 @@ MANIFEST_FILE = "manifest.json"
 INDEX_FILE = "index.jsonl"
 PUBLIC_KEY_FILE = "signing_key.asc"
 MARTS = "marts"
+MADE_FROM_SAMPLES = "made from samples, not from real feeds"
+READ_FROM_MIRROR = "read from a mirror, not from the remotes"
 # As in the names of steps, which differ from the values of `Stage`: see `stage_of_step`.
 COLLECT_STEPS = ("raw", "validated", "tables")
 LOAD_STEPS = ("marts", "publish")
@@ -342,6 +344,12 @@ class RunManifest(Record):
         description="values of the settings file in place of declared ones, by their paths",
         exclude_if=operator.not_,
     )
+    mirror: Literal["mirror", "samples"] | None = Field(
+        default=None,
+        description="what the sources were read from in place of their remotes; not its address, "
+        "which is of the machine",
+        exclude_if=operator.not_,
+    )
     sources: list[RunSource] = Field(default_factory=list)
     assets: list[RunAsset] = Field(default_factory=list)
     checks: list[RunCheck] = Field(default_factory=list)
@@ -414,6 +422,13 @@ class RunManifest(Record):
             yield check.verdict.partition("\n")[0]
         if more := len(self.warnings[MAX_NAMES:]):
             yield f"and {more:,} more warnings, in the report and by `etl check {self.domain}`"
+
+    @property
+    def mirror_note(self) -> str:
+        """What the sources were read from, if it was not their remotes; else empty."""
+        if self.mirror is None:
+            return ""
+        return MADE_FROM_SAMPLES if self.mirror == "samples" else READ_FROM_MIRROR
 
     @property
     def publication(self) -> str:

@@ -82,12 +82,15 @@ class Explanation(Record):
     claims: list[Row] = []
     history: list[Row] = []
     note: str = ""
+    mirror: str = Field(default="", description="what the run read in place of the remotes")
 
     def lines(self) -> list[str]:
         """Return the text for a terminal."""
         title = f"{' '.join(self.key.values())} ({self.domain}, as of {_format(self.at)}"
         title += f", run {self.run})" if self.run else ")"
         origins = [line for file in self.files for line in file.lines()]
+        if origins and self.mirror:
+            origins.append(self.mirror)
         # The list of files above has the whole digests.
         claims = [
             claim | {FILE: (claim[FILE] or "")[:SHORT_SHA256_CHARS] or None}
@@ -305,6 +308,7 @@ def _add_row(
         update={
             "key": key,
             "run": directory.name,
+            "mirror": run_directory.read_manifest(directory).mirror_note,
             "answer": {name: row[name] for name in declared.answer},
             "details": {name: row[name] for name in declared.columns},
             "sentence": row.get(declared.sentence or ""),

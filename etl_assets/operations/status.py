@@ -70,6 +70,7 @@ class DomainStatus:
             f"{self.domain}: {self.published.status}, "
             f"as of {self.published.as_of:%Y-%m-%d %H:%M} UTC ({age} ago), "
             f"{self.published.file_count} documents in {self.directory}"
+            + (f", {self.published.mirror_note}" if self.published.mirror else "")
         )
 
     def _last_run_lines(self) -> Iterator[str]:

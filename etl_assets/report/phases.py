@@ -30,6 +30,8 @@ def render_collect(report: RunReport) -> str:
             f"files        {collected.files_processed:,}, of which {collected.files_fetched:,} new",
             f"records      {collected.records_count:,}, of which {report.rejected:,} rejected",
         ]
+    if run.mirror:
+        lines.append(f"sources      {run.mirror_note}")
     rows = [["source", "status", "rows", "rejected", "files", "contact", "content"]]
     rows += [
         [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,7 +70,11 @@ def source(name: str, sha256: str) -> RunSource:
 
 
 def publish(
-    home: Home, at: datetime, plants: list[dict[str, Any]], sources: list[RunSource]
+    home: Home,
+    at: datetime,
+    plants: list[dict[str, Any]],
+    sources: list[RunSource],
+    mirror: Literal["mirror", "samples"] | None = None,
 ) -> Path:
     directory = run_directory.create(home, "garden", at)
     marts = directory / "marts"
@@ -80,6 +84,7 @@ def publish(
     manifest = RunManifest(
         run_id=directory.name, domain="garden", status=RunStatus.SUCCESS, published=True,
         as_of=at, started_at=at, finished_at=at, code_version="1", sources=sources,
+        mirror=mirror,
     )  # fmt: skip
     run_directory.write_manifest(directory, manifest)
     run_directory.publish(home, "garden", directory)
@@ -115,6 +120,26 @@ def test_a_row_is_explained_down_to_the_origin_of_its_files(garden: Home) -> Non
     assert [period["state"] for period in explanation.history] == ["ill", "well"]
     assert list(origins) == [DIARY, NOTE]
     assert origins[NOTE] == ("garden.note", '"1"', NOON)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "line"),
+    [
+        (None, None),
+        ("mirror", "  read from a mirror, not from the remotes"),
+        ("samples", "  made from samples, not from real feeds"),
+    ],
+)
+def test_the_evidence_names_a_mirror(
+    home: Home, mirror: Literal["mirror", "samples"] | None, line: str | None
+) -> None:
+    publish(home, NOON, PLANTS, [source("diary", DIARY)], mirror)
+
+    lines = explain(home, GARDEN, ["north", "OAK"]).lines()
+
+    assert [each for each in lines if "read from" in each or "samples" in each] == (
+        [line] if line else []
+    )
 
 
 GARDEN_WITH_NAMES = GARDEN.model_copy(
