@@ -16,7 +16,14 @@ from urllib.parse import SplitResult, quote, urlsplit
 from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
-from etl_assets.fetch.network_guard import SCHEMES, is_private_host, redact_url
+from etl_assets.fetch.network_guard import (
+    MIRROR_SUFFIX,
+    SCHEMES,
+    is_private_host,
+    redact_message,
+    redact_path,
+    redact_url,
+)
 from etl_assets.model.errors import SecretError, SettingsError, UnreachableError, UsageError
 
 SecretReader = Callable[[str], SecretStr]
@@ -61,7 +68,7 @@ class Target:
         return {name: value.get_secret_value() for name, value in self.credentials}
 
     def __str__(self) -> str:
-        address = redact_url(self.url) if self.url else str(self.path)
+        address = redact_url(self.url) if self.url else redact_path(str(self.path))
         return self.label if address == self.label else f"{self.label} (at {address})"
 
 
@@ -178,7 +185,7 @@ class LocationResolver:
         host = _host_and_port(parts)
         path = host + parts.path
         if parts.query or (name and not _is_url(mirror)):
-            path = f"{path.rstrip('/')}/{quote(name or parts.query, safe='')}.json"
+            path = f"{path.rstrip('/')}/{quote(name or parts.query, safe='')}{MIRROR_SUFFIX}"
         if _is_url(mirror):
             mirrored = _url_below(mirror, path, path)
             return Target(label=redact_url(url), host=host, url=mirrored, is_private=True)
@@ -225,7 +232,9 @@ def _split_url(url: str) -> SplitResult:
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise UsageError(f"location: expected an http or https URL with a host, found {url!r}")
+        raise UsageError(
+            f"location: expected an http or https URL with a host, found {redact_message(url)!r}"
+        )
     return parts
 
 
@@ -249,5 +258,7 @@ def _path_below(root: Path, path: str) -> Path:
     # Normalized as text and not resolved: a symbolic link of the owner may lead out of the root.
     normalized = Path(os.path.normpath(root / path))
     if "\0" in path or not normalized.is_relative_to(os.path.normpath(root)):
-        raise UsageError(f"location: expected a path that stays inside {root}, found {path!r}")
+        raise UsageError(
+            f"location: expected a path that stays inside {root}, found {redact_path(path)!r}"
+        )
     return normalized

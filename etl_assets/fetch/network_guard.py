@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
-from urllib.parse import unquote_plus, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, unquote_plus, urljoin, urlsplit, urlunsplit
 
 import httpcore
 
@@ -39,6 +39,7 @@ NOT_PUBLIC = (
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
 
 MASK = "***"
+MIRROR_SUFFIX = ".json"  # of the file of a mirror for a URL with a query
 # Words of a name, and parts of a name without its separators: `apiKey`, `x-api-key` and `APIKEY`.
 SECRET_WORDS = frozenset(
     {"key", "auth", "pass", "pwd", "sig", "sid", "jwt", "cookie", "bearer", "session"}
@@ -127,10 +128,30 @@ def redact_url(url: str) -> str:
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    # Some servers take `;` for `&`, and parameters of a segment of the path, as `;jsessionid=`.
-    query = re.sub(r"[^&;]+", _redact_parameter, parts.query)
-    path = re.sub(r"(?<=;)[^;/]+", _redact_parameter, parts.path)
-    return urlunsplit((parts.scheme, host, path, query, ""))
+    return urlunsplit((parts.scheme, host, redact_path(parts.path), _redact_query(parts.query), ""))
+
+
+def redact_path(path: str) -> str:
+    """Returns a path, of a URL or a file, without values of parameters with secret names.
+
+    Some servers take parameters of a segment, as `;jsessionid=`; the file of a mirror for a URL
+    with a query is named after the query.
+    """
+    path = re.sub(r"(?<=;)[^;/]+", _redact_parameter, path)
+    return re.sub(r"(?i)[^/]*%3D[^/]*", _redact_encoded_query, path)
+
+
+def _redact_encoded_query(match: re.Match[str]) -> str:
+    name = match[0].removesuffix(MIRROR_SUFFIX)
+    query = unquote(name)
+    redacted = _redact_query(query)
+    # Also a name that is not as `quote` writes it stays as it is if nothing in it is secret.
+    return match[0] if redacted == query else quote(redacted, safe="*") + match[0][len(name) :]
+
+
+def _redact_query(query: str) -> str:
+    # Some servers take `;` for `&`.
+    return re.sub(r"[^&;]+", _redact_parameter, query)
 
 
 def _redact_parameter(match: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext, ProjectSession
 from etl_assets.defs.fetch_plan import all_parts, open_fetcher
 from etl_assets.fetch.file_set import NO_FILE
+from etl_assets.fetch.network_guard import redact_path
 from etl_assets.model.errors import NotFoundError, NotPublishedError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchResult, Part
@@ -52,7 +53,7 @@ def first_records(
         raise NotPublishedError(f"{source.full_name}: no file of the set in {target.path.parent}")
     if not target.path.is_file():
         raise NotPublishedError(f"{part}: expected a file at {target}, found none")
-    return read_sample(source, part, target.path, rows=rows, shown=str(target.path))
+    return read_sample(source, part, target.path, rows=rows, shown=redact_path(str(target.path)))
 
 
 def _select_part(

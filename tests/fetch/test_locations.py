@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from etl_assets.declarations.source import Location
+from etl_assets.fetch.local import local_validators
 from etl_assets.fetch.locations import LocationResolver
-from etl_assets.model.errors import SecretError, UsageError
+from etl_assets.model.errors import NotPublishedError, SecretError, UsageError
 
 HOME = Path("/srv/etl")
 URL = "https://feeds.example/v1/{partition}.json"
@@ -171,3 +173,62 @@ def test_a_digest_has_its_own_target() -> None:
 
     assert location.digest is not None
     assert location.digest.url == "https://feeds.example/v1/2026.meta"
+
+
+@pytest.mark.fault("secrets")
+@pytest.mark.parametrize("mirror", [None, "/m", "http://10.0.0.1/m"])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://feeds.example/a?api_key=S3CRET&year=2026", "year"),
+        ("https://feeds.example/a?year=2026&X-Amz-Signature=S3CRET", "year"),
+        ("https://feeds.example/a;jsessionid=S3CRET/b.json", "b.json"),
+        ("https://feeds.example/a?q=x%26y;access%5Ftoken=S3CRET", "q"),
+        ("https://feeds.example/a?token=S3CRET.json", "token"),
+    ],
+    ids=["first", "last", "of a segment", "encoded", "with a suffix"],
+)
+def test_a_secret_parameter_is_in_no_name_of_a_target(
+    mirror: str | None, url: str, shown: str
+) -> None:
+    target = LocationResolver(HOME, mirror).resolve_target(url, None)
+
+    assert "S3CRET" in str(target.url or target.path)
+    assert "S3CRET" not in str(target)
+    assert shown in str(target)
+
+
+@pytest.mark.fault("secrets")
+@pytest.mark.parametrize(
+    "query", ["api_key=S3CRET", "year=2026&token=S3CRET", "signature=S3CRET&n=1"]
+)
+def test_a_message_on_a_missing_file_of_the_mirror_has_no_secret(
+    tmp_path: Path, query: str
+) -> None:
+    resolver = LocationResolver(HOME, str(tmp_path))
+    target = resolver.resolve_target(f"https://feeds.example/a?{query}", None)
+    assert target.path is not None
+
+    with pytest.raises(NotPublishedError, match="no such file") as raised:
+        local_validators(target, target.path, datetime.now(UTC))
+
+    assert "S3CRET" not in str(raised.value)
+    assert "%2A" not in str(raised.value)
+
+
+@pytest.mark.fault("secrets")
+@pytest.mark.parametrize(
+    ("mirror", "url"),
+    [
+        (None, "ftp://h/a?api_key=S3CRET"),
+        (None, "https://[h/a?token=S3CRET"),
+        ("/m", "https://feeds.example/../../a?api_key=S3CRET"),
+        ("/m", "https://feeds.example/../../a;session=S3CRET"),
+    ],
+    ids=["scheme", "host", "leads out", "leads out, of a segment"],
+)
+def test_a_refused_address_is_named_without_its_secret(mirror: str | None, url: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        LocationResolver(HOME, mirror).resolve_target(url, None)
+
+    assert "S3CRET" not in str(raised.value)

@@ -16,6 +16,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.fetch import file_set
 from etl_assets.fetch.locations import LocationResolver, is_sample_mirror
+from etl_assets.fetch.network_guard import redact_path
 from etl_assets.model.errors import SettingsError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.operations.health_checks.result import HealthFinding, Level, join_first
@@ -185,7 +186,7 @@ def _find_local_file(source: Source, resolver: LocationResolver, now: datetime) 
     # The file of the newest year may not be published yet, so only its folder is required.
     if path.parent.is_dir() if is_yearly else path.is_file():
         return True, ""
-    return False, f"{source.full_name}: no {path}"
+    return False, f"{source.full_name}: no {redact_path(str(path))}"
 
 
 def _check_file_set(source: Source, declared: Files, resolver: LocationResolver) -> str:
