@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,6 +31,7 @@ from etl_assets.declarations.overrides import (
     Override,
     apply_overrides,
     find_unknown_domains,
+    name_overrides,
     split_by_source,
 )
 from etl_assets.declarations.rules import (
@@ -127,6 +129,21 @@ def read_declaration(
 
 
 def _load_domain(folder: Path, overrides: Sequence[Override]) -> Domain | BrokenDomain:
+    """Returns the domain, or its problems, which name the overrides that make them."""
+
+    def find_problems(overrides: Sequence[Override]) -> Collection[Problem]:
+        loaded = _read_domain(folder, overrides)
+        return loaded.problems if isinstance(loaded, BrokenDomain) else ()
+
+    loaded = _read_domain(folder, overrides)
+    own_overrides = [each for each in overrides if each.parts[0] == folder.name]
+    if isinstance(loaded, Domain) or not own_overrides:
+        return loaded
+    named = name_overrides(loaded.problems, own_overrides, find_problems)
+    return replace(loaded, problems=list(named))
+
+
+def _read_domain(folder: Path, overrides: Sequence[Override]) -> Domain | BrokenDomain:
     try:
         files = [entry for entry in list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
     except OSError as error:

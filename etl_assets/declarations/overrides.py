@@ -6,12 +6,13 @@ Each key below `overrides:` is a path with dots, such as `DOMAIN.schedule` or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from etl_assets.declarations.rules import FieldPath, RuleViolation, suggest
 from etl_assets.declarations.yaml_positions import Place, YamlDocument, format_path, format_value
+from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import Problem
 
 KEY = "overrides"
@@ -57,7 +58,9 @@ def read_overrides(document: YamlDocument) -> tuple[list[Override], list[RuleVio
             violations.append(RuleViolation((KEY, name), expected, "both"))
             continue
         places = {
-            path[2:]: place for path, place in document.places.items() if path[:2] == (KEY, name)
+            path[2:]: place._replace(override=f"{KEY}.{name}")
+            for path, place in document.places.items()
+            if path[:2] == (KEY, name)
         }
         overrides.append(Override(name, value, places))
     return overrides, violations
@@ -76,6 +79,28 @@ def find_unknown_domains(overrides: Sequence[Override], domains: Iterable[str]) 
         for override in overrides
         if (domain := override.parts[0]) not in known
     ]
+
+
+def name_overrides(
+    problems: Iterable[Problem],
+    overrides: Sequence[Override],
+    find_problems: Callable[[list[Override]], Collection[Problem]],
+) -> Iterator[Problem]:
+    """Yields the problems; one at a line of a declaration names the overrides that make it.
+
+    A rule between fields is reported at one of them, which need not be the one that is overridden.
+    `find_problems` returns the problems with other overrides.
+    """
+    declared = find_problems([])
+    without = [(each, find_problems([o for o in overrides if o is not each])) for each in overrides]
+    for problem in problems:
+        is_named = any(problem.where.startswith(f"{each.place}: {KEY}.") for each in overrides)
+        if is_named or problem in declared:
+            yield problem
+            continue
+        causes = [each for each, others in without if problem not in others] or overrides
+        names = list_some([f"{KEY}.{each.name} ({each.place})" for each in causes])
+        yield replace(problem, actual=f"{problem.actual}; with {names}")
 
 
 def apply_overrides(

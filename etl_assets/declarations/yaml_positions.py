@@ -63,9 +63,18 @@ class Place(NamedTuple):
 
     file: Path
     line: int
+    override: str = ""
+    """Of a value that replaces a declared one: its key in the settings file."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
+
+    def locate(self, path: FieldPath) -> str:
+        """Returns `file:line: field`, with the override that the field is in."""
+        field = format_path(path)
+        if not self.override or self.override.endswith(f".{field}"):
+            return f"{self}: {self.override or field}"
+        return f"{self}: {self.override}: {field}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ class YamlDocument:
         """Returns the violations as `file:line: field`, in the order of the lines."""
         problems = []
         for each in sorted(violations, key=lambda violation: self.place_of(violation.path)):
-            where = f"{self.place_of(each.path)}: {format_path(each.path)}"
+            where = self.place_of(each.path).locate(each.path)
             problems.append(Problem(where, each.expected, each.actual))
         return problems
 

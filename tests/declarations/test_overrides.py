@@ -111,40 +111,49 @@ def test_a_source_can_be_disabled(garden: Path) -> None:
     [
         pytest.param(
             "plants.trees.limits.read_timeout_seconds: soon",
-            "limits.read_timeout_seconds",
+            "plants.trees.limits.read_timeout_seconds",
             "a number, found 'soon'",
             id="a value of another type",
         ),
         pytest.param(
             "plants.trees.freshness.warn_after_hors: 1",
-            "freshness.warn_after_hors",
+            "plants.trees.freshness.warn_after_hors",
             "perhaps 'warn_after_hours', found an unknown key",
             id="an unknown key",
         ),
         pytest.param(
             "plants.trees.title.short: Trees",
-            "title.short",
+            "plants.trees.title.short",
             "a mapping as title, to replace a value below it, found 'Trees'",
             id="below a text",
         ),
         pytest.param(
             "plants.trees: {title: Trees}",
-            "document",
+            "plants.trees: document",
             "a key of the source after its name, found none",
             id="a whole source",
         ),
         pytest.param(
-            "plants.bushes.title: Bushes", "bushes", "found an unknown key", id="an unknown source"
+            "plants.bushes.title: Bushes",
+            "plants.bushes.title: bushes",
+            "found an unknown key",
+            id="an unknown source",
         ),
         pytest.param(
-            "plants.trees.location: {url: 7}", "location.url", "found 7", id="below the value"
+            "plants.trees.location: {url: 7}",
+            "plants.trees.location: location.url",
+            "found 7",
+            id="below the value",
         ),
         pytest.param(
-            "plants.trees.name: oaks", "name", "no such key", id="what the file's name implies"
+            "plants.trees.name: oaks",
+            "plants.trees.name",
+            "no such key",
+            id="what the file's name implies",
         ),
         pytest.param(
             "plant.trees.title: Trees",
-            "overrides.plant.trees.title",
+            "plant.trees.title",
             "one of plants, perhaps 'plants', found 'plant'",
             id="an unknown domain",
         ),
@@ -157,8 +166,60 @@ def test_a_fault_is_reported_at_its_line_of_the_settings_file(
 
     [fault, *_] = faults(garden, found)
 
-    assert fault.startswith(f"{garden / 'settings.yaml'}:3: {place}: expected ")
+    assert fault.startswith(f"{garden / 'settings.yaml'}:3: overrides.{place}: expected ")
     assert expected in fault
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            "plants.trees.freshness.warn_after_hours: 96",
+            "freshness: expected warn_after_hours not to exceed fail_after_hours, found 96 and 72",
+        ),
+        (
+            "plants.trees.contract.columns: [{name: id, type: string, description: its number}]",
+            "contract.key[0]: expected a column of the contract, found 'tree_id'",
+        ),
+        (
+            "plants.trees.freshness.fail_after_hours: 1",
+            "freshness: expected warn_after_hours not to exceed fail_after_hours, found 24 and 1",
+        ),
+    ],
+    ids=["a limit", "a column", "another limit"],
+)
+def test_a_fault_at_a_declared_line_names_the_override_that_makes_it(
+    garden: Path, line: str, fault: str
+) -> None:
+    name = line.partition(":")[0]
+    settings = garden / "settings.yaml"
+
+    found = faults(garden, overrides(garden, "plants.schedule: 30 6 * * *", line))
+
+    [shown] = [each for each in found if fault in each]
+    assert shown.endswith(f"; with overrides.{name} ({settings}:3)")
+
+
+def test_a_fault_that_two_overrides_make_names_both(garden: Path) -> None:
+    pair = [f"plants.trees.freshness.{key}: 9" for key in ("fail_after_hours", "warn_after_hours")]
+    lines = [pair[0].replace("9", "8"), pair[1]]
+
+    [fault] = faults(garden, overrides(garden, "plants.schedule: 30 6 * * *", *lines))
+
+    assert "plants.schedule" not in fault
+    assert all(f"overrides.{line.partition(':')[0]} (" in fault for line in lines)
+
+
+@pytest.mark.parametrize("field", ["required: often", "title: 7", "freshness: none"])
+def test_a_fault_of_a_file_blames_no_override(garden: Path, field: str) -> None:
+    file, key = garden / "plants" / "trees.yaml", field.partition(":")[0]
+    data = yaml.safe_load(file.read_text("utf-8")) | yaml.safe_load(field)
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+
+    found = faults(garden, overrides(garden, "plants.schedule: 30 6 * * *"))
+
+    assert all(f"{file}:" in each and "overrides" not in each for each in found)
+    assert any(f": {key}: expected" in each for each in found)
 
 
 def test_a_fault_of_a_file_keeps_its_place_beside_an_override(garden: Path) -> None:
