@@ -7,6 +7,7 @@ import dagster as dg
 from etl_assets.declarations.load import load_each
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_code_location
+from etl_assets.publish.writers.registry import document_violations
 from etl_assets.settings import Settings
 
 
@@ -14,5 +15,10 @@ from etl_assets.settings import Settings
 def defs() -> dg.Definitions:
     """Return the definitions of the domains without faults, for the settings of this process."""
     settings = Settings.load()
-    declarations = load_each(settings.domains_dir, settings.overrides)
+    declarations = load_each(
+        settings.domains_dir,
+        settings.overrides,
+        dbt_dir=settings.dbt_dir,
+        document_rules=document_violations,
+    )
     return build_code_location(ProjectContext(settings, declarations.domains, declarations.broken))

@@ -66,8 +66,15 @@ class Launcher:
     @contextmanager
     def _open(self, domain: str) -> Iterator[DomainSession]:
         from etl_assets.defs.launch import open_project
+        from etl_assets.publish.writers.registry import document_violations
 
-        declared = load_each(self.settings.domains_dir, self.settings.overrides)
+        settings = self.settings
+        declared = load_each(
+            settings.domains_dir,
+            settings.overrides,
+            dbt_dir=settings.dbt_dir,
+            document_rules=document_violations,
+        )
         with open_project(
             self.settings, declared.domains, broken=declared.broken, echo=self._say
         ) as session:

@@ -316,10 +316,16 @@ def sources_check(*, annotations: Annotations = False) -> None:
     and what was found.
     """
     from etl_assets.declarations.load import load
+    from etl_assets.publish.writers.registry import document_violations
 
     settings = load_settings()
     try:
-        domains = load(settings.domains_dir, settings.overrides)
+        domains = load(
+            settings.domains_dir,
+            settings.overrides,
+            dbt_dir=settings.dbt_dir,
+            document_rules=document_violations,
+        )
     except DeclarationError as error:
         if annotations:
             from etl_assets.cli.ci_output import annotate_problems

@@ -51,15 +51,28 @@ def load_settings(config: Path | None = None) -> Settings:
     return Settings.load(config=config)
 
 
-def load_declarations(settings: Settings, domain: str | None = None) -> Declarations:
+def load_declarations(
+    settings: Settings, domain: str | None = None, *, for_runs: bool = False
+) -> Declarations:
     """Returns the declarations; each domain with faults is named in one line on stderr.
 
+    Those for runs are compared with the formats of documents too, which take time to import.
     Raises UsageError if `domain` is given and is unknown or has faults.
     """
-    from etl_assets.declarations.load import load_each
+    from etl_assets.declarations.load import Rules, load_each
     from etl_assets.declarations.names import find_domain
 
-    declarations = load_each(settings.domains_dir, settings.overrides)
+    document_rules: Rules | None = None
+    if for_runs:
+        from etl_assets.publish.writers.registry import document_violations
+
+        document_rules = document_violations
+    declarations = load_each(
+        settings.domains_dir,
+        settings.overrides,
+        dbt_dir=settings.dbt_dir,
+        document_rules=document_rules,
+    )
     if domain is not None:
         find_domain(declarations.domains, domain, declarations.broken)
     for broken in declarations.broken.values():
@@ -89,7 +102,7 @@ def open_session(
     logging.getLogger("etl_assets").setLevel(output.log_level or settings.log_level)
     # Load the declarations first: importing Dagster takes seconds, reporting a typo should not.
     if declarations is None:
-        declarations = load_declarations(settings, domain)
+        declarations = load_declarations(settings, domain, for_runs=True)
     from etl_assets.defs.launch import move_damaged_event_log_aside, open_project
 
     if restores and (target := move_damaged_event_log_aside(settings)):

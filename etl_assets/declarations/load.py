@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from etl_assets.declarations.dbt_vars import find_vars, var_violations
 from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import BrokenDomain, Declarations, Domain
 from etl_assets.declarations.folders import (
@@ -57,9 +58,15 @@ Rules = Callable[[Data], Iterable[RuleViolation]]
 AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
 
 
-def load(root: Path, overrides: Sequence[Override] = ()) -> dict[str, Domain]:
+def load(
+    root: Path,
+    overrides: Sequence[Override] = (),
+    *,
+    dbt_dir: Path | None = None,
+    document_rules: Rules | None = None,
+) -> dict[str, Domain]:
     """Returns the domains by name; raises DeclarationError with the problems of all files."""
-    declarations = load_each(root, overrides)
+    declarations = load_each(root, overrides, dbt_dir=dbt_dir, document_rules=document_rules)
     problems: list[Problem] = []
     for broken in declarations.broken.values():
         problems += broken.problems
@@ -68,11 +75,18 @@ def load(root: Path, overrides: Sequence[Override] = ()) -> dict[str, Domain]:
     return dict(declarations.domains)
 
 
-def load_each(root: Path, overrides: Sequence[Override] = ()) -> Declarations:
+def load_each(
+    root: Path,
+    overrides: Sequence[Override] = (),
+    *,
+    dbt_dir: Path | None = None,
+    document_rules: Rules | None = None,
+) -> Declarations:
     """Returns the domains without faults, and those with faults, which do not affect the others.
 
-    Raises DeclarationError if there is no domain at all or a value overrides that of an unknown
-    one, HomeError if `root` cannot be read.
+    Vars are compared with the SQL in `dbt_dir`, and documents by the rules of their formats, if
+    these are given: not every verb imports the writers. Raises DeclarationError if there is no
+    domain at all or a value overrides that of an unknown one, HomeError if `root` cannot be read.
     """
     domains: dict[str, Domain] = {}
     broken: dict[str, BrokenDomain] = {}
@@ -80,7 +94,14 @@ def load_each(root: Path, overrides: Sequence[Override] = ()) -> Declarations:
     if problems := find_unknown_domains(overrides, [folder.name for folder in folders]):
         raise DeclarationError(problems)
     for folder in folders:
-        loaded = _load_domain(folder, overrides)
+
+        def rules(data: Data, name: str = folder.name) -> Iterator[RuleViolation]:
+            if dbt_dir is not None and data.get("vars"):
+                yield from var_violations(data, find_vars(dbt_dir, name))
+            if document_rules is not None:
+                yield from document_rules(data)
+
+        loaded = _load_domain(folder, overrides, rules)
         if isinstance(loaded, Domain):
             domains[loaded.name] = loaded
         else:
@@ -128,14 +149,16 @@ def read_declaration(
     return declaration, document.problems(violations)
 
 
-def _load_domain(folder: Path, overrides: Sequence[Override]) -> Domain | BrokenDomain:
+def _load_domain(
+    folder: Path, overrides: Sequence[Override], rules: Rules
+) -> Domain | BrokenDomain:
     """Returns the domain, or its problems, which name the overrides that make them."""
 
     def find_problems(overrides: Sequence[Override]) -> Collection[Problem]:
-        loaded = _read_domain(folder, overrides)
+        loaded = _read_domain(folder, overrides, rules)
         return loaded.problems if isinstance(loaded, BrokenDomain) else ()
 
-    loaded = _read_domain(folder, overrides)
+    loaded = _read_domain(folder, overrides, rules)
     own_overrides = [each for each in overrides if each.parts[0] == folder.name]
     if isinstance(loaded, Domain) or not own_overrides:
         return loaded
@@ -143,7 +166,9 @@ def _load_domain(folder: Path, overrides: Sequence[Override]) -> Domain | Broken
     return replace(loaded, problems=list(named))
 
 
-def _read_domain(folder: Path, overrides: Sequence[Override]) -> Domain | BrokenDomain:
+def _read_domain(
+    folder: Path, overrides: Sequence[Override], rules: Rules
+) -> Domain | BrokenDomain:
     try:
         files = [entry for entry in list_entries(folder) if entry.suffix in {".yaml", ".yml"}]
     except OSError as error:
@@ -184,7 +209,7 @@ def _read_domain(folder: Path, overrides: Sequence[Override]) -> Domain | Broken
         domain, domain_problems = read_declaration(
             Domain,
             domain_file,
-            partial(domain_violations, sources=source_names),
+            lambda data: chain(domain_violations(data, sources=source_names), rules(data)),
             domain_deprecations,
             override(None),
         )

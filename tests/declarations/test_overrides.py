@@ -22,6 +22,7 @@ from etl_assets.declarations.load import load, load_each
 from etl_assets.declarations.overrides import Override, read_overrides
 from etl_assets.declarations.yaml_positions import read_yaml
 from etl_assets.model.errors import DeclarationError
+from etl_assets.settings import Settings
 
 __all__ = ["clean_environment", "empty_galaxy", "packed_galaxy"]
 
@@ -300,9 +301,14 @@ def test_secrets_among_overrides_are_shown_nowhere(
     value: str,
     shown: str,
 ) -> None:
-    file = empty_galaxy.folder / "settings.yaml"
+    file, dbt_dir = empty_galaxy.folder / "settings.yaml", empty_galaxy.folder / "dbt_project"
     file.write_text(f"overrides:\n  {DOMAIN}.{name}: {value}\n", encoding="utf-8")
+    read = [f"{{{{ var('{each}') }}}}" for each in ("my_api_token", "password", "rows", "address")]
+    ignored = shutil.ignore_patterns("target", "logs")
+    shutil.copytree(Settings.load().dbt_dir, dbt_dir, ignore=ignored)
+    (dbt_dir / "models" / DOMAIN / "stg_vars.sql").write_text("\n".join(read), encoding="utf-8")
     monkeypatch.setenv("ETL_CONFIG", str(file))
+    monkeypatch.setenv("ETL_DBT_DIR", str(dbt_dir))
 
     assert call("config", "show") == 0
     assert f"{DOMAIN}.{name} = {shown} ({file}:2)" in capsys.readouterr().out

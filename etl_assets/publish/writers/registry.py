@@ -5,15 +5,17 @@ A new format is a module of its name in this package, and its name in `FORMATS`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from pydantic import ValidationError
 
 from etl_assets.declarations.declaration import Declaration
 from etl_assets.declarations.domain import Document
+from etl_assets.declarations.rules import RuleViolation
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.run_manifest import PublishedFile
 from etl_assets.publish.writers.output import DocumentContext, PublishedDocument
@@ -147,29 +149,45 @@ def list_signed_files(documents: Iterable[Document], files: Sequence[PublishedFi
 
 def find_problems(documents: Iterable[Document]) -> list[Problem]:
     """Every wrong format and option that the documents declare."""
-    problems = []
-    for document in documents:
-        where = f"documents: {document.file}"
-        if document.format not in FORMATS:
-            expected = f"one of the formats {', '.join(FORMATS)}"
-            problems.append(Problem(f"{where}: format", expected, document.format))
-            continue
-        writer = _import_writer(document.format)
-        known = writer.MARTS if isinstance(writer, ManyMartsWriter) else {}
-        for name in document.also_from.keys() - known.keys():
-            expected = f"one of {', '.join(known)}" if known else "no further model"
-            problems.append(
-                Problem(f"{where}: also_from.{name}", expected, document.also_from[name])
-            )
+    return [
+        Problem(
+            f"documents: {document.file}: {'.'.join(map(str, each.path))}",
+            each.expected,
+            each.actual,
+        )
+        for document in documents
+        for each in _violations(document)
+    ]
+
+
+def document_violations(domain: Mapping[str, Any]) -> Iterator[RuleViolation]:
+    """Every wrong format and option of a domain as it is written in YAML."""
+    documents = domain.get("documents")
+    for index, data in enumerate(documents if isinstance(documents, list) else []):
         try:
-            writer.Options.model_validate(document.options)
-        except ValidationError as error:
-            for fault in error.errors():
-                option = ".".join(map(str, fault["loc"]))
-                problems.append(
-                    Problem(f"{where}: options.{option}", fault["msg"], repr(fault["input"]))
-                )
-    return problems
+            document = Document.model_validate(data, strict=True)
+        except ValidationError:  # reported with the other fields of the file
+            continue
+        for each in _violations(document):
+            yield replace(each, path=("documents", index, *each.path))
+
+
+def _violations(document: Document) -> Iterator[RuleViolation]:
+    """What is wrong with one document, by the path in it."""
+    if document.format not in FORMATS:
+        expected = f"one of the formats {', '.join(FORMATS)}"
+        yield RuleViolation(("format",), expected, document.format)
+        return
+    writer = _import_writer(document.format)
+    known = writer.MARTS if isinstance(writer, ManyMartsWriter) else {}
+    for name in document.also_from.keys() - known.keys():
+        expected = f"one of {', '.join(known)}" if known else "no further model"
+        yield RuleViolation(("also_from", name), expected, document.also_from[name])
+    try:
+        writer.Options.model_validate(document.options, strict=True)
+    except ValidationError as error:
+        for fault in error.errors():
+            yield RuleViolation(("options", *fault["loc"]), fault["msg"], repr(fault["input"]))
 
 
 def _import_writer(name: str) -> Writer:

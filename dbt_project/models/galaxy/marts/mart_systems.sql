@@ -36,9 +36,9 @@ systems as (
         changes.x_ly,
         changes.y_ly,
         changes.z_ly,
-        floor(changes.x_ly / {{ var('cube_size_ly', 1000) }})::bigint as cube_x,
-        floor(changes.y_ly / {{ var('cube_size_ly', 1000) }})::bigint as cube_y,
-        floor(changes.z_ly / {{ var('cube_size_ly', 1000) }})::bigint as cube_z,
+        floor(changes.x_ly / {{ var('cube_size_ly', 1000.0) }})::bigint as cube_x,
+        floor(changes.y_ly / {{ var('cube_size_ly', 1000.0) }})::bigint as cube_y,
+        floor(changes.z_ly / {{ var('cube_size_ly', 1000.0) }})::bigint as cube_z,
         changes.needs_permit,
         coalesce(changes.new_change, changes.old_change) as change,
         if(changes.new_change is null, changes.old_changed_columns, changes.differences)

@@ -40,7 +40,7 @@ nearest_buildings as (
 
     select *
     from candidates
-    where distance_m <= {{ var('match_distance_m', 800) }}
+    where distance_m <= {{ var('match_distance_m', 800.0) }}
     qualify row_number() over (
         partition by name_key
         order by matched_by, distance_m, address
