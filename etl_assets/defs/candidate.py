@@ -27,6 +27,7 @@ from etl_assets.defs.run_events import manifest_from_events, note_of, run_source
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.records import MIXED, FetchStatus, PublishedSet, RunStatus
+from etl_assets.model.run_log import Kind
 from etl_assets.model.run_manifest import (
     MARTS,
     AcceptedChange,
@@ -39,17 +40,20 @@ from etl_assets.model.run_manifest import (
     RunSource,
     summarize_files,
 )
+from etl_assets.model.run_options import Stage
 from etl_assets.publish import chain, gate, run_directory, set_index, verify_command
 from etl_assets.publish import documents as publish_documents
 from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.publish.writers.registry import names_signing_key
+from etl_assets.report.formatting import format_count
 from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import open_signatures
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+SHOWN_SECONDS = 1  # a document that was written in less needs no time beside it
 NOT_THE_REFUSED_ONE = (
     "this is not the candidate that was refused in {refused} and looked at, "
     "for a file or the code has changed since; look at this one and say --accept-changes again"
@@ -150,7 +154,7 @@ class Candidate:
         If `whole`, no parts of published documents are taken over.
         """
         with open_signatures(self._signatures) as signatures:
-            return publish_documents.write_documents(
+            written = publish_documents.write_documents(
                 self._domain.documents,
                 self._marts,
                 self.run.directory,
@@ -167,7 +171,35 @@ class Candidate:
                 signing_key=self._session.key_fingerprint,
                 tones=self._domain.tones,
                 advance=self._session.project.advance,
+                log_document=self._log_document,
             )
+        if written.linked:
+            counts = f"{len(written.linked)} of {len(self._domain.documents)}"
+            self._say(f"{counts} documents are unchanged")
+        return written
+
+    def _log_document(
+        self, document: Document, files: Sequence[PublishedFile], seconds: float
+    ) -> None:
+        rows = sum(file.rows for file in files)
+        text = f"{document.file}: {format_count(rows, 'row')}"
+        if len(files) > 1:
+            text += f" in {len(files):,} files"
+        if seconds >= SHOWN_SECONDS:
+            text += f", written in {seconds:.1f} s"
+        self._say(
+            text,
+            decision="written",
+            document=document.file,
+            format=document.format,
+            files=len(files),
+            rows=rows,
+            milliseconds=round(seconds * 1000),
+        )
+
+    def _say(self, text: str, **fields: str | int | None) -> None:
+        domain = self._domain.name
+        self._session.say(f"{domain}: {text}", Kind.PROGRESS, stage=Stage.PUBLISH.value, **fields)
 
     def _previous_set(self, *, takes_over_parts: bool) -> PreviousSet | None:
         """Return the set whose files may be linked; None if its index is damaged."""
@@ -209,7 +241,11 @@ class Candidate:
         new_documents = [each for each in documents if each.file not in written.linked]
         return [
             *publish_documents.find_incomplete_documents(
-                documents, self._marts, directory, written
+                documents,
+                self._marts,
+                directory,
+                written,
+                advance=self._session.project.advance,
             ),
             *publish_documents.check_json_schemas(new_documents, directory, schemas),
         ]

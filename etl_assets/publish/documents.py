@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from types import MappingProxyType
 from typing import Any
 
@@ -98,6 +99,16 @@ def _has_bytes(path: Path, sha256: str) -> bool:
     return path.is_file() and hash_file(path) == sha256
 
 
+READING_BACK = "reading documents back"  # of progress
+
+DocumentLog = Callable[[Document, Sequence[PublishedFile], float], None]
+"""Is called with a document, its files, and the seconds that writing them took."""
+
+
+def _log_nothing(document: Document, files: Sequence[PublishedFile], seconds: float) -> None:
+    """Log no document."""
+
+
 @dataclass(frozen=True)
 class WrittenDocuments:
     """The files of all documents of a candidate."""
@@ -122,12 +133,13 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
     signing_key: str | None = None,
     tones: Mapping[str, Tone] = MappingProxyType({}),
     advance: StepProgress = no_step_progress,
+    log_document: DocumentLog = _log_nothing,
 ) -> WrittenDocuments:
     """Write or link every document of the candidate.
 
     `previous` is the published set, `changed` names the models that differ from it, `signatures`
     are of the published files, `attributions` belong to a document by its file, `signing_key` is
-    the fingerprint of the key that signs the set.
+    the fingerprint of the key that signs the set. `log_document` is called once one is written.
     """
     files_before: list[tuple[Document, Sequence[PublishedFile]]] = []
     linked: set[str] = set()
@@ -161,7 +173,11 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
                 tuple(files_before),
                 tones,
             )
+            started = monotonic()
+            advance(f"writing {document.file}", 0, 1)
             reused = write_document(document, mart_file(marts, document.model), context)
+            advance(f"writing {document.file}", 1, 1)
+            log_document(document, reused, monotonic() - started)
         files_before.append((document, reused))
         advance("documents", len(files_before), len(documents))
     files = [file for _, document_files in files_before for file in document_files]
@@ -211,7 +227,12 @@ def reuse_document(
 
 
 def find_incomplete_documents(
-    documents: Iterable[Document], marts: Path, run_dir: Path, written: WrittenDocuments
+    documents: Sequence[Document],
+    marts: Path,
+    run_dir: Path,
+    written: WrittenDocuments,
+    *,
+    advance: StepProgress = no_step_progress,
 ) -> list[Problem]:
     """Documents that do not contain every row of their model, or contain too many.
 
@@ -222,7 +243,8 @@ def find_incomplete_documents(
     for file in written.files:
         written_rows[file.document] = written_rows.get(file.document, 0) + file.rows
     problems = []
-    for document in documents:
+    for number, document in enumerate(documents, start=1):
+        advance(READING_BACK, number - 1, len(documents))
         expected = len(Rows(mart_file(marts, document.model)))
         counts = {written_rows.get(document.file, 0)}
         if document.file not in written.linked:
@@ -231,6 +253,7 @@ def find_incomplete_documents(
         if counts != {expected}:
             found = " and ".join(str(count) for count in sorted(counts))
             problems.append(Problem(document.file, f"{expected} rows of {document.model}", found))
+        advance(READING_BACK, number, len(documents))
     return problems
 
 

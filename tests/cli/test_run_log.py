@@ -105,7 +105,8 @@ def test_a_run_reports_its_progress_in_tables_models_and_documents(empty_galaxy:
     with open_project(settings, domains, echo=lambda _: None, advance=advance) as session:
         run_domain(session.for_domain("galaxy"), RunOptions())
 
-    assert list(steps) == ["tables", "models", "documents"]
+    files = [f"writing {document.file}" for document in empty_galaxy.domain.documents]
+    assert list(steps) == ["tables", "models", "documents", *files, "reading documents back"]
     for done in steps.values():
         assert done == sorted(done)
         assert (done[0], len(set(done)) - 1) == (0, done[-1])
@@ -130,3 +131,23 @@ def test_a_list_of_removed_files_is_cut_unless_all_are_asked_for(
     shown = capsys.readouterr().out
     assert shown.count("data/raw/") == count
     assert more in shown
+
+
+@pytest.mark.parametrize("options", [(), ("--force-refresh",), ("--full",)], ids=" ".join)
+def test_a_run_logs_each_document_or_that_it_is_unchanged(
+    empty_galaxy: Galaxy, capsys: Shown, options: tuple[str, ...]
+) -> None:
+    assert call("run", "galaxy", "--log-format", "json") == 0
+    declared = {document.file: document.format for document in empty_galaxy.domain.documents}
+
+    first = parse(capsys.readouterr().err)
+    written = {r["document"]: r["format"] for r in first if r["decision"] == "written"}
+    assert written == declared
+    assert all(r["files"] and r["stage"] == "publish" for r in first if r["decision"] == "written")
+
+    assert call("run", "galaxy", "--log-format", "json", *options) == 0
+    second = parse(capsys.readouterr().err)
+    written = {r["document"] for r in second if r["decision"] == "written"}
+    unchanged = [r["message"] for r in second if "documents are unchanged" in r["message"]]
+    assert written == set()
+    assert bool(unchanged) == bool(options)

@@ -76,6 +76,63 @@ def run(
     return run_dir, written
 
 
+Progress = list[tuple[str, int, int]]
+
+
+def write_with_progress(
+    home: Home, marts: Path, *, changed: set[str]
+) -> tuple[WrittenDocuments, Progress, list[str]]:
+    """Return what was written, the calls of the bar, and the documents that were logged."""
+    progress: Progress = []
+    logged: list[str] = []
+    run_dir = run_directory.create(home, "plants", NOON)
+    with open_signatures(home.signatures("plants")) as signatures:
+        written = documents.write_documents(
+            DOCUMENTS,
+            marts,
+            run_dir,
+            as_of=NOON,
+            previous=previous_set(home),
+            changed=changed,
+            signatures=signatures,
+            advance=lambda what, done, total: progress.append((what, done, total)),
+            log_document=lambda document, files, seconds: logged.append(
+                f"{document.file} {len(files)} {seconds >= 0}"
+            ),
+        )
+    documents.find_incomplete_documents(
+        DOCUMENTS, marts, run_dir, written,
+        advance=lambda what, done, total: progress.append((what, done, total)),
+    )  # fmt: skip
+    return written, progress, logged
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"mart_trees", "mart_shrubs"}, ["trees.json", "shrubs.json"]),
+        ({"mart_trees"}, ["trees.json"]),
+        ({"mart_shrubs"}, ["shrubs.json"]),
+        (set(), []),
+    ],
+    ids=["both", "first", "second", "none"],
+)
+def test_each_document_that_is_written_is_shown_and_logged(
+    home: Home, marts: Path, changed: set[str], expected: list[str]
+) -> None:
+    run(home, marts, changed=set())
+
+    written, progress, logged = write_with_progress(home, marts, changed=changed)
+
+    assert logged == [f"{name} 1 True" for name in expected]
+    assert written.linked == {"trees.json", "shrubs.json"} - set(expected)
+    assert [what for what, done, _ in progress if what.startswith("writing ") and not done] == [
+        f"writing {name}" for name in expected
+    ]
+    for what in ("documents", documents.READING_BACK):
+        assert [call for call in progress if call[0] == what][-1] == (what, 2, 2)
+
+
 def previous_set(home: Home) -> PreviousSet | None:
     directory = run_directory.published_directory(home, "plants")
     if directory is None:
