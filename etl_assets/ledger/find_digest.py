@@ -12,14 +12,13 @@ from pydantic import AwareDatetime, Field
 
 from etl_assets.ledger.manifest import load_manifests
 from etl_assets.model.display_text import list_some
-from etl_assets.model.errors import NotFoundError, UsageError
+from etl_assets.model.errors import NotFoundError
 from etl_assets.model.home import Home
-from etl_assets.model.records import Record, Sha256
+from etl_assets.model.records import Record, Sha256, parse_digits
 from etl_assets.publish import run_directory
 from etl_assets.validate import quarantine
 
 MIN_DIGITS = 6  # fewer digits match by chance
-HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 class FoundFile(Record):
@@ -57,11 +56,10 @@ class FoundFile(Record):
 def find_digest(home: Home, digits: str) -> list[FoundFile]:
     """Return the files whose SHA-256 begins with the digits, each name once, with all its runs.
 
-    Raises UsageError if these are no digits or too few, NotFoundError if there is no such file.
+    Raises UsageError if these are no digits, too few or too many, NotFoundError if there is no such
+    file.
     """
-    digits = digits.lower()
-    if len(digits) < MIN_DIGITS or not HEX_DIGITS.issuperset(digits):
-        raise UsageError(f"SHA256: expected {MIN_DIGITS} to 64 hexadecimal digits, found {digits}")
+    digits = parse_digits(digits, least=MIN_DIGITS)
     found: dict[tuple[str, str, str, str], FoundFile] = {}
     for file in (*_in_runs(home, digits), *_in_ledger(home, digits), *_quarantined(home, digits)):
         key = (file.kind, file.domain, file.name, file.sha256)

@@ -7,6 +7,7 @@ anything or reads a file; the records of one run are in `etl_assets.model.run_ma
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,8 +16,22 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import CoreSchema, core_schema
 
+from etl_assets.model.errors import UsageError
+
 SHA256 = r"^[0-9a-f]{64}$"
 Sha256 = Annotated[str, Field(pattern=SHA256)]
+
+
+def parse_digits(text: str, *, least: int = 1) -> str:
+    """The first digits of a SHA-256 that the operator named, as they are recorded.
+
+    Raises UsageError if they are too few, too many, or no hexadecimal digits.
+    """
+    digits = text.strip().lower()
+    if not re.fullmatch(rf"[0-9a-f]{{{least},64}}", digits):
+        actual = f"{len(digits)} digits" if re.fullmatch("[0-9a-f]{65,}", digits) else repr(text)
+        raise UsageError(f"SHA256: expected {least} to 64 hexadecimal digits, found {actual}")
+    return digits
 
 
 def _check_relative(path: str) -> str:

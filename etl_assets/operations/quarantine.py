@@ -20,6 +20,7 @@ from etl_assets.model.records import (
     QuarantinedFile,
     RawFile,
     Reason,
+    parse_digits,
 )
 from etl_assets.operations.rollback import export_decision, record_decision, require_reason
 from etl_assets.storage.hashing import hash_file
@@ -34,10 +35,11 @@ def find_quarantined(
     Raises UsageError with all quarantined files of the source if not exactly one matches.
     """
     files = quarantine.list_quarantined(project.home, source)
-    matches = [file for file in files if file.sha256.startswith(sha256 or "")]
+    digits = "" if sha256 is None else parse_digits(sha256)
+    matches = [file for file in files if file.sha256.startswith(digits)]
     if len(matches) == 1:
         return matches[0]
-    expected = f"one quarantined file {sha256}" if sha256 else "one quarantined file"
+    expected = f"one quarantined file {digits}" if digits else "one quarantined file"
     lines = [f"  {file.sha256} of {file.part}" for file in files] or ["  none"]
     raise UsageError("\n".join([f"{source.full_name}: expected {expected}, there are:", *lines]))
 
@@ -89,7 +91,7 @@ def purge(
         sources = [s for domain in project.domains.values() for s in domain.sources.values()]
     else:
         sources = [project.find_source(source_name)]
-    if sha256:
+    if sha256 is not None:
         files = [find_quarantined(project, sources[0], sha256)]
     else:
         files = []

@@ -63,11 +63,13 @@ def test_a_refused_file_is_found_with_the_reason(empty_galaxy: Galaxy, capsys: S
 @pytest.mark.parametrize(
     ("digits", "code", "message"),
     [
-        ("abc", 2, "expected 6 to 64 hexadecimal digits, found abc"),
-        ("latest", 2, "expected 6 to 64 hexadecimal digits, found latest"),
+        ("abc", 2, "expected 6 to 64 hexadecimal digits, found 'abc'"),
+        ("latest", 2, "expected 6 to 64 hexadecimal digits, found 'latest'"),
+        ("a" * 65, 2, "expected 6 to 64 hexadecimal digits, found 65 digits"),
+        ("", 2, "expected 6 to 64 hexadecimal digits, found ''"),
         ("0" * 64, 1, "no file with SHA-256 0000"),
     ],
-    ids=["short", "no digits", "unknown"],
+    ids=["short", "no digits", "65", "empty", "unknown"],
 )
 def test_a_digest_that_nothing_has_is_an_error(
     empty_galaxy: Galaxy, capsys: Shown, digits: str, code: int, message: str

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from etl_assets.model.errors import UsageError
 from etl_assets.model.records import (
     Part,
     Pin,
@@ -17,6 +18,7 @@ from etl_assets.model.records import (
     SourceName,
     ValidationResult,
     Verdict,
+    parse_digits,
 )
 
 SHA = "a" * 64
@@ -84,3 +86,23 @@ def test_a_text_that_is_no_full_name_is_refused(text: object) -> None:
 def test_a_path_outside_the_home_is_refused(path: str) -> None:
     with pytest.raises(ValidationError, match="must be relative to ETL_HOME"):
         RawFile.model_validate(FILE | {"path": path})
+
+
+@pytest.mark.parametrize("text", ["a", "0" * 64, "ABCdef", " abc123\n"])
+def test_digits_are_read_as_they_are_recorded(text: str) -> None:
+    assert parse_digits(text) == text.strip().lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "actual"),
+    [
+        ("", 1, "''"), ("g", 1, "'g'"), ("abc", 6, "'abc'"), ("0x12ab", 1, "'0x12ab'"),
+        ("f" * 65, 1, "65 digits"), ("0" * 200, 6, "200 digits"), ("\u0661" * 6, 6, "'"),
+    ],
+    ids=["empty", "no digit", "few", "prefix", "65", "200", "digits of another script"],
+)  # fmt: skip
+def test_what_is_no_digest_is_refused(text: str, least: int, actual: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"expected {least} to 64 hexadecimal digits, found {actual}"
+    ):
+        parse_digits(text, least=least)

@@ -156,6 +156,19 @@ def test_a_file_is_found_by_the_start_of_its_digest(sample: SampleHome) -> None:
             quarantine.find_quarantined(session.project, source, None)
 
 
+@pytest.mark.parametrize("sha256", ["", "latest", "f" * 65])
+def test_a_purge_of_what_is_no_digest_deletes_nothing(sample: SampleHome, sha256: str) -> None:
+    quarantine_content(sample, b"one")
+
+    with (
+        sample.session() as session,
+        pytest.raises(UsageError, match="expected 1 to 64 hexadecimal digits"),
+    ):
+        quarantine.purge(session.project, SOURCE, sha256, everything=False)
+
+    assert len(quarantine_files.list_quarantined(sample.home, sample.domain.sources[SOURCE])) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "sha256", "everything", "remaining"),
     [(SOURCE, "7692c3", False, 1), (SOURCE, None, False, 0), (None, None, True, 0)],
