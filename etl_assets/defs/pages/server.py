@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +27,11 @@ import yaml
 
 # `dagster dev` and `dagster-webserver` are made of these; neither lets a layer in front of the
 # pages, and `dagster dev` leaves its children running when it gets SIGTERM or SIGHUP.
-from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._serdes import serialize_value
-from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.webserver import DagsterWebserver
+from graphql import ASTValidationRule, GraphQLError, OperationDefinitionNode, OperationType
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -114,7 +115,8 @@ def serve(settings: Settings, port: int, *, read_only: bool, say: Callable[[str]
         pages = stack.enter_context(
             WorkspaceProcessContext(instance, target, version=dg.__version__, read_only=read_only)
         )
-        app = create_app_from_workspace_process_context(pages, "", POLL_MILLISECONDS)
+        webserver = ReadOnlyWebserver if read_only else DagsterWebserver
+        app = webserver(pages, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app()
         server = uvicorn.Server(
             uvicorn.Config(
                 RequestGuard(
@@ -175,6 +177,21 @@ def _accepts(code_socket: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+class RefuseMutations(ASTValidationRule):
+    """Refuses a request with a mutation as a whole, before any part of it is executed."""
+
+    def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
+        if node.operation is OperationType.MUTATION:
+            self.report_error(GraphQLError("the pages are read-only", node))
+
+
+class ReadOnlyWebserver(DagsterWebserver[WorkspaceProcessContext, BaseWorkspaceRequestContext]):
+    """Pages without mutations: Dagster refuses those alone that a permission covers."""
+
+    def build_graphql_validation_rules(self) -> Collection[type[ASTValidationRule]]:
+        return [RefuseMutations, *super().build_graphql_validation_rules()]
 
 
 class Outputs(StaticFiles):
