@@ -7,12 +7,10 @@ The other verbs are in `inspect`, `explain` and `store`. A verb parses its optio
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +19,12 @@ import typer
 
 from etl_assets.cli import explain, inspect, store
 from etl_assets.cli.display import OUTPUT, Display, LogFormat, Output
+from etl_assets.cli.interruption import (
+    SIGNAL_EXIT_CODES,
+    SignalReceived,
+    describe_interruption,
+    interruptible,
+)
 from etl_assets.cli.names import (
     DomainNames,
     OptionalDomain,
@@ -54,9 +58,8 @@ if TYPE_CHECKING:
     from etl_assets.defs.context import ProjectSession
     from etl_assets.model.run_manifest import RunManifest
 
-# A process that a signal ends has exit code 128 + its number.
-SIGNAL_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
+# Of the command in progress; a verb is a function that typer calls.
+VERB: ContextVar[str | None] = ContextVar("verb", default=None)
 LOG_FORMAT = "--log-format"
 GLOBAL_FLAG = re.compile(r"-v+|-q|--verbose|--quiet")
 
@@ -84,16 +87,13 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits; an expected error is printed as one message."""
-    with _interruptible() as first_signal:
+    with interruptible() as first_signal:
         try:
             app(args=_with_global_options_first(sys.argv[1:] if arguments is None else arguments))
         except UsageError as error:
             _fail(str(error), EXIT_USAGE)
-        except (_SignalReceived, RunInterruptedError):
-            _fail(
-                "interrupted: finished work is kept; run the same command again to continue",
-                SIGNAL_EXIT_CODES[first_signal()],
-            )
+        except (SignalReceived, RunInterruptedError):
+            _fail(describe_interruption(VERB.get()), SIGNAL_EXIT_CODES[first_signal()])
         except EtlError as error:
             _fail(str(error), EXIT_FAILED)
         except OSError as error:
@@ -130,6 +130,7 @@ def _print_version(is_requested: bool) -> None:  # noqa: FBT001 - typer calls it
 
 @app.callback()
 def _global_options(
+    context: typer.Context,
     *,
     version: Annotated[  # noqa: ARG001 - its callback prints and exits
         bool,
@@ -161,6 +162,7 @@ def _global_options(
     if verbose and quiet:
         raise UsageError("--quiet: expected it or --verbose, found both")
     OUTPUT.set(Output(-1 if quiet else verbose, log_format))
+    VERB.set(context.invoked_subcommand)
 
 
 OnlyStage = Annotated[
@@ -576,37 +578,6 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
 def _fail(message: str, code: int) -> None:
     print_error(message)
     sys.exit(code)
-
-
-class _SignalReceived(BaseException):
-    """SIGINT or SIGTERM; not an Exception, so that no `except Exception` swallows it."""
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], signal.Signals]]:
-    """Turns SIGINT and SIGTERM into an exception; yields a function that returns the first one."""
-
-    def handle(_number: int, _frame: object) -> None:
-        raise _SignalReceived
-
-    def first_signal() -> signal.Signals:
-        received = [signal.Signals(n) for n in os.read(read_end, 64) if n in SIGNAL_EXIT_CODES]
-        return received[0] if received else signal.SIGINT
-
-    # Dagster installs its own handlers during a run and raises on SIGTERM as on SIGINT; the wakeup
-    # pipe is written by the interpreter itself and so still knows which signal it was.
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    previous_wakeup_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    previous_handlers = {number: signal.signal(number, handle) for number in SIGNAL_EXIT_CODES}
-    try:
-        yield first_signal
-    finally:
-        for number, handler in previous_handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(previous_wakeup_fd)
-        os.close(read_end)
-        os.close(write_end)
 
 
 app.add_typer(inspect.app)

@@ -156,6 +156,9 @@ def test_the_pages_use_the_settings_of_their_home_and_end_with_all_processes(
     assert repository["sensors"][0]["sensorState"]["status"] == "STOPPED"
     assert pages.process.returncode == code, errors
     assert errors.startswith("etl: weeds is left out: ")
+    if number != signal.SIGKILL:
+        [*_, last] = errors.splitlines()
+        assert last.startswith("etl: the pages have ended, and with them the runs")
     assert output == f"{pages.url}: end with Ctrl-C\n"
     assert len(started) >= 3  # the daemon, the code server and its child
     assert wait_for_end(started) == []
