@@ -28,6 +28,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
+from etl_assets.model.display_text import align_columns, list_some
 from etl_assets.model.errors import DeclarationError, SettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from etl_assets.operations.health_checks.result import HealthReport
     from etl_assets.operations.status import DomainStatus
     from etl_assets.settings import Setting, Settings
+
+MAX_VALUE_WIDTH = 40  # of the column of values, which are paths and lists too
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -230,7 +233,7 @@ def config_show(*, as_json: Json = False) -> None:
 
     settings = load_settings()
     descriptions = list(settings.describe())
-    lines = [_format_setting(setting) for setting in descriptions]
+    rows = [_format_setting(setting) for setting in descriptions]
     secrets: list[dict[str, Any]] = []
     # The settings are shown even if the declarations are invalid.
     try:
@@ -239,7 +242,8 @@ def config_show(*, as_json: Json = False) -> None:
         problem = f"{settings.domains_dir}: cannot be read; `etl sources check` says why"
     else:
         problem = ""
-    lines += [_format_secret(secret) for secret in secrets]
+    rows += [_format_secret(secret) for secret in secrets]
+    lines = align_columns(rows, widest=MAX_VALUE_WIDTH)
     overrides = [
         {
             "name": each.name,
@@ -297,14 +301,14 @@ def config_get(
 @sources_app.command("list")
 def sources_list(*, as_json: Json = False) -> None:
     """List the declared sources with their format and title."""
-    lines, documents = [], []
+    rows, documents = [], []
     declarations = load_declarations(load_settings())
     for domain in declarations.domains.values():
         for source in domain.sources.values():
             name = str(source.full_name)
-            lines.append(f"{name:32} {source.format.name:10} {source.title}")
+            rows.append([name, source.format.name, source.title])
             documents.append({"name": name, **source.model_dump(mode="json", by_alias=True)})
-    print_result(lines, documents, as_json=as_json)
+    print_result(align_columns(rows), documents, as_json=as_json)
     exit_with_worst(left_out=declarations.broken.values())
 
 
@@ -351,13 +355,13 @@ def _format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _format_setting(setting: Setting) -> str:
+def _format_setting(setting: Setting) -> list[str]:
     if setting.is_secret:
         value = "set, not shown" if setting.value else "not set"
     else:
         value = _format_value(setting.value) or "none"
     variable = "" if setting.origin == "default" else f", {setting.variable}"
-    return f"{setting.name:12} {value:40} ({setting.origin}{variable})"
+    return [setting.name, value, f"({setting.origin}{variable})"]
 
 
 def _declared_secrets(settings: Settings, domains: Mapping[str, Domain]) -> list[dict[str, Any]]:
@@ -379,7 +383,7 @@ def _declared_secrets(settings: Settings, domains: Mapping[str, Domain]) -> list
     return secrets
 
 
-def _format_secret(secret: Mapping[str, Any]) -> str:
+def _format_secret(secret: Mapping[str, Any]) -> list[str]:
     if secret["is_set"]:
         state = "set, not shown"
     elif secret["origin"]:
@@ -387,4 +391,4 @@ def _format_secret(secret: Mapping[str, Any]) -> str:
     else:
         state = "not set"
     origin = f"{secret['origin']}, " if secret["origin"] else ""
-    return f"{secret['name']:12} {state:40} ({origin}for {', '.join(secret['sources'])})"
+    return [secret["name"], state, f"({origin}for {list_some(secret['sources'])})"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 
 # Control characters, line ends, and the marks that reverse the direction of text.
@@ -43,11 +43,22 @@ def cut_lines(lines: Sequence[str]) -> list[str]:
     return [*lines[: 1 + MAX_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
 
 
-def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as lines whose columns have equal widths."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def align_columns(
+    rows: Sequence[Sequence[str]], *, right: Collection[int] = (), widest: int | None = None
+) -> list[str]:
+    """The rows as lines whose columns have equal widths; those in `right` end at the same place.
+
+    A cell that is wider than `widest` shifts the rest of its own line alone.
+    """
+    widths = [
+        max((len(cell) for cell in column if widest is None or len(cell) <= widest), default=0)
+        for column in zip(*rows, strict=True)
+    ]
+    signs = [">" if number in right else "<" for number in range(len(widths))]
     return [
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths, strict=True)
+        ).rstrip()
         for row in rows
     ]
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from etl_assets.model.display_text import align_columns
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record, RunStatus, SourceName
@@ -155,28 +156,30 @@ class DomainStats(Record):
         yield line
 
     def _duration_lines(self) -> Iterator[str]:
-        yield f"  {'':24} {'succeeded':>12} {'median':>10} {'slowest':>10}"
+        rows = [["", "succeeded", "median", "slowest", ""]]
         for phase in self.phases:
             rate = f"{phase.succeeded} of {phase.runs}"
-            yield f"  {phase.phase:24} {rate:>12}{_format_seconds(phase.seconds)}"
+            rows.append([f"  {phase.phase}", rate, *_format_seconds(phase.seconds)])
         for name, seconds in self.steps.items():
-            yield f"    {name:22} {'':12}{_format_seconds(seconds)}"
-        yield f"  {'whole run':24} {'':12}{_format_seconds(self.seconds)}"
+            rows.append([f"    {name}", "", *_format_seconds(seconds)])
+        rows.append(["  whole run", "", *_format_seconds(self.seconds)])
         if self.seconds_unchanged:
-            yield f"  {'run, nothing changed':24} {'':12}{_format_seconds(self.seconds_unchanged)}"
+            rows.append(["  run, nothing changed", "", *_format_seconds(self.seconds_unchanged)])
+        yield from align_columns(rows, right={1, 2, 3})
 
     def _source_lines(self) -> Iterator[str]:
-        names = [source.source.name for source in self.sources]
-        width = max(24, *map(len, names))
-        yield f"  {'source':{width}} {'rows first -> last':>27} {'rejected':>15} {'fallback':>10}"
-        for name, source in zip(names, self.sources, strict=True):
-            rows = _format_trend(source.first_rows, source.last_rows)
-            rejected = _format_trend(source.first_rejected, source.last_rejected)
-            fallback = f"{source.fallback_runs} of {source.runs}" if source.fallback_runs else "-"
-            line = f"  {name:{width}} {rows:>27} {rejected:>15} {fallback:>10}"
-            if source.missing:
-                line += f", missing in {source.missing}"
-            yield line
+        cells = [["  source", "rows first -> last", "rejected", "fallback", ""]]
+        cells += [
+            [
+                f"  {source.source.name}",
+                _format_trend(source.first_rows, source.last_rows),
+                _format_trend(source.first_rejected, source.last_rejected),
+                f"{source.fallback_runs} of {source.runs}" if source.fallback_runs else "-",
+                f"missing in {source.missing}" if source.missing else "",
+            ]
+            for source in self.sources
+        ]
+        yield from align_columns(cells, right={1, 2, 3})
 
     def _check_lines(self) -> Iterator[str]:
         if self.checks:
@@ -188,11 +191,11 @@ class DomainStats(Record):
             yield f"  {'':12} and {len(self.checks) - MAX_CHECK_LINES} more, with --json"
 
 
-def _format_seconds(seconds: Seconds | None) -> str:
+def _format_seconds(seconds: Seconds | None) -> list[str]:
+    """Return the median, the slowest, and the run that was the slowest."""
     if seconds is None:
-        return f" {'-':>10} {'-':>10}"
-    median, slowest = f"{seconds.median:.1f} s", f"{seconds.slowest:.1f} s"
-    return f" {median:>10} {slowest:>10}  {seconds.slowest_run}"
+        return ["-", "-", ""]
+    return [f"{seconds.median:.1f} s", f"{seconds.slowest:.1f} s", seconds.slowest_run]
 
 
 def _format_trend(first: int | None, last: int | None) -> str:

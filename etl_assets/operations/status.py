@@ -21,6 +21,7 @@ from etl_assets.ledger.state_cache import (
     state_key,
 )
 from etl_assets.marts.source_status import SourceHealth, summarize_health
+from etl_assets.model.display_text import align_columns
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import PublishedSet, RawFile, RunStatus, Table
@@ -48,7 +49,7 @@ class DomainStatus:
         """Return the text for a terminal; ages are relative to `now`."""
         return [
             self._summary(now),
-            *(self._source_line(source, now) for source in self.sources),
+            *self._source_lines(now),
             *self._last_run_lines(),
         ]
 
@@ -102,7 +103,14 @@ class DomainStatus:
         limits = self.limits.get(name)
         return limits.judge(age_hours(moment, now)) if limits else "unknown"
 
-    def _source_line(self, source: SourceHealth, now: datetime) -> str:
+    def _source_lines(self, now: datetime) -> list[str]:
+        cells = [
+            [f"  {source.source}", source.status, f"{source.rows:,} rows", self._ages(source, now)]
+            for source in self.sources
+        ]
+        return align_columns(cells, right={2})
+
+    def _ages(self, source: SourceHealth, now: datetime) -> str:
         fetched, content = "never fetched", "content undated"
         if source.fetched_at is not None:
             fetched = f"fetched {_format_age(source.fetched_at, now)} ago"
@@ -110,11 +118,8 @@ class DomainStatus:
             content = f"content {_format_age(source.content_at, now)} old"
             verdict = self._judge(source.source, source.content_at, now)
             content += f", {verdict}" if verdict in {"ageing", "stale"} else ""
-        rejected = f", {source.rejected:,} rejected" if source.rejected else ""
-        return (
-            f"  {source.source:16} {source.status:8} {source.rows:>10,} rows{rejected}; "
-            f"{fetched}, {content}"
-        )
+        rejected = f"{source.rejected:,} rejected; " if source.rejected else ""
+        return f"{rejected}{fetched}, {content}"
 
 
 def domain_status(session: DomainSession) -> DomainStatus:

@@ -28,6 +28,24 @@ def test_every_setting_is_shown_with_its_value_and_origin(
     assert "s3cret" not in str(shown)
 
 
+@pytest.mark.parametrize("variable", ["ETL_MIRROR", "ETL_DOMAINS_DIR", "ETL_UI_HOSTS"])
+def test_the_columns_of_settings_begin_at_the_same_place(
+    empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    wide = empty_sample_env.folder / ("x" * 60)
+    wide.mkdir()
+    monkeypatch.setenv(variable, str(wide))
+
+    call("config", "show")
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith(")")]
+    start = max(len(line.split()[0]) for line in lines) + 2
+    assert [line for line in lines if line[start - 2 : start].strip() or line[start] == " "] == []
+    values = {line: line[start : line.index(" (")].rstrip() for line in lines}
+    assert max(map(len, values.values())) >= 60
+    assert len({line.index("(") for line in lines if len(values[line]) <= 40}) == 1
+
+
 def test_settings_and_named_secrets_are_one_json_document(
     empty_sample_env: SampleHome, capsys: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:

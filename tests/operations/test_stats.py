@@ -168,7 +168,7 @@ def test_the_text_fits_a_terminal(week: Home) -> None:
     assert max(map(len, lines)) <= 100
     assert lines[0] == "orchard: runs kept: 6, 2026-03-01 12:00 to 2026-03-06 12:00 UTC"
     [columns] = [line.split() for line in lines if line.startswith("  trees ")]
-    assert " ".join(columns) == "trees 10 -> 14 1 -> 2 1 of 6, missing in 1"
+    assert " ".join(columns) == "trees 10 -> 14 1 -> 2 1 of 6 missing in 1"
 
 
 def test_without_a_run_there_is_nothing_to_count(home: Home) -> None:
