@@ -14,6 +14,7 @@ from dagster import AssetCheckKey, AssetKey
 from etl_assets.declarations.domain import Document, Domain
 from etl_assets.declarations.names import fetch_order
 from etl_assets.declarations.source import Source
+from etl_assets.model.check_names import short_model_name
 from etl_assets.model.run_options import Stage
 
 JOB_PREFIX, VERIFY_PREFIX = "refresh_", "verify_"
@@ -162,7 +163,7 @@ def model_key(domain: str, model: str) -> AssetKey:
 
     `stg_orchard__trees` of the domain `orchard` is `orchard/stg_trees`.
     """
-    return AssetKey([domain, model.replace(f"_{domain}__", "_", 1)])
+    return AssetKey([domain, short_model_name(model, domain)])
 
 
 def document_key(domain: Domain, document: Document) -> AssetKey:

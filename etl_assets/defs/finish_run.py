@@ -30,6 +30,7 @@ from etl_assets.model.records import (
     QuarantinedFile,
     RunStatus,
 )
+from etl_assets.model.run_changes import compare_manifests
 from etl_assets.model.run_log import LOG_FILE, Kind, SummaryLine
 from etl_assets.model.run_manifest import (
     MADE_FROM_SAMPLES,
@@ -37,7 +38,6 @@ from etl_assets.model.run_manifest import (
     MARTS,
     PublishedFile,
     RunManifest,
-    compare_manifests,
 )
 from etl_assets.model.run_options import Stage, StageRange
 from etl_assets.notify import notification, send

@@ -7,8 +7,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from itertools import chain
+
+
+def short_model_name(model: str, domain: str) -> str:
+    """The name of a model without the domain's: `stg_orchard__trees` is `stg_trees`."""
+    return model.replace(f"_{domain}__", "_", 1)
+
+
+def present_names(asset: str, check: str, domain: str) -> Iterator[tuple[str, str]]:
+    """The asset and the name that a check may have now, if a former version recorded it.
+
+    Former versions had dbt's names of models and of tests. The names themselves come first, then
+    what they are now; a check of this version may have one that no test of its model has.
+    """
+    folder, _, model = asset.rpartition("/")
+    short_model = short_model_name(model, domain)
+    # The name of a test has the model's whole name, also where the key had the short one.
+    models = (model, short_model, short_model.replace("_", f"_{domain}__", 1))
+    for name in (model, short_model):
+        for test in dict.fromkeys((check, *(short_check_name(check, domain, m) for m in models))):
+            yield f"{folder}/{name}".removeprefix("/"), test
 
 
 def short_check_name(test: str, domain: str, model: str) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from etl_assets.model.check_names import present_names
 from etl_assets.model.display_text import align_columns
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
@@ -21,6 +22,7 @@ from etl_assets.model.records import Record, RunStatus, SourceName
 from etl_assets.model.run_manifest import (
     COLLECT_STEPS,
     LOAD_STEPS,
+    RunCheck,
     RunManifest,
     RunSource,
     stage_of_step,
@@ -369,20 +371,29 @@ def _count_checks(manifests: Sequence[RunManifest]) -> list[CheckStats]:
     verdicts: Counter[tuple[str, str]] = Counter()
     failures: Counter[tuple[str, str]] = Counter()
     severities = {}  # of the newest failure: a declaration may have changed it
+    newest = next((manifest.checks for manifest in reversed(manifests) if manifest.checks), [])
+    present = {(check.asset, check.name) for check in newest}
+
+    def present_name(domain: str, check: RunCheck) -> tuple[str, str]:
+        names = present_names(check.asset, check.name, domain)
+        return next((each for each in names if each in present), (check.asset, check.name))
+
     for manifest in manifests:
-        verdicts.update((check.asset, check.name) for check in manifest.checks)
-        for check in manifest.failed_checks:
-            failures[check.asset, check.name] += 1
-            severities[check.asset, check.name] = check.severity
+        for check in manifest.checks:
+            name = present_name(manifest.domain, check)
+            verdicts[name] += 1
+            if not check.passed:
+                failures[name] += 1
+                severities[name] = check.severity
     checks = [
         CheckStats(
             asset=asset,
-            name=name,
-            severity=severities[asset, name],
+            name=check_name,
+            severity=severities[asset, check_name],
             failed=failed,
-            runs=verdicts[asset, name],
+            runs=verdicts[asset, check_name],
         )
-        for (asset, name), failed in failures.items()
+        for (asset, check_name), failed in failures.items()
     ]
     return sorted(
         checks, key=lambda check: (-check.failed, check.severity, check.asset, check.name)

@@ -6,13 +6,13 @@ import pytest
 from support.report_runs import a_manifest
 
 from etl_assets.model.records import FetchStatus
+from etl_assets.model.run_changes import compare_manifests
 from etl_assets.model.run_manifest import (
     RunCheck,
     RunDocument,
     RunManifest,
     RunMart,
     RunSource,
-    compare_manifests,
 )
 
 
@@ -116,3 +116,59 @@ def test_a_check_under_its_former_name_is_the_same_check(passed: bool, line: str
     lines = changes(a_manifest(checks=[former]), a_manifest(checks=[now]))
 
     assert "".join(lines) == line
+
+
+@pytest.mark.parametrize(
+    ("asset", "name", "asset_now", "name_now"),
+    [
+        ("plants/mart_trees", "gate_plants__are_tall", "plants/mart_trees", "are_tall"),
+        (
+            "plants/stg_plants__trees", "not_null_stg_plants__trees_id",
+            "plants/stg_trees", "not_null_id",
+        ),
+        (
+            "plants/stg_trees", "not_null_stg_plants__trees_id",
+            "plants/stg_trees", "not_null_id",
+        ),
+        ("plants/int_plants__trees_cut", "are_tall", "plants/int_trees_cut", "are_tall"),
+        (
+            "plants/kinds", "accepted_values_kinds_kind__pear",
+            "plants/kinds", "accepted_values_kind",
+        ),
+        ("plants/stg_plants__trees", "plants__are_tall", "plants/stg_trees", "plants__are_tall"),
+        ("plants/trees_raw", "fresh", "plants/trees_raw", "fresh"),
+    ],
+    ids=["check", "both", "check, of a short key", "asset", "seed", "unshortened", "source"],
+)  # fmt: skip
+@pytest.mark.parametrize("passed", [False, True])
+def test_a_renamed_check_is_compared_with_itself(
+    asset: str, name: str, asset_now: str, name_now: str, passed: bool
+) -> None:
+    former = a_check("error").model_copy(update={"asset": asset, "name": name})
+    now = a_check("error").model_copy(
+        update={"asset": asset_now, "name": name_now, "passed": passed}
+    )
+
+    lines = changes(a_manifest(checks=[former]), a_manifest(checks=[now]))
+
+    assert "".join(lines) == (f"1 newly passed check: {asset_now}: {name_now}" if passed else "")
+
+
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [
+        ("plants/stg_shrubs", "not_null_id"),
+        ("plants/stg_trees", "unique_id"),
+        ("ferns/stg_trees", "not_null_id"),
+    ],
+    ids=["another model", "another test", "another domain"],
+)
+def test_another_check_is_newly_failed(asset: str, name: str) -> None:
+    former = a_check("error").model_copy(
+        update={"asset": "plants/stg_plants__trees", "name": "not_null_stg_plants__trees_id"}
+    )
+    now = a_check("error").model_copy(update={"asset": asset, "name": name})
+
+    lines = changes(a_manifest(checks=[former]), a_manifest(checks=[now]))
+
+    assert lines == [f"1 newly failed check: {asset}: {name}"]

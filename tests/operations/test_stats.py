@@ -125,6 +125,28 @@ def test_the_check_that_failed_most_comes_first(week: Home) -> None:
     assert failures == [("fetched", 2, "warn"), ("gate", 1, "error")]
 
 
+@pytest.mark.parametrize(
+    ("asset", "name", "asset_now", "name_now"),
+    [
+        ("mart_trees", "gate_orchard__are_tall", "mart_trees", "are_tall"),
+        ("stg_orchard__trees", "not_null_stg_orchard__trees_id", "stg_trees", "not_null_id"),
+        ("stg_trees", "unique_stg_orchard__trees_id", "stg_trees", "unique_id"),
+    ],
+)
+def test_a_check_is_counted_under_its_present_name(
+    home: Home, asset: str, name: str, asset_now: str, name_now: str
+) -> None:
+    for key in ((asset, name), (asset, name), (asset_now, name_now)):
+        check = RunCheck(asset=f"{DOMAIN}/{key[0]}", name=key[1], passed=False, severity="warn")
+        write_run(home, RunStatus.SUCCESS, checks=[check])
+    write_run(home, RunStatus.FAILED, steps=STEPS[:1])
+
+    [check] = count(home, DOMAIN).checks
+
+    assert (check.asset, check.name) == (f"{DOMAIN}/{asset_now}", name_now)
+    assert (check.failed, check.runs) == (3, 3)
+
+
 def test_last_limits_the_statistics_to_the_newest_runs(week: Home) -> None:
     stats = count(week, DOMAIN, last=2)
 

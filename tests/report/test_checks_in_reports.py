@@ -7,7 +7,8 @@ from support.report_runs import a_manifest, a_report, a_section, a_source
 
 from etl_assets.declarations.domain import Domain
 from etl_assets.model.records import FetchStatus
-from etl_assets.model.run_manifest import CountChange, FailingRows, RunChanges, RunCheck, RunSource
+from etl_assets.model.run_changes import CountChange, RunChanges
+from etl_assets.model.run_manifest import FailingRows, RunCheck, RunSource
 from etl_assets.report.gather import summarize_sources
 from etl_assets.report.html import render_html
 from etl_assets.report.markdown import render_markdown
