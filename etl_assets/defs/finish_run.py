@@ -49,7 +49,7 @@ from etl_assets.notify.notification import (
 )
 from etl_assets.publish import chain, documents, run_directory
 from etl_assets.publish.writers.registry import list_signed_files
-from etl_assets.report import gather, next_actions
+from etl_assets.report import gather, next_actions, trends
 from etl_assets.storage.atomic_write import write_text
 from etl_assets.validate import quarantine
 
@@ -98,7 +98,9 @@ def finish(
     session.project.locks.require(domain.name)
     manifest = _with_result(session, manifest, directory)
     set_directory = home.outputs(domain.name) / (manifest.published_set or directory.name)
-    gather.write_report(domain, manifest, set_directory / MARTS, directory)
+    earlier_runs = trends.read_runs(run_directory.list_runs(home, domain.name))
+    report = gather.write_report(domain, manifest, set_directory / MARTS, directory, earlier_runs)
+    manifest = manifest.model_copy(update={"counts": report.counts})
     _write_log(session, manifest, directory)
     if files is None:
         run_directory.write_manifest(directory, manifest)

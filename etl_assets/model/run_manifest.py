@@ -254,6 +254,13 @@ class SetSigning(Record):
     files: int = Field(ge=0, description="files with a signature beside them, SHA256SUMS aside")
 
 
+class RowCounts(Record):
+    """The rows of a section of the report, counted by value."""
+
+    title: str
+    values: dict[str, int]
+
+
 class RunManifest(Record):
     """One run from its sources to what it published."""
 
@@ -322,6 +329,12 @@ class RunManifest(Record):
     changes: RunChanges | None = Field(
         default=None,
         description="differences from the set that was published before",
+        exclude_if=operator.not_,
+    )
+
+    counts: RowCounts | None = Field(
+        default=None,
+        description="of the first section of the report that counts rows by a few values",
         exclude_if=operator.not_,
     )
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from etl_assets.model.display_text import to_one_line
-from etl_assets.report.report import Cell
+
+if TYPE_CHECKING:
+    from etl_assets.report.report import Cell
 
 NO_VALUE = "-"
 HOURS_PER_YEAR = 8766  # 365.25 days

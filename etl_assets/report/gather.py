@@ -21,9 +21,10 @@ from etl_assets.model.home import Home
 from etl_assets.model.records import SourceName
 from etl_assets.model.run_log import LOG_FILE
 from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
-from etl_assets.report import html, markdown, phases
+from etl_assets.report import html, markdown, phases, trends
 from etl_assets.report.formatting import format_count
 from etl_assets.report.report import Cell, DocumentLine, RunReport, Section, SourceLine
+from etl_assets.report.trends import TrendRun
 from etl_assets.storage.atomic_write import write_text
 from etl_assets.storage.duckdb_connection import connect
 from etl_assets.storage.sql_quoting import quote_name
@@ -38,9 +39,17 @@ AGE_COLUMN = "age_days"
 ID_COLUMN = re.compile(r"(\w+_)?id\d*")
 
 
-def write_report(domain: Domain, manifest: RunManifest, marts: Path, run_dir: Path) -> RunReport:
+def write_report(
+    domain: Domain,
+    manifest: RunManifest,
+    marts: Path,
+    run_dir: Path,
+    earlier_runs: Sequence[TrendRun] = (),
+) -> RunReport:
     """Write the run's report to its directory, whole in two forms, and as text per phase."""
     report = gather_report(domain, manifest, marts)
+    runs = trends.add_run(earlier_runs, manifest, report.counts)
+    report = report.model_copy(update={"runs": runs})
     write_text(run_dir / MARKDOWN_FILE, markdown.render_markdown(report))
     write_text(run_dir / HTML_FILE, html.render_html(report))
     write_text(run_dir / COLLECT_FILE, phases.render_collect(report))

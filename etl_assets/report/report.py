@@ -13,7 +13,9 @@ from pydantic import AwareDatetime, Field
 from etl_assets.declarations.domain import Tone
 from etl_assets.declarations.source import AgeVerdict
 from etl_assets.model.records import FetchStatus, Record, Sha256
-from etl_assets.model.run_manifest import RunCheck, RunManifest
+from etl_assets.model.run_manifest import RowCounts, RunCheck, RunManifest
+from etl_assets.report.formatting import format_cell
+from etl_assets.report.trends import MAX_VALUES, SHOWN_RUNS, Trend, TrendRun, list_trends
 
 Cell = str | int | float | bool | None
 
@@ -120,6 +122,32 @@ class RunReport(Record):
     changed_rows: int | None = Field(
         default=None, description="periods of its history that begin with this run"
     )
+
+    runs: list[TrendRun] = Field(
+        default_factory=list, description="kept runs that had something to do, this one included"
+    )
+
+    @property
+    def counts(self) -> RowCounts | None:
+        """The first section that counts rows by a few values, such as their states."""
+        for section in self.sections:
+            is_whole = section.kind == "bar" and section.counted_rows and not section.hidden_rows
+            if is_whole and len(section.rows) <= MAX_VALUES:
+                values = {
+                    ", ".join(format_cell(cell) for cell in row[:-1]): int(size)
+                    for row, size in zip(section.rows, section.sizes, strict=True)
+                }
+                return RowCounts(title=section.title, values=values)
+        return None
+
+    @cached_property
+    def trends(self) -> list[Trend]:
+        return list_trends(self.runs)
+
+    @property
+    def newest_runs(self) -> list[TrendRun]:
+        """The runs that the table of them shows, newest first."""
+        return self.runs[: -SHOWN_RUNS - 1 : -1]
 
     @cached_property
     def terms(self) -> dict[str, str]:
