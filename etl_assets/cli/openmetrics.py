@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from etl_assets.model.records import RunStatus
-from etl_assets.operations.stats import CheckStats, DomainStats, SourceStats
+from etl_assets.operations.stats import LEVELS, CheckStats, DomainStats, SourceStats
 
 
 def format_openmetrics(domains: Iterable[DomainStats]) -> str:
@@ -50,6 +50,12 @@ class _Metrics:
         self._fallback = self._gauge("fallback_runs", "Kept runs that used an earlier file.")
         self._attention = self._gauge("attention_runs", "Kept runs that need action.")
         self._unreadable = self._gauge("unreadable_runs", "Runs whose manifest cannot be read.")
+        self._messages = self._gauge(
+            "logged_messages", "Lines that kept runs logged, by their level.", "level"
+        )
+        self._notifications = self._gauge(
+            "notifications", "Notifications of all runs so far, by their result.", "result"
+        )
         self._rows = self._gauge("source_rows", "Rows of the source in the newest run.", "source")
         self._rejected = self._gauge(
             "source_rejected_rows", "Rejected rows of the source in the newest run.", "source"
@@ -89,6 +95,10 @@ class _Metrics:
         self._fallback.labels(stats.domain).set(stats.fallback_runs)
         self._attention.labels(stats.domain).set(stats.attention_runs)
         self._unreadable.labels(stats.domain).set(len(stats.unreadable))
+        for level in LEVELS:
+            self._messages.labels(stats.domain, level).set(stats.messages.get(level, 0))
+        self._notifications.labels(stats.domain, "sent").set(stats.notifications_sent)
+        self._notifications.labels(stats.domain, "failed").set(stats.notifications_failed)
 
     def add_source(self, domain: str, source: SourceStats) -> None:
         labels = (domain, source.source.name)

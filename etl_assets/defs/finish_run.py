@@ -428,6 +428,8 @@ def _send(
     previous = last_sent(session)
     states = dict(previous.last_states) if previous else {}
     unsent: list[UnsentNotification] = []
+    sent_count = previous.sent_count if previous else 0
+    failed_count = previous.failed_count if previous else 0
     targets = {send.target_id(target): target for target in session.project.settings.notify_targets}
     for number, (target_id, target) in enumerate(targets.items(), start=1):
         last_state = states.get(target_id)
@@ -436,12 +438,19 @@ def _send(
         failure = send.send(target, number, message(last_state))
         if failure is None:
             states[target_id] = state
+            sent_count += 1
             session.say(f"notified target {number}", Kind.NOTIFICATION, stage="notify")
         else:
             unsent.append(failure)
             session.say(str(failure), Kind.WARNING, stage="notify")
     if unsent or previous is None or states != previous.last_states:
-        record = SentNotifications(last_states=states, unsent=unsent, at=datetime.now(UTC))
+        record = SentNotifications(
+            last_states=states,
+            unsent=unsent,
+            at=datetime.now(UTC),
+            sent_count=sent_count,
+            failed_count=failed_count + len(unsent),
+        )
         entries = {"not_notified": "\n".join(map(str, unsent)) or None}
         session.event_log.report(
             dg.AssetObservation(

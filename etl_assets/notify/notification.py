@@ -5,6 +5,7 @@ Sending is in `etl_assets.notify.send`; what was sent is recorded by `etl_assets
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,12 @@ class SentNotifications(Record):
     last_states: dict[str, DomainState] = Field(default={}, alias="heard")
     unsent: list[UnsentNotification] = []
     at: AwareDatetime
+    sent_count: int = Field(
+        default=0, ge=0, description="of all runs so far", exclude_if=operator.not_
+    )
+    failed_count: int = Field(
+        default=0, ge=0, description="attempts of all runs so far", exclude_if=operator.not_
+    )
 
 
 def load_sent(path: Path) -> SentNotifications | None:

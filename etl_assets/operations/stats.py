@@ -1,17 +1,21 @@
 """Statistics over the runs of a domain that are kept, for `etl stats`.
 
-Every number comes from the manifests of the runs; the event log is slower to read and is not used.
+Every number comes from the directories of the runs, and of notifications from their record in the
+home; the event log is slower to read and is not used.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
+import msgspec
 from pydantic import AwareDatetime, Field
 
 from etl_assets.model.check_names import present_names
@@ -19,6 +23,7 @@ from etl_assets.model.display_text import align_columns
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record, RunStatus, SourceName
+from etl_assets.model.run_log import ERROR, INFO, LOG_FILE, WARNING
 from etl_assets.model.run_manifest import (
     COLLECT_STEPS,
     LOAD_STEPS,
@@ -27,7 +32,10 @@ from etl_assets.model.run_manifest import (
     RunSource,
     stage_of_step,
 )
+from etl_assets.notify.notification import load_sent
 from etl_assets.publish import run_directory
+
+LEVELS = {ERROR: "errors", WARNING: "warnings", INFO: "other lines"}
 
 MAX_CHECK_LINES = 10  # in the text; the JSON has every failed check
 
@@ -125,6 +133,13 @@ class DomainStats(Record):
     seconds_unchanged: Seconds | None = Field(default=None, alias="seconds_unmoved")
     phases: list[PhaseStats] = []
     steps: dict[str, Seconds] = {}
+    messages: dict[str, int] = Field(
+        default={}, description="lines that kept runs logged, by their level"
+    )
+    notifications_sent: int = Field(default=0, ge=0, description="of all runs so far")
+    notifications_failed: int = Field(
+        default=0, ge=0, description="attempts of all runs so far, each of which is made again"
+    )
     sources: list[SourceStats] = []
     checks: list[CheckStats] = Field(default=[], description="the most frequent failures first")
 
@@ -156,6 +171,13 @@ class DomainStats(Record):
         if self.partial_runs:
             line += f", limited to earlier stages: {self.partial_runs}"
         yield line
+        logged = [
+            f"{self.messages[level]:,} {noun}"
+            for level, noun in LEVELS.items()
+            if self.messages.get(level)
+        ]
+        sent = f"{self.notifications_sent:,} sent, {self.notifications_failed:,} failed"
+        yield f"  logged: {', '.join(logged) or 'nothing'}; notifications: {sent}"
 
     def _duration_lines(self) -> Iterator[str]:
         rows = [["", "succeeded", "median", "slowest", ""]]
@@ -206,6 +228,15 @@ def _format_trend(first: int | None, last: int | None) -> str:
     return f"{first:,}" if first == last else f"{first:,} -> {last:,}"
 
 
+class _Line(msgspec.Struct):
+    """A line of a run's log, as far as it counts here."""
+
+    level: str
+
+
+_line_decoder = msgspec.json.Decoder(_Line)
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """One kept run: the name of its directory and its manifest."""
@@ -230,6 +261,7 @@ def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
     manifests = [run.manifest for run in runs]
     statuses = Counter(manifest.status.value for manifest in manifests)
     published = sum(manifest.published for manifest in manifests)
+    notifications = load_sent(home.notifications(domain))
     partial = sum(manifest.is_partial for manifest in manifests)
     fallbacks = sum(any(map(_is_fallback, manifest.sources)) for manifest in manifests)
     unchanged = {run.name: run.manifest.seconds for run in runs if not run.manifest.phases}
@@ -253,6 +285,9 @@ def count(home: Home, domain: str, *, last: int | None = None) -> DomainStats:
         seconds_unchanged=Seconds.summarize(unchanged),
         phases=_count_phases(runs),
         steps=_step_seconds(runs),
+        messages=_count_messages(home.outputs(domain) / run.name for run in runs),
+        notifications_sent=notifications.sent_count if notifications else 0,
+        notifications_failed=notifications.failed_count if notifications else 0,
         sources=_count_sources(manifests),
         checks=_count_checks(manifests),
     )
@@ -268,6 +303,20 @@ def _read_runs(home: Home, domain: str, last: int | None) -> tuple[list[_Run], l
         except HomeError as error:
             unreadable.append(str(error))
     return runs, unreadable
+
+
+def _count_messages(directories: Iterable[Path]) -> dict[str, int]:
+    """Return the number of lines of each level in the logs of the runs; a run may have none."""
+    levels: Counter[str] = Counter()
+    for directory in directories:
+        try:
+            lines = (directory / LOG_FILE).read_bytes().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            with suppress(msgspec.MsgspecError):
+                levels[_line_decoder.decode(line).level] += 1
+    return dict(levels)
 
 
 def _percent(part: int, whole: int) -> float | None:

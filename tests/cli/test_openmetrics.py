@@ -73,6 +73,19 @@ def test_counts_and_times_are_those_of_the_statistics() -> None:
     assert samples[failed] == 1
 
 
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+@pytest.mark.parametrize("number", [0, 1, 70])
+def test_messages_and_notifications_are_counted(level: str, number: int) -> None:
+    stats = some_stats(messages={level: number}, notifications_sent=number, notifications_failed=2)
+
+    samples = parse(format_openmetrics([stats]))
+
+    assert samples["etl_logged_messages", "orchard", level] == number
+    assert sum(v for (name, *_), v in samples.items() if name == "etl_logged_messages") == number
+    assert samples["etl_notifications", "orchard", "sent"] == number
+    assert samples["etl_notifications", "orchard", "failed"] == 2
+
+
 @pytest.mark.parametrize(
     "values",
     [

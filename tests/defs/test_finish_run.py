@@ -73,11 +73,15 @@ def test_an_unreachable_target_is_reported_and_tried_again(
         sent = last_sent(session)
         webhook.status = 200
         run_domain(session, RunOptions())
+        sent_again = last_sent(session)
 
     assert manifest.status is RunStatus.FAILED
     assert sent
     assert [line for line in lines if line.startswith("not notified: target 1")]
     assert "not notified" in str(sent.unsent[0])
+    assert (sent.sent_count, sent.failed_count) == (0, 1)
+    assert sent_again
+    assert (sent_again.sent_count, sent_again.failed_count) == (1, 1)
     assert TOKEN not in "".join(lines)
     assert webhook.titles == ["advisories: failed"]
 

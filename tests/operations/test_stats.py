@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchStatus, RunStatus
+from etl_assets.model.run_log import LOG_FILE
 from etl_assets.model.run_manifest import RunCheck, RunManifest, RunPhase, RunSource
+from etl_assets.notify.notification import SentNotifications
 from etl_assets.operations.stats import DomainStats, count
 from etl_assets.publish import run_directory
 
@@ -145,6 +148,45 @@ def test_a_check_is_counted_under_its_present_name(
 
     assert (check.asset, check.name) == (f"{DOMAIN}/{asset_now}", name_now)
     assert (check.failed, check.runs) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("logs", "messages", "text"),
+    [
+        ([["info", "info"], ["error"]], {"info": 2, "error": 1}, "1 errors, 2 other lines"),
+        ([["warning"], ["warning"], ["warning"]], {"warning": 3}, "3 warnings"),
+        ([["info"], None], {"info": 1}, "1 other lines"),
+        ([[]], {}, "nothing"),
+    ],
+    ids=["two runs", "three runs", "a run without a log", "no line"],
+)
+def test_the_lines_of_the_logs_are_counted_by_level(
+    home: Home, logs: list[list[str] | None], messages: dict[str, int], text: str
+) -> None:
+    for levels in logs:
+        write_run(home, RunStatus.SUCCESS)
+        if levels is not None:
+            newest = run_directory.list_directories(home, DOMAIN)[0]
+            lines = [json.dumps({"level": level, "message": "x"}) for level in levels]
+            (newest / LOG_FILE).write_text("\n".join([*lines, "{", ""]), encoding="utf-8")
+
+    stats = count(home, DOMAIN)
+
+    assert stats.messages == messages
+    assert f"  logged: {text}; notifications: 0 sent, 0 failed" in stats.lines()
+
+
+@pytest.mark.parametrize(("sent", "failed"), [(0, 0), (3, 1), (1234, 5)])
+def test_notifications_are_those_of_all_runs(home: Home, sent: int, failed: int) -> None:
+    write_run(home, RunStatus.SUCCESS)
+    record = SentNotifications(at=FIRST, sent_count=sent, failed_count=failed)
+    home.manifests.mkdir(parents=True, exist_ok=True)
+    home.notifications(DOMAIN).write_text(record.model_dump_json(), encoding="utf-8")
+
+    stats = count(home, DOMAIN)
+
+    assert (stats.notifications_sent, stats.notifications_failed) == (sent, failed)
+    assert stats.lines()[3].endswith(f"notifications: {sent:,} sent, {failed:,} failed")
 
 
 def test_last_limits_the_statistics_to_the_newest_runs(week: Home) -> None:
