@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
@@ -22,9 +22,14 @@ MAP_WIDTH = 1000.0
 MARGIN = 24.0
 LABEL_HEIGHT = 15.0
 CHARACTER_WIDTH = 6.6  # an estimate: the reader's font is not known
+BOLD_CHARACTER_WIDTH = 7.4
+STOP_HEIGHT = 40  # of a stop, and of the ends of a slanted name
 PLACE_RADIUS = 2
 LARGE_PLACE_RADIUS = 5
 
+MAX_LABELLED_PLACES = 60  # of more, only the large ones have a label
+
+LABEL_SLOPE = math.sin(math.radians(52))  # of the names above the stops
 STRIP_WIDTH = 910.0  # of all stops together, so that a line of forty needs no scrolling
 STOP_STEP = 34.0
 LAST_LABEL_WIDTH = 80.0
@@ -63,7 +68,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class MapPlace:
-    """A place on a map, with a label if it is large and there is room for one."""
+    """A place on a map, with a label if there is room for one."""
 
     name: str
     x: float
@@ -111,6 +116,12 @@ class Strip:
     @property
     def width(self) -> float:
         return round(self.stops[-1].x + LAST_LABEL_WIDTH, 1)
+
+    @property
+    def height(self) -> int:
+        """Room for the longest name above its stop, and for the stop."""
+        longest = max(len(stop.name) for stop in self.stops)
+        return round(longest * BOLD_CHARACTER_WIDTH * LABEL_SLOPE) + STOP_HEIGHT
 
 
 def bar_lengths(sizes: Sequence[float]) -> list[float]:
@@ -184,18 +195,18 @@ def lay_out_map(rows: Sequence[Sequence[Cell]], lines: Sequence[Sequence[Cell]] 
 
 
 def _add_labels(places: Sequence[MapPlace]) -> list[MapPlace]:
-    """Label each large place where the label covers no place and no earlier label."""
+    """Label the places where a label covers no place and no earlier label, the large ones first."""
     taken: list[Box] = []
     for place in places:
         radius = LARGE_PLACE_RADIUS if place.is_large else PLACE_RADIUS
         taken.append((place.x - radius, place.y - radius, place.x + radius, place.y + radius))
-    labelled = []
-    for place in places:
-        label = None
-        if place.is_large and (label := _find_label(place, taken)):
+    labels: dict[int, Label] = {}
+    for number, place in sorted(enumerate(places), key=lambda item: not item[1].is_large):
+        is_named = place.is_large or len(places) <= MAX_LABELLED_PLACES
+        if is_named and (label := _find_label(place, taken)):
             taken.append(label.box(place.name))
-        labelled.append(MapPlace(place.name, place.x, place.y, place.is_large, label))
-    return labelled
+            labels[number] = label
+    return [replace(place, label=labels.get(number)) for number, place in enumerate(places)]
 
 
 def _find_label(place: MapPlace, taken: Sequence[Box]) -> Label | None:

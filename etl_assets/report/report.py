@@ -15,7 +15,14 @@ from etl_assets.declarations.source import AgeVerdict
 from etl_assets.model.records import FetchStatus, Record, Sha256
 from etl_assets.model.run_manifest import RowCounts, RunCheck, RunManifest
 from etl_assets.report.formatting import format_cell
-from etl_assets.report.trends import MAX_VALUES, SHOWN_RUNS, Trend, TrendRun, list_trends
+from etl_assets.report.trends import (
+    MAX_COLUMNS,
+    MAX_VALUES,
+    SHOWN_RUNS,
+    Trend,
+    TrendRun,
+    list_trends,
+)
 
 Cell = str | int | float | bool | None
 
@@ -132,7 +139,7 @@ class RunReport(Record):
         """The first section that counts rows by a few values, such as their states."""
         for section in self.sections:
             is_whole = section.kind == "bar" and section.counted_rows and not section.hidden_rows
-            if is_whole and len(section.rows) <= MAX_VALUES:
+            if is_whole and len(section.rows) <= MAX_VALUES and len(section.columns) <= MAX_COLUMNS:
                 values = {
                     ", ".join(format_cell(cell) for cell in row[:-1]): int(size)
                     for row, size in zip(section.rows, section.sizes, strict=True)

@@ -21,6 +21,7 @@ from etl_assets.report.formatting import format_duration, format_size
 MAX_RUNS = 60
 SHOWN_RUNS = 12  # in the table
 MAX_VALUES = 12  # of a section whose rows are counted
+MAX_COLUMNS = 3  # of it; the last one has the count
 
 
 class TrendRun(Record):
@@ -42,6 +43,7 @@ class Trend(Record):
     """One number over the runs that have it, the oldest first."""
 
     title: str
+    section: str = Field(default="", description="the one whose rows are counted")
     values: list[float]
     shown: list[str] = Field(description="the values as text")
 
@@ -133,9 +135,11 @@ def list_trends(runs: Sequence[TrendRun]) -> list[Trend]:
         title: str,
         get: Callable[[TrendRun], float | None],
         show: Callable[[float], str] = lambda value: f"{value:,.0f}",
+        section: str = "",
     ) -> Trend:
         values = [value for run in runs if (value := get(run)) is not None]
-        return Trend(title=title, values=values, shown=[show(value) for value in values])
+        shown = [show(value) for value in values]
+        return Trend(title=title, section=section, values=values, shown=shown)
 
     trends = [
         trend("Rows read", lambda run: run.rows),
@@ -146,7 +150,10 @@ def list_trends(runs: Sequence[TrendRun]) -> list[Trend]:
     ]
     newest = next((run.counts for run in reversed(runs) if run.counts), None)
     if newest:
-        trends += [trend(value, partial(_count, newest, value)) for value in newest.values]
+        trends += [
+            trend(value, partial(_count, newest, value), section=newest.title)
+            for value in newest.values
+        ]
     return [each for each in trends if len(each.values) > 1]
 
 

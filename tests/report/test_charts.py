@@ -100,9 +100,50 @@ def test_labels_of_large_places_never_cover_each_other() -> None:
 def test_a_label_at_the_edge_extends_inwards(longitude: float, anchor: str) -> None:
     rows = [("West", 1, 1, False), ("East", 9, 2, False), ("A long name", longitude, 1.5, True)]
 
-    [label] = [place.label for place in charts.lay_out_map(rows).places if place.label]
+    labels = {place.name: place.label for place in charts.lay_out_map(rows).places}
 
+    label = labels["A long name"]
+    assert label
     assert label.anchor == anchor
+
+
+@pytest.mark.parametrize(
+    ("count", "large", "labelled"),
+    [(10, 0, 10), (10, 2, 10), (60, 1, 60), (61, 3, 3), (300, 20, 20)],
+)
+def test_every_place_of_a_small_map_is_named_and_the_large_ones_of_others(
+    count: int, large: int, labelled: int
+) -> None:
+    rows = [(f"P{n}", n % 17 * 3.0, n // 17 * 3.0, n < large) for n in range(count)]
+
+    places = charts.lay_out_map(rows).places
+
+    assert [place.name for place in places] == [f"P{n}" for n in range(count)]
+    assert sum(place.label is not None for place in places) == labelled
+    assert all(place.label for place in places if place.is_large)
+
+
+def test_a_small_place_takes_no_room_from_the_label_of_a_large_one() -> None:
+    crowd = [(f"A small place {n}", 1 + n / 900, 1.0, False) for n in range(40)]
+    rows = [
+        *crowd,
+        ("West", 0.5, 1.0, False),
+        ("East", 9.0, 1.0, False),
+        ("Large", 1.02, 1.02, True),
+    ]
+
+    [large] = [place for place in charts.lay_out_map(rows).places if place.is_large]
+
+    assert large.label
+
+
+@pytest.mark.parametrize(
+    ("names", "height"), [(("A", "B"), 46), (("Fairview", "Linden"), 87), (("A", "x" * 40), 273)]
+)
+def test_a_strip_is_as_high_as_its_longest_name(names: tuple[str, str], height: int) -> None:
+    [strip] = charts.lay_out_lines([("Line", *names, None)])
+
+    assert strip.height == height
 
 
 @given(EDGES)

@@ -166,11 +166,21 @@ def test_no_more_than_the_newest_runs_are_read(tmp_path: Path) -> None:
             {"a, yes": 2},
         ),
         ([a_section("bar", counted_rows=None)], None),
+        ([a_section("bar", columns=["x", "y", "z", "count"], rows=[(1, 2, 3, 4)], total=1)], None),
         ([a_section("bar", total=3)], None),
         ([a_section("bar", rows=[(str(n), n) for n in range(13)], total=13)], None),
         ([], None),
     ],
-    ids=["bar", "second", "two columns", "no count", "cut off", "many values", "none"],
+    ids=[
+        "bar",
+        "second",
+        "two columns",
+        "no count",
+        "three columns",
+        "cut off",
+        "many values",
+        "none",
+    ],
 )
 def test_the_counted_rows_are_of_the_first_section_with_few_values(
     sections: list[Any], counts: dict[str, int] | None
