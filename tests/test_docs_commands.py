@@ -15,6 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.postgres import PASSWORD, database, postgres_server
+
+from etl_assets.storage.postgres import Database
+
+__all__ = ["database", "postgres_server"]
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name != "posix", reason="needs bash")]
 
@@ -32,9 +37,11 @@ REPLACED = {
     # The environment is installed already; make is to take it as it is.
     "make demo": 'ln -s "$ENVIRONMENT" .venv && make -o .venv/.run-stamp demo',
     "curl:CVE-2025-14017": "pebble:CVE-2026-900043",
+    "postgresql://etl@db.example:5432/etl": '"$DATABASE"',
+    "ETL_DB_PASSWORD=...": 'ETL_DB_PASSWORD="$DATABASE_PASSWORD"',
     "DIR --key publisher.asc": '"$ETL_HOME/outputs/advisories/latest"',
 }
-README = "README.md"
+README, HOSTS = "README.md", "docs/hosts.md"
 RULING = "CVE-2026-900043,pebble,wont_fix,,minor"
 # What a page takes for granted.
 PREPARATION = {
@@ -42,6 +49,7 @@ PREPARATION = {
     "docs/ci.md": 'ln -s "$ENVIRONMENT" .venv',
     "docs/command.md": "",
     "docs/documents.md": "etl run advisories",
+    HOSTS: "etl run advisories",
     "docs/operations.md": "etl run advisories",
     "docs/python.md": "etl demo galaxy --mirror samples",
     "docs/store.md": (f'etl run advisories\necho {RULING} >> "$RULINGS"\netl run advisories'),
@@ -139,12 +147,19 @@ def test_every_page_with_commands_is_run(repo_root: Path) -> None:
     [*PREPARATION],
 )
 def test_the_commands_of_a_page_work_in_an_empty_folder(
-    page: str, repo_root: Path, tmp_path: Path, environment: dict[str, str]
+    page: str,
+    repo_root: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    request: pytest.FixtureRequest,
 ) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     if page == README:
         del environment["ETL_HOME"]  # the page sets it
+    if page == HOSTS:
+        server: Database = request.getfixturevalue("database")  # skips if there is none
+        environment |= {"DATABASE": server.url, "DATABASE_PASSWORD": PASSWORD}
     commands = [PREPARATION[page], *commands_of(repo_root / page)]
     program = python_of(repo_root / page)
     if program:
