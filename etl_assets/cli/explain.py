@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from etl_assets.cli.display import OUTPUT
-from etl_assets.cli.names import check_domains, complete_domain
+from etl_assets.cli.names import domain_argument
 from etl_assets.cli.output import (
     EXIT_FAILED,
     Json,
@@ -22,6 +22,13 @@ from etl_assets.model.display_text import MAX_NAMES
 from etl_assets.model.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None)
+
+FeedDomain = Annotated[
+    str | None, domain_argument("Default: the only domain that publishes a feed of changes.")
+]
+ReplacedDomain = Annotated[
+    str | None, domain_argument("Default: the domain of the replaced source or seed.")
+]
 
 
 @app.command(rich_help_panel="Explain")
@@ -65,16 +72,7 @@ def explain(
 
 @app.command(rich_help_panel="Explain")
 def changes(
-    domain: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DOMAIN",
-            help="Default: the only domain that publishes a feed of changes.",
-            show_default=False,
-            callback=check_domains,
-            autocompletion=complete_domain,
-        ),
-    ] = None,
+    domain: FeedDomain = None,
     *,
     since: Annotated[
         str,
@@ -101,16 +99,7 @@ def changes(
 
 @app.command(rich_help_panel="Explain")
 def diff(
-    domain: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DOMAIN",
-            help="Default: the domain of the replaced source or seed.",
-            show_default=False,
-            callback=check_domains,
-            autocompletion=complete_domain,
-        ),
-    ] = None,
+    domain: ReplacedDomain = None,
     replace: Annotated[
         list[str] | None,
         typer.Option(

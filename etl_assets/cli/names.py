@@ -69,35 +69,21 @@ def _list_sources() -> Iterator[str]:
             yield from (name, f"{domain.name}.{name}")
 
 
-DomainName = Annotated[
-    str,
-    typer.Argument(
+# As above: typer's types of arguments are private.
+def domain_argument(description: str) -> Any:  # noqa: ANN401
+    """Returns the argument DOMAIN, whose name is checked and completed."""
+    return typer.Argument(
         metavar="DOMAIN",
-        help="The name of a domain.",
+        help=description,
         show_default=False,
         callback=check_domains,
         autocompletion=complete_domain,
-    ),
-]
-DomainNames = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="DOMAIN",
-        help="The names of domains.",
-        show_default=False,
-        callback=check_domains,
-        autocompletion=complete_domain,
-    ),
-]
-OptionalDomain = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DOMAIN",
-        help="Only this domain. Default: all domains.",
-        callback=check_domains,
-        autocompletion=complete_domain,
-    ),
-]
+    )
+
+
+DomainName = Annotated[str, domain_argument("The name of a domain.")]
+DomainNames = Annotated[list[str], domain_argument("The names of domains.")]
+OptionalDomain = Annotated[str | None, domain_argument("Only this domain. Default: all domains.")]
 SourceName = Annotated[
     str,
     typer.Argument(
