@@ -51,7 +51,7 @@ PREPARATION = {
     "docs/documents.md": "etl run advisories",
     HOSTS: "etl run advisories",
     "docs/operations.md": "etl run advisories",
-    "docs/python.md": "etl demo galaxy --mirror samples",
+    "docs/python.md": "etl demo galaxy --mirror feeds",
     "docs/store.md": (f'etl run advisories\necho {RULING} >> "$RULINGS"\netl run advisories'),
 }
 
