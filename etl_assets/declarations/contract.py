@@ -116,7 +116,8 @@ class Contract(Declaration):
     record_key: list[str] = Field(
         default=[],
         description="identifies a record that becomes several rows: of several records with equal"
-        " values in these columns the rows of one are kept, as `duplicates` declares",
+        " values in these columns the rows of one are kept, as `duplicates` declares; a record with"
+        " a rejected row is rejected whole",
     )
     null_words: list[str] = Field(
         default=[],

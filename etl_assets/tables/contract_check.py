@@ -1,14 +1,14 @@
 """Check a batch of values against a contract: valid rows, and one reject for each other row.
 
-A row is rejected for the first column that fails, in the order of the contract. Whether a key
-repeats is known at the end of a file only: that is `etl_assets.tables.duplicates`.
+A row is rejected for the first column that fails, in the order of the contract, and all rows of its
+record with it if the contract says what a record is. Whether a key repeats is known at the end of a file only: that is `etl_assets.tables.duplicates`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain, compress
 from operator import itemgetter
@@ -110,15 +110,18 @@ class ContractChecker:
 
         rows = pa.RecordBatch.from_pydict(arrays)
         ordinals = batch.ordinals
-        if violations:
-            is_valid = [row not in violations for row in range(len(ordinals))]
+        rejected_rows: Set[int] = violations.keys()
+        if self._contract.record_key and violations:
+            violations, rejected_rows = _reject_whole_records(violations, ordinals)
+        if rejected_rows:
+            is_valid = [row not in rejected_rows for row in range(len(ordinals))]
             rows = rows.filter(pa.array(is_valid, pa.bool_()))
             ordinals = list(compress(ordinals, is_valid))
         rejects = [_reject(batch, row, violations[row]) for row in sorted(violations)]
         refused_values = [
             RefusedValue(batch.where(refusal.row), *refusal[1:])
             for refusal in sorted(refusals, key=itemgetter(0, 1))
-            if refusal.row not in violations
+            if refusal.row not in rejected_rows
         ]
         return CheckedBatch(
             rows,
@@ -148,6 +151,20 @@ def _check_rules(contract: Contract) -> None:
     ]
     if problems:
         raise DeclarationError(problems)
+
+
+def _reject_whole_records(
+    violations: Mapping[int, Violation], ordinals: Sequence[int]
+) -> tuple[dict[int, Violation], frozenset[int]]:
+    """The first violation of each record, and all rows of these records.
+
+    The other rows of a record would say less than the record does, or something else.
+    """
+    first_rows: dict[int, int] = {}
+    for row in sorted(violations):
+        first_rows.setdefault(ordinals[row], row)
+    rows = frozenset(row for row, ordinal in enumerate(ordinals) if ordinal in first_rows)
+    return {row: violations[row] for row in first_rows.values()}, rows
 
 
 def row_keys(rows: pa.RecordBatch, key: list[str]) -> list[Hashable]:

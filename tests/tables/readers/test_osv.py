@@ -226,6 +226,56 @@ def test_a_rejected_record_does_not_take_its_id(file: Path, home: Home) -> None:
     assert (table.duplicates, table.rejected) == (0, 1)
 
 
+WHOLE = contract(
+    "osv_id",
+    column("range_number", "int64"),
+    "package_name",
+    column("introduced", trim=False),
+    "fixed",
+    column("versions", "list[string]", invalid_values="discard_row"),
+    key=["osv_id", "range_number", "introduced", "fixed"],
+    record_key=["osv_id"],
+    invalid_values="discard_value",
+    max_rejected_pct=60,
+)
+NO_UNICODE = "\ud800"
+
+
+@pytest.mark.fault("half-evaluated")
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(
+            {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": NO_UNICODE}]}]}, id="start"
+        ),
+        pytest.param(
+            {"ranges": [{"events": [{"introduced": "2"}, {"fixed": NO_UNICODE}]}]}, id="end"
+        ),
+        pytest.param({"versions": ["2", NO_UNICODE]}, id="enumerated version"),
+        pytest.param(
+            {
+                "ranges": [{"events": [{"introduced": "2"}]}, {"events": [{"introduced": "3"}]}],
+                "versions": [NO_UNICODE],
+            },
+            id="several rows",
+        ),
+    ],
+)
+def test_a_record_is_rejected_whole_for_one_row(
+    file: Path, home: Home, second: dict[str, Any]
+) -> None:
+    broken = record({"introduced": "0"}, {"fixed": "1"})
+    broken["affected"].append({"package": {"name": "pear"}} | second)
+    pack(file, broken, record({"introduced": "0"}, id="O-2"))
+
+    declared = source(WHOLE, OSV)
+    table = tabulate(home, declared, declared.part(), file, "a" * 64, code_version="1")
+
+    rows = pq.read_table(home.root / table.path).to_pylist()
+    assert [row["osv_id"] for row in rows] == ["O-2"]
+    assert (table.records, table.rejected) == (2, 1)
+
+
 @pytest.mark.fault("osv-event")
 @pytest.mark.parametrize(
     "event",
