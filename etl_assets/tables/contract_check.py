@@ -1,7 +1,8 @@
 """Check a batch of values against a contract: valid rows, and one reject for each other row.
 
-A row is rejected for the first column that fails, in the order of the contract, and all rows of its
-record with it if the contract says what a record is. Whether a key repeats is known at the end of a file only: that is `etl_assets.tables.duplicates`.
+A row is rejected for the first column that fails, in the order of the contract, and the other rows
+of its record with it if the contract says what a record is. Whether a key repeats is known at the
+end of a file only: that is `etl_assets.tables.duplicates`.
 """
 
 from __future__ import annotations

@@ -107,8 +107,10 @@ class _ExactReader:
         for number, steps in enumerate(self._steps_below):
             leaf = Leaf(records=(element.value,), path=number)
             for item in walk(element.value, steps, leaf, ""):
-                if isinstance(item, Reject):
-                    place = f"{where}, {item.where}" if item.where else where
-                    yield item.model_copy(update={"where": place})
-                else:
+                reject = item if isinstance(item, Reject) else item.reject
+                if reject is None:
                     yield item
+                    continue
+                place = f"{where}, {reject.where}" if reject.where else where
+                reject = reject.model_copy(update={"where": place})
+                yield item.without_fields(reject) if isinstance(item, Leaf) else reject

@@ -6,7 +6,7 @@ by `json_document`, `json_array` and `geojson`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,12 +31,14 @@ class Leaf:
     """The record at the end of a path, with the map keys and the records that the path passes.
 
     `keys` are by the column that takes them. `records` are the outermost first, and the last is the
-    record itself. `path` is the index of the format's path that led here.
+    record itself. `path` is the index of the format's path that led here. `reject` says what is in
+    place of a record that is no object.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
     records: tuple[Any, ...] = ()
     path: int = 0
+    reject: Reject | None = None
 
     def item(self, record: object) -> Leaf:
         """The leaf of an item of the list at this one."""
@@ -45,6 +47,10 @@ class Leaf:
     def entry(self, column: str, key: str, record: object) -> Leaf:
         """The leaf of an entry of the map at this one."""
         return Leaf({column: key, **self.keys}, (*self.records, record), self.path)
+
+    def without_fields(self, reject: Reject) -> Leaf:
+        """The leaf with a record without fields in place of its own."""
+        return Leaf(self.keys, (*self.records[:-1], NO_FIELDS), self.path, reject)
 
 
 class ColumnExtractor:
@@ -67,6 +73,9 @@ class ColumnExtractor:
         self._nested: list[tuple[int, Origin, str | None]] = []  # and the column, if it may be null
         self._declared_fields: set[str] = set()
         kept = {column.name for column in contract.columns if contract.keeps_row(column)}
+        self._value_columns = [
+            _find_value_column(self._origins, n, kept) for n in range(len(paths))
+        ]
         for name, origins in self._origins.items():
             for path, origin in enumerate(origins):
                 if origin is None:
@@ -94,8 +103,8 @@ class ColumnExtractor:
             if isinstance(item, Reject):
                 rejects.append(item)
                 continue
-            if self._nested:
-                refused, reject = self._check_nested(item, where)
+            if self._nested or item.reject:
+                refused, reject = self._check_leaf(item, where)
                 if reject:
                     rejects.append(reject)
                     continue
@@ -123,6 +132,17 @@ class ColumnExtractor:
             refusals=refusals,
         )
 
+    def _check_leaf(
+        self, leaf: Leaf, where: str
+    ) -> tuple[list[tuple[str, str, str]], Reject | None]:
+        """The columns whose values are lost, and what is in their place; or a reject."""
+        if not leaf.reject:
+            return self._check_nested(leaf, where)
+        if (column := self._value_columns[leaf.path]) is None:
+            return [], leaf.reject
+        refused, reject = self._check_nested(leaf, where)
+        return [(column, leaf.reject.expected, leaf.reject.row), *refused], reject
+
     def _check_nested(
         self, leaf: Leaf, where: str
     ) -> tuple[list[tuple[str, str, str]], Reject | None]:
@@ -142,6 +162,18 @@ class ColumnExtractor:
                     return [], record_reject(place, "an object", json_kind(value), row)
                 refused.append((column, f"an object at {place}", value_json(value)))
         return refused, None
+
+
+def _find_value_column(
+    origins: Mapping[str, list[Origin | None]], path: int, kept: Container[str]
+) -> str | None:
+    """The first column that a record itself has, if no row is rejected for such a column.
+
+    The row of a value that is no object then has its key and nulls: an entry of a map that is lost
+    could be the one that contradicts the others.
+    """
+    names = [n for n, by_path in origins.items() if (o := by_path[path]) and o.record == -1]
+    return names[0] if names and all(name in kept for name in names) else None
 
 
 def _obstacle(record: object, names: tuple[str, ...]) -> tuple[str, object] | None:
@@ -196,7 +228,12 @@ def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[L
     if isinstance(value, RepeatedKeys) and (not steps or steps[0].kind == "field"):
         yield record_reject(place, "each field once", str(value), row_json(value.pairs))
     elif not steps:
-        yield leaf if isinstance(value, dict) else wrong_kind(place, "an object", value)
+        if isinstance(value, dict):
+            yield leaf
+            return
+        reject = wrong_kind(place, "an object", value)
+        is_own_record = leaf.records and leaf.records[-1] is value
+        yield leaf.without_fields(reject) if is_own_record else reject
     elif steps[0].kind == "items":
         yield from _walk_items(value, steps[1:], leaf, place)
     elif not isinstance(value, dict | RepeatedKeys):

@@ -99,6 +99,36 @@ def test_a_release_with_an_odd_status_is_open(sample: SampleHome, status: object
     assert "status: expected a text" in sample.check_description("debian", "contract")
 
 
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize("entry", [None, [], "open", 7])
+def test_a_release_that_is_no_object_is_open(sample: SampleHome, entry: object) -> None:
+    advisory = "tinfoil:CVE-2024-900017"
+
+    def edit(document: Any) -> None:
+        releases = document["tinfoil"]["CVE-2024-900017"]["releases"]
+        releases["bookworm"] = releases["sid"]
+        releases["sid"] = entry
+
+    sample.change(TRACKER, edited(edit))
+
+    run(sample)
+
+    assert sample.states()[advisory] == "pending_upstream"
+    assert "status: expected an object" in sample.check_description("debian", "contract")
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize("entry", [None, [], "1.0-1"])
+def test_a_pair_that_is_no_object_stays_listed(sample: SampleHome, entry: object) -> None:
+    before = sample.states()
+    sample.change(FEED, edited(lambda d: d["pebble"].update({"CVE-2026-900043": entry})))
+
+    run(sample)
+
+    assert sample.states().keys() == before.keys()
+    assert "fixed_version: expected an object" in sample.check_description("echo", "contract")
+
+
 def put_records(sample: SampleHome, *edits: dict[str, Any]) -> None:
     """Replace the withdrawn record of the archive by copies of it that count, with these fields."""
     path = sample.mirror / ARCHIVE

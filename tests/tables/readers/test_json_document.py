@@ -123,6 +123,65 @@ def test_a_record_that_is_no_object_is_a_reject(file: Path, entry: str, actual: 
     assert [(r.where, r.actual) for r in batch.rejects] == [("pear.CVE-1", actual)]
 
 
+KEPT = contract(
+    "package", "id", "version", column("urgency", **{"from": "team.urgency"}),
+    key=["package", "id"], invalid_values="discard_value",
+)  # fmt: skip
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize("entry", ["[]", '"1.0"', "null", "7", "true"])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_an_entry_of_a_map_keeps_its_key_where_invalid_values_are_null(
+    file: Path, entry: str, is_large: bool
+) -> None:
+    text = f'{{"pear": {{"CVE-1": {entry}, "CVE-2": {{"version": "2"}}}}}}'
+    file.write_text(text)
+
+    rows = JsonFormat(name="json", rows="{package}.{id}")
+    (batch,) = read(file, rows, KEPT, len(text) - 1 if is_large else len(text))
+
+    assert batch.rejects == []
+    assert batch.columns == {
+        "package": ["pear", "pear"],
+        "id": ["CVE-1", "CVE-2"],
+        "version": [None, "2"],
+        "urgency": [None, None],
+    }
+    assert batch.refusals == [Refusal(0, "version", "an object", entry)]
+
+
+@pytest.mark.parametrize(
+    ("declaration", "rows", "text"),
+    [
+        pytest.param(
+            contract("id", "version", key=["id"], invalid_values="discard_value"),
+            "[]",
+            '[null, {"id": "CVE-1"}]',
+            id="the key is in the record",
+        ),
+        pytest.param(
+            contract("id", column("version", required=True), invalid_values="discard_value"),
+            "{id}",
+            '{"CVE-1": null, "CVE-2": {"version": "1"}}',
+            id="a value is required",
+        ),
+        pytest.param(
+            contract("id", column("at", invalid_values="discard_row"), "version"),
+            "{id}",
+            '{"CVE-1": 7, "CVE-2": {}}',
+            id="a value must be valid",
+        ),
+    ],
+)
+def test_an_entry_is_a_reject_where_a_row_needs_its_values(
+    file: Path, declaration: Contract, rows: str, text: str
+) -> None:
+    batch = batch_of(file, text, rows, declaration)
+
+    assert len(batch.rejects) == len(batch.ordinals) == 1
+
+
 @pytest.mark.fault("json-utf8")
 def test_a_record_that_is_no_utf8_costs_no_other(file: Path) -> None:
     batch = batch_of(file, b'[{"package": "p\xe4r"}, {"package": "plum"}]', "")
