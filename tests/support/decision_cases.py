@@ -89,7 +89,7 @@ def open_in(release: str, **fields: str) -> Statement:
     return tracker(release, "open", **fields)
 
 
-def osv(release: str, fixed: str | None, **fields: Any) -> Statement:
+def osv(release: str | None, fixed: str | None, **fields: Any) -> Statement:
     """Return an OSV record that has the id in `upstream`."""
     return lambda package, cve: (
         "osv",
@@ -340,6 +340,60 @@ CASES = {
     "a record without a score says nothing": case(feed(), nvd("Awaiting Analysis"), expect=NEW),
     "another package's fix is none": case(
         feed(), lambda package, cve: fixed_in("sid", "2.0-1")(f"{package}-other", cve), expect=NEW,
+    ),
+    "a limit that is blank ends no range": case(
+        feed(), osv("Debian:13", "1.0-1"),
+        osv("Debian:13", None, range_number=2, introduced="2.0-1", range_limit=""), expect=PENDING,
+    ),
+    "a limit that begins with a tilde ends no range": case(
+        feed(), osv("Debian:13", "1.0-1"),
+        osv("Debian:13", None, range_number=2, introduced="2.0-1", range_limit="~"),
+        expect=PENDING,
+    ),
+    "a limit that is a word ends no range": case(
+        feed(), osv("Debian:13", "1.0-1"),
+        osv("Debian:13", None, range_number=2, introduced="2.0-1", range_limit="~none"),
+        expect=PENDING,
+    ),
+    "an enumerated text that begins with a version is none": case(
+        feed(), osv("Debian:13", "1.5-1", versions=["0.1 and all later ones"]), expect=NEW,
+    ),
+    "an enumerated list of versions in one text is none": case(
+        feed(), osv("Debian:13", "1.5-1", versions=["0.9-1, 2.0-1"]), expect=NEW,
+    ),
+    "an enumerated range in one text is none": case(
+        feed(), osv("Debian:13", "1.5-1", versions=["0.9-1..9.0-1"], affected_number=1),
+        osv("Debian:13", None, affected_number=2, versions=["1<9"]), expect=NEW,
+    ),
+    "an open ecosystem in lower case is the same one": case(
+        feed(), osv("Debian:12", "1.0-1"), osv("debian:13", None, affected_number=2),
+        expect=PENDING,
+    ),
+    "an open ecosystem in upper case is the same one": case(
+        feed(), osv("Debian:12", "1.0-1"), osv("DEBIAN", None, affected_number=2), expect=PENDING,
+    ),
+    "a fix in an ecosystem in upper case counts": case(
+        feed(), osv("DEBIAN:13", "1.0-1"), expect="fixed UPSTREAM_FIX 1.0-1 medium",
+    ),
+    "an open release by its code name is the same one": case(
+        feed(), osv("Debian:12", "1.0-1"), osv("Debian:trixie", None, affected_number=2),
+        expect=PENDING,
+    ),
+    "an open rolling release by its code name is the same one": case(
+        feed(), osv("Debian:12", "1.0-1"), osv("debian:Sid", None, affected_number=2),
+        expect=PENDING,
+    ),
+    "a fix in a release by its code name counts": case(
+        feed(), osv("Debian:bookworm", "1.0-1"), expect="fixed UPSTREAM_FIX 1.0-1 medium",
+    ),
+    "a package without an ecosystem could be of any release": case(
+        feed(), osv("Debian:12", "1.0-1"), osv(None, None, affected_number=2), expect=NEW,
+    ),
+    "a fix without an ecosystem is none": case(feed(), osv(None, "1.0-1"), expect=NEW),
+    "an enumerated version without an ecosystem could be of any release": case(
+        feed(), osv("Debian:12", "1.0-1"),
+        osv(None, None, affected_number=2, range_number=None, range_type=None, introduced=None,
+            versions=["3.0-1"]), expect=NEW,
     ),
     "another ecosystem's fix is none": case(feed(), osv("PyPI", "2.0-1"), expect=NEW),
     "a related id is no identity": case(

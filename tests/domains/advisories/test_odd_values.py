@@ -118,6 +118,23 @@ def test_a_release_that_is_no_object_is_open(sample: SampleHome, entry: object) 
 
 
 @pytest.mark.fault("odd-value")
+@pytest.mark.parametrize("name", ["SID", "Sid", " SID\t"])
+def test_a_release_is_the_same_one_in_another_case(sample: SampleHome, name: str) -> None:
+    advisory = "tinfoil:CVE-2024-900017"
+
+    def edit(document: Any) -> None:
+        releases = document["tinfoil"]["CVE-2024-900017"]["releases"]
+        releases["bookworm"] = releases.pop("sid")
+        releases[name] = {"status": "open"}
+
+    sample.change(TRACKER, edited(edit))
+
+    run(sample)
+
+    assert sample.states()[advisory] == "pending_upstream"
+
+
+@pytest.mark.fault("odd-value")
 @pytest.mark.parametrize("entry", [None, [], "1.0-1"])
 def test_a_pair_that_is_no_object_stays_listed(sample: SampleHome, entry: object) -> None:
     before = sample.states()

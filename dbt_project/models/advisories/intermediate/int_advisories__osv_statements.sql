@@ -5,7 +5,7 @@
 with osv as (
 
     select * from {{ ref('stg_advisories__osv') }}
-    where split_part(ecosystem, ':', 1) = 'Debian'
+    where coalesce(split_part(ecosystem, ':', 1) = 'Debian', true)
 
 ),
 

@@ -55,9 +55,12 @@ osv_with_release as (
 
     select
         osv.*,
-        coalesce(releases.release, osv.ecosystem) as release,
+        coalesce(numbers.release, code_names.release, osv.ecosystem) as release,
     from osv
-    left join releases on osv.ecosystem = releases.ecosystem
+    left join releases as numbers on osv.ecosystem = numbers.ecosystem
+    -- The schema has numbers only; Debian:bookworm is a mistake, and no other release.
+    left join releases as code_names
+        on osv.ecosystem ilike 'Debian:' || code_names.release
 
 ),
 

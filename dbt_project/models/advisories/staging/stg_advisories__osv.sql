@@ -14,7 +14,8 @@ renamed as (
         list_sort(list_distinct(list_concat(
             [regexp_replace(osv_id, '^DEBIAN-', '')], coalesce(aliases, []), coalesce(upstream, [])
         ))) as vulnerability_ids,
-        ecosystem,
+        -- An ecosystem has one spelling; another case is a mistake, and no other ecosystem.
+        regexp_replace(ecosystem, '^debian(:|$)', 'Debian\1', 'i') as ecosystem,
         package_name,
         {{ fold_case('package_name') }} as package_key,
         affected_number,
@@ -23,10 +24,13 @@ renamed as (
         introduced,
         fixed as fixed_version,
         last_affected,
-        range_limit,
+        -- A word is no limit. Its sort key would be below or above all versions.
+        case when range_limit = '*' or {{ is_deb_version('range_limit') }} then range_limit end
+            as range_limit,
         -- GIT ranges name commits, SEMVER ranges no versions of packages. An enumerated word could
         -- stand for any version, and a fix in 0 without a start says nothing. Neither an event of
-        -- another kind nor a start that is no version says where the range is.
+        -- another kind nor a start that is no version says where the range is. A package without
+        -- an ecosystem could be one of any release.
         (
             range_number is null or coalesce(
                 range_type = 'ECOSYSTEM'
@@ -39,9 +43,10 @@ renamed as (
             )
         )
         and coalesce(
-            len(list_filter(versions, lambda version: not regexp_matches(version, '^[0-9]'))) = 0,
+            len(list_filter(versions, lambda version: not {{ is_deb_version('version') }})) = 0,
             true
-        ) as is_evaluable,
+        )
+        and ecosystem is not null as is_evaluable,
         withdrawn_at,
         modified_at,
         {{ source_record('osv', ['package_key']) }} as source_record,
