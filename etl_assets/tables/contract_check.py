@@ -30,6 +30,7 @@ from etl_assets.tables.version_schemes import (
     unlike_versions,
 )
 
+PARSED_TYPES = TYPES.keys() - {"string", "list[string]"}
 CASE_FUNCTIONS = {"upper": pc.utf8_upper, "lower": pc.utf8_lower}
 
 
@@ -199,6 +200,9 @@ class _ColumnChecker:
         """
         normalized = self._normalize(values)
         array, misfits = cast_values(normalized, self.column.type, are_floats=are_floats)
+        if misfits and self.column.trim and self.column.type in PARSED_TYPES:
+            normalized = _trim_texts(normalized, misfits)
+            array, misfits = cast_values(normalized, self.column.type, are_floats=are_floats)
         refused: list[Refusal] = []
         if self.column.version_scheme:
             array, refused = self._read_versions(array, self.column.version_scheme)
@@ -369,6 +373,16 @@ def _rule_violations(rule: RowRule, arrays: dict[str, pa.Array]) -> Iterator[tup
             if value is not None and forbidden.fullmatch(str(value)):
                 expected = f"a value unlike {pattern} where {condition}".rstrip()
                 yield row, Violation(name, rule.name, expected, value_json(value))
+
+
+def _trim_texts(values: Values, rows: list[int]) -> Values:
+    """The values in these rows without the blanks around texts, and null for a blank text."""
+    trimmed: list[Any] = values.to_pylist() if isinstance(values, pa.Array) else [*values]
+    for row in rows:
+        text = trimmed[row]
+        if isinstance(text, str) and text != text.strip():
+            trimmed[row] = text.strip() or None
+    return trimmed
 
 
 def _trim(array: pa.Array) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.model.errors import DeclarationError
 from etl_assets.tables.contract_check import CheckedBatch, ContractChecker
 from etl_assets.tables.readers.batch import ROW_CHARACTERS, Batch, record_reject
+
+DAYS = [date(2026, 3, 29), date(2026, 3, 30)]
 
 
 def checked(declaration: Contract, **columns: list[Any]) -> CheckedBatch:
@@ -305,6 +307,43 @@ def test_blanks_around_a_text_are_removed_before_it_is_checked(text: str) -> Non
 
     assert result.rejects == []
     assert result.rows.to_pydict() == {"x": ["a", "a"], "ids": [["a", "a"], None]}
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize(
+    ("kind", "texts", "values"),
+    [
+        pytest.param("int64", [" 5", "\u00a06\t", " "], [5, 6, None], id="int64"),
+        pytest.param("uint64", ["5 ", "6", "\r"], [5, 6, None], id="uint64"),
+        pytest.param("float64", [" 5.5 ", "-1e3\n", "\u3000"], [5.5, -1000, None], id="float64"),
+        pytest.param("boolean", [" true", "0 ", "  "], [True, False, None], id="boolean"),
+        pytest.param("date", [" 2026-03-29", "2026-03-30 ", " "], [*DAYS, None], id="date"),
+        pytest.param(
+            "timestamp",
+            ["2026-03-29T02:30:00+02:00 ", " 2026-03-30", "\t"],
+            [datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 3, 30, tzinfo=UTC), None],
+            id="timestamp",
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_array", [False, True])
+def test_blanks_around_a_value_of_another_type_are_removed(
+    kind: str, texts: list[str], values: list[Any], is_array: bool
+) -> None:
+    declared = contract("name", column("x", kind))
+    columns = {"name": ["a", "b", "c"], "x": pa.array(texts) if is_array else texts}
+
+    result = ContractChecker(declared).check(Batch(columns, [1, 2, 3], 3))
+
+    assert result.rejects == []
+    assert result.rows.column("x").to_pylist() == values
+
+
+@pytest.mark.parametrize("text", ["", " ", " 5", "5 6", "\u200b5"])
+def test_a_number_has_no_blanks_where_the_column_keeps_them(text: str) -> None:
+    result = checked(contract("name", column("x", "int64", trim=False)), name=["a"], x=[text])
+
+    assert [reject.column for reject in result.rejects] == ["x"]
 
 
 def test_a_blank_text_is_null_and_an_empty_one_stays() -> None:

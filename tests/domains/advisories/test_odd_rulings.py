@@ -77,3 +77,18 @@ def test_braces_in_a_reason_are_text(sample: SampleHome, reason: str) -> None:
     [row] = [r for r in sample.rows("mart_advisory_current") if r["cve_id"] == "CVE-2024-900030"]
     assert row["state"] == "wont_fix"
     assert reason in row["explanation"]
+
+
+@pytest.mark.fault("odd-ruling")
+@pytest.mark.parametrize("end", [" 2099-01-01", "2099-01-01\t ", " ", "\u00a0", '"\t"'])
+def test_blanks_around_the_end_of_a_ruling_are_none(sample: SampleHome, end: str) -> None:
+    before = sample.states()
+
+    def edit(text: str) -> str:
+        header, *lines = text.rstrip("\n").split("\n")
+        ruling = f"CVE-2024-900030,tinfoil,wont_fix,,minor,{end}"
+        return "\n".join([f"{header},expires_at", *(f"{line}," for line in lines), ruling, ""])
+
+    sample.change(RULINGS, edit)
+    assert run_with(sample) == 0
+    assert sample.states() == before | {"tinfoil:CVE-2024-900030": "wont_fix"}
