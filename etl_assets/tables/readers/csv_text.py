@@ -86,7 +86,7 @@ def read_lines(path: Path, form: CsvFormat, contract: Contract) -> Iterator[Batc
         lines = _Lines(text, form.comment)
         rows = csv.reader(lines, delimiter=form.delimiter, strict=True)
         try:
-            header = next(rows, [])
+            header = next((row for row in rows if _has_a_value(row)), [])
         except csv.Error as error:
             raise ContentError.of(f"line {lines.number}", "a header", str(error)) from error
         layout = _lay_out(header, lines.number, form, contract)
@@ -111,7 +111,8 @@ def _open_text(path: Path, start: int = 0) -> io.TextIOWrapper:
 
 
 def _lay_out(header: list[str], line: int, form: CsvFormat, contract: Contract) -> _Layout:
-    """Raises ContentError if a declared column is not once in the header."""
+    """Raises ContentError if a declared column is not once in the header, without blanks."""
+    header = [cell.strip() for cell in header]
     positions, unfit = find_in_header(contract, header)
     if unfit:
         expected = f"a header, split at {form.delimiter!r}, with {', '.join(unfit)} once each"
@@ -232,7 +233,7 @@ def _rows(
         if cells is None:
             return
         # A row that was deleted in a spreadsheet leaves its delimiters in the file.
-        if not any(map(str.strip, cells)):
+        if not _has_a_value(cells):
             continue
         fault = ""
         if len(cells) != width:
@@ -241,6 +242,10 @@ def _rows(
         elif lines.last_nul >= line:
             fault = "a NUL character"
         yield line, cells, fault
+
+
+def _has_a_value(cells: list[str]) -> bool:
+    return any(map(str.strip, cells))
 
 
 # Blocks of whole lines
@@ -274,7 +279,7 @@ def _read_head(block: bytes, form: CsvFormat, contract: Contract) -> tuple[_Layo
         header = next(csv.reader(lines, delimiter=form.delimiter, strict=True), None)
     except csv.Error as error:
         raise FastPathError from error
-    if header is None:
+    if header is None or not _has_a_value(header):  # the header is in a later line
         raise FastPathError
     layout = _lay_out(header, lines.number, form, contract)
     size = 0

@@ -124,6 +124,29 @@ def test_a_row_without_any_value_is_no_row(file: Path, line: str) -> None:
     assert batch.lines == [3]
 
 
+@pytest.mark.fault("empty-row")
+@pytest.mark.parametrize(
+    ("above", "header"),
+    [
+        pytest.param("", " name , colour", id="blanks"),
+        pytest.param("", 'name,"\u00a0colour\t"', id="quoted blanks"),
+        pytest.param("\n\n", "name,colour", id="empty lines above"),
+        pytest.param(",,\n", "name,colour", id="delimiters above"),
+        pytest.param("#made by hand\n \n", "name ,colour", id="blank line after a comment"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_header_is_found_without_blanks_and_empty_rows(
+    file: Path, above: str, header: str, end: str
+) -> None:
+    text = f"\ufeff{above}{header}\npear,green\n".replace("\n", end)
+
+    batch = batch_of(file, text, comment="#")
+
+    assert batch.columns == {"name": ["pear"], "colour": ["green"]}
+    assert batch.lines == [text.count(end)]
+
+
 def test_leading_comments_are_left_out_and_counted_as_lines(file: Path) -> None:
     batch = batch_of(file, "#version 1\n#date 2\nname,colour\n#pear,green\n", comment="#")
 
