@@ -30,6 +30,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster_shared.check import CheckError
 from sqlalchemy.exc import DatabaseError
 
 from etl_assets.declarations.domain import BrokenDomain, Domain
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     # The error of a failed step has no public type.
     from dagster_shared.error import SerializableErrorInfo
 
+SHOWN_CHARACTERS = 200  # of a fault in the settings of Dagster
 DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 PACKAGE = Path(__file__).parents[1]
 # Messages of SQLite: https://www.sqlite.org/rescode.html#notadb and #corrupt
@@ -110,12 +112,29 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         # another meaning, without an error: so they are read here and passed, and Dagster reads an
         # empty file. Drop this once Dagster escapes the path.
         declared = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
-        settings_of_instance = declared | storage_settings(declared, settings)
-        reference = InstanceRef.from_dir(
-            str(home), config_filename=os.devnull, overrides=settings_of_instance
-        )
-        with dg.DagsterInstance.from_ref(reference) as instance:
+        with _settings_errors(home / "dagster.yaml"):
+            settings_of_instance = declared | storage_settings(declared, settings)
+            reference = InstanceRef.from_dir(
+                str(home), config_filename=os.devnull, overrides=settings_of_instance
+            )
+            instance = dg.DagsterInstance.from_ref(reference)
+        with instance:
             yield instance
+
+
+@contextmanager
+def _settings_errors(file: Path) -> Iterator[None]:
+    """Raise HomeError for settings that Dagster does not accept."""
+    try:
+        yield
+    except (dg.DagsterInvalidConfigError, CheckError) as error:
+        faults = getattr(error, "errors", [])  # none for a fault that no schema describes
+        messages = [fault.message for fault in faults] or [str(error)]
+        found = " | ".join(" ".join(message.split())[:SHOWN_CHARACTERS] for message in messages[:5])
+        raise HomeError(
+            f"{file}: expected settings of Dagster, found: {found}; correct it, or move it away to"
+            " get a new one"
+        ) from error
 
 
 def move_damaged_event_log_aside(settings: Settings) -> Path | None:

@@ -393,7 +393,11 @@ def mark_warehouse_complete(home: Home, domain: str) -> None:
 
 
 def unmark_warehouse(home: Home, domain: str) -> None:
-    home.complete_marker(domain).unlink(missing_ok=True)
+    marker = home.complete_marker(domain)
+    if marker.is_dir() and not marker.is_symlink():
+        set_aside(marker)
+    else:
+        marker.unlink(missing_ok=True)
 
 
 def is_warehouse_complete(home: Home, domain: str) -> bool:
@@ -401,7 +405,7 @@ def is_warehouse_complete(home: Home, domain: str) -> bool:
 
     Another file at its path is replaced by the next build.
     """
-    if not home.complete_marker(domain).exists():
+    if not home.complete_marker(domain).is_file():
         return False
     # https://duckdb.org/docs/stable/internals/storage
     try:

@@ -55,6 +55,22 @@ def test_another_file_at_its_path_is_not_complete(built: Home, content: bytes) -
     assert not dbt.is_warehouse_complete(built, DOMAIN)
 
 
+@pytest.mark.fault("altered-output")
+@pytest.mark.parametrize("content", ["nothing", "a file", "a folder"])
+def test_a_folder_in_place_of_the_marker_is_set_aside(built: Home, content: str) -> None:
+    marker = built.complete_marker(DOMAIN)
+    marker.unlink()
+    marker.mkdir()
+    if content != "nothing":
+        (marker / "x").mkdir() if content == "a folder" else (marker / "x").write_text("x")
+
+    assert not dbt.is_warehouse_complete(built, DOMAIN)
+    dbt.unmark_warehouse(built, DOMAIN)
+    assert not marker.exists()
+    dbt.mark_warehouse_complete(built, DOMAIN)
+    assert dbt.is_warehouse_complete(built, DOMAIN)
+
+
 def test_a_marker_without_a_warehouse_is_not_complete(built: Home) -> None:
     built.warehouse(DOMAIN).unlink()
 

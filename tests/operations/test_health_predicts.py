@@ -20,6 +20,7 @@ DAMAGES: dict[str, Damage] = {
     "a file for manifests": lambda o: block_with_file(o.home.manifests),
     "a file for schedules": lambda o: block_with_file(o.home.dagster / "schedules"),
     "no YAML": lambda o: (o.home.dagster / "dagster.yaml").write_text("a: ["),
+    "no settings of Dagster": lambda o: (o.home.dagster / "dagster.yaml").write_text("a: 1"),
     "no event log": lambda o: shutil.rmtree(o.home.dagster),
     "a damaged event log": lambda o: damage_databases(o.home.dagster),
     "no lock": lambda o: (o.home.lock(DOMAIN).unlink(), o.home.lock(DOMAIN).mkdir()),

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from etl_assets.model.errors import SettingsError
+from etl_assets.model.errors import HomeError, SettingsError
 from etl_assets.settings import Settings
 from etl_assets.storage.atomic_write import atomic_file
 
@@ -65,13 +65,19 @@ OWN = {SQLITE_CLASS, POSTGRES_CLASS}
 def write_dagster_yaml(settings: Settings) -> None:
     """Write the file if there is none, and let it name the event log of the settings.
 
-    Raises SettingsError if it names a database and the settings name none, as another event log
-    would begin; or if the settings name one, and it has a storage that is not of this project.
+    Raises HomeError for other YAML than settings. Raises SettingsError if it names a database and
+    the settings name none, as another event log would begin; or if the settings name one, and it
+    has a storage that is not of this project.
     """
     path = settings.dagster_home / "dagster.yaml"
     before = path.read_text(encoding="utf-8") if path.exists() else None
     text = DAGSTER_YAML if before is None else before
     declared = yaml.safe_load(text) or {}
+    if not isinstance(declared, dict) or not isinstance(declared.get("storage", {}), dict):
+        raise HomeError(
+            f"{path}: expected settings of Dagster, found: {text[:80]!r}; correct it, or move it"
+            " away to get a new one"
+        )
     if settings.event_log:
         if any(key in declared for key in STORAGE_KEYS[1:]) or _class_of(declared) not in OWN:
             raise SettingsError(
@@ -112,7 +118,9 @@ def _class_of(declared: Mapping[str, Any]) -> tuple[str, str]:
     """Return module and class of the storage; an older home has none, and uses SQLite."""
     if "storage" not in declared:
         return SQLITE_CLASS
-    custom = declared["storage"].get("custom", {})
+    custom = declared["storage"].get("custom")
+    if not isinstance(custom, dict):
+        return "", ""  # Dagster says what is wrong
     return custom.get("module", ""), custom.get("class", "")
 
 

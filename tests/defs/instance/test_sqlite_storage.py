@@ -18,6 +18,7 @@ from sqlalchemy.exc import DatabaseError
 from etl_assets.defs.instance.dagster_yaml import DAGSTER_YAML
 from etl_assets.defs.instance.sqlite_storage import EventLogStorage, RunStorage, SqliteStorage
 from etl_assets.defs.launch import open_instance
+from etl_assets.model.errors import HomeError
 from etl_assets.settings import Settings
 
 FRUIT = dg.AssetKey("fruit")
@@ -106,6 +107,34 @@ def test_a_storage_that_the_operator_declares_is_used(tmp_path: Path, key: str) 
     with open_instance(settings_of(tmp_path)) as instance:
         assert not isinstance(instance.event_log_storage, EventLogStorage)
         assert list((tmp_path / "elsewhere").rglob("*.db"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a: 1\n", id="unknown section"),
+        pytest.param(DAGSTER_YAML.replace("concurrency", "concurrdncy"), id="flipped section"),
+        pytest.param(DAGSTER_YAML.replace("sqlite_storage", "sqlite_storagd"), id="module"),
+        pytest.param(DAGSTER_YAML.replace("SqliteStorage", "SqliteStoragd"), id="class"),
+        pytest.param(DAGSTER_YAML.replace("base_dir", "base_dis"), id="option"),
+        pytest.param(DAGSTER_YAML.replace("default_limit: 1", "default_limit: -1"), id="limit"),
+        pytest.param("- a\n", id="list"),
+        pytest.param("text", id="text"),
+        pytest.param("storage:\n", id="no storage"),
+        pytest.param("storage: {custom: 7}\n", id="number as storage"),
+    ],
+)
+def test_settings_that_dagster_refuses_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "dagster.yaml").write_text(text, encoding="utf-8")
+
+    with (
+        pytest.raises(
+            HomeError, match=r"dagster\.yaml: expected settings of Dagster, found: \S"
+        ) as e,
+        open_instance(settings_of(tmp_path)),
+    ):
+        pass
+    assert "move it away" in str(e.value)
 
 
 READ_EVENTS = """
