@@ -26,6 +26,8 @@ def launcher(packed_galaxy: Galaxy, clean_environment: Path) -> Launcher:
     return Launcher(home=clean_environment / "data", mirror=str(packed_galaxy.mirror))
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_code_of_the_docs_runs_in_an_empty_folder(
     packed_galaxy: Galaxy, clean_environment: Path, repo_root: Path
 ) -> None:
@@ -46,6 +48,8 @@ def test_the_code_of_the_docs_runs_in_an_empty_folder(
     assert "galaxy.systems fetched" in ended.stdout
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_run_publishes_and_says_what_it_does(
     packed_galaxy: Galaxy, clean_environment: Path
 ) -> None:
@@ -68,6 +72,8 @@ def test_options_limit_a_run(launcher: Launcher) -> None:
         launcher.published(DOMAIN)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_failed_run_returns_its_manifest(clean_environment: Path) -> None:
     (clean_environment / "empty").mkdir()
     launcher = Launcher(home=clean_environment / "data", mirror=str(clean_environment / "empty"))

@@ -169,6 +169,8 @@ def test_a_child_process_reads_the_same_file(clean_environment: Path) -> None:
     assert child["ETL_HOME"] == str(clean_environment / "place")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_command_works_in_the_home_that_the_file_names(
     empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +218,8 @@ def test_a_dry_run_may_be_set(
     assert not empty_galaxy.home.outputs(DOMAIN).exists()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_refresh_may_be_set_and_an_option_against_it_comes_first(
     empty_galaxy: Galaxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,8 @@ def is_named_in_one_line(errors: str, message: str) -> bool:
     return len(lines) == 1 and all(part in lines[0] for part in (start, message, end))
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("broken-declaration")
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_fault_stops_its_own_domain_and_is_named_by_the_others(
@@ -371,6 +373,8 @@ def name_no_domain(orchard: Orchard) -> None:
     break_domain(orchard, "unknown key")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("broken-declaration", "broken-models")
 @pytest.mark.parametrize(
     "break_it",

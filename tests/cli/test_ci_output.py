@@ -84,6 +84,8 @@ def test_a_fault_of_a_declaration_is_an_annotation_at_its_line(where: str, expec
     assert line == f"{expected}expected text, found 7"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_command_writes_the_results_of_the_samples(
     clean_environment: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +117,8 @@ def test_faults_of_declarations_are_annotated_before_they_are_reported(
     assert "_domain.yaml:1: title: expected text, found 7" in printed.err
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_commands_of_the_example_workflow_succeed(
     clean_environment: Path, repo_root: Path
 ) -> None:

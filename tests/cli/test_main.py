@@ -152,6 +152,8 @@ def test_the_declared_sources_are_listed(
     assert f"{DOMAIN}.kev" in capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_run_that_cannot_publish_exits_with_1_and_names_the_source(
     empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:

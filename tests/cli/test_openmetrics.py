@@ -110,6 +110,8 @@ def test_domains_are_told_apart() -> None:
     assert samples["etl_fallback_runs", "vineyard"] == 0
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_command_prints_the_metrics_of_real_runs(
     empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str]
 ) -> None:

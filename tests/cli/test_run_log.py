@@ -24,6 +24,8 @@ def parse(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_run_logs_its_decisions_steps_and_outcome_as_json(
     empty_galaxy: Galaxy, capsys: Shown
 ) -> None:
@@ -39,6 +41,8 @@ def test_a_run_logs_its_decisions_steps_and_outcome_as_json(
     assert shown[-1]["run"] == empty_galaxy.latest.name
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_log_is_in_the_directory_of_the_run_too(empty_galaxy: Galaxy, capsys: Shown) -> None:
     assert call("run", "galaxy", "-q") == 0
 
@@ -48,6 +52,8 @@ def test_the_log_is_in_the_directory_of_the_run_too(empty_galaxy: Galaxy, capsys
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("feed", ["nothing like JSON", '[{"id64":1', "<html>"])
 def test_an_earlier_file_that_is_used_is_a_warning_with_its_reason(
     empty_galaxy: Galaxy, capsys: Shown, feed: str
@@ -71,6 +77,8 @@ def test_an_error_of_the_command_is_json_too(empty_galaxy: Galaxy, capsys: Shown
     assert "did you mean galaxy?" in error["message"]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_summary_names_run_directory_changes_and_warnings(
     empty_galaxy: Galaxy, capsys: Shown
 ) -> None:
@@ -93,6 +101,8 @@ def test_verbose_and_quiet_exclude_each_other(empty_galaxy: Galaxy, capsys: Show
     assert "--quiet: expected it or --verbose, found both" in capsys.readouterr().err
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_run_reports_its_progress_in_tables_models_and_documents(empty_galaxy: Galaxy) -> None:
     steps: dict[str, list[int]] = {}
     settings = Settings.load()

@@ -16,6 +16,8 @@ RULINGS = "analyst/advisory-not-applicable.csv"
 RULING = "CVE-2026-900043,pebble,not_applicable,,code_not_in_use\n"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -265,6 +265,8 @@ def test_overrides_without_their_form_are_faults_of_the_settings_file(
     assert f"{file}{fault}" in capsys.readouterr().err
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_run_applies_overrides_and_records_them(
     empty_galaxy: Galaxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +287,8 @@ def test_a_run_applies_overrides_and_records_them(
     assert run_and_read_manifest(capsys).overrides == {}
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [

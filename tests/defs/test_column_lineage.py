@@ -68,12 +68,16 @@ def test_a_column_of_a_mart_is_followed_to_the_raw_files(
     assert raw_fields(first_run, "mart_advisory_current", column) == ADVISORY_COLUMNS[column]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_table_names_the_field_of_each_column(orchard: Orchard) -> None:
     orchard.run()
 
     assert lineage_of(orchard, "trees")["tree_id"] == [f"{DOMAIN}/trees_raw.tree_id"]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_model_shows_its_columns_with_their_raw_fields(orchard: Orchard) -> None:
     orchard.run()
 
@@ -93,6 +97,8 @@ def test_a_model_whose_sql_cannot_be_followed_has_no_lineage_and_says_so(orchard
     assert "recursive" in str(metadata["columns"].value)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_other_sql_has_another_lineage(orchard: Orchard) -> None:
     orchard.run()
     before = lineage_of(orchard, "stg_trees")
@@ -107,6 +113,8 @@ def test_other_sql_has_another_lineage(orchard: Orchard) -> None:
     ]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "damage",
     [

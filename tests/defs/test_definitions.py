@@ -77,6 +77,8 @@ def test_the_pages_open_the_files_that_an_asset_is_declared_in(first_run: Sample
     assert files["advisories_published"].name == "_domain.yaml"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_what_is_published_has_a_freshness_policy(first_run: SampleHome) -> None:
     graph = first_run.defs().resolve_asset_graph()
     published = [

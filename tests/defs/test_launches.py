@@ -135,6 +135,8 @@ def test_the_failed_year_of_a_backfill_is_retried_alone(tmp_path: Path) -> None:
     assert {asset.partition for asset in made} == {"2025"}
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_partial_success_is_a_tag_of_the_run_and_a_failed_check(tmp_path: Path) -> None:
     orchard = PartitionedOrchard.create(tmp_path)
     first = orchard.run()
@@ -181,6 +183,8 @@ def test_a_backfill_refuses_wrong_partitions_before_it_waits_for_another_run(
     assert messages == []
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("with_files", "tags"),
     [
@@ -210,6 +214,8 @@ def test_a_domain_with_both_kinds_of_partitions_is_refused(
         add_yearly_source(orchard.project, 2024) if with_files else add_file_set(orchard.project)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_checks_that_refuse_a_set_are_blocking(tmp_path: Path) -> None:
     orchard = PartitionedOrchard.create(tmp_path)
     graph = build_defs(
@@ -226,6 +232,8 @@ def test_the_checks_that_refuse_a_set_are_blocking(tmp_path: Path) -> None:
     assert blocking == {"gate": True, "mart_trees_vanished": True, "served": False}
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("automation", "switches", "line"),
     [

@@ -75,10 +75,14 @@ def last_verdict(orchard: Orchard, check: str) -> bool | None:
         return verdict.passed if verdict else None
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_check_has_the_name_of_its_test_without_the_domain(orchard: Orchard) -> None:
     assert (last_verdict(orchard, CHECK), last_verdict(orchard, TEST)) == (True, None)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("by", LAUNCHES)
 @pytest.mark.parametrize("passed", [True, False], ids=["passed", "failed"])
 def test_the_gate_knows_the_verdict_under_the_former_name(
@@ -110,6 +114,8 @@ def failed_under_both(event_log: EventLog) -> None:
     judge(event_log, CHECK, passed=False)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("verdicts", "published"),
     [

@@ -99,6 +99,8 @@ def test_what_was_recorded_under_the_former_keys_is_taken_over(orchard: Orchard)
     assert orchard.run().is_unchanged
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("passed", "published"),
     [pytest.param(True, True, id="passed"), pytest.param(False, False, id="failed")],

@@ -93,6 +93,8 @@ def test_a_yearly_file_that_moved_is_requested_with_its_partition(sample: Sample
     assert request.tags["dagster/asset_partition_range_end"] == "2024"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_tick_over_hundreds_of_silent_remotes_ends_in_time_and_the_next_one_goes_on(
     tmp_path: Path, server: MisbehavingServer
 ) -> None:

@@ -17,6 +17,8 @@ __all__ = ["empty_galaxy", "packed_galaxy"]
 Shown = pytest.CaptureFixture[str]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("arguments", [[], ["--keep", "kept"]], ids=["default", "named"])
 def test_a_demo_keeps_its_home_and_names_what_to_do_next(
     empty_galaxy: Galaxy, capsys: Shown, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
@@ -39,6 +41,8 @@ def test_a_demo_keeps_its_home_and_names_what_to_do_next(
     assert "made from samples, not from real feeds" in capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_demo_replaces_the_folder_of_the_last_one_and_no_other(
     empty_galaxy: Galaxy, capsys: Shown
 ) -> None:
@@ -56,6 +60,8 @@ def test_a_demo_replaces_the_folder_of_the_last_one_and_no_other(
     assert not Path("etl-demo/galaxy/old").exists()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("is_on_path", [True, False], ids=["activated", "by path"])
 def test_the_next_steps_can_be_called_as_they_are_printed(
     empty_galaxy: Galaxy, capsys: Shown, monkeypatch: pytest.MonkeyPatch, is_on_path: bool
@@ -70,6 +76,8 @@ def test_the_next_steps_can_be_called_as_they_are_printed(
     assert shown.stdout.startswith("galaxy: partial_success")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("domain", ["galaxy", "molding", "transit"])
 def test_samples_are_packed_as_a_mirror_that_a_run_uses_and_names(
     empty_galaxy: Galaxy, capsys: Shown, monkeypatch: pytest.MonkeyPatch, domain: str

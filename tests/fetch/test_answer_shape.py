@@ -308,6 +308,8 @@ def test_the_daily_limit_counts_searches_of_the_same_run(asking: Asking) -> None
     assert len(asking.server.fetched) == 1
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("answer-error", "error-page")
 @pytest.mark.parametrize(
     ("behaviour", "words"),

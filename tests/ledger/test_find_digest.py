@@ -19,6 +19,8 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("file", "kind", "name"),
     [
@@ -46,6 +48,8 @@ def test_a_digest_names_its_file_and_runs(
     assert shown[-1] == f"  in 1 run: {empty_galaxy.latest.name}"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_refused_file_is_found_with_the_reason(empty_galaxy: Galaxy, capsys: Shown) -> None:
     assert call("run", "galaxy", "-q") == 0
     (empty_galaxy.mirror / SYSTEMS).write_text("<html>", encoding="utf-8")

@@ -51,6 +51,8 @@ def modules_of(verb: str) -> set[str]:
     return set(process.stderr.split())
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("verb", ["status", "health"])
 def test_a_second_look_imports_no_dagster(galaxy: Galaxy, verb: str) -> None:
     assert "dagster" in modules_of(verb)
@@ -93,6 +95,8 @@ def test_a_cache_of_another_state_is_made_again(
     assert look(capsys) == before
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_what_is_recorded_later_is_shown(galaxy: Galaxy, capsys: Shown) -> None:
     before = look(capsys)
     look(capsys)

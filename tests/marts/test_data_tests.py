@@ -113,6 +113,8 @@ def results_of(project: DbtProject, models: list[str]) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "models",
     [
@@ -143,6 +145,8 @@ def test_results_are_those_of_dbt(
     assert on_one_connection == by_dbt
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_changed_code_is_tested_by_dbt_and_its_queries_are_stored_anew(
     project: DbtProject,
 ) -> None:

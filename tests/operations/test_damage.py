@@ -53,6 +53,8 @@ def damage_and_run(sample: SampleHome, damage: Damage, *kept: str) -> None:
     assert sample.run(RunOptions(as_of=AS_OF + timedelta(days=2))).note == "nothing moved"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_rot_is_found_and_healed(sample: SampleHome) -> None:
     damage_and_run(sample, flip, "one of many", "table")
@@ -66,6 +68,8 @@ def test_a_damaged_file_is_made_again(sample: SampleHome, kept: str, damage: Dam
     damage_and_run(sample, damage, kept)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_a_manifest_that_was_edited_with_its_document_vouches_for_nothing(
     sample: SampleHome,
@@ -101,6 +105,8 @@ def test_latest_that_was_removed_is_linked_again(sample: SampleHome) -> None:
     assert sample.rows("mart_advisory_state_history") == history
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_outputs_that_are_gone_are_not_taken_for_a_first_run(sample: SampleHome) -> None:
     before, history = content_of(sample), sample.rows("mart_advisory_state_history")

@@ -45,6 +45,8 @@ def raise_confidence(sample: SampleHome, folder: Path) -> Path:
     return file
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_replaced_file_reports_its_changes_and_leaves_the_home_unchanged(
     sample: SampleHome, tmp_path: Path
 ) -> None:

@@ -104,6 +104,8 @@ def test_a_run_publishes_the_same_bytes_as_with_sqlite(
     assert not (orchard.settings.dagster_home / "history").exists()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("second-home")
 def test_a_second_home_is_refused_by_name(
     orchard: Orchard, tmp_path: Path, project: Path, database: Database
@@ -120,6 +122,8 @@ def test_a_second_home_is_refused_by_name(
     assert orchard.run().is_unchanged
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_home_moves_from_sqlite_by_one_command(
     tmp_path: Path, project: Path, database: Database
 ) -> None:
@@ -165,6 +169,8 @@ def test_dagster_yaml_names_the_database_without_its_password(
     assert PASSWORD not in text + reference
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_program_of_dagster_reads_the_same_event_log(
     orchard: Orchard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +194,8 @@ def test_a_storage_that_the_operator_declares_is_refused(orchard: Orchard, key: 
         pass
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_home_that_used_a_database_begins_no_other_event_log(orchard: Orchard) -> None:
     orchard.run(RunOptions(as_of=FIRST))
     orchard.settings = orchard.settings.model_copy(update={"event_log": None})
@@ -232,6 +240,8 @@ def recover(session: DomainSession) -> None:
         recovery.recover(session)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("killed-elsewhere")
 def test_a_run_whose_process_is_gone_is_ended_by_the_next_one(orchard: Orchard) -> None:
     with open_instance(orchard.settings) as instance:
@@ -288,6 +298,7 @@ def test_a_run_of_another_process_is_overtaken_and_publishes_nothing_after_that(
     assert other.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 1)
 
 
+@pytest.mark.long
 @pytest.mark.fault("database-restarted")
 @pytest.mark.parametrize("mode", [FAST, IMMEDIATE])
 @pytest.mark.parametrize("step", ["table starts", "publish starts"])
@@ -302,6 +313,7 @@ def test_a_run_goes_on_after_its_database_was_restarted(
     assert orchard.run().is_unchanged
 
 
+@pytest.mark.long
 @pytest.mark.fault("database-stopped")
 @pytest.mark.parametrize(
     "step",
@@ -357,6 +369,7 @@ select 'filler', repeat(md5(i::text), 60), now() from generate_series(1, 20000) 
 """
 
 
+@pytest.mark.long
 @pytest.mark.fault("database-full")
 def test_a_run_whose_database_is_full_fails_by_name_and_the_next_one_completes(
     orchard: Orchard, postgres_server: PostgresServer, database: Database
@@ -385,6 +398,8 @@ def expire_holder(database: Database) -> None:
         cursor.execute("update etl_lock set pid = null")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("overtaken")
 @pytest.mark.parametrize("step", ["raw starts", "publish starts"])
 def test_a_run_whose_lock_was_taken_publishes_nothing(
@@ -405,6 +420,8 @@ def test_a_run_whose_lock_was_taken_publishes_nothing(
     assert not list(orchard.home.outputs(DOMAIN).glob(".latest.*"))
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("killed-elsewhere")
 def test_a_set_that_was_recorded_and_not_yet_visible_is_completed(
     orchard: Orchard, tmp_path: Path
@@ -428,6 +445,8 @@ def test_a_set_that_was_recorded_and_not_yet_visible_is_completed(
     assert not run_directory.is_publication_pending(second)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_health_is_good(command: Orchard, capsys: Capture) -> None:
     command.run(RunOptions(as_of=FIRST))
 
@@ -462,6 +481,8 @@ def test_health_names_a_database_that_is_stopped(
     assert PASSWORD not in output
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_status_reads_the_database_and_not_what_sqlite_had(
     command: Orchard, capsys: Capture
 ) -> None:
@@ -472,6 +493,8 @@ def test_status_reads_the_database_and_not_what_sqlite_had(
     assert f"{DOMAIN}: success" in capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_old_runs_are_removed_from_the_database(orchard: Orchard) -> None:
     domain = orchard.domain
     retention = domain.retention.model_copy(update={"keep_runs": 2, "versions": 2})

@@ -83,6 +83,8 @@ def test_the_described_change_flips_each_state(sample: SampleHome) -> None:
     ]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_every_row_of_the_sample_can_be_explained(first_run: SampleHome) -> None:
     keys = [(r["package_name"], r["cve_id"]) for r in first_run.rows("mart_advisory_current")]
 

@@ -231,6 +231,8 @@ def test_a_home_after_a_run_is_healthy(sample_env: SampleHome, capsys: Capture) 
     assert {line.split()[0] for line in lines[:-1]} == {"ok"}
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("name", DAMAGES)
 def test_every_check_can_fail(
     sample_env: SampleHome, capsys: Capture, monkeypatch: pytest.MonkeyPatch, name: str

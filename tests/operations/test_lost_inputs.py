@@ -53,6 +53,8 @@ def test_damaged_rejects_are_reported_and_made_again(
     assert call("manifest", "verify", DOMAIN) == 0
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 @pytest.mark.parametrize("kinds", [KINDS, *long(KINDS[:1], KINDS[1:])], ids="+".join)
 def test_the_last_good_table_is_made_again_while_a_newer_file_is_refused(
@@ -71,6 +73,8 @@ def test_the_last_good_table_is_made_again_while_a_newer_file_is_refused(
     assert [file.read_bytes() for file in files] == before
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_rejects_that_are_lost_with_their_raw_file_and_its_remote_cost_no_row(
     galaxy: Galaxy, capsys: Capture

@@ -46,6 +46,8 @@ def faults_in(result: CommandResult) -> list[str]:
     return [line for line in result.output.splitlines() if line.startswith(("WARN", "ERROR"))]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output", "read-only")
 @pytest.mark.parametrize("kept", list(cells()))
 def test_a_file_without_permission_is_made_again_or_named(

@@ -26,6 +26,8 @@ def first_run(galaxy: Galaxy) -> Path:
     return min(galaxy.home.outputs(DOMAIN).glob("2*"))
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 @pytest.mark.parametrize(
     ("name", "damage"),
@@ -48,6 +50,8 @@ def test_a_damaged_run_is_named_until_it_is_pruned(
     assert call("run", DOMAIN) == 0
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_the_published_set_is_made_again_and_not_pruned(home: Galaxy, capsys: Capture) -> None:
     damaged = home.latest

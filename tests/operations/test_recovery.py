@@ -120,6 +120,8 @@ def half_written(home: Home) -> list[Path]:
     ]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_run_whose_build_fails_keeps_the_log_of_dbt(orchard: Orchard) -> None:
     orchard.serve(Files.create())
     [model] = orchard.settings.dbt_dir.glob("models/**/mart_trees.sql")
@@ -139,6 +141,8 @@ def test_a_run_whose_build_fails_keeps_the_log_of_dbt(orchard: Orchard) -> None:
     assert not (newest / "dbt.log").exists()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_history_that_is_no_longer_declared_ends_by_a_decision_alone(orchard: Orchard) -> None:
     orchard.serve(Files.create())
     orchard.run(RunOptions(as_of=FIRST))

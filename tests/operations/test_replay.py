@@ -107,6 +107,8 @@ def test_a_replay_is_written_to_the_given_directory_and_lists_what_differs(
     assert (tmp_path / "again" / "data.json").exists()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_only_run_is_replayed_byte_for_byte(sample: SampleHome) -> None:
     replayed = replay(project(sample), "latest")
 

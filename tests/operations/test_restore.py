@@ -79,6 +79,8 @@ def test_without_a_run_a_complete_set_stays_as_it_is(home: Galaxy, capsys: Captu
     assert home.latest == before
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_damage_of_a_linked_file_does_not_come_back(home: Galaxy) -> None:
     earlier = home.latest
     home.change_feed('"name":"Newfound"', '"name":"Hearth"')
@@ -125,6 +127,8 @@ def test_a_lost_history_is_refused_with_the_commands_that_go_on(
     assert f"`etl run {DOMAIN} --new-history --why TEXT`" in error
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_lost_history_is_restored_from_the_newest_complete_set(home: Galaxy) -> None:
     lose_every_history(home)
 
@@ -135,6 +139,8 @@ def test_a_lost_history_is_restored_from_the_newest_complete_set(home: Galaxy) -
     assert "Newfound" in names(home)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_new_history_begins_with_a_reason(home: Galaxy) -> None:
     lose_every_history(home)
 
@@ -161,6 +167,8 @@ def test_a_new_history_needs_its_reason(
     assert "expected it together with --why TEXT" in capsys.readouterr().err
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_clock_that_was_set_back_harms_no_order(home: Galaxy) -> None:
     newest = home.latest
     ahead = newest.with_name("20991231_235959")
@@ -245,6 +253,8 @@ def edit_warehouse(galaxy: Galaxy) -> None:
         connection.execute("update mart_systems set name = 'Elsewhere'")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_rows_of_an_edited_warehouse_are_not_published(home: Galaxy) -> None:
     edit_warehouse(home)
@@ -258,6 +268,8 @@ def test_rows_of_an_edited_warehouse_are_not_published(home: Galaxy) -> None:
     assert "Elsewhere" not in names(home)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_models_are_not_built_from_an_edited_table(home: Galaxy, capsys: Capture) -> None:
     edit(home.home.table_file(DOMAIN, "systems", None))
@@ -270,6 +282,8 @@ def test_models_are_not_built_from_an_edited_table(home: Galaxy, capsys: Capture
     assert "Newfound" in names(home)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_a_refusal_outlasts_the_set_that_it_was_compared_with(
     home: Galaxy, capsys: Capture
@@ -285,6 +299,8 @@ def test_a_refusal_outlasts_the_set_that_it_was_compared_with(
     assert call("run", DOMAIN, "--accept-changes") == 0
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("altered-output")
 def test_an_older_backup_over_the_home_does_not_hide_the_newest_set(home: Galaxy) -> None:
     newest, first = home.latest, first_run(home)
@@ -316,6 +332,8 @@ def shrink_stations(galaxy: Galaxy) -> None:
     galaxy.change_feed("", "")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("event-log-lost")
 @pytest.mark.parametrize(
     ("shrink", "is_older"),
@@ -352,6 +370,8 @@ def roll_back_and_lose_all_records(galaxy: Galaxy) -> None:
     shutil.rmtree(galaxy.home.manifests)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("event-log-lost")
 def test_a_pin_is_restored_from_the_last_run_if_all_records_are_lost(
     home: Galaxy, capsys: Capture
@@ -384,6 +404,8 @@ def test_a_pin_whose_file_is_lost_too_is_named(home: Galaxy, capsys: Capture) ->
     assert "Newfound" in names(home)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("event-log-lost")
 @pytest.mark.parametrize("lost", ["newest set", pytest.param("outputs", marks=pytest.mark.long)])
 def test_the_history_of_a_lost_set_is_continued_from_its_copy(
@@ -404,6 +426,8 @@ def test_the_history_of_a_lost_set_is_continued_from_its_copy(
     assert home.rows("mart_systems") == before
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("event-log-lost")
 def test_an_older_ledger_brings_no_removed_pin_back(home: Galaxy) -> None:
     assert call("rollback", f"{DOMAIN}.systems", "--why", "a trial") == 0
@@ -419,6 +443,8 @@ def test_an_older_ledger_brings_no_removed_pin_back(home: Galaxy) -> None:
     assert "Newfound" in names(home)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("event-log-lost")
 def test_an_older_event_log_does_not_forget_a_pin(home: Galaxy) -> None:
     old = home.folder / "old"

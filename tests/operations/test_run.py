@@ -40,6 +40,8 @@ def test_a_run_in_which_nothing_moved_launches_nothing_and_rewrites_nothing(
     assert not sample.made_assets(manifest)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("room", "spared"),
     [
@@ -53,6 +55,8 @@ def test_what_is_dear_to_import_is_not_imported_for(room: str, spared: str) -> N
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_changed_ruling_runs_only_what_is_below_it(sample: SampleHome) -> None:
     sample.change(RULINGS, lambda text: text + RULING)
 

@@ -185,6 +185,8 @@ def test_without_the_key_the_next_set_is_unsigned_and_says_so(signed: Signed) ->
     assert signed.verify().faults == []
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("change", [False, True], ids=["signed once", "signed twice"])
 def test_a_replay_compares_no_signatures_and_is_equal(signed: Signed, change: bool) -> None:
     if change:
@@ -255,6 +257,8 @@ def test_verify_names_a_symbolic_link(signed: Signed, tmp_path: Path, kind: str)
     assert any(fault.startswith("csaf/link: is a symbolic link, to ") for fault in faults), faults
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "damaged", ["csaf/2026/orchard-t-2.json.asc", "SHA256SUMS.asc", "signing_key.asc"]
 )
@@ -311,6 +315,8 @@ def test_a_restored_set_is_signed_with_the_current_key(signed: Signed) -> None:
     assert signed.verify(other).faults == []
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("key", ["another", "none", "the same"])
 def test_the_documents_of_a_restored_set_name_the_current_key(signed: Signed, key: str) -> None:
     first = signed.latest
@@ -373,6 +379,8 @@ def test_an_unusable_key_ends_the_command_before_anything_is_fetched(
     assert not orchard.home.outputs("orchard").exists()
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_neither_key_nor_passphrase_is_written_anywhere(tmp_path: Path) -> None:
     orchard = Signed(tmp_path / "live", project=create_project(tmp_path / "project"))
     orchard.serve(Files.create(TREES))

@@ -192,6 +192,8 @@ def test_a_killed_holder_keeps_the_lock_for_a_while(database: Database, repo_roo
         assert f"process {other.process.pid} " in refusal(PostgresLocks(database, PATIENT))
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("killed-elsewhere")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
 def test_the_lock_is_taken_from_a_holder_that_gives_no_sign(
@@ -235,6 +237,8 @@ def test_a_holder_takes_its_lock_again_after_the_server_was_restarted(
     assert locks.read_head(DOMAIN) == link(1)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("database-restarted")
 @pytest.mark.parametrize("mode", [FAST, IMMEDIATE])
 def test_a_process_that_waits_goes_on_after_the_server_was_restarted(
@@ -271,6 +275,8 @@ def end_sessions(database: Database) -> None:
         cursor.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("database-stopped")
 def test_a_holder_without_its_database_may_not_write(
     database: Database, repo_root: Path, postgres_server: PostgresServer
@@ -287,6 +293,8 @@ def test_a_holder_without_its_database_may_not_write(
     assert answers[1] != "done\n"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("overtaken")
 @pytest.mark.parametrize("publishes", [True, False])
 def test_a_holder_that_was_stopped_and_overtaken_cannot_publish(

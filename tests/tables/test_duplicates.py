@@ -239,6 +239,8 @@ KEYS = {
 POLICIES = st.sampled_from(["reject", "keep_last", "keep_newest"])
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @given(data=st.data(), kind=st.sampled_from(sorted(KEYS)), policy=POLICIES)
 def test_the_rows_that_stay_are_those_of_one_pass_in_python(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: Any, policy: str

@@ -29,6 +29,8 @@ def made(home: Home, mirror: Path, declared: Source, partition: str | None = Non
     return tabulate(home, declared, part, raw, SHA, code_version=code_version(declared))
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "records", "rows", "rejected"),
     [
@@ -56,6 +58,8 @@ def test_every_record_arrives_or_is_rejected(
     assert table.duplicates == 0
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_years_hold_every_record_once(
     home: Home, mirror: Path, sources: dict[str, Source]
 ) -> None:

@@ -73,6 +73,8 @@ def test_a_home_has_the_storage_in_its_dagster_yaml(
         assert len(page.all_logs(run_id)) == len(instance.all_logs(run_id)) > 5
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("text", ["", "telemetry: {enabled: false}", DAGSTER_YAML])
 def test_an_older_home_is_read_and_written_by_both_storages(tmp_path: Path, text: str) -> None:
     (tmp_path / "dagster.yaml").write_text(text, encoding="utf-8")
@@ -144,6 +146,8 @@ with dg.DagsterInstance.get() as instance:
 """
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_another_process_sees_the_events_of_a_run_while_it_goes_on(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +179,8 @@ def test_the_file_of_a_run_is_closed_when_the_run_ends(instance: dg.DagsterInsta
     assert not [name for name in open_databases() if name.split(".")[0] in run_ids]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_fifty_runs_and_their_pages_leave_no_growing_number_of_open_files(
     tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -229,6 +235,8 @@ def remove_and_copy_back(history: Path) -> None:
         file.write_bytes(content)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("replace", [rename_and_restore, replace_each_file, remove_and_copy_back])
 def test_no_connection_survives_the_replacement_of_its_file(
     tmp_path: Path, instance: dg.DagsterInstance, replace: Callable[[Path], None]

@@ -111,6 +111,8 @@ def test_no_run_is_old_before_the_number_is_reached(
 OTHER = dg.AssetKey([DOMAIN, "another_table"])
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "record",
     [
@@ -132,6 +134,8 @@ def test_a_run_with_the_last_event_is_kept_however_old_it_is(
     assert event_log.instance.get_run_by_id(holder)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "record",
     [
@@ -149,6 +153,8 @@ def test_a_run_is_let_go_once_a_later_one_has_the_same_events(
     assert old_records(event_log, sample.home, domain) == runs[:2]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "tags",
     [
@@ -179,6 +185,8 @@ def test_a_run_of_two_domains_is_old_where_both_are_locked(
     assert old_records(event_log, sample.home, domain, "galaxy") == [shared, runs[0]]
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
 def test_a_live_run_is_never_old(
     status: str, event_log: EventLog, sample: SampleHome, domain: Domain

@@ -123,6 +123,8 @@ def written_files(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in files if path.stat().st_nlink == 1}
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_ruling_writes_and_builds_what_concerns_its_package(large_sample: SampleHome) -> None:
     ruling = "CVE-2026-000700,crowd07,not_applicable,,code_not_in_use\n"
     large_sample.change(RULINGS, lambda text: text + ruling)
@@ -138,6 +140,8 @@ def test_a_ruling_writes_and_builds_what_concerns_its_package(large_sample: Samp
     assert large_sample.states()["crowd07:CVE-2026-000700"] == "not_applicable"
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_the_first_run_after_a_week_builds_everything(large_sample: SampleHome) -> None:
     ruling = "CVE-2026-000700,crowd07,not_applicable,,code_not_in_use\n"
     large_sample.change(RULINGS, lambda text: text + ruling)
@@ -177,6 +181,8 @@ def test_a_full_run_writes_changed_documents_whole(large_sample: SampleHome) -> 
     )
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_scores_build_no_decision_and_write_no_document_without_them(
     large_sample: SampleHome,
 ) -> None:

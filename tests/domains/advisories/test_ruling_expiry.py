@@ -51,6 +51,8 @@ def sample(tmp_path: Path) -> SampleHome:
     return SampleHome.create(tmp_path)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 def test_a_ruling_decides_until_it_expires(sample: SampleHome) -> None:
     ends_at = AS_OF + 40 * DAY
     rule(sample, f"CVE-2026-900043,pebble,not_applicable,,unused,{ends_at.isoformat()},Ada")

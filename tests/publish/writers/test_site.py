@@ -177,6 +177,8 @@ def test_every_relative_link_of_a_site_leads_to_a_file_and_an_anchor(tmp_path: P
     assert list(find_broken_links(tmp_path / "set/site")) == []
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.fault("hostile-text")
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize(
@@ -366,6 +368,8 @@ def test_the_script_of_an_unchanged_group_is_a_link_if_the_states_are_declared(
     assert (tmp_path / "new" / script).samefile(tmp_path / "old" / script)
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("old_size", "new_size"), [(300, 2_000), (2_000, 300), (10, 2_000), (2_000, 10)]
 )

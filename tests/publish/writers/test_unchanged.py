@@ -137,6 +137,8 @@ def read_files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("document_format", FORMATS)
 def test_the_bytes_are_those_of_a_document_written_whole(

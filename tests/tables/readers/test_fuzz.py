@@ -171,6 +171,8 @@ TOKENS = st.sampled_from(
 )
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @given(
     edits=st.lists(
         st.tuples(st.integers(0, 2_000), st.integers(0, 12), TOKENS | st.binary(max_size=3)),
@@ -210,6 +212,8 @@ FIELDS = st.sampled_from(
 )
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @given(
     value=st.dictionaries(
         FIELDS, st.dictionaries(FIELDS, JUNK, max_size=4) | st.lists(JUNK, max_size=3), max_size=4

@@ -82,6 +82,8 @@ def test_a_record_that_is_read_raises_the_peak(tmp_path: Path) -> None:
     assert added_peak(tmp_path, "array", path, LIMIT * TIMES * 2) > 2.5 * LIMIT
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @needs_proc
 @pytest.mark.parametrize(
     "members",
@@ -144,6 +146,8 @@ def test_a_text_outside_of_all_records_is_refused_by_name_too(tmp_path: Path, na
     assert added_peak(tmp_path, name, path) <= 2.5 * LIMIT
 
 
+@pytest.mark.long
+@pytest.mark.ci
 @needs_proc
 @pytest.mark.parametrize("name", ["map", "list in a document", "geojson"])
 def test_a_key_above_the_limit_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
