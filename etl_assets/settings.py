@@ -93,6 +93,18 @@ class Settings(BaseSettings):
     event_log_password_env: str | None = Field(
         default=None, description="the name of the variable that has the password of its user"
     )
+    scratch: Path | None = Field(
+        default=None,
+        description="a folder on a disk of this machine for builds and temporary files, for a home"
+        " that several hosts share; default: in the home",
+    )
+    launcher: Literal["local", "celery", "k8s"] = Field(
+        default="local",
+        description="what executes runs: this process, a Celery worker or a Kubernetes job",
+    )
+    broker: SecretStr | None = Field(
+        default=None, description="the message broker of Celery, redis://host:port/number"
+    )
     notify: SecretStr | None = Field(
         default=None, description="addresses to notify of failures, as apprise spells them"
     )
@@ -195,6 +207,7 @@ class Settings(BaseSettings):
         "config",
         "signing_key",
         "dbt_profiles",
+        "scratch",
     )
     @classmethod
     def _make_absolute(cls, value: Path | None) -> Path | None:
@@ -212,9 +225,9 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("home")
+    @field_validator("home", "scratch")
     @classmethod
-    def _refuse_list_characters(cls, value: Path) -> Path:
+    def _refuse_list_characters(cls, value: Path | None) -> Path | None:
         # DuckDB takes the home for a list of paths (`file_search_path`) and has no escape for a
         # comma; dbt-duckdb takes the path of the warehouse for a URL.
         if found := sorted({",", "#"}.intersection(str(value))):
@@ -245,6 +258,13 @@ class Settings(BaseSettings):
     def _check_event_log(cls, value: str | None) -> str | None:
         return value and check_url(value)
 
+    @field_validator("launcher")
+    @classmethod
+    def _require_database(cls, value: str, info: ValidationInfo) -> str:
+        if value != "local" and not info.data.get("event_log"):
+            raise ValueError(f"expected ETL_EVENT_LOG beside {value}, found no such variable")
+        return value
+
     @field_validator("notify")
     @classmethod
     def _check_addresses(cls, value: SecretStr | None) -> SecretStr | None:
@@ -262,6 +282,11 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"https?://[^/\s]+/?", value.get_secret_value()):
             raise ValueError("expected http://host:port or https://host:port, found another text")
         return value
+
+    @property
+    def home_paths(self) -> Home:
+        """The home, with the part of it that is on a disk of this machine."""
+        return Home(self.home, self.scratch)
 
     @property
     def event_log_database(self) -> Database | None:
@@ -357,9 +382,14 @@ class Settings(BaseSettings):
             "EVENT_LOG_PASSWORD_ENV": self.event_log_password_env,
             "DBT_PROFILES": self.dbt_profiles,
             "DBT_TARGET": self.dbt_target,
+            "SCRATCH": self.scratch,
         }
         variables |= {f"{PREFIX}{name}": str(value) for name, value in others.items() if value}
         return {**os.environ, **variables}
+
+    def export_dagster_home(self) -> None:
+        """Let code of Dagster's in this process open the instance of these settings."""
+        os.environ["DAGSTER_HOME"] = str(self.dagster_home)
 
     def plain_environment(self) -> dict[str, str]:
         """Returns the environment for a program that needs no setting and no secret of ours."""

@@ -100,7 +100,8 @@ def test_all_errors_are_reported_at_once_with_their_lines(
     with pytest.raises(SettingsError) as raised:
         Settings.load(config=file)
 
-    names = "home, mirror, dagster_home, event_log, event_log_password_env, notify, proxy"
+    names = "home, mirror, dagster_home, event_log, event_log_password_env, scratch, launcher"
+    names += ", broker, notify, proxy"
     names += ", signing_key, signing_passphrase"
     names += ", domains_dir, dbt_dir, dbt_profiles, dbt_target, samples_dir, log_level"
     names += ", automation, ui_hosts, force_refresh, dry_run, no_color, overrides, perhaps 'home'"

@@ -64,7 +64,10 @@ def explain(
     declarations = load_declarations(settings)
     if broken := declarations.broken.get(key[0]):
         raise broken.error
-    at, home = _parse_time(as_of) if as_of is not None else None, Home(settings.home)
+    at, home = (
+        _parse_time(as_of) if as_of is not None else None,
+        Home(settings.home, settings.scratch),
+    )
     domain, values = resolve_domain(home, declarations.domains, key)
     explanation = explain(home, domain, values, at=at)
     print_result(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
@@ -93,7 +96,7 @@ def changes(
 
     settings = load_settings()
     declarations = load_declarations(settings, domain)
-    found = find_changes(Home(settings.home), declarations.domains, domain, since)
+    found = find_changes(Home(settings.home, settings.scratch), declarations.domains, domain, since)
     print_result(found.lines(), found.model_dump(mode="json"), as_json=as_json)
 
 

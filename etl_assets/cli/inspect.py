@@ -80,7 +80,9 @@ def status(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
 
     def read_cached(name: str) -> DomainStatus | None:
         declared = declarations.domains[name]
-        return status_from_cache(Home(settings.home), settings.event_log_folder, declared)
+        return status_from_cache(
+            Home(settings.home, settings.scratch), settings.event_log_folder, declared
+        )
 
     cached, errors = work_on_each(names, read_cached)
     states = [state for state in cached if state]
@@ -170,7 +172,7 @@ def stats(
     declarations = load_declarations(settings, domain)
     names, left_out = select_domains(declarations, domain)
     statistics, errors = work_on_each(
-        names, lambda name: count(Home(settings.home), name, last=last)
+        names, lambda name: count(Home(settings.home, settings.scratch), name, last=last)
     )
     lines: list[str] = []
     if output is StatsFormat.OPENMETRICS and not as_json:

@@ -369,7 +369,7 @@ def quarantine_list(source: OptionalSource = None, *, as_json: Json = False) -> 
         sources = [each for domain in domains.values() for each in domain.sources.values()]
     records = []
     for declared in sources:
-        records += quarantine.list_quarantined(Home(settings.home), declared)
+        records += quarantine.list_quarantined(Home(settings.home, settings.scratch), declared)
     print_result(
         [str(record) for record in records] or ["no file is in quarantine"],
         [record.model_dump(mode="json") for record in records],

@@ -115,7 +115,7 @@ class Candidate:
         if not self._marts.exists():
             # A run of the publish stage alone has no marts of its own yet.
             unchanged = model_records(session, graph)
-            provide_marts(session.dbt, graph, run.directory, unchanged=unchanged)
+            provide_marts(session, graph, run.directory, unchanged=unchanged)
         with open_signatures(self._signatures) as signatures:
             files = self._marts.glob("*.parquet")
             self._digests = {path.stem: signatures.digest(path) for path in files}

@@ -42,6 +42,7 @@ from etl_assets.publish.openpgp import SigningKey, load_signing_key
 from etl_assets.settings import Settings
 from etl_assets.storage.lock import Locks, domain_locks
 from etl_assets.storage.postgres import require_owner
+from etl_assets.storage.postgres_turns import PostgresTurns
 
 P = ParamSpec("P")
 C = TypeVar("C", bound=dg.Config)
@@ -82,7 +83,7 @@ class ProjectContext:
 
     @cached_property
     def home(self) -> Home:
-        return Home(self.settings.home)
+        return Home(self.settings.home, self.settings.scratch)
 
     def say(self, text: str) -> None:
         """Print a line, and keep it for the log in the run's directory."""
@@ -118,7 +119,11 @@ class ProjectContext:
     def client(self) -> Client:
         """Return an HTTP client that uses the proxy of the settings."""
         proxy = self.settings.proxy
-        return Client(proxy=proxy.get_secret_value() if proxy else None)
+        database = self.settings.event_log_database
+        return Client(
+            proxy=proxy.get_secret_value() if proxy else None,
+            turns=PostgresTurns(database) if database else None,
+        )
 
     def dbt(self, domain: Domain) -> DbtProject:
         return self._dbt_projects[domain.name]
@@ -188,8 +193,12 @@ class DomainSession:
         return self.event_log.read_sources(self.domain.sources.values())
 
     def published_directory(self) -> Path | None:
-        """Return the run directory that `latest` points to, or None."""
-        return run_directory.published_directory(self.home, self.domain.name)
+        """Return the run directory of the newest published set, or None.
+
+        Another host may see `latest` later than it moved; a database of the locks is up to date.
+        """
+        newest = self.project.locks.read_head(self.domain.name)
+        return run_directory.published_directory(self.home, self.domain.name, newest)
 
 
 @dataclass(frozen=True)

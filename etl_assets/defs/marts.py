@@ -384,9 +384,7 @@ class _ModelsBuild:
             if unique_id not in self.built
         }
         unchanged = {self._graph.models[key].name: record for key, record in last_builds.items()}
-        files = provide_marts(
-            self._session.dbt, self._graph, self._run.directory, unchanged=unchanged
-        )
+        files = provide_marts(self._session, self._graph, self._run.directory, unchanged=unchanged)
         records = {}
         for unique_id, model in self._graph.models.items():
             last_build, file = last_builds.get(unique_id), files.get(model.name)
@@ -463,17 +461,16 @@ def _require_intact_tables(session: DomainSession, signatures: Signatures) -> No
 
 
 def provide_marts(
-    project: DbtProject, graph: Graph, directory: Path, *, unchanged: Mapping[str, ModelBuild]
+    session: DomainSession, graph: Graph, directory: Path, *, unchanged: Mapping[str, ModelBuild]
 ) -> dict[str, Path]:
     """Put all marts below `directory`, and return their files by name.
 
     An unchanged mart is a link to the published file; the others come from the warehouse.
     """
-    home, domain = project.home, project.domain
-    published = run_directory.published_directory(home, domain)
+    published = session.published_directory()
     linked: dict[str, Path] = {}
     exported: dict[str, Sequence[str]] = {}
-    with open_signatures(home.signatures(domain)) as signatures:
+    with open_signatures(session.home.signatures(session.domain.name)) as signatures:
         for mart in graph.marts:
             name = f"{MARTS}/{mart.name}.parquet"
             record = unchanged.get(mart.name)
@@ -482,7 +479,7 @@ def provide_marts(
                 linked[mart.name] = directory / name
             else:
                 exported[mart.name] = mart.key
-    return linked | project.export(exported, directory / MARTS)
+    return linked | session.dbt.export(exported, directory / MARTS)
 
 
 def _check_results(

@@ -112,6 +112,8 @@ def sample_settings(settings: Settings, *, home: Path, mirror: str, dbt_dir: Pat
             "home": home,
             "dagster_home": home / ".dagster",
             "event_log": None,
+            "launcher": "local",
+            "scratch": None,
             "mirror": mirror,
             "notify": None,
             "dbt_dir": dbt_dir,

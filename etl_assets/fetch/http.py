@@ -31,7 +31,7 @@ from etl_assets.fetch.network_guard import (
     redact_url,
     resolve_redirect,
 )
-from etl_assets.fetch.rate_limiter import Clock, HostRateLimiter, TransferStats
+from etl_assets.fetch.rate_limiter import Clock, HostRateLimiter, TransferStats, Turns
 from etl_assets.fetch.request_timer import RequestTimer
 from etl_assets.model.errors import (
     ContentError,
@@ -220,7 +220,9 @@ class Client:
         clock: Clock | None = None,
         network: Network | None = None,
         proxy: str | None = None,
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns
         for name in VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.clock = clock or Clock()
@@ -242,6 +244,8 @@ class Client:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+        if self._turns:
+            self._turns.close()
 
     def stop(self) -> None:
         """End every running transfer at its next step."""
@@ -265,7 +269,7 @@ class Client:
         with self._lock:
             if target.host not in self._rate_limiters:
                 self._rate_limiters[target.host] = HostRateLimiter(
-                    target.host, self.clock, self._stop
+                    target.host, self.clock, self._stop, self._turns
                 )
             return self._rate_limiters[target.host]
 

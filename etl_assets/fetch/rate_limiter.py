@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Condition, Event
+from typing import Protocol
 
 from etl_assets.declarations.source import Limits
 from etl_assets.model.errors import UnreachableError
@@ -36,10 +37,26 @@ class TransferStats:
     waited_seconds: float = 0.0
 
 
-class HostRateLimiter:
-    """Applies the limits of one host; shared by all threads of a run."""
+class Turns(Protocol):
+    """The starts of requests of all processes that share an event log."""
 
-    def __init__(self, name: str, clock: Clock, stop: Event) -> None:
+    def reserve(self, host: str, seconds: float) -> float:
+        """Return in how many seconds the next request may start; its turn takes `seconds`."""
+
+    def postpone(self, host: str, seconds: float) -> None:
+        """Start no request for a time."""
+
+    def close(self) -> None: ...
+
+
+class HostRateLimiter:
+    """Applies the limits of one host; shared by all threads of a run.
+
+    With `turns`, requests of other processes count, too.
+    """
+
+    def __init__(self, name: str, clock: Clock, stop: Event, turns: Turns | None = None) -> None:
+        self._turns = turns
         self._name = name
         self._clock = clock
         self._stop = stop
@@ -66,7 +83,11 @@ class HostRateLimiter:
                 start = max(now, self._next_start)
                 # Reserved before the wait, so that the next thread queues up behind this one.
                 self._next_start = start + 1 / limits.requests_per_second
-            self.wait(start - now, stats)
+            pause = start - now
+            if self._turns:
+                turn = self._turns.reserve(self._name, 1 / limits.requests_per_second)
+                pause = max(pause, turn)
+            self.wait(pause, stats)
             yield
         finally:
             with self._free:
@@ -77,6 +98,8 @@ class HostRateLimiter:
         """Start no request for a time, as the host has asked (Retry-After)."""
         with self._free:
             self._next_start = max(self._next_start, self._clock.monotonic() + seconds)
+        if self._turns:
+            self._turns.postpone(self._name, seconds)
 
     def record_success(self) -> None:
         with self._free:

@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -29,7 +29,7 @@ from etl_assets.marts.data_tests import DataTest, query_failing_rows, run_tests
 from etl_assets.marts.lineage_cache import ModelLineage
 from etl_assets.marts.node_result import NodeResult
 from etl_assets.marts.profile import DbtProfile
-from etl_assets.model.errors import BuildError
+from etl_assets.model.errors import BuildError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.run_log import StepProgress, no_step_progress
 from etl_assets.model.run_manifest import FailingRows
@@ -91,10 +91,25 @@ class DbtProject:
     def all_vars(self) -> dict[str, Any]:
         """The vars of an invocation; the first two are read by `profiles.yml` only."""
         return {
-            "home": str(self.home.root),
+            "home": self._search_path,
             "warehouse": str(self.warehouse),
             **self._parse_vars,
         }
+
+    @property
+    def _search_path(self) -> str:
+        """The folder that paths in models start at; one on another disk links the tables."""
+        if self.home.local != self.home.root:
+            link, target = self.home.local / "data" / "tables", self.home.root / "data" / "tables"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # of another process
+                link.symlink_to(target, target_is_directory=True)
+            if link.readlink() != target:
+                raise HomeError(
+                    f"{link}: expected a link to {target}, found one to {link.readlink()}; let "
+                    "ETL_SCRATCH name a folder that no other home uses"
+                )
+        return str(self.home.local)
 
     @property
     def _parse_vars(self) -> dict[str, Any]:
@@ -102,7 +117,7 @@ class DbtProject:
         return {
             "domain": self.domain,
             "tables": self.home.relative(self.home.tables(self.domain)),
-            "inputs": self.home.relative(self.home.build_inputs(self.domain)),
+            "inputs": self.home.build_inputs(self.domain).relative_to(self.home.local).as_posix(),
             **self.vars,
         }
 
@@ -268,7 +283,7 @@ class DbtProject:
         import duckdb
 
         config: dict[str, Any] = {
-            "file_search_path": str(self.home.root),
+            "file_search_path": self._search_path,
             "memory_limit": READ_MEMORY_LIMIT,
         }
         return duckdb.connect(str(self.warehouse), read_only=True, config=config)

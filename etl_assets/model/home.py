@@ -15,6 +15,13 @@ class Home:
     """The directory of all data and output; paths in records are relative to its `root`."""
 
     root: Path
+    scratch_root: Path | None = None
+    """A folder on a disk of this machine, for what other hosts neither read nor need."""
+
+    @property
+    def local(self) -> Path:
+        """The folder of files that this machine alone uses; in the home by default."""
+        return self.scratch_root or self.root
 
     @property
     def raw(self) -> Path:
@@ -53,7 +60,7 @@ class Home:
         )
 
     def warehouse(self, domain: str) -> Path:
-        return self.root / "data" / "warehouse" / f"{domain}.duckdb"
+        return self.local / "data" / "warehouse" / f"{domain}.duckdb"
 
     def complete_marker(self, domain: str) -> Path:
         """A file that exists while the last build of the warehouse is complete."""
@@ -62,15 +69,15 @@ class Home:
 
     def build_inputs(self, domain: str) -> Path:
         """The inputs of a build besides tables: logical time, source health and history."""
-        return self.root / "data" / "warehouse" / domain / "inputs"
+        return self.local / "data" / "warehouse" / domain / "inputs"
 
     def dbt_target(self, domain: str) -> Path:
-        return self.root / "data" / "warehouse" / domain / "target"
+        return self.local / "data" / "warehouse" / domain / "target"
 
     @property
     def scratch(self) -> Path:
         """Temporary builds that are not published."""
-        return self.root / "data" / "scratch"
+        return self.local / "data" / "scratch"
 
     def outputs(self, domain: str) -> Path:
         return self.root / "outputs" / domain
@@ -100,11 +107,11 @@ class Home:
 
     def signatures(self, domain: str) -> Path:
         """A cache of the digests of files that did not change since they were hashed."""
-        return self.root / "data" / f"{domain}.signatures.json"
+        return self.local / "data" / f"{domain}.signatures.json"
 
     def event_log_cache(self, domain: str) -> Path:
         """A cache of what the event log says, for verbs that only look; its loss costs time."""
-        return self.root / "data" / f"{domain}.event_log_cache.json"
+        return self.local / "data" / f"{domain}.event_log_cache.json"
 
     @property
     def identity(self) -> Path:
@@ -115,4 +122,6 @@ class Home:
         return self.root / "data" / f"{domain}.lock"
 
     def relative(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        """The path as records and messages name it; a file of this machine alone is absolute."""
+        is_local = self.scratch_root is not None and path.is_relative_to(self.scratch_root)
+        return str(path) if is_local else path.relative_to(self.root).as_posix()

@@ -58,7 +58,7 @@ def examine(
 
     `problems` are those of the folder of all declarations.
     """
-    home, domains = Home(settings.home), declarations.domains
+    home, domains = Home(settings.home, settings.scratch), declarations.domains
     locks = domain_locks(home, settings.event_log_database)
     event_log = _read_event_log(settings, domains)
     free_bytes = disk.free_bytes(home.root / "data")
@@ -140,7 +140,7 @@ def _read_event_log(settings: Settings, domains: Mapping[str, Domain]) -> _Event
     try:
         # Opening the event log would create it.
         if not _has_event_log(settings):
-            return _EventLogState(_check_missing_event_log(Home(settings.home)))
+            return _EventLogState(_check_missing_event_log(Home(settings.home, settings.scratch)))
         states = _read_states(settings, domains)
     except Exception as error:  # noqa: BLE001 - a damaged database raises errors of many libraries
         first_line = str(error).strip().partition("\n")[0]
@@ -221,7 +221,7 @@ def _unswitched(domain: Domain) -> dict[str, bool | None]:
 
 def _read_states(settings: Settings, domains: Mapping[str, Domain]) -> dict[str, DomainState]:
     """Return the state of each domain, from the cache if that of all is current."""
-    home, dagster_home = Home(settings.home), settings.event_log_folder
+    home, dagster_home = Home(settings.home, settings.scratch), settings.event_log_folder
     if are_readable(dagster_home):
         keys = {name: state_key(home, dagster_home, domain) for name, domain in domains.items()}
         cached = {name: load_state(home, name, key) for name, key in keys.items()}

@@ -101,7 +101,9 @@ def prune(
 def _find_runs(session: DomainSession, *, damaged: bool) -> dict[Path, str]:
     """Return the run directories to remove, with the reasons."""
     unfinished = session.event_log.unfinished_directories(session.domain.name)
-    old_runs = old_files.list_old_runs(session.home, session.domain, unfinished=unfinished)
+    old_runs = old_files.list_old_runs(
+        session.home, session.domain, session.published_directory(), unfinished=unfinished
+    )
     runs = dict.fromkeys(old_runs, OLD_RUN)
     for path in find_damaged_runs(session) if damaged else ():
         if path.name not in unfinished:

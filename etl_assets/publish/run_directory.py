@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
+from etl_assets.model.records import PublishedLink
 from etl_assets.model.run_manifest import MANIFEST_FILE, RunManifest
 from etl_assets.storage import atomic_write
 from etl_assets.storage.atomic_write import atomic_file, flush_to_disk
@@ -300,11 +301,16 @@ def withdraw_publication(run_dir: Path) -> None:
     _pending_link(run_dir).unlink(missing_ok=True)
 
 
-def published_directory(home: Home, domain: str) -> Path | None:
+def published_directory(
+    home: Home, domain: str, newest: PublishedLink | None = None
+) -> Path | None:
     """The directory of the published set, or None before the first publication.
 
-    Raises HomeError if `latest` is not a link, or is a link to nothing.
+    That is the one of `newest`, which a database has, if it exists; else that of `latest`. Raises
+    HomeError if `latest` is not a link, or is a link to nothing.
     """
+    if newest and (directory := home.outputs(domain) / newest.directory).is_dir():
+        return directory
     latest = home.latest(domain)
     if not latest.is_symlink():
         if latest.exists():

@@ -249,7 +249,11 @@ def test_old_runs_are_removed_unless_they_are_published(sample: SampleHome) -> N
     latest.unlink()
     latest.symlink_to(second.name)
 
-    old_runs = list_old_runs(sample.home, with_retention(sample, keep_runs=1))
+    old_runs = list_old_runs(
+        sample.home,
+        with_retention(sample, keep_runs=1),
+        run_directory.published_directory(sample.home, DOMAIN),
+    )
 
     assert old_runs == [first]
     assert third.exists()

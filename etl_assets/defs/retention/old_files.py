@@ -28,14 +28,17 @@ SCRATCH_AGE = timedelta(days=1)
 
 
 def list_old_runs(
-    home: Home, domain: Domain, *, unfinished: AbstractSet[str] = frozenset()
+    home: Home,
+    domain: Domain,
+    published: Path | None,
+    *,
+    unfinished: AbstractSet[str] = frozenset(),
 ) -> list[Path]:
     """Return the run directories beyond the declared number that nothing needs, oldest first.
 
     `unfinished` are the names of those that a run of Dagster's pages still writes to.
     """
     directories = run_directory.list_directories(home, domain.name)
-    published = run_directory.published_directory(home, domain.name)
     keep_runs = domain.retention.keep_runs
     kept_runs = directories[:keep_runs] + ([published] if published else [])
     old_runs = [

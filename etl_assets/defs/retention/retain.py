@@ -43,7 +43,9 @@ def _retain(session: DomainSession, now: datetime) -> None:
     for path in old_files.list_old_scratch(home, domain, now):
         shutil.rmtree(path)
     unfinished = session.event_log.unfinished_directories(domain.name)
-    old_runs = old_files.list_old_runs(home, domain, unfinished=unfinished)
+    old_runs = old_files.list_old_runs(
+        home, domain, session.published_directory(), unfinished=unfinished
+    )
     # Finding what nothing needs reads the history of every part, a sixth of a small run's time: so
     # it waits for a tenth of the runs to be old. Ages are looked at once a day.
     is_due = len(old_runs) > domain.retention.keep_runs // 10

@@ -25,9 +25,8 @@ from etl_assets.storage import disk
 
 KEY_EXPIRES_SOON = timedelta(days=30)
 MIN_FREE_BYTES = 256 << 20  # for what a run writes besides files: events, dbt's target, a report
-# Folders below data/ that every run writes, and those that only some runs or commands write.
-RUN_FOLDERS = ("raw", "partial", "tables", "rejects", "warehouse")
-OCCASIONAL_FOLDERS = ("quarantine", "scratch")
+# Folders below data/ that every run writes, on whichever host.
+RUN_FOLDERS = ("raw", "partial", "tables", "rejects")
 
 
 def check_folders(
@@ -36,10 +35,12 @@ def check_folders(
     """Check that every folder that a run writes is writable."""
     data = home.root / "data"
     run_folders = [data / name for name in RUN_FOLDERS]
+    local = home.local / "data"
+    run_folders.append(local / "warehouse")
     sources = (source for domain in domains.values() for source in domain.sources.values())
     if any(source.for_each for source in sources):
         run_folders.append(data / "answers")
-    occasional_folders = [data / name for name in OCCASIONAL_FOLDERS]
+    occasional_folders = [data / "quarantine", local / "scratch"]
     # SQLite creates journals next to its databases, so the folders must be writable too.
     storage_folders = [dagster_home / name for name in ("history", "schedules")]
     yield _check_writable("home", [home.root])
