@@ -75,6 +75,11 @@ class Locks(Protocol):
         """Return what `move_head` recorded last; None if it never did, or records nothing."""
 
 
+def run_lock_name(run_id: str) -> str:
+    """Return the name of the lock that the worker of a run has, in place of a domain's."""
+    return f"run/{run_id}"
+
+
 def domain_locks(home: Home, database: Database | None) -> Locks:
     """Return the locks of a home: in the database of its event log, if it has one."""
     if database is None:

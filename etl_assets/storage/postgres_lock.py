@@ -8,6 +8,7 @@ nothing here.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 APPLICATION = "etl lock"
 LOCK_CLASS = 0x65746C  # "etl": the first of the two numbers of our advisory locks
 ROW_LOCK_MILLISECONDS = 5000  # for the row of a lock that is being taken or published under
+MAX_CLOCK_SECONDS = 300  # between this machine and the server
 PROBES = 3  # connections that a pooler would serve by the session of another one
 
 CREATE = """\
@@ -71,6 +73,8 @@ returning pg_backend_pid()"""
 RELEASE = """\
 update etl_lock set pid = null, host = null, operator = null, since = null, heartbeat_at = null
 where domain = %s and number = %s"""
+# The lock of a run is never taken again.
+FORGET = "delete from etl_lock where domain = %s and number = %s and domain like 'run/%%'"
 MOVE_HEAD = """\
 insert into etl_head (domain, number, link, moved_at)
 select domain, number, %s::jsonb, clock_timestamp() from etl_lock
@@ -241,6 +245,7 @@ class _HeldLock:
                 row = _read(cursor, self.domain, self.timing)
                 if row.is_taken:
                     return row  # it lost its connection, and may take its lock again
+                _require_clock(cursor, self.database.url)
                 values = (holder.pid, holder.host, holder.operator, self.domain)
                 cursor.execute(TAKE, values)
                 self.row_id, self.number = row.id, cursor.fetchone()[0]
@@ -263,6 +268,7 @@ class _HeldLock:
             if self._connection and not self._lost:
                 with suppress(import_driver().Error), self._connection.cursor() as cursor:
                     cursor.execute(RELEASE, (self.domain, self.number))
+                    cursor.execute(FORGET, (self.domain, self.number))
             self._disconnect()
 
     def require(self) -> None:
@@ -445,6 +451,18 @@ def _read_head(cursor: Cursor, domain: str) -> PublishedLink | None:
     cursor.execute("select link from etl_head where domain = %s", (domain,))
     row = cursor.fetchone()
     return PublishedLink.model_validate(row[0], strict=False) if row else None
+
+
+def _require_clock(cursor: Cursor, url: str) -> None:
+    """Raise HomeError if this machine has another time: it would be in history and documents."""
+    cursor.execute("select extract(epoch from clock_timestamp())::float8")
+    ahead = time.time() - float(cursor.fetchone()[0])
+    if abs(ahead) > MAX_CLOCK_SECONDS:
+        raise HomeError(
+            f"{socket.gethostname()}: expected a clock within {MAX_CLOCK_SECONDS} s of that of "
+            f"{url}, found one that is {abs(ahead):,.0f} s {'ahead' if ahead > 0 else 'behind'}; "
+            "set it, then run again"
+        )
 
 
 def _try_advisory_lock(cursor: Cursor, row_id: int) -> bool:

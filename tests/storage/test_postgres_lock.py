@@ -366,3 +366,43 @@ def test_of_processes_that_ask_at_once_one_gets_the_lock(
 
     assert lines.count("held\n") == 1
     assert all("is held by" in line for line in lines if line != "held\n")
+
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+TAKE_LOCK = """
+import sys
+from pydantic import SecretStr
+from etl_assets.storage.postgres import Database
+from etl_assets.storage.postgres_lock import PostgresLocks
+with PostgresLocks(Database(sys.argv[1], SecretStr(sys.argv[2]))).take("plums", on_wait=print):
+    print("taken")
+"""
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="needs libfaketime, found none")
+@pytest.mark.fault("clock-of-worker")
+@pytest.mark.parametrize(
+    ("offset", "found"),
+    [("+1d", "86,400 s ahead"), ("-1h", "3,600 s behind"), ("-10m", "600 s behind"), ("+60", None)],
+)
+def test_a_machine_with_another_time_takes_no_lock(
+    database: Database, offset: str, found: str | None
+) -> None:
+    environment = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", TAKE_LOCK, database.url, PASSWORD],
+        env={**os.environ, **environment},  # noqa: TID251 - of a child
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if found is None:
+        assert result.stdout == "taken\n", result.stderr
+    else:
+        assert "expected a clock within 300 s" in result.stderr
+        assert found.split(" ")[-1] in result.stderr

@@ -463,6 +463,31 @@ MACHINE = (
         "refused, with path and host of that home",
     ),
     Fault(
+        "worker-lost",
+        "a worker is killed with its host, in the fetch, the tables, the marts or the publication",
+        "another worker takes up the run 60 s later, and the command that submitted it goes on",
+    ),
+    Fault(
+        "worker-stopped",
+        "a worker is stopped until another one has its run, and goes on then",
+        "it publishes nothing; the run of the other one completes",
+    ),
+    Fault(
+        "clock-of-worker",
+        "the clock of a host differs by more than 5 minutes from that of the database",
+        "its runs are refused, with the difference",
+    ),
+    Fault(
+        "broker-restarted",
+        "the message broker is restarted while a worker executes a run",
+        "the run completes; later runs are submitted as before",
+    ),
+    Fault(
+        "broker-stopped",
+        "the message broker does not answer",
+        "an error that names it; nothing is submitted",
+    ),
+    Fault(
         "raw-file-lost",
         "a raw file deleted or edited by hand",
         "detected by its hash, reported by `etl manifest verify`, fetched again",
