@@ -51,6 +51,10 @@ test-all: ## every test, including long ones and drills
 test-cov: ## the fast and long tests, with the coverage floor
 	@$(MAKE) test MARK="not drill" PYTEST="--cov --cov-report=term $(PYTEST)"
 
+.PHONY: test-cluster
+test-cluster: setup-dev ## workers that are killed, stopped and cut off (needs PostgreSQL and Redis)
+	$(BIN)/python -m pytest -n 0 -m "" tests/defs/workers $(PYTEST)
+
 .PHONY: drill
 drill: ## every further write point and fault (half an hour)
 	@$(MAKE) test MARK=drill

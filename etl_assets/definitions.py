@@ -7,6 +7,8 @@ import dagster as dg
 from etl_assets.declarations.load import load_each
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_code_location
+from etl_assets.defs.workers.run_job import build_run_job
+from etl_assets.operations.run import run_here
 from etl_assets.publish.writers.registry import document_violations
 from etl_assets.settings import Settings
 
@@ -21,4 +23,9 @@ def defs() -> dg.Definitions:
         dbt_dir=settings.dbt_dir,
         document_rules=document_violations,
     )
-    return build_code_location(ProjectContext(settings, declarations.domains, declarations.broken))
+    project = ProjectContext(settings, declarations.domains, declarations.broken)
+    definitions = build_code_location(project)
+    if settings.launcher == "local":
+        return definitions
+    jobs = [build_run_job(each, project, run_here) for each in project.domains.values()]
+    return dg.Definitions.merge(definitions, dg.Definitions(jobs=jobs))

@@ -53,6 +53,11 @@ def job_name(domain: Domain) -> str:
     return f"{JOB_PREFIX}{domain.name}"
 
 
+def submitted_job_name(domain: Domain) -> str:
+    """Of the job that executes what a command submits."""
+    return f"run_{domain.name}"
+
+
 def verify_job_name(domain: Domain) -> str:
     return f"{VERIFY_PREFIX}{domain.name}"
 

@@ -38,7 +38,7 @@ from etl_assets.declarations.names import NONE_BROKEN
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, DomainSession, ProjectContext, ProjectSession
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
-from etl_assets.defs.instance.dagster_yaml import storage_settings, write_dagster_yaml
+from etl_assets.defs.instance.dagster_yaml import instance_settings, write_dagster_yaml
 from etl_assets.defs.instance.faults import database_errors
 from etl_assets.defs.model_state import former_check_keys, take_over_renamed_models
 from etl_assets.defs.plan import Plan
@@ -106,14 +106,14 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         home.mkdir(parents=True, exist_ok=True)
         database = settings.event_log_database
         if database:
-            require_owner(database, Home(settings.home))
+            require_owner(database, Home(settings.home, settings.scratch))
         write_dagster_yaml(settings)
         # Dagster looks for its settings by a glob pattern, to which a `[` or `*` in the path gives
         # another meaning, without an error: so they are read here and passed, and Dagster reads an
         # empty file. Drop this once Dagster escapes the path.
         declared = yaml.safe_load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
         with _settings_errors(home / "dagster.yaml"):
-            settings_of_instance = declared | storage_settings(declared, settings)
+            settings_of_instance = declared | instance_settings(declared, settings)
             reference = InstanceRef.from_dir(
                 str(home), config_filename=os.devnull, overrides=settings_of_instance
             )
@@ -221,13 +221,13 @@ def _execute(
         run_config=run_config,
         tags=tags,
         asset_selection=frozenset(selection),
-        remote_job_origin=_job_origin(job.name),
+        remote_job_origin=job_origin(job.name),
     )
     # The failure hook writes the manifest, which says what failed.
     return execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
 
 
-def _job_origin(name: str) -> RemoteJobOrigin:
+def job_origin(name: str) -> RemoteJobOrigin:
     """Return the origin of a job in the code location of `workspace.yaml`."""
     target = LoadableTargetOrigin(
         executable_path=sys.executable, module_name=f"{PACKAGE.name}.definitions"

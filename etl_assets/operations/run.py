@@ -50,6 +50,23 @@ def plan_run(session: DomainSession, options: RunOptions) -> Plan:
 def run_domain(
     session: DomainSession, options: RunOptions, *, partitions: tuple[str, str] | None = None
 ) -> RunManifest:
+    """Run one domain, here or on a worker, and return the manifest; see `run_here`."""
+    if session.project.settings.launcher == "local":
+        return run_here(session, options, partitions)
+    from etl_assets.defs.workers.submit import submit
+
+    _refuse_other_times(options.as_of)
+    copy_directory = options.output_dir
+    if copy_directory:
+        copy_directory = require_copy_target(session, copy_directory)
+    manifest = submit(session, options, partitions)
+    _copy_if_current(session, copy_directory, manifest)
+    return manifest
+
+
+def run_here(
+    session: DomainSession, options: RunOptions, partitions: tuple[str, str] | None = None
+) -> RunManifest:
     """Run one domain under its lock and return the manifest, which says how the run ended.
 
     `partitions` are the first and the last partition to run. Raises BuildError if a step fails
@@ -71,10 +88,14 @@ def run_domain(
             finish_run.notify_error(session, error)
             raise
         retain(session, now=datetime.now(UTC))
-        if copy_directory:
-            is_current = manifest.published or manifest.is_unchanged
-            copy_published(session, copy_directory, published=is_current)
+        _copy_if_current(session, copy_directory, manifest)
         return manifest
+
+
+def _copy_if_current(session: DomainSession, target: Path | None, manifest: RunManifest) -> None:
+    if target:
+        is_current = manifest.published or manifest.is_unchanged
+        copy_published(session, target, published=is_current)
 
 
 def backfill(

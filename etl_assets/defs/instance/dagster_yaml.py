@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -57,6 +58,22 @@ retention:
       success: 90
       failure: 90
 """
+LAUNCHER_KEY, MONITORING_KEY = "run_launcher", "run_monitoring"
+CELERY_LAUNCHER = """\
+run_launcher:
+  module: etl_assets.defs.instance.celery_launcher
+  class: CeleryLauncher
+"""
+KUBERNETES_CLASS = ("etl_assets.defs.instance.kubernetes_launcher", "KubernetesLauncher")
+# A run waits in the queue for as long as others run; Dagster ends one that has not begun by then.
+MONITORING = """\
+run_monitoring:
+  enabled: true
+  poll_interval_seconds: 15
+  start_timeout_seconds: 86400
+  cancel_timeout_seconds: 300
+  max_resume_run_attempts: 3
+"""
 SQLITE_CLASS = ("etl_assets.defs.instance.sqlite_storage", "SqliteStorage")
 POSTGRES_CLASS = ("etl_assets.defs.instance.postgres_storage", "PostgresStorage")
 OWN = {SQLITE_CLASS, POSTGRES_CLASS}
@@ -92,19 +109,32 @@ def write_dagster_yaml(settings: Settings) -> None:
             f"ETL_EVENT_LOG: expected {url}, which {path} names, found no such variable; set it, "
             "or move that file away to begin another event log"
         )
+    text += _launcher_text(path, yaml.safe_load(text) or {}, settings)
     if text != before:
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def storage_settings(declared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def instance_settings(declared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return what the settings say of the storage and the launcher that `dagster.yaml` declares.
+
+    The home is in no file, as hosts may mount it elsewhere; its `.env` may have secrets.
+    """
+    launcher = declared.get(LAUNCHER_KEY, {})
+    own = yaml.safe_load(CELERY_LAUNCHER)[LAUNCHER_KEY]
+    of_launcher = {}
+    if launcher == own:
+        of_launcher = {LAUNCHER_KEY: {**own, "config": {"home": str(settings.home)}}}
+    return _storage_settings(declared, settings) | of_launcher
+
+
+def _storage_settings(declared: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Return the storage of the settings, unless `dagster.yaml` declares another one.
 
     The variable that DAGSTER_YAML names need not be set here, and an older home has no `storage`.
     """
     if settings.event_log:
         storage = _own_storage(settings)
-        # Its `.env` may have the password. Not in the file, as hosts may mount a home elsewhere.
         storage["custom"]["config"]["home"] = str(settings.home)
         return {"storage": storage}
     own = yaml.safe_load(SQLITE_STORAGE)["storage"]
@@ -112,6 +142,31 @@ def storage_settings(declared: Mapping[str, Any], settings: Settings) -> dict[st
         return {}
     base_dir = {"base_dir": str(settings.dagster_home)}
     return {"storage": {"custom": {**own["custom"], "config": base_dir}}}
+
+
+def _launcher_text(path: Path, declared: Mapping[str, Any], settings: Settings) -> str:
+    """Return what the file lacks for the launcher of the settings.
+
+    Raises SettingsError if it declares another one. With `local` it may have one for the pages.
+    """
+    if settings.launcher == "local":
+        return ""
+    found = declared.get(LAUNCHER_KEY)
+    own = yaml.safe_load(CELERY_LAUNCHER)[LAUNCHER_KEY]
+    expected = (own["module"], own["class"]) if settings.launcher == "celery" else KUBERNETES_CLASS
+    if found is not None and (found.get("module"), found.get("class")) != expected:
+        raise SettingsError(
+            f"{path}: expected {'.'.join(expected)} in `run_launcher`, as ETL_LAUNCHER is "
+            f"{settings.launcher}, found {found.get('module')}.{found.get('class')}; correct one "
+            "of them"
+        )
+    if found is None and settings.launcher == "k8s":
+        raise SettingsError(
+            f"{path}: expected `run_launcher` with the image and the volumes of jobs, as "
+            "ETL_LAUNCHER is k8s, found none; docs/deploy.md has an example"
+        )
+    monitoring = "" if MONITORING_KEY in declared else MONITORING
+    return ("" if found else CELERY_LAUNCHER) + monitoring
 
 
 def _class_of(declared: Mapping[str, Any]) -> tuple[str, str]:

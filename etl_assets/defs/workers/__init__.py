@@ -1,0 +1,1 @@
+"""Runs that a command submits and a worker on another host executes."""
