@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeVar
 
 import dagster as dg
@@ -43,6 +44,8 @@ from etl_assets.model.records import (
 )
 
 R = TypeVar("R", bound=Record)
+PartitionEvents = dict[str, dg.EventLogRecord]
+T = TypeVar("T")
 
 COMMAND_TAG = "etl/command"  # its value is the domain; a run that Dagster's UI launches has none
 DIRECTORY_TAG_PREFIX = "etl/directory/"  # with the domain; its value names the run directory
@@ -50,6 +53,7 @@ DIRECTORY_TAG_PREFIX = "etl/directory/"  # with the domain; its value names the 
 UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
 PROBED_AT = "probed_at"  # the metadata entry of an observation
 PAGE_SIZE = 100  # events a query
+ASSETS_A_QUERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +76,19 @@ class EventLog:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
         # Events never change, so that a step that reads the state again pays for the query alone.
-        self._read_events: dict[dg.AssetKey, list[dg.EventLogRecord]] = {}
+        self._read_events: dict[int, dg.EventLogRecord] = {}
 
     def read_sources(self, sources: Iterable[Source]) -> dict[str, SourceState]:
         """Return the state of each source by name.
 
-        All unpartitioned sources together cost one query for each stage.
+        All unpartitioned sources together cost one query for each stage and thousand; a partitioned
+        one costs one query for each stage, and all of these together one for each page of events.
         """
         states: dict[str, SourceState] = {}
         sources = list(sources)
+        partitioned = [source for source in sources if source.partitions is not None]
+        stages = (asset_keys.raw_key, asset_keys.validated_key, asset_keys.table_key)
+        events = self._newest_events([key(source) for source in partitioned for key in stages])
         single = [source for source in sources if source.partitions is None]
         raw = self.latest_records(map(asset_keys.raw_key, single), FetchResult)
         validated = self.latest_records(map(asset_keys.validated_key, single), ValidationResult)
@@ -94,9 +102,11 @@ class EventLog:
                 )
             else:
                 states[source.name] = _without_forgotten(
-                    self.partition_records(asset_keys.raw_key(source), FetchResult),
-                    self.partition_records(asset_keys.validated_key(source), ValidationResult),
-                    self.partition_records(asset_keys.table_key(source), TableResult),
+                    self._read_partitions(asset_keys.raw_key(source), events, FetchResult),
+                    self._read_partitions(
+                        asset_keys.validated_key(source), events, ValidationResult
+                    ),
+                    self._read_partitions(asset_keys.table_key(source), events, TableResult),
                 )
         return states
 
@@ -106,7 +116,7 @@ class EventLog:
         """Return when each source's remote last answered a fetch or a recorded probe, by name."""
         names = {asset_keys.raw_key(source): source.name for source in sources}
         contacts: dict[str, datetime] = {}
-        for entry in self.instance.get_asset_records(list(names)):
+        for entry in self._asset_records(names):
             name = names[entry.asset_entry.asset_key]
             last = entry.asset_entry.last_materialization_record
             # An outage or a skipped source materializes too, with the file of an earlier contact.
@@ -125,10 +135,9 @@ class EventLog:
         return self.latest_records([key], kind).get(key)
 
     def latest_records(self, keys: Iterable[dg.AssetKey], kind: type[R]) -> dict[dg.AssetKey, R]:
-        """Return the last record of each asset that was ever materialized, with one query."""
+        """Return the last record of each asset that was ever materialized, a query a thousand."""
         records = {}
-        keys = list(keys)
-        for entry in self.instance.get_asset_records(keys) if keys else ():
+        for entry in self._asset_records(keys):
             last = entry.asset_entry.last_materialization
             record = read_record(last.asset_materialization, kind) if last else None
             if record is not None:
@@ -137,7 +146,7 @@ class EventLog:
 
     def newest_record(self, keys: Iterable[dg.AssetKey], kind: type[R]) -> R | None:
         """Return the record of the asset that was materialized last."""
-        entries = (entry.asset_entry for entry in self.instance.get_asset_records(list(keys)))
+        entries = (entry.asset_entry for entry in self._asset_records(keys))
         events = [e.last_materialization_record for e in entries if e.last_materialization_record]
         if not events:
             return None
@@ -146,7 +155,13 @@ class EventLog:
 
     def partition_records(self, key: dg.AssetKey, kind: type[R]) -> dict[str | None, R]:
         """Return the last record of each partition that was ever materialized."""
-        events = self._newest_events(key)
+        return self._read_partitions(key, self._newest_events([key]), kind)
+
+    def _read_partitions(
+        self, key: dg.AssetKey, newest: Mapping[dg.AssetKey, PartitionEvents], kind: type[R]
+    ) -> dict[str | None, R]:
+        """Return the last record of each partition, given the newest event of each."""
+        events = newest[key]
         bare = [partition for partition, event in events.items() if not _has_record(event)]
         records: dict[str | None, R] = {}
         for partition, event in {**events, **self._events_with_record(key, bare)}.items():
@@ -157,30 +172,43 @@ class EventLog:
 
     def partition_run_ids(self, key: dg.AssetKey) -> set[str]:
         """Return the runs of the last event, and of the last record, of each partition."""
-        events = self._newest_events(key)
+        events = self._newest_events([key])[key]
         bare = [partition for partition, event in events.items() if not _has_record(event)]
         return {
             event.run_id
             for event in (*events.values(), *self._events_with_record(key, bare).values())
         }
 
-    def _newest_events(self, key: dg.AssetKey) -> dict[str, dg.EventLogRecord]:
-        """Return the last materialization of each partition."""
-        # The public API pages through all events, newest first: reading would end at the partition
-        # that has not moved for longest, after thousands of events of one that moves every hour.
-        newest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION
-        )
-        ids = set(newest.values())
-        events = {e.storage_id: e for e in self._read_events.get(key, ()) if e.storage_id in ids}
-        unread = sorted(ids - events.keys())
-        for start in range(0, len(unread), PAGE_SIZE):
-            page = unread[start : start + PAGE_SIZE]
-            by_id = dg.AssetRecordsFilter(asset_key=key, storage_ids=page)
-            for event in self.instance.fetch_materializations(by_id, limit=len(page)).records:
-                events[event.storage_id] = event
-        self._read_events[key] = list(events.values())
-        return {event.partition_key: event for event in events.values() if event.partition_key}
+    def _asset_records(self, keys: Iterable[dg.AssetKey]) -> Iterator[dg.AssetRecord]:
+        """Yield what Dagster has of each asset that it knows."""
+        for page in batched(keys, ASSETS_A_QUERY):
+            yield from self.instance.get_asset_records(page)
+
+    def _newest_events(self, keys: Sequence[dg.AssetKey]) -> dict[dg.AssetKey, PartitionEvents]:
+        """Return the last materialization of each partition of each asset."""
+        # The public API pages through all events of an asset, newest first: reading would end at
+        # the partition that has not moved for longest, after thousands of events of one that moves
+        # every hour.
+        storage = self.instance.event_log_storage
+        newest: dict[dg.AssetKey, PartitionEvents] = {}
+        ids: set[int] = set()
+        for key in keys:
+            by_partition = storage.get_latest_storage_id_by_partition(
+                key, dg.DagsterEventType.ASSET_MATERIALIZATION
+            )
+            ids.update(by_partition.values())
+            newest[key] = {}
+        for page in batched(sorted(ids - self._read_events.keys()), PAGE_SIZE):
+            by_id = dg.EventRecordsFilter(
+                dg.DagsterEventType.ASSET_MATERIALIZATION, storage_ids=page
+            )
+            for event in storage.get_event_records(by_id):
+                self._read_events[event.storage_id] = event
+        for storage_id in ids:
+            found = self._read_events.get(storage_id)  # None: retention has just deleted it
+            if found and found.asset_key is not None and found.partition_key:
+                newest[found.asset_key][found.partition_key] = found
+        return newest
 
     def _events_with_record(
         self, key: dg.AssetKey, partitions: Sequence[str]
@@ -395,6 +423,13 @@ class EventLog:
         if record is None:
             raise KeyError(run_id)
         return record
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of at most a size; `itertools` has it from Python 3.12 on."""
+    rest = iter(items)
+    while page := list(islice(rest, size)):
+        yield page
 
 
 def _is_answer(fetch: FetchResult) -> bool:
