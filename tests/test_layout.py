@@ -51,6 +51,7 @@ WRITTEN_BY_PEOPLE = frozenset(
 TOP_LEVEL = [
     *(".ci", ".github", "bench", "dbt_project", "docs", "etl_assets", "manifests", "samples"),
     *("tests", "Makefile", "README.md", "ARCHITECTURE.md", "GLOSSARY.md", "CONTRIBUTING.md"),
+    "deploy",
     *("CHANGELOG.md", "pyproject.toml", "workspace.yaml", "requirements.lock", ".gitignore"),
     *("requirements-dev.lock", ".yamllint", ".pre-commit-config.yaml"),
 ]
