@@ -17,13 +17,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg2
 import pytest
-from support.orchard import DOMAIN, Files, Orchard, create_project
+from support.orchard import Orchard
 from support.postgres import PASSWORD, PostgresServer
+from support.sample_home import SampleHome
 
 from etl_assets.storage.postgres import Database
 
@@ -53,12 +55,13 @@ class RedisServer:
     def __init__(self, program: str, folder: Path) -> None:
         self._program, self._folder = program, folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = count()
         self.port = free_port()
         self.start()
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def create_queue(self) -> str:
+        """Return the address of an empty database of the sixteen that there are."""
+        return f"redis://127.0.0.1:{self.port}/{next(self._numbers)}"
 
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
@@ -142,13 +145,14 @@ def list_tree(pid: int) -> list[int]:
 
 @dataclass
 class Cluster:
-    """A home of the orchard whose runs are executed by workers."""
+    """A home whose runs are executed by workers."""
 
     folder: Path
-    orchard: Orchard
+    orchard: Orchard | SampleHome
     database: Database
     redis: RedisServer
     postgres: PostgresServer
+    broker: str
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -162,7 +166,7 @@ class Cluster:
             "ETL_EVENT_LOG": self.database.url,
             "ETL_EVENT_LOG_PASSWORD_ENV": VARIABLE,
             "ETL_LAUNCHER": "celery",
-            "ETL_BROKER": self.redis.url,
+            "ETL_BROKER": self.broker,
             "ETL_SCRATCH": self.folder / "scratch",
             VARIABLE: PASSWORD,
             "PYTHONUNBUFFERED": "1",
@@ -200,7 +204,10 @@ class Cluster:
         celery += ["-n", f"{name}@%h"]
         prefix: list[str] = []
         if has_name_spaces():
-            lock, private = self.orchard.home.lock(DOMAIN), self.folder / f"{name}.lock"
+            lock, private = (
+                self.orchard.home.lock(self.orchard.domain.name),
+                self.folder / f"{name}.lock",
+            )
             for file in (lock, private):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
@@ -248,11 +255,10 @@ class Cluster:
 
 @contextmanager
 def open_cluster(
-    folder: Path, postgres: PostgresServer, redis: RedisServer, *, trees: int = 30
+    folder: Path, home: Orchard | SampleHome, postgres: PostgresServer, redis: RedisServer
 ) -> Iterator[Cluster]:
-    orchard = Orchard(folder / "live", project=create_project(folder / "project"))
-    orchard.serve(Files.create(trees))
-    cluster = Cluster(folder, orchard, postgres.create_database(), redis, postgres)
+    database = postgres.create_database()
+    cluster = Cluster(folder, home, database, redis, postgres, redis.create_queue())
     try:
         yield cluster
     finally:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 from support.cluster import Cluster, Process, RedisServer, open_cluster, redis_server, wait_until
-from support.orchard import DOMAIN, FIRST, Files, Orchard, digest_content, list_faults
+from support.orchard import (
+    DOMAIN,
+    FIRST,
+    Files,
+    Orchard,
+    create_project,
+    digest_content,
+    list_faults,
+)
 from support.postgres import PostgresServer, postgres_server
 
 from etl_assets.model.run_options import RunOptions
@@ -35,8 +43,8 @@ pytestmark = pytest.mark.long
 class Team:
     """A cluster with its workers by name, and a home on one host with the same files."""
 
-    def __init__(self, cluster: Cluster, plain: Orchard) -> None:
-        self.cluster, self.plain = cluster, plain
+    def __init__(self, cluster: Cluster, live: Orchard, plain: Orchard) -> None:
+        self.cluster, self.live, self.plain = cluster, live, plain
         self.workers: dict[str, Process] = {}
         self.trees = 30
         self.commands = 0
@@ -49,7 +57,7 @@ class Team:
     def grow(self) -> None:
         """Let the remotes serve one tree more, to both homes."""
         self.trees += 1
-        for each in (self.cluster.orchard, self.plain):
+        for each in (self.live, self.plain):
             each.serve(Files.create(self.trees))
 
     def start_run(self, *options: str) -> Process:
@@ -71,9 +79,9 @@ class Team:
 
     def require_complete(self) -> None:
         """Fail unless the published set is whole, and what one host makes of the same files."""
-        assert list_faults(self.cluster.orchard.home) == []
+        assert list_faults(self.live.home) == []
         assert self.plain.run().status.value == "success"
-        assert content_of(self.cluster.orchard) == content_of(self.plain)
+        assert content_of(self.live) == content_of(self.plain)
 
 
 def content_of(orchard: Orchard) -> dict[str, str]:
@@ -91,9 +99,11 @@ def team(
     redis_server: RedisServer,
 ) -> Iterator[Team]:
     folder = tmp_path_factory.mktemp("cluster")
-    with open_cluster(folder, postgres_server, redis_server) as cluster:
-        plain = Orchard(folder / "plain", project=cluster.orchard.project)
-        team = Team(cluster, plain)
+    project = create_project(folder / "project")
+    live, plain = (Orchard(folder / name, project=project) for name in ("live", "plain"))
+    live.serve(Files.create())
+    with open_cluster(folder, live, postgres_server, redis_server) as cluster:
+        team = Team(cluster, live, plain)
         team.grow()
         assert cluster.call("status").returncode in {0, 1}  # writes dagster.yaml for the daemon
         cluster.start_daemon()
@@ -113,8 +123,8 @@ def test_a_run_on_a_worker_is_like_one_on_this_host(team: Team) -> None:
         assert run_domain(session, RunOptions(as_of=FIRST)).published
     printed = {line for line in submitted.stderr.splitlines() if "waiting for" not in line}
     assert printed <= set(lines)
-    assert digest_content(team.cluster.orchard.home) == digest_content(team.plain.home)
-    assert not (team.cluster.orchard.home.root / "data" / "warehouse").exists()
+    assert digest_content(team.live.home) == digest_content(team.plain.home)
+    assert not (team.live.home.root / "data" / "warehouse").exists()
 
 
 @pytest.mark.parametrize(
@@ -245,14 +255,14 @@ def test_a_database_that_restarts_in_mid_run_ends_no_run(team: Team) -> None:
     team.cluster.postgres.restart()
 
     command.process.wait(TAKEOVER_SECONDS)
-    assert list_faults(team.cluster.orchard.home) == []
+    assert list_faults(team.live.home) == []
     wait_until(lambda: team.cluster.call("run", DOMAIN).returncode == 0, seconds=TAKEOVER_SECONDS)
     team.require_complete()
 
 
 @pytest.mark.fault("second-home")
 def test_a_second_home_is_refused_before_a_worker_gets_its_run(team: Team, tmp_path: Path) -> None:
-    second = Orchard(tmp_path / "second", project=team.cluster.orchard.project)
+    second = Orchard(tmp_path / "second", project=team.live.project)
     environment = {**team.cluster.environment, "ETL_HOME": str(second.home.root)}
     command = team.cluster.start(
         "second", [*team.cluster.command, "run", DOMAIN], environment=environment
