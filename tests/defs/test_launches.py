@@ -24,7 +24,7 @@ from etl_assets.declarations.load import load_each
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import ProjectContext
 from etl_assets.defs.definitions import build_defs
-from etl_assets.defs.launch import _job_origin, open_project
+from etl_assets.defs.launch import job_origin, open_project
 from etl_assets.defs.plan import RANGE_END, RANGE_START
 from etl_assets.model.errors import DeclarationError, UsageError
 from etl_assets.model.run_manifest import RunManifest
@@ -271,7 +271,7 @@ def test_health_names_what_runs_by_itself(
 
 def switch(instance: dg.DagsterInstance, schedule: dg.ScheduleDefinition, *, is_on: bool) -> None:
     """Switch a schedule on or off, as the pages do."""
-    origin = _job_origin(JOB).repository_origin.get_instigator_origin(schedule.name)
+    origin = job_origin(JOB).repository_origin.get_instigator_origin(schedule.name)
     data = ScheduleInstigatorData(schedule.cron_schedule, start_timestamp=0.0)
     status = InstigatorStatus.RUNNING if is_on else InstigatorStatus.STOPPED
     instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
