@@ -44,7 +44,7 @@ from etl_assets.publish.writers.registry import (
     names_signing_key,
 )
 from etl_assets.publish.writers.rows import Rows
-from etl_assets.storage.hashing import hash_file
+from etl_assets.storage.hashing import has_sha256
 from etl_assets.storage.signatures import Signatures
 from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 
@@ -87,16 +87,11 @@ class PreviousSet:
         is_read = document.file in by_name
         for file in files:
             path = self.directory / file.file
-            if not (_has_bytes if is_read else signatures.has_digest)(path, file.sha256):
+            if not (has_sha256 if is_read else signatures.has_digest)(path, file.sha256):
                 return None
-        if not _has_bytes(mart, mart_sha256):
+        if not has_sha256(mart, mart_sha256):
             return None
         return PublishedDocument(self.directory, by_name, mart, self.mart_keys[document.model])
-
-
-def _has_bytes(path: Path, sha256: str) -> bool:
-    """True if the file's bytes, and not just its signature, are those of the digest."""
-    return path.is_file() and hash_file(path) == sha256
 
 
 READING_BACK = "reading documents back"  # of progress
