@@ -340,15 +340,15 @@ def _record_and_publish(
     on_error: ExitStack,
 ) -> None:
     """Record the set, then let readers see it; a set that may be recorded is not withdrawn."""
+    # Once this has begun, whether the set is recorded is unknown; the next run asks.
+    withdrawal = on_error.pop_all()
     try:
         is_recorded = record(manifest)
     except LockLostError:
+        withdrawal.close()
         raise
-    except BaseException:  # whether it is recorded is unknown; the next run asks
-        on_error.pop_all()
-        raise
-    if is_recorded:
-        on_error.pop_all()
+    if not is_recorded:
+        on_error.push(withdrawal)
     # If this process was stopped here, the next one has let readers see it, and may have published
     # another set since.
     if run_directory.is_publication_pending(run_dir):
