@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.run-stamp
 DEV_STAMP := $(VENV)/.dev-stamp
+SBOM_VENV := $(VENV)/sbom
+SBOM_STAMP := $(SBOM_VENV)/.stamp
 
 # `make test MARK=` runs the long tests too; PYTEST passes options to pytest.
 MARK ?= not long
@@ -80,8 +82,8 @@ check: setup-dev ## format, lint, types, import rules, SQL, YAML, layout
 SBOM ?= sbom.cdx.json
 
 .PHONY: sbom
-sbom: setup-dev ## the bill of materials (CycloneDX) of what requirements.lock installs, validated
-	$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock \
+sbom: $(SBOM_STAMP) ## the bill of materials (CycloneDX) of what requirements.lock installs, validated
+	$(SBOM_VENV)/bin/python -W ignore -m cyclonedx_py requirements requirements.lock \
 	  --pyproject pyproject.toml --output-reproducible --validate --output-file $(SBOM)
 
 .PHONY: format
@@ -130,6 +132,8 @@ lock: ## resolve the locks again (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --quiet -c requirements-extras.lock \
 	  -o requirements-dev.lock
+	uv pip compile --group sbom --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --quiet -o requirements-sbom.lock
 
 ##@ Set up
 
@@ -146,6 +150,10 @@ $(RUN_STAMP): requirements.lock pyproject.toml
 $(DEV_STAMP): requirements-dev.lock pyproject.toml
 	@.ci/setup $(VENV) requirements-dev.lock
 	@touch $(RUN_STAMP) $@  # the one lock contains the other
+
+$(SBOM_STAMP): requirements-sbom.lock pyproject.toml | $(DEV_STAMP)
+	@.ci/setup $(SBOM_VENV) requirements-sbom.lock
+	@touch $@
 
 .PHONY: clean
 clean: ## remove .venv and caches, but no data
