@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from etl_assets.declarations.domain import Attribution, Document, Domain
 from etl_assets.defs import asset_keys, finish_run
 from etl_assets.defs.context import DomainSession, Run
-from etl_assets.defs.marts import provide_marts
 from etl_assets.defs.materialize import digest_texts
-from etl_assets.defs.model_state import (
+from etl_assets.defs.models.build import provide_marts
+from etl_assets.defs.models.state import (
     RESTORE_ADVICE,
     last_warehouse_sha256,
     model_records,

@@ -18,8 +18,8 @@ from etl_assets.declarations.names import fetch_order
 from etl_assets.defs import asset_keys, specs
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import EventLog
-from etl_assets.defs.marts import build_marts
-from etl_assets.defs.model_state import former_check_keys
+from etl_assets.defs.models.assets import build_marts
+from etl_assets.defs.models.former_keys import former_check_keys
 from etl_assets.defs.plan import RANGE_END, RANGE_START, tags_of_all_partitions
 from etl_assets.defs.publish import build_publish
 from etl_assets.defs.raw import build_raw

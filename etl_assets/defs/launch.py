@@ -40,7 +40,7 @@ from etl_assets.defs.context import AS_OF_TAG, DomainSession, ProjectContext, Pr
 from etl_assets.defs.event_log import COMMAND_TAG, EventLog
 from etl_assets.defs.instance.dagster_yaml import instance_settings, write_dagster_yaml
 from etl_assets.defs.instance.faults import database_errors
-from etl_assets.defs.model_state import former_check_keys, take_over_renamed_models
+from etl_assets.defs.models.former_keys import former_check_keys, take_over_renamed_models
 from etl_assets.defs.plan import Plan
 from etl_assets.fetch.download import PartProgress, no_progress
 from etl_assets.model import errors

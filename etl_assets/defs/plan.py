@@ -22,7 +22,7 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import PROBED_AT, SourceState
 from etl_assets.defs.fetch_plan import open_fetcher, parts_of_sources, unrecognized_files
-from etl_assets.defs.model_state import (
+from etl_assets.defs.models.state import (
     is_full_build_due,
     is_warehouse_current,
     last_moments,

@@ -30,7 +30,8 @@ from etl_assets.defs.event_log import EventLog
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import run_hooks
 from etl_assets.defs.materialize import digest_texts, record_metadata
-from etl_assets.defs.model_state import repair_before_step, take_over_renamed_checks
+from etl_assets.defs.models.former_keys import take_over_renamed_checks
+from etl_assets.defs.models.state import repair_before_step
 from etl_assets.defs.retention.retain import retain
 from etl_assets.defs.run_events import run_check
 from etl_assets.defs.specs import code_references, escape_tags, freshness

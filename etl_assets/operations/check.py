@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from etl_assets.defs import asset_keys
 from etl_assets.defs.candidate import measure_coverages
 from etl_assets.defs.context import DomainSession
-from etl_assets.defs.marts import describe_result
+from etl_assets.defs.models.checks import describe_result
 from etl_assets.defs.publish import finding_check, recorded_checks
 from etl_assets.fetch import raw_store
 from etl_assets.marts.dbt import DbtProject

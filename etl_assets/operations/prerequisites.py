@@ -12,7 +12,7 @@ from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.event_log import SourceState
-from etl_assets.defs.model_state import unpublishable_models
+from etl_assets.defs.models.state import unpublishable_models
 from etl_assets.defs.plan import Plan, waits_for_table
 from etl_assets.marts import dbt
 from etl_assets.model.errors import HomeError, UsageError

@@ -13,7 +13,7 @@ from etl_assets.defs.context import DomainSession, current_run, directory_tag
 from etl_assets.defs.event_log import COMMAND_TAG
 from etl_assets.defs.export_manifest import export_ledger
 from etl_assets.defs.finish_run import finish_failed
-from etl_assets.defs.model_state import complete_publication, repair_published_set
+from etl_assets.defs.models.state import complete_publication, repair_published_set
 from etl_assets.fetch import raw_store
 from etl_assets.ledger.manifest import Process, load_manifest, manifest_file
 from etl_assets.model.errors import HomeError

@@ -14,7 +14,7 @@ from etl_assets.declarations.domain import Document
 from etl_assets.defs import finish_run
 from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import DomainSession
-from etl_assets.defs.model_state import newest_link, recorded_set
+from etl_assets.defs.models.state import newest_link, recorded_set
 from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home

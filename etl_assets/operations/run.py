@@ -17,7 +17,7 @@ from etl_assets.defs import finish_run
 from etl_assets.defs.context import DomainSession, ProjectSession, current_run
 from etl_assets.defs.fetch_plan import all_parts
 from etl_assets.defs.launch import RunResult, launch
-from etl_assets.defs.model_state import last_built_at
+from etl_assets.defs.models.state import last_built_at
 from etl_assets.defs.plan import Plan, make_plan, require_partitions
 from etl_assets.defs.retention.retain import retain
 from etl_assets.model.errors import (

@@ -16,7 +16,7 @@ from pathlib import Path
 from etl_assets.declarations.domain import Domain
 from etl_assets.declarations.source import Source
 from etl_assets.defs.context import ProjectContext
-from etl_assets.defs.marts import describe_result
+from etl_assets.defs.models.checks import describe_result
 from etl_assets.fetch import raw_store
 from etl_assets.marts import build
 from etl_assets.marts.dbt import DbtProject

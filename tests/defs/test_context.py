@@ -12,7 +12,7 @@ from support.sample_home import AS_OF, DOMAIN, SampleHome
 from etl_assets.defs import asset_keys
 from etl_assets.defs.context import AS_OF_TAG, ProjectContext, run_options
 from etl_assets.defs.definitions import build_defs
-from etl_assets.defs.marts import MartsConfig
+from etl_assets.defs.models.assets import MartsConfig
 from etl_assets.defs.publish import PublishConfig
 from etl_assets.defs.raw import RawConfig
 from etl_assets.defs.tables import TablesConfig

@@ -18,7 +18,7 @@ from support.browser import needs_browser, render_page
 from support.sample_home import DOMAIN, SampleHome
 
 from etl_assets.defs.asset_keys import Layer
-from etl_assets.defs.model_state import DBT_TEST
+from etl_assets.defs.models.former_keys import DBT_TEST
 from etl_assets.defs.specs import escape_tags
 
 WINDOW = "--window-size=1700,1000"

@@ -1,37 +1,14 @@
-"""The dbt assets: specs, checks and lineage from dagster-dbt, built in this process.
+"""One build of a domain's stale models, its records, and the marts in the run's directory.
 
 Which models are stale is decided in `etl_assets.marts.build`; their SQL is in dbt_project/.
 """
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import dagster as dg
-from dagster_dbt import DagsterDbtTranslator
-from dagster_dbt import DbtProject as DagsterDbtProject
-from dagster_dbt.asset_utils import build_dbt_specs
-from dagster_duckdb import DuckDBResource
-
-from etl_assets.declarations.domain import Domain
-from etl_assets.defs import asset_keys
-from etl_assets.defs.asset_keys import Layer
-from etl_assets.defs.context import (
-    DomainSession,
-    ProjectContext,
-    Run,
-    current_run,
-    domain_lock,
-    run_options,
-    takes_options,
-)
-from etl_assets.defs.event_log import EventLog
-from etl_assets.defs.finish_run import run_hooks
-from etl_assets.defs.materialize import ROWS, record_metadata
-from etl_assets.defs.model_state import (
-    DBT_TEST,
+from etl_assets.defs.context import DomainSession, Run
+from etl_assets.defs.models.state import (
     built_models,
     current_versions,
     is_full_build_due,
@@ -39,17 +16,11 @@ from etl_assets.defs.model_state import (
     last_moments,
     published_history,
     read_tables,
-    repair_before_step,
 )
-from etl_assets.defs.pages.columns import ModelColumns
 from etl_assets.defs.run_events import run_sources
-from etl_assets.defs.specs import code_references, escape_tags, preview
 from etl_assets.marts import build, dbt, keyed_build
-from etl_assets.marts.dbt import DbtProject
-from etl_assets.marts.graph import BUILD_SOURCE, HEALTH_INPUT, Graph, Model
-from etl_assets.marts.lineage_cache import ModelLineage
+from etl_assets.marts.graph import Graph, Model
 from etl_assets.marts.node_result import NodeResult
-from etl_assets.model.check_names import short_check_names
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild
 from etl_assets.model.run_manifest import MARTS
@@ -58,185 +29,10 @@ from etl_assets.publish import run_directory
 from etl_assets.storage.hashing import hash_file
 from etl_assets.storage.signatures import Signatures, open_signatures
 
-log = logging.getLogger(__name__)
-
-UNIQUE_ID = "dagster_dbt/unique_id"
 MAX_NAMES = 5  # tables that an error names; the rest are counted
 
 
-@takes_options(Stage.MARTS)
-class MartsConfig(dg.Config):
-    """The options of `etl run` that this step takes."""
-
-
-class Translator(DagsterDbtTranslator):
-    """Gives dbt's nodes the keys, groups and owners of their domain."""
-
-    def __init__(self, domain: Domain, project: ProjectContext, graph: Graph) -> None:
-        super().__init__()
-        self._domain = domain
-        self._code_version = project.dbt(domain).code_version
-        self._folder = project.settings.dbt_dir
-        self._graph = graph
-
-    def get_asset_spec(
-        self, manifest: Mapping[str, Any], unique_id: str, project: DagsterDbtProject | None
-    ) -> dg.AssetSpec:
-        spec = super().get_asset_spec(manifest, unique_id, project)
-        node = self.get_resource_props(manifest, unique_id)
-        if node["resource_type"] == "source":
-            return spec.replace_attributes(key=dg.AssetKey([node["source_name"], node["name"]]))
-        layer = self._layer(node)
-        return spec.replace_attributes(
-            key=asset_keys.model_key(self._domain.name, node["name"]),
-            deps=list(self._deps(spec)),
-            description=escape_tags(node["description"]),
-            group_name=asset_keys.group_name(self._domain, layer),
-            owners=[self._domain.owner],
-            code_version=self._code_version,
-            kinds={"dbt", "duckdb", node["config"]["materialized"]},
-            tags={**spec.tags, **asset_keys.layer_tag(layer)},
-            metadata={
-                **spec.metadata,
-                **code_references(self._folder / node["original_file_path"]),
-                "dagster/column_schema": dg.TableSchema(
-                    [
-                        dg.TableColumn(
-                            column["name"],
-                            column.get("data_type") or "",
-                            escape_tags(column["description"]),
-                        )
-                        for column in node["columns"].values()
-                    ]
-                ),
-            },
-        )
-
-    def _layer(self, node: Mapping[str, Any]) -> Layer:
-        """Return the layer of a node, by its folder; the health of the sources stands apart."""
-        if node["resource_type"] == "seed":
-            return Layer.SEED
-        if self._graph.models[node["unique_id"]].reads_health:
-            return Layer.STATUS
-        folders = {"staging": Layer.STAGING, "intermediate": Layer.INTERMEDIATE}
-        return next((folders[part] for part in node["fqn"] if part in folders), Layer.MART)
-
-    def _deps(self, spec: dg.AssetSpec) -> Iterator[dg.AssetDep]:
-        """Yield what the model reads; the health of the sources is made from every table."""
-        for dep in spec.deps:
-            if dep.asset_key.path[0] != BUILD_SOURCE:
-                yield dep
-            elif dep.asset_key.path[-1] == HEALTH_INPUT:
-                for source in self._domain.sources.values():
-                    yield dg.AssetDep(asset_keys.table_key(source))
-
-
-def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
-    """Return the step that builds stale models and copies the marts into the run's directory."""
-    dbt_project = project.dbt(domain)
-    manifest = dbt_project.manifest
-    graph = Graph.from_manifest(manifest)
-    # `@dbt_assets` runs dbt as a subprocess, which costs 10-20 s of start-up a run.
-    specs, dbt_checks = build_dbt_specs(
-        translator=Translator(domain, project, graph),
-        manifest=manifest,
-        select="fqn:*",
-        exclude="resource_type:unit_test",
-        selector="",
-        io_manager_key=None,
-        project=None,
-    )
-    checks = _check_specs(domain, manifest, graph, dbt_checks)
-
-    @dg.multi_asset(
-        hooks=run_hooks(project, domain),
-        name=f"{domain.name}_marts",
-        specs=specs,
-        check_specs=list(checks.values()),
-        can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        # One at a time, as DuckDB refuses a second writer of a domain's warehouse.
-        pool=asset_keys.pool_name(domain),
-    )
-    @domain_lock(project, domain, Stage.MARTS)
-    def marts(
-        context: dg.AssetExecutionContext, config: MartsConfig, duckdb: DuckDBResource
-    ) -> Iterator[Any]:
-        session = DomainSession(EventLog(context.instance), project, domain)
-        run = current_run(session, context.run.run_id)
-        selection = frozenset(
-            model.unique_id
-            for model in graph.models.values()
-            if asset_keys.model_key(domain.name, model.name) in context.selected_asset_keys
-        )
-        repair_before_step(session)
-        models_build = _ModelsBuild(session, graph, run)
-        results = models_build.run(selection, full=run_options(config).full)
-        records = models_build.records()
-        columns = ModelColumns(domain, manifest, _trace_columns(dbt_project))
-        for unique_id, model in graph.models.items():
-            if unique_id not in selection:
-                continue
-            record, file = records[unique_id], run.directory / MARTS / f"{model.name}.parquet"
-            entries: dict[str, Any] = {"dagster/row_count": record.rows, "sha256": record.sha256}
-            if file.exists():
-                entries["preview"] = preview(duckdb, file)
-            yield dg.MaterializeResult(
-                asset_key=asset_keys.model_key(domain.name, record.model),
-                data_version=dg.DataVersion(record.version),
-                metadata={
-                    "reused": unique_id not in models_build.built,
-                    **columns.metadata(unique_id),
-                    **record_metadata(record, entries),
-                },
-            )
-        if not selection and context.selected_asset_check_keys:
-            results = dbt_project.test()
-        yield from _check_results(context, checks, results)
-        models_build.finish()
-
-    return marts
-
-
-def _trace_columns(project: DbtProject) -> Mapping[str, ModelLineage]:
-    """Return the column lineage of the models; none if finding it fails, which no build does."""
-    try:
-        return project.trace_columns()
-    except OSError:
-        raise  # of the machine, which refuses the writes of the run too
-    except Exception:
-        log.warning("%s: the lineage of columns was not found", project.domain, exc_info=True)
-        return {}
-
-
-def _check_specs(
-    domain: Domain,
-    manifest: Mapping[str, Any],
-    graph: Graph,
-    specs: Sequence[dg.AssetCheckSpec],
-) -> dict[str, dg.AssetCheckSpec]:
-    """Return the checks by the unique id of their test, under short names."""
-    models = {asset_keys.model_key(domain.name, m.name): m.name for m in graph.models.values()}
-    tests: dict[dg.AssetKey, list[str]] = {}
-    for spec in specs:
-        tests.setdefault(spec.asset_key, []).append(spec.name)
-    names = {key: short_check_names(tests[key], domain.name, models[key]) for key in tests}
-    checks: dict[str, dg.AssetCheckSpec] = {}
-    for spec in specs:
-        unique_id = spec.metadata[UNIQUE_ID]
-        description = manifest["nodes"][unique_id].get("description") or ""
-        checks[unique_id] = spec._replace(
-            name=names[spec.asset_key][spec.name],
-            # A blocking check would end the run before the gate weighs all failed tests together
-            # and the report is written.
-            blocking=False,
-            description=escape_tags(description) or None,
-            metadata={**spec.metadata, DBT_TEST: spec.name},
-        )
-    return checks
-
-
-class _ModelsBuild:
+class ModelsBuild:
     """One build of a domain's models: the stale ones, and the warehouse while it is incomplete."""
 
     def __init__(self, session: DomainSession, graph: Graph, run: Run) -> None:
@@ -480,52 +276,3 @@ def provide_marts(
             else:
                 exported[mart.name] = mart.key
     return linked | session.dbt.export(exported, directory / MARTS)
-
-
-def _check_results(
-    context: dg.AssetExecutionContext,
-    checks: Mapping[str, dg.AssetCheckSpec],
-    results: list[NodeResult],
-) -> Iterator[dg.AssetCheckResult]:
-    for result in results:
-        spec = checks.get(result.unique_id)
-        if spec is None or spec.key not in context.selected_asset_check_keys:
-            continue
-        is_warning = result.status == "warn"
-        yield dg.AssetCheckResult(
-            asset_key=spec.asset_key,
-            check_name=spec.name,
-            passed=result.status == "pass",
-            severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
-            description=describe_result(result, spec.description),
-            metadata={
-                "failures": result.failures or 0,
-                "seconds": round(result.seconds, 3),
-                **_rows_metadata(result),
-            },
-        )
-
-
-def _rows_metadata(result: NodeResult) -> dict[str, dg.TableMetadataValue]:
-    """Return the failing rows as a table of Dagster's pages, from which the manifest reads them."""
-    rows = result.failing_rows
-    if rows is None:
-        return {}
-    columns = [dg.TableColumn(name) for name in rows.columns]
-    records = [dg.TableRecord(dict(zip(rows.columns, row, strict=True))) for row in rows.rows]
-    return {ROWS: dg.MetadataValue.table(records, dg.TableSchema(columns))}
-
-
-def describe_result(result: NodeResult, description: str | None) -> str | None:
-    """Return the description of a failed test with its number of rows and the first of them."""
-    if result.status == "pass":
-        return None
-    if not result.failures:
-        return result.message or None
-    rows = result.failing_rows
-    sentence = description or f"Rows that fail the test {result.unique_id.split('.')[2]}."
-    lines = [f"{result.failures:,} found: {sentence}", *(rows.lines() if rows else [])]
-    more = result.failures - len(rows.rows) if rows else 0
-    if more > 0:
-        lines.append(f"and {more:,} more")
-    return "\n".join(lines)
