@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.changes import CHANGES
+from bench.changes import CHANGES, one_ruling
 from bench.child import SYSTEMS
 from bench.feeds import serving
 from bench.measure import Cost, measure
@@ -76,6 +76,7 @@ class Bench:
             yield from self._transfer(url)
         # Last, as making the changes takes memory, which the peak of every later child includes.
         yield from self._small_changes()
+        yield from self._tenfold()
 
     def _runs(self) -> Iterator[Row]:
         run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN]
@@ -123,6 +124,28 @@ class Bench:
             share = cost.cpu_seconds / self._first_cpu_seconds
             detail = f"{cost.cpu_seconds:.1f} s to {self._first_cpu_seconds:.1f} s CPU"
             yield Row(f"{what} : first run", share, "x", SMALL_CHANGE_BOUND, detail)
+
+    def _tenfold(self) -> Iterator[Row]:
+        """A first run and one ruling, with ten times the packages and advisories."""
+        run = [str(Path(sys.executable).with_name("etl")), "run", DOMAIN, "--accept-changes"]
+        mirror, home = self._folder / "mirror-tenfold", self._folder / "tenfold"
+        self._measure([sys.executable, "-m", "bench.tenfold", str(self._mirror), str(mirror)])
+        environment = self._environment | {
+            "ETL_MIRROR": str(mirror),
+            "ETL_HOME": str(home),
+            "DAGSTER_HOME": str(home / ".dagster"),
+        }
+        first = measure(run, cwd=ROOT, environment=environment)
+        grows = first.cpu_seconds / self._first_cpu_seconds
+        detail = (
+            f"{first.cpu_seconds:.0f} s to {self._first_cpu_seconds:.0f} s CPU, {_detail(first)}"
+        )
+        yield Row("first run, ten times the packages : once", grows, "x", 6, detail)
+        one_ruling(mirror)
+        again = measure(run, cwd=ROOT, environment=environment)
+        yield Row(
+            "one ruling, ten times the packages", again.cpu_seconds, "s CPU", 15, _detail(again)
+        )
 
     def _vendor_feed(self) -> Iterator[Row]:
         cost, cpu_seconds, rows = self._work("echo")
