@@ -97,12 +97,12 @@ class _Scope:
         """Return what a dotted name means: a column, a field of one, an alias or a whole row."""
         first, *rest = (part.lower() for part in parts)
         if rest and first in self.sources:
-            found = [refs for name, refs in self.sources[first] if name.lower() == rest[0]]
-            if found:
-                return _single(found, parts)
-        found = [refs for _, name, refs in self._columns() if name.lower() == first]
-        if found:
-            return _single(found, parts)
+            matches = [refs for name, refs in self.sources[first] if name.lower() == rest[0]]
+            if matches:
+                return _single(matches, parts)
+        matches = [refs for _, name, refs in self._columns() if name.lower() == first]
+        if matches:
+            return _single(matches, parts)
         if first == FILE_PATH and self.has_files:
             return NONE
         if first in self.aliases:
@@ -352,8 +352,8 @@ def _parts(node: exp.Expr) -> list[exp.Expr]:
     return [each for each in chain.from_iterable(values) if isinstance(each, exp.Expr)]
 
 
-def _require_parts(node: exp.Expr, known: frozenset[str]) -> None:
-    unknown = sorted(name for name, value in node.args.items() if value and name not in known)
+def _require_parts(node: exp.Expr, supported: frozenset[str]) -> None:
+    unknown = sorted(name for name, value in node.args.items() if value and name not in supported)
     if unknown:
         raise UnknownLineageError(f"no rule for {', '.join(unknown)} of {_show(node)}")
 
@@ -367,10 +367,10 @@ def _rename(columns: Columns, alias: Any) -> Columns:  # noqa: ANN401 - None or 
     return [(new[n] if n < len(new) else name, refs) for n, (name, refs) in enumerate(columns)]
 
 
-def _single(found: Sequence[Refs], parts: Sequence[str]) -> Refs:
-    if len(found) > 1:
+def _single(matches: Sequence[Refs], parts: Sequence[str]) -> Refs:
+    if len(matches) > 1:
         raise UnknownLineageError(f"{'.'.join(parts)} may be of several tables")
-    return found[0]
+    return matches[0]
 
 
 def _union(refs: Iterable[Refs]) -> Refs:

@@ -69,8 +69,8 @@ class DbtProfile:
         outputs = rendered.get("outputs") or {}
         target = self.target or rendered.get("target", "default")
         if target not in outputs:
-            known = ", ".join(outputs) or "none"
-            raise BuildError(f"{self.file}: expected one of the targets {known}, found {target!r}")
+            names = ", ".join(outputs) or "none"
+            raise BuildError(f"{self.file}: expected one of the targets {names}, found {target!r}")
         output: dict[str, Any] = outputs[target]
         return output
 

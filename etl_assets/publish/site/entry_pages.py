@@ -111,8 +111,8 @@ class EntryPages:
         if not parts:
             return False
         head = self._files.read_published(parts[0], MAX_HEAD_BYTES)
-        found = [html.unescape(url.decode()) for url in DATA_LINK.findall(head)]
-        return found == [url for _, url in links]
+        urls = [html.unescape(url.decode()) for url in DATA_LINK.findall(head)]
+        return urls == [url for _, url in links]
 
     def link(self, page: str) -> None:
         """Link the published parts of a page."""

@@ -125,11 +125,11 @@ class FeedFolder:
 
     def link(self, name: str) -> bool:
         """Link the published file; False if there is none."""
-        found = self._published and self._published.files.get(self._path(name))
-        if self._published is None or not found:
+        file = self._published and self._published.files.get(self._path(name))
+        if self._published is None or not file:
             return False
-        link_file(self._published.directory / found.file, self._folder / name)
-        self.files.append(found)
+        link_file(self._published.directory / file.file, self._folder / name)
+        self.files.append(file)
         return True
 
     def _path(self, name: str) -> str:
@@ -309,15 +309,15 @@ def _read_page(path: Path) -> list[dict[str, Any]]:
 
 def _count_rows(document: Document, directory: Path, linked: Iterable[str]) -> int:
     folder = directory / document.file
-    index, known = read_index(folder), frozenset(linked)
+    index, linked_files = read_index(folder), frozenset(linked)
     listed = {page.file for page in index.pages}
-    if found := {path.name for path in folder.glob("*.ndjson")} ^ listed:
-        names = ", ".join(sorted(found))
+    if unpaired := {path.name for path in folder.glob("*.ndjson")} ^ listed:
+        names = ", ".join(sorted(unpaired))
         raise BuildError(f"{folder / INDEX}: expected the pages of the folder, not so: {names}")
     total, before = 0, Sequence(0, -1)
     for page in index.pages:
         first, last = Sequence.parse(page.first), Sequence.parse(page.last)
-        if f"{document.file}/{page.file}" not in known:
+        if f"{document.file}/{page.file}" not in linked_files:
             numbers = [Sequence.parse(each[SEQUENCE]) for each in _read_page(folder / page.file)]
             expected = [
                 Sequence(first.publication, number if first.change else 0)

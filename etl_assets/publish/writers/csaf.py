@@ -236,9 +236,9 @@ def _count_vulnerabilities(folder: Path, linked: Mapping[str, int]) -> int:
     """`linked` has the numbers of vulnerabilities of files that were counted before, by name."""
     names = (folder / INDEX_FILE).read_text(encoding="utf-8").splitlines()
     expected = sorted(name + suffix for name in names for suffix in SUFFIXES)
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
-    if names != sorted(names) or found != expected:
-        others = sorted(set(found).symmetric_difference(expected))
+    present = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+    if names != sorted(names) or present != expected:
+        others = sorted(set(present).symmetric_difference(expected))
         raise BuildError(
             f"{folder / INDEX_FILE}: expected every document once, in order, with its hashes;"
             f" missing, or not listed: {', '.join(others[:MAX_NAMES])}, {len(others)} in all"

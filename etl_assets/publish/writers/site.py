@@ -105,7 +105,7 @@ def _count_entries(document: Document, directory: Path, linked: Mapping[str, int
     parts: dict[str, dict[int, Path]] = {}
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         stem = NUMBERED.sub("", path.name)
-        number = int(found[1] or 1) if (found := NUMBERED.search(path.name)) else 1
+        number = int(match[1] or 1) if (match := NUMBERED.search(path.name)) else 1
         parts.setdefault(stem, {})[number] = path
     count = 0
     for stem, files in parts.items():

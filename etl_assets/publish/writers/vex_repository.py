@@ -136,12 +136,12 @@ class _Packages:
         path = quote_text(str(rows.path))
         with connect() as connection:
             # No scanner finds a source package, which an architecture of its own tells apart.
-            named = connection.execute(
+            packages = connection.execute(
                 "select distinct package_name, product.name"  # noqa: S608 - quoted
                 f" from (select package_name, unnest(products) as product from {path})"
                 f" where product.arch::varchar is distinct from '{SOURCE_ARCH}'"
             ).fetchall()
-        for source, name in sorted(named, key=lambda pair: self._url(pair[1])):
+        for source, name in sorted(packages, key=lambda pair: self._url(pair[1])):
             self.sources.setdefault(self._url(name), set()).add(source)
 
     @property
@@ -203,8 +203,9 @@ def write(rows: Rows, document: Document, context: DocumentContext) -> list[Publ
             add_member(archive, location, encoder.encode(content))
         for url, names in packages.shared.items():
             numbers = _row_numbers(groups, names)
-            named = [row for row in rows.select(numbers).convert(Row) if packages.names(row, url)]
-            content = _make_document(named, shared_location(url), options, context)
+            selected = rows.select(numbers).convert(Row)
+            statements = [row for row in selected if packages.names(row, url)]
+            content = _make_document(statements, shared_location(url), options, context)
             add_member(archive, shared_location(url), encoder.encode(content))
     manifest_file = _manifest_path(document)
     with open_output(context.directory / manifest_file) as file:
