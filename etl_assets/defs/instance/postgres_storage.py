@@ -15,8 +15,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
     PostgresEventLogStorage,
     PostgresRunStorage,
@@ -25,6 +24,7 @@ from dagster_postgres import (
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
 from sqlalchemy.exc import OperationalError
 
+from etl_assets.defs.instance.home_storage import HomeStorage
 from etl_assets.settings import Settings
 from etl_assets.storage.postgres import Database, sqlalchemy_url
 
@@ -35,21 +35,18 @@ RESTART_SECONDS = 20  # of a server
 RETRY_SECONDS = 0.5
 
 
-class PostgresStorage(DagsterStorage, ConfigurableClass):
+class PostgresStorage(HomeStorage):
     """The storage of a Dagster home whose event log several hosts share."""
 
     def __init__(self, database: Database, inst_data: ConfigurableClassData | None = None) -> None:
-        self._inst_data = inst_data
         url = sqlalchemy_url(database)
         connections = Connections(_create_engine(url))
-        self._run_storage = RunStorage(url, connections)
-        self._event_log_storage = EventLogStorage(url, connections)
-        self._schedule_storage = ScheduleStorage(url, connections)
-        super().__init__()  # type: ignore[no-untyped-call]  # it ships none
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        return self._inst_data
+        super().__init__(
+            RunStorage(url, connections),
+            EventLogStorage(url, connections),
+            ScheduleStorage(url, connections),
+            inst_data,
+        )
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -67,24 +64,6 @@ class PostgresStorage(DagsterStorage, ConfigurableClass):
         # Not in the configuration, which a process passes on as an argument of its children.
         password = Settings.load(home=home).secret(variable) if variable else None
         return cls(Database(config_value["url"], password), inst_data)
-
-    def register_instance(self, instance: dg.DagsterInstance) -> None:
-        super().register_instance(instance)
-        for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
-            if not storage.has_instance:
-                storage.register_instance(instance)
-
-    @property
-    def run_storage(self) -> RunStorage:
-        return self._run_storage
-
-    @property
-    def event_log_storage(self) -> EventLogStorage:
-        return self._event_log_storage
-
-    @property
-    def schedule_storage(self) -> ScheduleStorage:
-        return self._schedule_storage
 
 
 class Connections:

@@ -19,14 +19,15 @@ from typing import NamedTuple
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, make_url
+
+from etl_assets.defs.instance.home_storage import HomeStorage
 
 MAX_OPEN_EVENT_FILES = 2  # the index, and the file of the run that was used last
 END_OF_RUN = {
@@ -36,21 +37,18 @@ END_OF_RUN = {
 }
 
 
-class SqliteStorage(DagsterStorage, ConfigurableClass):
+class SqliteStorage(HomeStorage):
     """The storage of a Dagster home, in the files in which `DagsterSqliteStorage` has it."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         home = Path(base_dir)
-        self._inst_data = inst_data
-        self._run_storage = RunStorage.from_local(str(home / "history"))
-        self._event_log_storage = EventLogStorage(str(home / "history" / "runs"))
-        # Dagster's own: a run does not use it, and an instance does not close it.
-        self._schedule_storage = SqliteScheduleStorage.from_local(str(home / "schedules"))
-        super().__init__()  # type: ignore[no-untyped-call]  # it ships none
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        return self._inst_data
+        super().__init__(
+            RunStorage.from_local(str(home / "history")),
+            EventLogStorage(str(home / "history" / "runs")),
+            # Dagster's own: a run does not use it, and an instance does not close it.
+            SqliteScheduleStorage.from_local(str(home / "schedules")),
+            inst_data,
+        )
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -61,24 +59,6 @@ class SqliteStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
     ) -> SqliteStorage:
         return cls(config_value["base_dir"], inst_data)
-
-    def register_instance(self, instance: dg.DagsterInstance) -> None:
-        super().register_instance(instance)
-        for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
-            if not storage.has_instance:
-                storage.register_instance(instance)
-
-    @property
-    def run_storage(self) -> RunStorage:
-        return self._run_storage
-
-    @property
-    def event_log_storage(self) -> EventLogStorage:
-        return self._event_log_storage
-
-    @property
-    def schedule_storage(self) -> SqliteScheduleStorage:
-        return self._schedule_storage
 
 
 class RunStorage(SqliteRunStorage):
