@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -124,11 +125,9 @@ def lock(path: Path, *, on_wait: Callable[[str], None], wait: bool = True) -> It
     While another process has the lock, calls `on_wait` with a message and waits. Raises HomeError
     instead if `wait` is false, or if the file cannot be opened.
     """
-    try:
+    with _open_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise HomeError(f"{path}: expected a file that can be written: {error.strerror}") from error
     # flock and not a file's existence: the system releases it when a process is killed.
     try:
         try:
@@ -146,11 +145,14 @@ def lock(path: Path, *, on_wait: Callable[[str], None], wait: bool = True) -> It
 
 
 def find_lock_holder(path: Path) -> str | None:
-    """Returns a description of the process that has the lock, or None."""
-    try:
+    """Return a description of the process that has the lock, or None.
+
+    Raises HomeError if the file cannot be opened.
+    """
+    with _open_errors(path):
+        if not path.exists():
+            return None
         handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -158,6 +160,23 @@ def find_lock_holder(path: Path) -> str | None:
     finally:
         os.close(handle)
     return None
+
+
+@contextmanager
+def _open_errors(path: Path) -> Iterator[None]:
+    """Raise a HomeError with what to do for a lock file that cannot be opened."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        command = shlex.join(["mv", str(path), f"{path}.folder"])
+        raise HomeError(
+            f"{path}: expected the file of a lock, found a folder; move it away: `{command}`"
+        ) from error
+    except OSError as error:
+        raise HomeError(
+            f"{path}: expected a file that can be written, found: {error.strerror}; let "
+            f"{current_user()} write it, in a folder"
+        ) from error
 
 
 def _write_holder(handle: int) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from etl_assets.model.errors import HomeError
-from etl_assets.storage.lock import lock
+from etl_assets.storage.lock import find_lock_holder, lock
 
 HOLDER = """\
 import sys
@@ -31,6 +32,13 @@ def refusal(path: Path) -> str:
     """The message for a writer that does not get the lock and does not wait."""
     with pytest.raises(HomeError) as raised, lock(path, on_wait=ignore, wait=False):
         pass
+    return str(raised.value)
+
+
+def find_refusal(path: Path) -> str:
+    """The message for a reader that looks who has the lock."""
+    with pytest.raises(HomeError) as raised:
+        find_lock_holder(path)
     return str(raised.value)
 
 
@@ -104,6 +112,21 @@ def test_a_lock_file_that_cannot_be_read_names_another_process(path: Path) -> No
         path.write_text("{", encoding="utf-8")
 
         assert "is held by another process" in refusal(path)
+
+
+@pytest.mark.parametrize("attempt", [refusal, find_refusal])
+def test_a_folder_in_the_place_of_a_lock_file_is_moved_away_by_the_command_of_its_message(
+    path: Path, attempt: Callable[[Path], str]
+) -> None:
+    path.mkdir(parents=True)
+    (path / "notes.txt").touch()
+
+    message = attempt(path)
+
+    assert message.startswith(f"{path}: expected the file of a lock, found a folder; ")
+    subprocess.run(shlex.split(message.split("`")[1]), check=True)
+    with lock(path, on_wait=ignore, wait=False):
+        assert list(path.parent.glob("*/notes.txt"))
 
 
 def test_a_lock_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def check_leftovers(
 ) -> Iterator[HealthFinding]:
     """Yield all findings on the domain."""
     signatures = Signatures.load(home.signatures(domain.name))
-    finding, is_running = check_lock(home, locks, domain.name)
+    finding, is_running = check_lock(locks, domain.name)
     yield finding
     raw_files = {file.path: (file.part, file.sha256) for file in recorded.raw_files}
     yield check_files(home, domain.name, "raw files", raw_files, signatures)
@@ -74,26 +74,16 @@ def read_dates(home: Home, domain: Domain) -> DomainDates:
     )
 
 
-def check_lock(home: Home, locks: Locks, domain: str) -> tuple[HealthFinding, bool]:
+def check_lock(locks: Locks, domain: str) -> tuple[HealthFinding, bool]:
     """Check that the lock can be used, and if a run is in progress, which is not a problem."""
     try:
         holder = locks.find_holder(domain)
-    except OSError as error:
-        finding = HealthFinding.problem(
-            Level.ERROR,
-            "lock",
-            f"{home.lock(domain)}: {error.strerror}",
-            expected="a file that can be opened",
-            advice="remove what is in its place",
-            domain=domain,
-        )
-        return finding, False
     except HomeError as error:
         finding = HealthFinding.problem(
             Level.ERROR,
             "lock",
             str(error),
-            expected="a database that can be used",
+            expected="a lock that can be taken",
             advice="correct it; nothing can run without a lock",
             domain=domain,
         )
