@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +38,7 @@ PENDING_PREFIX = ".latest."
 LINK_AGAIN = ".linked-again"
 ALTERED_MANIFEST = "manifest.json.altered"
 READ_ONLY = 0o444
+MAX_DECODED_PLACES = 1000  # about 0.5 kB each
 # The file system has no hard links, or no more for this file, or the files are on two devices.
 NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV})
 
@@ -71,20 +73,17 @@ def list_runs(home: Home, domain: str) -> Iterator[Path]:
 
     A run that was killed has no manifest, or one with a publication that is still pending.
     """
-    directories = [path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}")]
-    ended = (path for path in directories if _is_run(path) and not is_publication_pending(path))
-    yield from sorted(ended, key=_run_order, reverse=True)
+    yield from sorted(_ended_runs(home, domain), key=_run_order, reverse=True)
 
 
 def list_directories(home: Home, domain: str) -> list[Path]:
     """Directories of all runs, also of killed ones, newest first."""
-    directories = [path for path in home.outputs(domain).glob("*/") if _is_run(path)]
-    return sorted(directories, key=_run_order, reverse=True)
+    return sorted(_run_directories(home, domain), key=_run_order, reverse=True)
 
 
 def last_sequence(home: Home, domain: str) -> int:
     """The highest position of a run that has a directory; 0 if there is none."""
-    places = map(_read_place, list_directories(home, domain))
+    places = map(_read_place, _run_directories(home, domain))
     return max((place.sequence for place in places), default=0)
 
 
@@ -94,7 +93,7 @@ def newest_time(home: Home, domain: str) -> datetime | None:
     A restored set is older than those that it replaced, and no two publications may have one time:
     it is the number of a publication in the feed of changes.
     """
-    places = map(_read_place, list_directories(home, domain))
+    places = map(_read_place, _run_directories(home, domain))
     return max((time for place in places for time in place.times), default=None)
 
 
@@ -105,7 +104,7 @@ def read_sequence(run_dir: Path) -> int:
 
 def last_published_sequence(home: Home, domain: str) -> int:
     """The highest position of a run that was published; 0 if there is none."""
-    places = map(_read_place, list_runs(home, domain))
+    places = map(_read_place, _ended_runs(home, domain))
     return max((place.sequence for place in places if place.published), default=0)
 
 
@@ -340,7 +339,7 @@ def clean_up_interrupted(home: Home, domain: str) -> None:
     for link in home.outputs(domain).glob(f"{PENDING_PREFIX}*"):
         withdraw_publication(link.with_name(link.name.removeprefix(PENDING_PREFIX)))
         link.unlink(missing_ok=True)
-    for directory in list_directories(home, domain):
+    for directory in _run_directories(home, domain):
         # The checksums are written last, so a directory with them has no temporary files.
         if not (directory / SUMS_FILE).exists():
             for folder in (directory, *directory.glob("**/")):
@@ -387,6 +386,15 @@ def _pending_link(run_dir: Path) -> Path:
     return run_dir.with_name(f"{PENDING_PREFIX}{run_dir.name}")
 
 
+def _run_directories(home: Home, domain: str) -> Iterator[Path]:
+    return (path for path in home.outputs(domain).glob("*/") if _is_run(path))
+
+
+def _ended_runs(home: Home, domain: str) -> Iterator[Path]:
+    directories = (path.parent for path in home.outputs(domain).glob(f"*/{MANIFEST_FILE}"))
+    return (path for path in directories if _is_run(path) and not is_publication_pending(path))
+
+
 def _is_run(directory: Path) -> bool:
     return bool(DIRECTORY_NAME.fullmatch(directory.name)) and not directory.is_symlink()
 
@@ -402,13 +410,13 @@ def _run_order(directory: Path) -> tuple[bool, int, str, int]:
     return is_unfinished(directory), _read_place(directory).sequence, *_start_order(directory)
 
 
-class _Link(msgspec.Struct):
+class _Link(msgspec.Struct, frozen=True):
     """The logical time of the set that a set replaced."""
 
     as_of: datetime | None = None
 
 
-class _Place(msgspec.Struct):
+class _Place(msgspec.Struct, frozen=True):
     """Where a run is in the order of runs, and whether and when it published."""
 
     sequence: int = 0
@@ -424,11 +432,19 @@ class _Place(msgspec.Struct):
 
 
 def _read_place(directory: Path) -> _Place:
-    # Without the rest of the manifest, as this is read of every run that is kept.
+    path = directory / MANIFEST_FILE
     try:
-        return msgspec.json.decode((directory / MANIFEST_FILE).read_bytes(), type=_Place)
+        status = path.stat()
+        return _decode_place(path, status.st_mtime_ns, status.st_size, status.st_ino)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return _Place()
+
+
+# A run puts its kept runs in order about ten times. A manifest that is written again is a new file.
+@lru_cache(MAX_DECODED_PLACES)
+def _decode_place(path: Path, *_signature: int) -> _Place:
+    # Without the rest of the manifest, as this is read of every run that is kept.
+    return msgspec.json.decode(path.read_bytes(), type=_Place)
 
 
 def _home_error(path: Path, expected: str, error: OSError) -> HomeError:
