@@ -21,7 +21,7 @@ from dagster_postgres import (
     PostgresRunStorage,
     PostgresScheduleStorage,
 )
-from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect
 from sqlalchemy.exc import OperationalError
 
 from etl_assets.defs.instance.home_storage import HomeStorage
@@ -33,6 +33,7 @@ MAX_CONNECTIONS = 10  # of a process at once: the pages read in many threads
 WAIT_SECONDS = 30  # for one of them
 RESTART_SECONDS = 20  # of a server
 RETRY_SECONDS = 0.5
+TABLES = {"runs", "instance_info", "event_logs", "jobs"}  # for which the classes look
 
 
 class PostgresStorage(HomeStorage):
@@ -41,10 +42,12 @@ class PostgresStorage(HomeStorage):
     def __init__(self, database: Database, inst_data: ConfigurableClassData | None = None) -> None:
         url = sqlalchemy_url(database)
         connections = Connections(_create_engine(url))
+        # Each class of Dagster would open two connections to look for its tables.
+        create = not _has_tables(connections)
         super().__init__(
-            RunStorage(url, connections),
-            EventLogStorage(url, connections),
-            ScheduleStorage(url, connections),
+            RunStorage(url, connections, create=create),
+            EventLogStorage(url, connections, create=create),
+            ScheduleStorage(url, connections, create=create),
             inst_data,
         )
 
@@ -100,9 +103,9 @@ class Connections:
 class RunStorage(PostgresRunStorage):
     """Dagster's records of runs."""
 
-    def __init__(self, postgres_url: str, connections: Connections) -> None:
+    def __init__(self, postgres_url: str, connections: Connections, *, create: bool) -> None:
         self._connections = connections
-        super().__init__(postgres_url)
+        super().__init__(postgres_url, should_autocreate_tables=create)
         self._engine = connections.engine
 
     def connect(self) -> AbstractContextManager[Connection]:
@@ -112,9 +115,9 @@ class RunStorage(PostgresRunStorage):
 class EventLogStorage(PostgresEventLogStorage):
     """Dagster's events."""
 
-    def __init__(self, postgres_url: str, connections: Connections) -> None:
+    def __init__(self, postgres_url: str, connections: Connections, *, create: bool) -> None:
         self._connections = connections
-        super().__init__(postgres_url)
+        super().__init__(postgres_url, should_autocreate_tables=create)
         self._engine = connections.engine
 
     def _connect(self) -> AbstractContextManager[Connection]:
@@ -128,13 +131,18 @@ class EventLogStorage(PostgresEventLogStorage):
 class ScheduleStorage(PostgresScheduleStorage):
     """Dagster's schedules, sensors and their ticks."""
 
-    def __init__(self, postgres_url: str, connections: Connections) -> None:
+    def __init__(self, postgres_url: str, connections: Connections, *, create: bool) -> None:
         self._connections = connections
-        super().__init__(postgres_url)
+        super().__init__(postgres_url, should_autocreate_tables=create)
         self._engine = connections.engine
 
     def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:  # noqa: ARG002
         return self._connections.connect()
+
+
+def _has_tables(connections: Connections) -> bool:
+    with connections.connect() as connection:
+        return set(inspect(connection).get_table_names()) >= TABLES
 
 
 def _create_engine(url: str) -> Engine:
