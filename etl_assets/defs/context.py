@@ -192,12 +192,13 @@ class DomainSession:
         """Return the state of every source of the domain, by name."""
         return self.event_log.read_sources(self.domain.sources.values())
 
-    def published_directory(self) -> Path | None:
+    def published_directory(self, *, fresh: bool = False) -> Path | None:
         """Return the run directory of the newest published set, or None.
 
         Another host may see `latest` later than it moved; a database of the locks is up to date.
+        For `fresh`, see `Locks.read_head`.
         """
-        newest = self.project.locks.read_head(self.domain.name)
+        newest = self.project.locks.read_head(self.domain.name, fresh=fresh)
         return run_directory.published_directory(self.home, self.domain.name, newest)
 
 

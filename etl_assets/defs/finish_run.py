@@ -180,7 +180,7 @@ def _publish(
 def _refuse_if_overtaken(session: DomainSession, link: PublishedLink) -> None:
     """Put `latest` back if another process has published since this one recorded its set."""
     home, domain = session.home, session.domain
-    newest = session.project.locks.read_head(domain.name)
+    newest = session.project.locks.read_head(domain.name, fresh=True)
     if newest is None or newest == link:
         return
     chain.follow(home, domain.name, newest)

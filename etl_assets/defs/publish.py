@@ -151,7 +151,7 @@ def source_checks(domain: Domain) -> list[dg.AssetCheckKey]:
 
 def _refuse_if_overtaken(session: DomainSession, run: Run) -> None:
     """Fail a run that was launched beside another one, which has published meanwhile."""
-    published = session.published_directory()
+    published = session.published_directory(fresh=True)
     if published is None or published == run.directory:
         return
     last = run_directory.read_manifest(published).as_of

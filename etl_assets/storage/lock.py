@@ -72,8 +72,12 @@ class Locks(Protocol):
         other HomeError leaves open whether it is recorded.
         """
 
-    def read_head(self, domain: str) -> PublishedLink | None:
-        """Return what `move_head` recorded last; None if it never did, or records nothing."""
+    def read_head(self, domain: str, *, fresh: bool = False) -> PublishedLink | None:
+        """Return what `move_head` recorded last; None if it never did, or records nothing.
+
+        A process that has the lock knows the answer, as no other one can record another head. With
+        `fresh` it does not rely on having it.
+        """
 
 
 def run_lock_name(run_id: str) -> str:
@@ -114,7 +118,12 @@ class FileLocks:
     def move_head(self, domain: str, link: PublishedLink) -> bool:  # noqa: ARG002
         return False
 
-    def read_head(self, domain: str) -> PublishedLink | None:  # noqa: ARG002 - of the protocol
+    def read_head(
+        self,
+        domain: str,  # noqa: ARG002 - of the protocol
+        *,
+        fresh: bool = False,  # noqa: ARG002
+    ) -> PublishedLink | None:
         return None
 
 

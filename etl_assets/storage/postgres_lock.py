@@ -166,7 +166,10 @@ class PostgresLocks:
         held.move_head(link)
         return True
 
-    def read_head(self, domain: str) -> PublishedLink | None:
+    def read_head(self, domain: str, *, fresh: bool = False) -> PublishedLink | None:
+        held = self._held.get(domain)
+        if held and held.knows_head and not fresh:
+            return held.head
         with self._database.cursor(APPLICATION) as cursor:
             cursor.execute("select to_regclass('etl_head') is not null")
             if not cursor.fetchone()[0]:
@@ -219,6 +222,9 @@ class _HeldLock:
     timing: Timing
     number: int = 0
     row_id: int = 0
+    head: PublishedLink | None = None
+    """What was recorded when the lock was taken, or under it."""
+    _is_head_open: bool = False  # while it is unknown if a head was recorded
     _connection: Connection | None = None
     _backend: int = 0
     _certain_until: float = 0.0
@@ -249,10 +255,21 @@ class _HeldLock:
                 values = (holder.pid, holder.host, holder.operator, self.domain)
                 cursor.execute(TAKE, values)
                 self.row_id, self.number = row.id, cursor.fetchone()[0]
+                # After the number: what an overtaken holder still records, it compares with that.
+                self.head = _read_head(cursor, self.domain)
                 self._backend = _backend_pid(cursor)
             on_failure.pop_all()
         self._certain_until = now + self.timing.certain_seconds
         return None
+
+    @property
+    def knows_head(self) -> bool:
+        """True if no other process can have recorded another head than `head`."""
+        return self._is_certain and not self._is_head_open
+
+    @property
+    def _is_certain(self) -> bool:
+        return not self._lost and _seconds() < self._certain_until
 
     def start_heartbeat(self) -> None:
         name = f"lock of {self.domain}"
@@ -273,7 +290,7 @@ class _HeldLock:
 
     def require(self) -> None:
         """Raise LockLostError unless nobody else can have the lock now."""
-        if not self._lost and _seconds() < self._certain_until:
+        if self._is_certain:
             return
         with self._mutex:
             self._confirm(_seconds() + self.timing.retake_seconds)
@@ -283,6 +300,7 @@ class _HeldLock:
     def move_head(self, link: PublishedLink) -> None:
         deadline = _seconds() + self.timing.retake_seconds
         with self._mutex:
+            self._is_head_open = True
             while True:
                 self._confirm(deadline)
                 if self._lost:
@@ -297,6 +315,7 @@ class _HeldLock:
                         raise HomeError(describe_fault(self.database.url, error)) from error
                     time.sleep(self.timing.retry_seconds)
                 else:
+                    self.head, self._is_head_open = link, False
                     return
 
     def _move_head(self, link: PublishedLink) -> None:

@@ -327,6 +327,42 @@ def test_a_number_that_is_no_longer_the_newest_moves_no_head(
     assert locks.read_head(DOMAIN) is None
 
 
+def test_a_holder_asks_for_the_head_once_unless_it_wants_it_fresh(
+    locks: PostgresLocks, database: Database
+) -> None:
+    with locks.take(DOMAIN, on_wait=ignore):
+        locks.move_head(DOMAIN, link(1))
+        change_head(database, link(2))
+
+        assert locks.read_head(DOMAIN) == link(1)
+        assert locks.read_head(DOMAIN, fresh=True) == link(2)
+
+    assert locks.read_head(DOMAIN) == link(2)
+    with locks.take(DOMAIN, on_wait=ignore):
+        assert locks.read_head(DOMAIN) == link(2)
+
+
+@pytest.mark.fault("overtaken")
+def test_a_holder_that_was_overtaken_asks_for_the_head(
+    locks: PostgresLocks, database: Database
+) -> None:
+    with locks.take(DOMAIN, on_wait=ignore):
+        locks.move_head(DOMAIN, link(1))
+        change_head(database, link(2))
+        with database.cursor() as cursor:
+            cursor.execute("update etl_lock set number = number + 1")
+        with pytest.raises(LockLostError):
+            locks.move_head(DOMAIN, link(3))
+
+        assert locks.read_head(DOMAIN) == link(2)
+
+
+def change_head(database: Database, head: PublishedLink) -> None:
+    """Record a head as another process would that has the lock now."""
+    with database.cursor() as cursor:
+        cursor.execute("update etl_head set link = %s::jsonb", (head.model_dump_json(),))
+
+
 def test_each_lock_gets_a_higher_number(locks: PostgresLocks, database: Database) -> None:
     numbers = []
     for sequence in range(1, 4):
