@@ -16,8 +16,8 @@ from etl_assets.cli.names import OptionalDomain, SourceName
 from etl_assets.cli.output import (
     EXIT_FAILED,
     Annotations,
-    GroupedCommands,
     Json,
+    create_group,
     exit_with_worst,
     load_declarations,
     load_settings,
@@ -49,18 +49,8 @@ class StatsFormat(StrEnum):
     OPENMETRICS = "openmetrics"
 
 
-config_app = typer.Typer(
-    help="Show settings and declared values.",
-    cls=GroupedCommands,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-sources_app = typer.Typer(
-    help="List and check the declared sources.",
-    cls=GroupedCommands,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+config_app = create_group("Show settings and declared values.")
+sources_app = create_group("List and check the declared sources.")
 app.add_typer(config_app, name="config", rich_help_panel="Setup")
 app.add_typer(sources_app, name="sources", rich_help_panel="Setup")
 

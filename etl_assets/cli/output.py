@@ -187,6 +187,13 @@ def print_text(text: str, *, to_stderr: bool = False) -> None:
     typer.echo(escape_control(text), err=to_stderr)
 
 
+def create_group(summary: str) -> typer.Typer:
+    """Return a verb that has verbs of its own, such as `etl quarantine list`."""
+    return typer.Typer(
+        help=summary, cls=GroupedCommands, no_args_is_help=True, rich_markup_mode=None
+    )
+
+
 class GroupedCommands(typer.core.TyperGroup):
     """A command whose help lists its verbs by group, each with its whole summary."""
 

@@ -13,8 +13,8 @@ import typer
 from etl_assets.cli.display import OUTPUT
 from etl_assets.cli.names import DomainName, OptionalDomain, OptionalSource, SourceName
 from etl_assets.cli.output import (
-    GroupedCommands,
     Json,
+    create_group,
     exit_with_worst,
     load_declarations,
     load_settings,
@@ -34,18 +34,8 @@ if TYPE_CHECKING:
     from etl_assets.operations.manifest import RestoreResult
 
 app = typer.Typer(rich_markup_mode=None)
-quarantine_app = typer.Typer(
-    help="List, inspect, release or delete files that were refused.",
-    cls=GroupedCommands,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-manifest_app = typer.Typer(
-    help="Export, verify or restore the record of stored files.",
-    cls=GroupedCommands,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+quarantine_app = create_group("List, inspect, release or delete files that were refused.")
+manifest_app = create_group("Export, verify or restore the record of stored files.")
 
 Digest = Annotated[
     str | None,
