@@ -1,7 +1,7 @@
 """The `etl` command: its global options, and how errors become exit codes.
 
-The verbs are in `run`, `inspect`, `explain`, `store` and `develop`. A verb parses its options,
-calls `etl_assets.operations` and prints the result; heavy modules are imported inside the verbs.
+The verbs are in `run`, `inspect`, `explain`, `store`, `setup` and `develop`. A verb parses its
+options, calls `etl_assets.operations` and prints the result; heavy modules are imported inside it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from etl_assets.cli import develop, explain, inspect, run, store
+from etl_assets.cli import develop, explain, inspect, run, setup, store
 from etl_assets.cli.display import OUTPUT, LogFormat, Output
 from etl_assets.cli.interruption import (
     SIGNAL_EXIT_CODES,
@@ -147,6 +147,7 @@ def _fail(message: str, code: int) -> None:
 
 app.add_typer(run.app)
 app.add_typer(inspect.app)
+app.add_typer(setup.app)
 app.add_typer(explain.app)
 app.add_typer(store.app)
 app.add_typer(develop.app)
