@@ -167,19 +167,30 @@ def examine(
         )
     directory, fallback = _directory_of(home, domain, known), None
     if directory is None:
-        path = home.outputs(domain) / known.directory
-        found = "another manifest" if (path / MANIFEST_FILE).exists() else "none"
-        problems.append(f"{path}: expected the published set, found {found}")
+        problems.append(_describe_lost_set(home, domain, known))
         problems += _describe_misplaced(_find_misplaced(home, domain, published, links))
-        older = [each for each in published if each.link.sequence < known.sequence]
-        # An older manifest in its place does not make it an older set.
-        fallback = next((each.directory for each in older if each.directory != path), None)
+        fallback = _find_fallback(known, published)
     expected = directory or fallback
     if latest != expected:
         problems.append(
             f"{home.latest(domain)}: expected a link to {_name(expected)}, found {_name(latest)}"
         )
     return ChainState(known, directory, fallback, newer_history, problems)
+
+
+def _describe_lost_set(home: Home, domain: str, link: PublishedLink) -> str:
+    path = home.outputs(domain) / link.directory
+    found = "another manifest" if (path / MANIFEST_FILE).exists() else "none"
+    return f"{path}: expected the published set, found {found}"
+
+
+def _find_fallback(lost: PublishedLink, published: Iterable[_Published]) -> Path | None:
+    """The newest set before the one that is lost."""
+    for each in published:
+        # An older manifest in its place does not make it an older set.
+        if each.link.sequence < lost.sequence and each.directory.name != lost.directory:
+            return each.directory
+    return None
 
 
 def repair(
