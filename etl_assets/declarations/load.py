@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -55,6 +55,7 @@ from etl_assets.model.errors import DeclarationError, Problem
 logger = logging.getLogger(__name__)
 
 Rules = Callable[[Data], Iterable[RuleViolation]]
+Overriding = Callable[[YamlDocument], YamlDocument]
 AnyDeclaration = TypeVar("AnyDeclaration", bound=Declaration)
 
 
@@ -114,7 +115,7 @@ def read_declaration(
     file: Path,
     rules: Rules | None = None,
     deprecations: Rules | None = None,
-    override: Callable[[YamlDocument], YamlDocument] | None = None,
+    override: Overriding | None = None,
 ) -> tuple[AnyDeclaration | None, list[Problem]]:
     """Returns the file as a model, or None, and its problems in the order of the lines.
 
@@ -179,29 +180,17 @@ def _read_domain(
     problems = _name_problems(folder)
     for file in source_files:
         problems += _name_problems(file)
-
     by_source = split_by_source(overrides, folder.name, source_names)
 
-    def override(name: str | None) -> Callable[[YamlDocument], YamlDocument]:
+    def override(name: str | None) -> Overriding:
         owner = (folder.name, name) if name else (folder.name,)
         return partial(apply_overrides, overrides=by_source[name], owner=owner)
 
-    sources: list[Source] = []
-    for file in source_files:
-        source, source_problems = read_declaration(
-            Source, file, source_violations, override=override(file.stem)
-        )
-        problems += source_problems
-        if source:
-            names = {"domain": folder.name, "name": file.stem}
-            sources.append(source.model_copy(update=names))
+    sources, source_problems = _read_sources(source_files, override)
+    problems += source_problems
     enabled = {source.name: source for source in sources if source.enabled}
     if not problems:  # a source with a fault would be an unknown table to the others
-        violations = [*dependency_violations(enabled), *_mixed_partitions(list(enabled.values()))]
-        for source, violation in violations:
-            # A model has no line numbers; read the file again for them.
-            document = override(source.name)(read_yaml(folder / f"{source.name}.yaml"))
-            problems += document.problems([violation])
+        problems += _find_conflicts(folder, enabled, override)
 
     domain = None
     domain_file = folder / DOMAIN_FILE
@@ -225,6 +214,36 @@ def _read_domain(
         "overrides": {each.name: each.value for each in chain(*by_source.values())},
     }
     return domain.model_copy(update=update)
+
+
+def _read_sources(
+    files: Iterable[Path], override: Callable[[str], Overriding]
+) -> tuple[list[Source], list[Problem]]:
+    """Returns the sources of a domain that can be read, and the problems of all files."""
+    sources: list[Source] = []
+    problems: list[Problem] = []
+    for file in files:
+        source, source_problems = read_declaration(
+            Source, file, source_violations, override=override(file.stem)
+        )
+        problems += source_problems
+        if source:
+            names = {"domain": file.parent.name, "name": file.stem}
+            sources.append(source.model_copy(update=names))
+    return sources, problems
+
+
+def _find_conflicts(
+    folder: Path, sources: Mapping[str, Source], override: Callable[[str], Overriding]
+) -> list[Problem]:
+    """Returns the problems between the sources of a domain."""
+    problems: list[Problem] = []
+    violations = [*dependency_violations(sources), *_mixed_partitions(list(sources.values()))]
+    for source, violation in violations:
+        # A model has no line numbers; read the file again for them.
+        document = override(source.name)(read_yaml(folder / f"{source.name}.yaml"))
+        problems += document.problems([violation])
+    return problems
 
 
 def _mixed_partitions(sources: list[Source]) -> Iterator[tuple[Source, RuleViolation]]:
