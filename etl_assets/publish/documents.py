@@ -141,7 +141,7 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
     published: dict[str, PublishedDocument] = {}
     advance("documents", 0, len(documents))
     for document in documents:
-        reused: list[PublishedFile] = []
+        files: list[PublishedFile] = []
         document_as_of = as_of
         named_key = signing_key if names_signing_key(document) else None
         if (
@@ -150,10 +150,10 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
             and previous.signing_keys.get(document.file) == named_key
             and _has_same_links(document, files_before, previous)
         ):
-            reused = reuse_document(document, run_dir, previous=previous, signatures=signatures)
+            files = reuse_document(document, run_dir, previous=previous, signatures=signatures)
             # One that is made again because a file was damaged keeps the time of its content.
             document_as_of = previous.content_times.get(document.file, as_of)
-        if reused:
+        if files:
             linked.add(document.file)
         else:
             if previous and (found := previous.published_document(document, signatures)):
@@ -170,13 +170,13 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
             )
             started = monotonic()
             advance(f"writing {document.file}", 0, 1)
-            reused = write_document(document, mart_file(marts, document.model), context)
+            files = write_document(document, mart_file(marts, document.model), context)
             advance(f"writing {document.file}", 1, 1)
-            log_document(document, reused, monotonic() - started)
-        files_before.append((document, reused))
+            log_document(document, files, monotonic() - started)
+        files_before.append((document, files))
         advance("documents", len(files_before), len(documents))
-    files = [file for _, document_files in files_before for file in document_files]
-    return WrittenDocuments(files, linked, published)
+    all_files = [file for _, document_files in files_before for file in document_files]
+    return WrittenDocuments(all_files, linked, published)
 
 
 def _has_same_links(
