@@ -28,7 +28,7 @@ from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
 if TYPE_CHECKING:
     from etl_assets.defs.context import ProjectSession
-    from etl_assets.model.run_manifest import RunManifest
+    from etl_assets.model.run_manifest import RunCheck, RunManifest
     from etl_assets.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -321,14 +321,7 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
     if manifest.changes:
         changes = manifest.changes.lines() or ["nothing"]
         lines += [f"  changed since {manifest.changes.since}:", *(f"    {c}" for c in changes)]
-    # The note already contains the faults of sources; their checks would repeat them.
-    faults = [source.fault for source in manifest.outages if source.fault]
-    noted_faults = [fault for fault in faults if fault in manifest.note]
-    errors = [
-        check
-        for check in manifest.failed_checks
-        if check.severity == "error" and not any(f in check.description for f in noted_faults)
-    ]
+    errors = _list_errors(manifest)
     for check in errors[:MAX_NAMES]:
         lines += [f"  {line}" for line in cut_lines(check.verdict.splitlines())]
     if more := len(errors[MAX_NAMES:]):
@@ -341,3 +334,14 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
     directory = home / "outputs" / manifest.domain / manifest.directory
     lines.append(f"  run {manifest.directory}: {directory / 'run_report.html'}")
     return lines
+
+
+def _list_errors(manifest: RunManifest) -> list[RunCheck]:
+    """Returns the checks that failed, but those whose fault the note of the run has already."""
+    faults = [source.fault for source in manifest.outages if source.fault]
+    noted_faults = [fault for fault in faults if fault in manifest.note]
+    return [
+        check
+        for check in manifest.failed_checks
+        if check.severity == "error" and not any(f in check.description for f in noted_faults)
+    ]
