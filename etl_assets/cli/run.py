@@ -22,7 +22,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
-from etl_assets.model.display_text import MAX_NAMES, cut_lines
+from etl_assets.model.display_text import MAX_NAMES, cut_lines, format_count
 from etl_assets.model.errors import UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
@@ -312,7 +312,7 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
         f"{manifest.file_count} files published",
     ]
     if warnings := len(manifest.warnings):
-        counts.append(f"{warnings} warnings")
+        counts.append(format_count(warnings, "warning"))
     lines = [
         f"{manifest.domain}: {manifest.status} in {manifest.seconds:.1f} s, {', '.join(counts)}"
     ]
@@ -325,12 +325,13 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
     for check in errors[:MAX_NAMES]:
         lines += [f"  {line}" for line in cut_lines(check.verdict.splitlines())]
     if more := len(errors[MAX_NAMES:]):
-        lines.append(f"  and {more:,} more errors, in the report")
+        lines.append(f"  and {format_count(more, 'more error')}, in the report")
     if manifest.published or not manifest.is_unchanged:
         lines += [f"  {line}" for line in manifest.list_warnings()]
     lines += [f"  {action}" for action in manifest.next_actions[:MAX_NAMES]]
     if more := len(manifest.next_actions[MAX_NAMES:]):
-        lines.append(f"  and {more:,} more actions, in the report and by `etl status`")
+        actions = format_count(more, "more action")
+        lines.append(f"  and {actions}, in the report and by `etl status`")
     directory = home / "outputs" / manifest.domain / manifest.directory
     lines.append(f"  run {manifest.directory}: {directory / 'run_report.html'}")
     return lines

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from etl_assets.declarations.declaration import COLUMN_NAME, COLUMN_PATH, NAME, Declaration
 from etl_assets.declarations.source import Source
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import DeclarationError, Problem
 
 Tone = Literal["good", "neutral", "waiting", "open", "bad"]
@@ -378,10 +379,10 @@ class BrokenDomain:
         )
 
     def __str__(self) -> str:
-        faults = "fault" if len(self.problems) == 1 else "faults"
+        faults = format_count(len(self.problems), "fault")
         return (
-            f"{self.name} is left out: {len(self.problems)} {faults} in its declarations, first "
-            f"{self.problems[0]}; `etl sources check` lists all"
+            f"{self.name} is left out: {faults} in its declarations, first {self.problems[0]}; "
+            "`etl sources check` lists all"
         )
 
 

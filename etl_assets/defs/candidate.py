@@ -25,6 +25,7 @@ from etl_assets.defs.models.state import (
 )
 from etl_assets.defs.run_events import manifest_from_events, note_of, run_sources, status_of
 from etl_assets.marts.graph import Graph
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import HomeError, Problem
 from etl_assets.model.records import MIXED, FetchStatus, PublishedSet, RunStatus
 from etl_assets.model.run_log import Kind
@@ -46,7 +47,6 @@ from etl_assets.publish import documents as publish_documents
 from etl_assets.publish.documents import PreviousSet, WrittenDocuments
 from etl_assets.publish.gate import GateFinding, GateVerdict
 from etl_assets.publish.writers.registry import names_signing_key
-from etl_assets.report.formatting import format_count
 from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import open_signatures
 

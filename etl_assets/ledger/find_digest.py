@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from etl_assets.ledger.manifest import load_manifests
-from etl_assets.model.display_text import list_some
+from etl_assets.model.display_text import format_count, list_some
 from etl_assets.model.errors import NotFoundError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record, Sha256, parse_digits
@@ -49,8 +49,7 @@ class FoundFile(Record):
             yield f"  {self.reason}"
         yield f"  {self.path}" + ("" if self.is_stored else ", which is no longer stored")
         if self.runs:
-            noun = "run" if len(self.runs) == 1 else "runs"
-            yield f"  in {len(self.runs):,} {noun}: {list_some(self.runs)}"
+            yield f"  in {format_count(len(self.runs), 'run')}: {list_some(self.runs)}"
 
 
 def find_digest(home: Home, digits: str) -> list[FoundFile]:

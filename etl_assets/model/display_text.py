@@ -30,6 +30,11 @@ def escape_control(text: str) -> str:
     return CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def format_count(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def list_some(names: Sequence[str]) -> str:
     """The first names, and the number of the others: `a, b, c, d, e and 64 more`."""
     more = len(names) - MAX_NAMES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from etl_assets.model.check_names import present_names
-from etl_assets.model.display_text import list_some
+from etl_assets.model.display_text import format_count, list_some
 from etl_assets.model.records import Record
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class RunChanges(Record):
             "newly passed check": self.passed_checks,
         }
         return [
-            f"{len(names):,} {noun}{'' if len(names) == 1 else 's'}: {list_some(names)}"
+            f"{format_count(len(names), noun)}: {list_some(names)}"
             for noun, names in named.items()
             if names
         ]

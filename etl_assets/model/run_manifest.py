@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, field_validator
 
-from etl_assets.model.display_text import MAX_NAMES, align_columns, cut_lines
+from etl_assets.model.display_text import MAX_NAMES, align_columns, cut_lines, format_count
 from etl_assets.model.records import (
     FetchStatus,
     HistoryDecision,
@@ -377,7 +377,7 @@ class RunManifest(Record):
         text = self.status.value.replace("_", " ").capitalize()
         counts = [(len(self.failed_checks) - len(self.warnings), "error")]
         counts.append((len(self.warnings), "warning"))
-        problems = [f"{n:,} {noun if n == 1 else noun + 's'}" for n, noun in counts if n]
+        problems = [format_count(number, noun) for number, noun in counts if number]
         if problems:
             text += f" with {' and '.join(problems)}"
         text += f", {self.publication}"

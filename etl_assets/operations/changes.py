@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from etl_assets.declarations.domain import Domain
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import Record
@@ -39,7 +40,7 @@ class Changes(Record):
 
     def lines(self) -> list[str]:
         """Return the text for a terminal."""
-        count = "1 change" if len(self.changes) == 1 else f"{len(self.changes):,} changes"
+        count = format_count(len(self.changes), "change")
         title = f"{self.domain}: {count} since {self.since}, the newest is {self.newest}"
         if self.is_complete:
             title = f"{self.domain}: all {len(self.changes):,} rows and changes up to {self.newest}"

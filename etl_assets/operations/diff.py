@@ -22,6 +22,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs.candidate import measure_coverages
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.fetch_plan import FetchPlan, open_fetcher, parts_of_sources
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
 from etl_assets.model.records import Part, Record, Table
 from etl_assets.model.run_manifest import MARTS
@@ -83,7 +84,7 @@ class Difference(Record):
         kinds: dict[str, list[Change]] = {}
         for change in self.changes:
             kinds.setdefault(change.kind, []).append(change)
-        count = "1 change" if len(self.changes) == 1 else f"{len(self.changes):,} changes"
+        count = format_count(len(self.changes), "change")
         lines = [f"{self.domain}: {count} to the {self.rows:,} rows of {self.run}"]
         lines += [f"  {len(changes):,} {kind}" for kind, changes in sorted(kinds.items())]
         for kind, changes in sorted(kinds.items()):

@@ -29,7 +29,7 @@ from etl_assets.ledger.manifest import (
     manifest_file,
 )
 from etl_assets.ledger.references import references
-from etl_assets.model.display_text import MAX_NAMES
+from etl_assets.model.display_text import MAX_NAMES, format_count
 from etl_assets.model.errors import ContentError, HomeError
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
@@ -66,7 +66,7 @@ class Verification(Record):
 
     def lines(self) -> list[str]:
         count = len(self.faults)
-        result = f"{count} fault{'s' if count > 1 else ''}" if count else "all as recorded"
+        result = format_count(count, "fault") if count else "all as recorded"
         raw_files = f"{self.files} raw files, {self.size_bytes:,} bytes"
         lines = [f"{raw_files}, and {self.other_files:,} other files: {result}"]
         lines += map(str, self.faults[:MAX_NAMES])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from etl_assets.defs.context import DomainSession
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import PublishedLink, Record
 from etl_assets.model.run_manifest import MANIFEST_FILE, PUBLIC_KEY_FILE, RunManifest
@@ -70,7 +71,7 @@ class SetVerification(Record):
 
     def lines(self) -> list[str]:
         count = len(self.faults)
-        result = f"{count} fault{'s' if count > 1 else ''}" if count else "all as published"
+        result = format_count(count, "fault") if count else "all as published"
         lines = [f"{self.directory}: {self.files} files, {self.size_bytes:,} bytes: {result}"]
         lines += [f"  {fault}" for fault in self.faults[:MAX_FAULTS]]
         if count > MAX_FAULTS:

@@ -99,8 +99,3 @@ def format_share(part: float, total: float) -> str:
     if 99.9 < pct < 100:
         return "> 99.9 %"
     return f"{pct:.1f} %"
-
-
-def format_count(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -16,13 +16,13 @@ import duckdb
 
 from etl_assets.declarations.domain import Domain, ReportSection
 from etl_assets.marts.source_status import WORST_FIRST
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.model.records import SourceName
 from etl_assets.model.run_log import LOG_FILE
 from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
 from etl_assets.report import html, markdown, phases, trends
-from etl_assets.report.formatting import format_count
 from etl_assets.report.report import Cell, DocumentLine, RunReport, Section, SourceLine
 from etl_assets.report.trends import TrendRun
 from etl_assets.storage.atomic_write import write_text

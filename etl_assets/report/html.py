@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from etl_assets.declarations.domain import Tone
-from etl_assets.model.display_text import INVISIBLE
+from etl_assets.model.display_text import INVISIBLE, format_count
 from etl_assets.report import charts, formatting
 from etl_assets.report.report import Cell, RunReport, normalize_term
 
@@ -71,7 +71,7 @@ def _environment() -> Environment:
         "cell": formatting.format_cell,
         "check_name": formatting.format_check_name,
         "column": formatting.format_column,
-        "plural": formatting.format_count,
+        "plural": format_count,
         "duration": formatting.format_duration,
         "find_tone": find_tone,
         "group_passed_checks": _group_passed_checks,

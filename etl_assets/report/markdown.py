@@ -10,7 +10,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from etl_assets.model.display_text import to_one_line
+from etl_assets.model.display_text import format_count, to_one_line
 from etl_assets.report import charts, formatting
 from etl_assets.report.report import Cell, RunReport, Section
 
@@ -111,7 +111,7 @@ def _environment() -> Environment:
         "cell": _format_cell,
         "check_name": formatting.format_check_name,
         "code": code,
-        "plural": formatting.format_count,
+        "plural": format_count,
         "duration": formatting.format_duration,
         "markdown": Markdown,
         "minute": formatting.format_minute,

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from etl_assets.model.display_text import MAX_NAMES, align_columns, to_one_line
+from etl_assets.model.display_text import MAX_NAMES, align_columns, format_count, to_one_line
 from etl_assets.model.run_manifest import COLLECT_STEPS, LOAD_STEPS, RunCheck, stage_of_step
 from etl_assets.report.formatting import (
     format_age,
-    format_count,
     format_duration,
     format_size,
     format_time,
