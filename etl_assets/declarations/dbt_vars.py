@@ -41,20 +41,20 @@ def _read_literal(text: str) -> list[object]:
         return []
 
 
-def var_violations(domain: Data, known: Mapping[str, list[object]]) -> Iterator[RuleViolation]:
+def var_violations(domain: Data, defaults: Mapping[str, list[object]]) -> Iterator[RuleViolation]:
     """Yields each var of a domain that no SQL reads, or that is not of the kind of its default."""
     declared = domain.get("vars")
     if not isinstance(declared, Mapping):
         return
     for name, value in declared.items():
         path = ("vars", name)
-        if name not in known:
-            names = ", ".join(known) or "none"
+        if name not in defaults:
+            names = ", ".join(defaults) or "none"
             yield RuleViolation(
-                path, f"a var that the SQL reads: {names}{suggest(name, known)}", "another"
+                path, f"a var that the SQL reads: {names}{suggest(name, defaults)}", "another"
             )
             continue
-        for default in known[name][:1]:
+        for default in defaults[name][:1]:
             expected = _describe_kind(default)
             if not _is_like(value, default):
                 yield RuleViolation(

@@ -73,11 +73,11 @@ def _find_parent(name: str, data: Iterable[str]) -> str | None:
 
 def find_unknown_domains(overrides: Sequence[Override], domains: Iterable[str]) -> list[Problem]:
     """Returns a problem for each value of a domain that is not declared."""
-    known = list(domains)
+    names = list(domains)
     return [
-        override.problem(f"one of {', '.join(known)}{suggest(domain, known)}", repr(domain))
+        override.problem(f"one of {', '.join(names)}{suggest(domain, names)}", repr(domain))
         for override in overrides
-        if (domain := override.parts[0]) not in known
+        if (domain := override.parts[0]) not in names
     ]
 
 
@@ -154,6 +154,6 @@ def _replace_value(
 
 
 def _places_outside(document: YamlDocument, path: FieldPath) -> Iterator[tuple[FieldPath, Place]]:
-    for known, place in document.places.items():
-        if known[: len(path)] != path:
-            yield known, place
+    for field_path, place in document.places.items():
+        if field_path[: len(path)] != path:
+            yield field_path, place

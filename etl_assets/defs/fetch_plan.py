@@ -247,8 +247,8 @@ def parts_of_sources(
     """Return every partition of every source, in order."""
     parts: list[tuple[Source, Part]] = []
     for source in sources:
-        known = states[source.name].fetches
-        own = all_parts(project.resolver, source, now, known_partitions=known)
+        fetches = states[source.name].fetches
+        own = all_parts(project.resolver, source, now, known_partitions=fetches)
         parts += [(source, part) for part in own]
     return parts
 

@@ -118,14 +118,15 @@ class Plan:
         Only assets of the plan's stages are selected. A step that makes several assets at once is
         selected as a whole.
         """
-        moved, stale = {p.source for p in self.moved}, {p.source for p in self.stale}
+        moved_sources = {part.source for part in self.moved}
+        stale_sources = {part.source for part in self.stale}
         selected: set[dg.AssetKey] = set()
         for source in domain.sources.values():
-            if source.full_name in moved:
+            if source.full_name in moved_sources:
                 selected.add(asset_keys.raw_key(source))
-            elif source.full_name in stale and Stage.VALIDATED in self.stages:
+            elif source.full_name in stale_sources and Stage.VALIDATED in self.stages:
                 selected.add(asset_keys.validated_key(source))
-            elif source.full_name in stale:
+            elif source.full_name in stale_sources:
                 selected.add(asset_keys.table_key(source))
         if not self.stages.is_single:
             selected = _with_downstream(graph, selected)
@@ -277,12 +278,14 @@ def make_plan(
     with _verified_signatures(session) as signatures:
         with open_fetcher(project, now=now, signatures=signatures) as fetcher:
             fetch_plan = fetcher.plan(states, parts, options)
-        moved = {decision.part for decision in fetch_plan.decisions if decision.fetch}
-        unmoved = [(source, part) for source, part in parts if part not in moved]
+        moved_parts = {decision.part for decision in fetch_plan.decisions if decision.fetch}
+        unmoved = [(source, part) for source, part in parts if part not in moved_parts]
         stale = _stale_tables(session, states, unmoved, options, signatures)
         rest = ""
         if options.stages.publishes:
-            rest = _why_models_stale(session, options, now, signatures, has_new_files=bool(moved))
+            rest = _why_models_stale(
+                session, options, now, signatures, has_new_files=bool(moved_parts)
+            )
     return Plan(
         fetch_plan.decisions,
         fetch_plan.probes,

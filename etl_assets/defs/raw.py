@@ -75,8 +75,8 @@ def build_raw(domain: Domain, project: ProjectContext, wave: int = 0) -> dg.Asse
         parts: list[tuple[Source, Part]] = []
         for source in selected:
             # A file that has vanished from its folder keeps its partition, as an outage.
-            known = states[source.name].fetches
-            own = all_parts(project.resolver, source, now, known_partitions=known)
+            past_fetches = states[source.name].fetches
+            own = all_parts(project.resolver, source, now, known_partitions=past_fetches)
             partitions = selected_partitions(context, source, [part.partition for part in own])
             parts += [(source, source.part(key)) for key in partitions]
         fetches = _fetch(session, states, parts, run_options(config))

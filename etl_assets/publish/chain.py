@@ -110,8 +110,8 @@ def write_head(home: Home, domain: str, head: PublishedHead, history: Path | Non
 def next_sequence(home: Home, domain: str) -> int:
     """The position of the next run of a domain, whatever the clock says."""
     head = _head_or_empty(home, domain)
-    known = head.link.sequence if head.link else 0
-    return 1 + max(known, run_directory.last_sequence(home, domain))
+    recorded = head.link.sequence if head.link else 0
+    return 1 + max(recorded, run_directory.last_sequence(home, domain))
 
 
 def complete_publication(home: Home, domain: str, link: PublishedLink) -> None:
@@ -140,42 +140,41 @@ def examine(
         problems.append(str(error))
         head = PublishedHead()
     links = [link for link in (head.link, recorded) if link]
-    known = max(links, key=lambda link: _trust(home, domain, link), default=None)
+    trusted = max(links, key=lambda link: _trust(home, domain, link), default=None)
     latest = _target_of_latest(home, domain)
-    if known and (directory := _directory_of(home, domain, known)):
+    if trusted and (directory := _directory_of(home, domain, trusted)):
         # The manifest has the recorded digest, so what it says counts more than the link.
-        known = link_of(directory, run_directory.read_manifest(directory), history)
-        is_newest = run_directory.last_published_sequence(home, domain) <= known.sequence
-        if is_newest and known == head.link and latest == directory:
+        trusted = link_of(directory, run_directory.read_manifest(directory), history)
+        is_newest = run_directory.last_published_sequence(home, domain) <= trusted.sequence
+        if is_newest and trusted == head.link and latest == directory:
             # Without reading the manifests of all runs.
-            return ChainState(known, latest, newer_history=head.newer_history_sha256)
+            return ChainState(trusted, latest, newer_history=head.newer_history_sha256)
     published = list(_published_sets(home, domain, history))
-    newest = _follow(known or _newest_link(published, latest), published)
+    newest = _follow(trusted or _newest_link(published, latest), published)
     newer_history = head.newer_history_sha256 if newest == head.link else None
     if not links and (newer_history := _find_newer_history(home, domain, published)):
         problems.append(
             f"{home.history_copy(domain)}: expected the history of {_name_link(newest)}, found a "
             "newer one, whose set is lost; the next set continues it"
         )
-    known = newest
-    if known is None:
+    if newest is None:
         return ChainState(newer_history=newer_history, problems=problems)
-    if links and head.link != known:  # a home of an older version has no link anywhere
+    if links and head.link != newest:  # a home of an older version has no link anywhere
         problems.append(
-            f"{home.published_head(domain)}: expected the link to {known.directory}, found "
+            f"{home.published_head(domain)}: expected the link to {newest.directory}, found "
             f"{_name_link(head.link)}"
         )
-    directory, fallback = _directory_of(home, domain, known), None
+    directory, fallback = _directory_of(home, domain, newest), None
     if directory is None:
-        problems.append(_describe_lost_set(home, domain, known))
+        problems.append(_describe_lost_set(home, domain, newest))
         problems += _describe_misplaced(_find_misplaced(home, domain, published, links))
-        fallback = _find_fallback(known, published)
+        fallback = _find_fallback(newest, published)
     expected = directory or fallback
     if latest != expected:
         problems.append(
             f"{home.latest(domain)}: expected a link to {_name(expected)}, found {_name(latest)}"
         )
-    return ChainState(known, directory, fallback, newer_history, problems)
+    return ChainState(newest, directory, fallback, newer_history, problems)
 
 
 def _describe_lost_set(home: Home, domain: str, link: PublishedLink) -> str:
@@ -250,9 +249,9 @@ def _find_misplaced(
     home: Home, domain: str, published: Sequence[_Published], links: Sequence[PublishedLink]
 ) -> dict[Path, Path]:
     """The directories of sets that have another name than in their links, and the right one."""
-    named = [*(each.previous for each in published if each.previous), *links]
-    names = {link.manifest_sha256: link.directory for link in named}
-    in_place = {(link.manifest_sha256, link.directory) for link in named}
+    recorded = [*(each.previous for each in published if each.previous), *links]
+    names = {link.manifest_sha256: link.directory for link in recorded}
+    in_place = {(link.manifest_sha256, link.directory) for link in recorded}
     targets = {
         each.directory: home.outputs(domain) / names[each.link.manifest_sha256]
         for each in published

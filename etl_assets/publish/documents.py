@@ -156,8 +156,8 @@ def write_documents(  # noqa: PLR0913 - each is an input of some document
         if files:
             linked.add(document.file)
         else:
-            if previous and (found := previous.published_document(document, signatures)):
-                published[document.file] = found
+            if previous and (earlier := previous.published_document(document, signatures)):
+                published[document.file] = earlier
             context = DocumentContext(
                 run_dir,
                 document_as_of,
@@ -366,13 +366,13 @@ def _require_complete(
     if signed_files is not None:
         expected |= {PUBLIC_KEY_FILE, SUMS_SIGNATURE}
         expected |= {name + SIGNATURE_SUFFIX for name in signed_files}
-    found = {
+    names = {
         name
         for name in run_directory.list_files(run_dir)
         if not name.startswith(set_index.REPORT_PREFIX)
     }
-    faults = [f"{name} is missing" for name in sorted(expected - found)]
-    faults += [f"{name} does not belong to it" for name in sorted(found - expected)]
+    faults = [f"{name} is missing" for name in sorted(expected - names)]
+    faults += [f"{name} does not belong to it" for name in sorted(names - expected)]
     if faults:
         rest = len(faults) - MAX_FAULTS
         more = f" and {rest} more" if rest > 0 else ""

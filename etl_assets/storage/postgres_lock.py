@@ -140,11 +140,11 @@ class PostgresLocks:
     ) -> Iterator[None]:
         self._create_tables()
         with ExitStack() as stack:
-            held = self._wait_for(domain, on_wait, wait=wait)
-            stack.callback(held.release)
-            self._held[domain] = held
+            held_lock = self._wait_for(domain, on_wait, wait=wait)
+            stack.callback(held_lock.release)
+            self._held[domain] = held_lock
             stack.callback(self._held.pop, domain)
-            held.start_heartbeat()
+            held_lock.start_heartbeat()
             yield
 
     def find_holder(self, domain: str) -> str | None:
@@ -156,20 +156,20 @@ class PostgresLocks:
         return str(row.holder) if row.is_taken else None
 
     def require(self, domain: str) -> None:
-        if held := self._held.get(domain):
-            held.require()
+        if held_lock := self._held.get(domain):
+            held_lock.require()
 
     def move_head(self, domain: str, link: PublishedLink) -> bool:
-        held = self._held.get(domain)
-        if held is None:
+        held_lock = self._held.get(domain)
+        if held_lock is None:
             raise LockLostError(f"{domain}: expected its lock, found that it was not taken")
-        held.move_head(link)
+        held_lock.move_head(link)
         return True
 
     def read_head(self, domain: str, *, fresh: bool = False) -> PublishedLink | None:
-        held = self._held.get(domain)
-        if held and held.knows_head and not fresh:
-            return held.head
+        held_lock = self._held.get(domain)
+        if held_lock and held_lock.knows_head and not fresh:
+            return held_lock.head
         with self._database.cursor(APPLICATION) as cursor:
             cursor.execute("select to_regclass('etl_head') is not null")
             if not cursor.fetchone()[0]:

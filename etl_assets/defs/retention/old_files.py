@@ -119,8 +119,8 @@ def list_old_files(
             age = now - datetime.fromtimestamp(path.stat().st_mtime, UTC)
             if age.days >= max(domain.retention.days for domain in domains.values()):
                 files[path] = UNLISTED
-    named = find_named_digests(home, {path.name for path in files}, old_runs)
-    return {path: reason for path, reason in files.items() if path.name not in named}
+    needed_digests = find_named_digests(home, {path.name for path in files}, old_runs)
+    return {path: reason for path, reason in files.items() if path.name not in needed_digests}
 
 
 def old_version_reasons(
@@ -138,18 +138,18 @@ def find_named_digests(
     home: Home, digests: Collection[str], old_runs: AbstractSet[Path] = frozenset()
 ) -> set[str]:
     """Return those of the digests that manifests name, also of domains not declared here."""
-    named: set[str] = set()
+    result: set[str] = set()
     if not digests:
-        return named
+        return result
     for _, _, manifest in load_manifests(home):
         for record in manifest.records.values():
-            named |= set(record.raw_digests) & set(digests)
+            result |= set(record.raw_digests) & set(digests)
     for name in run_directory.list_domains(home):
         for directory in run_directory.list_runs(home, name):
             if directory not in old_runs:
                 text = (directory / MANIFEST_FILE).read_bytes()
-                named |= {digest for digest in digests if digest.encode() in text}
-    return named
+                result |= {digest for digest in digests if digest.encode() in text}
+    return result
 
 
 def list_old_scratch(home: Home, domain: Domain, now: datetime) -> list[Path]:

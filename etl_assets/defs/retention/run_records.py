@@ -59,7 +59,7 @@ def list_old_run_records(
         for record in event_log.instance.get_run_records()  # newest first
         if domain.name in domains_of_run(record.dagster_run)
     ]
-    kept, old = own[: domain.retention.keep_runs], own[domain.retention.keep_runs :]
+    newest, old = own[: domain.retention.keep_runs], own[domain.retention.keep_runs :]
     old = [
         record
         for record in old
@@ -67,7 +67,7 @@ def list_old_run_records(
     ]
     if not old:
         return []
-    window_start = min(record.create_timestamp for record in kept)
+    window_start = min(record.create_timestamp for record in newest)
     needed = _runs_of_newest_events(event_log, domain)
     needed |= _runs_of_stored_files(event_log, home, domain, states, window_start, removed_digests)
     candidates = [r.dagster_run.run_id for r in old if r.dagster_run.run_id not in needed]
