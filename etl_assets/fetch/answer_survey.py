@@ -25,6 +25,7 @@ from etl_assets.fetch.row_requests import (
     DailyUsage,
     RowRequest,
 )
+from etl_assets.model.display_text import list_some
 from etl_assets.model.home import Home
 from etl_assets.model.records import (
     Decision,
@@ -123,7 +124,7 @@ class RequestSurvey:
         text = f"{len(self.failures)} of {len(self.requests)} requests failed"
         text += f", first: {first_key}: {error}"
         if others:
-            text += f"; also {_join_first([key for key, _ in others])}"
+            text += f"; also {_list_requests([key for key, _ in others])}"
         if self.stop_reason and self.stop_reason not in text:
             text += f"; {self.stop_reason}"
         if self.earlier:
@@ -141,9 +142,9 @@ class RequestSurvey:
                 incomplete.append(f"{format_key(request)}: {note}")
         texts = []
         if refused:
-            texts.append(f"{len(refused)} answers refused: {_join_first(refused)}")
+            texts.append(f"{len(refused)} answers refused: {_list_requests(refused)}")
         if incomplete:
-            texts.append(f"{len(incomplete)} answers are incomplete: {_join_first(incomplete)}")
+            texts.append(f"{len(incomplete)} answers are incomplete: {_list_requests(incomplete)}")
         return "; ".join(texts) or None
 
     def __str__(self) -> str:
@@ -339,8 +340,5 @@ def format_key(request: RowRequest) -> str:
     return ", ".join(request.key.values())
 
 
-def _join_first(texts: Sequence[str]) -> str:
-    """Returns the first texts, and the number of the others."""
-    shown = "; ".join(texts[:NAMED_REQUESTS])
-    more = len(texts) - NAMED_REQUESTS
-    return f"{shown} and {more:,} more" if more > 0 else shown
+def _list_requests(texts: Sequence[str]) -> str:
+    return list_some(texts, most=NAMED_REQUESTS, separator="; ")

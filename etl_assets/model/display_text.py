@@ -35,10 +35,10 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def list_some(names: Sequence[str]) -> str:
+def list_some(names: Sequence[str], *, most: int = MAX_NAMES, separator: str = ", ") -> str:
     """The first names, and the number of the others: `a, b, c, d, e and 64 more`."""
-    more = len(names) - MAX_NAMES
-    text = ", ".join(names[:MAX_NAMES])
+    more = len(names) - most
+    text = separator.join(names[:most])
     return f"{text} and {more:,} more" if more > 0 else text
 
 

@@ -391,7 +391,8 @@ class RunManifest(Record):
         for check in self.warnings[:MAX_NAMES]:
             yield check.verdict.partition("\n")[0]
         if more := len(self.warnings[MAX_NAMES:]):
-            yield f"and {more:,} more warnings, in the report and by `etl check {self.domain}`"
+            count = format_count(more, "more warning")
+            yield f"and {count}, in the report and by `etl check {self.domain}`"
 
     @property
     def mirror_note(self) -> str:

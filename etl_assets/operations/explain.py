@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
-from etl_assets.model.display_text import MAX_NAMES, did_you_mean
+from etl_assets.model.display_text import MAX_NAMES, did_you_mean, list_some
 from etl_assets.model.errors import NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import SOURCE_SHA256, Record, Sha256, SourceName
@@ -414,5 +414,4 @@ def _list_other_rows(file: Path, declared: Explain, column: str, value: str) -> 
     others = list_values(file, first, {column: value}) if column != first else []
     if not others:
         return ""
-    more = f" and {len(others) - MAX_SUGGESTIONS} more" if len(others) > MAX_SUGGESTIONS else ""
-    return f"; it is published for {', '.join(others[:MAX_SUGGESTIONS])}{more}"
+    return f"; it is published for {list_some(others, most=MAX_SUGGESTIONS)}"

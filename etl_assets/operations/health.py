@@ -13,6 +13,7 @@ from datetime import datetime
 from etl_assets.declarations.domain import Declarations, Domain
 from etl_assets.fetch.locations import LocationResolver
 from etl_assets.ledger.state_cache import DomainState, are_readable, load_state, state_key
+from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import EtlError, EventLogError, HomeError, Problem
 from etl_assets.model.home import Home
 from etl_assets.operations.health_checks import leftovers, machine
@@ -21,7 +22,6 @@ from etl_assets.operations.health_checks.result import (
     HealthFinding,
     HealthReport,
     Level,
-    join_first,
 )
 from etl_assets.operations.status import read_state
 from etl_assets.settings import Settings
@@ -208,7 +208,7 @@ def _describe_automation(
     ]
     text = "nothing runs by itself; ETL_AUTOMATION=on or the pages switch it on"
     if running:
-        text = f"while `etl ui` runs: {join_first(running)}"
+        text = f"while `etl ui` runs: {list_some(running)}"
     return HealthFinding.ok("automation", text)
 
 

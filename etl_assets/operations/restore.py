@@ -16,6 +16,7 @@ from etl_assets.defs.candidate import attributions_of
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.models.state import newest_link, recorded_set
 from etl_assets.marts.graph import Graph
+from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import HomeError, NotFoundError
 from etl_assets.model.home import Home
 from etl_assets.model.run_manifest import (
@@ -110,10 +111,8 @@ def _find_intact(
         else:
             intact[file.file] = intact_copy
     if lost:
-        names = ", ".join(lost[:MAX_NAMES])
-        more = f" and {len(lost) - MAX_NAMES} more" if len(lost) > MAX_NAMES else ""
         raise HomeError(
-            f"{directory}: expected the files of its index, found no run that has {names}{more}"
+            f"{directory}: expected the files of its index, found no run that has {list_some(lost)}"
         )
     return intact
 

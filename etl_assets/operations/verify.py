@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from etl_assets.defs.context import DomainSession
-from etl_assets.model.display_text import format_count
+from etl_assets.model.display_text import format_count, list_some
 from etl_assets.model.errors import HomeError
 from etl_assets.model.records import PublishedLink, Record
 from etl_assets.model.run_manifest import MANIFEST_FILE, PUBLIC_KEY_FILE, RunManifest
@@ -51,9 +51,7 @@ class StoreFault(Record):
     def __str__(self) -> str:
         text = f"{self.fault:8} {self.path}"
         if self.named_by:
-            text += f", listed in {', '.join(self.named_by[:MAX_NAMES])}"
-        if len(self.named_by) > MAX_NAMES:
-            text += f" and {len(self.named_by) - MAX_NAMES} more"
+            text += f", listed in {list_some(self.named_by, most=MAX_NAMES)}"
         return text
 
 

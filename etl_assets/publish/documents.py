@@ -21,6 +21,7 @@ import jsonschema
 import msgspec
 
 from etl_assets.declarations.domain import Attribution, Document, Tone
+from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import BuildError, LockLostError, Problem
 from etl_assets.model.home import Home
 from etl_assets.model.run_log import StepProgress, no_step_progress
@@ -51,7 +52,6 @@ from etl_assets.tables.readers.batch import DECODE_ERRORS, value_json
 logger = logging.getLogger(__name__)
 
 MAX_SCHEMA_PROBLEMS = 20
-MAX_FAULTS = 5  # that an error names; the rest are counted
 
 
 @dataclass(frozen=True)
@@ -374,9 +374,7 @@ def _require_complete(
     faults = [f"{name} is missing" for name in sorted(expected - names)]
     faults += [f"{name} does not belong to it" for name in sorted(names - expected)]
     if faults:
-        rest = len(faults) - MAX_FAULTS
-        more = f" and {rest} more" if rest > 0 else ""
         raise BuildError(
-            f"{run_dir}: expected the complete set, found: {'; '.join(faults[:MAX_FAULTS])}{more};"
+            f"{run_dir}: expected the complete set, found: {list_some(faults, separator='; ')};"
             " nothing is published, run again"
         )

@@ -17,9 +17,10 @@ from etl_assets.declarations.source import Files, Source, Years
 from etl_assets.fetch import file_set
 from etl_assets.fetch.locations import LocationResolver, is_sample_mirror
 from etl_assets.fetch.network_guard import redact_path
+from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import SettingsError, UsageError
 from etl_assets.model.home import Home
-from etl_assets.operations.health_checks.result import HealthFinding, Level, join_first
+from etl_assets.operations.health_checks.result import HealthFinding, Level
 from etl_assets.publish.openpgp import load_signing_key
 from etl_assets.storage import disk
 
@@ -66,7 +67,7 @@ def check_file_system(devices: Mapping[str, int]) -> HealthFinding:
     return HealthFinding.problem(
         Level.ERROR,
         "file system",
-        f"{join_first(others)} on another file system than {first}",
+        f"{list_some(others)} on another file system than {first}",
         expected="one file system, because files are moved by renaming them",
         advice="replace links and mount points among these folders by plain folders",
     )
@@ -239,7 +240,7 @@ def check_secrets(
                 domain=domain.name,
             )
     if others and not errors and not warnings:
-        yield HealthFinding.ok("secrets", join_first(others), domain.name)
+        yield HealthFinding.ok("secrets", list_some(others), domain.name)
 
 
 def check_signing_key(

@@ -11,9 +11,8 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, computed_field
 
+from etl_assets.model.display_text import list_some
 from etl_assets.model.records import Record, RunStatus
-
-MAX_NAMES = 5  # offenders that a finding names; the rest are counted
 
 
 class Level(StrEnum):
@@ -49,8 +48,8 @@ class HealthFinding(Record):
         advice: str,
         domain: str | None = None,
     ) -> Self:
-        """Return a finding on one line; of many offenders, the first `MAX_NAMES` are named."""
-        text = actual if isinstance(actual, str) else join_first(actual)
+        """Return a finding on one line; of many offenders, the first are named."""
+        text = actual if isinstance(actual, str) else list_some(actual)
         return cls(
             level=level,
             what=what,
@@ -100,9 +99,3 @@ class HealthReport(Record):
 
     def lines(self) -> list[str]:
         return [*map(str, self.findings), self.status]
-
-
-def join_first(texts: Sequence[str]) -> str:
-    """Return the first `MAX_NAMES` texts, and how many more there are."""
-    rest = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
-    return ", ".join(texts[:MAX_NAMES]) + rest

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from etl_assets.declarations.contract import Column, Contract
 from etl_assets.declarations.formats import ExcelFormat
+from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import opc
 from etl_assets.tables.readers.batch import VALUE_CHARACTERS, Batch, find_in_header, row_json
@@ -250,9 +251,7 @@ def _describe_header(sheet: _Sheet) -> str:
     faults = sorted(sheet.faults.items())
     above = [fault for cell, fault in faults if cell.row < sheet.header_row or sheet.header_row < 0]
     if above:
-        text += f", and above it {', '.join(above[:SHOWN_FAULTS])}"
-    if more := len(above[SHOWN_FAULTS:]):
-        text += f" and {more} more"
+        text += f", and above it {list_some(above, most=SHOWN_FAULTS)}"
     return text
 
 
