@@ -239,21 +239,34 @@ class EventLog:
         """Yield the record of every fetch of one partition, the newest first."""
         return self.record_history(asset_keys.raw_key(source), partition, FetchResult)
 
+    def fetch_histories(self, source: Source) -> dict[str | None, list[FetchResult]]:
+        """Return the record of every fetch by partition, the newest first."""
+        histories: dict[str | None, list[FetchResult]] = {}
+        for event in self.materializations(dg.AssetRecordsFilter(asset_keys.raw_key(source))):
+            fetch = read_record(event.asset_materialization, FetchResult)
+            if fetch is not None:
+                histories.setdefault(event.partition_key, []).append(fetch)
+        return histories
+
     def record_history(self, key: dg.AssetKey, partition: str | None, kind: type[R]) -> Iterator[R]:
         """Yield the record of every materialization of one partition, the newest first."""
         event_filter = dg.AssetRecordsFilter(
             asset_key=key,
             asset_partitions=None if partition is None else [partition],
         )
+        for event in self.materializations(event_filter):
+            record = read_record(event.asset_materialization, kind)
+            if record is not None:
+                yield record
+
+    def materializations(self, event_filter: dg.AssetRecordsFilter) -> Iterator[dg.EventLogRecord]:
+        """Yield the events that fit the filter, the newest first."""
         cursor: str | None = None
         while True:
             page = self.instance.fetch_materializations(
                 event_filter, limit=PAGE_SIZE, cursor=cursor
             )
-            for entry in page.records:
-                record = read_record(entry.asset_materialization, kind)
-                if record is not None:
-                    yield record
+            yield from page.records
             if not page.has_more:
                 return
             cursor = page.cursor

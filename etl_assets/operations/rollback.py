@@ -53,7 +53,7 @@ def rollback(
     if to is None and last.pin and was_interrupted(session.home, source, last):
         export_decision(session, source, at)
         return last
-    versions = list(list_versions(session.event_log, source, part))
+    versions = list_versions(session.event_log.fetch_history(source, part.partition))
     current = last.file.sha256 if last.file else ""
     file = _select_version(session.home, part, versions, current, to)
     # A second rollback must not make the first pinned file the one that unpin returns to.

@@ -8,13 +8,14 @@ tables, files and all queries are Dagster's own, so its classes can read and wri
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import dagster as dg
 from dagster._config.config_schema import UserConfigSchema
@@ -23,11 +24,13 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, make_url
 
 from etl_assets.defs.instance.home_storage import HomeStorage
+
+S = TypeVar("S", SqliteRunStorage, SqliteScheduleStorage)
 
 MAX_OPEN_EVENT_FILES = 2  # the index, and the file of the run that was used last
 END_OF_RUN = {
@@ -43,10 +46,10 @@ class SqliteStorage(HomeStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         home = Path(base_dir)
         super().__init__(
-            RunStorage.from_local(str(home / "history")),
+            _open_storage(RunStorage, home / "history", "runs"),
             EventLogStorage(str(home / "history" / "runs")),
             # Dagster's own: a run does not use it, and an instance does not close it.
-            SqliteScheduleStorage.from_local(str(home / "schedules")),
+            _open_storage(SqliteScheduleStorage, home / "schedules", "schedules"),
             inst_data,
         )
 
@@ -59,6 +62,12 @@ class SqliteStorage(HomeStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
     ) -> SqliteStorage:
         return cls(config_value["base_dir"], inst_data)
+
+
+def _open_storage(storage: type[S], folder: Path, name: str) -> S:
+    """Return the storage in a database file, with its tables."""
+    url = create_db_conn_string(str(folder), name)
+    return storage(url) if has_revision(url) else storage.from_local(str(folder))
 
 
 class RunStorage(SqliteRunStorage):
@@ -94,9 +103,10 @@ class EventLogStorage(SqliteEventLogStorage):
         shard = str(run_id)
         url = self.conn_string_for_shard(shard)
         with self._thread_lock:
-            if shard not in self._has_tables:
+            if shard not in self._has_tables and not has_revision(url):
                 with super().run_connection(shard):
-                    self._has_tables.add(shard)
+                    pass
+            self._has_tables.add(shard)
             with self._engines.connect(url) as connection:
                 yield connection
 
@@ -127,6 +137,21 @@ class EventLogStorage(SqliteEventLogStorage):
     def _close(self, run_id: str) -> None:
         with self._thread_lock:
             self._engines.close(self.conn_string_for_shard(run_id))
+
+
+def has_revision(url: str) -> bool:
+    """Return True if Dagster has made its tables in a database file.
+
+    To find that out, Dagster's classes let Alembic load all of its migrations, for each file.
+    """
+    file = _database_file(url)
+    if not file.is_file():
+        return False
+    with closing(sqlite3.connect(file, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
+        try:
+            return bool(connection.execute("select version_num from alembic_version").fetchall())
+        except sqlite3.DatabaseError:  # without this table, or damaged: Dagster finds out which
+            return False
 
 
 class _OpenFile(NamedTuple):

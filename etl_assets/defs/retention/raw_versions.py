@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from etl_assets.declarations.domain import Domain, Retention
-from etl_assets.declarations.source import Source
 from etl_assets.defs.event_log import EventLog
-from etl_assets.model.records import Part, RawFile
+from etl_assets.model.records import FetchResult, Part, RawFile
 
 
-def list_versions(event_log: EventLog, source: Source, part: Part) -> Iterator[RawFile]:
-    """Yield every distinct file that was fetched for the part, the newest first."""
-    digests = set()
-    for fetch in event_log.fetch_history(source, part.partition):
+def list_versions(history: Iterable[FetchResult]) -> list[RawFile]:
+    """Return every distinct file of a part's fetches, which begin with the newest."""
+    versions: dict[str, RawFile] = {}
+    for fetch in history:
         # The file of a pin is an older fetch, which has a record of its own.
-        if fetch.file and fetch.pin is None and fetch.file.sha256 not in digests:
-            digests.add(fetch.file.sha256)
-            yield fetch.file
+        if fetch.file and fetch.pin is None:
+            versions.setdefault(fetch.file.sha256, fetch.file)
+    return list(versions.values())
 
 
 def versions_by_part(event_log: EventLog, domain: Domain) -> dict[Part, list[RawFile]]:
@@ -26,9 +25,9 @@ def versions_by_part(event_log: EventLog, domain: Domain) -> dict[Part, list[Raw
     versions = {}
     states = event_log.read_sources(domain.sources.values())
     for source in domain.sources.values():
+        histories = event_log.fetch_histories(source)
         for partition in states[source.name].fetches:
-            part = source.part(partition)
-            versions[part] = list(list_versions(event_log, source, part))
+            versions[source.part(partition)] = list_versions(histories[partition])
     return versions
 
 

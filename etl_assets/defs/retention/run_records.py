@@ -6,7 +6,7 @@ event is ever written again, which would make old data look fresh.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,6 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.event_log import (
     COMMAND_TAG,
     DIRECTORY_TAG_PREFIX,
-    PAGE_SIZE,
     EventLog,
     SourceState,
 )
@@ -116,7 +115,7 @@ def finish_deletions(event_log: EventLog) -> None:
     # Listed before the runs: a run that starts meanwhile has a record before it has a file.
     names = {path.stem for path in folder.glob(f"{FIRST_SHARD_CHARACTERS}*.db")}
     names.discard(INDEX_SHARD_NAME)
-    recorded = {run.run_id for run in event_log.instance.get_runs()} if names else set()
+    recorded = set(event_log.instance.get_run_ids()) if names else set()
     for run_id in sorted(names - recorded):
         delete_run_record(event_log, run_id)
 
@@ -165,7 +164,10 @@ def _runs_of_stored_files(
     for source in domain.sources.values():
         fetches = states[source.name].fetches
         seen = {(key, fetch.file.sha256) for key, fetch in fetches.items() if fetch.file}
-        for event in _fetches_before(event_log, asset_keys.raw_key(source), before):
+        event_filter = dg.AssetRecordsFilter(
+            asset_keys.raw_key(source), before_timestamp=before.timestamp()
+        )
+        for event in event_log.materializations(event_filter):
             fetch = read_record(event.asset_materialization, FetchResult)
             if fetch is None or fetch.file is None:
                 continue
@@ -176,21 +178,6 @@ def _runs_of_stored_files(
                 if sha256 not in removed_digests and home.raw_file(sha256).exists():
                     run_ids.add(event.run_id)
     return run_ids
-
-
-def _fetches_before(
-    event_log: EventLog, key: dg.AssetKey, before: datetime
-) -> Iterator[dg.EventLogRecord]:
-    event_filter = dg.AssetRecordsFilter(asset_key=key, before_timestamp=before.timestamp())
-    cursor: str | None = None
-    while True:
-        page = event_log.instance.fetch_materializations(
-            event_filter, limit=PAGE_SIZE, cursor=cursor
-        )
-        yield from page.records
-        if not page.has_more:
-            return
-        cursor = page.cursor
 
 
 def _runs_of_newest_checks(event_log: EventLog, run_ids: Sequence[str]) -> set[str]:
