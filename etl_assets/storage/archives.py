@@ -42,6 +42,13 @@ GZIP_WINDOW = 31
 XZ_MAGIC = b"\xfd7zXZ\x00"
 MAX_XZ_MEMORY_BYTES = 256 << 20  # of the decoder: `xz -9` needs 65 MiB, a file may ask for 4 GiB
 GZIP_MAGIC = b"\x1f\x8b"
+# The header of a gzip member (RFC 1952, 2.3): ten bytes, of which the fourth has the flags of the
+# fields that follow them.
+GZIP_HEADER_BYTES = 10
+HEADER_CHECKSUM, EXTRA_FIELD, FILE_NAME, COMMENT = 0x02, 0x04, 0x08, 0x10
+RESERVED_FLAGS = 0xE0
+# A name and a comment end with a NUL anywhere. gzip writes a header of a few bytes.
+MAX_GZIP_HEADER_BYTES = 1 << 18
 
 # Of an entry of the central directory: the lengths of its name, its extra field and its comment. Of
 # the records that end the directory: its size.
@@ -233,6 +240,7 @@ class Gunzip:
         self.unpacked_bytes = 0
         self._max_bytes = max_bytes
         self._member = isal_zlib.decompressobj(GZIP_WINDOW)
+        self._header: bytes = b""  # of the member that begins, as far as it is known
         self._is_between_members = True
         self._finished_members = 0
 
@@ -242,24 +250,48 @@ class Gunzip:
         Raises ContentError for broken data, and when the limit is exceeded.
         """
         while data:
-            if self._is_after_a_member:
+            if self._is_after_a_member and not self._header:
                 data = data.lstrip(b"\0")
                 if not data:
                     return
                 if not GZIP_MAGIC.startswith(data[: len(GZIP_MAGIC)]):
                     raise self._broken("not gzip again")
+            if self._is_between_members:
+                data = self._complete_header(data)
+                if not data:
+                    return
             yield self._unpack_block(data)
             data = self._member.unconsumed_tail or self._start_next_member()
 
     def finish(self) -> None:
         """Raises ContentError if the last member is incomplete."""
-        if not self._is_after_a_member:
+        if self._header or not self._is_after_a_member:
             reason = f"it cut off after {self.unpacked_bytes:,} unpacked bytes"
             raise ContentError.of("", "a whole gzip file", reason)
 
     @property
     def _is_after_a_member(self) -> bool:
         return self._is_between_members and self._finished_members > 0
+
+    def _complete_header(self, data: bytes) -> bytes:
+        """The member so far if its header is complete, else nothing, and the header goes on.
+
+        The decompressor finds a header wrong that has a checksum and arrives in two pieces.
+        """
+        self._header += data
+        is_complete = _is_gzip_header_complete(self._header)
+        if not is_complete and len(self._header) <= MAX_GZIP_HEADER_BYTES:
+            return b""
+        if not is_complete:
+            actual = f"more than {MAX_GZIP_HEADER_BYTES:,} bytes"
+            raise ContentError.of("", "a gzip file with a short header", actual)
+        # A decompressor must refuse them, as unknown fields may follow (RFC 1952, 2.3.1.2).
+        is_gzip = self._header.startswith(GZIP_MAGIC)
+        if is_gzip and (reserved := self._header[3] & RESERVED_FLAGS):
+            actual = f"reserved flags set in its header ({reserved:#04x})"
+            raise ContentError.of("", "a whole gzip file", actual)
+        member, self._header = self._header, b""
+        return member
 
     def _unpack_block(self, data: bytes) -> bytes:
         try:
@@ -285,6 +317,28 @@ class Gunzip:
     def _broken(self, reason: str) -> ContentError:
         position = "after its end" if self._is_after_a_member else "inside"
         return ContentError.of("", "a whole gzip file", f"broken data {position} ({reason})")
+
+
+def _is_gzip_header_complete(data: bytes) -> bool:
+    """True if data that begins with the header of a member has all fields of the header.
+
+    True also for data of another kind, which the decompressor refuses.
+    """
+    if not GZIP_MAGIC.startswith(data[: len(GZIP_MAGIC)]):
+        return True
+    if len(data) < GZIP_HEADER_BYTES:
+        return False
+    flags, end = data[3], GZIP_HEADER_BYTES
+    if flags & EXTRA_FIELD:
+        end += 2 + int.from_bytes(data[end : end + 2], "little")
+    for flag in (FILE_NAME, COMMENT):
+        if flags & flag:
+            end = data.find(b"\0", end) + 1
+            if not end:
+                return False
+    if flags & HEADER_CHECKSUM:
+        end += 2
+    return len(data) >= end
 
 
 class Unxz:
