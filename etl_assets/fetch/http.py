@@ -45,6 +45,7 @@ USER_AGENT = "etl-assets"
 VERBOSE_LOGGERS = ("httpx", "httpcore")  # below WARNING they log whole URLs and headers
 
 NOT_MODIFIED = 304
+PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
 FIRST_ERROR = 400
 FIRST_SERVER_ERROR = 500
@@ -141,7 +142,7 @@ class Response:
         span, _, total = rest.partition("/")
         start = span.partition("-")[0]
         first = _parse_count(start)
-        if self.status != httpx.codes.PARTIAL_CONTENT or unit.lower() != "bytes" or first is None:
+        if self.status != PARTIAL_CONTENT or unit.lower() != "bytes" or first is None:
             return None
         return first, _parse_count(total.strip())
 

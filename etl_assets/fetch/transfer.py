@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeVar
 from etl_assets.declarations.source import Limits
 from etl_assets.fetch.http import (
     NOT_MODIFIED,
+    PARTIAL_CONTENT,
     RANGE_NOT_SATISFIABLE,
     Client,
     Response,
@@ -236,7 +237,11 @@ class Transfer:
             self._is_resumed = True
             return
         self.restart()
-        if position is not None and position[0] != 0:
+        # A part of a list or of a table may look like all of it.
+        is_part = response.status == PARTIAL_CONTENT and (
+            position is None or position[0] != 0 or position[1] is None
+        )
+        if is_part:
             raise UnreachableError(
                 f"{self._target}: expected the whole file, found a part that does not fit"
             )

@@ -157,6 +157,40 @@ def test_a_malformed_header_is_ignored(
     assert again.status is FetchStatus.UNCHANGED
 
 
+def serves_a_part(content_range: str | None, part: bytes) -> Fault:
+    stated = f"Content-Range: {content_range}\r\n" if content_range else ""
+    head = f"HTTP/1.1 206 Partial Content\r\n{stated}Content-Length: {len(part)}\r\n\r\n"
+    return faults.answers_raw(head.encode() + part)
+
+
+@pytest.mark.fault("unasked-part")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(serves_a_part(None, GOOD), id="without a range"),
+        pytest.param(serves_a_part("bytes 0-9/*", GOOD[:10]), id="of an unknown total"),
+        pytest.param(serves_a_part(f"bytes 0-9/{len(GOOD)}", GOOD[:10]), id="the first bytes"),
+        pytest.param(serves_a_part(f"bytes 9-99/{len(GOOD)}", GOOD[9:]), id="the last bytes"),
+        pytest.param(serves_a_part("items 0-9/10", GOOD), id="of another unit"),
+    ],
+)
+def test_a_part_that_was_not_asked_for_is_no_file(
+    fetch_feed: Fetcher, server: MisbehavingServer, fault: Fault
+) -> None:
+    server.always[PATH] = fault
+
+    assert fetch_feed().file is None
+
+
+def test_a_part_that_is_the_whole_file_is_the_file(
+    fetch_feed: Fetcher, server: MisbehavingServer, home: Home
+) -> None:
+    size = len(GOOD)
+    server.always[PATH] = serves_a_part(f"bytes 0-{size - 1}/{size}", GOOD)
+
+    assert read_stored(fetch_feed(), home) == GOOD
+
+
 @pytest.mark.fault("malformed-header")
 @pytest.mark.parametrize(
     "fault",
