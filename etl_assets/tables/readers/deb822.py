@@ -25,7 +25,8 @@ from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 # Printable US-ASCII without the colon; no hyphen or number sign at the start.
 FIELD = re.compile(r"(?P<name>[!-9;-~]+):(?P<value>.*)", re.DOTALL)
 NO_START = ("-", "#")
-SOURCE = re.compile(r"(?P<name>\S+)(?:\s+\((?P<version>\S+)\))?")
+NO_TEXT = {"\0": "NUL character", "\r": "carriage return within the line"}
+SOURCE = re.compile(r"(?P<name>[^\s()]+)(?:\s*\((?P<version>\S+)\))?")
 SOURCE_NAME, SOURCE_VERSION = "source.name", "source.version"
 BLANKS = b" \t\r"
 SHOWN_BYTES = 8_000
@@ -127,8 +128,9 @@ def _decode(data: bytes, line: int) -> str:
     except UnicodeDecodeError as error:
         byte = f"the byte 0x{data[error.start]:02x} at position {error.start + 1}"
         raise StanzaError(line, "UTF-8 text", byte) from error
-    if "\0" in text:
-        raise StanzaError(line, "text", "a NUL character")
+    for character, name in NO_TEXT.items():
+        if character in text:
+            raise StanzaError(line, "text", f"a {name}")
     return text
 
 

@@ -258,3 +258,25 @@ def test_dpkg_names_the_same_source_and_version(
     )
     expected = [tuple(line.split("\t")) for line in told.stdout.splitlines()]
     assert sorted(rows_of(batches)) == sorted(expected)
+
+
+@pytest.mark.fault("deb822-stanza")
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("Package: oak\rVersion: 1\r\r", "a carriage return", id="Mac line ends"),
+        pytest.param("Package: oak\rVersion: 1\n", "a carriage return", id="within a line"),
+        pytest.param("Package: oak\nVersion: 1\nSource: oak(\n", "'oak('", id="open bracket"),
+    ],
+)
+def test_a_line_in_which_two_fields_could_be_is_rejected(file: Path, text: str, found: str) -> None:
+    [reject] = rejects_of(read(file, text))
+
+    assert found in reject.actual
+
+
+@pytest.mark.parametrize("source", ["oak (2.0)", "oak(2.0)", "oak  (2.0)"])
+def test_blanks_before_the_version_of_a_source_do_not_matter(file: Path, source: str) -> None:
+    [row] = rows_of(read(file, f"{OAK}Source: {source}\n"))
+
+    assert row[2:] == ("oak", "2.0")
