@@ -24,8 +24,11 @@ def quote_text(text: str) -> str:
 def fold_case(text: str) -> str:
     """SQL of a text that is equal for all spellings of a name; the dbt macro `fold_case` is equal.
 
+    Spellings differ in case, or in whether an accent is part of its letter (Unicode's NFC and NFD).
+
     `lower` alone has two results for one name: a sigma at the end of a word, a Turkish dotted or
     dotless i, and a sharp s, which is SS in upper case, have several lower or upper cases. Other
     letters that become several ones in upper case, such as the ligature of f and i, stay apart.
     """
-    return f"replace(replace(lower(upper({text})), 'i' || chr(775), 'i'), 'ß', 'ss')"
+    folded = f"lower(upper(nfc_normalize({text})))"
+    return f"replace(replace({folded}, 'i' || chr(775), 'i'), 'ß', 'ss')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import duckdb
@@ -46,6 +47,10 @@ def folded(*texts: str) -> list[str]:
             ["İZMİR", "izmir", "IZMIR", "i\u0307zmi\u0307r", "\u0131zm\u0131r"], id="Turkish i"
         ),
         pytest.param(["ÉTÉ", "été", "Été"], id="accents"),
+        pytest.param(["caf\u00e9", "cafe\u0301", "CAFE\u0301"], id="accent after its letter"),
+        pytest.param(["\u1ea5", "\u00e2\u0301", "a\u0302\u0301"], id="two accents"),
+        pytest.param(["\uac00", "\u1100\u1161"], id="Hangul"),
+        pytest.param(["\u212bngstrom", "a\u030angstrom", "\u00e5ngstrom"], id="Angstrom sign"),
     ],
 )
 def test_every_spelling_of_a_name_has_one_key(spellings: list[str]) -> None:
@@ -80,6 +85,27 @@ def test_only_letters_of_several_capitals_have_a_key_of_their_own() -> None:
     apart = {letter for (letter,) in rows}
     assert [letter for letter in apart if len(letter.lower().upper()) == 1] == []
     assert apart.isdisjoint("ßẞİIi\u0131Σ\u03c3ς")
+
+
+@pytest.mark.fault("folded-names")
+def test_a_letter_has_one_key_in_every_canonical_form() -> None:
+    letters = [chr(n) for n in range(0x110000) if chr(n).isalpha()]
+    table = pa.table(
+        {
+            "letter": letters,
+            "composed": [unicodedata.normalize("NFC", letter) for letter in letters],
+            "decomposed": [unicodedata.normalize("NFD", letter) for letter in letters],
+        }
+    )
+    fold = sql_quoting.fold_case
+    with duckdb.connect() as connection:
+        connection.register("letters", table)
+        rows = connection.execute(
+            f"select letter from letters where {fold('letter')} != {fold('composed')}"
+            f" or {fold('letter')} != {fold('decomposed')}"
+        ).fetchall()
+
+    assert rows == []
 
 
 def test_the_macro_of_the_models_is_the_same_sql() -> None:
