@@ -42,7 +42,9 @@ class Column(Declaration):
         description="a table of a workbook or a CSV file may lack the column; its values are null",
     )
     trim: bool = Field(
-        default=True, description="remove blanks around texts; a text of blanks alone is null"
+        default=True,
+        description="remove blanks around texts, also those without a width (U+200B, U+2060,"
+        " U+FEFF); a text of blanks alone is null",
     )
     merged: Literal["fill"] | None = Field(
         default=None,
@@ -118,6 +120,11 @@ class Contract(Declaration):
         description="identifies a record that becomes several rows: of several records with equal"
         " values in these columns the rows of one are kept, as `duplicates` declares; a record with"
         " a rejected row is rejected whole",
+    )
+    reject_together: list[str] = Field(
+        default=[],
+        description="of rows with equal values in these columns all are rejected if one of them is:"
+        " they are one statement, which counts whole or not at all",
     )
     null_words: list[str] = Field(
         default=[],

@@ -193,7 +193,7 @@ def _unknown_columns(source: Data, columns: list[tuple[int, Data]]) -> Iterator[
 def _column_references(source: Data) -> Iterator[tuple[FieldPath, object]]:
     """Yields every place of the declaration that names a column."""
     contract = _mapping(source, "contract")
-    for field in ("key", "record_key"):
+    for field in ("key", "record_key", "reject_together"):
         for index, name in enumerate(_list(contract, field)):
             yield ("contract", field, index), name
     yield from _rule_references(contract)

@@ -1,8 +1,9 @@
 """Check a batch of values against a contract: valid rows, and one reject for each other row.
 
 A row is rejected for the first column that fails, in the order of the contract, and the other rows
-of its record with it if the contract says what a record is. Whether a key repeats is known at the
-end of a file only: that is `etl_assets.tables.duplicates`.
+of its record with it if the contract says what a record is. Whether a key repeats, and which rows
+are rejected together with others, is known at the end of a file only: that is
+`etl_assets.tables.duplicates` and `etl_assets.tables.tabulate`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from etl_assets.declarations.contract import Column, Contract, RowRule, VersionS
 from etl_assets.model.errors import DeclarationError, Problem
 from etl_assets.model.records import Reject
 from etl_assets.tables.arrow_types import TYPE_DESCRIPTIONS, TYPES, cast_values
-from etl_assets.tables.readers.batch import Batch, Refusal, Values, row_json, value_json
+from etl_assets.tables.readers.batch import BLANKS, Batch, Refusal, Values, row_json, value_json
 from etl_assets.tables.version_schemes import (
     VERSION_DESCRIPTIONS,
     read_version,
@@ -65,6 +66,7 @@ class CheckedBatch:
     """The valid rows of a batch, with the declared columns only, and the rejects.
 
     `unknown_values` counts, by column, the values of valid rows that `known_values` does not list.
+    `rejected_groups` are the values of the rejected rows in the columns `reject_together`.
     """
 
     rows: pa.RecordBatch
@@ -72,6 +74,7 @@ class CheckedBatch:
     rejects: list[Reject]
     unknown_values: dict[str, Counter[str]]
     refused_values: list[RefusedValue]
+    rejected_groups: Set[Hashable] = frozenset()
 
 
 class ContractChecker:
@@ -112,14 +115,18 @@ class ContractChecker:
 
         rows = pa.RecordBatch.from_pydict(arrays)
         ordinals = batch.ordinals
-        rejected_rows: Set[int] = violations.keys()
+        rejected_rows: Set[int] = violations.keys() | batch.rejected_rows.keys()
         if self._contract.record_key and violations:
             violations, rejected_rows = _reject_whole_records(violations, ordinals)
+        groups = self._groups(rows, rejected_rows)
         if rejected_rows:
             is_valid = [row not in rejected_rows for row in range(len(ordinals))]
             rows = rows.filter(pa.array(is_valid, pa.bool_()))
             ordinals = list(compress(ordinals, is_valid))
-        rejects = [_reject(batch, row, violations[row]) for row in sorted(violations)]
+        rejects = [
+            batch.rejected_rows.get(row) or _reject(batch, row, violations[row])
+            for row in sorted(violations.keys() | batch.rejected_rows.keys())
+        ]
         refused_values = [
             RefusedValue(batch.where(refusal.row), *refusal[1:])
             for refusal in sorted(refusals, key=itemgetter(0, 1))
@@ -131,7 +138,14 @@ class ContractChecker:
             [*batch.rejects, *rejects],
             self._count_unknown_values(rows),
             refused_values,
+            groups,
         )
+
+    def _groups(self, rows: pa.RecordBatch, rejected_rows: Set[int]) -> Set[Hashable]:
+        if not (self._contract.reject_together and rejected_rows):
+            return frozenset()
+        rejected = rows.take(pa.array(sorted(rejected_rows)))
+        return frozenset(row_keys(rejected, self._contract.reject_together))
 
     def _count_unknown_values(self, rows: pa.RecordBatch) -> dict[str, Counter[str]]:
         counters: dict[str, Counter[str]] = {}
@@ -253,7 +267,7 @@ class _ColumnChecker:
         """The versions among the texts, and the texts that are none or are read as another one."""
         refused = []
         replacements: dict[int, str | None] = {}
-        trimmed = pc.utf8_trim_whitespace(array)
+        trimmed = pc.utf8_trim(array, BLANKS)
         for row in unlike_versions(trimmed):
             version = read_version(trimmed[row].as_py(), scheme)
             if version == trimmed[row].as_py():
@@ -276,25 +290,29 @@ class _ColumnChecker:
             return values
         if not isinstance(values, pa.Array):
             if not set(map(type, values)) <= {str, type(None)}:
-                return values
+                return self._normalize_among_others(values)
             try:
                 values = pa.array(values, pa.string())
             except (pa.ArrowException, UnicodeError):
-                return self._normalize_around_surrogates(values)
+                return self._normalize_among_others(values)
         return self._normalize_texts(values) if values.type == TYPES["string"] else values
 
     def _normalize_texts(self, texts: pa.Array) -> pa.Array:
-        trimmed = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
+        trimmed = pc.utf8_lower(pc.utf8_trim(texts, BLANKS))
         is_null = pc.is_in(trimmed, self._null_words)
         texts = pc.if_else(is_null, pa.scalar(None, pa.string()), texts)
         return CASE_FUNCTIONS[self.column.case](texts) if self.column.case else texts
 
-    def _normalize_around_surrogates(self, values: list[str | None]) -> list[str | None]:
-        """Normalize all texts but those that are not Unicode, whose rows the cast rejects."""
-        invalid = {row: text for row, text in enumerate(values) if text and not _is_unicode(text)}
-        texts = [None if row in invalid else text for row, text in enumerate(values)]
+    def _normalize_among_others(self, values: list[Any]) -> list[Any]:
+        """Normalize the texts among other values, and leave out those that are not Unicode."""
+        others = {
+            row: value
+            for row, value in enumerate(values)
+            if type(value) is not str or not _is_unicode(value)
+        }
+        texts = [None if row in others else value for row, value in enumerate(values)]
         normalized = self._normalize_texts(pa.array(texts, pa.string())).to_pylist()
-        return [invalid.get(row, text) for row, text in enumerate(normalized)]
+        return [others.get(row, text) for row, text in enumerate(normalized)]
 
     def _violations(
         self, values: Values, array: pa.Array, misfits: list[int]
@@ -380,8 +398,8 @@ def _trim_texts(values: Values, rows: list[int]) -> Values:
     trimmed: list[Any] = values.to_pylist() if isinstance(values, pa.Array) else [*values]
     for row in rows:
         text = trimmed[row]
-        if isinstance(text, str) and text != text.strip():
-            trimmed[row] = text.strip() or None
+        if isinstance(text, str) and text != text.strip(BLANKS):
+            trimmed[row] = text.strip(BLANKS) or None
     return trimmed
 
 
@@ -389,17 +407,17 @@ def _trim(array: pa.Array) -> pa.Array:
     """Texts without the blanks around them, also in lists; other values as they are."""
     if pa.types.is_list(array.type) and pa.types.is_string(array.type.value_type):
         texts = pc.list_flatten(array)
-        trimmed = pc.utf8_trim_whitespace(texts)
+        trimmed = pc.utf8_trim(texts, BLANKS)
         if trimmed.equals(texts):
             return array
         lists = [
-            None if value is None else [text.strip() for text in value]
+            None if value is None else [text.strip(BLANKS) for text in value]
             for value in array.to_pylist()
         ]
         return pa.array(lists, array.type)
     if not pa.types.is_string(array.type):
         return array
-    trimmed = pc.utf8_trim_whitespace(array)
+    trimmed = pc.utf8_trim(array, BLANKS)
     if trimmed.equals(array):
         return array
     is_blank = pc.and_(pc.equal(trimmed, ""), pc.not_equal(array, ""))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime
 from functools import cache
@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,7 +36,7 @@ from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.hashing import hash_file
 from etl_assets.tables import parquet
 from etl_assets.tables.arrow_types import SOURCE_ROW, table_schema
-from etl_assets.tables.contract_check import ContractChecker, RefusedValue
+from etl_assets.tables.contract_check import ContractChecker, RefusedValue, row_keys
 from etl_assets.tables.duplicates import Integers, KeyHashes, find_duplicates
 from etl_assets.tables.parquet import RejectWriter, TableWriter
 from etl_assets.tables.readers import registry
@@ -53,6 +54,7 @@ TABLE_MODULES = (
     "etl_assets.tables.tabulate",
     "etl_assets.tables.version_schemes",
 )
+REJECTED_TOGETHER = "reject_together"  # the rule of rows that have no fault of their own
 MAX_DUPLICATES = 5  # shown with their records; all are counted
 MAX_REFUSED_VALUES = 20  # shown with their lines; all are counted
 MAX_UNKNOWN_VALUES = 20  # counted by name for each column; all others are counted together
@@ -85,6 +87,7 @@ def tabulate(
         keys = builder.write_rows(raw, source_sha256)
         if not keys.all_differ():
             builder.remove_duplicates()
+        builder.remove_rejected_groups()
         builder.refuse_if_unacceptable(None if accept_shrink else previous)
         digest = hash_file(draft)
     return Table(
@@ -157,6 +160,7 @@ class _TableBuilder:
         self._rejects = rejects
         self._records = 0
         self._rows = 0
+        self._rejected_groups: set[Hashable] = set()
         self._duplicates = 0
         self._first_duplicates: list[str] = []
         self._unknown_fields: set[str] = set()
@@ -180,6 +184,7 @@ class _TableBuilder:
                 rows = checked.rows
                 table.write(parquet.add_provenance(rows, schema, source_sha256, checked.ordinals))
                 self._rejects.write(checked.rejects)
+                self._rejected_groups |= checked.rejected_groups
                 keys.add(rows)
                 self._count_unknown_values(checked.unknown_values)
                 self._count_refused_values(checked.refused_values)
@@ -269,9 +274,34 @@ class _TableBuilder:
             if self._contract.duplicates == "reject":
                 pairs = zip(rows.to_pylist(), kept.tolist(), strict=True)
                 self._rejects.write([self._reject_duplicate(row, key, at) for row, at in pairs])
+                if self._contract.reject_together:
+                    self._rejected_groups.update(row_keys(rows, self._contract.reject_together))
             else:
                 self._duplicates += rows.num_rows
                 self._show_duplicates(rows, key, kept)
+
+    def remove_rejected_groups(self) -> None:
+        """Reject the valid rows that are one statement with a rejected row."""
+        columns = self._contract.reject_together
+        if not self._rejected_groups:
+            return
+        positions = [
+            first + number
+            for first, rows in parquet.read_batches(self._draft, columns)
+            for number, group in enumerate(row_keys(rows, columns))
+            if group in self._rejected_groups
+        ]
+        if not positions:
+            return
+        for rows in parquet.remove_rows(self._draft, np.array(positions)):
+            self._rows -= rows.num_rows
+            self._rejects.write([self._reject_with_group(row) for row in rows.to_pylist()])
+
+    def _reject_with_group(self, row: dict[str, Any]) -> Reject:
+        columns = ", ".join(self._contract.reject_together)
+        return self._reject_row(
+            row, columns, REJECTED_TOGETHER, f"all rows of one {columns} valid", "a rejected one"
+        )
 
     def _show_duplicates(self, rows: pa.RecordBatch, key: list[str], kept: Integers) -> None:
         first = rows.slice(0, MAX_DUPLICATES).to_pylist()
@@ -285,13 +315,20 @@ class _TableBuilder:
         self, row: dict[str, Any], key_columns: list[str], kept_record: int
     ) -> Reject:
         key = ", ".join(key_columns)
+        return self._reject_row(
+            row, key, "key", f"each {key} once", f"the key of record {kept_record}"
+        )
+
+    def _reject_row(
+        self, row: dict[str, Any], columns: str, rule: str, expected: str, actual: str
+    ) -> Reject:
         values = {column.name: row[column.name] for column in self._contract.columns}
         return Reject(
             where=f"record {row[SOURCE_ROW]}",
-            column=key,
-            rule="key",
-            expected=f"each {key} once",
-            actual=f"the key of record {kept_record}",
+            column=columns,
+            rule=rule,
+            expected=expected,
+            actual=actual,
             row=row_json(values),
         )
 
@@ -299,7 +336,8 @@ class _TableBuilder:
         """Raises ContentError with every reason why the file may not become the table."""
         reasons = []
         by_rule = self._rejects.by_rule
-        rejected = by_rule.total()
+        # Rows without a fault of their own are no reason to refuse the file.
+        rejected = by_rule.total() - by_rule[REJECTED_TOGETHER]
         total = self._rows + self._duplicates + rejected
         if self._contract.has_too_many_rejects(rejected, total):
             rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(by_rule.items()))

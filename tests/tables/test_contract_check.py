@@ -433,3 +433,37 @@ def test_a_text_that_is_not_unicode_changes_nothing_for_the_other_rows(other: st
 
     assert result.rows.column("x").to_pylist() == ["PEAR", None, "FIG", None]
     assert [reject.where for reject in result.rejects] == ["record 2"]
+
+
+@pytest.mark.fault("invisible-blank")
+@pytest.mark.parametrize("blank", ["\u200b", "\ufeff", "\u2060", "\u00a0", "\u2003", " \u200b\t"])
+def test_characters_without_a_width_around_a_text_are_blanks(blank: str) -> None:
+    declared = contract("name", column("tags", "list[string]"), column("weight", "int64"))
+
+    result = checked(
+        declared,
+        name=[f"{blank}pear{blank}", f"pe{blank}ar", blank],
+        tags=[[f"ripe{blank}"], None, []],
+        weight=[f"{blank}7", "8", None],
+    )
+
+    assert result.rejects == []
+    assert result.rows.to_pylist() == [
+        {"name": "pear", "tags": ["ripe"], "weight": 7},
+        {"name": f"pe{blank}ar", "tags": None, "weight": 8},
+        {"name": None, "tags": [], "weight": None},
+    ]
+
+
+@pytest.mark.fault("odd-value")
+@pytest.mark.parametrize("odd", [7, ["x"], {"a": 1}, True, "\ud800"])
+def test_one_value_of_another_type_leaves_the_case_of_the_others_to_convert(odd: object) -> None:
+    declared = contract(
+        column("name", case="lower", invalid_values="discard_value"),
+        key=["id"],
+        null_words=["n/a"],
+    ).model_copy(update={"key": []})
+
+    result = checked(declared, name=["PEAR", odd, "N/A"])
+
+    assert result.rows.column("name").to_pylist() == ["pear", None, None]

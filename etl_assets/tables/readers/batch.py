@@ -20,6 +20,8 @@ from etl_assets.model.records import Reject
 ROWS_PER_BATCH = 5_000  # some megabytes of text; bounds the memory of a reader
 ROW_CHARACTERS = 2_000  # of a rejected row's JSON
 VALUE_CHARACTERS = 200  # of a value in the message of a reject
+# Unicode's white space, and the characters without a width that are copied with a text.
+BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u2060\ufeff"
 # msgspec raises Python's own errors for text that is not UTF-8 and for endless nesting.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
@@ -47,8 +49,9 @@ class Batch:
     reads the same records again, slowly and with line numbers, and is called for a batch that
     breaks its contract. `faults` has, by column and row, what a cell has in place of a value, which
     is null in `columns`. `refusals` are of invalid values that the reader passed over.
-    `numbers_are_floats` is true for a format that stores all numbers as floats, so that no integer
-    from 2^53 on is exact.
+    `rejected_rows` are the rejects of rows that are here for the values that they share with other
+    rows (`reject_together`). `numbers_are_floats` is true for a format that stores all numbers as
+    floats, so that no integer from 2^53 on is exact.
     """
 
     columns: Mapping[str, Values]
@@ -61,6 +64,7 @@ class Batch:
     exact: Callable[[], Batch] | None = None
     faults: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     refusals: Sequence[Refusal] = ()
+    rejected_rows: Mapping[int, Reject] = field(default_factory=dict)
     numbers_are_floats: bool = False
 
     def values(self, column: Column) -> Values:

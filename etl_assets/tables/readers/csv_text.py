@@ -23,7 +23,7 @@ from etl_assets.declarations.contract import Contract
 from etl_assets.declarations.formats import CsvFormat
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.arrow_types import TYPES
-from etl_assets.tables.readers.batch import Batch, BatchBuilder, find_in_header, row_json
+from etl_assets.tables.readers.batch import BLANKS, Batch, BatchBuilder, find_in_header, row_json
 from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, UnpackedFile, read_chunks
 
 BUFFER_BYTES = 1 << 18
@@ -112,7 +112,7 @@ def _open_text(path: Path, start: int = 0) -> io.TextIOWrapper:
 
 def _lay_out(header: list[str], line: int, form: CsvFormat, contract: Contract) -> _Layout:
     """Raises ContentError if a declared column is not once in the header, without blanks."""
-    header = [cell.strip() for cell in header]
+    header = [cell.strip(BLANKS) for cell in header]
     positions, unfit = find_in_header(contract, header)
     if unfit:
         expected = f"a header, split at {form.delimiter!r}, with {', '.join(unfit)} once each"

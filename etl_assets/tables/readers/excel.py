@@ -26,7 +26,13 @@ from etl_assets.declarations.formats import ExcelFormat
 from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import ContentError
 from etl_assets.tables.readers import opc
-from etl_assets.tables.readers.batch import VALUE_CHARACTERS, Batch, find_in_header, row_json
+from etl_assets.tables.readers.batch import (
+    BLANKS,
+    VALUE_CHARACTERS,
+    Batch,
+    find_in_header,
+    row_json,
+)
 from etl_assets.tables.readers.spreadsheetml import NO_VALUE, Area, Cell, SheetFacts
 
 # Excel counts days from 1899-12-30, and 1900 as a leap year: a serial number below 61, the first
@@ -74,7 +80,7 @@ class _Sheet:
         if self.header_row < 0:
             return {}
         cells = {place: column[self.header_row].as_py() for place, column in self.texts.items()}
-        return {place: (text or "").strip() for place, text in cells.items()}
+        return {place: (text or "").strip(BLANKS) for place, text in cells.items()}
 
     def header_faults(self) -> dict[int, str]:
         return {c.column: fault for c, fault in self.faults.items() if c.row == self.header_row}

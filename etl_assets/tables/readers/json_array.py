@@ -7,6 +7,7 @@ only the latter rejects records and knows their lines. `json_records` follows th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -107,10 +108,9 @@ class _ExactReader:
         for number, steps in enumerate(self._steps_below):
             leaf = Leaf(records=(element.value,), path=number)
             for item in walk(element.value, steps, leaf, ""):
-                reject = item if isinstance(item, Reject) else item.reject
-                if reject is None:
+                if item.reject is None:
                     yield item
                     continue
-                place = f"{where}, {reject.where}" if reject.where else where
-                reject = reject.model_copy(update={"where": place})
-                yield item.without_fields(reject) if isinstance(item, Leaf) else reject
+                place = f"{where}, {item.reject.where}" if item.reject.where else where
+                reject = item.reject.model_copy(update={"where": place})
+                yield replace(item, reject=reject)

@@ -32,13 +32,14 @@ class Leaf:
 
     `keys` are by the column that takes them. `records` are the outermost first, and the last is the
     record itself. `path` is the index of the format's path that led here. `reject` says what is in
-    place of a record that is no object.
+    place of a record that is no object, or rejects the record (`is_rejected`).
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
     records: tuple[Any, ...] = ()
     path: int = 0
     reject: Reject | None = None
+    is_rejected: bool = False
 
     def item(self, record: object) -> Leaf:
         """The leaf of an item of the list at this one."""
@@ -51,6 +52,15 @@ class Leaf:
     def without_fields(self, reject: Reject) -> Leaf:
         """The leaf with a record without fields in place of its own."""
         return Leaf(self.keys, (*self.records[:-1], NO_FIELDS), self.path, reject)
+
+    def rejected(self, reject: Reject) -> Leaf:
+        """The leaf of a record that is rejected; its keys say which rows are rejected with it."""
+        return Leaf(self.keys, self.records, self.path, reject, is_rejected=True)
+
+    def readable(self, depth: int) -> Leaf:
+        """The leaf with so many records, of which those that are no objects have no fields."""
+        missing = (NO_FIELDS,) * (depth - len(self.records))
+        return Leaf(self.keys, (*map(_readable_fields, self.records), *missing), self.path)
 
 
 class ColumnExtractor:
@@ -85,10 +95,12 @@ class ColumnExtractor:
                 if origin.record == -1:
                     self._declared_fields.add(origin.names[0])
         self._reports_unknown = contract.unknown_fields != "discard_value"
+        self._rejects_together = bool(contract.reject_together)
+        self._depths = [sum(step.yields_records for step in steps) for steps in paths]
 
     def records_read(self, path: int) -> frozenset[int]:
         """The indexes of those records on a path, the outermost being 0, that columns are from."""
-        depth = sum(step.yields_records for step in self._paths[path])
+        depth = self._depths[path]
         origins = [origins[path] for origins in self._origins.values()]
         return frozenset(origin.record % depth for origin in origins if origin)
 
@@ -98,18 +110,23 @@ class ColumnExtractor:
         """The columns of these items; the first one is record number `before` + 1 of the file."""
         leaves, ordinals, rejects = list[Leaf](), list[int](), list[Reject]()
         leaf_lines, refusals = list[int](), list[Refusal]()
+        rejected_rows = dict[int, Reject]()
         for index, item in enumerate(items):
             where = f"line {lines[index]}" if lines else f"record {before + index + 1}"
             if isinstance(item, Reject):
                 rejects.append(item)
                 continue
+            leaf = item
             if self._nested or item.reject:
                 refused, reject = self._check_leaf(item, where)
-                if reject:
+                if reject and not self._rejects_together:
                     rejects.append(reject)
                     continue
+                if reject:
+                    rejected_rows[len(leaves)] = reject
+                    leaf = item.readable(self._depths[item.path])
                 refusals += [Refusal(len(leaves), *refusal) for refusal in refused]
-            leaves.append(item)
+            leaves.append(leaf)
             ordinals.append(before + index + 1)
             leaf_lines += lines[index : index + 1]
 
@@ -130,6 +147,7 @@ class ColumnExtractor:
             frozenset(unknown_fields),
             leaf_lines or None,
             refusals=refusals,
+            rejected_rows=rejected_rows,
         )
 
     def _check_leaf(
@@ -138,7 +156,8 @@ class ColumnExtractor:
         """The columns whose values are lost, and what is in their place; or a reject."""
         if not leaf.reject:
             return self._check_nested(leaf, where)
-        if (column := self._value_columns[leaf.path]) is None:
+        column = self._value_columns[leaf.path]
+        if column is None or leaf.is_rejected:
             return [], leaf.reject
         refused, reject = self._check_nested(leaf, where)
         return [(column, leaf.reject.expected, leaf.reject.row), *refused], reject
@@ -215,29 +234,35 @@ def _value(leaf: Leaf, origin: Origin | None) -> object:
     return value
 
 
+def _readable_fields(value: object) -> dict[str, Any]:
+    """The fields of an object, the last of repeated ones; none of another value."""
+    return dict(value.pairs) if isinstance(value, RepeatedKeys) else _fields(value)
+
+
 def _fields(value: object) -> dict[str, Any]:
     """The fields of an object; none of another value, which is refused or rejected elsewhere."""
     return value if isinstance(value, dict) else NO_FIELDS
 
 
-def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[Leaf | Reject]:
+def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[Leaf]:
     """The records below a value, in the document's order.
 
     `leaf` has the keys and records above the value, `place` is the value's place in messages.
     """
     if isinstance(value, RepeatedKeys) and (not steps or steps[0].kind == "field"):
-        yield record_reject(place, "each field once", str(value), row_json(value.pairs))
+        reject = record_reject(place, "each field once", str(value), row_json(value.pairs))
+        yield leaf.rejected(reject)
     elif not steps:
         if isinstance(value, dict):
             yield leaf
             return
         reject = wrong_kind(place, "an object", value)
         is_own_record = leaf.records and leaf.records[-1] is value
-        yield leaf.without_fields(reject) if is_own_record else reject
+        yield leaf.without_fields(reject) if is_own_record else leaf.rejected(reject)
     elif steps[0].kind == "items":
         yield from _walk_items(value, steps[1:], leaf, place)
     elif not isinstance(value, dict | RepeatedKeys):
-        yield wrong_kind(place, "an object", value)
+        yield leaf.rejected(wrong_kind(place, "an object", value))
     elif steps[0].kind == "entries":
         # Repeated keys of a map are entries like others; the contract decides about their rows.
         entries = value.items() if isinstance(value, dict) else value.pairs
@@ -255,11 +280,9 @@ def walk(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[L
         yield from walk(value.get(name), steps[1:], leaf, f"{place}.{name}".lstrip("."))
 
 
-def _walk_items(
-    value: object, steps: list[Step], leaf: Leaf, place: str
-) -> Iterator[Leaf | Reject]:
+def _walk_items(value: object, steps: list[Step], leaf: Leaf, place: str) -> Iterator[Leaf]:
     if not isinstance(value, list):
-        yield wrong_kind(place, "a list", value)
+        yield leaf.rejected(wrong_kind(place, "a list", value))
         return
     for number, item in enumerate(value, start=1):
         yield from walk(item, steps, leaf.item(item), f"{place}[{number}]")

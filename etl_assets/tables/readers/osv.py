@@ -34,9 +34,11 @@ from etl_assets.tables.readers.batch import (
     value_json,
 )
 from etl_assets.tables.readers.json_structs import StructDecoder
+from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK
 
 GROUP_BYTES = 1 << 16  # of records that are decoded at once
 ENCRYPTED_FLAG = 0x1  # of a zip member
+GIT = "GIT"  # the type of a range of commits
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # zipfile raises these too for a damaged or unsupported archive.
 ZIP_ERRORS = (
@@ -63,6 +65,7 @@ OFFERED_FIELDS = (
     "versions",
     "versions_count",
     "urgency",
+    "is_about_package",
     "range_number",
     "range_type",
     "introduced",
@@ -146,7 +149,7 @@ Interval = tuple[str | None, str | None, str | None, str | None, str | None]
 NO_EVENT: Interval = (None, None, None, None, None)
 NO_END = (None, None, None)
 WITHOUT_RANGE = (None, None, *NO_EVENT)
-WITHOUT_AFFECTED = (None, None, None, None, None, None, *WITHOUT_RANGE)
+WITHOUT_AFFECTED = (None, None, None, None, None, None, None, *WITHOUT_RANGE)
 
 
 def read(
@@ -236,7 +239,20 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     if member.flag_bits & ENCRYPTED_FLAG or member.compress_type not in PLAIN_METHODS:
         raise ContentError.of(member.filename, "plain deflate", "another packing or a password")
     with archive.open(member) as file:
-        return file.read(member.file_size)
+        return file.read(member.file_size).removeprefix(BYTE_ORDER_MARK)
+
+
+def _is_about_package(affected: Affected) -> bool:
+    """False for an entry that the schema allows to have no package: one with commits alone."""
+    if affected.package or affected.versions:
+        return True
+    return any(version_range.type != GIT for version_range in _ranges(affected))
+
+
+def _ranges(affected: Affected) -> list[Range]:
+    # Some records of 2025 have one range without a list around it.
+    ranges = affected.ranges or []
+    return ranges if isinstance(ranges, list) else [ranges]
 
 
 def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
@@ -260,13 +276,11 @@ def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
             affected.versions,
             len(affected.versions or ()),
             _urgency(affected),
+            _is_about_package(affected),
         )
-        ranges = affected.ranges or []
-        if not ranges:
+        if not affected.ranges:
             yield (*package_fields, *WITHOUT_RANGE)
-        # Some records of 2025 have one range without a list around it.
-        version_ranges = ranges if isinstance(ranges, list) else [ranges]
-        for range_number, version_range in enumerate(version_ranges, 1):
+        for range_number, version_range in enumerate(_ranges(affected), 1):
             for interval in _intervals(version_range.events or []):
                 yield (*package_fields, range_number, version_range.type, *interval)
     if not record.affected:

@@ -441,3 +441,80 @@ def test_a_record_that_is_larger_than_it_declares_is_refused(file: Path) -> None
 
     with pytest.raises(ContentError, match="expected a sound zip"):
         batch_of(file)
+
+
+PEAR = {"package": {"ecosystem": "Orchard", "name": "pear"}}
+RANGES = {"ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "1.2"}]}]}
+NAMED = contract(
+    "osv_id",
+    "package_name",
+    column("affected_number", "int64"),
+    column("is_about_package", "boolean"),
+    key=["osv_id", "affected_number"],
+    record_key=["osv_id"],
+    rules=[
+        {
+            "name": "names_its_package",
+            "when": {"is_about_package": "true"},
+            "require": ["package_name"],
+        }
+    ],
+    max_rejected_pct=50,
+)
+SHA = "a" * 64
+COMMITS = {"ranges": [{"type": "GIT", "events": [{"introduced": "0"}, {"fixed": "c0ffee"}]}]}
+
+
+@pytest.mark.fault("nameless-package")
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(RANGES, id="no package"),
+        pytest.param(RANGES | {"package": None}, id="null"),
+        pytest.param(RANGES | {"package": {"ecosystem": "Orchard"}}, id="no name"),
+        pytest.param(RANGES | {"package": {"ecosystem": "Orchard", "name": None}}, id="null name"),
+        pytest.param(RANGES | {"package": {"ecosystem": "Orchard", "name": ""}}, id="empty name"),
+        pytest.param(RANGES | {"package": {"ecosystem": "Orchard", "name": " \u200b"}}, id="blank"),
+        pytest.param({"package": {"ecosystem": "Orchard"}}, id="no name and no versions"),
+        pytest.param({"versions": ["9"]}, id="enumerated versions"),
+        pytest.param(COMMITS | {"versions": ["9"]}, id="commits and versions"),
+        pytest.param({"ranges": [*COMMITS["ranges"], *RANGES["ranges"]]}, id="commits and a range"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "last"])
+def test_a_record_about_a_package_without_a_name_is_rejected(
+    file: Path, home: Home, entry: dict[str, Any], place: int
+) -> None:
+    """It could be about the other package, whose statement would be half of the record."""
+    affected = [PEAR | RANGES]
+    affected.insert(place, entry)
+    good = {"affected": [PEAR | RANGES]}
+    pack(file, {"id": "O-1", "affected": affected}, {"id": "O-2"} | good, {"id": "O-3"} | good)
+
+    table = tabulate(
+        home, source(NAMED, OSV), source(NAMED, OSV).part(), file, SHA, code_version="1"
+    )
+
+    rows = pq.read_table(home.root / table.path).to_pylist()
+    assert [row["osv_id"] for row in rows] == ["O-2", "O-3"]
+    assert table.rejects_by_rule == {"names_its_package": 1}
+    assert table.first_rejects[0].startswith("record 1, package_name: expected a value where")
+
+
+@pytest.mark.parametrize("entry", [COMMITS, COMMITS | {"package": None}, {}, {"severity": []}])
+def test_an_entry_that_has_commits_alone_needs_no_package(
+    file: Path, entry: dict[str, Any]
+) -> None:
+    pack(file, {"id": "O-1", "affected": [PEAR | RANGES, entry]})
+
+    batch = batch_of(file)
+
+    assert batch.rejects == []
+    assert batch.columns["is_about_package"] == [True, False]
+
+
+@pytest.mark.fault("bom")
+def test_a_record_may_begin_with_a_byte_order_mark(file: Path) -> None:
+    pack(file, b"\xef\xbb\xbf" + json.dumps(record({"introduced": "0"})).encode())
+
+    assert batch_of(file).columns["osv_id"] == ["O-1"]
