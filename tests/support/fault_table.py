@@ -66,9 +66,20 @@ NETWORK = (
     ),
     Fault("wrong-length", "a body shorter or longer than Content-Length", QUARANTINE),
     Fault(
+        "unasked-part",
+        "206 to a request without a range, with a part of the file or without saying which",
+        "no file unless its range is the whole file; tried again, then outage",
+    ),
+    Fault(
         "truncated-gzip",
         "a gzip or xz file that is truncated, damaged, or has trailing data",
         QUARANTINE,
+    ),
+    Fault(
+        "gzip-header",
+        "gzip: a reserved flag, a wrong header checksum, a header without an end, or every optional"
+        " field, in any member and in pieces of any size",
+        "what RFC 1952 forbids is refused by name; the rest is passed over",
     ),
     Fault("truncated-zip", "a truncated zip file", QUARANTINE),
     Fault("digest", "a checksum that differs from the published one", QUARANTINE),
@@ -209,6 +220,17 @@ FILE = (
         " is no version",
         "the statement of the record on that package does not count; counted and shown",
     ),
+    Fault(
+        "nameless-package",
+        "an OSV entry with versions of a package that it does not name",
+        "the record rejected whole; an entry that has commits alone is shown and says nothing",
+    ),
+    Fault(
+        "unknown-release",
+        "a release that is not in the seed of releases, or is spelled in another way",
+        "blanks and case make no other release; a name that could be any release takes the"
+        " statement of the record on that package out; all are counted and shown",
+    ),
     Fault("json-depth", "JSON: extreme nesting", "refused, or the record rejected; never a crash"),
     Fault(
         "json-endless",
@@ -310,6 +332,23 @@ FILE = (
         "the published algorithm decides; a record that cannot be evaluated counts for nothing",
     ),
     Fault(
+        "half-statement",
+        "a faulty row among rows that are one statement, such as the releases of one package and"
+        " CVE in the tracker",
+        "all of them are rejected together (`reject_together`), the faulty one counts against the"
+        " share of rejects",
+    ),
+    Fault(
+        "look-alike-id",
+        "an id in lower case, with another dash or other digits than those of its pattern",
+        "the row rejected with its line; in a list of ids counted and shown",
+    ),
+    Fault(
+        "invisible-blank",
+        "white space or characters without a width around a text, as they are copied with it",
+        "removed; a text of nothing else is null",
+    ),
+    Fault(
         "respelled-package",
         "a package in upper case that was in lower case, in one feed or in two runs",
         "the same package in decisions, history and gate; the newest spelling is shown",
@@ -353,7 +392,7 @@ FILE = (
     Fault(
         "folded-names",
         "one name in upper and lower case with letters that have several forms: a final sigma, a"
-        " Turkish i, a sharp s",
+        " Turkish i, a sharp s, an accent in its letter (NFC) or after it (NFD)",
         "one package everywhere; the newest spelling is shown",
     ),
     Fault(

@@ -6,7 +6,7 @@
         -- A rejected record names the ids that replace it in prose only: "is a duplicate of CVE-...".
         nullif(array_to_string(regexp_extract_all(
             regexp_extract(
-                case when vuln_status = 'Rejected' then description end,
+                case when lower(vuln_status) = 'rejected' then description end,
                 '(?i)duplicates? (?:of|to) ([^.]+)', 1
             ),
             'CVE-\d{4}-\d{4,}'
@@ -14,7 +14,7 @@
         lower(cvss_severity) as cvss_severity,
         cvss_score,
         cvss_vector,
-        coalesce(vuln_status = 'Rejected', false) as is_rejected,
+        coalesce(lower(vuln_status) = 'rejected', false) as is_rejected,
         last_modified_at,
         {{ source_record(source, ['cve_id']) }} as source_record,
         source_sha256,

@@ -61,6 +61,12 @@ osv_with_release as (
     -- The schema has numbers only; Debian:bookworm is a mistake, and no other release.
     left join releases as code_names
         on osv.ecosystem ilike 'Debian:' || code_names.release
+    -- A number that is not known yet is a release of its own. Another name could be any release, so
+    -- that the record does not say all about the package.
+    qualify bool_and(
+        coalesce(numbers.release, code_names.release) is not null
+        or regexp_matches(osv.ecosystem, '^Debian:[1-9][0-9]*$')
+    ) over (partition by osv.osv_id, osv.package_key)
 
 ),
 
@@ -87,7 +93,7 @@ source_rows as (
     select * from tracker_rows
     union all by name
     select * from osv_rows
-    where regexp_matches(cve_id, '^(CVE|TEMP)-')
+    where regexp_matches(cve_id, '^(CVE-\d{4}-\d{4,}|TEMP-[0-9A-F]+-[0-9A-F]+)$')
 
 ),
 

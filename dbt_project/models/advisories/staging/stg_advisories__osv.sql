@@ -14,8 +14,12 @@ renamed as (
         list_sort(list_distinct(list_concat(
             [regexp_replace(osv_id, '^DEBIAN-', '')], coalesce(aliases, []), coalesce(upstream, [])
         ))) as vulnerability_ids,
-        -- An ecosystem has one spelling; another case is a mistake, and no other ecosystem.
-        regexp_replace(ecosystem, '^debian(:|$)', 'Debian\1', 'i') as ecosystem,
+        -- An ecosystem has one spelling. Another case, or anything but a colon before the release,
+        -- is a mistake, and no other ecosystem.
+        regexp_replace(
+            regexp_replace(ecosystem, '^debian$', 'Debian', 'i'),
+            '^debian[^A-Za-z0-9]+', 'Debian:', 'i'
+        ) as ecosystem,
         package_name,
         {{ fold_case('package_name') }} as package_key,
         affected_number,
