@@ -24,6 +24,7 @@ from etl_assets.model.errors import ContentError, HomeError
 from etl_assets.model.records import Reject
 from etl_assets.tables.readers import json_keys
 from etl_assets.tables.readers.batch import (
+    BLANKS,
     DECODE_ERRORS,
     Batch,
     BatchBuilder,
@@ -65,7 +66,7 @@ OFFERED_FIELDS = (
     "versions",
     "versions_count",
     "urgency",
-    "is_about_package",
+    "lacks_name",
     "range_number",
     "range_type",
     "introduced",
@@ -242,11 +243,17 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         return file.read(member.file_size).removeprefix(BYTE_ORDER_MARK)
 
 
-def _is_about_package(affected: Affected) -> bool:
-    """False for an entry that the schema allows to have no package: one with commits alone."""
+def _lacks_name(affected: Affected) -> bool | None:
+    """True for an entry about a package without a name; null for every other one.
+
+    The schema has entries without a package: those with commits alone.
+    """
+    name = affected.package and affected.package.name
+    if name is not None and not (isinstance(name, str) and not name.strip(BLANKS)):
+        return None
     if affected.package or affected.versions:
         return True
-    return any(version_range.type != GIT for version_range in _ranges(affected))
+    return any(version_range.type != GIT for version_range in _ranges(affected)) or None
 
 
 def _ranges(affected: Affected) -> list[Range]:
@@ -271,12 +278,12 @@ def _rows(record: Osv) -> Iterator[tuple[Any, ...]]:
         package_fields = (
             *record_fields,
             package.ecosystem,
-            package.name,
+            package.name or None,
             affected_number,
             affected.versions,
             len(affected.versions or ()),
             _urgency(affected),
-            _is_about_package(affected),
+            _lacks_name(affected),
         )
         if not affected.ranges:
             yield (*package_fields, *WITHOUT_RANGE)

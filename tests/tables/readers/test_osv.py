@@ -449,13 +449,13 @@ NAMED = contract(
     "osv_id",
     "package_name",
     column("affected_number", "int64"),
-    column("is_about_package", "boolean"),
+    column("lacks_name", "boolean"),
     key=["osv_id", "affected_number"],
     record_key=["osv_id"],
     rules=[
         {
             "name": "names_its_package",
-            "when": {"is_about_package": "true"},
+            "when": {"lacks_name": "true"},
             "require": ["package_name"],
         }
     ],
@@ -510,7 +510,7 @@ def test_an_entry_that_has_commits_alone_needs_no_package(
     batch = batch_of(file)
 
     assert batch.rejects == []
-    assert batch.columns["is_about_package"] == [True, False]
+    assert batch.columns["lacks_name"] == [None, None]
 
 
 @pytest.mark.fault("bom")
