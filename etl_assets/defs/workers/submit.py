@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 # Launching a run of another process has no public API in Dagster 1.13.
-from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.code_pointer import CodePointer, CustomPointer, ModuleCodePointer
 from dagster._core.instance import DagsterInstance
 from dagster._core.origin import (
     DEFAULT_DAGSTER_ENTRY_POINT,
@@ -45,18 +45,28 @@ from etl_assets.model.run_manifest import RunManifest
 from etl_assets.model.run_options import RunOptions
 from etl_assets.publish import run_directory
 
+CODE = ModuleCodePointer(f"{PACKAGE.name}.definitions", "submitted_runs", None)
 POLL_SECONDS = 0.5
 QUIET_SECONDS = 5  # until the operator reads that no worker has begun
 
 
-def submit(session: DomainSession, options: RunOptions, partitions: Partitions) -> RunManifest:
+def submit(
+    session: DomainSession,
+    options: RunOptions,
+    partitions: Partitions,
+    *,
+    code: ModuleCodePointer = CODE,
+) -> RunManifest:
     """Run a domain on a worker, and return the manifest; raises what the run raises there.
 
-    A signal ends the run on the worker, too.
+    `code` is the function that the worker calls with the name of the domain, for its job. A signal
+    ends the run on the worker, too.
     """
     instance = session.event_log.instance
     with database_errors(session.project.settings.event_log):
-        run = _create_run(session, options, partitions)
+        run = _create_run(
+            session, options, partitions, CustomPointer(code, [session.domain.name], [])
+        )
         instance.launch_run(run.run_id, None)  # type: ignore[arg-type]  # for a launcher of gRPC
         followed = _FollowedRun(session, run.run_id)
         try:
@@ -70,7 +80,7 @@ def submit(session: DomainSession, options: RunOptions, partitions: Partitions) 
 
 
 def _create_run(
-    session: DomainSession, options: RunOptions, partitions: Partitions
+    session: DomainSession, options: RunOptions, partitions: Partitions, code: CodePointer
 ) -> dg.DagsterRun:
     domain = session.domain
     job = build_run_job(domain, session.project, _not_here)
@@ -86,7 +96,7 @@ def _create_run(
         },
         tags={SUBMITTED_TAG: domain.name},
         remote_job_origin=job_origin(job.name),
-        job_code_origin=_code_origin(job.name),
+        job_code_origin=_code_origin(job.name, code),
     )
 
 
@@ -94,11 +104,9 @@ def _not_here(*_: object) -> RunManifest:
     raise AssertionError
 
 
-def _code_origin(name: str) -> JobPythonOrigin:
-    """Return what a worker loads: the code location of `workspace.yaml`."""
-    pointer = ModuleCodePointer(f"{PACKAGE.name}.definitions", "defs", None)
+def _code_origin(name: str, code: CodePointer) -> JobPythonOrigin:
     repository = RepositoryPythonOrigin(
-        sys.executable, pointer, entry_point=DEFAULT_DAGSTER_ENTRY_POINT
+        sys.executable, code, entry_point=DEFAULT_DAGSTER_ENTRY_POINT
     )
     return JobPythonOrigin(name, repository)
 
