@@ -86,6 +86,7 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         models_build = ModelsBuild(session, graph, run)
         results = models_build.run(selection, full=run_options(config).full)
         records = models_build.records()
+        models_build.require_same_tables()
         columns = ModelColumns(domain, manifest, _trace_columns(dbt_project))
         for unique_id, model in graph.models.items():
             if unique_id not in selection:

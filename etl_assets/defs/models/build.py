@@ -5,6 +5,7 @@ Which models are stale is decided in `etl_assets.marts.build`; their SQL is in d
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from etl_assets.defs.context import DomainSession, Run
@@ -22,7 +23,7 @@ from etl_assets.marts import build, dbt, keyed_build
 from etl_assets.marts.graph import Graph, Model
 from etl_assets.marts.node_result import NodeResult
 from etl_assets.model.errors import HomeError
-from etl_assets.model.records import ModelBuild
+from etl_assets.model.records import ModelBuild, TableResult
 from etl_assets.model.run_manifest import MARTS
 from etl_assets.model.run_options import Stage
 from etl_assets.publish import run_directory
@@ -59,7 +60,7 @@ class ModelsBuild:
         # or edited database has other rows than it records.
         with open_signatures(home.signatures(name)) as signatures:
             is_complete = is_warehouse_current(self._session, signatures)
-            _require_intact_tables(self._session, signatures)
+            self._require_intact_tables(signatures)
         is_everything = selection == frozenset(self._graph.models)
         self._is_complete_afterwards = is_complete or is_everything
         self.built = self._select(selection, is_complete=is_complete)
@@ -96,6 +97,49 @@ class ModelsBuild:
             return list(keyed.nodes)
         with keyed_build.compared_with_full_build(self._session.dbt, self._graph):
             return self._build_by_dbt(keeps_state=True)
+
+    def _require_intact_tables(self, signatures: Signatures) -> None:
+        """Raise HomeError if a table is not what was written, before models are built from it."""
+        if altered := self._find_altered_tables(signatures):
+            raise HomeError(
+                f"{altered}: expected the tables that were written, found them missing or altered; "
+                f"`etl run {self._session.domain.name} --stage table` makes them again"
+            )
+
+    def require_same_tables(self) -> None:
+        """Raise HomeError if a table was replaced while models were built from it.
+
+        A process that was stopped while it wrote a table, and has lost its lock, does that when it
+        goes on: the names of tables are fixed, and no question before a write rules it out.
+        """
+        if not self.built:
+            return
+        with open_signatures(
+            self._session.home.signatures(self._session.domain.name)
+        ) as signatures:
+            altered = self._find_altered_tables(signatures)
+        if altered:
+            raise HomeError(
+                f"{altered}: expected the tables to stay while models are built from them, found"
+                " other ones, as a process writes that has lost its lock; the next run makes tables"
+                " and models again"
+            )
+
+    def _find_altered_tables(self, signatures: Signatures) -> str:
+        """Return the names of the tables that are not what was written; empty if all are."""
+        root = self._session.home.root
+        altered = [
+            str(result.part)
+            for result in self._written_tables
+            if not signatures.has_digest(root / result.table.path, result.table.sha256)
+        ]
+        more = f" and {len(altered) - MAX_NAMES} more" if len(altered) > MAX_NAMES else ""
+        return ", ".join(altered[:MAX_NAMES]) + more
+
+    @cached_property
+    def _written_tables(self) -> list[TableResult]:
+        states = self._session.read_sources().values()
+        return [result for state in states for result in state.tables.values()]
 
     def _select(self, selection: frozenset[str], *, is_complete: bool) -> list[str]:
         return build.select_models(
@@ -237,23 +281,6 @@ class ModelsBuild:
             return True
         last_build = self._last_builds.get(self._history_model.unique_id)
         return last_build is not None and last_build.sha256 == self._history_sha256
-
-
-def _require_intact_tables(session: DomainSession, signatures: Signatures) -> None:
-    """Raise HomeError if a table is not what was written, before models are built from it."""
-    altered = [
-        str(result.part)
-        for state in session.read_sources().values()
-        for result in state.tables.values()
-        if not signatures.has_digest(session.home.root / result.table.path, result.table.sha256)
-    ]
-    if altered:
-        shown = ", ".join(altered[:MAX_NAMES])
-        more = f" and {len(altered) - MAX_NAMES} more" if len(altered) > MAX_NAMES else ""
-        raise HomeError(
-            f"{shown}{more}: expected the tables that were written, found them missing or altered; "
-            f"`etl run {session.domain.name} --stage table` makes them again"
-        )
 
 
 def provide_marts(
