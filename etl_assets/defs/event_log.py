@@ -7,7 +7,7 @@ may be kept elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -54,6 +54,7 @@ UNFINISHED = [*IN_PROGRESS_RUN_STATUSES, dg.DagsterRunStatus.NOT_STARTED]
 PROBED_AT = "probed_at"  # the metadata entry of an observation
 PAGE_SIZE = 100  # events a query
 ASSETS_A_QUERY = 1000
+OBSERVATIONS_A_QUERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,17 @@ class EventLog:
         return states
 
     def last_contacts(
-        self, sources: Iterable[Source], states: Mapping[str, SourceState]
+        self,
+        sources: Iterable[Source],
+        states: Mapping[str, SourceState],
+        *,
+        since: datetime | None = None,
     ) -> dict[str, datetime]:
-        """Return when each source's remote last answered a fetch or a recorded probe, by name."""
+        """Return when each source's remote last answered a fetch or a recorded probe, by name.
+
+        Of the probes that were recorded before `since`, some may be left out. One query for each
+        thousand sources, and one for each thousand observations of any domain after `since`.
+        """
         names = {asset_keys.raw_key(source): source.name for source in sources}
         contacts: dict[str, datetime] = {}
         for entry in self._asset_records(names):
@@ -122,10 +131,9 @@ class EventLog:
             # An outage or a skipped source materializes too, with the file of an earlier contact.
             if last is not None and all(map(_is_answer, states[name].fetches.values())):
                 contacts[name] = datetime.fromtimestamp(last.timestamp, UTC)
-        for key, name in names.items():
-            probes = self.instance.fetch_observations(key, limit=1).records
-            probe = probes[0].asset_observation if probes else None
-            if probe and "fault" not in probe.metadata and PROBED_AT in probe.metadata:
+        for key, probe in self._newest_observations(names.keys(), since).items():
+            name = names[key]
+            if "fault" not in probe.metadata and PROBED_AT in probe.metadata:
                 probed_at = datetime.fromisoformat(str(probe.metadata[PROBED_AT].value))
                 contacts[name] = max(contacts.get(name, probed_at), probed_at)
         return contacts
@@ -280,6 +288,32 @@ class EventLog:
         for entry in self.instance.fetch_observations(event_filter, limit=1).records:
             return entry.asset_observation
         return None
+
+    def _newest_observations(
+        self, keys: Collection[dg.AssetKey], since: datetime | None
+    ) -> dict[dg.AssetKey, dg.AssetObservation]:
+        """Return the last observation of each asset that has one after `since`."""
+        # The public API reads the observations of one asset a query.
+        storage = self.instance.event_log_storage
+        newest: dict[dg.AssetKey, dg.AssetObservation] = {}
+        cursor: int | None = None
+        while len(newest) < len(keys):
+            page = storage.get_event_records(
+                dg.EventRecordsFilter(
+                    dg.DagsterEventType.ASSET_OBSERVATION,
+                    after_timestamp=since.timestamp() if since else None,
+                    before_cursor=cursor,
+                ),
+                limit=OBSERVATIONS_A_QUERY,
+            )
+            for record in page:
+                observation = record.asset_observation
+                if observation is not None and observation.asset_key in keys:
+                    newest.setdefault(observation.asset_key, observation)
+            if len(page) < OBSERVATIONS_A_QUERY:
+                break
+            cursor = page[-1].storage_id
+        return newest
 
     def latest_observation(self, key: dg.AssetKey, kind: type[R]) -> R | None:
         """Return the record of an asset's last observation, or None if it carries none."""

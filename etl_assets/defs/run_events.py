@@ -6,7 +6,7 @@ What is published and the next actions are added in `etl_assets.defs.finish_run`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -37,6 +37,7 @@ from etl_assets.model.run_manifest import (
 from etl_assets.publish import run_directory
 
 PHASE_ENDS = {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
+CLOCK_MARGIN = timedelta(minutes=15)  # clocks of hosts may differ by 5
 NAMED_PARTITIONS = 3  # of one source in a note; of more, only the first is named
 
 
@@ -93,26 +94,29 @@ def last_contacts(session: DomainSession, states: Mapping[str, SourceState]) -> 
     A probe of a file that is up to date leaves no event: its time is in this process, and then in
     the manifest of its run.
     """
-    domain = session.domain
-    contacts = session.event_log.last_contacts(domain.sources.values(), states)
+    last_run = _last_run(session)
+    # The last run has the earlier ones; hosts and their clocks may differ.
+    since = last_run.started_at - CLOCK_MARGIN if last_run else None
+    contacts = session.event_log.last_contacts(session.domain.sources.values(), states, since=since)
     times = [
         (part.source.name, probe.probed_at)
         for part, probe in session.project.probes.items()
         if probe.fault is None
     ]
-    times += _contacts_of_last_run(session)
+    if last_run:
+        times += [(u.source.name, u.contacted_at) for u in last_run.sources if u.contacted_at]
     for name, at in times:
         contacts[name] = max(contacts.get(name, at), at)
     return contacts
 
 
-def _contacts_of_last_run(session: DomainSession) -> list[tuple[str, datetime]]:
+def _last_run(session: DomainSession) -> RunManifest | None:
+    """Return the manifest of the last run; None if it is damaged, which `etl health` reports."""
     directory = next(run_directory.list_runs(session.home, session.domain.name), None)
     try:
-        sources = run_directory.read_manifest(directory).sources if directory else []
-    except HomeError:  # `etl health` reports the damage; the event log has an earlier contact
-        sources = []
-    return [(used.source.name, used.contacted_at) for used in sources if used.contacted_at]
+        return run_directory.read_manifest(directory) if directory else None
+    except HomeError:
+        return None
 
 
 def status_of(sources: Iterable[RunSource]) -> RunStatus:

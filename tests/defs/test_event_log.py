@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +14,7 @@ from support.sample_home import DOMAIN, SampleHome
 from etl_assets.declarations.source import Source
 from etl_assets.defs import asset_keys, raw
 from etl_assets.defs.context import AS_OF_TAG
-from etl_assets.defs.event_log import COMMAND_TAG, EventLog
+from etl_assets.defs.event_log import COMMAND_TAG, PROBED_AT, EventLog
 from etl_assets.fetch.file_set import NO_FILE
 from etl_assets.model.records import Decision, FetchResult, FetchStatus, RawFile, Reason
 
@@ -162,6 +162,43 @@ def test_reading_costs_as_many_statements_after_many_moves_as_before(
     after = count_statements(lambda: EventLog(event_log.instance).read_sources([yearly]))
 
     assert after == before
+
+
+def report_probe(event_log: EventLog, source: Source, at: datetime, **further: str) -> None:
+    metadata = {PROBED_AT: at.isoformat(), **further}
+    event_log.report(dg.AssetObservation(asset_keys.raw_key(source), metadata=metadata))
+
+
+def test_the_contacts_of_a_thousand_sources_cost_a_few_statements(
+    event_log: EventLog, source: Source
+) -> None:
+    sources = [source.model_copy(update={"name": f"kev_{number}"}) for number in range(1000)]
+    for each in sources:
+        report_probe(event_log, each, NOON)
+    contacts: dict[str, datetime] = {}
+
+    statements = count_statements(lambda: contacts.update(event_log.last_contacts(sources, {})))
+
+    assert contacts == {each.name: NOON for each in sources}
+    assert statements <= 20
+
+
+def test_the_last_probe_of_a_source_is_its_contact_unless_it_failed(
+    event_log: EventLog, source: Source
+) -> None:
+    names = ("kev", "broken", "beyond", "silent")
+    sources = [source.model_copy(update={"name": name}) for name in names]
+    report_probe(event_log, sources[2], NOON)
+    for hours in range(1100):  # more than a page
+        report_probe(event_log, sources[0], NOON + timedelta(hours=hours))
+    report_probe(event_log, sources[1], NOON)
+    report_probe(event_log, sources[1], NOON + timedelta(hours=1), fault="it did not answer")
+
+    contacts = event_log.last_contacts(sources, {})
+    newest = event_log.last_contacts(sources, {}, since=datetime.now(UTC) + timedelta(hours=1))
+
+    assert contacts == {"kev": NOON + timedelta(hours=1099), "beyond": NOON}
+    assert newest == {}
 
 
 def test_a_step_that_reads_twice_reads_no_event_again(event_log: EventLog, yearly: Source) -> None:

@@ -20,6 +20,7 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.context import DomainSession
 from etl_assets.defs.materialize import PartOutcome
 from etl_assets.defs.plan import Plan
+from etl_assets.defs.run_events import run_sources
 from etl_assets.model.records import FetchResult, Record, TableResult, ValidationResult
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import plan_run
@@ -102,8 +103,10 @@ def test_a_plan_costs_a_bounded_number_of_queries(
         statements = count_statements(lambda: plan_run(session, RunOptions()))
         seconds = time.process_time() - before
         parts = len(plan_run(session, RunOptions()).decisions)
+        conclusion = count_statements(lambda: run_sources(session))
 
     assert parts > SINGLE + PARTITIONED * len(YEARS)
     # Dagster's one query of the partitions of an asset is two statements of SQL.
     assert statements <= len(STAGES) * 2 * PARTITIONED + 60
+    assert conclusion <= len(STAGES) * 2 * PARTITIONED + 60
     assert seconds < MAX_CPU_SECONDS
