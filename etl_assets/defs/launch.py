@@ -200,7 +200,14 @@ def launch(
     config = _run_config(domain, options, selection)
     with database_errors(session.project.settings.event_log):
         result = _execute(job, session.event_log.instance, selection, tags=tags, run_config=config)
-    return RunResult(result.run_id, result.success, _is_interrupted(result), _first_error(result))
+    run = session.event_log.instance.get_run_by_id(result.run_id)
+    is_canceled = run is not None and run.status is dg.DagsterRunStatus.CANCELED
+    return RunResult(
+        result.run_id,
+        result.success,
+        is_canceled or _is_interrupted(result),
+        _first_error(result),
+    )
 
 
 def _execute(
@@ -223,8 +230,15 @@ def _execute(
         asset_selection=frozenset(selection),
         remote_job_origin=job_origin(job.name),
     )
-    # The failure hook writes the manifest, which says what failed.
-    return execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+    try:
+        # The failure hook writes the manifest, which says what failed.
+        return execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+    finally:
+        # Dagster leaves a run that a signal interrupts for its run monitoring, which never takes up
+        # one of a command.
+        current = instance.get_run_by_id(run.run_id)
+        if current is not None and not current.is_finished:
+            instance.report_run_canceled(current)
 
 
 def job_origin(name: str) -> RemoteJobOrigin:

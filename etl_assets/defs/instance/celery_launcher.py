@@ -32,6 +32,7 @@ from etl_assets.storage.lock import domain_locks, run_lock_name
 
 QUEUE = "dagster"  # Dagster's own name
 QUEUED_AT_TAG = "etl/queued_at"
+CANCELED_TAG = "etl/canceled"  # unlike the status, it survives the start of a run on a worker
 MAX_QUEUED_SECONDS = 3600  # of a run that is taken up again
 CELERY_SETTINGS = {
     # A worker executes one run at a time, each in a process of its own, and takes no further one.
@@ -39,6 +40,8 @@ CELERY_SETTINGS = {
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "worker_max_tasks_per_child": 1,
+    # The process of each run is a copy of the worker, and has these modules from it.
+    "imports": ["etl_assets.definitions"],
     # If a worker is lost before its run begins, the broker gives the run to another one; Dagster
     # ignores a second worker of a run that has begun.
     "task_acks_late": True,
@@ -119,6 +122,7 @@ class CeleryLauncher(CeleryRunLauncher):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished or COMMAND_TAG in run.tags:
             return False
+        self._instance.add_run_tags(run_id, {CANCELED_TAG: "true"})
         if run.status in {dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING}:
             self._instance.report_run_canceled(run)
         else:
