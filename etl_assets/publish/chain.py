@@ -114,11 +114,22 @@ def next_sequence(home: Home, domain: str) -> int:
     return 1 + max(recorded, run_directory.last_sequence(home, domain))
 
 
-def complete_publication(home: Home, domain: str, link: PublishedLink) -> None:
-    """Publish a set that was recorded as published, if its process was killed before it was."""
-    directory = _directory_of(home, domain, link)
-    if directory and run_directory.is_publication_pending(directory):
+def complete_publication(home: Home, domain: str, link: PublishedLink) -> Path | None:
+    """Publish a set that was recorded as published, if its process was killed before it was.
+
+    Returns its directory, or None if there is nothing to complete.
+    """
+    directory = find_pending(home, domain, link)
+    if directory:
         run_directory.publish(home, domain, directory)
+    return directory
+
+
+def find_pending(home: Home, domain: str, link: PublishedLink) -> Path | None:
+    """Return the directory of a set whose process was killed before readers saw it, or None."""
+    directory = _directory_of(home, domain, link)
+    is_pending = directory is not None and run_directory.is_publication_pending(directory)
+    return directory if is_pending else None
 
 
 def follow(home: Home, domain: str, link: PublishedLink) -> None:

@@ -321,6 +321,8 @@ class _HeldLock:
     def _move_head(self, link: PublishedLink) -> None:
         assert self._connection  # noqa: S101 - `_confirm` has it
         with self._connection.cursor() as cursor:
+            # It may have been set since the lock was taken.
+            _require_clock(cursor, self.database.url)
             # One statement, so one transaction: it compares the number and moves the head.
             cursor.execute(MOVE_HEAD, (link.model_dump_json(), self.domain, self.number))
             if cursor.fetchone() is None:

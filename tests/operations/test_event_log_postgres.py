@@ -15,6 +15,7 @@ import pytest
 import yaml
 from support.command_homes import call
 from support.costs import least_cpu_seconds
+from support.crashes import CrashPoint, start_warm_process
 from support.orchard import DOMAIN, FIRST, Files, Orchard, create_project
 from support.postgres import FAST, IMMEDIATE, PASSWORD, PostgresServer, database, postgres_server
 from support.sample_home import AS_OF, SampleHome
@@ -31,6 +32,7 @@ from etl_assets.model.run_options import RunOptions
 from etl_assets.operations import recovery
 from etl_assets.operations.manifest import restore
 from etl_assets.publish import chain, run_directory
+from etl_assets.storage.atomic_write import atomic_file
 from etl_assets.storage.postgres import Database
 from etl_assets.storage.postgres_lock import PostgresLocks
 
@@ -420,6 +422,39 @@ def test_a_run_whose_lock_was_taken_publishes_nothing(
     assert not list(orchard.home.outputs(DOMAIN).glob(".latest.*"))
 
 
+def replace_trees(orchard: Orchard, old: bytes) -> None:
+    """Write an older table in the place of the current one, as a process that was stopped does."""
+    file = orchard.home.table_file(DOMAIN, "trees", None)
+    with atomic_file(file) as temporary:
+        temporary.write_bytes(old)
+
+
+@pytest.mark.long
+@pytest.mark.ci
+@pytest.mark.fault("overtaken")
+@pytest.mark.parametrize("line", ["marts starts", "building", "publish starts"])
+def test_a_table_that_an_overtaken_process_replaces_is_never_published(
+    orchard: Orchard, line: str
+) -> None:
+    orchard.run(RunOptions(as_of=FIRST))
+    before, table = orchard.latest, orchard.home.table_file(DOMAIN, "trees", None)
+    old = table.read_bytes()
+    plant(orchard, 31)
+
+    manifest = orchard.run(echo=at_line(line, lambda: replace_trees(orchard, old)))
+
+    if line == "publish starts":  # the marts have been made
+        assert manifest.published
+    else:
+        assert manifest.status is RunStatus.FAILED
+        assert "trees" in manifest.note
+        assert orchard.latest == before
+    orchard.run()
+    assert len(orchard.rows("mart_trees")) == 31
+    assert table.read_bytes() != old
+    assert orchard.run().is_unchanged
+
+
 @pytest.mark.long
 @pytest.mark.ci
 @pytest.mark.fault("killed-elsewhere")
@@ -443,6 +478,37 @@ def test_a_set_that_was_recorded_and_not_yet_visible_is_completed(
     assert orchard.latest == second
     assert run_directory.read_manifest(second).published
     assert not run_directory.is_publication_pending(second)
+
+
+@pytest.mark.long
+@pytest.mark.ci
+@pytest.mark.fault("killed-elsewhere")
+def test_a_process_that_is_killed_before_readers_see_its_recorded_set_loses_nothing(
+    command: Orchard, tmp_path: Path, database: Database, capsys: Capture
+) -> None:
+    command.run(RunOptions(as_of=FIRST))
+    before = command.latest
+    plant(command, 31)
+    # Of the links: the pending one is created, and renamed once the set is recorded.
+    crash_point = CrashPoint("kill", "latest", 2)
+    with start_warm_process(tmp_path) as process:
+        killed = process.run(command.home.root, ["run", DOMAIN], crash_point)
+    with command.session() as session:
+        head = session.project.locks.read_head(DOMAIN)
+
+    assert killed.code == -signal.SIGKILL
+    assert killed.points[-1][1] == "os.rename"
+    assert head
+    assert command.latest == before != command.home.outputs(DOMAIN) / head.directory
+    expire_holder(database)
+    call("health")
+    assert f"{head.directory} is recorded as published" in capsys.readouterr().out
+    call("run", DOMAIN)
+    assert f"repaired: {head.directory} was recorded as published" in capsys.readouterr().err
+    # The event log has no end of the killed run, so the same set was published once more, after it.
+    assert run_directory.read_manifest(command.latest).previous == head
+    assert len(command.rows("mart_trees")) == 31
+    assert command.run().is_unchanged
 
 
 @pytest.mark.long

@@ -18,6 +18,7 @@ from etl_assets.model.errors import HomeError
 from etl_assets.model.records import ModelBuild, PublishedLink, PublishedSet
 from etl_assets.model.run_log import Kind
 from etl_assets.model.run_manifest import MARTS
+from etl_assets.model.run_options import Stage
 from etl_assets.publish import chain
 from etl_assets.storage.hashing import has_sha256, hash_file
 from etl_assets.storage.signatures import Signatures, open_signatures
@@ -143,8 +144,10 @@ def complete_publication(session: DomainSession) -> None:
     """Let `latest` follow a set whose process was killed after it was recorded as published."""
     name = session.domain.name
     link = session.project.locks.read_head(name)
-    if link is not None:
-        chain.complete_publication(session.home, name, link)
+    directory = chain.complete_publication(session.home, name, link) if link else None
+    if directory:
+        text = f"{name}: repaired: {directory.name} was recorded as published, readers see it now"
+        session.say(text, Kind.ROLLBACK, stage=Stage.PUBLISH.value)
 
 
 def newest_link(session: DomainSession, record: PublishedSet | None) -> PublishedLink | None:

@@ -50,7 +50,11 @@ def check_leftovers(
     yield check_remains(home, domain.name, recorded.unfinished_runs, is_running=is_running)
     yield check_warehouse(home, domain.name, is_running=is_running)
     yield check_last_run(home, domain.name)
-    yield check_published(home, domain, recorded.link, signatures)
+    newest = locks.read_head(domain.name)
+    invisible = chain.find_pending(home, domain.name, newest) if newest else None
+    yield check_published(
+        home, domain, recorded.link, signatures, invisible=None if is_running else invisible
+    )
     yield check_clock(home, domain.name, now)
     yield check_hashes(domain, signatures, now)
     yield check_quarantine(home, domain)
@@ -226,12 +230,22 @@ def check_last_run(home: Home, domain: str) -> HealthFinding:
 
 
 def check_published(
-    home: Home, declared: Domain, recorded: PublishedLink | None, signatures: Signatures
+    home: Home,
+    declared: Domain,
+    recorded: PublishedLink | None,
+    signatures: Signatures,
+    *,
+    invisible: Path | None = None,
 ) -> HealthFinding:
-    """Check that readers find the set that was published last, with the files that it had."""
+    """Check that readers find the set that was published last, with the files that it had.
+
+    `invisible` is one whose process was killed after it was recorded, before `latest` moved.
+    """
     domain, history = declared.name, declared.history
     state = chain.examine(home, domain, history, recorded)
     problems = list(state.problems)
+    if invisible:
+        problems.append(f"{invisible.name} is recorded as published, and readers do not see it yet")
     published = _read_published(home, domain)
     if isinstance(published, HomeError):
         problems.append(str(published))
