@@ -469,7 +469,8 @@ MACHINE = (
     Fault(
         "overtaken",
         "a process goes on after its lock was taken",
-        "it publishes nothing, and its run ends with an error that says so",
+        "it publishes nothing, and its run ends with an error that says so; a table that it"
+        " replaces is never published",
     ),
     Fault(
         "database-restarted",
@@ -514,7 +515,8 @@ MACHINE = (
     Fault(
         "clock-of-worker",
         "the clock of a host differs by more than 5 minutes from that of the database",
-        "its runs are refused, with the difference",
+        "its runs are refused, with the difference; one whose clock is set in mid-run publishes"
+        " nothing",
     ),
     Fault(
         "broker-restarted",

@@ -10,86 +10,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cluster import Cluster, Process, RedisServer, open_cluster, redis_server, wait_until
-from support.orchard import (
-    DOMAIN,
-    FIRST,
-    Files,
-    Orchard,
-    create_project,
-    digest_content,
-    list_faults,
-)
+from support.cluster import RedisServer, redis_server, wait_until
+from support.orchard import DOMAIN, FIRST, Orchard, digest_content, list_faults
 from support.postgres import PostgresServer, postgres_server
+from support.team import (
+    HELD,
+    STAGE_LINES,
+    TAKEOVER_SECONDS,
+    Team,
+    launch_twice,
+    open_team,
+    wake_after_takeover,
+)
 
 from etl_assets.model.run_options import RunOptions
 from etl_assets.operations.run import run_domain
+from etl_assets.publish import run_directory
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 __all__ = ["postgres_server", "redis_server"]
 
-TAKEOVER_SECONDS = 240  # 60 s until the lock is free, then the daemon, then a new process
-WORKERS = ("pear", "quince")
-# What the command prints when a stage begins, or in the middle of it.
-STAGE_LINES = {
-    "fetch": "orchard: raw starts",
-    "tables": "orchard: table starts",
-    "marts": "orchard: building",
-    "publication": "orchard: publish starts",
-}
-
 pytestmark = pytest.mark.long
-
-
-class Team:
-    """A cluster with its workers by name, and a home on one host with the same files."""
-
-    def __init__(self, cluster: Cluster, live: Orchard, plain: Orchard) -> None:
-        self.cluster, self.live, self.plain = cluster, live, plain
-        self.workers: dict[str, Process] = {}
-        self.trees = 30
-        self.commands = 0
-
-    def start_workers(self) -> None:
-        for name in WORKERS:
-            if name not in self.workers:
-                self.workers[name] = self.cluster.start_worker(name)
-
-    def grow(self) -> None:
-        """Let the remotes serve one tree more, to both homes."""
-        self.trees += 1
-        for each in (self.live, self.plain):
-            each.serve(Files.create(self.trees))
-
-    def start_run(self, *options: str) -> Process:
-        self.commands += 1
-        name = f"command-{self.commands}"
-        return self.cluster.start_command("run", DOMAIN, "-v", *options, name=name)
-
-    def busy_worker(self) -> str:
-        """Return the name of the worker that executes a run; a worker's host has its name."""
-        rows = self.cluster.query(
-            "select host from etl_lock where domain like 'run/%' and host is not null"
-        )
-        [[host]] = rows
-        return str(host)
-
-    def lock_number(self) -> int:
-        [[number]] = self.cluster.query(f"select number from etl_lock where domain = '{DOMAIN}'")
-        return int(str(number))
-
-    def require_complete(self) -> None:
-        """Fail unless the published set is whole, and what one host makes of the same files."""
-        assert list_faults(self.live.home) == []
-        assert self.plain.run().status.value == "success"
-        assert content_of(self.live) == content_of(self.plain)
-
-
-def content_of(orchard: Orchard) -> dict[str, str]:
-    """Return the digests of files, and the rows of the marts without the times of runs."""
-    digests = digest_content(orchard.home)
-    # The document and the history name the time of their run; there may be more raw versions.
-    files = {name: digest for name, digest in digests.items() if name.startswith("data/tables/")}
-    return files | {"rows": str(sorted(map(str, orchard.rows("mart_trees"))))}
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +40,7 @@ def team(
     postgres_server: PostgresServer,
     redis_server: RedisServer,
 ) -> Iterator[Team]:
-    folder = tmp_path_factory.mktemp("cluster")
-    project = create_project(folder / "project")
-    live, plain = (Orchard(folder / name, project=project) for name in ("live", "plain"))
-    live.serve(Files.create())
-    with open_cluster(folder, live, postgres_server, redis_server) as cluster:
-        team = Team(cluster, live, plain)
-        team.grow()
-        assert cluster.call("status").returncode in {0, 1}  # writes dagster.yaml for the daemon
-        cluster.start_daemon()
-        team.start_workers()
+    with open_team(tmp_path_factory.mktemp("cluster"), postgres_server, redis_server) as team:
         yield team
 
 
@@ -164,6 +97,33 @@ def test_ctrl_c_ends_the_run_on_the_worker(team: Team) -> None:
     assert statuses == []
 
 
+@pytest.mark.fault("interrupted")
+def test_a_run_that_is_interrupted_while_it_waits_for_a_worker_never_starts(team: Team) -> None:
+    team.end_workers()
+    team.grow()
+    before = team.live.latest
+    command = team.start_run()
+    wait_until(lambda: "waiting for a worker" in command.text())
+
+    command.process.send_signal(signal.SIGINT)
+
+    assert command.process.wait(60) == 130
+    [[run_id, status]] = newest_run(team)
+    assert status == "CANCELED"
+    team.start_workers()
+    wait_until(
+        lambda: any(f"did not start run {run_id}" in w.text() for w in team.workers.values())
+    )
+    assert newest_run(team) == [(run_id, "CANCELED")]
+    assert team.live.latest == before
+    assert team.cluster.call("run", DOMAIN).returncode == 0
+    team.require_complete()
+
+
+def newest_run(team: Team) -> list[tuple[object, ...]]:
+    return team.cluster.query("select run_id, status from runs order by id desc limit 1")
+
+
 @pytest.mark.ci
 @pytest.mark.fault("worker-lost")
 def test_another_worker_takes_up_the_run_of_one_that_is_killed(team: Team) -> None:
@@ -191,22 +151,20 @@ def require_takeover(team: Team, stage: str) -> None:
 
 
 @pytest.mark.fault("worker-stopped")
-def test_a_worker_that_was_stopped_for_a_minute_publishes_nothing(team: Team) -> None:
-    team.grow()
-    command = team.start_run()
-    wait_until(lambda: STAGE_LINES["marts"] in command.text())
-    stopped = team.workers[team.busy_worker()]
+@pytest.mark.parametrize("stage", ["marts", HELD])
+def test_a_worker_that_was_stopped_for_a_minute_publishes_nothing(team: Team, stage: str) -> None:
     number = team.lock_number()
-    stopped.signal(signal.SIGSTOP)
-    try:
-        assert command.process.wait(TAKEOVER_SECONDS) == 0, command.text()
-        [[head]] = team.cluster.query("select link->>'directory' from etl_head")
-    finally:
-        stopped.signal(signal.SIGCONT)
-    wait_until(lambda: stopped.text().count("Task execute_job") > 1, seconds=60)
 
-    assert team.lock_number() > number
-    assert team.cluster.query("select link->>'directory' from etl_head") == [(head,)]
+    assert wake_after_takeover(team, stage) == []
+
+    assert team.lock_number() > number + 1
+    [[head]] = team.cluster.query("select link->>'directory' from etl_head")
+    assert head == team.live.latest.name
+    team.require_complete()
+
+
+def test_a_second_run_waits_for_one_that_is_about_to_publish(team: Team) -> None:
+    assert launch_twice(team) == []
     team.require_complete()
 
 
@@ -257,6 +215,48 @@ def test_a_database_that_restarts_in_mid_run_ends_no_run(team: Team) -> None:
     command.process.wait(TAKEOVER_SECONDS)
     assert list_faults(team.live.home) == []
     wait_until(lambda: team.cluster.call("run", DOMAIN).returncode == 0, seconds=TAKEOVER_SECONDS)
+    team.require_complete()
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason="needs libfaketime, found none")
+@pytest.mark.fault("clock-of-worker")
+@pytest.mark.parametrize(
+    ("offset", "found"), [("+1d", "s ahead"), ("-1d", "s behind")], ids=["ahead", "behind"]
+)
+@pytest.mark.parametrize("is_set_in_mid_run", [False, True], ids=["always", "set in mid-run"])
+def test_a_worker_with_a_wrong_clock_publishes_nothing_and_nothing_is_lost(
+    team: Team, offset: str, found: str, is_set_in_mid_run: bool
+) -> None:
+    clock = team.cluster.folder / "clock"
+    clock.write_text("+0" if is_set_in_mid_run else offset, encoding="utf-8")
+    team.end_workers()
+    team.workers["plum"] = team.cluster.start_worker(
+        "plum",
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    team.grow()
+    before = team.live.latest
+    command = team.start_run()
+    if is_set_in_mid_run:
+        wait_until(lambda: STAGE_LINES["fetch"] in command.text())
+        clock.write_text(offset, encoding="utf-8")
+
+    assert command.process.wait(TAKEOVER_SECONDS) == 1, command.text()
+
+    assert "expected a clock within 300 s" in command.text()
+    assert found in command.text()
+    assert team.live.latest == before
+    team.end_workers()
+    team.start_workers()
+    assert team.cluster.call("run", DOMAIN).returncode == 0
+    new, old = (run_directory.read_manifest(each) for each in (team.live.latest, before))
+    assert new.previous
+    assert new.previous.directory == before.name
+    assert new.sequence > old.sequence
+    assert new.as_of > old.as_of
     team.require_complete()
 
 
