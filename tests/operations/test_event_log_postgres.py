@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
+from support.cluster import wait_until
 from support.command_homes import call
 from support.costs import least_cpu_seconds
 from support.crashes import CrashPoint, start_warm_process
@@ -42,6 +44,7 @@ Capture = pytest.CaptureFixture[str]
 
 VARIABLE = "ORCHARD_EVENTS_PASSWORD"
 POOL = "vineyard_duckdb"
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 def use_database(orchard: Orchard, database: Database) -> None:
@@ -256,7 +259,7 @@ def test_a_run_whose_process_is_gone_is_ended_by_the_next_one(orchard: Orchard) 
 
 
 @contextmanager
-def command_at(orchard: Orchard, line: str) -> Iterator[subprocess.Popen[str]]:
+def command_at(orchard: Orchard, line: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run the command in another process until it prints a line."""
     with subprocess.Popen(
         [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN, "-v"],
@@ -298,6 +301,57 @@ def test_a_run_of_another_process_is_overtaken_and_publishes_nothing_after_that(
     assert command.latest.name == manifest.directory
     assert number == signal.SIGKILL or "another process has taken it" in output
     assert other.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 1)
+
+
+@pytest.mark.long
+@pytest.mark.ci
+@pytest.mark.skipif(not FAKETIME.exists(), reason="needs libfaketime, found none")
+@pytest.mark.fault("clock-of-worker")
+@pytest.mark.parametrize(("offset", "found"), [("+1d", "s ahead"), ("-1d", "s behind")])
+def test_a_host_whose_clock_is_set_in_mid_run_publishes_nothing(
+    command: Orchard, tmp_path: Path, offset: str, found: str
+) -> None:
+    command.run(RunOptions(as_of=FIRST))
+    before = command.latest
+    plant(command, 31)
+    clock, log = tmp_path / "clock", tmp_path / "log"
+    clock.write_text("+0", encoding="utf-8")
+    environment = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+    # To a file: programs of Dagster that follow its logs outlive the command, and keep a pipe open.
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "etl_assets.cli.main", "run", DOMAIN, "-v"],
+            cwd=command.home.root,
+            env={**os.environ, **environment},  # noqa: TID251 - of a child
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        ) as other,
+    ):
+        wait_until(lambda: b"raw starts" in log.read_bytes())
+        clock.write_text(offset, encoding="utf-8")
+        code = other.wait(120)
+        with suppress(ProcessLookupError):
+            os.killpg(other.pid, signal.SIGKILL)
+
+    output = log.read_text(encoding="utf-8")
+    assert code == 1, output
+    assert "expected a clock within 300 s" in output
+    assert found in output
+    assert command.latest == before
+    new = command.run()
+    assert new.previous
+    assert new.previous.directory == before.name
+    assert new.as_of > run_directory.read_manifest(before).as_of
+    assert len(command.rows("mart_trees")) == 31
+    assert command.run().is_unchanged
 
 
 @pytest.mark.long
