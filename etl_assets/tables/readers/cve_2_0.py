@@ -37,6 +37,7 @@ from etl_assets.tables.readers.raw_bytes import BYTE_ORDER_MARK, read_chunks
 # escaped. ijson finds records without such a trick, in more than twice the time (docs/adr/0014).
 RECORD_START = re.compile(rb'\{\s*"cve"\s*:\s*\{')
 RECORD_ID = re.compile(r'"id"\s*:\s*"([A-Za-z0-9-]{1,40})"')
+PLACEHOLDER = b"null"
 MAX_BLANKS = 256  # looked through between a bracket and the first key
 
 OFFERED_FIELDS = (
@@ -261,7 +262,7 @@ def _best_metric(metrics: Metrics, invalid_scores: list[Any]) -> tuple[Metric, f
 
 
 class _Document:
-    """The records of a document in groups, and the envelope that is around them.
+    """The entries of a document in groups, and the envelope that is around them.
 
     Raises ContentError for a broken document, if the envelope is too large, and after the last
     record if a part of it is missing.
@@ -274,20 +275,28 @@ class _Document:
         self._envelope = b""
 
     def groups(self) -> Iterator[bytes | Reject]:
-        """The texts of lists of records, and rejects of records that are too large."""
-        has_records = False
-        while self._find_record():
-            has_records = True
+        """The texts of lists of entries, and rejects of records that are too large.
+
+        An entry that is no record, or one with its fields in another order, is in a list too.
+        """
+        entries_before = 0
+        while (before := self._read_to_record()) is not None:
+            if not self._envelope:
+                # The list has an entry in place of all its records, so that it can be decoded.
+                self._envelope = before + PLACEHOLDER
+                entries = _decode_envelope(self._envelope + b"]}").vulnerabilities
+                entries_before = len(entries)
+                yield _join(entries[:-1])
+            else:
+                yield _join(_split_between(before))
             yield from self._cut_groups()
             # What is left is the last record of the file, or a record that is too large.
             stream = JsonStream(self._chunks, self._max_record_bytes, start=self._buffer)
             text = stream.read()
             yield _reject_oversize(stream) if text is None else b"[" + text + b"]"
             self._buffer = stream.rest()
-        if not has_records:
-            # An entry of the list that is no record, or one with its fields in another order.
-            entries = map(bytes, _decode_envelope(self._envelope).vulnerabilities)
-            yield b"[" + b",".join(entries) + b"]"
+        self._envelope += self._buffer
+        yield _join(_decode_envelope(self._envelope).vulnerabilities[entries_before:])
 
     def check_envelope(self, records: int) -> None:
         """Raises ContentError unless the document without its records is valid.
@@ -300,22 +309,17 @@ class _Document:
                 "resultsPerPage", f"{promised:,} records as it says", f"{records:,}"
             )
 
-    def _find_record(self) -> bool:
-        """Add what is before the next record to the envelope; returns False at the end."""
+    def _read_to_record(self) -> bytes | None:
+        """Cut off and return what is before the next record; None if no record follows."""
         while (start := RECORD_START.search(self._buffer)) is None:
             if len(self._buffer) > self._max_record_bytes:
                 actual = f"{self._max_record_bytes:,} bytes without one"
                 raise ContentError.of("", "CVE records", actual)
             if not self._read_on():
-                self._envelope += self._buffer
-                return False
+                return None
         before = bytes(self._buffer[: start.start()])
-        if not self._envelope:
-            self._envelope = before
-        elif before.strip() != b",":
-            raise ContentError.of("", "a comma between records", row_text(before)[:80])
         del self._buffer[: start.start()]
-        return True
+        return before
 
     def _cut_groups(self) -> Iterator[bytes]:
         """All complete records in the buffer and the chunks, up to one that is too large."""
@@ -330,6 +334,20 @@ class _Document:
         chunk = next(self._chunks, b"")
         self._buffer += chunk
         return bool(chunk)
+
+
+def _join(entries: Sequence[msgspec.Raw | bytes]) -> bytes:
+    """The text of a list of entries."""
+    return b"[" + b",".join(map(bytes, entries)) + b"]"
+
+
+def _split_between(text: bytes) -> list[bytes]:
+    """The texts of the entries that are between two records."""
+    try:
+        entries = decode_raw_list(b"[" + PLACEHOLDER + text + PLACEHOLDER + b"]")
+    except DECODE_ERRORS as error:
+        raise ContentError.of("", "a comma between records", row_text(text)[:80]) from error
+    return list(map(bytes, entries[1:-1]))
 
 
 def _reject_oversize(stream: JsonStream) -> Reject:
@@ -362,9 +380,18 @@ def _split(group: bytes) -> list[bytes]:
     try:
         return list(map(bytes, decode_raw_list(group)))
     except DECODE_ERRORS:
-        starts = [match.start() for match in RECORD_START.finditer(group)]
+        starts = [1, *(match.start() for match in RECORD_START.finditer(group, 2))]
         ends = [*starts[1:], len(group) - 1]
-        return [_without_comma(group[s:e]) for s, e in zip(starts, ends, strict=True)]
+        parts = [_without_comma(group[s:e]) for s, e in zip(starts, ends, strict=True)]
+        return [text for part in parts for text in _split_part(part)]
+
+
+def _split_part(text: bytes) -> list[bytes]:
+    """A record, and the entries after it that are no records; as one text if one is broken."""
+    try:
+        return list(map(bytes, decode_raw_list(b"[" + text + b"]")))
+    except DECODE_ERRORS:
+        return [text]
 
 
 def _without_comma(text: bytes) -> bytes:

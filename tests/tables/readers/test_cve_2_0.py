@@ -156,6 +156,46 @@ def test_an_invalid_score_is_refused_and_the_next_one_counts(
     ]
 
 
+ODD_ENTRIES = ["{}", "null", "7", '"x"', "[[]]", '{"cve": null}', '{"cve": 7}', '{"id": "CVE-1"}']
+
+
+@pytest.mark.parametrize("odd", ODD_ENTRIES)
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("other", ['{"id":"B"}', '{"id":"B","x":nan}'])
+def test_an_entry_that_is_no_record_costs_no_other_wherever_it_is(
+    file: Path, odd: str, position: int, other: str
+) -> None:
+    entries = ['{"cve":{"id":"A"}}', f'{{"cve":{other}}}']
+    entries.insert(position, odd)
+
+    batch = batch_of(file, f'{{"vulnerabilities": [{", ".join(entries)}], "resultsPerPage": 3}}')
+
+    bad = [n for n, entry in enumerate(entries, 1) if entry == odd or "nan" in entry]
+    assert [reject.where for reject in batch.rejects] == [f"record {n}" for n in bad]
+    assert batch.columns["cve_id"] == (["A"] if "nan" in other else ["A", "B"])
+
+
+def test_entries_around_a_record_that_is_too_large_are_rejected_alone(file: Path) -> None:
+    large = json.dumps({"cve": {"id": "LARGE", "x": "x" * 5_000}})
+    entries = ["{}", '{"cve":{"id":"A"}}', "null", large, "{}", "7", '{"cve":{"id":"C"}}', "[]"]
+    file.write_text(f'{{"vulnerabilities": [{", ".join(entries)}]}}')
+
+    (batch,) = read(file, CveFormat(name="cve_2_0"), ALL, 2_000)
+
+    assert batch.columns["cve_id"] == ["A", "C"]
+    assert [reject.where.split()[1] for reject in batch.rejects] == ["1", "3", "4", "5", "6", "8"]
+
+
+@pytest.mark.parametrize("between", [", ,", ", {} ", ", {,", ", 7 7,"])
+def test_a_list_that_is_broken_between_records_is_refused(file: Path, between: str) -> None:
+    large = json.dumps({"cve": {"id": "LARGE", "x": "x" * 5_000}})
+    text = f'{{"vulnerabilities": [{large}{between}{{"cve":{{"id":"C"}}}}]}}'
+    file.write_text(text)
+
+    with pytest.raises(ContentError, match="a comma between records"):
+        list(read(file, CveFormat(name="cve_2_0"), ALL, 2_000))
+
+
 @pytest.mark.fault("odd-score")
 @pytest.mark.parametrize("score", [10.5, "9", True])
 def test_a_record_with_an_invalid_score_alone_has_none(file: Path, score: object) -> None:
