@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from etl_assets.declarations.dbt_models import find_models, model_violations
 from etl_assets.declarations.dbt_vars import find_vars, var_violations
 from etl_assets.declarations.declaration import NAME, Declaration
 from etl_assets.declarations.domain import BrokenDomain, Declarations, Domain
@@ -85,9 +86,10 @@ def load_each(
 ) -> Declarations:
     """Returns the domains without faults, and those with faults, which do not affect the others.
 
-    Vars are compared with the SQL in `dbt_dir`, and documents by the rules of their formats, if
-    these are given: not every verb imports the writers. Raises DeclarationError if there is no
-    domain at all or a value overrides that of an unknown one, HomeError if `root` cannot be read.
+    Models and vars are compared with the files in `dbt_dir`, and documents by the rules of their
+    formats, if these are given: not every verb imports the writers. Raises DeclarationError if
+    there is no domain at all or a value overrides that of an unknown one, HomeError if `root`
+    cannot be read.
     """
     domains: dict[str, Domain] = {}
     broken: dict[str, BrokenDomain] = {}
@@ -97,6 +99,8 @@ def load_each(
     for folder in folders:
 
         def rules(data: Data, name: str = folder.name) -> Iterator[RuleViolation]:
+            if dbt_dir is not None:
+                yield from model_violations(data, find_models(dbt_dir, name))
             if dbt_dir is not None and data.get("vars"):
                 yield from var_violations(data, find_vars(dbt_dir, name))
             if document_rules is not None:

@@ -118,7 +118,11 @@ def test_a_var_of_the_kind_of_its_default_is_accepted(project: Path, line: str) 
             "options.format_versoin",
             "Extra inputs are not permitted",
         ),
-        ("format: json_record, also_from: {news: mart_a}", "also_from.news", "no further model"),
+        (
+            "format: json_record, also_from: {news: mart_trees}",
+            "also_from.news",
+            "no further model",
+        ),
     ],
     ids=["format", "text", "text of digits", "unknown option", "another model"],
 )
