@@ -50,11 +50,8 @@ def check_leftovers(
     yield check_remains(home, domain.name, recorded.unfinished_runs, is_running=is_running)
     yield check_warehouse(home, domain.name, is_running=is_running)
     yield check_last_run(home, domain.name)
-    newest = locks.read_head(domain.name)
-    invisible = chain.find_pending(home, domain.name, newest) if newest else None
-    yield check_published(
-        home, domain, recorded.link, signatures, invisible=None if is_running else invisible
-    )
+    invisible = None if is_running else find_invisible(home, locks, domain.name)
+    yield check_published(home, domain, recorded.link, signatures, invisible=invisible)
     yield check_clock(home, domain.name, now)
     yield check_hashes(domain, signatures, now)
     yield check_quarantine(home, domain)
@@ -227,6 +224,18 @@ def check_last_run(home: Home, domain: str) -> HealthFinding:
         advice="; ".join(actions) or f"`etl status {domain}` says more",
         domain=domain,
     )
+
+
+def find_invisible(home: Home, locks: Locks, domain: str) -> Path | None:
+    """Return the set that is recorded as published and that readers do not see yet.
+
+    None too if the database of the locks cannot be read, which the finding on the lock says.
+    """
+    try:
+        newest = locks.read_head(domain)
+    except HomeError:
+        return None
+    return chain.find_pending(home, domain, newest) if newest else None
 
 
 def check_published(
