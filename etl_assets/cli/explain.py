@@ -62,13 +62,11 @@ def explain(
 
     settings = load_settings()
     declarations = load_declarations(settings)
-    if broken := declarations.broken.get(key[0]):
-        raise broken.error
     at, home = (
         _parse_time(as_of) if as_of is not None else None,
         Home(settings.home, settings.scratch),
     )
-    domain, values = resolve_domain(home, declarations.domains, key)
+    domain, values = resolve_domain(home, declarations.domains, key, declarations.broken)
     explanation = explain(home, domain, values, at=at)
     print_result(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
 

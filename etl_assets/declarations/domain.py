@@ -225,7 +225,11 @@ class Explain(Declaration):
     """
 
     model: str = Field(alias="from", pattern=NAME)
-    key: list[str] = Field(min_length=1, description="given on the command line in this order")
+    key: list[str] = Field(
+        min_length=1,
+        description="given on the command line in this order; another one is accepted if only that"
+        " is of a row",
+    )
     named_by: list[str] = Field(
         default=[],
         description="further columns by which a row is found: by their value, or by one of a list",

@@ -10,14 +10,15 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from difflib import get_close_matches
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from etl_assets.declarations.domain import Claims, Domain, Explain, Periods
+from etl_assets.declarations.domain import BrokenDomain, Claims, Domain, Explain, Periods
 from etl_assets.model.display_text import MAX_NAMES, did_you_mean, list_some
-from etl_assets.model.errors import NotFoundError, UsageError
+from etl_assets.model.errors import DeclarationError, NotFoundError, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import SOURCE_SHA256, Record, Sha256, SourceName
 from etl_assets.model.run_manifest import MARTS, RunSource
@@ -35,6 +36,7 @@ MANIFEST_FIELDS = {"source", "partition", "url", "etag", "last_modified", "fetch
 RUN_REMOVED = "the run of that time was removed, and its sentence, evidence and claims with it"
 FILE = "file"  # column of a claim: SHA-256 of the raw file that it was read from
 SHORT_SHA256_CHARS = 12
+CHARS_PER_TYPING_ERROR = 8  # of names that are suggested
 SIGNIFICANT_DIGITS = 8  # locates a longitude or latitude to about a metre
 
 
@@ -174,26 +176,34 @@ def _format(value: object) -> str:
 
 
 def resolve_domain(
-    home: Home, domains: Mapping[str, Domain], arguments: Sequence[str]
+    home: Home,
+    domains: Mapping[str, Domain],
+    arguments: Sequence[str],
+    broken: Mapping[str, BrokenDomain],
 ) -> tuple[Domain, Sequence[str]]:
     """Return the domain and the key or name that the arguments of the command name.
 
     The domain may be left out if only one domain has a key of that length, or only one has
-    published such a row. Raises UsageError if no domain or several domains match.
+    published such a row. Raises UsageError if no domain or several domains match, DeclarationError
+    if the row may be one of a published domain with faults.
     """
     if arguments and arguments[0] in domains:
         return domains[arguments[0]], arguments[1:]
+    if arguments and arguments[0] in broken:
+        raise broken[arguments[0]].error
     declared = {name: domain.explain for name, domain in domains.items() if domain.explain}
     matches = [
         name
         for name, explained in declared.items()
         if len(explained.key) == len(arguments) or explained.named_by or len(declared) == 1
     ]
-    if len(matches) > 1:
+    unreadable = [name for name in broken if run_directory.published_directory(home, name)]
+    if len(matches) > 1 or unreadable:
         published = [name for name in matches if run_directory.published_directory(home, name)]
-        matches = [
-            name for name in published if _has_row(home, name, declared[name], arguments)
-        ] or published
+        with_row = [name for name in published if _has_row(home, name, declared[name], arguments)]
+        if unreadable and not with_row:
+            raise _declared_with_faults([broken[name] for name in unreadable])
+        matches = with_row or published
     if len(matches) != 1:
         is_empty = not any(run_directory.published_directory(home, name) for name in declared)
         hint = f"; nothing is published in {home.root}, perhaps ETL_HOME is another" * is_empty
@@ -205,13 +215,24 @@ def resolve_domain(
     return domains[matches[0]], arguments
 
 
+def _declared_with_faults(domains: Sequence[BrokenDomain]) -> DeclarationError:
+    """Return the error for a row that a published domain with faults may have."""
+    problems = [problem for domain in domains for problem in domain.problems]
+    names = ", ".join(domain.name for domain in domains)
+    return DeclarationError(
+        problems,
+        f"no other domain has published such a row; {names}: the set is published, but cannot be "
+        "read with these faults; correct them and run the command again",
+    )
+
+
 def _has_row(home: Home, domain: str, declared: Explain, arguments: Sequence[str]) -> bool:
     """Return True if a row is published under that key or name."""
     file = home.latest(domain) / MARTS / f"{declared.model}.parquet"
     if len(arguments) == len(declared.key):
-        row_key = dict(zip(declared.key, arguments, strict=True))
-        # A name in its first column: the verb says which of the others is wrong.
-        if list_values(file, declared.key[0], dict(list(row_key.items())[:1])):
+        # A value of its first column: the verb says which of the others is wrong.
+        first = declared.key[0]
+        if any(list_values(file, first, {first: value}) for value in arguments):
             return True
     name = " ".join(arguments)
     return bool(declared.named_by and find_named_rows(file, declared.named_by, name, declared.key))
@@ -222,15 +243,17 @@ def explain(
 ) -> Explanation | FoundRows:
     """Return the published answer for a key, current or as it was at a moment.
 
-    `key` may also be a name of rows: of several rows, each is returned with its answer. Raises
-    UsageError if the domain declares no `explain` or the key has another length, and NotFoundError
-    if no such row is published.
+    The values of `key` may have another order than its columns. `key` may also be a name of rows:
+    of several rows, each is returned with its answer. Raises UsageError if the
+    domain declares no `explain` or the key has another length, and NotFoundError if no such row is
+    published.
     """
     declared = _require_explain(domain, key)
     latest = run_directory.published_directory(home, domain.name)
     if latest is None:
         raise NotFoundError(f"{domain.name}: nothing is published yet; run it first")
     as_of = run_directory.read_manifest(latest).as_of
+    key = _order_key(declared, key, latest / MARTS)
     rows = _find_by_name(declared, key, latest / MARTS)
     if len(rows) > 1:
         first = shlex.join(str(rows[0][name]) for name in declared.key)
@@ -260,6 +283,29 @@ def _require_explain(domain: Domain, key: Sequence[str]) -> Explain:
     return domain.explain
 
 
+def _order_key(declared: Explain, values: Sequence[str], marts: Path) -> Sequence[str]:
+    """Return the values in the order of the key's columns, if only one order is of a row.
+
+    A row that is no longer published is found in the history. Values of no row, or of another
+    number than the columns, are returned as they are.
+    """
+    if len(values) != len(declared.key):
+        return values
+    models = [declared.model, *([declared.history.model] if declared.history else [])]
+    for model in models:
+        file = marts / f"{model}.parquet"
+        orders = [
+            order
+            for order in dict.fromkeys(permutations(values))
+            if find_rows(file, dict(zip(declared.key, order, strict=True)), declared.key)
+        ]
+        if tuple(values) in orders:
+            return values
+        if len(orders) == 1:
+            return orders[0]
+    return values
+
+
 def _find_by_name(declared: Explain, arguments: Sequence[str], marts: Path) -> list[Row]:
     """Return the rows, as key and answer, that have the arguments as their name.
 
@@ -275,7 +321,8 @@ def _find_by_name(declared: Explain, arguments: Sequence[str], marts: Path) -> l
     rows = find_named_rows(file, declared.named_by, name, columns)
     if not rows and not is_key:
         suggestions = _suggest(name, list_names(file, declared.named_by))
-        raise NotFoundError(f"{name!r} is not published{suggestions}")
+        hint = suggestions or _example(declared, file)
+        raise NotFoundError(f"{name!r} is not published{hint}")
     return rows
 
 
@@ -393,19 +440,44 @@ def _not_published(
             names = list_names(file, declared.named_by) if declared.named_by else []
             return NotFoundError(
                 f"{' '.join(matched.values())} {column} {value!r} is not published".strip()
-                + (_suggest(value, values) or _suggest(value, names))
-                + _list_other_rows(file, declared, column, value)
+                + (
+                    _suggest(value, values)
+                    or _suggest(value, names)
+                    or _list_other_rows(file, declared, column, value)
+                    or _example(declared, file)
+                )
             )
         matched[column] = value
     return NotFoundError(f"{' '.join(key.values())} was not yet published at {at.isoformat()}")
 
 
 def _suggest(value: str, candidates: Sequence[str]) -> str:
+    text = value.lower()
     by_lower_case = {candidate.lower(): candidate for candidate in candidates}
-    matches = get_close_matches(value.lower(), by_lower_case, n=MAX_SUGGESTIONS)
+    near = [candidate for candidate in by_lower_case if _is_as_long(text, candidate)]
+    matches = get_close_matches(text, near, n=MAX_SUGGESTIONS)
     if not matches:
         return ""
     return f"; nearest: {', '.join(by_lower_case[match] for match in matches)}"
+
+
+def _is_as_long(text: str, other: str) -> bool:
+    """Return True if one text contains the other, or a few typing errors can be between them.
+
+    Names of one scheme share most of their characters, whatever was meant.
+    """
+    typing_errors = max(len(text), len(other)) // CHARS_PER_TYPING_ERROR
+    return abs(len(text) - len(other)) <= max(1, typing_errors) or text in other or other in text
+
+
+def _example(declared: Explain, file: Path) -> str:
+    """Return what a key and a name look like: those of the first row."""
+    rows = find_rows(file, {}, declared.key, declared.key, limit=1)
+    if not rows:
+        return ""
+    key = shlex.join(str(rows[0][name]) for name in declared.key)
+    names = f", or its {' or '.join(declared.named_by)}" * bool(declared.named_by)
+    return f"; expected {' and '.join(declared.key)}, such as {key}{names}"
 
 
 def _list_other_rows(file: Path, declared: Explain, column: str, value: str) -> str:

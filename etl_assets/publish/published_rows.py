@@ -21,10 +21,18 @@ Row = dict[str, Any]
 
 
 def find_rows(
-    path: Path, where: Mapping[str, str], columns: Sequence[str], order_by: Sequence[str] = ()
+    path: Path,
+    where: Mapping[str, str],
+    columns: Sequence[str],
+    order_by: Sequence[str] = (),
+    limit: int | None = None,
 ) -> list[Row]:
-    """Return the rows whose columns equal the values of `where`, ignoring case; times are UTC."""
+    """Return the rows whose columns equal the values of `where`, ignoring case; times are UTC.
+
+    At most `limit` of them, in the order of `order_by`.
+    """
     order = f" order by {', '.join(map(quote_path, order_by))}" if order_by else ""
+    order += f" limit {limit:d}" if limit is not None else ""
     with _open_model(path) as connection:
         # Through Arrow: DuckDB's own conversion of times with a time zone needs pytz.
         table: pa.Table = connection.sql(

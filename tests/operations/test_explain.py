@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl_assets.declarations.domain import Domain
-from etl_assets.model.errors import NotFoundError, UsageError
+from etl_assets.declarations.domain import BrokenDomain, Domain
+from etl_assets.model.errors import DeclarationError, NotFoundError, Problem, UsageError
 from etl_assets.model.home import Home
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import RunManifest, RunSource
@@ -174,6 +174,26 @@ def test_a_row_is_found_by_its_key_or_by_a_name(
     assert explain(labelled, GARDEN_WITH_NAMES, arguments).key == key
 
 
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        pytest.param(["oak", "north"], OAK, id="published"),
+        pytest.param(["yew", "South"], {"bed": "South", "plant": "yew"}, id="in the history"),
+    ],
+)
+def test_the_values_of_a_key_may_have_another_order(
+    garden: Home, arguments: list[str], key: dict[str, str]
+) -> None:
+    assert explain(garden, GARDEN, arguments).key == key
+
+
+def test_values_of_two_rows_keep_their_order(home: Home) -> None:
+    rows = [PLANTS[0] | {"bed": bed, "plant": plant} for bed, plant in (("a", "b"), ("b", "a"))]
+    publish(home, NOON, rows, [source("diary", DIARY)])
+
+    assert explain(home, GARDEN, ["b", "a"]).key == {"bed": "b", "plant": "a"}
+
+
 def test_a_name_of_several_rows_lists_them_with_their_answers(labelled: Home) -> None:
     found = explain(labelled, GARDEN_WITH_NAMES, ["tall"])
 
@@ -216,6 +236,60 @@ def test_an_unknown_name_is_reported_with_similar_names(
         explain(labelled, GARDEN_WITH_NAMES, arguments)
 
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["the old"], "'the old' is not published; nearest: the old one", id="a part"),
+        pytest.param(
+            ["the wild rose"],
+            "'the wild rose' is not published; expected bed and plant, such as North oak, or its "
+            "label or tags",
+            id="another",
+        ),
+    ],
+)
+def test_a_name_with_no_near_one_is_reported_with_an_example(
+    labelled: Home, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(NotFoundError) as raised:
+        explain(labelled, GARDEN_WITH_NAMES, arguments)
+
+    assert str(raised.value) == message
+
+
+def test_names_of_one_scheme_are_near_only_with_about_the_same_length(home: Home) -> None:
+    rows = [PLANTS[0] | {"label": f"EL-2020-80{n}0", "tags": []} for n in range(3)]
+    publish(home, NOON, rows, [source("diary", DIARY)])
+
+    with pytest.raises(NotFoundError) as far:
+        explain(home, GARDEN_WITH_NAMES, ["EL-0000"])
+    with pytest.raises(NotFoundError) as near:
+        explain(home, GARDEN_WITH_NAMES, ["EL-2020-800"])
+
+    assert "nearest" not in str(far.value)
+    assert "nearest: EL-2020-80" in str(near.value)
+
+
+def test_a_published_domain_with_faults_is_reported_with_them(labelled: Home) -> None:
+    fault = Problem("notes.yaml:3: title", "a text", "7")
+    broken = {"garden": BrokenDomain("garden", frozenset(), [fault])}
+    park = GARDEN_WITH_NAMES.model_copy(update={"name": "park"})
+
+    with pytest.raises(DeclarationError) as raised:
+        resolve_domain(labelled, {"park": park}, ["North", "oak"], broken)
+
+    assert "notes.yaml:3: title: expected a text, found 7" in str(raised.value)
+    assert "garden: the set is published, but" in str(raised.value)
+
+
+def test_an_unpublished_domain_with_faults_changes_nothing(labelled: Home) -> None:
+    broken = {"park": BrokenDomain("park", frozenset(), [Problem("a.yaml:3", "a text", "7")])}
+
+    domain, _ = resolve_domain(labelled, {"garden": GARDEN_WITH_NAMES}, ["elm"], broken)
+
+    assert domain.name == "garden"
 
 
 def test_a_file_has_whether_it_is_still_stored(garden: Home) -> None:
@@ -321,14 +395,17 @@ def test_the_domain_may_be_left_out_if_only_one_declares_explain(home: Home) -> 
     no_explain = GARDEN.model_copy(update={"name": "attic", "explain": None})
     domains = {"garden": GARDEN, "attic": no_explain}
 
-    assert resolve_domain(home, domains, ["North", "oak"]) == (GARDEN, ["North", "oak"])
-    assert resolve_domain(home, domains, ["garden", "North", "oak"]) == (GARDEN, ["North", "oak"])
+    assert resolve_domain(home, domains, ["North", "oak"], {}) == (GARDEN, ["North", "oak"])
+    assert resolve_domain(home, domains, ["garden", "North", "oak"], {}) == (
+        GARDEN,
+        ["North", "oak"],
+    )
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["North", "oak"], ["North", "elm"], ["the old one"], ["nothing"]],
-    ids=["key", "half a key", "name", "wrong name"],
+    [["North", "oak"], ["oak", "North"], ["North", "elm"], ["the old one"], ["nothing"]],
+    ids=["key", "reversed key", "half a key", "name", "wrong name"],
 )
 def test_the_domain_may_be_left_out_if_only_one_is_published(
     labelled: Home, arguments: list[str]
@@ -336,14 +413,14 @@ def test_the_domain_may_be_left_out_if_only_one_is_published(
     park = GARDEN_WITH_NAMES.model_copy(update={"name": "park"})
     domains = {"garden": GARDEN_WITH_NAMES, "park": park}
 
-    assert resolve_domain(labelled, domains, arguments)[0].name == "garden"
+    assert resolve_domain(labelled, domains, arguments, {})[0].name == "garden"
 
 
 def test_the_domain_is_required_if_none_of_several_is_published(home: Home) -> None:
     other = GARDEN.model_copy(update={"name": "park"})
 
     with pytest.raises(UsageError, match="garden bed plant, or park bed plant"):
-        resolve_domain(home, {"garden": GARDEN, "park": other}, ["North", "oak"])
+        resolve_domain(home, {"garden": GARDEN, "park": other}, ["North", "oak"], {})
 
 
 def test_the_text_shows_each_part_under_its_title(garden: Home) -> None:
