@@ -226,8 +226,14 @@ class Verdict(Record):
     )
 
     def __str__(self) -> str:
-        where = ", ".join(text for text in (str(self.part), self.where) if text)
-        return f"{where}: expected {self.expected}, found {self.actual}"
+        separator = ", " if self.where else ": "
+        return f"{self.part}{separator}{self.problem_text}"
+
+    @property
+    def problem_text(self) -> str:
+        """What was expected and found, and where in the file."""
+        where = f"{self.where}: " if self.where else ""
+        return f"{where}expected {self.expected}, found {self.actual}"
 
 
 class StoredFile(Record):

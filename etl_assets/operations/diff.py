@@ -22,7 +22,7 @@ from etl_assets.declarations.source import Source
 from etl_assets.defs.candidate import measure_coverages
 from etl_assets.defs.context import DomainSession, ProjectContext
 from etl_assets.defs.fetch_plan import FetchPlan, open_fetcher, parts_of_sources
-from etl_assets.model.display_text import format_count
+from etl_assets.model.display_text import did_you_mean, format_count
 from etl_assets.model.errors import ContentError, NotFoundError, UsageError
 from etl_assets.model.records import Part, Record, Table
 from etl_assets.model.run_manifest import MARTS
@@ -166,10 +166,53 @@ def find_domain_of(project: ProjectContext, names: Collection[str]) -> Domain:
     matches = [
         domain for domain in candidates if all(_has_name(project, domain, name) for name in names)
     ]
-    if len(matches) != 1:
-        expected = ", ".join(domain.name for domain in candidates)
-        raise UsageError(f"expected a domain first, one of {expected}; found: {', '.join(names)}")
-    return matches[0]
+    if len(matches) == 1:
+        return matches[0]
+    if not names:
+        raise UsageError(_describe_missing_domain(project, candidates))
+    if matches:
+        found = " and ".join(domain.name for domain in matches)
+        raise UsageError(
+            f"--replace: expected sources and seeds of one domain, found {', '.join(names)} in"
+            f" {found}; name the domain first: `etl diff {matches[0].name} --replace ...`"
+        )
+    raise UsageError("\n".join(_describe_unmatched_names(project, candidates, names)))
+
+
+def _describe_missing_domain(project: ProjectContext, candidates: Sequence[Domain]) -> str:
+    """Return which domains can be compared, and why the others cannot."""
+    expected = ", ".join(domain.name for domain in candidates) or "none that declares explain"
+    others = [
+        f"{domain.name} declares no explain in its _domain.yaml"
+        for domain in project.domains.values()
+        if not domain.explain
+    ]
+    others += [f"the declarations of {name} have faults" for name in project.broken]
+    return "; ".join([f"DOMAIN: expected one of {expected}, found none", *others])
+
+
+def _describe_unmatched_names(
+    project: ProjectContext, candidates: Sequence[Domain], names: Collection[str]
+) -> Iterator[str]:
+    """Yield a line for each name that no domain has; if all are known, one with their domains."""
+    choices: list[str] = []
+    for domain in candidates:
+        choices += [*domain.sources, *list_seeds(project, domain)]
+    owners = {
+        name: [domain.name for domain in candidates if _has_name(project, domain, name)]
+        for name in names
+    }
+    unknown = [name for name, domains in owners.items() if not domains]
+    for name in unknown:
+        source_name, _ = split_part_name(name)
+        similar = did_you_mean(source_name.rpartition(".")[2], choices)
+        yield (
+            f"--replace: expected a source or seed, found {name!r}{similar}; `etl sources list`"
+            " lists the sources, dbt_project/seeds has the seeds"
+        )
+    if not unknown:
+        found = ", ".join(f"{name} ({' or '.join(domains)})" for name, domains in owners.items())
+        yield f"--replace: expected sources and seeds of one domain, found {found}"
 
 
 def parse_replacements(
@@ -298,12 +341,18 @@ class _Candidate:
             if path is None:
                 self._write_stored_table(source, part, published_files.get(part, ""))
                 continue
-            sha256 = hash_file(path)
-            verdict = validate.validate(source, part, path, sha256=sha256)
-            if not verdict.ok:
-                raise ContentError(str(verdict))
+            self._write_replaced_table(source, part, path)
+
+    def _write_replaced_table(self, source: Source, part: Part, path: Path) -> None:
+        sha256 = hash_file(path)
+        verdict = validate.validate(source, part, path, sha256=sha256)
+        if not verdict.ok:
+            raise _wrong_replacement(part, path, verdict.problem_text)
+        try:
             self._scratch.tabulate(source, part, path, sha256)
-            self._replaced[str(part)] = str(path)
+        except ContentError as error:
+            raise _wrong_replacement(part, path, str(error)) from error
+        self._replaced[str(part)] = str(path)
 
     def _write_fetched_tables(self) -> None:
         """Write tables from what a run would fetch now, and from the files of the last tables."""
@@ -382,6 +431,12 @@ class _Candidate:
             refusals += [str(finding) for finding in findings if finding.refused]
         coverages = measure_coverages(connection, self._domain, after, self._manifest.sources)
         return refusals + [str(finding) for finding in coverages if finding.refused]
+
+
+def _wrong_replacement(part: Part, path: Path, problem: str) -> ContentError:
+    return ContentError(
+        f"--replace {part}: {path}: {problem}; correct the file and run the command again"
+    )
 
 
 def _to_change(declared: Explain, change: RowChange) -> Change:

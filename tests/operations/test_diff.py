@@ -235,6 +235,56 @@ def test_the_command_prints_each_change_with_its_reason(
     assert change["after"]["state"] == "not_applicable"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        pytest.param(
+            [],
+            ["DOMAIN: expected one of ", ", found none; ", " declares no explain in its _domain"],
+            id="no domain",
+        ),
+        pytest.param(
+            ["--replace", "overides=x", "--replace", "foo=x"],
+            [
+                "--replace: expected a source or seed, found 'overides'; did you mean overrides",
+                "--replace: expected a source or seed, found 'foo'; `etl sources list`",
+            ],
+            id="unknown names",
+        ),
+        pytest.param(
+            ["--replace", "overrides=x", "--replace", "station_exits=x"],
+            ["expected sources and seeds of one domain, found overrides (advisories), station_"],
+            id="two domains",
+        ),
+    ],
+)
+def test_the_command_says_why_it_finds_no_domain(
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    messages: list[str],
+) -> None:
+    assert command("diff", *arguments) == 2
+
+    errors = capsys.readouterr().err
+    assert all(message in errors for message in messages), errors
+
+
+def test_a_replacement_with_rejected_rows_is_named_with_the_next_step(
+    first_run: SampleHome, tmp_path: Path
+) -> None:
+    text = (first_run.mirror / RULINGS).read_text(encoding="utf-8")
+    file = tmp_path / "rulings.csv"
+    file.write_text(f"{text.splitlines()[0]}\nCVE,pebble,nonsense,,why\n", encoding="utf-8")
+
+    with pytest.raises(ContentError) as raised:
+        run_diff(first_run, overrides=file)
+
+    message = str(raised.value)
+    assert message.startswith(f"--replace {DOMAIN}.overrides: {file}: expected at most ")
+    assert message.endswith("; correct the file and run the command again")
+
+
 def test_the_command_refuses_half_a_replacement(
     command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
