@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
@@ -42,6 +43,12 @@ PLAIN_VARIABLES = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
+OTHER_VARIABLES = frozenset({"ETL_CANDIDATE"})  # of a command that a domain declares in `verify`
+# Kubernetes adds these to every container, for each service whose name begins with "etl"
+# (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+KUBERNETES_VARIABLE = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT|PORT)(_\w+)?")
+VARIABLE = re.compile(rf"\b{PREFIX}\w+")
+TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".sql", ".py", ".sh"})
 LOCATING = frozenset({"home", "config"})  # they decide which files are read
 
 
@@ -344,6 +351,35 @@ class Settings(BaseSettings):
             if variables.get(variable) is not None:
                 return origin
         return None
+
+    def find_unknown_variables(self) -> Iterator[str]:
+        """Yields a line for each variable that has the prefix and that nothing reads.
+
+        Declarations, the dbt project and a profile may name further variables, such as secrets.
+        """
+        known = {_variable_of(name) for name in type(self).model_fields}
+        others = {*OTHER_VARIABLES, self.event_log_password_env or ""}
+        origins: dict[str, str] = {}
+        for origin, variables in _variables(self.home).items():
+            for name in variables:
+                if name.upper().startswith(PREFIX) and name.upper() not in known | others:
+                    origins.setdefault(name, origin)
+        unknown = {name for name in origins if not KUBERNETES_VARIABLE.fullmatch(name)}
+        unknown -= self._find_named_variables(unknown)
+        for name in sorted(unknown):
+            nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.7)
+            hint = f"; did you mean {nearest[0]}?" if nearest else "; `etl config show` lists them"
+            yield f"{name} ({origins[name]}): expected a setting, found none of this name{hint}"
+
+    def _find_named_variables(self, names: Collection[str]) -> set[str]:
+        """Returns those of the names that a declaration, a model or a profile has in its text."""
+        folders = [self.domains_dir, self.dbt_dir, *filter(None, [self.dbt_profiles])]
+        words: set[str] = set()
+        for folder in folders if names else ():
+            for file in folder.rglob("*"):
+                if file.suffix in TEXT_SUFFIXES and file.is_file() and os.access(file, os.R_OK):
+                    words.update(VARIABLE.findall(file.read_text("utf-8", errors="replace")))
+        return words.intersection(names)
 
     def describe(self) -> Iterator[Setting]:
         """Yields every setting in the order of this class."""

@@ -401,3 +401,51 @@ def test_a_password_that_is_not_set_is_an_error(
 
     with pytest.raises(SettingsError, match="EVENTS: expected a secret in the environment or"):
         _ = settings.event_log_database
+
+
+def test_a_variable_that_nothing_reads_is_named_once_with_the_nearest_setting(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file = clean_environment / ".env"
+    env_file.write_text("ETL_MIROR=/y\nETL_SCRACH=/z\n", encoding="utf-8")
+    monkeypatch.setenv("ETL_MIROR", "/x")
+    monkeypatch.setenv("ETL_QQQ", "1")
+
+    assert list(Settings.load().find_unknown_variables()) == [
+        (
+            "ETL_MIROR (environment): expected a setting, found none of this name; did you mean "
+            "ETL_MIRROR?"
+        ),
+        (
+            "ETL_QQQ (environment): expected a setting, found none of this name; `etl config show` "
+            "lists them"
+        ),
+        (
+            f"ETL_SCRACH ({env_file}): expected a setting, found none of this name; did you mean "
+            "ETL_SCRATCH?"
+        ),
+    ]
+
+
+def test_a_variable_that_another_part_names_is_not_unknown(
+    clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = clean_environment / "domains" / "plants"
+    domain.mkdir(parents=True)
+    (domain / "trees.yaml").write_text("credentials: [{env: ETL_TREES_KEY}", encoding="utf-8")
+    (clean_environment / "dbt").mkdir()
+    profile = clean_environment / "dbt" / "profiles.yml"
+    profile.write_text("threads: \"{{ env_var('ETL_THREADS') }}\"", encoding="utf-8")
+    variables = (
+        *("ETL_TREES_KEY", "ETL_THREADS", "ETL_CANDIDATE", "ETL_DB_PASSWORD", "etl_log_level"),
+        *("ETL_WEB_SERVICE_HOST", "ETL_WEB_PORT_3000_TCP_ADDR", "_ETL_COMPLETE", "DAGSTER_HOME"),
+    )
+    for name in variables:
+        monkeypatch.setenv(name, "INFO")
+    monkeypatch.setenv("ETL_EVENT_LOG_PASSWORD_ENV", "ETL_DB_PASSWORD")
+
+    settings = Settings.load(
+        domains_dir=clean_environment / "domains", dbt_dir=clean_environment / "dbt"
+    )
+
+    assert list(settings.find_unknown_variables()) == []

@@ -56,12 +56,15 @@ def load_declarations(
 ) -> Declarations:
     """Returns the declarations; each domain with faults is named in one line on stderr.
 
-    Those for runs are compared with the formats of documents too, which take time to import.
+    So is each variable that looks like a setting and is none. Declarations for runs are compared
+    with the formats of documents too, which take time to import.
     Raises UsageError if `domain` is given and is unknown or has faults.
     """
     from etl_assets.declarations.load import Rules, load_each
     from etl_assets.declarations.names import find_domain
 
+    for line in settings.find_unknown_variables():
+        print_error(line)
     document_rules: Rules | None = None
     if for_runs:
         from etl_assets.publish.writers.registry import document_violations

@@ -372,20 +372,22 @@ class BrokenDomain:
     source_names: frozenset[str]
     """The names of its files, which need not be readable."""
     problems: Sequence[Problem]
+    faulty: str = "its declarations"
+    """What the operator has to correct: these, or the overrides of a settings file."""
 
     @property
     def error(self) -> DeclarationError:
         """All problems, and what to do next."""
         return DeclarationError(
             self.problems,
-            f"{self.name}: correct its declarations and run the command again; "
+            f"{self.name}: correct {self.faulty} and run the command again; "
             "other domains are not affected",
         )
 
     def __str__(self) -> str:
         faults = format_count(len(self.problems), "fault")
         return (
-            f"{self.name} is left out: {faults} in its declarations, first {self.problems[0]}; "
+            f"{self.name} is left out: {faults} in {self.faulty}, first {self.problems[0]}; "
             "`etl sources check` lists all"
         )
 

@@ -168,7 +168,11 @@ def _load_domain(
     if isinstance(loaded, Domain) or not own_overrides:
         return loaded
     named = name_overrides(loaded.problems, own_overrides, find_problems)
-    return replace(loaded, problems=list(named))
+    declared = find_problems([])
+    faulty = [loaded.faulty] if declared else []
+    if any(problem not in declared for problem in loaded.problems):
+        faulty.append(f"its overrides in {own_overrides[0].place.file}")
+    return replace(loaded, problems=list(named), faulty=" and ".join(faulty))
 
 
 def _read_domain(

@@ -242,6 +242,23 @@ def test_a_fault_of_one_domain_stops_that_domain_only(garden: Path) -> None:
     assert (list(declarations.domains), list(declarations.broken)) == (["plants"], ["herbs"])
 
 
+def test_the_operator_is_told_which_file_to_correct(garden: Path) -> None:
+    shutil.copytree(garden / "plants", garden / "herbs")
+    herbs = garden / "herbs" / "trees.yaml"
+    herbs.write_text(f"{herbs.read_text(encoding='utf-8')}colour: red\n", encoding="utf-8")
+    found = overrides(garden, "plants.trees.required: often", "herbs.trees.required: often")
+    file = found[0].place.file
+
+    of_one = load_each(garden, found).broken["plants"]
+    of_both = load_each(garden, found).broken["herbs"]
+    of_the_other = load_each(garden, overrides(garden, "herbs.trees.required: true")).broken
+
+    assert f"plants: correct its overrides in {file} and run" in str(of_one.error)
+    assert f"1 fault in its overrides in {file}, first {file}:2" in str(of_one)
+    assert f"herbs: correct its declarations and its overrides in {file}" in str(of_both.error)
+    assert "herbs: correct its declarations and run" in str(of_the_other["herbs"].error)
+
+
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
