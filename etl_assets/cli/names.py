@@ -15,9 +15,10 @@ import typer
 from etl_assets.model.errors import EtlError
 
 Names = str | list[str] | None
+DOMAIN = "DOMAIN"  # in usage and help
 
 
-def _list_domains(config: Path | None = None) -> list[str]:
+def list_domains(config: Path | None = None) -> list[str]:
     """Returns the names of the declared domains, also of those with faults."""
     from etl_assets.declarations.folders import list_domain_folders
     from etl_assets.settings import Settings
@@ -31,7 +32,7 @@ def check_domains(context: Any, names: Names) -> Names:  # noqa: ANN401
     if not names or context.resilient_parsing:
         return names
     try:
-        declared = _list_domains(context.params.get("config"))
+        declared = list_domains(context.params.get("config"))
     except EtlError:
         return names  # the verb reports wrong settings and unreadable folders in its own way
     for name in [names] if isinstance(names, str) else names:
@@ -45,7 +46,7 @@ def check_domains(context: Any, names: Names) -> Names:  # noqa: ANN401
 def complete_domain(incomplete: str) -> list[str]:
     """Returns the domains that begin with what was typed."""
     try:
-        return [name for name in _list_domains() if name.startswith(incomplete)]
+        return [name for name in list_domains() if name.startswith(incomplete)]
     except EtlError:
         return []
 
@@ -73,7 +74,7 @@ def _list_sources() -> Iterator[str]:
 def domain_argument(description: str) -> Any:  # noqa: ANN401
     """Returns the argument DOMAIN, whose name is checked and completed."""
     return typer.Argument(
-        metavar="DOMAIN",
+        metavar=DOMAIN,
         help=description,
         show_default=False,
         callback=check_domains,

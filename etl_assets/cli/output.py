@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -23,6 +23,7 @@ from etl_assets.cli.display import (
     LogFormat,
     print_log_line,
 )
+from etl_assets.cli.names import DOMAIN, list_domains
 from etl_assets.model.display_text import escape_control
 from etl_assets.model.errors import EtlError, RunInterruptedError, UsageError
 from etl_assets.model.run_log import Kind, LogLine
@@ -198,9 +199,22 @@ def create_group(summary: str) -> typer.Typer:
 
 
 class GroupedCommands(typer.core.TyperGroup):
-    """A command whose help lists its verbs by group, each with its whole summary."""
+    """A command whose help lists its verbs by group, each with its whole summary.
+
+    Where a verb lacks its domain, the error lists the domains.
+    """
 
     # Typer has a private copy of click, so there are no types to name here.
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # An argument that is missing, not wrong, has no message of its own.
+            if not error.message and getattr(error.param, "metavar", None) == DOMAIN:
+                with suppress(EtlError):
+                    error.message = f"Declared are: {', '.join(list_domains())}"
+            raise
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002
         groups: dict[str, list[tuple[str, str]]] = {group: [] for group in (*GROUPS, "Verbs")}
         for name, command in self.commands.items():

@@ -99,8 +99,9 @@ def unpin(source: SourceName, *, why: Why) -> None:
     print_text(f"{part}: no longer pinned, {current}\n`etl run {declared.domain}` applies it")
 
 
-@app.command(rich_help_panel="Store")
+@app.command(rich_help_panel="Store", context_settings={"allow_extra_args": True})
 def restore(
+    context: typer.Context,
     domain: DomainName,
     *,
     run: Annotated[
@@ -120,10 +121,16 @@ def restore(
     """
     from etl_assets.operations.restore import restore_set
 
+    if context.args:
+        raise UsageError(
+            f"expected one domain, found {' '.join([domain, *context.args])}; to name a run: "
+            f"`etl restore {domain} --run {context.args[0]}`"
+        )
     with open_session(domain) as session, _locked(session, domain):
         name, manifest = restore_set(session.for_domain(domain), run)
     if manifest is None:
-        print_result([f"{domain}: {name} is published, with all of its files"], {}, as_json=as_json)
+        text = f"{domain}: nothing to restore, {name} is published and all of its files are intact"
+        print_result([text], {}, as_json=as_json)
         return
     lines = [f"{domain}: {name} is published again, in {manifest.run_id}", f"  {manifest.note}"]
     print_result(lines, manifest.model_dump(mode="json"), as_json=as_json)

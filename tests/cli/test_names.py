@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,17 @@ def test_a_wrong_domain_is_refused_with_the_nearest_one(
     assert call(*arguments) == 2
 
     assert "did you mean galaxy?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "restore"])
+def test_a_missing_domain_is_reported_with_the_declared_ones(
+    empty_galaxy: Galaxy, capsys: Shown, verb: str
+) -> None:
+    assert call(verb) == 2
+
+    errors = capsys.readouterr().err
+    assert "Missing argument 'DOMAIN" in errors
+    assert re.search(r"Declared are: (\w+, )*galaxy\b", errors)
 
 
 @pytest.mark.parametrize("verb", ["status", "run", "health", "stats"])

@@ -75,7 +75,18 @@ def test_without_a_run_a_complete_set_stays_as_it_is(home: Galaxy, capsys: Captu
 
     assert call("restore", DOMAIN) == 0
 
-    assert "is published, with all of its files" in capsys.readouterr().out
+    text = f"nothing to restore, {before.name} is published and all of its files are intact"
+    assert text in capsys.readouterr().out
+    assert home.latest == before
+
+
+def test_a_run_without_its_option_is_refused_with_the_option(home: Galaxy, capsys: Capture) -> None:
+    before = home.latest
+
+    assert call("restore", DOMAIN, first_run(home).name) == 2
+
+    hint = f"`etl restore {DOMAIN} --run {first_run(home).name}`"
+    assert hint in capsys.readouterr().err
     assert home.latest == before
 
 
