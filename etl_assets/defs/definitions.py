@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import dagster as dg
@@ -28,6 +29,7 @@ from etl_assets.defs.specs import in_memory_duckdb
 from etl_assets.defs.tables import build_tables
 from etl_assets.defs.validated import build_validated
 from etl_assets.marts.graph import Graph
+from etl_assets.model.errors import SettingsError
 
 PARTITION_TAGS = {"dagster/partition", RANGE_START, RANGE_END}
 
@@ -89,16 +91,35 @@ def _no_values(project: ProjectContext) -> dg.IOManagerDefinition:
 
     Dagster initializes it before the first step of every run. This is where a run over partitioned
     assets that was launched without partitions is given the range of all of them: Dagster 1.13
-    launches such a run, and then fails in it. Drop this once it does not.
+    launches such a run, and then fails in it. Drop this once it does not. It is also the first
+    place that knows which event log a launch from outside would write to.
     """
 
     @dg.io_manager
     def no_values(context: dg.InitResourceContext) -> dg.IOManager:
         if context.run is not None and context.instance is not None:
+            _refuse_other_event_log(context.instance, project)
             _select_all_partitions(context.run, context.instance, project)
         return _NoValues()
 
     return no_values
+
+
+def _refuse_other_event_log(instance: dg.DagsterInstance, project: ProjectContext) -> None:
+    """Raise SettingsError if the run is recorded elsewhere than in the event log of the home.
+
+    Dagster's own programs know nothing of the settings: without DAGSTER_HOME in their environment
+    they take a temporary folder, and the home would have files that its event log lacks.
+    """
+    settings = project.settings
+    actual = Path(instance.root_directory).resolve()
+    # With PostgreSQL, each host may have a DAGSTER_HOME of its own.
+    if settings.event_log is None and actual != settings.dagster_home:
+        raise SettingsError(
+            f"DAGSTER_HOME: expected {settings.dagster_home}, the event log of {settings.home}, "
+            f"found {actual}; run `export DAGSTER_HOME=$(etl config get dagster_home)` and launch "
+            "again, or use `etl run`"
+        )
 
 
 class _NoValues(dg.IOManager):

@@ -44,12 +44,16 @@ def manifests(orchard: PartitionedOrchard) -> list[RunManifest]:
     return [run_directory.read_manifest(directory) for directory in reversed(directories)]
 
 
-def launch(orchard: PartitionedOrchard, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `dg launch` in the checkout, for the home of the orchard."""
+def launch(
+    orchard: PartitionedOrchard, *arguments: str, without: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `dg launch` in the checkout, for the home of the orchard, without one variable."""
+    environment = orchard.settings.child_environment()
+    environment.pop(without, None)
     return subprocess.run(
         [str(Path(sys.executable).parent / "dg"), "launch", *arguments],
         cwd=ROOT,
-        env=orchard.settings.child_environment(),
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -81,6 +85,22 @@ def test_a_launch_of_the_job_without_partitions_publishes_one_set_of_all_of_them
     assert {s.partition for s in one.sources if s.partition} == partitions
     assert {asset.outcome for asset in two.assets if asset.partition} == {"reused"}
     assert orchard.run().is_unchanged
+
+
+@pytest.mark.long
+@pytest.mark.ci
+def test_a_launch_into_another_event_log_is_refused(tmp_path: Path) -> None:
+    orchard = PartitionedOrchard.create(tmp_path)
+    with orchard.session():
+        pass  # creates the event log
+
+    refused = launch(orchard, "--job", JOB, without="DAGSTER_HOME")
+
+    assert refused.returncode != 0
+    expected = f"DAGSTER_HOME: expected {orchard.settings.dagster_home}, the event log of"
+    assert expected in refused.stdout + refused.stderr
+    assert manifests(orchard) == []
+    assert not any(orchard.home.raw.rglob("*"))
 
 
 @pytest.mark.long
