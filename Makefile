@@ -103,7 +103,7 @@ consumers: setup-dev ## try scanners on the documents of real feeds: make consum
 ##@ Change
 
 .PHONY: add-source
-add-source: setup ## write the two files of a source: make add-source NAME=<domain>.<source>
+add-source: setup ## write the files of a source: make add-source NAME=<domain>.<source>
 	$(BIN)/python -m etl_assets.declarations.codegen source etl_assets/domains dbt_project "$(NAME)"
 
 .PHONY: schemas
@@ -120,8 +120,8 @@ pictures: setup-dev ## take the pictures of README and docs (needs Chromium)
 	PYTHONPATH=tests $(BIN)/python -W ignore -m support.pictures $(PICTURES)
 
 .PHONY: update-golden
-update-golden: setup-dev ## rewrite the golden files; review the diff
-	$(BIN)/python -m pytest --snapshot-update
+update-golden: setup-dev ## rewrite the golden files; review the diff: make update-golden PYTEST="-k asset_keys"
+	$(BIN)/python -m pytest --snapshot-update $(PYTEST)
 
 .PHONY: lock
 lock: ## resolve the locks again (needs uv)

@@ -122,6 +122,19 @@ select * from renamed
 """
 
 
+STAGING_PROPERTIES_HEAD = """\
+version: 2
+
+models:
+"""
+STAGING_PROPERTIES = """\
+  - name: stg_@domain__@source
+    description: One row per record of the source.
+    config:
+      materialized: view
+"""
+
+
 def render_schema(model: type[Declaration]) -> str:
     """Returns the JSON Schema of a declaration file, for editors."""
     schema = {"$schema": JSON_SCHEMA_DIALECT, **model.file_schema()}
@@ -182,21 +195,29 @@ def write_dbt_properties(domains: Path, dbt_project: Path) -> list[Path]:
 def add_source(domains: Path, dbt_project: Path, full_name: str) -> list[Path]:
     """Writes a declaration and a staging model to fill in; returns their paths.
 
-    Raises UsageError for an invalid name and if one of the files exists.
+    The model is added to the properties of the domain's staging models, which end with a list of
+    them. Raises UsageError for an invalid name and if one of the files exists.
     """
     domain, _, source = full_name.partition(".")
     domain_names = sorted(file.parent.name for file in domains.glob(f"*/{DOMAIN_FILE}"))
     if domain not in domain_names or not re.fullmatch(NAME, source):
         expected = f"<domain>.<source>, where the domain is one of {', '.join(domain_names)}"
         raise UsageError(f"name: expected {expected}, found {full_name!r}")
-    staging = STAGING_TEMPLATE.replace("@domain", domain).replace("@source", source)
+    staging, entry = (
+        template.replace("@domain", domain).replace("@source", source)
+        for template in (STAGING_TEMPLATE, STAGING_PROPERTIES)
+    )
+    folder = dbt_project / "models" / domain / "staging"
     texts = {
         domains / domain / f"{source}.yaml": SOURCE_TEMPLATE,
-        dbt_project / "models" / domain / "staging" / f"stg_{domain}__{source}.sql": staging,
+        folder / f"stg_{domain}__{source}.sql": staging,
     }
     if existing := [str(file) for file in texts if file.exists()]:
         raise UsageError(f"{', '.join(existing)}: expected no such file yet, found one")
-    return _write(texts)
+    properties = folder / "_staging.yml"
+    exists = properties.exists()
+    before = properties.read_text(encoding="utf-8") if exists else STAGING_PROPERTIES_HEAD
+    return _write({**texts, properties: before + entry})
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -154,8 +154,32 @@ def test_a_new_source_has_a_declaration_and_a_staging_model(domains: Path, tmp_p
     assert [file.relative_to(tmp_path).as_posix() for file in files] == [
         "domains/advisories/ports.yaml",
         "dbt/models/advisories/staging/stg_advisories__ports.sql",
+        "dbt/models/advisories/staging/_staging.yml",
     ]
     assert "{{ source('advisories', 'ports') }}" in files[1].read_text(encoding="utf-8")
+    [model] = yaml.safe_load(files[2].read_text(encoding="utf-8"))["models"]
+    assert model["name"] == "stg_advisories__ports"
+    assert model["description"]
+
+
+@pytest.mark.parametrize("domain", ["advisories", "galaxy", "molding", "transit"])
+def test_a_new_staging_model_is_added_to_the_others(
+    repo_root: Path, domains: Path, tmp_path: Path, domain: str
+) -> None:
+    properties = tmp_path / "dbt" / "models" / domain / "staging" / "_staging.yml"
+    properties.parent.mkdir(parents=True)
+    shutil.copyfile(
+        repo_root / "dbt_project" / properties.relative_to(tmp_path / "dbt"), properties
+    )
+    before = properties.read_text(encoding="utf-8")
+
+    codegen.add_source(domains, tmp_path / "dbt", f"{domain}.ports")
+
+    text = properties.read_text(encoding="utf-8")
+    assert text.startswith(before)
+    models = yaml.safe_load(text)["models"]
+    assert models[:-1] == yaml.safe_load(before)["models"]
+    assert models[-1]["name"] == f"stg_{domain}__ports"
 
 
 def test_a_new_declaration_fails_only_on_its_blanks(domains: Path, tmp_path: Path) -> None:
@@ -215,6 +239,7 @@ def test_the_command_prints_the_files_or_the_error(
     assert [line.rpartition("/")[2] for line in output.out.splitlines()] == [
         "ports.yaml",
         "stg_advisories__ports.sql",
+        "_staging.yml",
     ]
     assert "expected no such file yet, found one" in output.err
 
