@@ -222,27 +222,27 @@ class _DemoHome:
         rows += [
             ("see the state", f"{home} {etl} status {name}"),
             ("see Dagster's pages", f"{home} {etl} ui"),
-            (
-                "run on the real feeds",
-                " && ".join([*self._copies(), f"{REAL_HOME} {etl} run {name}"]),
-            ),
+            *self._own_files(),
+            ("run on the real feeds", f"{REAL_HOME} {etl} run {name}"),
         ]
         width = max(len(title) for title, _ in rows)
         return "\n".join(
             ["\nWhat to do next", *(f"  {title:{width}}  {what}" for title, what in rows)]
         )
 
-    def _copies(self) -> Iterator[str]:
-        """Yields commands that copy the files which a domain reads from its own home."""
+    def _own_files(self) -> Iterator[tuple[str, str]]:
+        """Yields a title and what to do, if the domain requires files in its own home."""
         folders = {
             Path(source.location.path).parts[0]
             for source in self._domain.sources.values()
             if source.location.path and source.required and source.location.url is None
         }
-        if folders:
-            paths = [self._settings.samples_dir / self._domain.name / each for each in folders]
-            copied = shlex.join(map(str, sorted(paths)))
-            yield f"mkdir -p ~/etl-home && cp -r {copied} ~/etl-home"
+        for folder in sorted(folders):
+            sample = self._settings.samples_dir / self._domain.name / folder
+            yield (
+                "first, your own files",
+                f"in ~/etl-home/{folder}, in the form of {sample}, whose content is invented",
+            )
 
     def _echo(self, text: str) -> None:
         """Shows the stages of a run; what its files contain is in the scenes."""
