@@ -131,6 +131,16 @@ def test_every_data_test_of_dbt_is_an_asset_check(first_run: SampleHome) -> None
     assert sorted(shown) == sorted(tests)
 
 
+def test_the_description_of_a_data_test_says_when_it_fails(first_run: SampleHome) -> None:
+    graph = first_run.defs().resolve_asset_graph()
+    checks = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+
+    described = [c.description for c in checks if DBT_TEST in c.metadata and c.description]
+
+    assert described
+    assert [text for text in described if not text.startswith("Fails if: ")] == []
+
+
 @pytest.mark.long
 def test_dagster_finds_the_definitions_from_the_repository_root(
     sample: SampleHome, repo_root: Path

@@ -15,6 +15,8 @@ from etl_assets.marts.node_result import NodeResult
 from etl_assets.model.check_names import short_check_names
 
 UNIQUE_ID = "dagster_dbt/unique_id"
+# The description of a test names the fault, and the pages show it for a check that passed too.
+FAILS_IF = "Fails if: "
 
 
 def check_specs(
@@ -38,7 +40,7 @@ def check_specs(
             # A blocking check would end the run before the gate weighs all failed tests together
             # and the report is written.
             blocking=False,
-            description=escape_tags(description) or None,
+            description=f"{FAILS_IF}{escape_tags(description)}" if description else None,
             metadata={**spec.metadata, DBT_TEST: spec.name},
         )
     return checks
@@ -59,7 +61,7 @@ def check_results(
             check_name=spec.name,
             passed=result.status == "pass",
             severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
-            description=describe_result(result, spec.description),
+            description=describe_result(result, (spec.description or "").removeprefix(FAILS_IF)),
             metadata={
                 "failures": result.failures or 0,
                 "seconds": round(result.seconds, 3),
@@ -78,7 +80,7 @@ def _rows_metadata(result: NodeResult) -> dict[str, dg.TableMetadataValue]:
     return {ROWS: dg.MetadataValue.table(records, dg.TableSchema(columns))}
 
 
-def describe_result(result: NodeResult, description: str | None) -> str | None:
+def describe_result(result: NodeResult, description: str) -> str | None:
     """Return the description of a failed test with its number of rows and the first of them."""
     if result.status == "pass":
         return None
