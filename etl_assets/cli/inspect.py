@@ -66,7 +66,7 @@ def status(domain: OptionalDomain = None, *, as_json: Json = False) -> None:
     now, lines = datetime.now(UTC), []
     for state in states:
         lines += state.lines(now)
-    print_each(lines, [state.as_dict() for state in states], domain, as_json=as_json)
+    print_each(lines, [state.as_dict(now) for state in states], domain, as_json=as_json)
     exit_with_worst(errors=errors, left_out=left_out)
 
 
@@ -150,7 +150,12 @@ def stats(
     if output is StatsFormat.OPENMETRICS and not as_json:
         from etl_assets.cli.openmetrics import format_openmetrics
 
-        lines = format_openmetrics(statistics).splitlines()
+        limits = {
+            (domain.name, source.name): source.freshness
+            for domain in declarations.domains.values()
+            for source in domain.sources.values()
+        }
+        lines = format_openmetrics(statistics, limits, datetime.now(UTC)).splitlines()
     else:
         for each in statistics:
             lines += each.lines()

@@ -6,25 +6,35 @@ textfile collector of Prometheus reads too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from etl_assets.declarations.source import Freshness
+from etl_assets.marts.source_status import judge_content
 from etl_assets.model.records import RunStatus
 from etl_assets.operations.stats import LEVELS, CheckStats, DomainStats, SourceStats
 
+Limits = Mapping[tuple[str, str], Freshness]  # by the names of the domain and the source
 
-def format_openmetrics(domains: Iterable[DomainStats]) -> str:
-    """Returns all metrics of the domains.
+SECONDS_PER_HOUR = 3600
+
+
+def format_openmetrics(domains: Iterable[DomainStats], limits: Limits, now: datetime) -> str:
+    """Returns all metrics of the domains; the age of content is that at `now`.
 
     They are gauges: a count is over the runs that are kept, so it falls when old runs are deleted.
+    A source without a declaration has no limits, and one whose content has no date no age.
     """
     metrics = _Metrics()
     for domain in domains:
         metrics.add_domain(domain)
         for source in domain.sources:
             metrics.add_source(domain.domain, source)
+            if declared := limits.get((domain.domain, source.source.name)):
+                metrics.add_content(domain.domain, source, declared, now)
         for check in domain.checks:
             metrics.add_check(domain.domain, check)
     text: bytes = generate_latest(metrics.registry)  # type: ignore[no-untyped-call]  # it has no types
@@ -65,6 +75,21 @@ class _Metrics:
         )
         self._source_missing = self._gauge(
             "source_missing_runs", "Kept runs that had no file of the source.", "source"
+        )
+        self._content = self._gauge(
+            "source_content_timestamp_seconds", "What dates the newest content.", "source"
+        )
+        self._content_age = self._gauge(
+            "source_content_age_seconds", "Age of the content when this was printed.", "source"
+        )
+        self._content_limit = self._gauge(
+            "source_content_limit_seconds",
+            "Declared age above which content is ageing, or stale.",
+            "source",
+            "level",
+        )
+        self._content_stale = self._gauge(
+            "source_content_stale", "1 if the content is stale, else 0.", "source"
         )
         self._checks = self._gauge(
             "check_failed_runs",
@@ -108,6 +133,21 @@ class _Metrics:
             self._rejected.labels(*labels).set(source.last_rejected)
         self._source_fallback.labels(*labels).set(source.fallback_runs)
         self._source_missing.labels(*labels).set(source.missing)
+
+    def add_content(
+        self, domain: str, source: SourceStats, limits: Freshness, now: datetime
+    ) -> None:
+        labels = (domain, source.source.name)
+        age = judge_content(limits, source.content_at, now)
+        for level, hours in (
+            ("ageing", limits.warn_after_hours),
+            ("stale", limits.fail_after_hours),
+        ):
+            self._content_limit.labels(*labels, level).set(hours * SECONDS_PER_HOUR)
+        if source.content_at is not None and age.age_hours is not None:
+            self._content.labels(*labels).set(source.content_at.timestamp())
+            self._content_age.labels(*labels).set(age.age_hours * SECONDS_PER_HOUR)
+            self._content_stale.labels(*labels).set(age.level == "stale")
 
     def add_check(self, domain: str, check: CheckStats) -> None:
         labels = (domain, check.asset, check.name, check.severity)

@@ -1,4 +1,7 @@
-"""The state of one source over all its files, as models and `etl status` show it."""
+"""The state of one source over all its files, and the age of its content.
+
+Models, the report, `etl status`, `etl health` and the metrics of a monitor show the same ones.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from datetime import datetime
 
 from pydantic import Field
 
-from etl_assets.declarations.source import Source
+from etl_assets.declarations.source import AgeVerdict, Freshness, Source
 from etl_assets.model.records import FetchResult, FetchStatus, Record, TableResult
+from etl_assets.model.run_manifest import age_hours
 
 WORST_FIRST = (
     FetchStatus.MISSING,
@@ -36,6 +40,47 @@ class SourceHealth(Record):
     last_good_at: datetime | None = None
     source_sha256: str = Field(
         description="of the raw file; of several files, joined by spaces in order"
+    )
+
+
+class ContentAge(Record):
+    """How old the content of a source is at one time, as its declared `freshness` judges it."""
+
+    level: AgeVerdict
+    content_at: datetime | None = Field(
+        default=None, description="the date that the content itself states, or else its remote"
+    )
+    age_hours: float | None = None
+    warn_after_hours: float | None = Field(
+        default=None, description="ageing above; None if the source is not declared"
+    )
+    fail_after_hours: float | None = Field(default=None, description="stale above")
+
+    @property
+    def is_old(self) -> bool:
+        """True if the content is stale or ageing."""
+        return self.level in {"ageing", "stale"}
+
+    @property
+    def limit_hours(self) -> float | None:
+        """The limit that the age exceeds, or None if it exceeds none."""
+        limits = {"ageing": self.warn_after_hours, "stale": self.fail_after_hours}
+        return limits.get(self.level)
+
+
+def judge_content(
+    limits: Freshness | None, content_at: datetime | None, now: datetime
+) -> ContentAge:
+    """Returns the age of content at `now`; without limits or a date, its level is "unknown"."""
+    age = age_hours(content_at, now)
+    if limits is None:
+        return ContentAge(level="unknown", content_at=content_at, age_hours=age)
+    return ContentAge(
+        level=limits.judge(age),
+        content_at=content_at,
+        age_hours=age,
+        warn_after_hours=limits.warn_after_hours,
+        fail_after_hours=limits.fail_after_hours,
     )
 
 

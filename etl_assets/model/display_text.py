@@ -14,6 +14,7 @@ CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 MAX_NAMES = 5  # of a list in a message
+COUNT_OF_OTHERS = re.compile(r"\s*and ([\d,]+) more\b")  # the last line of a list that is cut
 
 
 def to_one_line(value: object) -> str:
@@ -35,6 +36,11 @@ def format_count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def format_hours(hours: float, *, decimals: int = 0) -> str:
+    """`47.9 h` with `decimals`, and from 48 h on whole days: `3 days`."""
+    return f"{hours:.{decimals}f} h" if hours < 48 else f"{hours / 24:.0f} days"
+
+
 def list_some(names: Sequence[str], *, most: int = MAX_NAMES, separator: str = ", ") -> str:
     """The first names, and the number of the others: `a, b, c, d, e and 64 more`."""
     more = len(names) - most
@@ -43,8 +49,12 @@ def list_some(names: Sequence[str], *, most: int = MAX_NAMES, separator: str = "
 
 
 def cut_lines(lines: Sequence[str]) -> list[str]:
-    """The first line and a few more, and the number of the others."""
-    more = len(lines) - 1 - MAX_NAMES
+    """The first line and a few more, and the number of the others.
+
+    A line that is cut off, and itself says how many more there are, counts as that many.
+    """
+    matches = [(line, COUNT_OF_OTHERS.match(line)) for line in lines[1 + MAX_NAMES :]]
+    more = sum(int(match[1].replace(",", "")) if match else 1 for _, match in matches)
     return [*lines[: 1 + MAX_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
 
 

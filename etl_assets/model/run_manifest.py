@@ -126,6 +126,19 @@ class RunCheck(Record):
         reason = f": {self.description}" if self.description and not self.passed else ""
         return f"{result:5} {self.asset}: {self.name}{reason}"
 
+    def lines(self, *, is_whole: bool = False) -> list[str]:
+        """Returns the verdict with the first failing rows, or lines, and the number of the others.
+
+        With `is_whole`, all are returned that the check has.
+        """
+        text = self.verdict.splitlines()
+        if self.passed or self.rows is None:
+            return text if is_whole else cut_lines(text)
+        number = len(self.rows.rows) if is_whole else MAX_NAMES
+        shown = FailingRows(columns=self.rows.columns, rows=self.rows.rows[:number])
+        more = max(self.failures or 0, len(self.rows.rows)) - len(shown.rows)
+        return [*text[:1], *shown.lines(), *([f"and {more:,} more"] if more > 0 else [])]
+
     @property
     def sentences(self) -> list[str]:
         """The description without its table of rows, line by line."""
@@ -453,6 +466,11 @@ def digest_files(files: Iterable[PublishedFile]) -> str:
     if len(lines) == 1:
         return lines[0].partition(" ")[0]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def newest_content_time(files: Iterable[RunSource]) -> datetime | None:
+    """Returns the time that dates the content of a source over its files; None if no file has."""
+    return max((file.content_time for file in files if file.content_time), default=None)
 
 
 def age_hours(moment: datetime | None, as_of: datetime) -> float | None:

@@ -1,7 +1,7 @@
 """Check that a home is fit for the next run, without contacting a remote, for `etl health`.
 
-The event log is read here; the other checks are in `operations.health_checks.machine` and
-`operations.health_checks.leftovers`. Checking an empty home creates nothing, not even an event log.
+The event log is read here; the other checks are in the modules of
+`operations.health_checks`. Checking an empty home creates nothing, not even an event log.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from etl_assets.ledger.state_cache import DomainState, are_readable, load_state,
 from etl_assets.model.display_text import list_some
 from etl_assets.model.errors import EtlError, EventLogError, HomeError, Problem
 from etl_assets.model.home import Home
-from etl_assets.operations.health_checks import leftovers, machine
+from etl_assets.operations.health_checks import content, leftovers, machine
 from etl_assets.operations.health_checks.result import (
     DomainDates,
     HealthFinding,
@@ -81,6 +81,7 @@ def examine(
         findings += machine.check_locations(domain, resolver, now, stored_sources)
         findings += machine.check_secrets(domain, resolver, settings.find_secret, stored_sources)
         findings += _check_leftovers(home, locks, domain, recorded, now)
+        findings.append(content.check_content(domain, recorded.health, now))
     return HealthReport(
         home=str(home.root),
         checked_at=now,

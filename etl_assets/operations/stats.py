@@ -30,6 +30,7 @@ from etl_assets.model.run_manifest import (
     RunCheck,
     RunManifest,
     RunSource,
+    newest_content_time,
     stage_of_step,
 )
 from etl_assets.notify.notification import load_sent
@@ -84,6 +85,9 @@ class SourceStats(Record):
     last_rows: int | None = None
     first_rejected: int | None = None
     last_rejected: int | None = None
+    content_at: AwareDatetime | None = Field(
+        default=None, description="what dates the content of the newest run that has the source"
+    )
 
 
 class CheckStats(Record):
@@ -404,6 +408,7 @@ def _count_source(name: SourceName, runs: Sequence[Sequence[RunSource]]) -> Sour
         fallback_runs=sum(any(map(_is_fallback, parts)) for parts in runs),
         missing=sum(any(map(_is_missing, parts)) for parts in runs),
         last_fault=last_fault,
+        content_at=next(filter(None, map(newest_content_time, reversed(runs))), None),
         **rows,
     )
 

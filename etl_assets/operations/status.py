@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl_assets.declarations.domain import Domain
-from etl_assets.declarations.source import AgeVerdict, Freshness
+from etl_assets.declarations.source import Freshness
 from etl_assets.ledger.state_cache import (
     DomainState,
     are_readable,
@@ -20,12 +20,21 @@ from etl_assets.ledger.state_cache import (
     load_state,
     state_key,
 )
-from etl_assets.marts.source_status import SourceHealth, summarize_health
-from etl_assets.model.display_text import align_columns
+from etl_assets.marts.source_status import (
+    ContentAge,
+    SourceHealth,
+    judge_content,
+    summarize_health,
+)
+from etl_assets.model.display_text import align_columns, format_hours
 from etl_assets.model.errors import HomeError
 from etl_assets.model.home import Home
-from etl_assets.model.records import PublishedSet, RawFile, RunStatus, Table
-from etl_assets.model.run_manifest import RunManifest, age_hours
+from etl_assets.model.records import PublishedSet, RawFile, RunStatus, SourceName, Table
+from etl_assets.model.run_manifest import (
+    RunManifest,
+    RunSource,
+    newest_content_time,
+)
 from etl_assets.publish import run_directory
 
 if TYPE_CHECKING:
@@ -53,12 +62,17 @@ class DomainStatus:
             *self._last_run_lines(),
         ]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, now: datetime) -> dict[str, Any]:
+        """Return the JSON document; the freshness of a source is that at `now`."""
         return {
             "domain": self.domain,
             "directory": self.directory,
             "published": _to_json(self.published),
-            "sources": [source.model_dump(mode="json") for source in self.sources],
+            "sources": [
+                source.model_dump(mode="json")
+                | {"freshness": self._judge(source, now).model_dump(mode="json")}
+                for source in self.sources
+            ],
             "last_run": _to_json(self.last),
             "stale_sources": self._stale_sources(),
         }
@@ -89,26 +103,38 @@ class DomainStatus:
 
     def _stale_sources(self) -> list[str]:
         """Return the sources whose content was stale at the logical time of the last run."""
-        times: dict[str, datetime] = {}
-        for file in self.last.sources if self.last else ():
-            if moment := file.content_time:
-                times[file.source.name] = max(times.get(file.source.name, moment), moment)
-        return [
-            name
-            for name, moment in times.items()
-            if self.last and self._judge(name, moment, self.last.as_of) == "stale"
-        ]
+        if self.last is None:
+            return []
+        files: dict[SourceName, list[RunSource]] = {}
+        for file in self.last.sources:
+            files.setdefault(file.source, []).append(file)
+        ages = {
+            each.name: judge_content(
+                self.limits.get(each.name), newest_content_time(files[each]), self.last.as_of
+            )
+            for each in files
+        }
+        return [name for name, age in ages.items() if age.level == "stale"]
 
-    def _judge(self, name: str, moment: datetime | None, now: datetime) -> AgeVerdict:
-        limits = self.limits.get(name)
-        return limits.judge(age_hours(moment, now)) if limits else "unknown"
+    def _judge(self, source: SourceHealth, now: datetime) -> ContentAge:
+        return judge_content(self.limits.get(source.source), source.content_at, now)
 
     def _source_lines(self, now: datetime) -> list[str]:
         cells = [
-            [f"  {source.source}", source.status, f"{source.rows:,} rows", self._ages(source, now)]
+            [
+                f"  {source.source}",
+                self._state(source, now),
+                f"{source.rows:,} rows",
+                self._ages(source, now),
+            ]
             for source in self.sources
         ]
         return align_columns(cells, right={2})
+
+    def _state(self, source: SourceHealth, now: datetime) -> str:
+        """Return the status, or the level of old content: "ok" is what was fetched, not its age."""
+        age = self._judge(source, now)
+        return age.level if source.status == "ok" and age.is_old else source.status
 
     def _ages(self, source: SourceHealth, now: datetime) -> str:
         fetched, content = "never fetched", "content undated"
@@ -116,8 +142,9 @@ class DomainStatus:
             fetched = f"fetched {_format_age(source.fetched_at, now)} ago"
         if source.content_at is not None:
             content = f"content {_format_age(source.content_at, now)} old"
-            verdict = self._judge(source.source, source.content_at, now)
-            content += f", {verdict}" if verdict in {"ageing", "stale"} else ""
+            age = self._judge(source, now)
+            if age.limit_hours is not None:
+                content += f", {age.level} after {format_hours(age.limit_hours)}"
         rejected = f"{source.rejected:,} rejected; " if source.rejected else ""
         return f"{rejected}{fetched}, {content}"
 
@@ -204,5 +231,4 @@ def _to_json(manifest: RunManifest | None) -> dict[str, Any] | None:
 
 
 def _format_age(moment: datetime, now: datetime) -> str:
-    hours = (now - moment).total_seconds() / 3600
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"
+    return format_hours((now - moment).total_seconds() / 3600, decimals=1)

@@ -15,13 +15,13 @@ from pathlib import Path
 import duckdb
 
 from etl_assets.declarations.domain import Domain, ReportSection
-from etl_assets.marts.source_status import WORST_FIRST
+from etl_assets.marts.source_status import WORST_FIRST, judge_content
 from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import BuildError
 from etl_assets.model.home import Home
 from etl_assets.model.records import SourceName
 from etl_assets.model.run_log import LOG_FILE
-from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours
+from etl_assets.model.run_manifest import RunManifest, RunSource, age_hours, newest_content_time
 from etl_assets.report import html, markdown, phases, trends
 from etl_assets.report.report import Cell, DocumentLine, RunReport, Section, SourceLine
 from etl_assets.report.trends import TrendRun
@@ -217,8 +217,9 @@ def _summarize_source(
 ) -> SourceLine:
     declared = domain.sources.get(name.name)
     contacted_at = _latest(file.contacted_at or file.fetched_at for file in files)
-    content_at = _latest(file.content_time for file in files)
-    contact_age, content_age = age_hours(contacted_at, as_of), age_hours(content_at, as_of)
+    contact_age = age_hours(contacted_at, as_of)
+    limits = declared.freshness if declared else None
+    content = judge_content(limits, newest_content_time(files), as_of)
     rejects_by_rule: dict[str, int] = {}
     for file in files:
         for rule, count in file.rejects_by_rule.items():
@@ -230,10 +231,10 @@ def _summarize_source(
         status=min((file.status for file in files), key=WORST_FIRST.index),
         contacted_at=contacted_at,
         contact_age_hours=contact_age,
-        content_at=content_at,
-        content_age_hours=content_age,
-        contact=declared.freshness.judge(contact_age) if declared else "unknown",
-        content=declared.freshness.judge(content_age) if declared else "unknown",
+        content_at=content.content_at,
+        content_age_hours=content.age_hours,
+        contact=limits.judge(contact_age) if limits else "unknown",
+        content=content.level,
         rows=sum(file.rows or 0 for file in files),
         rejected=sum(file.rejected or 0 for file in files),
         rejects_by_rule=dict(sorted(rejects_by_rule.items())),

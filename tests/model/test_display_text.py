@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl_assets.model.display_text import align_columns
+from etl_assets.model.display_text import align_columns, cut_lines
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,19 @@ def test_columns_begin_or_end_at_the_same_place(
     rows: list[list[str]], right: set[int], widest: int | None, lines: list[str]
 ) -> None:
     assert align_columns(rows, right=right, widest=widest) == lines
+
+
+@pytest.mark.parametrize(
+    ("lines", "last"),
+    [
+        (["a", *"bcdef"], "f"),
+        (["a", *"bcdefg"], "and 1 more"),
+        (["a", *"bcdef", "and 1,010 more"], "and 1,010 more"),
+        (["a", *"bcdefg", "and 1,010 more"], "and 1,011 more"),
+        (["a", *"bcdefg", "and 2 more of these rows", "h"], "and 4 more"),
+    ],
+    ids=["short", "long", "counted", "long and counted", "two lists"],
+)
+def test_a_list_that_is_cut_counts_what_it_counted_itself(lines: list[str], last: str) -> None:
+    assert cut_lines(lines)[-1] == last
+    assert cut_lines(lines)[:6] == lines[:6]

@@ -9,6 +9,7 @@ import pytest
 
 from etl_assets.model.records import FetchStatus, RunStatus
 from etl_assets.model.run_manifest import (
+    FailingRows,
     PublishedFile,
     RunAsset,
     RunCheck,
@@ -186,3 +187,43 @@ def test_the_summary_of_a_document_does_not_depend_on_the_order_of_its_files(
     ]
 
     assert summarize_files(files) == summarize_files(files[::-1])
+
+
+def failed_test(number: int, listed: int) -> RunCheck:
+    """The check of a test that `number` rows fail, of which `listed` are known."""
+    rows = FailingRows(columns=["tree_id"], rows=[[f"T-{n}"] for n in range(listed)])
+    lines = [f"{number} found: Trees without a kind.", *rows.lines()]
+    lines += [f"and {number - listed} more"] if number > listed else []
+    return RunCheck(
+        asset="plants/trees", name="has_kind", passed=False, severity="warn",
+        description="\n".join(lines), rows=rows, failures=number,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "listed", "is_whole", "shown", "last"),
+    [
+        (15, 5, False, 5, "and 10 more"),
+        (15, 15, False, 5, "and 10 more"),
+        (15, 15, True, 15, "T-14"),
+        (2000, 1000, True, 1000, "and 1,000 more"),
+        (5, 5, False, 5, "T-4"),
+        (6, 5, False, 5, "and 1 more"),
+    ],
+)
+def test_the_rows_of_a_check_that_are_shown_and_counted_are_all(
+    number: int, listed: int, is_whole: bool, shown: int, last: str
+) -> None:
+    first, *lines = failed_test(number, listed).lines(is_whole=is_whole)
+
+    assert first == f"WARN  plants/trees: has_kind: {number} found: Trees without a kind."
+    assert lines[0].strip() == "tree_id"
+    assert len([line for line in lines if line.startswith("T-")]) == shown
+    assert lines[-1].strip() == last
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_check_that_passes_has_one_line(is_whole: bool) -> None:
+    check = failed_test(1, 1).model_copy(update={"passed": True, "description": "", "rows": None})
+
+    assert check.lines(is_whole=is_whole) == ["ok    plants/trees: has_kind"]

@@ -25,6 +25,25 @@ Capture = pytest.CaptureFixture[str]
 Damage = Callable[[SampleHome, pytest.MonkeyPatch], object]
 
 
+def declare_freshness(sample: SampleHome, warn_after_hours: int, fail_after_hours: int) -> None:
+    """Override the limits of each source in a settings file, as an operator can."""
+    lines = ["overrides:"]
+    for name in sample.domain.sources:
+        place = f"  {DOMAIN}.{name}.freshness"
+        lines += [
+            f"{place}.warn_after_hours: {warn_after_hours}",
+            f"{place}.fail_after_hours: {fail_after_hours}",
+        ]
+    (sample.folder / "settings.yaml").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def undated_samples(sample_env: SampleHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the content of the samples, which are of a past day, be fresh for long."""
+    declare_freshness(sample_env, *[24 * 365 * 100] * 2)
+    monkeypatch.setenv("ETL_CONFIG", str(sample_env.folder / "settings.yaml"))
+
+
 def change_last_run(sample: SampleHome, status: str, note: str) -> None:
     """Change the outcome in the manifest of the last run."""
     change_manifest(sample, {"status": status, "note": note, "answers": []})
@@ -229,6 +248,25 @@ def test_a_home_after_a_run_is_healthy(sample_env: SampleHome, capsys: Capture) 
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "healthy"
     assert {line.split()[0] for line in lines[:-1]} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "level"), [((1, 1), "stale"), ((1, 24 * 365 * 100), "ageing")], ids=str
+)
+def test_old_content_is_a_warning_that_names_five_sources_and_counts_the_others(
+    sample_env: SampleHome, capsys: Capture, limits: tuple[int, int], level: str
+) -> None:
+    declare_freshness(sample_env, *limits)
+
+    assert call("health", DOMAIN) == 0
+
+    *lines, status = capsys.readouterr().out.splitlines()
+    [line] = [line for line in lines if not line.startswith("ok")]
+    assert status == "degraded"
+    assert line.startswith(f"WARN  {DOMAIN}: content: ")
+    more = len(sample_env.domain.sources) - 5
+    assert line.count(f" is {level} at ") == 5
+    assert f") and {more} more; expected content no older than the declared freshness; " in line
 
 
 @pytest.mark.long

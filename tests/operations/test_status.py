@@ -120,22 +120,49 @@ def test_the_status_has_the_headline_of_the_last_report(
 def test_the_status_as_json_names_the_stale_sources() -> None:
     ages = {"trees": 73.0, "nuts": 72.0, "shrubs": 900.0}
 
-    assert a_status(ages=ages).as_dict()["stale_sources"] == ["trees", "shrubs"]
+    assert a_status(ages=ages).as_dict(NOON)["stale_sources"] == ["trees", "shrubs"]
+
+
+def status_of_content(ages: Mapping[str, float], status: str = "ok") -> DomainStatus:
+    """Return the status of sources whose content has these ages in hours."""
+    health = [
+        SourceHealth(source=name, title=name, status=status, rows=1, rejected=0, source_sha256="",
+                     content_at=NOON - timedelta(hours=age))
+        for name, age in ages.items()
+    ]  # fmt: skip
+    return DomainStatus("plants", dict.fromkeys(ages, LIMITS), health, None, "", None, "")
 
 
 def test_a_line_of_a_source_says_whether_its_content_is_old_by_now() -> None:
-    health = [
-        SourceHealth(source=name, title=name, status="ok", rows=1, rejected=0, source_sha256="",
-                     content_at=NOON - timedelta(hours=age))
-        for name, age in {"trees": 1, "nuts": 25, "shrubs": 73}.items()
-    ]  # fmt: skip
-    limits = {each.source: LIMITS for each in health}
-
-    lines = DomainStatus("plants", limits, health, None, "", None, "").lines(NOON)
+    lines = status_of_content({"trees": 1, "nuts": 25, "shrubs": 73}).lines(NOON)
 
     assert [line.rpartition("content ")[2] for line in lines[1:]] == [
-        "1.0 h old", "25.0 h old, ageing", "3 days old, stale",
+        "1.0 h old", "25.0 h old, ageing after 24 h", "3 days old, stale after 3 days",
     ]  # fmt: skip
+    assert [line.split()[1] for line in lines[1:]] == ["ok", "ageing", "stale"]
+
+
+def test_a_fault_of_a_source_is_not_hidden_by_the_age_of_its_content() -> None:
+    [_, line] = status_of_content({"trees": 73}, status="outage").lines(NOON)
+
+    assert line.split()[1] == "outage"
+    assert line.endswith("3 days old, stale after 3 days")
+
+
+def test_the_status_as_json_has_the_freshness_of_each_source() -> None:
+    document = status_of_content({"trees": 1, "nuts": 25, "shrubs": 73.5}).as_dict(NOON)
+
+    freshness = {each["source"]: each["freshness"] for each in document["sources"]}
+    assert {name: each["level"] for name, each in freshness.items()} == {
+        "trees": "fresh", "nuts": "ageing", "shrubs": "stale",
+    }  # fmt: skip
+    assert freshness["shrubs"] == {
+        "level": "stale",
+        "content_at": "2026-02-26T10:30:00Z",
+        "age_hours": 73.5,
+        "warn_after_hours": 24,
+        "fail_after_hours": 72,
+    }
 
 
 def parts(count: int) -> list[RunSource]:
