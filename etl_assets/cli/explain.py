@@ -55,10 +55,11 @@ def explain(
 ) -> None:
     """Explain one published row: its evidence, history and claims.
 
-    Also states what would change the answer. A name that several rows have lists them.
+    Also states what would change the answer. A name that several rows have lists them, affected
+    ones first (-v: all).
     """
     from etl_assets.model.home import Home
-    from etl_assets.operations.explain import explain, resolve_domain
+    from etl_assets.operations.explain import FoundRows, explain, resolve_domain
 
     settings = load_settings()
     declarations = load_declarations(settings)
@@ -68,7 +69,11 @@ def explain(
     )
     domain, values = resolve_domain(home, declarations.domains, key, declarations.broken)
     explanation = explain(home, domain, values, at=at)
-    print_result(explanation.lines(), explanation.model_dump(mode="json"), as_json=as_json)
+    if isinstance(explanation, FoundRows):
+        lines = explanation.lines(None if OUTPUT.get().verbosity > 0 else MAX_NAMES)
+    else:
+        lines = explanation.lines()
+    print_result(lines, explanation.model_dump(mode="json"), as_json=as_json)
 
 
 @app.command(rich_help_panel="Explain")

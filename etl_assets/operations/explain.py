@@ -16,7 +16,14 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from etl_assets.declarations.domain import BrokenDomain, Claims, Domain, Explain, Periods
+from etl_assets.declarations.domain import (
+    BrokenDomain,
+    Claims,
+    Domain,
+    Explain,
+    GateCheck,
+    Periods,
+)
 from etl_assets.model.display_text import MAX_NAMES, did_you_mean, list_some
 from etl_assets.model.errors import DeclarationError, NotFoundError, UsageError
 from etl_assets.model.home import Home
@@ -118,7 +125,10 @@ class Explanation(Record):
 
 
 class FoundRows(Record):
-    """The published rows with a name that is not unique; each is explained by its key."""
+    """The published rows with a name that is not unique; each is explained by its key.
+
+    Rows in a state that the gate declares as `affected` come first, in the order of these states.
+    """
 
     domain: str
     name: str
@@ -126,16 +136,17 @@ class FoundRows(Record):
     rows: list[Row] = Field(description="key and answer of each row")
     example: str = Field(description="the arguments that explain the first row")
 
-    def lines(self) -> list[str]:
-        """Return the text for a terminal: the first rows, and the number of the others."""
+    def lines(self, most: int | None = MAX_NAMES) -> list[str]:
+        """Return the text for a terminal: the first rows, or all, and the number of the others."""
+        number = len(self.rows) if most is None else most
         table = _format_table([{**row} for row in self.rows])
         lines = [
             f"{self.name}: {len(self.rows):,} rows ({self.domain}, as of {_format(self.at)})",
             "",
-            *(f"  {line}" for line in table[: 1 + MAX_NAMES]),
+            *(f"  {line}" for line in table[: 1 + number]),
         ]
-        if len(self.rows) > MAX_NAMES:
-            lines.append(f"  and {len(self.rows) - MAX_NAMES:,} more, with --json")
+        if len(self.rows) > number:
+            lines.append(f"  and {len(self.rows) - number:,} more, with -v")
         return [*lines, "", f"`etl explain {self.example}` explains one of them"]
 
 
@@ -256,6 +267,7 @@ def explain(
     key = _order_key(declared, key, latest / MARTS)
     rows = _find_by_name(declared, key, latest / MARTS)
     if len(rows) > 1:
+        rows = _put_affected_first(domain.gate, declared.model, rows)
         first = shlex.join(str(rows[0][name]) for name in declared.key)
         name = " ".join(key)
         return FoundRows(domain=domain.name, name=name, at=as_of, rows=rows, example=first)
@@ -323,6 +335,19 @@ def _find_by_name(declared: Explain, arguments: Sequence[str], marts: Path) -> l
         suggestions = _suggest(name, list_names(file, declared.named_by))
         hint = suggestions or _example(declared, file)
         raise NotFoundError(f"{name!r} is not published{hint}")
+    return rows
+
+
+def _put_affected_first(gate: Iterable[GateCheck], model: str, rows: list[Row]) -> list[Row]:
+    """Return the rows with those in an affected state first; rows of one state keep their order.
+
+    Without a check of the gate on a state of this model that the rows have, the order is kept.
+    """
+    for check in gate:
+        states = check.states
+        if check.model == model and states and states.column in rows[0]:
+            ranks = {state: rank for rank, state in enumerate(states.affected)}
+            return sorted(rows, key=lambda row: ranks.get(row[states.column], len(ranks)))
     return rows
 
 

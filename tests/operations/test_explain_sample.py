@@ -136,8 +136,27 @@ def test_the_command_lists_the_rows_of_a_package_and_how_to_explain_one(
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("cobalt: 10 rows (")
-    assert lines[-3] == "  and 5 more, with --json"
-    assert lines[-1] == "`etl explain cobalt CVE-2023-900053` explains one of them"
+    assert lines[-3] == "  and 5 more, with -v"
+    assert lines[-1] == f"`etl explain {' '.join(lines[3].split()[:2])}` explains one of them"
+
+
+def test_the_rows_of_a_package_begin_with_the_affected_ones_and_are_all_shown_if_asked(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str], first_run: SampleHome
+) -> None:
+    assert command("explain", "cobalt", "-v") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    [gate, *_] = first_run.domain.gate
+    assert gate.states
+    order = [*gate.states.affected, "fixed or not applicable"]
+    states = [line.split()[2] for line in lines[3:-2]]
+    ranks = [order.index(state) if state in order else len(order) - 1 for state in states]
+    assert len(states) == 10
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) > 1
+    assert command("explain", "cobalt", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["state"] for row in rows] == states
 
 
 def test_the_command_explains_in_json_as_of_a_day(
