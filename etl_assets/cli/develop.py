@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,8 +23,12 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
-from etl_assets.model.display_text import cut_lines
+from etl_assets.model.display_text import format_count
 from etl_assets.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from etl_assets.defs.context import DomainSession
+    from etl_assets.model.run_manifest import RunCheck
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -54,7 +60,11 @@ def check(
     from etl_assets.demo.check_samples import check_samples
     from etl_assets.operations.check import check_domain
 
-    evaluate = check_samples if samples else check_domain
+    is_verbose = OUTPUT.get().verbosity > 0
+
+    def evaluate(session: DomainSession) -> list[RunCheck]:
+        return check_samples(session) if samples else check_domain(session, is_whole=is_verbose)
+
     with open_session(domain) as session:
         names, left_out = select_domains(session.project, domain)
         by_domain, errors = work_on_each(
@@ -65,10 +75,10 @@ def check(
         write_junit(junit, by_domain)
     lines: list[str] = []
     for evaluation in evaluations:
-        text = evaluation.verdict.splitlines()
-        lines += text if OUTPUT.get().verbosity > 0 or evaluation.rows else cut_lines(text)
+        lines += evaluation.lines(is_whole=is_verbose)
     if annotations:
         lines += annotate_checks(evaluations)
+    lines += [_count_results(name, checks) for name, checks in by_domain]
     print_result(
         lines,
         [evaluation.model_dump(mode="json") for evaluation in evaluations],
@@ -76,6 +86,18 @@ def check(
     )
     failed = any(not each.passed and each.severity == "error" for each in evaluations)
     exit_with_worst(failed=failed, errors=errors, left_out=left_out)
+
+
+def _count_results(domain: str, checks: Sequence[RunCheck]) -> str:
+    """Return the closing line, `plants: 3 checks: 1 ok, 2 warnings, 0 errors`."""
+    failed = Counter(check.severity for check in checks if not check.passed)
+    warnings, errors = failed["warn"], failed["error"]
+    counts = [
+        f"{len(checks) - warnings - errors:,} ok",
+        format_count(warnings, "warning"),
+        format_count(errors, "error"),
+    ]
+    return f"{domain}: {format_count(len(checks), 'check')}: {', '.join(counts)}"
 
 
 @app.command(rich_help_panel="Develop")

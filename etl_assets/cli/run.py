@@ -22,7 +22,7 @@ from etl_assets.cli.output import (
     select_domains,
     work_on_each,
 )
-from etl_assets.model.display_text import MAX_NAMES, cut_lines, format_count
+from etl_assets.model.display_text import MAX_NAMES, format_count
 from etl_assets.model.errors import UsageError
 from etl_assets.model.run_options import RunOptions, Stage, StageRange
 
@@ -323,7 +323,7 @@ def _format_manifest(manifest: RunManifest, home: Path) -> list[str]:
         lines += [f"  changed since {manifest.changes.since}:", *(f"    {c}" for c in changes)]
     errors = _list_errors(manifest)
     for check in errors[:MAX_NAMES]:
-        lines += [f"  {line}" for line in cut_lines(check.verdict.splitlines())]
+        lines += [f"  {line}" for line in check.lines()]
     if more := len(errors[MAX_NAMES:]):
         lines.append(f"  and {format_count(more, 'more error')}, in the report")
     if manifest.published or not manifest.is_unchanged:

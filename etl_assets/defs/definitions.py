@@ -6,7 +6,6 @@ What a step does is in the modules of the stages.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +31,6 @@ from etl_assets.marts.graph import Graph
 from etl_assets.model.errors import SettingsError
 
 PARTITION_TAGS = {"dagster/partition", RANGE_START, RANGE_END}
-
-# Code references and backfill policies are in beta in Dagster 1.13: one warning for each asset.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 log = logging.getLogger(__name__)
 

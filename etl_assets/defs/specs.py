@@ -6,6 +6,7 @@ Only specs are made here; the steps that materialize them are in `raw`, `validat
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -24,6 +25,9 @@ from etl_assets.defs import asset_keys
 from etl_assets.defs.asset_keys import Layer
 from etl_assets.report import markdown
 from etl_assets.storage.duckdb_connection import CONFIG, connect, use_utc
+
+# Code references and backfill policies are in beta in Dagster 1.13: one warning for each asset.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 PREVIEW_ROWS = 5
 MAX_CELL_LENGTH = 60

@@ -147,7 +147,9 @@ def run_tests(
     return all_results
 
 
-def query_failing_rows(connection: duckdb.DuckDBPyConnection, query: str) -> FailingRows | None:
+def query_failing_rows(
+    connection: duckdb.DuckDBPyConnection, query: str, most_rows: int = MAX_FAILING_ROWS
+) -> FailingRows | None:
     """The first rows of a query as text, or None if it has no rows.
 
     Columns without a value in them, nested ones and places are left out.
@@ -155,7 +157,7 @@ def query_failing_rows(connection: duckdb.DuckDBPyConnection, query: str) -> Fai
     rows = connection.sql(query)
     # A test's query has no order of its own, and a check's text must not differ between runs.
     order = ", ".join(f"{number} nulls last" for number in range(1, len(rows.columns) + 1))
-    first_rows = rows.order(order).limit(MAX_FAILING_ROWS).fetchall()
+    first_rows = rows.order(order).limit(most_rows).fetchall()
     if not first_rows:
         return None
     shown = [

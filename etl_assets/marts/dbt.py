@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl_assets.marts import lineage_cache
 from etl_assets.marts.compiled_sql import CompiledSql, keep_compiled, read_compiled
-from etl_assets.marts.data_tests import DataTest, query_failing_rows, run_tests
+from etl_assets.marts.data_tests import MAX_FAILING_ROWS, DataTest, query_failing_rows, run_tests
 from etl_assets.marts.lineage_cache import ModelLineage
 from etl_assets.marts.node_result import NodeResult
 from etl_assets.marts.profile import DbtProfile
@@ -271,9 +271,13 @@ class DbtProject:
             message = f"{self.domain}: expected to build in {self.warehouse}, found: {error}"
             raise BuildError(add_advice(message, self.domain)) from error
 
-    def test(self) -> list[NodeResult]:
-        """Run the domain's data tests against the current warehouse."""
-        return self._invoke("test", self._load_parsed(), "--exclude-resource-type", "unit_test")
+    def test(self, *, most_rows: int = MAX_FAILING_ROWS) -> list[NodeResult]:
+        """Run the domain's data tests against the current warehouse.
+
+        A failed test has the first `most_rows` of its rows.
+        """
+        arguments = ("--exclude-resource-type", "unit_test")
+        return self._invoke("test", self._load_parsed(), *arguments, most_rows=most_rows)
 
     def unit_test(self) -> list[NodeResult]:
         """Run the domain's unit tests, which need the relations but none of their rows."""
@@ -332,6 +336,7 @@ class DbtProject:
         parsed: Manifest | None,
         *arguments: str,
         on_event: Callable[[EventMsg], None] = lambda _: None,
+        most_rows: int = MAX_FAILING_ROWS,
     ) -> list[NodeResult]:
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
@@ -361,7 +366,8 @@ class DbtProject:
         if verb == "build":
             nodes = [result.node for result in results]
             keep_compiled(self.target / COMPILED_FILE, self._parsed_from, nodes)
-        rows = self._read_failing_rows([result for result in results if result.failures])
+        failed = [result for result in results if result.failures]
+        rows = self._read_failing_rows(failed, most_rows)
         return [
             NodeResult(
                 unique_id=result.node.unique_id,
@@ -375,13 +381,17 @@ class DbtProject:
             for result in results
         ]
 
-    def _read_failing_rows(self, failed: Sequence[RunResult]) -> dict[str, FailingRows | None]:
+    def _read_failing_rows(
+        self, failed: Sequence[RunResult], most_rows: int
+    ) -> dict[str, FailingRows | None]:
         """The rows that each failed test returns, by the test's unique id: dbt only counts them."""
         if not failed:
             return {}
         with self.connect() as connection:
             return {
-                result.node.unique_id: query_failing_rows(connection, _test_query(result))
+                result.node.unique_id: query_failing_rows(
+                    connection, _test_query(result), most_rows
+                )
                 for result in failed
             }
 

@@ -99,6 +99,8 @@ def test_the_command_writes_the_results_of_the_samples(
     assert int(suite.get("tests", 0)) == len(results) > 10
     warnings = [line for line in lines if line.startswith("WARN ")]
     assert len([line for line in lines if line.startswith("::warning ")]) == len(warnings)
+    counts = f"{len(results) - len(warnings)} ok, {len(warnings)} warning"
+    assert lines[-1].startswith(f"{DOMAIN}: {len(results)} checks: {counts}")
 
 
 def test_faults_of_declarations_are_annotated_before_they_are_reported(

@@ -175,7 +175,12 @@ def test_the_verbs_work_together(
     assert re.search(r"^  echo +ok +[0-9]+ rows  ", capsys.readouterr().out, re.MULTILINE)
 
     assert call("check", DOMAIN) == 0
-    assert "ok    advisories/kev_raw: stored" in capsys.readouterr().out
+    checked = capsys.readouterr().out
+    assert "ok    advisories/kev_raw: stored" in checked
+    assert "advisories/mart_advisory_current: lineage_is_proven" in checked
+    assert re.fullmatch(
+        r"advisories: \d+ checks: \d+ ok, \d+ warnings?, 0 errors", checked.splitlines()[-1]
+    )
 
     assert call("backfill", "nvd", "--from", "2020", "--to", "2024") == 0
     assert " 0 assets made" in capsys.readouterr().out

@@ -4,7 +4,7 @@ dbt runs in this process.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -44,11 +44,16 @@ class MartsConfig(dg.Config):
     """The options of `etl run` that this step takes."""
 
 
-def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
-    """Return the step that builds stale models and copies the marts into the run's directory."""
-    dbt_project = project.dbt(domain)
-    manifest = dbt_project.manifest
-    graph = Graph.from_manifest(manifest)
+def model_checks(domain: Domain, project: ProjectContext) -> Mapping[str, dg.AssetCheckSpec]:
+    """Return the checks on the domain's models by the unique id of their test."""
+    return _build_specs(domain, project, Graph.from_manifest(project.dbt(domain).manifest))[1]
+
+
+def _build_specs(
+    domain: Domain, project: ProjectContext, graph: Graph
+) -> tuple[Sequence[dg.AssetSpec], dict[str, dg.AssetCheckSpec]]:
+    """Return the assets, and the checks by the unique id of their test."""
+    manifest = project.dbt(domain).manifest
     # `@dbt_assets` runs dbt as a subprocess, which costs 10-20 s of start-up a run.
     specs, dbt_checks = build_dbt_specs(
         translator=Translator(domain, project, graph),
@@ -59,7 +64,15 @@ def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
         io_manager_key=None,
         project=None,
     )
-    checks = check_specs(domain, manifest, graph, dbt_checks)
+    return specs, check_specs(domain, manifest, graph, dbt_checks)
+
+
+def build_marts(domain: Domain, project: ProjectContext) -> dg.AssetsDefinition:
+    """Return the step that builds stale models and copies the marts into the run's directory."""
+    dbt_project = project.dbt(domain)
+    manifest = dbt_project.manifest
+    graph = Graph.from_manifest(manifest)
+    specs, checks = _build_specs(domain, project, graph)
 
     @dg.multi_asset(
         hooks=run_hooks(project, domain),
