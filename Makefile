@@ -120,7 +120,7 @@ pictures: setup-dev ## take the pictures of README and docs (needs Chromium)
 	PYTHONPATH=tests $(BIN)/python -W ignore -m support.pictures $(PICTURES)
 
 .PHONY: update-golden
-update-golden: setup-dev ## rewrite the golden files; review the diff: make update-golden PYTEST="-k asset_keys"
+update-golden: setup-dev ## rewrite the golden files; review the diff: make update-golden PYTEST="tests/defs -k asset_keys"
 	$(BIN)/python -m pytest --snapshot-update $(PYTEST)
 
 .PHONY: lock

@@ -116,7 +116,7 @@ def test_the_asset_keys_do_not_change(
     if pytestconfig.getoption("update_snapshots"):
         file.write_text("\n".join([*own_keys, ""]), encoding="utf-8")
     agreed = file.read_text(encoding="utf-8").split()
-    assert own_keys == agreed, 'right? then `make update-golden PYTEST="-k asset_keys"`'
+    assert own_keys == agreed, 'right? then `make update-golden PYTEST="tests/defs -k asset_keys"`'
 
 
 def test_every_data_test_of_dbt_is_an_asset_check(first_run: SampleHome) -> None:
