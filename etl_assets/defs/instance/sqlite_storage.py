@@ -147,11 +147,11 @@ def has_revision(url: str) -> bool:
     file = _database_file(url)
     if not file.is_file():
         return False
-    with closing(sqlite3.connect(file, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
-        try:
+    try:
+        with closing(sqlite3.connect(file, timeout=SQLITE_BUSY_TIMEOUT_SECONDS)) as connection:
             return bool(connection.execute("select version_num from alembic_version").fetchall())
-        except sqlite3.DatabaseError:  # without this table, or damaged: Dagster finds out which
-            return False
+    except sqlite3.DatabaseError:  # without this table, or unreadable: Dagster finds out which
+        return False
 
 
 class _OpenFile(NamedTuple):
