@@ -172,7 +172,7 @@ def test_the_verbs_work_together(
     assert "advisories: success" in capsys.readouterr().out
 
     assert call("status", DOMAIN) == 0
-    assert re.search(r"^  echo +ok +[0-9]+ rows  ", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^  echo +stale +[0-9]+ rows  ", capsys.readouterr().out, re.MULTILINE)
 
     assert call("check", DOMAIN) == 0
     checked = capsys.readouterr().out
