@@ -85,7 +85,10 @@ def test_a_coverage_warns_and_refuses_at_its_declared_limits(
     assert published.name == warned_directory(orchard, warned)
     assert (accepted.status, accepted.published) == (RunStatus.SUCCESS, True)
     assert accepted_check == {"gate": (True, "error"), "mart_trees_note_coverage": (False, "warn")}
-    assert (unchanged.published, unchanged_check) == (accepted.published, accepted_check)
+    # Nothing moved, so the accepted set stays in place.
+    assert (unchanged.status, unchanged.published) == (RunStatus.SUCCESS, False)
+    assert unchanged.published_set == orchard.latest.name == warned_directory(orchard, accepted)
+    assert unchanged_check == accepted_check
 
 
 def warned_directory(orchard: Orchard, manifest: RunManifest) -> str:
